@@ -1,0 +1,5 @@
+"""`python -m vaelab`."""
+
+from vaelab.cli import main
+
+main()

@@ -1,0 +1,97 @@
+"""The command line: `python train.py ...`, and the same as `vaelab train ...`.
+
+Nothing here imports torch, lightning or wandb, so that help, printed configs and shell completion
+answer at once.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf, read_write
+from omegaconf.errors import OmegaConfBaseException
+
+from vaelab.config.explain import explain
+from vaelab.config.help import help_page
+from vaelab.config.location import config_dir
+from vaelab.config.resume import expand_resume
+from vaelab.errors import UserError
+from vaelab.record.folder import claim_run_dir
+
+OmegaConf.register_new_resolver("vaelab.run_dir", claim_run_dir, use_cache=True, replace=True)
+
+_FULL = "HYDRA_FULL_ERROR"
+_COMMANDS = "usage: vaelab train [overrides]      train or evaluate; vaelab train --help says more"
+
+
+def main() -> None:
+    """The `vaelab` command."""
+    command, *arguments = sys.argv[1:] or [""]
+    if command != "train":
+        print(_COMMANDS, file=sys.stdout if command in ("-h", "--help") else sys.stderr)
+        sys.exit(0 if command in ("-h", "--help") else 2)
+    train(arguments)
+
+
+def train(arguments: list[str] | None = None) -> None:
+    """Compose a config from the command line and run it; exits with 1 or 2 after one message on an error."""
+    typed = list(sys.argv)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if {"-h", "--help"} & set(arguments):
+        print(help_page(_config_folders(arguments)))
+        return
+    wants_traceback = os.environ.get(_FULL) == "1"
+    try:
+        arguments = expand_resume(arguments)
+        sys.argv = [sys.argv[0], *arguments]
+        os.environ[_FULL] = "1"  # so that Hydra hands its errors over; `_job` takes it back
+        _compose_and_run(wants_traceback, typed if typed[1:2] == ["train"] else sys.argv)
+    except (UserError, HydraException, OmegaConfBaseException) as error:
+        if wants_traceback:
+            raise
+        message = str(error) if isinstance(error, UserError) else explain(error, arguments)
+        _fail(message, error.exit_code if isinstance(error, UserError) else 2)
+
+
+def _compose_and_run(wants_traceback: bool, relaunch: list[str]) -> None:
+    @hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="train")
+    def job(config: DictConfig) -> float | None:
+        if not wants_traceback:
+            os.environ.pop(_FULL, None)
+        # Lightning starts the other ranks of a node with this very command line, in this folder.
+        sys.argv = relaunch
+        current: Any = HydraConfig.instance().cfg
+        with read_write(current.hydra):
+            current.hydra.run.dir = current.hydra.runtime.output_dir
+        from vaelab.run import run
+
+        try:
+            return run(config)
+        except UserError as error:
+            if wants_traceback:
+                raise
+            _fail(str(error), error.exit_code)
+        return None
+
+    job()
+
+
+def _fail(message: str, code: int) -> None:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _config_folders(arguments: list[str]) -> list[Path]:
+    folders = [config_dir()]
+    for flag, value in zip(arguments, [*arguments[1:], ""], strict=True):
+        name, equals, inline = flag.partition("=")
+        if name in ("-cd", "--config-dir"):
+            folder = Path(inline if equals else value)
+            if not folder.is_dir():
+                _fail(f"{flag}: {folder} is not a folder", 2)
+            folders.append(folder)
+    return folders

@@ -1,0 +1,1 @@
+"""What happens to a config between the command line and the objects it names."""

@@ -1,0 +1,20 @@
+"""The keys at the root of the config, with their types and ranges."""
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from annotated_types import Ge, Gt
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run needs beside its config groups; `conf/train.yaml` holds the defaults."""
+
+    latent_dim: Annotated[int, Gt(0)]
+    seed: Annotated[int, Ge(0)] | None
+    train: bool
+    test: bool
+    ckpt_path: str | None
+    resume: str | None
+    trusted: list[str] = field(default_factory=list)
+    tags: list[str] = field(default_factory=list)

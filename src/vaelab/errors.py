@@ -1,0 +1,25 @@
+"""Errors meant for the person at the keyboard: one message, no traceback, a non-zero exit code."""
+
+
+class UserError(Exception):
+    """Something the user can put right. The message names the key, file or value, and the remedy."""
+
+    exit_code = 1
+
+
+class ConfigError(UserError):
+    """A key, option or value that does not fit."""
+
+    exit_code = 2
+
+
+class DataError(UserError):
+    """A data set that is missing, empty or broken."""
+
+
+class CheckpointError(UserError):
+    """A checkpoint or run folder that is missing, broken or of another architecture."""
+
+
+class DivergenceError(UserError):
+    """A loss or weight that is no longer a number."""
