@@ -1,0 +1,19 @@
+"""Scikit-learn's handwritten digits: 1,797 images of 8 x 8 pixels in 17 grey levels, embedded."""
+
+import torch
+
+from vaelab.data.module import DataModule, Examples
+from vaelab.data.spec import DataSpec
+
+
+class Digits(DataModule):
+    """The test set of UCI's optical recognition of handwritten digits (Alpaydin and Kaynak, 1998)."""
+
+    def load(self) -> Examples:
+        """Read the set that scikit-learn carries."""
+        from sklearn.datasets import load_digits
+
+        bunch = load_digits()
+        values = torch.from_numpy(bunch.images).to(torch.uint8).unsqueeze(1)  # 0..16
+        spec = DataSpec("digits", "image", (1, 8, 8), "unit", 17, tuple("0123456789"))
+        return Examples(values, torch.from_numpy(bunch.target).long(), spec, {"train": range(len(values))})

@@ -1,0 +1,103 @@
+"""Whole batches from tensors in memory: a permutation per epoch and one gather per batch."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vaelab.data.batch import RawBatch
+from vaelab.data.noise import ExampleNoise, StepNoise, mix
+
+
+class TrainLoader:
+    """Shuffled batches of `batch_size` examples over all devices; this device's rows of each.
+
+    Order and noise are functions of the seed and the epoch, so `state_dict` is two numbers and a run
+    resumed within an epoch goes on with exactly the batches it had not seen. The last, short batch
+    is kept; where it does not split evenly, `RawBatch.weight` restores each example's share.
+    """
+
+    def __init__(
+        self,
+        values: Tensor,
+        label: Tensor,
+        index: Tensor,
+        batch_size: int,
+        seed: int,
+        epoch: Callable[[], int],
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self._values, self._label, self._index = values, label, index
+        self._batch_size, self._seed, self._epoch = batch_size, seed, epoch
+        self._rank, self._world_size = rank, world_size
+        self._position = (0, 0)  # epoch, and batches of it that were handed out
+
+    def __len__(self) -> int:
+        return -(-len(self._index) // self._batch_size)
+
+    def __iter__(self) -> Iterator[RawBatch]:
+        epoch = self._epoch()
+        started, done = self._position
+        first = done if started == epoch and done < len(self) else 0
+        generator = torch.Generator().manual_seed(mix(self._seed, epoch, "order"))
+        order = self._index[torch.randperm(len(self._index), generator=generator)]
+        for number in range(first, len(self)):
+            rows = order[number * self._batch_size : (number + 1) * self._batch_size]
+            own, weight = _share(len(rows), self._rank, self._world_size)
+            chosen = rows[own]
+            self._position = (epoch, number + 1)
+            yield RawBatch(
+                self._values.index_select(0, chosen),
+                self._label.index_select(0, chosen),
+                StepNoise(self._seed, epoch, number, own, len(rows)),
+                weight,
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        """The epoch, and how many of its batches were handed out."""
+        return {"epoch": self._position[0], "batches": self._position[1]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on after the batches that a saved state had handed out."""
+        self._position = (int(state["epoch"]), int(state["batches"]))
+
+
+def _share(total: int, rank: int, world_size: int) -> tuple[slice, float]:
+    """This device's rows of a batch, and the weight that makes the mean over devices exact.
+
+    Devices average their gradients with equal weights, so a device with n of N rows among W devices
+    scales its mean by n W / N. A device without a row repeats the first one with weight 0.
+    """
+    first, last = rank * total // world_size, (rank + 1) * total // world_size
+    if first == last:
+        return slice(0, 1), 0.0
+    return slice(first, last), (last - first) * world_size / total
+
+
+class EvalLoader:
+    """A split in its own order, each example once over all devices, its noise tied to the example."""
+
+    def __init__(
+        self,
+        values: Tensor,
+        label: Tensor,
+        index: Tensor,
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        own, weight = _share(len(index), rank, world_size)
+        self._values, self._label, self._index = values, label, index[own] if weight else index[:0]
+        self._batch_size, self._seed = batch_size, seed
+
+    def __len__(self) -> int:
+        return -(-len(self._index) // self._batch_size)
+
+    def __iter__(self) -> Iterator[RawBatch]:
+        for rows in self._index.split(self._batch_size):
+            if len(rows):
+                noise = ExampleNoise(self._seed, rows.tolist())
+                yield RawBatch(self._values.index_select(0, rows), self._label.index_select(0, rows), noise, 1.0)

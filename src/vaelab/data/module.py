@@ -1,0 +1,190 @@
+"""The DataModule that every data set shares."""
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import lightning.pytorch as L
+import torch
+from annotated_types import Ge, Gt, Lt
+from torch import Tensor
+
+from vaelab.corruptions import Corruption
+from vaelab.data.batch import Batch, RawBatch
+from vaelab.data.loader import EvalLoader, TrainLoader
+from vaelab.data.noise import ExampleNoise, mix
+from vaelab.data.spec import DataSpec
+from vaelab.errors import ConfigError, DataError
+
+Binarize = Literal["static", "dynamic", "threshold"]
+Fraction = Annotated[float, Gt(0), Lt(1)]
+
+
+@dataclass(frozen=True)
+class Examples:
+    """A data set in memory, before it is split.
+
+    Attributes:
+        values: `(N, *shape)`; uint8 counts of `levels`, or float in the range of `support`.
+        label: `(N,)` int64, -1 where there is none.
+        spec: of one example.
+        parts: the set's own splits as rows of `values`: "train", and "val" and "test" where it has
+            them; what is missing is cut from train.
+    """
+
+    values: Tensor
+    label: Tensor
+    spec: DataSpec
+    parts: dict[str, range]
+
+
+class DataModule(L.LightningDataModule):
+    """Splits, batches and prepares what a subclass's `load` brings.
+
+    The set's own test split is used where there is one; validation is the last part of a shuffle of
+    the rest that depends on `split_seed` alone, so that runs of different seeds are compared on the
+    same examples. `batch_size` counts the examples of one batch over all devices. Scaling,
+    binarization and corruption run on the device, on whole batches.
+    """
+
+    def __init__(
+        self,
+        corruption: Corruption,
+        batch_size: Annotated[int, Gt(0)],
+        val_fraction: Fraction,
+        test_fraction: Fraction,
+        split_seed: Annotated[int, Ge(0)],
+        seed: Annotated[int, Ge(0)],
+        binarize: Binarize | None,
+    ) -> None:
+        super().__init__()
+        self.corruption = corruption
+        self.batch_size = batch_size
+        self.val_fraction, self.test_fraction = val_fraction, test_fraction
+        self.split_seed, self.seed = split_seed, seed
+        self.binarize = binarize
+        self._examples: Examples | None = None
+        self.split: dict[str, Tensor] = {}
+
+    @abstractmethod
+    def load(self) -> Examples:
+        """Read the data set into memory.
+
+        Raises:
+            DataError: it is missing, empty or broken.
+        """
+
+    @property
+    def spec(self) -> DataSpec:
+        """What one example is, as a likelihood sees it: after binarization."""
+        spec = self._loaded.spec
+        if self.binarize is None:
+            return spec
+        return DataSpec(spec.name, spec.kind, spec.shape, "binary", 2, spec.classes)
+
+    @property
+    def _loaded(self) -> Examples:
+        if self._examples is None:
+            raise RuntimeError("call setup() before asking for data")
+        return self._examples
+
+    def setup(self, stage: str | None = None) -> None:
+        """Load and split, once."""
+        if self._examples is not None:
+            return
+        examples = self.load()
+        if self.binarize is not None and not examples.spec.bounded:
+            raise ConfigError(f"binarize={self.binarize}: {examples.spec.name} is not in [0, 1]")
+        self.split = self._split(examples)
+        self._examples = self._binarized(examples) if self.binarize == "static" else examples
+
+    def _split(self, examples: Examples) -> dict[str, Tensor]:
+        own = {name: torch.tensor(rows, dtype=torch.int64) for name, rows in examples.parts.items()}
+        generator = torch.Generator().manual_seed(self.split_seed)
+        order = own["train"][torch.randperm(len(own["train"]), generator=generator)]
+        test = own.get("test", order[: round(len(order) * self.test_fraction)])
+        rest = order if "test" in own else order[len(test) :]
+        train_size = len(rest) - round(len(rest) * self.val_fraction)
+        val = own.get("val", rest[train_size:])
+        train = rest if "val" in own else rest[:train_size]
+        split = {"train": train, "val": val.sort().values, "test": test.sort().values}
+        for name, index in split.items():
+            if len(index) == 0:
+                raise DataError(
+                    f"{examples.spec.name}: {len(examples.values)} examples leave none for the {name} split; "
+                    "add examples, or change data.val_fraction and data.test_fraction"
+                )
+        return split
+
+    def _binarized(self, examples: Examples) -> Examples:
+        """The whole set binarized once: each pixel is 1 with its grey value as probability."""
+        rows = []
+        for index in torch.arange(len(examples.values)).split(4096):
+            noise = ExampleNoise(self.split_seed, index.tolist())
+            uniform = noise.uniform("static", examples.spec.shape, torch.device("cpu"))
+            rows.append((uniform < scale(examples.values[index], examples.spec)).to(torch.uint8))
+        spec = examples.spec
+        binary = DataSpec(spec.name, spec.kind, spec.shape, "binary", 2, spec.classes)
+        return Examples(torch.cat(rows), examples.label, binary, examples.parts)
+
+    # Lightning's hooks
+
+    def train_dataloader(self) -> TrainLoader:
+        """Shuffled batches; see `TrainLoader`."""
+        examples, trainer = self._loaded, self.trainer
+        return TrainLoader(
+            examples.values,
+            examples.label,
+            self.split["train"],
+            self.batch_size,
+            self.seed,
+            epoch=lambda: trainer.current_epoch if trainer else 0,
+            rank=trainer.global_rank if trainer else 0,
+            world_size=trainer.world_size if trainer else 1,
+        )
+
+    def val_dataloader(self) -> EvalLoader:
+        """The validation split in order."""
+        return self.eval_loader("val")
+
+    def test_dataloader(self) -> EvalLoader:
+        """The test split in order."""
+        return self.eval_loader("test")
+
+    def eval_loader(self, split: str) -> EvalLoader:
+        """Any split in order, without augmentation, with noise tied to each example."""
+        examples, trainer = self._loaded, self.trainer
+        return EvalLoader(
+            examples.values,
+            examples.label,
+            self.split[split],
+            max(self.batch_size, 256),
+            mix(self.split_seed, split),
+            rank=trainer.global_rank if trainer else 0,
+            world_size=trainer.world_size if trainer else 1,
+        )
+
+    def on_after_batch_transfer(self, batch: RawBatch | Batch, dataloader_idx: int) -> Batch:
+        """Scale, binarize and corrupt a batch on its device."""
+        if isinstance(batch, Batch):
+            return batch
+        clean = scale(batch.values, self._loaded.spec)
+        target = self._observed(clean, batch)
+        corrupts = self.corruption.changes
+        x = self.corruption(clean, batch.noise, self._loaded.spec) if corrupts else target
+        return Batch(x, target, batch.label, clean, batch.noise, batch.weight)
+
+    def _observed(self, clean: Tensor, batch: RawBatch) -> Tensor:
+        if self.binarize == "dynamic":
+            uniform = batch.noise.uniform("binarize", clean.shape[1:], clean.device)
+            return (uniform < clean).to(clean.dtype)
+        if self.binarize == "threshold":
+            return (clean > 0.5).to(clean.dtype)
+        return clean
+
+
+def scale(values: Tensor, spec: DataSpec) -> Tensor:
+    """Stored values as floats in the declared range: counts 0..levels-1 become [0, 1]."""
+    if values.dtype == torch.uint8:
+        return values.to(torch.get_default_dtype()) / ((spec.levels or 256) - 1)
+    return values
