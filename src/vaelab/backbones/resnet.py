@@ -1,0 +1,90 @@
+"""Residual blocks with pre-activation (He et al., 2016), for images of any size."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from annotated_types import Gt, MinLen
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vaelab.backbones.backbone import Decoder, Encoder, group_norm, halvings
+
+Widths = Annotated[list[Annotated[int, Gt(0)]], MinLen(1)]
+
+
+class ResidualBlock(nn.Module):
+    """x + f(x), f two convolutions behind group normalisation and SiLU; f starts at zero."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.branch = nn.Sequential(
+            group_norm(channels),
+            nn.SiLU(),
+            nn.Conv2d(channels, channels, 3, padding=1),
+            group_norm(channels),
+            nn.SiLU(),
+            nn.Conv2d(channels, channels, 3, padding=1),
+        )
+        for weights in self.branch[-1].parameters():
+            nn.init.zeros_(weights)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(B, C, H, W)` to the same shape."""
+        return x + self.branch(x)
+
+
+class ResNetEncoder(Encoder):
+    """For each width `blocks` residual blocks and a halving, then one linear layer."""
+
+    kinds = frozenset({"image"})
+
+    def __init__(
+        self, input_shape: Sequence[int], output_size: int, widths: Widths, blocks: Annotated[int, Gt(0)] = 1
+    ) -> None:
+        super().__init__()
+        channels, height, width = input_shape
+        last = halvings(height, width, len(widths))[-1]
+        layers: list[nn.Module] = [nn.Conv2d(channels, widths[0], 3, padding=1)]
+        for here, after in zip(widths, [*widths[1:], widths[-1]], strict=True):
+            layers += [ResidualBlock(here) for _ in range(blocks)]
+            layers.append(nn.Conv2d(here, after, 3, stride=2, padding=1))
+        layers += [group_norm(widths[-1]), nn.SiLU(), nn.Flatten()]
+        self.net = nn.Sequential(*layers, nn.Linear(widths[-1] * last[0] * last[1], output_size))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`x: (B, C, H, W)` to `(B, output_size)`."""
+        return self.net(x)
+
+
+class ResNetDecoder(Decoder):
+    """The encoder's mirror; doubles by nearest neighbour straight to each exact size."""
+
+    kinds = frozenset({"image"})
+
+    def __init__(
+        self, latent_dim: int, output_shape: Sequence[int], widths: Widths, blocks: Annotated[int, Gt(0)] = 1
+    ) -> None:
+        super().__init__()
+        parameters, channels, height, width = output_shape
+        self.sizes = halvings(height, width, len(widths))
+        low = self.sizes[-1]
+        self.project = nn.Sequential(
+            nn.Linear(latent_dim, widths[-1] * low[0] * low[1]), nn.Unflatten(1, (widths[-1], *low))
+        )
+        self.stages = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(before, after, 3, padding=1), *(ResidualBlock(after) for _ in range(blocks)))
+            for before, after in zip(widths[::-1], [*widths[-2::-1], widths[0]], strict=True)
+        )
+        self.output = nn.Sequential(
+            group_norm(widths[0]),
+            nn.SiLU(),
+            nn.Conv2d(widths[0], parameters * channels, 3, padding=1),
+            nn.Unflatten(1, (parameters, channels)),
+        )
+
+    def forward(self, z: Tensor) -> Tensor:
+        """`z: (B, latent_dim)` to `(B, P, C, H, W)`."""
+        h = self.project(z)
+        for stage, size in zip(self.stages, self.sizes[-2::-1], strict=True):
+            h = stage(F.interpolate(h, size=size))
+        return self.output(h)

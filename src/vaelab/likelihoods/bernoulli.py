@@ -1,0 +1,53 @@
+"""Bernoulli: binary values."""
+
+from typing import ClassVar
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional as F
+
+from vaelab.data.module import Binarize
+from vaelab.data.spec import DataSpec
+from vaelab.errors import ConfigError
+from vaelab.likelihoods.likelihood import Likelihood, sum_event
+
+
+class Bernoulli(Likelihood):
+    """Values in {0, 1}; the decoder gives logits.
+
+    Args:
+        spec: of the data as the likelihood sees it.
+        binarize: read by the data module, which makes grey values binary: `static` (once, each pixel
+            1 with its grey value as probability), `dynamic` (anew for each batch; Burda et al., 2016,
+            section 5.1) or `threshold` (at 0.5). Grey data with null is refused.
+
+    Raises:
+        ConfigError: the data is not binary.
+    """
+
+    is_mass: ClassVar[bool] = True
+
+    def __init__(self, spec: DataSpec, binarize: Binarize | None = None) -> None:
+        super().__init__(spec, parameters=1)
+        if spec.support != "binary":
+            remedy = (
+                "add likelihood.binarize=dynamic (or static, threshold), or use "
+                "likelihood=discretized_logistic or continuous_bernoulli"
+                if spec.bounded
+                else "use likelihood=gaussian or laplace"
+            )
+            kind = "grey values" if spec.bounded else "real values"
+            raise ConfigError(f"likelihood=bernoulli: {spec.name} has {kind}, not 0 and 1; {remedy}")
+
+    def log_prob(self, raw: Tensor, target: Tensor) -> Tensor:
+        """`raw: (B, 1, *shape)` logits, `target: (B, *shape)` in {0, 1}; `(B,)` nats."""
+        logits = raw.squeeze(1)
+        return sum_event(target * logits - F.softplus(logits))
+
+    def mean(self, raw: Tensor) -> Tensor:
+        """The probability of 1."""
+        return raw.squeeze(1).sigmoid()
+
+    def sample(self, raw: Tensor, generator: Generator | None = None) -> Tensor:
+        """Zeros and ones."""
+        return torch.bernoulli(self.mean(raw), generator=generator)

@@ -1,0 +1,62 @@
+"""What a likelihood is."""
+
+from typing import ClassVar
+
+from torch import Generator, Tensor, nn
+
+from vaelab.data.spec import DataSpec
+
+
+class Likelihood(nn.Module):
+    """A distribution over examples whose values are independent given the decoder's output.
+
+    It owns the output map and checks, when built, that the data lies in its support.
+
+    Attributes:
+        parameters: P, raw numbers that the decoder gives for each value of an example.
+        is_mass: whether `log_prob` is the log of a probability rather than of a density, so that
+            bits per dimension are what a lossless code would need.
+    """
+
+    is_mass: ClassVar[bool] = False
+
+    def __init__(self, spec: DataSpec, parameters: int) -> None:
+        super().__init__()
+        self.spec = spec
+        self.parameters_per_value = parameters
+
+    @property
+    def constant(self) -> float:
+        """The part of `-log_prob`, in nats per example, that no reconstruction can change."""
+        return 0.0
+
+    def log_prob(self, raw: Tensor, target: Tensor) -> Tensor:
+        """log p(target | raw) in nats, summed over the event.
+
+        Args:
+            raw: `(B, P, *shape)` from the decoder.
+            target: `(B, *shape)` in the data's declared range.
+
+        Returns:
+            `(B,)`.
+        """
+        raise TypeError(f"{type(self).__name__} defines no log_prob")
+
+    def mean(self, raw: Tensor) -> Tensor:
+        """The reconstruction: the mean of x, or its location where the mean has no closed form; `(B, *shape)`."""
+        raise TypeError(f"{type(self).__name__} defines no mean")
+
+    def sample(self, raw: Tensor, generator: Generator | None = None) -> Tensor:
+        """One draw of x, `(B, *shape)` in the data's declared range."""
+        raise TypeError(f"{type(self).__name__} defines no sample")
+
+
+def sum_event(values: Tensor) -> Tensor:
+    """Sum all but the first dimension: `(B, ...)` to `(B,)`."""
+    return values.flatten(1).sum(1)
+
+
+def soft_bound(raw: Tensor, low: float, high: float) -> Tensor:
+    """Squash a number smoothly into (low, high); near the middle it is passed on as it is."""
+    middle, half = (low + high) / 2, (high - low) / 2
+    return middle + half * ((raw - middle) / half).tanh()

@@ -1,0 +1,122 @@
+"""Gaussian and Laplace: a location from the decoder, and a scale that is fixed or learned."""
+
+from math import exp, log, pi
+from typing import Annotated, Literal
+
+import torch
+from annotated_types import Gt
+from torch import Generator, Tensor, nn
+
+from vaelab.data.spec import DataSpec
+from vaelab.likelihoods.likelihood import Likelihood, soft_bound, sum_event
+
+Scale = Annotated[float, Gt(0)] | Literal["learned", "per_value", "optimal"]
+LOG_SCALE = (-6.0, 6.0)  # of learned scales: below e^-6 a pixel that never changes is worth unbounded nats
+
+
+class LocationScale(Likelihood):
+    """A location-scale family. Data in [0, 1] gets a sigmoid at the location, real data nothing.
+
+    The scale is one of
+        a number: fixed;
+        `learned`: one number for all values, trained with the weights (Rybkin et al., 2021, section 3.1);
+        `per_value`: from the decoder, for each value of each example;
+        `optimal`: one number, in training the maximiser for the batch in hand in closed form (their
+            equation 6) and in evaluation a running mean of it. Alone among the objectives here, it
+            therefore depends on which examples share a batch, as BatchNorm does.
+    """
+
+    def __init__(self, spec: DataSpec, scale: Scale) -> None:
+        super().__init__(spec, parameters=2 if scale == "per_value" else 1)
+        self.scale = scale
+        self.log_scale: Tensor
+        self.batches: Tensor
+        if scale == "learned":
+            self.log_scale = nn.Parameter(torch.tensor(-1.0))
+        elif scale == "optimal":
+            self.register_buffer("log_scale", torch.tensor(0.0))
+            self.register_buffer("batches", torch.tensor(0))
+
+    def unit_log_prob(self, residual: Tensor) -> Tensor:
+        """log density of the standardised residual, elementwise, in nats."""
+        raise TypeError(f"{type(self).__name__} defines no unit_log_prob")
+
+    def best_scale(self, residual: Tensor) -> Tensor:
+        """The scale that maximises the likelihood of these residuals: a scalar."""
+        raise TypeError(f"{type(self).__name__} defines no best_scale")
+
+    def _log_scale(self, raw: Tensor) -> Tensor | float:
+        if self.scale == "per_value":
+            return soft_bound(raw[:, 1] - 1, *LOG_SCALE)
+        if self.scale == "learned":
+            return soft_bound(self.log_scale, *LOG_SCALE)
+        if self.scale == "optimal":
+            return self.log_scale
+        assert isinstance(self.scale, float)
+        return log(self.scale)
+
+    @property
+    def constant(self) -> float:
+        """-log p of a perfect reconstruction where the scale is fixed; 0 where it is learned."""
+        if not isinstance(self.scale, float):
+            return 0.0
+        return self.spec.size * (log(self.scale) - float(self.unit_log_prob(torch.zeros(()))))
+
+    def log_prob(self, raw: Tensor, target: Tensor) -> Tensor:
+        """`raw: (B, P, *shape)`, `target: (B, *shape)`; `(B,)` nats."""
+        residual = target - self.mean(raw)
+        log_scale = self._log_scale(raw)
+        if self.scale == "optimal" and self.training:
+            log_scale = self.best_scale(residual).log().clamp(*LOG_SCALE)
+            self._remember(log_scale.detach())
+        scale = log_scale.exp() if isinstance(log_scale, Tensor) else exp(log_scale)
+        return sum_event(self.unit_log_prob(residual / scale) - log_scale)
+
+    def _remember(self, log_scale: Tensor) -> None:
+        """A mean of the first batches, then a running mean with the weight of the last 100."""
+        self.batches += 1
+        self.log_scale += (log_scale - self.log_scale) / self.batches.clamp(max=100)
+
+    def mean(self, raw: Tensor) -> Tensor:
+        """The location, `(B, *shape)`."""
+        return raw[:, 0].sigmoid() if self.spec.bounded else raw[:, 0]
+
+
+class Gaussian(LocationScale):
+    """Normal noise of standard deviation `sigma`."""
+
+    def __init__(self, spec: DataSpec, sigma: Scale) -> None:
+        super().__init__(spec, sigma)
+
+    def unit_log_prob(self, residual: Tensor) -> Tensor:
+        """log N(residual; 0, 1)."""
+        return -0.5 * (residual**2 + log(2 * pi))
+
+    def best_scale(self, residual: Tensor) -> Tensor:
+        """The root of the mean squared residual."""
+        return residual.square().mean().sqrt()
+
+    def sample(self, raw: Tensor, generator: Generator | None = None) -> Tensor:
+        """The location plus noise."""
+        location = self.mean(raw)
+        noise = torch.randn(location.shape, generator=generator, device=raw.device, dtype=raw.dtype)
+        return location + torch.exp(torch.as_tensor(self._log_scale(raw))) * noise
+
+
+class Laplace(LocationScale):
+    """Laplace noise of the given `scale`, the mean absolute deviation."""
+
+    def unit_log_prob(self, residual: Tensor) -> Tensor:
+        """log Laplace(residual; 0, 1)."""
+        return -residual.abs() - log(2)
+
+    def best_scale(self, residual: Tensor) -> Tensor:
+        """The mean absolute residual."""
+        return residual.abs().mean()
+
+    def sample(self, raw: Tensor, generator: Generator | None = None) -> Tensor:
+        """The location plus noise."""
+        location = self.mean(raw)
+        uniform = torch.rand(location.shape, generator=generator, device=raw.device, dtype=raw.dtype) - 0.5
+        noise = -uniform.sign() * torch.log1p(-2 * uniform.abs() + 1e-12)
+        return location + torch.exp(torch.as_tensor(self._log_scale(raw))) * noise
