@@ -1,0 +1,129 @@
+"""The LightningModule that AE and VAE share."""
+
+from abc import abstractmethod
+from typing import Any, ClassVar
+
+import lightning.pytorch as L
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+
+from vaelab.data import Batch
+from vaelab.likelihoods import Likelihood
+from vaelab.models.loss import LossTerms, Prediction
+from vaelab.training.meter import TermMeter
+from vaelab.training.optimization import Optimization
+
+
+class Model(L.LightningModule):
+    """An objective over an encoder, a decoder and a likelihood. It draws nothing and knows no task.
+
+    A subclass says how many numbers its encoder gives (`code_size`), what its loss is (`terms`) and
+    what it makes of a batch in evaluation (`predict`).
+    """
+
+    monitor: ClassVar[tuple[str, str]]  # what the best checkpoint watches unless the task says, and its direction
+
+    def __init__(self, encoder: nn.Module, decoder: nn.Module, likelihood: Likelihood, latent_dim: int) -> None:
+        super().__init__()
+        self.encoder, self.decoder, self.likelihood = encoder, decoder, likelihood
+        self.latent_dim = latent_dim
+        self.optimization: Optimization | None = None  # set by the run
+        self.architecture: dict[str, Any] = {}  # plain data, set by the run, kept in checkpoints
+        self._meter, self._eval_meter = TermMeter(), TermMeter("val")
+
+    @staticmethod
+    @abstractmethod
+    def code_size(latent_dim: int) -> int:
+        """Numbers that the encoder gives for one example."""
+
+    @abstractmethod
+    def terms(self, batch: Batch) -> LossTerms:
+        """The objective of each example; fresh noise comes from the batch."""
+
+    @abstractmethod
+    def predict(self, batch: Batch) -> Prediction:
+        """Terms, code and reconstruction, without drawing anything that is not tied to the example."""
+
+    @abstractmethod
+    def encode(self, x: Tensor) -> Tensor:
+        """`x: (B, *shape)` to the code or posterior mean, `(B, latent_dim)`."""
+
+    def decode(self, z: Tensor) -> Tensor:
+        """`z: (B, latent_dim)` to the mean of x, `(B, *shape)` in the data's range."""
+        return self.likelihood.mean(self.decoder(z))
+
+    def in_force(self) -> dict[str, float]:
+        """Scheduled numbers at the current step, for the log."""
+        return {}
+
+    @property
+    def step(self) -> int:
+        """Optimizer steps taken; 0 without a trainer."""
+        return self._trainer.global_step if self._trainer is not None else 0
+
+    def forward(self, batch: Batch) -> LossTerms:
+        """The objective of each example."""
+        return self.terms(batch)
+
+    # Lightning's hooks
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Built from plain data, so that nothing but numbers reaches a checkpoint."""
+        if self.optimization is None:
+            raise RuntimeError("set Model.optimization before training")
+        return self.optimization.configure(self, int(self.trainer.estimated_stepping_batches))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The mean loss over the whole batch, this device's share of it."""
+        terms = self.terms(batch)
+        self._meter.add(terms.named(), self.step)
+        if (batch_idx + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+            means = self._meter.window(self.trainer.strategy) | self.in_force()
+            for logger in self.loggers:
+                logger.log_metrics({f"train/{name}_step": value for name, value in means.items()}, self.step)
+        return terms.loss.mean() * batch.weight
+
+    def on_train_epoch_end(self) -> None:
+        """Log the epoch's means."""
+        means = self._meter.epoch(self.trainer.strategy)
+        self.log_dict({f"train/{k}": v for k, v in (means | self.in_force()).items()})
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> Prediction:  # type: ignore[override]
+        """Evaluate a batch; the task measures what is returned."""
+        return self._evaluate(batch)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> Prediction:  # type: ignore[override]
+        """Evaluate a batch; the task measures what is returned."""
+        return self._evaluate(batch)
+
+    def _evaluate(self, batch: Batch) -> Prediction:
+        prediction = self.predict(batch)
+        self._eval_meter.add(prediction.terms.named(), self.step)
+        return prediction
+
+    def on_validation_epoch_start(self) -> None:
+        """Count from nothing; a training loss that is no number stops the run here, before any checkpoint."""
+        self._meter.window(self.trainer.strategy)
+        self._eval_meter = TermMeter("val")
+
+    def on_test_epoch_start(self) -> None:
+        """Count from nothing."""
+        self._eval_meter = TermMeter("test")
+
+    def on_validation_epoch_end(self) -> None:
+        """Log means over the split."""
+        self._log_split("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Log means over the split."""
+        self._log_split("test")
+
+    def _log_split(self, stage: str) -> None:
+        means = self._eval_meter.epoch(self.trainer.strategy)
+        self.log_dict({f"{stage}/{name}": value for name, value in means.items()})
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the architecture; refuse to write weights that are no numbers over good ones."""
+        self._meter.window(self.trainer.strategy)
+        self._meter.check_weights(self.state_dict(), self.step)
+        checkpoint["architecture"] = self.architecture

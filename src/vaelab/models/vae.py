@@ -1,0 +1,135 @@
+"""The variational autoencoder."""
+
+from math import log
+from typing import Annotated, Literal, NamedTuple
+
+import torch
+from annotated_types import Ge, Gt
+from torch import Tensor, nn
+
+from vaelab.data import Batch, Noise
+from vaelab.likelihoods import Likelihood
+from vaelab.likelihoods.likelihood import soft_bound
+from vaelab.models.loss import LossTerms, Prediction
+from vaelab.models.model import Model
+from vaelab.models.schedules import Capacity, FreeBits, Schedule
+
+LOG_VARIANCE = (-12.0, 8.0)  # of the posterior: standard deviations from 0.0025 to 55
+
+
+class Posterior(NamedTuple):
+    """q(z|x), a normal distribution with a diagonal covariance; `(B, latent_dim)` each."""
+
+    mean: Tensor
+    log_variance: Tensor
+
+    def kl(self) -> Tensor:
+        """D_KL(q(z|x) || N(0, I)) of each dimension in nats, `(B, latent_dim)` (Kingma and Welling, 2014, app. B)."""
+        return 0.5 * (self.mean.square() + self.log_variance.exp() - 1 - self.log_variance)
+
+    def at(self, noise: Tensor) -> Tensor:
+        """z for standard normal `noise: (B, K, latent_dim)`; the same shape."""
+        return self.mean.unsqueeze(1) + (0.5 * self.log_variance).exp().unsqueeze(1) * noise
+
+    def log_ratio(self, z: Tensor, noise: Tensor) -> Tensor:
+        """log p(z) - log q(z|x) at `z = at(noise)`, in nats; `(B, K)`."""
+        return 0.5 * (noise.square() - z.square() + self.log_variance.unsqueeze(1)).sum(2)
+
+
+class VAE(Model):
+    """Minimises -E_q[log p(x|z)] + beta KL(q(z|x) || p(z)), with p(z) = N(0, I).
+
+    Args:
+        encoder, decoder, likelihood, latent_dim: from the run.
+        beta: multiplies the KL term and nothing else.
+        schedule: how beta or the KL's price changes over the steps.
+        samples: z drawn for each example in a training step.
+        bound: `elbo`, or `iwae`, the importance-weighted bound (Burda et al., 2016, equation 8), of
+            which `samples` is k; its gradient weighs each sample by its normalised importance.
+    """
+
+    monitor = ("val/elbo", "max")
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        likelihood: Likelihood,
+        latent_dim: int,
+        schedule: Schedule,
+        beta: Annotated[float, Ge(0)] = 1.0,
+        samples: Annotated[int, Gt(0)] = 1,
+        bound: Literal["elbo", "iwae"] = "elbo",
+    ) -> None:
+        super().__init__(encoder, decoder, likelihood, latent_dim)
+        if bound == "iwae" and isinstance(schedule, (Capacity, FreeBits)):
+            raise ValueError("bound=iwae: has no KL term of its own, so capacity and free_bits do not apply to it")
+        self.beta, self.schedule, self.samples, self.bound = beta, schedule, samples, bound
+
+    @staticmethod
+    def code_size(latent_dim: int) -> int:
+        """Mean and log-variance."""
+        return 2 * latent_dim
+
+    def posterior(self, x: Tensor) -> Posterior:
+        """q(z|x) for `x: (B, *shape)`."""
+        mean, raw = self.encoder(x).chunk(2, dim=1)
+        return Posterior(mean, soft_bound(raw, *LOG_VARIANCE))
+
+    def encode(self, x: Tensor) -> Tensor:
+        """`x: (B, *shape)` to the posterior mean, `(B, latent_dim)`."""
+        return self.posterior(x).mean
+
+    def in_force(self) -> dict[str, float]:
+        """beta at the current step."""
+        return {"beta": self.beta * self.schedule.weight(self.step)}
+
+    def terms(self, batch: Batch) -> LossTerms:
+        """The objective of each example."""
+        return self._terms(self.posterior(batch.x), batch)
+
+    def _terms(self, posterior: Posterior, batch: Batch) -> LossTerms:
+        noise = batch.noise.normal("posterior", (self.samples, self.latent_dim), batch.x.device)
+        z = posterior.at(noise)
+        log_likelihood = self._log_likelihood(z, batch.target)
+        kl = posterior.kl()
+        reconstruction = log_likelihood.mean(1)
+        beta = self.beta * self.schedule.weight(self.step)
+        if self.bound == "iwae":
+            log_weight = log_likelihood + beta * posterior.log_ratio(z, noise)
+            loss = log(self.samples) - torch.logsumexp(log_weight, dim=1)
+        else:
+            loss = -reconstruction + beta * self.schedule.apply(kl, self.step)
+        return LossTerms(loss, reconstruction, kl.sum(1), {})
+
+    def _log_likelihood(self, z: Tensor, target: Tensor) -> Tensor:
+        """log p(x|z) for `z: (B, K, latent_dim)`, in nats; `(B, K)`."""
+        samples = z.shape[1]
+        raw = self.decoder(z.flatten(0, 1))
+        repeated = target if samples == 1 else target.repeat_interleave(samples, dim=0)
+        return self.likelihood.log_prob(raw, repeated).view(-1, samples)
+
+    def predict(self, batch: Batch) -> Prediction:
+        """Terms, posterior mean, and the reconstruction from it."""
+        posterior = self.posterior(batch.x)
+        return Prediction(self._terms(posterior, batch), posterior.mean, self.decode(posterior.mean))
+
+    def log_evidence(self, batch: Batch, samples: int, noise: Noise | None = None, chunk: int = 16_384) -> Tensor:
+        """The importance-weighted bound on log p(x) (Burda et al., 2016, equation 8), in nats, `(B,)`.
+
+        It is a lower bound whose expectation does not fall as `samples` grows.
+
+        Args:
+            batch: `x` is what the posterior sees, `target` what is explained.
+            samples: K, drawn for each example.
+            noise: where draws come from; the batch's own if None.
+            chunk: z decoded at a time; changes memory and time, not the result.
+        """
+        posterior = self.posterior(batch.x)
+        draws = (noise or batch.noise).normal("evidence", (samples, self.latent_dim), batch.x.device)
+        step = max(1, chunk // max(1, len(batch.x)))
+        log_weights = []
+        for epsilon in draws.split(step, dim=1):
+            z = posterior.at(epsilon)
+            log_weights.append(self._log_likelihood(z, batch.target) + posterior.log_ratio(z, epsilon))
+        return torch.logsumexp(torch.cat(log_weights, dim=1), dim=1) - log(samples)

@@ -1,0 +1,84 @@
+"""Means of loss terms, kept on the device until somebody asks."""
+
+from typing import Any
+
+import torch
+from lightning.pytorch.strategies import Strategy
+from torch import Tensor
+
+from vaelab.errors import DivergenceError
+
+
+class TermMeter:
+    """Adds up per-example terms and finds the first step at which one was not a number.
+
+    A `self.log` call costs about as much as a small model's forward pass, and reading a number from
+    the device stops it; so a step stores one short row of sums, and rows are read once a window.
+    """
+
+    def __init__(self, stage: str = "train") -> None:
+        self._stage = stage
+        self._names: tuple[str, ...] = ()
+        self._rows: list[Tensor] = []  # one a step: the sum of each term, then the count
+        self._steps: list[int] = []
+        self._epoch: Tensor | None = None
+
+    def add(self, terms: dict[str, Tensor], step: int) -> None:
+        """Take the terms of one batch, `(B,)` each; nothing is read back from the device."""
+        self._names = tuple(terms)
+        sums = torch.stack(list(terms.values())).detach().sum(1)
+        self._rows.append(torch.cat([sums, sums.new_tensor([len(next(iter(terms.values())))])]))
+        self._steps.append(step)
+
+    def window(self, strategy: Strategy) -> dict[str, float]:
+        """Means over all devices since the last call; empty if there were no steps.
+
+        Raises:
+            DivergenceError: a term was not a number; names it and the step.
+        """
+        if not self._rows:
+            return {}
+        rows = torch.stack(self._rows).double()
+        total = strategy.reduce(rows.sum(0), reduce_op="sum")
+        assert isinstance(total, Tensor)
+        if not bool(torch.isfinite(total).all()):
+            self._raise(rows)
+        self._epoch = total if self._epoch is None else self._epoch + total
+        self._rows, self._steps = [], []
+        return self._means(total)
+
+    def epoch(self, strategy: Strategy) -> dict[str, float]:
+        """Means over all devices since the last call to this method."""
+        self.window(strategy)
+        total, self._epoch = self._epoch, None
+        return {} if total is None else self._means(total)
+
+    def _means(self, total: Tensor) -> dict[str, float]:
+        *sums, count = total.tolist()
+        return {name: value / count for name, value in zip(self._names, sums, strict=True)}
+
+    def _raise(self, rows: Tensor) -> None:
+        bad = (~torch.isfinite(rows)).nonzero()
+        if len(bad) == 0:  # on another device only
+            raise DivergenceError(f"{self._stage} loss is not a number by step {self._steps[-1]}, on another device")
+        row, column = bad[0].tolist()
+        # The loss is a sum of the others: name the term that it comes from.
+        columns = [c for r, c in bad.tolist() if r == row and self._names[c] not in ("loss", "elbo")]
+        term = self._names[columns[0] if columns else column]
+        raise DivergenceError(
+            f"{self._stage}/{term} is not a number at step {self._steps[row]}. The last good checkpoint is kept; "
+            "try a lower optimizer.lr, trainer.gradient_clip_val=1, or check the data"
+        )
+
+    def check_weights(self, weights: dict[str, Any], step: int) -> None:
+        """Refuse weights that are not numbers.
+
+        Raises:
+            DivergenceError: names the first such weight.
+        """
+        for name, value in weights.items():
+            if isinstance(value, Tensor) and not bool(torch.isfinite(value).all()):
+                raise DivergenceError(
+                    f"weight {name} is not a number at step {step}. The last good checkpoint is kept; "
+                    "try a lower optimizer.lr or trainer.gradient_clip_val=1"
+                )

@@ -1,0 +1,126 @@
+"""One progress bar for the whole run."""
+
+from time import monotonic
+from typing import Any
+
+import lightning.pytorch as L
+from lightning.pytorch.callbacks import ProgressBar
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+REFRESH = 0.2  # seconds; a small model takes hundreds of steps in that time
+
+
+class RunProgress(ProgressBar):
+    """Optimizer steps of the whole fit, the epoch, and the last train and validation numbers.
+
+    Lightning's own bars begin anew each epoch, which for small data is many times a second.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._enabled = True
+        self._progress: Progress | None = None
+        self._task: TaskID | None = None
+        self._drawn = 0.0
+
+    def enable(self) -> None:
+        """Show."""
+        self._enabled = True
+
+    def disable(self) -> None:
+        """Show nothing; Lightning calls it on all devices but the first."""
+        self._enabled = False
+
+    def _begin(self, what: str, total: float | None) -> None:
+        if not self._enabled:
+            return
+        self._end()
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[numbers]}"),
+            console=Console(),
+            refresh_per_second=1 / REFRESH,
+        )
+        self._progress.start()
+        self._task = self._progress.add_task(what, total=total, numbers="")
+
+    def _end(self) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+    def _update(self, done: float, what: str, numbers: str | None = None, force: bool = False) -> None:
+        now = monotonic()
+        if self._progress is None or self._task is None or (now - self._drawn < REFRESH and not force):
+            return
+        self._drawn = now
+        if numbers is not None:
+            self._progress.update(self._task, numbers=numbers)
+        self._progress.update(self._task, completed=done, description=what)
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Begin the bar of the fit."""
+        total = trainer.estimated_stepping_batches
+        self._begin("training", total if total != float("inf") and total > 0 else None)
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Move it."""
+        self._update(trainer.global_step, self._epoch(trainer))
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Show the epoch's numbers."""
+        shown = ("train/loss", "val/loss", "val/elbo", "val/mse")
+        metrics = trainer.callback_metrics
+        self._update(
+            trainer.global_step,
+            self._epoch(trainer),
+            "  ".join(f"{name} {float(metrics[name]):.4g}" for name in shown if name in metrics),
+            force=trainer.current_epoch + 1 == trainer.max_epochs,
+        )
+
+    def _epoch(self, trainer: L.Trainer) -> str:
+        last = trainer.max_epochs
+        return f"epoch {trainer.current_epoch + 1}" + (f"/{last}" if last and last > 0 else "")
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """End it."""
+        self._end()
+
+    def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Begin the bar of the test."""
+        self._begin("testing", sum(trainer.num_test_batches))
+
+    def on_test_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Move it."""
+        self._update(batch_idx + 1, "testing", force=batch_idx + 1 == sum(trainer.num_test_batches))
+
+    def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """End it."""
+        self._end()
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        """Leave the terminal as it was."""
+        self._end()

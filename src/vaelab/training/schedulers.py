@@ -1,0 +1,33 @@
+"""Learning-rate schedules: pure functions from the optimizer step to a factor of `optimizer.lr`."""
+
+from math import cos, pi
+from typing import Annotated
+
+from annotated_types import Ge, Le
+
+
+class Constant:
+    """A linear warm-up from 0, then 1."""
+
+    def __init__(self, total_steps: int, warmup_steps: Annotated[int, Ge(0)] = 0) -> None:
+        self.warmup_steps = warmup_steps
+
+    def __call__(self, step: int) -> float:
+        """The factor at a step."""
+        return min(1.0, (step + 1) / (self.warmup_steps + 1))
+
+
+class Cosine:
+    """A linear warm-up from 0, then half a cosine from 1 to `final` at the last step (Loshchilov, 2017)."""
+
+    def __init__(
+        self, total_steps: int, warmup_steps: Annotated[int, Ge(0)] = 0, final: Annotated[float, Ge(0), Le(1)] = 0.0
+    ) -> None:
+        self.total_steps, self.warmup_steps, self.final = total_steps, warmup_steps, final
+
+    def __call__(self, step: int) -> float:
+        """The factor at a step."""
+        if step < self.warmup_steps:
+            return (step + 1) / (self.warmup_steps + 1)
+        done = (step - self.warmup_steps) / max(1, self.total_steps - self.warmup_steps)
+        return self.final + (1 - self.final) * (1 + cos(pi * min(1.0, done))) / 2
