@@ -1,0 +1,8 @@
+"""What a run is for: which metrics, which figures, which number decides the best checkpoint."""
+
+from vaelab.tasks.compression import Compression
+from vaelab.tasks.denoising import Denoising
+from vaelab.tasks.generation import Generation
+from vaelab.tasks.task import Task
+
+__all__ = ["Compression", "Denoising", "Generation", "Task"]

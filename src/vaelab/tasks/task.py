@@ -1,0 +1,115 @@
+"""What a task is: measurement around a model that does not know of it."""
+
+from typing import Any
+
+import lightning.pytorch as L
+from lightning.pytorch.callbacks import Callback
+from matplotlib.figure import Figure
+from torchmetrics import MeanMetric, MeanSquaredError, Metric
+
+from vaelab.config.nearest import did_you_mean
+from vaelab.data import Batch, DataSpec
+from vaelab.data.module import DataModule
+from vaelab.errors import ConfigError
+from vaelab.models import Model, Prediction
+
+HIGHER_IS_BETTER = ("elbo", "reconstruction", "psnr", "ssim", "psnr_gain", "active_units")
+
+
+class Task(Callback):
+    """Measures validation and test batches and draws figures at the end. It never changes the loss.
+
+    A subclass extends `metrics` (what is counted), `update` (how) and `figures`. All metrics are over
+    every example of a split, on every device.
+
+    Args:
+        monitor: what the best checkpoint watches; null leaves it to the model.
+    """
+
+    def __init__(self, monitor: str | None = None) -> None:
+        self.monitor = monitor
+        self._metrics: dict[str, Metric] = {}
+
+    def watched(self, model: Model) -> tuple[str, str]:
+        """The metric that decides the best checkpoint, and `min` or `max`.
+
+        Raises:
+            ConfigError: `task.monitor` names no validation metric.
+        """
+        if self.monitor is None:
+            return model.monitor
+        stage, _, name = self.monitor.partition("/")
+        if stage != "val" or not name:
+            raise ConfigError(
+                f"task.monitor={self.monitor}: {did_you_mean(self.monitor, ['val/mse', model.monitor[0]])}"
+            )
+        return self.monitor, "max" if name in HIGHER_IS_BETTER else "min"
+
+    def check(self, model: Model, spec: DataSpec, corrupts: bool) -> None:
+        """Refuse what cannot be measured.
+
+        Raises:
+            ConfigError: says what would fit.
+        """
+
+    def metrics(self, stage: str, model: Model, spec: DataSpec) -> dict[str, Metric]:
+        """Fresh metrics for a pass over a split; `stage` is `val` or `test`."""
+        return {"mse": MeanSquaredError()}
+
+    def update(self, metrics: dict[str, Metric], model: Model, prediction: Prediction, batch: Batch) -> None:
+        """Count one batch."""
+        metrics["mse"].update(prediction.reconstruction.contiguous(), batch.clean.contiguous())
+
+    def figures(self, model: Model, data: DataModule) -> dict[str, Figure]:
+        """Pictures by name, from a trained model on the CPU and the test split."""
+        return {}
+
+    # Lightning's hooks
+
+    def _start(self, stage: str, trainer: L.Trainer, model: Any) -> None:
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        self._metrics = {n: m.to(model.device) for n, m in self.metrics(stage, model, data.spec).items()}
+
+    def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Begin a pass."""
+        self._start("val", trainer, pl_module)
+
+    def on_test_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Begin a pass."""
+        self._start("test", trainer, pl_module)
+
+    def on_validation_batch_end(
+        self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Count a batch."""
+        self.update(self._metrics, pl_module, outputs, batch)
+
+    on_test_batch_end = on_validation_batch_end
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Log what was counted."""
+        self._log("val", pl_module)
+
+    def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Log what was counted."""
+        self._log("test", pl_module)
+
+    def _log(self, stage: str, model: L.LightningModule) -> None:
+        for name, metric in self._metrics.items():
+            model.log(f"{stage}/{name}", metric.compute())
+
+
+class Constant(MeanMetric):
+    """A number that is known beforehand and reported beside the measured ones."""
+
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.update(value)
+
+
+def example_batch(data: DataModule, split: str, count: int) -> Batch:
+    """The first `count` examples of a split, prepared as in evaluation, on the CPU."""
+    raw = next(iter(data.eval_loader(split)))
+    batch = data.on_after_batch_transfer(raw, 0)
+    x, target, label, clean = (tensor[:count] for tensor in (batch.x, batch.target, batch.label, batch.clean))
+    return Batch(x, target, label, clean, batch.noise, batch.weight)
