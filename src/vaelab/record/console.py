@@ -1,0 +1,58 @@
+"""What a run prints."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.tree import Tree
+from torch import nn
+
+SHOWN_FIRST = ("task", "data", "model", "encoder", "decoder", "likelihood", "corruption", "optimizer", "scheduler",
+               "trainer", "callbacks", "logger", "paths")  # fmt: skip
+
+
+def print_config(config: dict[str, Any], choices: dict[str, str]) -> None:
+    """A tree of the config: each group with the option that was chosen, then the keys at the root."""
+    tree = Tree("[bold]config[/]", guide_style="dim")
+    for group in SHOWN_FIRST:
+        if isinstance(config.get(group), dict):
+            chosen = f"[bold]{group}[/]={choices[group]}" if choices.get(group) else f"[bold]{group}[/]"
+            branch = tree.add(chosen)
+            _grow(branch, config[group])
+    for key, value in config.items():
+        if key not in SHOWN_FIRST:
+            tree.add(f"[bold]{key}[/]={value}")
+    Console().print(tree)
+
+
+def _grow(branch: Tree, node: dict[str, Any]) -> None:
+    flat = {key: value for key, value in node.items() if not isinstance(value, dict) and key != "_target_"}
+    if "_target_" in node:
+        branch.label = f"{branch.label}  [dim]{node['_target_']}[/]"
+    if flat:
+        branch.add("  ".join(f"{key}={value}" for key, value in flat.items()))
+    for key, value in node.items():
+        if isinstance(value, dict):
+            _grow(branch.add(key), value)
+
+
+def print_size(model: nn.Module) -> None:
+    """One line: parameters, in all and by part."""
+    parts = {name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()}
+    shown = ", ".join(f"{name} {count:,}" for name, count in parts.items() if count)
+    Console().print(f"parameters: {sum(parts.values()):,} ({shown})")
+
+
+def print_metrics(metrics: dict[str, float], folder: str) -> None:
+    """A table with one row a metric, validation and test side by side, and where the run lies."""
+    names = sorted({name.split("/", 1)[1] for name in metrics if name.startswith(("val/", "test/"))})
+    table = Table("metric", "val", "test", title="best checkpoint", title_justify="left")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name in names:
+        cells = [metrics.get(f"{stage}/{name}") for stage in ("val", "test")]
+        table.add_row(name, *("" if cell is None else f"{cell:.5g}" for cell in cells))
+    console = Console()
+    if names:
+        console.print(table)
+    console.print(f"run folder: [bold]{folder}[/]", soft_wrap=True)

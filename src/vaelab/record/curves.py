@@ -1,0 +1,91 @@
+"""`metrics.csv`: the curves of a run, one row a step."""
+
+import csv
+from argparse import Namespace
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities import rank_zero_only
+
+FILE = "metrics.csv"
+
+
+class CurveLogger(Logger):
+    """Writes `metrics.csv` into a run folder; a resumed run goes on where its checkpoint lies.
+
+    A row holds what was logged at one step. The file is written whole, now and then and at the end.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        super().__init__()
+        self.path = Path(folder) / FILE
+        self._rows: list[dict[str, Any]] = []
+        self._unsaved = 0
+        self._resumed = self.path.is_file()
+
+    @property
+    def name(self) -> str:
+        """Of the logger."""
+        return "curves"
+
+    @property
+    def version(self) -> str:
+        """One for each folder."""
+        return ""
+
+    @rank_zero_only
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+        """Nothing: the config lies beside the curves."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Add numbers to a step's row."""
+        step = step or 0
+        if self._resumed:  # what a killed run logged after its last checkpoint will be logged again
+            self._resumed = False
+            self._rows = [row for row in read_rows(self.path) if int(row["step"]) < step]
+        values = {key: float(value) for key, value in metrics.items()}
+        if self._rows and int(self._rows[-1]["step"]) == step:
+            self._rows[-1] |= values
+        else:
+            self._rows.append({"step": step} | values)
+        self._unsaved += 1
+        if self._unsaved >= 100:
+            self.save()
+
+    @rank_zero_only
+    def save(self) -> None:
+        """Write the file."""
+        if not self._rows:
+            return
+        found = {key for row in self._rows for key in row} - {"step"}
+        partial = self.path.with_suffix(".partial")
+        with partial.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, ["step", *sorted(found)])
+            writer.writeheader()
+            writer.writerows(self._rows)
+        partial.replace(self.path)
+        self._unsaved = 0
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """Write what is left."""
+        self.save()
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a `metrics.csv`, empty cells left out."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return [{key: value for key, value in row.items() if value} for row in csv.DictReader(file)]
+
+
+def read_curves(path: Path) -> dict[str, list[tuple[int, float]]]:
+    """Metric name to its finite `(step, value)` pairs."""
+    curves: dict[str, list[tuple[int, float]]] = {}
+    for row in read_rows(path) if path.is_file() else []:
+        for key, value in row.items():
+            if key != "step" and isfinite(float(value)):
+                curves.setdefault(key, []).append((int(row["step"]), float(value)))
+    return curves

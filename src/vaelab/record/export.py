@@ -1,0 +1,83 @@
+"""`model/`: what a trained model is, as plain data and safetensors."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from vaelab.config.builder import Builder
+from vaelab.data.spec import DataSpec
+from vaelab.errors import CheckpointError, ConfigError
+from vaelab.models import Model
+from vaelab.record.folder import write_json
+
+GROUPS = ("model", "encoder", "decoder", "likelihood")
+
+
+def architecture(config: dict[str, Any], spec: DataSpec) -> dict[str, Any]:
+    """Everything that the shape of the weights depends on, as plain data."""
+    return {"latent_dim": config["latent_dim"], "spec": spec.to_json()} | {group: config[group] for group in GROUPS}
+
+
+def build_model(about: dict[str, Any], builder: Builder) -> Model:
+    """Build an untrained model from its `architecture`.
+
+    Raises:
+        ConfigError: a part does not fit the data or another part; names it.
+    """
+    spec = DataSpec.from_json(about["spec"])
+    latent_dim: int = about["latent_dim"]
+    model_class = builder.resolve(about["model"], "model")
+    likelihood = builder.build(about["likelihood"], "likelihood", spec=spec)
+    for side in ("encoder", "decoder"):
+        refuse_misfit(builder, about[side], side, spec)
+    encoder = builder.build(
+        about["encoder"], "encoder", input_shape=spec.shape, output_size=model_class.code_size(latent_dim)
+    )
+    output_shape = (likelihood.parameters_per_value, *spec.shape)
+    decoder = builder.build(about["decoder"], "decoder", latent_dim=latent_dim, output_shape=output_shape)
+    parts = {"encoder": encoder, "decoder": decoder, "likelihood": likelihood, "latent_dim": latent_dim}
+    model: Model = builder.build(about["model"], "model", **parts)
+    model.architecture = about
+    return model
+
+
+def refuse_misfit(builder: Builder, node: dict[str, Any], side: str, spec: DataSpec) -> None:
+    """Refuse a backbone that was not made for this kind of data, before it fails on a shape.
+
+    Raises:
+        ConfigError: names the backbone and the kinds it fits.
+    """
+    backbone = builder.resolve(node, side)
+    kinds = getattr(backbone, "kinds", None)
+    if kinds is not None and spec.kind not in kinds:
+        raise ConfigError(
+            f"{side}: {backbone.__name__} fits {', '.join(sorted(kinds))}; {spec.name} is {spec.kind} data"
+        )
+
+
+def save_model(model: Model, folder: Path) -> None:
+    """Write `model.json` and `model.safetensors`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({name: value.contiguous() for name, value in model.state_dict().items()}, folder / "model.safetensors")
+    write_json(folder / "model.json", model.architecture)
+
+
+def load_model(run: Path, trusted: tuple[str, ...] = ()) -> Model:
+    """Bring back what `save_model` wrote; see `vaelab.load`."""
+    folder = run / "model" if (run / "model").is_dir() else run
+    try:
+        about = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        weights = load_file(folder / "model.safetensors")
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{run}: holds no model ({Path(error.filename or 'model').name} is missing)") from error
+    except (SafetensorError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{folder}: the model is broken or cut short ({error})") from error
+    model = build_model(about, Builder(trusted))
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise CheckpointError(f"{folder}: model.json and model.safetensors do not belong together") from error
+    return model.eval()

@@ -1,0 +1,65 @@
+"""`report.html`: one page that shows a run, with everything in it."""
+
+import base64
+from html import escape
+from typing import Any
+
+STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 62rem; margin: 2rem auto; padding: 0 1rem }
+h1 { font-size: 1.4rem } h2 { font-size: 1.05rem; margin-top: 2rem }
+pre { background: #f4f4f4; padding: .6rem .8rem; overflow-x: auto; border-radius: 4px }
+table { border-collapse: collapse } td, th { padding: .2rem 1rem .2rem 0; text-align: left }
+td, th { border-bottom: 1px solid #ddd }
+td.n { text-align: right; font-variant-numeric: tabular-nums } img { max-width: 100%; margin: .3rem 0 }
+footer { margin-top: 2rem; color: #777; font-size: .85rem }
+"""
+
+
+def report(title: str, environment: dict[str, Any], metrics: dict[str, float], figures: dict[str, bytes]) -> str:
+    """The page.
+
+    Args:
+        title: of the run.
+        environment: as in `environment.json`.
+        metrics: as in `metrics.json`; `baseline/<name>/<metric>` becomes a column.
+        figures: PNG bytes by name.
+    """
+    packages = ", ".join(f"{name} {value}" for name, value in environment["packages"].items() if value)
+    git = environment.get("git")
+    commit = f"commit {git['commit'][:12]}{' with local changes' if git['dirty'] else ''}" if git else "no git commit"
+    pictures = "\n".join(
+        f'<h2>{escape(name)}</h2>\n<img alt="{escape(name)}" src="data:image/png;base64,'
+        f'{base64.b64encode(png).decode()}">'
+        for name, png in figures.items()
+    )
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>{escape(title)}</title><style>{STYLE}</style></head><body>
+<h1>{escape(title)}</h1>
+<pre>{escape(environment["command"])}</pre>
+<h2>metrics</h2>
+{metrics_table(metrics)}
+{pictures}
+<footer>{escape(environment["device"])}; seed {environment["seed"]}; {escape(commit)}; {escape(packages)}</footer>
+</body></html>
+"""
+
+
+def metrics_table(metrics: dict[str, float]) -> str:
+    """An HTML table of the test metrics, baselines beside them; the rest below."""
+    baselines = sorted({name.split("/")[1] for name in metrics if name.startswith("baseline/")})
+    own = [name for name in metrics if not name.startswith("baseline/")]
+    own.sort(key=lambda name: (not name.startswith("test/"), name))
+    head = "".join(f"<th>{escape(column)}</th>" for column in ("metric", "this run", *baselines))
+    rows = []
+    for name in own:
+        others = [
+            metrics.get(f"baseline/{b}/{name}", metrics.get(f"baseline/{b}/{name.split('/')[-1]}")) for b in baselines
+        ]
+        cells = "".join(f'<td class="n">{_number(value)}</td>' for value in (metrics[name], *others))
+        rows.append(f"<tr><td>{escape(name)}</td>{cells}</tr>")
+    return f"<table><tr>{head}</tr>\n" + "\n".join(rows) + "\n</table>"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.5g}"

@@ -1,0 +1,82 @@
+"""Fills the run folder at the start and at the end of a run."""
+
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as L
+import torch
+import yaml
+from hydra.conf import HydraConf
+from lightning.pytorch.utilities import rank_zero_only
+from matplotlib.figure import Figure
+
+from vaelab.config.secrets import redact, redact_text
+from vaelab.data.module import DataModule
+from vaelab.figures import loss_curves
+from vaelab.models import Model
+from vaelab.record.console import print_config, print_metrics, print_size
+from vaelab.record.curves import FILE, read_curves
+from vaelab.record.environment import environment
+from vaelab.record.export import save_model
+from vaelab.record.folder import write_json, write_text
+from vaelab.record.report import report
+from vaelab.record.trackers import log_figures
+from vaelab.tasks import Task
+from vaelab.training.best_validation import BestValidation, finite
+
+
+class RunRecord:
+    """The folder of one run, written by the first device only."""
+
+    def __init__(self, folder: Path, config: dict[str, Any], hydra: HydraConf) -> None:
+        self.folder = folder
+        self._config = redact(config)
+        self._choices = {str(group): str(option) for group, option in hydra.runtime.choices.items() if option}
+        self._overrides = [redact_text(o) for o in hydra.overrides.task]
+        self._environment: dict[str, Any] = {}
+
+    @rank_zero_only
+    def begin(self, seed: int) -> None:
+        """Write what is known before the run, and show the config."""
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._environment = environment(seed, device)
+        write_text(self.folder / "config.yaml", yaml.safe_dump(self._config, sort_keys=False))
+        write_text(self.folder / "overrides.yaml", yaml.safe_dump(self._overrides))
+        write_json(self.folder / "environment.json", self._environment)
+        print_config(self._config, self._choices)
+
+    @rank_zero_only
+    def log_config(self, trainer: L.Trainer, model: Model) -> None:
+        """Give the trackers the config, and say how large the model is."""
+        print_size(model)
+        for logger in trainer.loggers:
+            logger.log_hyperparams(self._config | {"choices": self._choices})
+
+    @rank_zero_only
+    def finish(
+        self, trainer: L.Trainer, model: Model, data: DataModule, task: Task, best: BestValidation
+    ) -> float | None:
+        """Write numbers, figures, report and the model for use; returns the watched number."""
+        metrics = dict(sorted((best.numbers | finite(trainer.callback_metrics)).items()))
+        write_json(self.folder / "metrics.json", metrics)
+        model.cpu().eval()
+        save_model(model, self.folder / "model")
+        with torch.no_grad():
+            figures = task.figures(model, data)
+        if curves := loss_curves(read_curves(self.folder / FILE)):
+            figures["curves"] = curves
+        pictures = {name: self._save(name, figure) for name, figure in figures.items()}
+        title = " ".join(f"{group}={self._choices[group]}" for group in ("task", "data", "model"))
+        write_text(self.folder / "report.html", report(title, self._environment, metrics, pictures))
+        log_figures(trainer.loggers, figures, trainer.global_step)
+        print_metrics(metrics, str(self.folder))
+        return metrics.get(best.monitor)
+
+    def _save(self, name: str, figure: Figure) -> bytes:
+        buffer = BytesIO()
+        figure.savefig(buffer, format="png")
+        path = self.folder / "figures" / f"{name}.png"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(buffer.getvalue())
+        return buffer.getvalue()

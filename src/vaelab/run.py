@@ -1,0 +1,139 @@
+"""One run: build, fit, evaluate, record."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as L
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from lightning.pytorch.loggers import Logger
+from omegaconf import DictConfig
+
+from vaelab.config.builder import Builder
+from vaelab.config.check import check
+from vaelab.data.module import DataModule
+from vaelab.errors import ConfigError
+from vaelab.models import Model
+from vaelab.record.checkpoints import find_checkpoint, vet_checkpoint
+from vaelab.record.curves import CurveLogger
+from vaelab.record.export import architecture, build_model
+from vaelab.record.run_record import RunRecord
+from vaelab.record.trackers import close
+from vaelab.tasks import Task
+from vaelab.training.best_validation import BestValidation
+from vaelab.training.optimization import Optimization
+from vaelab.training.progress import RunProgress
+from vaelab.training.seeding import seed_all
+
+
+def run(config: DictConfig) -> float | None:
+    """Train and evaluate what a composed config describes; returns the number the task watches.
+
+    Raises:
+        vaelab.errors.UserError: something in the config, the data or a checkpoint does not fit.
+    """
+    cfg, builder = check(config)
+    refuse_sweep_over_devices(cfg)
+    seed = cfg["data"]["seed"] = seed_all(cfg["seed"])
+    quieten()
+    record = RunRecord(Path(cfg["paths"]["output_dir"]), cfg, HydraConfig.get())
+    record.begin(seed)
+
+    data, model, task = build(cfg, builder)
+    start = find_start(cfg, model)
+    monitor, mode = task.watched(model)
+    best = BestValidation(monitor, mode)
+    callbacks = [task, best, *build_callbacks(builder, cfg, monitor, mode)]
+    with opened_loggers(builder, cfg, record.folder) as loggers:
+        trainer: L.Trainer = builder.build(cfg["trainer"], "trainer", logger=loggers, callbacks=callbacks)
+        record.log_config(trainer, model)
+        if cfg["train"]:
+            trainer.fit(model, datamodule=data, ckpt_path=start, weights_only=True)
+            start = best_checkpoint(trainer)
+        if cfg["test"]:
+            trainer.test(model, datamodule=data, ckpt_path=start, weights_only=True, verbose=False)
+        return record.finish(trainer, model, data, task, best)
+
+
+@contextmanager
+def opened_loggers(builder: Builder, cfg: dict[str, Any], folder: Path) -> Iterator[list[Logger]]:
+    """The curves of the run folder and every tracker, closed at the end whatever happens."""
+    loggers = [CurveLogger(folder), *build_all(builder, cfg, "logger")]
+    try:
+        yield loggers
+    except BaseException:
+        close(loggers, failed=True)
+        raise
+    close(loggers)
+
+
+def build(cfg: dict[str, Any], builder: Builder) -> tuple[DataModule, Model, Task]:
+    """Data first, since every size in the model is derived from what one example is."""
+    corruption = builder.build(cfg["corruption"], "corruption")
+    data: DataModule = builder.build(cfg["data"], "data", corruption=corruption)
+    task: Task = builder.build(cfg["task"], "task")
+    data.prepare_data()
+    data.setup()
+    model = build_model(architecture(cfg, data.spec), builder)
+    model.optimization = Optimization(cfg["optimizer"], cfg["scheduler"], builder)
+    task.check(model, data.spec, corruption.changes)
+    return data, model, task
+
+
+def build_all(builder: Builder, cfg: dict[str, Any], group: str) -> list[Any]:
+    """Every node of a collection that is not null."""
+    nodes = (cfg[group] or {}).items()
+    return [builder.build(node, f"{group}.{name}") for name, node in nodes if node is not None]
+
+
+def build_callbacks(builder: Builder, cfg: dict[str, Any], monitor: str, mode: str) -> list[L.Callback]:
+    """The callbacks of the config; what stops or keeps the best watches what the task watches, unless told."""
+    watching = {"monitor": monitor, "mode": mode}
+    nodes = {
+        name: node | {key: value for key, value in watching.items() if node.get(key) == "task"}
+        for name, node in (cfg["callbacks"] or {}).items()
+        if node is not None
+    }
+    callbacks = build_all(builder, cfg | {"callbacks": nodes}, "callbacks")
+    return [*callbacks, RunProgress()] if cfg["trainer"].get("enable_progress_bar", True) else callbacks
+
+
+def find_start(cfg: dict[str, Any], model: Model) -> Path | None:
+    """The checkpoint to start from, read and held against the model before anything runs."""
+    if cfg["resume"]:
+        path = Path(cfg["resume"]) / "checkpoints" / "last.ckpt"
+    elif cfg["ckpt_path"]:
+        path = find_checkpoint(cfg["ckpt_path"])
+    elif not cfg["train"]:
+        raise ConfigError("train=false: needs ckpt_path=<checkpoint or run folder> to evaluate")
+    else:
+        return None
+    vet_checkpoint(path, model.architecture)
+    return path
+
+
+def best_checkpoint(trainer: L.Trainer) -> Path | None:
+    """What the fit kept as its best; None where it kept nothing (`debug=fdr`): the weights in hand then."""
+    best = getattr(trainer.checkpoint_callback, "best_model_path", "")
+    return Path(best) if best else None
+
+
+def refuse_sweep_over_devices(cfg: dict[str, Any]) -> None:
+    """A multirun in one process cannot start other ranks: each of them would run the sweep again."""
+    several = cfg["trainer"].get("devices") not in (None, 1, "1", "auto") or cfg["trainer"].get("num_nodes", 1) > 1
+    if HydraConfig.get().mode == RunMode.MULTIRUN and several:
+        raise ConfigError(
+            "trainer.devices with --multirun: each job of a sweep over several devices must be a process of its "
+            "own; start the jobs one by one, or use trainer.devices=1"
+        )
+
+
+def quieten() -> None:
+    """Silence what Lightning says of itself at each start; its warnings that a user can act on stay."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for message in (".*LeafSpec.*", ".*smaller than the logging interval.*", ".*Checkpoint directory.*exists.*"):
+        warnings.filterwarnings("ignore", message)
