@@ -7,20 +7,21 @@ answer at once.
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, read_write
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from vaelab.config.explain import explain
 from vaelab.config.help import help_page
 from vaelab.config.location import config_dir
 from vaelab.config.resume import expand_resume
-from vaelab.errors import UserError
-from vaelab.record.folder import claim_run_dir
+from vaelab.errors import ConfigError, DivergenceError, InterruptionError, UserError
+from vaelab.record.folder import claim_run_dir, discard_unstarted
 
 OmegaConf.register_new_resolver("vaelab.run_dir", claim_run_dir, use_cache=True, replace=True)
 
@@ -50,11 +51,18 @@ def train(arguments: list[str] | None = None) -> None:
         sys.argv = [sys.argv[0], *arguments]
         os.environ[_FULL] = "1"  # so that Hydra hands its errors over; `_job` takes it back
         _compose_and_run(wants_traceback, typed if typed[1:2] == ["train"] else sys.argv)
-    except (UserError, HydraException, OmegaConfBaseException) as error:
+    except UserError as error:
         if wants_traceback:
             raise
-        message = str(error) if isinstance(error, UserError) else explain(error, arguments)
-        _fail(message, error.exit_code if isinstance(error, UserError) else 2)
+        _refuse(error)
+    except (HydraException, OmegaConfBaseException, YAMLError, ValueError, OSError) as error:
+        if wants_traceback:
+            raise
+        _refuse(ConfigError(explain(error, arguments)))
+    finally:
+        sys.argv = typed
+        if not wants_traceback:
+            os.environ.pop(_FULL, None)
 
 
 def _compose_and_run(wants_traceback: bool, relaunch: list[str]) -> None:
@@ -74,13 +82,19 @@ def _compose_and_run(wants_traceback: bool, relaunch: list[str]) -> None:
         except UserError as error:
             if wants_traceback:
                 raise
-            _fail(str(error), error.exit_code)
-        return None
+            _refuse(error)
 
     job()
 
 
-def _fail(message: str, code: int) -> None:
+def _refuse(error: UserError) -> NoReturn:
+    """Say what is wrong, and leave no run folder behind where nothing ran."""
+    if not isinstance(error, DivergenceError | InterruptionError):
+        discard_unstarted()
+    _fail(str(error), error.exit_code)
+
+
+def _fail(message: str, code: int) -> NoReturn:
     print(f"error: {message}", file=sys.stderr)
     sys.exit(code)
 

@@ -21,5 +21,13 @@ class CheckpointError(UserError):
     """A checkpoint or run folder that is missing, broken or of another architecture."""
 
 
+class InterruptionError(UserError):
+    """The run was told to stop from outside."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
 class DivergenceError(UserError):
     """A loss or weight that is no longer a number."""

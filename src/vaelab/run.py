@@ -25,6 +25,7 @@ from vaelab.record.run_record import RunRecord
 from vaelab.record.trackers import close
 from vaelab.tasks import Task
 from vaelab.training.best_validation import BestValidation
+from vaelab.training.interruption import SaveOnTermination, interruptible
 from vaelab.training.optimization import Optimization
 from vaelab.training.progress import RunProgress
 from vaelab.training.seeding import seed_all
@@ -47,8 +48,8 @@ def run(config: DictConfig) -> float | None:
     start = find_start(cfg, model)
     monitor, mode = task.watched(model)
     best = BestValidation(monitor, mode)
-    callbacks = [task, best, *build_callbacks(builder, cfg, monitor, mode)]
-    with opened_loggers(builder, cfg, record.folder) as loggers:
+    callbacks = [task, best, SaveOnTermination(record.folder), *build_callbacks(builder, cfg, monitor, mode)]
+    with opened_loggers(builder, cfg, record.folder) as loggers, interruptible(record.folder):
         trainer: L.Trainer = builder.build(cfg["trainer"], "trainer", logger=loggers, callbacks=callbacks)
         record.log_config(trainer, model)
         if cfg["train"]:
@@ -135,5 +136,11 @@ def refuse_sweep_over_devices(cfg: dict[str, Any]) -> None:
 def quieten() -> None:
     """Silence what Lightning says of itself at each start; its warnings that a user can act on stay."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    for message in (".*LeafSpec.*", ".*smaller than the logging interval.*", ".*Checkpoint directory.*exists.*"):
+    messages = (
+        ".*LeafSpec.*",
+        ".*smaller than the logging interval.*",
+        ".*Checkpoint directory.*exists.*",
+        ".*sync_dist=True.*",  # what is logged here is the same on all devices already
+    )
+    for message in messages:
         warnings.filterwarnings("ignore", message)

@@ -2,22 +2,26 @@
 
 A config may come with a checkpoint from somebody else, so a target outside the allow-list is refused
 before anything is imported, and unknown keys, wrong types and values out of range are refused before
-anything is built.
+anything is built. What a target resolves to must itself be defined under the allow-list, since a module
+also holds whatever it imported; and it must be of the kind that its place in the config asks for.
 """
 
 import importlib
 import inspect
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any, get_type_hints
+from types import FunctionType
+from typing import Any, get_args, get_type_hints
 
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from pydantic import ConfigDict, PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, ValidationError
 
 from vaelab.config.nearest import did_you_mean
 from vaelab.errors import ConfigError
 
 ALLOWED = ("vaelab", "torch.nn", "torch.optim", "lightning.pytorch", "torchmetrics")
-_ARBITRARY = ConfigDict(arbitrary_types_allowed=True)
+_FOREIGN = ("lightning.fabric",)  # where some classes that lightning.pytorch offers are defined
+_ARBITRARY = ConfigDict(arbitrary_types_allowed=True, allow_inf_nan=False)
 
 
 class Builder:
@@ -26,33 +30,58 @@ class Builder:
     def __init__(self, trusted: Iterable[str] = ()) -> None:
         self.allowed = (*ALLOWED, *trusted)
 
-    def resolve(self, node: Mapping[str, Any], where: str) -> Any:
-        """Import the class that a node names.
+    def resolve(self, node: Mapping[str, Any], where: str, kind: type | None = None) -> Any:
+        """Import the class or function that a node names.
+
+        Args:
+            node: with a `_target_`.
+            where: the node's key, for messages.
+            kind: what the class must be, or the function must say that it returns.
 
         Raises:
-            ConfigError: no `_target_`, one outside the allow-list, or one that does not exist.
+            ConfigError: no `_target_`, one outside the allow-list, one that does not exist, or one of
+                another kind.
         """
         target = node.get("_target_")
         if not isinstance(target, str):
             raise ConfigError(f"{where}: names no class (_target_); choose an option of the group, see --help")
-        if not any(target.startswith(prefix + ".") for prefix in self.allowed):
+        key = f"{where}._target_={target}"
+        if not self._allows(target):
             raise ConfigError(
-                f"{where}._target_={target}: only {', '.join(self.allowed)} may be named; "
+                f"{key}: only {', '.join(self.allowed)} may be named; "
                 f"if you trust this package, add trusted=[{target.split('.')[0]}]"
             )
+        if any(part.startswith("_") for part in target.split(".")):
+            raise ConfigError(f"{key}: is private")
         module, _, name = target.rpartition(".")
         try:
-            return getattr(importlib.import_module(module), name)
-        except (ImportError, AttributeError) as error:
-            raise ConfigError(f"{where}._target_={target}: cannot be imported ({error})") from error
+            holder = importlib.import_module(module)
+        except ImportError as error:
+            raise ConfigError(f"{key}: cannot be imported ({error})") from error
+        if not hasattr(holder, name):
+            offered = [f"{module}.{n}" for n, value in vars(holder).items() if inspect.isclass(value)]
+            raise ConfigError(f"{key}: does not exist; {did_you_mean(target, offered)}")
+        found = getattr(holder, name)
+        if not isinstance(found, type | FunctionType):
+            raise ConfigError(f"{key}: is no class or function")
+        if not self._allows(f"{found.__module__}.", *_FOREIGN):
+            raise ConfigError(
+                f"{key}: comes from {found.__module__}; if you trust it, add trusted=[{found.__module__.split('.')[0]}]"
+            )
+        if kind is not None and not issubclass(_produced(found), kind):
+            raise ConfigError(f"{key}: should be a {kind.__module__}.{kind.__name__}")
+        return found
 
-    def check(self, node: Mapping[str, Any], where: str) -> dict[str, Any]:
+    def _allows(self, name: str, *more: str) -> bool:
+        return any(name.startswith(prefix + ".") for prefix in (*self.allowed, *more))
+
+    def check(self, node: Mapping[str, Any], where: str, kind: type | None = None) -> dict[str, Any]:
         """Validate a node's keys, types and ranges against the signature it names.
 
         Returns the keyword arguments, converted (a list to a tuple where the signature says so).
         Nested nodes are checked and left as they are.
         """
-        target = self.resolve(node, where)
+        target = self.resolve(node, where, kind)
         arguments = {key: value for key, value in node.items() if key != "_target_"}
         return check_arguments(target, arguments, where, self)
 
@@ -67,7 +96,7 @@ class Builder:
         for key, value in arguments.items():
             if key in supplied:
                 raise ConfigError(f"{where}.{key}: is set by the run itself, leave it out")
-            if isinstance(value, Mapping) and "_target_" in value:
+            if _is_node(value):
                 arguments[key] = self.build(value, f"{where}.{key}")
         arguments |= supplied
         missing = [
@@ -83,8 +112,8 @@ class Builder:
             return target(**arguments)
         except ConfigError as error:
             raise ConfigError(f"{where}: {error}" if not str(error).startswith(where) else str(error)) from error
-        except ValueError as error:
-            raise ConfigError(f"{where}: {error}") from error
+        except (ValueError, MisconfigurationException, RuntimeError, OverflowError) as error:
+            raise ConfigError(f"{where}: {str(error).splitlines()[0] if str(error) else error!r}") from error
 
 
 def check_arguments(
@@ -95,28 +124,66 @@ def check_arguments(
     Raises:
         ConfigError: names the first key that is unknown or whose value does not fit.
     """
-    parameters = inspect.signature(target).parameters
-    names = [n for n, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    names = settable(target)
     prefix = f"{where}." if where else ""
-    try:
-        hints = get_type_hints(target.__init__ if inspect.isclass(target) else target, include_extras=True)
-    except (NameError, TypeError):  # annotations of a foreign class that cannot be evaluated here
-        hints = {}
+    hints = _hints(target)
     checked: dict[str, Any] = {}
     for key, value in arguments.items():
         if key not in names:
-            if open_ended:
+            if any(p.kind is p.VAR_KEYWORD for p in inspect.signature(target).parameters.values()):
                 checked[key] = value
                 continue
-            known = (prefix + name for name in names if name != "self")
-            raise ConfigError(f"unknown key {prefix}{key}; {did_you_mean(prefix + key, known)}")
-        if builder and isinstance(value, Mapping) and "_target_" in value:
-            builder.check(value, prefix + key)
+            raise ConfigError(f"unknown key {prefix}{key}; {did_you_mean(prefix + key, [prefix + n for n in names])}")
+        if builder and _is_node(value):
+            _check_nested(value, hints.get(key), prefix + key, builder)
             checked[key] = value
         else:
             checked[key] = _convert(value, hints.get(key, Any), prefix + key)
     return checked
+
+
+def settable(target: Any) -> list[str]:
+    """Names of the keyword arguments that a class or function takes."""
+    parameters = inspect.signature(target).parameters
+    return [n for n, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+
+
+def _is_node(value: Any) -> bool:
+    return isinstance(value, Mapping) and "_target_" in value
+
+
+def _check_nested(node: Mapping[str, Any], hint: Any, key: str, builder: Builder) -> None:
+    """An object may stand only where the signature names a class that it is."""
+    kinds = _classes(hint)
+    produced = _produced(builder.resolve(node, key))
+    if not any(produced.__mro__.count(kind) or getattr(kind, "_is_protocol", False) for kind in kinds):
+        wanted = [k.__name__ for k in kinds if k.__module__ != "builtins"]
+        raise ConfigError(f"{key}._target_={node['_target_']}: {_should_be(wanted)}")
+    builder.check(node, key)
+
+
+def _should_be(wanted: list[str]) -> str:
+    return f"should be a {' or '.join(wanted)}" if wanted else "should be a plain value, no class"
+
+
+def _classes(hint: Any) -> list[type]:
+    """The classes in a type hint, `object` left out since everything is one."""
+    if inspect.isclass(hint):
+        return [] if hint is object else [hint]
+    return [found for part in get_args(hint) for found in _classes(part)]
+
+
+def _produced(target: Any) -> type:
+    """What calling a class or function gives; `object` where a function does not say."""
+    found = target if inspect.isclass(target) else _hints(target).get("return")
+    return found if inspect.isclass(found) else object
+
+
+def _hints(target: Any) -> dict[str, Any]:
+    try:
+        return get_type_hints(target.__init__ if inspect.isclass(target) else target, include_extras=True)
+    except (NameError, TypeError):  # annotations of a foreign class that cannot be evaluated here
+        return {}
 
 
 def _convert(value: Any, hint: Any, key: str) -> Any:
@@ -131,14 +198,23 @@ def _convert(value: Any, hint: Any, key: str) -> Any:
     except ValidationError as error:
         reasons = dict.fromkeys(_reason(e) for e in error.errors())
         raise ConfigError(f"{key}={_shown(value)}: {' or '.join(reasons)}") from error
-    if isinstance(value, bool) and not isinstance(converted, bool):
+    if _truth_as_number(value, converted):
         raise ConfigError(f"{key}={_shown(value)}: should be a number, not true or false")
     return converted
 
 
+def _truth_as_number(value: Any, converted: Any) -> bool:
+    if isinstance(value, list | tuple) and isinstance(converted, list | tuple):
+        return any(map(_truth_as_number, value, converted))
+    return isinstance(value, bool) and not isinstance(converted, bool)
+
+
 def _reason(error: Any) -> str:
-    text = error["msg"].replace("Input should be", "should be").split(", unable to parse")[0]
-    return text[0].lower() + text[1:]
+    if error["type"] == "missing":
+        return "should have more values"
+    text = error["msg"].replace("Input should be", "should be").split(", unable to")[0]
+    text = text.replace("list should have", "should have").replace("List should have", "should have")
+    return (text[0].lower() + text[1:]).replace(" after validation, not", ", not")
 
 
 def _shown(value: Any) -> str:

@@ -1,18 +1,32 @@
 """Check a composed config as a whole, before any data is read."""
 
+from dataclasses import MISSING, asdict, fields
 from typing import Any
 
+import lightning.pytorch as L
+from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from torch.optim import Optimizer
 
 from vaelab.config.builder import Builder, check_arguments
 from vaelab.config.nearest import did_you_mean
 from vaelab.config.settings import Settings
+from vaelab.data.module import DataModule
 from vaelab.errors import ConfigError
+from vaelab.record.export import PARTS
+from vaelab.tasks import Task
 
-COMPONENTS = ("task", "data", "model", "encoder", "decoder", "likelihood", "corruption", "optimizer",
-              "scheduler", "trainer")  # fmt: skip
-COLLECTIONS = ("callbacks", "logger")  # name -> node, or null to leave one out
+COMPONENTS: dict[str, type | None] = {
+    "task": Task,
+    "data": DataModule,
+    **PARTS,
+    "corruption": None,
+    "optimizer": Optimizer,
+    "scheduler": None,
+    "trainer": L.Trainer,
+}
+COLLECTIONS = {"callbacks": L.Callback, "logger": Logger}  # name -> node, or null to leave one out
 PATHS = ("log_dir", "data_dir", "output_dir")
 
 
@@ -29,24 +43,34 @@ def check(config: DictConfig) -> tuple[dict[str, Any], Builder]:
     except OmegaConfBaseException as error:
         raise ConfigError(str(error).splitlines()[0] + f" (key {error.full_key})") from error
     groups = {*COMPONENTS, *COLLECTIONS, "paths"}
-    settings = {key: value for key, value in plain.items() if key not in groups}
-    for key in settings:
-        if key not in Settings.__dataclass_fields__:
-            raise ConfigError(f"unknown key {key}; {did_you_mean(key, {*Settings.__dataclass_fields__, *groups})}")
-    plain |= check_arguments(Settings, settings, "")
+    given = {key: value for key, value in plain.items() if key not in groups}
+    known = [field.name for field in fields(Settings)]
+    for key in given:
+        if key not in known:
+            raise ConfigError(f"unknown key {key}; {did_you_mean(key, {*known, *groups})}")
+    for field in fields(Settings):
+        if field.name not in given and field.default_factory is MISSING:
+            raise ConfigError(f"{field.name}: needs a value")
+    plain |= asdict(Settings(**check_arguments(Settings, given, "")))
     builder = Builder(plain["trusted"])
-    for key in plain["paths"]:
+    for key in (paths := plain.setdefault("paths", {})):
         if key not in PATHS:
             raise ConfigError(f"unknown key paths.{key}; {did_you_mean(f'paths.{key}', [f'paths.{p}' for p in PATHS])}")
-    for group in COMPONENTS:
+    for key in PATHS:
+        if not paths.get(key) or not isinstance(paths[key], str):
+            raise ConfigError(f"paths.{key}={paths.get(key, '')}: should be the name of a folder")
+    for group, kind in COMPONENTS.items():
         node = plain.get(group)
         if not isinstance(node, dict):
             raise ConfigError(f"{group}={node}: choose an option of the group, see --help")
-        builder.check(node, group)
-    for group in COLLECTIONS:
-        for name, node in (plain.get(group) or {}).items():
+        builder.check(node, group, kind)
+    for group, kind in COLLECTIONS.items():
+        nodes = plain[group] = plain.get(group) or {}
+        if not isinstance(nodes, dict):
+            raise ConfigError(f"{group}={nodes}: choose an option of the group, see --help")
+        for name, node in nodes.items():
             if node is not None:
                 if not isinstance(node, dict):
                     raise ConfigError(f"{group}.{name}={node}: should name a class (_target_) or be null")
-                builder.check(node, f"{group}.{name}")
+                builder.check(node, f"{group}.{name}", kind)
     return plain, builder

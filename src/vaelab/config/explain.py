@@ -5,32 +5,90 @@ from collections.abc import Iterator
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from vaelab.config.location import config_dir, groups
-from vaelab.config.nearest import did_you_mean
+from vaelab.config.nearest import did_you_mean, nearest
+from vaelab.errors import ConfigError
 
 _UNKNOWN = re.compile(r"Could not override '(?P<key>[^'@]+)[^']*'")
-_UNKNOWN_OPTION = re.compile(r"Could not find '(?P<option>[^']+)'")
+_UNKNOWN_OPTION = re.compile(r"Could not (?:find|load) '(?P<option>[^']+)'")
+_NO_CHOICE = re.compile(r"Interpolation key 'hydra\.runtime\.choices\.(?P<group>[^']+)' not found")
+_MANUAL = re.compile(r"\s*(?:See https://hydra\.cc/\S+ for details|Config search path:.*)", re.DOTALL)
 
 
 def explain(error: Exception, overrides: list[str]) -> str:
     """One message for a config that could not be composed."""
     text = str(error)
-    if found := _UNKNOWN_OPTION.search(text):
+    if (found := _UNKNOWN_OPTION.search(text)) and "/" in found["option"]:
         group, _, option = found["option"].rpartition("/")
-        if group and (known := _options(text)):
-            return f"{group}={option}: there is no such option; {did_you_mean(option, known)} " + (
-                f"All of {group}: {', '.join(known)}"
-            )
+        return _unknown_option(group, option, _options(text))
     if found := _UNKNOWN.search(text):
-        return f"unknown key {found['key']}; {did_you_mean(found['key'], _known_keys(overrides))}"
+        return _unknown_key(found["key"], overrides)
+    if found := _NO_CHOICE.search(text):
+        return f"{found['group']}: cannot be left out; choose an option of the group, see --help"
+    if isinstance(error, ValueError) and (message := _wrong_kind_of_option(overrides)):
+        return message
+    if isinstance(error, YAMLError | UnicodeDecodeError):
+        text = f"a config file is not YAML: {text}"
     cause = error.__cause__
     if isinstance(cause, OmegaConfBaseException):
         text = f"{text}: {str(cause).splitlines()[0]}"
-    return " ".join(line.strip() for line in text.splitlines() if line.strip())
+    text = _MANUAL.sub("", text).replace("\\'", "'")
+    return " ".join(line.strip() for line in text.splitlines() if line.strip()) or type(error).__name__
+
+
+def _unknown_option(group: str, option: str, known: list[str]) -> str:
+    near = nearest(option, known)
+    meant = f"did you mean {near}? " if near else ""
+    there = f"{group} has: {', '.join(known)}" if known else f"{group} has no options yet"
+    return f"{group}={option}: there is no such option; {meant}{there}"
+
+
+def _unknown_key(key: str, overrides: list[str]) -> str:
+    config, names = _composed(overrides)
+    group, _, part = key.rpartition("/")
+    if group:
+        chosen = next((o.partition("=")[2] for o in reversed(overrides) if o.startswith(f"{group}=")), "")
+        return f"unknown key {key}; {group}={chosen} has no {part}" if chosen else f"unknown key {key}"
+    known = [*names, *(name for name in _flat(config) if not name.endswith("._target_"))]
+    unset = _unset(config, key)
+    if key in unset:
+        return f"unknown key {key}; the config does not set it but {unset[key]} takes it: write +{key}=..."
+    near = nearest(key, [*known, *unset])
+    if near in unset and near not in known:
+        return f"unknown key {key}; did you mean +{near}?"
+    return f"unknown key {key}; {did_you_mean(key, known)}"
+
+
+def _unset(config: DictConfig, key: str) -> dict[str, str]:
+    """Keys beside `key` that the class of their node takes and the config does not set, with the class."""
+    from vaelab.config.builder import Builder, settable
+
+    folder = key.rpartition(".")[0]
+    try:
+        node = dict(OmegaConf.select(config, folder) or {}) if folder else {}
+        target = Builder(config.trusted).resolve(node, folder)
+    except (ConfigError, OmegaConfBaseException, TypeError, ValueError):
+        return {}
+    return {f"{folder}.{name}": target.__name__ for name in settable(target) if name not in node}
+
+
+def _wrong_kind_of_option(overrides: list[str]) -> str | None:
+    names = {*groups(config_dir()), "model/schedule"}
+    for text in overrides:
+        if text.startswith("-") or "=" not in text:
+            continue
+        override = OverridesParser.create().parse_override(text)
+        if not override.key_or_group:
+            return f"{text}: should be key=value"
+        if override.key_or_group in names and not override.is_sweep_override() and not isinstance(override.value(), str):
+            return f"{text}: should name an option of {override.key_or_group}, see --help"
+    return None
 
 
 def _options(text: str) -> list[str]:
@@ -38,17 +96,16 @@ def _options(text: str) -> list[str]:
     return [line.strip() for line in lines if line.strip()]
 
 
-def _known_keys(overrides: list[str]) -> list[str]:
-    """Every key of the config, with the options that the command line chose where they exist."""
+def _composed(overrides: list[str]) -> tuple[DictConfig, list[str]]:
+    """The config with the options that the command line chose where they exist, and the names of the groups."""
     names = groups(config_dir())
     chosen = [o for o in overrides if o.partition("=")[0] in names]
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         try:
-            config = compose("train", chosen)
+            return compose("train", chosen), names
         except (HydraException, OmegaConfBaseException):
-            config = compose("train")
-    return [*names, "model/schedule", *_flat(config)]
+            return compose("train"), names
 
 
 def _flat(config: DictConfig, prefix: str = "") -> Iterator[str]:

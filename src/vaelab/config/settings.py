@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Lt
 
 
 @dataclass(frozen=True)
@@ -11,7 +11,7 @@ class Settings:
     """What a run needs beside its config groups; `conf/train.yaml` holds the defaults."""
 
     latent_dim: Annotated[int, Gt(0)]
-    seed: Annotated[int, Ge(0)] | None
+    seed: Annotated[int, Ge(0), Lt(2**32)] | None  # what NumPy takes
     train: bool
     test: bool
     ckpt_path: str | None

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import lightning.pytorch as L
 import torch
@@ -64,6 +64,8 @@ class DataModule(L.LightningDataModule):
         self.split_seed, self.seed = split_seed, seed
         self.binarize = binarize
         self._examples: Examples | None = None
+        self._train_loader: TrainLoader | None = None
+        self._train_position: dict[str, Any] | None = None
         self.split: dict[str, Tensor] = {}
 
     @abstractmethod
@@ -132,7 +134,7 @@ class DataModule(L.LightningDataModule):
     def train_dataloader(self) -> TrainLoader:
         """Shuffled batches; see `TrainLoader`."""
         examples, trainer = self._loaded, self.trainer
-        return TrainLoader(
+        self._train_loader = TrainLoader(
             examples.values,
             examples.label,
             self.split["train"],
@@ -142,6 +144,22 @@ class DataModule(L.LightningDataModule):
             rank=trainer.global_rank if trainer else 0,
             world_size=trainer.world_size if trainer else 1,
         )
+        if self._train_position is not None:
+            self._train_loader.load_state_dict(self._train_position)
+        return self._train_loader
+
+    # Lightning restores a loader's own state only if nothing asked for the number of steps before,
+    # and a learning-rate schedule has to ask; a data module's state it restores always.
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where training is within its epoch."""
+        return {} if self._train_loader is None else self._train_loader.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on within the epoch."""
+        self._train_position = state_dict or None
+        if self._train_loader is not None and state_dict:
+            self._train_loader.load_state_dict(state_dict)
 
     def val_dataloader(self) -> EvalLoader:
         """The validation split in order."""
@@ -163,6 +181,11 @@ class DataModule(L.LightningDataModule):
             rank=trainer.global_rank if trainer else 0,
             world_size=trainer.world_size if trainer else 1,
         )
+
+    def transfer_batch_to_device(self, batch: RawBatch, device: torch.device, dataloader_idx: int) -> RawBatch:
+        """Lightning's own walks through the batch as through any nested collection, at each step."""
+        values, label = batch.values.to(device, non_blocking=True), batch.label.to(device, non_blocking=True)
+        return RawBatch(values, label, batch.noise, batch.weight)
 
     def on_after_batch_transfer(self, batch: RawBatch | Batch, dataloader_idx: int) -> Batch:
         """Scale, binarize and corrupt a batch on its device."""

@@ -42,10 +42,9 @@ class ContinuousBernoulli(Likelihood):
         """By inverting the distribution function: log1p(u (e^a - 1)) / a with logit a."""
         logits = raw.squeeze(1)
         uniform = torch.rand(logits.shape, generator=generator, device=logits.device, dtype=logits.dtype)
-        safe = torch.where(logits.abs() < _SMALL, torch.full_like(logits, _SMALL), logits)
-        size = safe.abs()  # for a > 0 use the mirror image, so that nothing overflows
+        size = logits.abs().clamp(min=1e-6)  # for a > 0 use the mirror image, so that nothing overflows
         small_side = -torch.log1p(uniform * torch.expm1(-size)) / size
-        return torch.where(safe > 0, 1 - small_side, small_side).clamp(0, 1)
+        return torch.where(logits > 0, 1 - small_side, small_side).clamp(0, 1)
 
 
 def log_normalizer(logits: Tensor) -> Tensor:

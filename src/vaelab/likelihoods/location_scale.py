@@ -67,8 +67,9 @@ class LocationScale(Likelihood):
         residual = target - self.mean(raw)
         log_scale = self._log_scale(raw)
         if self.scale == "optimal" and self.training:
-            log_scale = self.best_scale(residual).log().clamp(*LOG_SCALE)
-            self._remember(log_scale.detach())
+            with torch.no_grad():  # at its maximum the likelihood has no gradient in the scale
+                log_scale = self.best_scale(residual).log().clamp(*LOG_SCALE)
+                self._remember(log_scale)
         scale = log_scale.exp() if isinstance(log_scale, Tensor) else exp(log_scale)
         return sum_event(self.unit_log_prob(residual / scale) - log_scale)
 
@@ -118,5 +119,6 @@ class Laplace(LocationScale):
         """The location plus noise."""
         location = self.mean(raw)
         uniform = torch.rand(location.shape, generator=generator, device=raw.device, dtype=raw.dtype) - 0.5
-        noise = -uniform.sign() * torch.log1p(-2 * uniform.abs() + 1e-12)
+        uniform = uniform.clamp(min=-0.5 + 1e-7)  # the end itself would give an infinite draw
+        noise = -uniform.sign() * torch.log1p(-2 * uniform.abs())
         return location + torch.exp(torch.as_tensor(self._log_scale(raw))) * noise

@@ -46,18 +46,18 @@ class AE(Model):
 
     def encode(self, x: Tensor) -> Tensor:
         """`x: (B, *shape)` to the code, `(B, latent_dim)`."""
-        return self.encoder(x)
+        return self._encoded(x)
 
     def terms(self, batch: Batch) -> LossTerms:
         """The objective of each example."""
         if not self.contraction:
             z = self.encode(batch.x)
-            return self._terms(z, self.decoder(z), batch, {})
+            return self._terms(z, self._decoded(z), batch, {})
         with torch.inference_mode(False), torch.enable_grad():  # the penalty is a gradient in evaluation too
             x = batch.x.detach().clone().requires_grad_()
             z = self.encode(x)
             jacobian = self._squared_jacobian(z, x)
-        return self._terms(z, self.decoder(z), batch, {"contraction": self.contraction * jacobian})
+        return self._terms(z, self._decoded(z), batch, {"contraction": self.contraction * jacobian})
 
     def _terms(self, z: Tensor, raw: Tensor, batch: Batch, penalties: dict[str, Tensor]) -> LossTerms:
         if self.sparsity:

@@ -4,6 +4,7 @@ from abc import abstractmethod
 from typing import Any, ClassVar
 
 import lightning.pytorch as L
+import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
@@ -50,7 +51,15 @@ class Model(L.LightningModule):
 
     def decode(self, z: Tensor) -> Tensor:
         """`z: (B, latent_dim)` to the mean of x, `(B, *shape)` in the data's range."""
-        return self.likelihood.mean(self.decoder(z))
+        return self.likelihood.mean(self._decoded(z))
+
+    def _encoded(self, x: Tensor) -> Tensor:
+        """The encoder's output, in a precision that nats can be summed in."""
+        return at_least_single(self.encoder(x))
+
+    def _decoded(self, z: Tensor) -> Tensor:
+        """The decoder's output, in a precision that nats can be summed in."""
+        return at_least_single(self.decoder(z))
 
     def in_force(self) -> dict[str, float]:
         """Scheduled numbers at the current step, for the log."""
@@ -76,7 +85,7 @@ class Model(L.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The mean loss over the whole batch, this device's share of it."""
         terms = self.terms(batch)
-        self._meter.add(terms.named(), self.step)
+        self._meter.add(terms.named(), self.step, counts=batch.weight > 0)
         if (batch_idx + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             means = self._meter.window(self.trainer.strategy) | self.in_force()
             for logger in self.loggers:
@@ -127,3 +136,13 @@ class Model(L.LightningModule):
         self._meter.window(self.trainer.strategy)
         self._meter.check_weights(self.state_dict(), self.step)
         checkpoint["architecture"] = self.architecture
+        checkpoint["train_terms"] = self._meter.state()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on with the means of an interrupted epoch."""
+        self._meter.load_state(checkpoint["train_terms"], self.device)
+
+
+def at_least_single(values: Tensor) -> Tensor:
+    """Half-precision outputs of layers as float32; any other as they are."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))

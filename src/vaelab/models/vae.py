@@ -73,7 +73,7 @@ class VAE(Model):
 
     def posterior(self, x: Tensor) -> Posterior:
         """q(z|x) for `x: (B, *shape)`."""
-        mean, raw = self.encoder(x).chunk(2, dim=1)
+        mean, raw = self._encoded(x).chunk(2, dim=1)
         return Posterior(mean, soft_bound(raw, *LOG_VARIANCE))
 
     def encode(self, x: Tensor) -> Tensor:
@@ -105,7 +105,7 @@ class VAE(Model):
     def _log_likelihood(self, z: Tensor, target: Tensor) -> Tensor:
         """log p(x|z) for `z: (B, K, latent_dim)`, in nats; `(B, K)`."""
         samples = z.shape[1]
-        raw = self.decoder(z.flatten(0, 1))
+        raw = self._decoded(z.flatten(0, 1))
         repeated = target if samples == 1 else target.repeat_interleave(samples, dim=0)
         return self.likelihood.log_prob(raw, repeated).view(-1, samples)
 

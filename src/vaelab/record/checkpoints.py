@@ -10,6 +10,9 @@ import torch
 from vaelab.errors import CheckpointError
 
 
+NEEDED = {"state_dict", "epoch", "global_step", "pytorch-lightning_version", "optimizer_states", "lr_schedulers", "loops"}
+
+
 def find_checkpoint(path: str) -> Path:
     """A checkpoint file, or the best one of a run folder.
 
@@ -38,10 +41,10 @@ def vet_checkpoint(path: Path, architecture: dict[str, Any]) -> None:
         raise CheckpointError(
             f"{path}: holds more than weights and plain data, and is not loaded (it could run code)"
         ) from error
-    except (OSError, RuntimeError, EOFError, ValueError, BadZipFile) as error:
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError, BadZipFile) as error:
         raise CheckpointError(f"{path}: is broken, cut short or no checkpoint") from error
     theirs = checkpoint.get("architecture") if isinstance(checkpoint, dict) else None
-    if not isinstance(theirs, dict):
+    if not isinstance(theirs, dict) or not NEEDED <= checkpoint.keys():
         raise CheckpointError(f"{path}: is no checkpoint of vaelab")
     before, now = flat(theirs), flat(architecture)
     changed = [key for key in {**before, **now} if before.get(key) != now.get(key) and _matters(key)]

@@ -6,19 +6,21 @@ from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from vaelab.config.builder import Builder
 from vaelab.data.spec import DataSpec
 from vaelab.errors import CheckpointError, ConfigError
+from vaelab.likelihoods import Likelihood
 from vaelab.models import Model
 from vaelab.record.folder import write_json
 
-GROUPS = ("model", "encoder", "decoder", "likelihood")
+PARTS: dict[str, type] = {"model": Model, "encoder": nn.Module, "decoder": nn.Module, "likelihood": Likelihood}
 
 
 def architecture(config: dict[str, Any], spec: DataSpec) -> dict[str, Any]:
     """Everything that the shape of the weights depends on, as plain data."""
-    return {"latent_dim": config["latent_dim"], "spec": spec.to_json()} | {group: config[group] for group in GROUPS}
+    return {"latent_dim": config["latent_dim"], "spec": spec.to_json()} | {group: config[group] for group in PARTS}
 
 
 def build_model(about: dict[str, Any], builder: Builder) -> Model:
@@ -29,6 +31,8 @@ def build_model(about: dict[str, Any], builder: Builder) -> Model:
     """
     spec = DataSpec.from_json(about["spec"])
     latent_dim: int = about["latent_dim"]
+    for group, kind in PARTS.items():
+        builder.check(about[group], group, kind)
     model_class = builder.resolve(about["model"], "model")
     likelihood = builder.build(about["likelihood"], "likelihood", spec=spec)
     for side in ("encoder", "decoder"):
@@ -75,6 +79,8 @@ def load_model(run: Path, trusted: tuple[str, ...] = ()) -> Model:
         raise CheckpointError(f"{run}: holds no model ({Path(error.filename or 'model').name} is missing)") from error
     except (SafetensorError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise CheckpointError(f"{folder}: the model is broken or cut short ({error})") from error
+    if not isinstance(about, dict) or {"latent_dim", "spec", *PARTS} - about.keys():
+        raise CheckpointError(f"{folder}/model.json: does not describe a model")
     model = build_model(about, Builder(trusted))
     try:
         model.load_state_dict(weights)

@@ -4,7 +4,11 @@ import json
 import os
 from datetime import datetime
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
+
+BEFORE_THE_RUN = {"config.yaml", "overrides.yaml", "environment.json", "multirun.yaml"}
+_claimed: list[Path] = []
 
 
 def claim_run_dir(resume: str | None, parent: str) -> str:
@@ -24,7 +28,17 @@ def claim_run_dir(resume: str | None, parent: str) -> str:
         except FileExistsError:
             number += 1
         else:
+            _claimed.append(folder)
             return str(folder)
+
+
+def discard_unstarted() -> None:
+    """Remove the folders that this process claimed and in which nothing ran: a refused command line leaves none."""
+    while _claimed:
+        folder = _claimed.pop()
+        files = [path for path in folder.rglob("*") if not path.is_dir()]
+        if all(path.name in BEFORE_THE_RUN for path in files):
+            rmtree(folder, ignore_errors=True)
 
 
 def write_json(path: Path, data: Any) -> None:

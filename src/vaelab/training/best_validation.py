@@ -6,10 +6,11 @@ from typing import Any
 
 import lightning.pytorch as L
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.trainer.states import TrainerFn
 
 
 class BestValidation(Callback):
-    """Keeps train and validation numbers as they were when the watched one was best.
+    """Keeps the validation numbers of the pass in which the watched one was best, and the last train numbers.
 
     They are what belongs to `best.ckpt`; the trainer remembers those of the last epoch only.
     """
@@ -19,12 +20,18 @@ class BestValidation(Callback):
         self._sign = 1.0 if mode == "max" else -1.0
         self.numbers: dict[str, float] = {}
 
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Compare the epoch with the best one."""
-        now = finite(trainer.callback_metrics)
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Compare this pass with the best one."""
+        if trainer.sanity_checking or trainer.state.fn != TrainerFn.FITTING:
+            return
+        now = finite(trainer.callback_metrics, "val/")
         best = self._sign * self.numbers[self.monitor] if self.monitor in self.numbers else -inf
-        if not self.numbers or self._sign * now.get(self.monitor, -inf * self._sign) > best:
+        if self._sign * now.get(self.monitor, -self._sign * inf) > best or not self.numbers:
             self.numbers = now
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Add the last epoch's train numbers."""
+        self.numbers |= finite(trainer.callback_metrics, "train/")
 
     def state_dict(self) -> dict[str, Any]:
         """The numbers, for a run that is resumed."""
@@ -35,7 +42,7 @@ class BestValidation(Callback):
         self.numbers = dict(state_dict["numbers"])
 
 
-def finite(metrics: Mapping[str, Any]) -> dict[str, float]:
+def finite(metrics: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
     """Finite numbers by name; JSON has no word for the others."""
-    values = {name: float(value) for name, value in metrics.items()}
+    values = {name: float(value) for name, value in metrics.items() if name.startswith(prefix)}
     return {name: value for name, value in values.items() if isfinite(value)}

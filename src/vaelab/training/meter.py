@@ -23,11 +23,15 @@ class TermMeter:
         self._steps: list[int] = []
         self._epoch: Tensor | None = None
 
-    def add(self, terms: dict[str, Tensor], step: int) -> None:
-        """Take the terms of one batch, `(B,)` each; nothing is read back from the device."""
+    def add(self, terms: dict[str, Tensor], step: int, counts: bool = True) -> None:
+        """Take the terms of one batch, `(B,)` each; nothing is read back from the device.
+
+        A device that has no row of a batch and repeats another's adds a row that does not count.
+        """
         self._names = tuple(terms)
         sums = torch.stack(list(terms.values())).detach().sum(1)
-        self._rows.append(torch.cat([sums, sums.new_tensor([len(next(iter(terms.values())))])]))
+        row = torch.cat([sums, sums.new_tensor([len(next(iter(terms.values())))])])
+        self._rows.append(row if counts else 0 * row)
         self._steps.append(step)
 
     def window(self, strategy: Strategy) -> dict[str, float]:
@@ -53,6 +57,15 @@ class TermMeter:
         total, self._epoch = self._epoch, None
         return {} if total is None else self._means(total)
 
+    def state(self) -> dict[str, list[Any]]:
+        """The epoch so far, as plain data, once the window is closed."""
+        return {"names": list(self._names), "sums": [] if self._epoch is None else self._epoch.tolist()}
+
+    def load_state(self, state: dict[str, list[Any]], device: torch.device) -> None:
+        """Go on with an epoch that a checkpoint interrupted."""
+        self._names = tuple(state["names"])
+        self._epoch = torch.tensor(state["sums"], dtype=torch.float64, device=device) if state["sums"] else None
+
     def _means(self, total: Tensor) -> dict[str, float]:
         *sums, count = total.tolist()
         return {name: value / count for name, value in zip(self._names, sums, strict=True)}
@@ -66,7 +79,7 @@ class TermMeter:
         columns = [c for r, c in bad.tolist() if r == row and self._names[c] not in ("loss", "elbo")]
         term = self._names[columns[0] if columns else column]
         raise DivergenceError(
-            f"{self._stage}/{term} is not a number at step {self._steps[row]}. The last good checkpoint is kept; "
+            f"{self._stage}/{term} is not a number at step {self._steps[row]}. Checkpoints written before it are kept; "
             "try a lower optimizer.lr, trainer.gradient_clip_val=1, or check the data"
         )
 
@@ -79,6 +92,6 @@ class TermMeter:
         for name, value in weights.items():
             if isinstance(value, Tensor) and not bool(torch.isfinite(value).all()):
                 raise DivergenceError(
-                    f"weight {name} is not a number at step {step}. The last good checkpoint is kept; "
+                    f"weight {name} is not a number at step {step}. Checkpoints written before it are kept; "
                     "try a lower optimizer.lr or trainer.gradient_clip_val=1"
                 )

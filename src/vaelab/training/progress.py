@@ -12,7 +12,6 @@ from rich.progress import (
     Progress,
     TaskID,
     TextColumn,
-    TimeElapsedColumn,
     TimeRemainingColumn,
 )
 
@@ -46,10 +45,9 @@ class RunProgress(ProgressBar):
         self._end()
         self._progress = Progress(
             TextColumn("{task.description}"),
-            BarColumn(),
+            BarColumn(bar_width=16),
             MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
+            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
             TextColumn("{task.fields[numbers]}"),
             console=Console(),
             refresh_per_second=1 / REFRESH,
@@ -82,23 +80,22 @@ class RunProgress(ProgressBar):
         """Move it."""
         self._update(trainer.global_step, self._epoch(trainer))
 
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Show the epoch's numbers."""
-        shown = ("train/loss", "val/loss", "val/elbo", "val/mse")
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Show the numbers of the epoch before."""
+        self._update(trainer.global_step, self._epoch(trainer), self._numbers(trainer))
+
+    def _numbers(self, trainer: L.Trainer) -> str:
         metrics = trainer.callback_metrics
-        self._update(
-            trainer.global_step,
-            self._epoch(trainer),
-            "  ".join(f"{name} {float(metrics[name]):.4g}" for name in shown if name in metrics),
-            force=trainer.current_epoch + 1 == trainer.max_epochs,
-        )
+        shown = [name for name in ("train/loss", "val/loss") if name in metrics]
+        return "  ".join(f"{name} {float(metrics[name]):.4g}" for name in shown)
 
     def _epoch(self, trainer: L.Trainer) -> str:
         last = trainer.max_epochs
         return f"epoch {trainer.current_epoch + 1}" + (f"/{last}" if last and last > 0 else "")
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """End it."""
+        """Show the last numbers and end it."""
+        self._update(trainer.global_step, "trained", self._numbers(trainer), force=True)
         self._end()
 
     def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
