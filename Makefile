@@ -10,7 +10,7 @@ train: $(READY)
 	$(BIN)/python train.py $(ARGS)
 
 test: $(READY)
-	$(BIN)/pytest -m "not long" $(ARGS)
+	$(BIN)/pytest -m "not long" --numprocesses auto $(ARGS)
 
 test-long: $(READY)
 	$(BIN)/pytest -m long $(ARGS)

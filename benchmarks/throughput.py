@@ -20,13 +20,12 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from lightning.pytorch.callbacks import Callback
-from omegaconf import OmegaConf, open_dict
+from omegaconf import open_dict
 
 from vaelab.config.check import check
 from vaelab.config.location import config_dir
 from vaelab.data import Batch
 from vaelab.data.module import DataModule, scale
-from vaelab.data.noise import StepNoise
 from vaelab.models import Model
 from vaelab.record.curves import CurveLogger
 from vaelab.run import build, build_all, quieten
@@ -128,7 +127,9 @@ def main() -> None:
     for name, overrides in cases.items():
         with tempfile.TemporaryDirectory() as folder:
             cfg = composed(overrides, folder)
-            size = len(build(cfg, __import__("vaelab.config.builder", fromlist=["Builder"]).Builder())[0].split["train"])
+            size = len(
+                build(cfg, __import__("vaelab.config.builder", fromlist=["Builder"]).Builder())[0].split["train"]
+            )
             by_run(cfg, 1, folder)  # warm up both
             once, _ = by_hand(cfg, 1)
             epochs = max(1, round(SECONDS / once))

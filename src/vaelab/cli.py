@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, read_write
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
@@ -21,11 +22,13 @@ from vaelab.config.help import help_page
 from vaelab.config.location import config_dir
 from vaelab.config.resume import expand_resume
 from vaelab.errors import ConfigError, DivergenceError, InterruptionError, UserError
-from vaelab.record.folder import claim_run_dir, discard_unstarted
+from vaelab.record.folder import claim_run_dir, discard_unstarted, redact_sweep
 
 OmegaConf.register_new_resolver("vaelab.run_dir", claim_run_dir, use_cache=True, replace=True)
 
 _FULL = "HYDRA_FULL_ERROR"
+_WITH_VALUE = {"-c", "--cfg", "-p", "--package", "-cp", "--config-path", "-cn", "--config-name", "-cd", "--config-dir",
+               "-i", "--info", "--experimental-rerun"}  # fmt: skip
 _COMMANDS = "usage: vaelab train [overrides]      train or evaluate; vaelab train --help says more"
 
 
@@ -47,7 +50,7 @@ def train(arguments: list[str] | None = None) -> None:
         return
     wants_traceback = os.environ.get(_FULL) == "1"
     try:
-        arguments = expand_resume(arguments)
+        arguments = _flags_first(expand_resume(arguments))
         sys.argv = [sys.argv[0], *arguments]
         os.environ[_FULL] = "1"  # so that Hydra hands its errors over; `_job` takes it back
         _compose_and_run(wants_traceback, typed if typed[1:2] == ["train"] else sys.argv)
@@ -75,14 +78,18 @@ def _compose_and_run(wants_traceback: bool, relaunch: list[str]) -> None:
         current: Any = HydraConfig.instance().cfg
         with read_write(current.hydra):
             current.hydra.run.dir = current.hydra.runtime.output_dir
+        if current.hydra.mode == RunMode.MULTIRUN:
+            redact_sweep(Path(current.hydra.sweep.dir))
+        from lightning.fabric.utilities.exceptions import MisconfigurationException
+
         from vaelab.run import run
 
         try:
             return run(config)
-        except UserError as error:
+        except (UserError, MisconfigurationException) as error:
             if wants_traceback:
                 raise
-            _refuse(error)
+            _refuse(error if isinstance(error, UserError) else ConfigError(str(error).splitlines()[0]))
 
     job()
 
@@ -97,6 +104,18 @@ def _refuse(error: UserError) -> NoReturn:
 def _fail(message: str, code: int) -> NoReturn:
     print(f"error: {message}", file=sys.stderr)
     sys.exit(code)
+
+
+def _flags_first(arguments: list[str]) -> list[str]:
+    """Flags and their values before overrides: Hydra's parser refuses `model=ae --multirun seed=1,2`."""
+    flags: list[str] = []
+    overrides: list[str] = []
+    takes_value = False
+    for argument in arguments:
+        is_override = not argument.startswith("-") and not takes_value
+        (overrides if is_override else flags).append(argument)
+        takes_value = argument in _WITH_VALUE
+    return [*flags, *overrides]
 
 
 def _config_folders(arguments: list[str]) -> list[Path]:

@@ -112,8 +112,9 @@ class Builder:
             return target(**arguments)
         except ConfigError as error:
             raise ConfigError(f"{where}: {error}" if not str(error).startswith(where) else str(error)) from error
-        except (ValueError, MisconfigurationException, RuntimeError, OverflowError) as error:
-            raise ConfigError(f"{where}: {str(error).splitlines()[0] if str(error) else error!r}") from error
+        except (ValueError, TypeError, RuntimeError, OverflowError, MisconfigurationException) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise ConfigError(f"{where}: {reason}") from error
 
 
 def check_arguments(

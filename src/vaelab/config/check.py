@@ -63,6 +63,8 @@ def check(config: DictConfig) -> tuple[dict[str, Any], Builder]:
         node = plain.get(group)
         if not isinstance(node, dict):
             raise ConfigError(f"{group}={node}: choose an option of the group, see --help")
+        if group == "data" and plain["seed"] is None and node.get("seed", 0) is None:
+            node = {**node, "seed": 0}  # one is drawn when the run begins
         builder.check(node, group, kind)
     for group, kind in COLLECTIONS.items():
         nodes = plain[group] = plain.get(group) or {}

@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Iterator
+from typing import Any, cast
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
@@ -39,6 +40,8 @@ def explain(error: Exception, overrides: list[str]) -> str:
     if isinstance(cause, OmegaConfBaseException):
         text = f"{text}: {str(cause).splitlines()[0]}"
     text = _MANUAL.sub("", text).replace("\\'", "'")
+    if isinstance(error, OverrideParseException):
+        text = f"{error.override}: cannot be read as key=value ({text}); spaces, commas and brackets need quotes"
     return " ".join(line.strip() for line in text.splitlines() if line.strip()) or type(error).__name__
 
 
@@ -56,6 +59,10 @@ def _unknown_key(key: str, overrides: list[str]) -> str:
         chosen = next((o.partition("=")[2] for o in reversed(overrides) if o.startswith(f"{group}=")), "")
         return f"unknown key {key}; {group}={chosen} has no {part}" if chosen else f"unknown key {key}"
     known = [*names, *(name for name in _flat(config) if not name.endswith("._target_"))]
+    if key in known:
+        return f"unknown key {key}; another override has taken it out"
+    if near := nearest(key, known, likeness=0.8):  # plain enough to answer without importing what the node names
+        return f"unknown key {key}; did you mean {near}?"
     unset = _unset(config, key)
     if key in unset:
         return f"unknown key {key}; the config does not set it but {unset[key]} takes it: write +{key}=..."
@@ -70,10 +77,13 @@ def _unset(config: DictConfig, key: str) -> dict[str, str]:
     from vaelab.config.builder import Builder, settable
 
     folder = key.rpartition(".")[0]
+    found = OmegaConf.select(config, folder, throw_on_resolution_failure=False) if folder else None
+    if not isinstance(found, DictConfig):
+        return {}
+    node = cast(dict[str, Any], OmegaConf.to_container(found, resolve=False))
     try:
-        node = dict(OmegaConf.select(config, folder) or {}) if folder else {}
         target = Builder(config.trusted).resolve(node, folder)
-    except (ConfigError, OmegaConfBaseException, TypeError, ValueError):
+    except ConfigError:
         return {}
     return {f"{folder}.{name}": target.__name__ for name in settable(target) if name not in node}
 
@@ -86,7 +96,11 @@ def _wrong_kind_of_option(overrides: list[str]) -> str | None:
         override = OverridesParser.create().parse_override(text)
         if not override.key_or_group:
             return f"{text}: should be key=value"
-        if override.key_or_group in names and not override.is_sweep_override() and not isinstance(override.value(), str):
+        if (
+            override.key_or_group in names
+            and not override.is_sweep_override()
+            and not isinstance(override.value(), str)
+        ):
             return f"{text}: should name an option of {override.key_or_group}, see --help"
     return None
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 
-def nearest(name: str, known: Iterable[str]) -> str | None:
+def nearest(name: str, known: Iterable[str], likeness: float = 0.6) -> str | None:
     """The known name that `name` was most likely meant to be, if any is near.
 
     Where the folder of a dotted name is known, its last part is compared within that folder; a last
@@ -13,7 +13,9 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     known = sorted(set(known))
     beside = _beside(name, known)
     candidates = beside or known
-    near = get_close_matches(_leaf(name) if beside else name, [_leaf(k) if beside else k for k in candidates], 1, 0.6)
+    near = get_close_matches(
+        _leaf(name) if beside else name, [_leaf(k) if beside else k for k in candidates], 1, likeness
+    )
     if near:
         return next(k for k in candidates if (_leaf(k) if beside else k) == near[0])
     if beside or "." not in name:

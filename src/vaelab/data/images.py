@@ -1,18 +1,18 @@
 """Image data sets: a folder of image files, Parquet, or any id on the Hugging Face hub."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from annotated_types import Ge, Gt
 
-from vaelab.config.nearest import did_you_mean
+from vaelab.config.nearest import nearest
 from vaelab.corruptions import Corruption
 from vaelab.data.decoding import Decoding, Fit, decode
 from vaelab.data.module import Binarize, DataModule, Examples, Fraction
 from vaelab.data.source import HubSource, LocalSource
 from vaelab.data.spec import DataSpec
-from vaelab.data.tensor_cache import TensorCache
-from vaelab.errors import DataError
+from vaelab.data.tensor_cache import Decoded, TensorCache
+from vaelab.errors import ConfigError, DataError
 
 Pixels = Annotated[int, Gt(0)]
 
@@ -20,8 +20,8 @@ Pixels = Annotated[int, Gt(0)]
 class Images(DataModule):
     """8-bit images of one size, decoded once into a uint8 tensor that is cached beside the source.
 
-    A copy under `data_dir/name` is used first; else `path` as a folder or file; else `path` as a hub
-    id. Pixels are `(C, H, W)` with C = 1 for grey and 3 for colour.
+    `path` is used as a folder or file, also within `data_dir`, where there is one; else a copy under
+    `data_dir/name`; else `path` as a hub id. Pixels are `(C, H, W)` with C = 1 for grey and 3 for colour.
 
     Args:
         name: of the data set, and of its folder under `data_dir`; the last part of `path` if null.
@@ -53,12 +53,14 @@ class Images(DataModule):
         color: Literal["auto", "grey", "rgb"] = "auto",
     ) -> None:
         super().__init__(corruption, batch_size, val_fraction, test_fraction, split_seed, seed, binarize)
-        if path is None:
-            raise ValueError("data.path needs a folder of images, a Parquet file or a hub id (owner/name)")
-        self.name: str = name or Path(path).stem
+        if not path:
+            raise ConfigError("data.path needs a folder of images, a Parquet file or a hub id (owner/name)")
         self.path: str = path
+        self.name: str = name or (Path(path).stem if path.endswith(".parquet") else Path(path).resolve().name)
         self.data_dir = Path(data_dir)
+        self._copy = self.data_dir / self.name if name or _may_be_hub_id(path) else None
         self.decoding = Decoding((size, size) if isinstance(size, int) else size, fit, color)
+        self._decoded: Decoded | None = None
 
     def source(self) -> LocalSource | HubSource:
         """Where the images come from.
@@ -66,26 +68,36 @@ class Images(DataModule):
         Raises:
             DataError: neither a copy nor a path is there, and `path` cannot be a hub id.
         """
-        for place in (self.data_dir / self.name, Path(self.path), self.data_dir / self.path):
-            if place.exists():
+        path = Path(self.path).expanduser()
+        for place in (path, self.data_dir / self.path, self._copy):
+            if place is not None and place.exists():
                 return LocalSource(place)
-        if self.path.count("/") == 1 and not self.path.startswith((".", "/", "~")):
+        if _may_be_hub_id(self.path):
             return HubSource(self.path, self.data_dir / self.name)
-        near = [p.name for p in Path(self.path).parent.iterdir()] if Path(self.path).parent.is_dir() else []
-        hint = f"; {did_you_mean(Path(self.path).name, near)}" if near and len(near) <= 40 else ""
+        beside = path.parent.iterdir() if path.parent.is_dir() else ()
+        near = nearest(path.name, [p.name for p in beside])
+        hint = f"; did you mean {path.parent / near}?" if near else ""
         raise DataError(f"data.path={self.path}: no such folder or file, and not a hub id (owner/name){hint}")
 
     def prepare_data(self) -> None:
         """Decode into the cache where that has not been done."""
         source = self.source()
         cache = TensorCache(source, self.decoding, self.data_dir)
-        if not cache.path.is_file():
-            cache.write(*decode(source, self.decoding))
+        self._decoded = cache.read()
+        if self._decoded is None:
+            self._decoded = decode(source, self.decoding)
+            cache.write(self._decoded)
 
     def load(self) -> Examples:
         """Read the cached tensors."""
-        self.prepare_data()
-        values, label, about = TensorCache(self.source(), self.decoding, self.data_dir).read()
+        if self._decoded is None:
+            self.prepare_data()
+        values, label, about = cast(Decoded, self._decoded)
+        self._decoded = None
         shape: Any = tuple(values.shape[1:])
         spec = DataSpec(self.name, "image", shape, "unit", 256, tuple(about["classes"]))
         return Examples(values, label, spec, {name: range(*rows) for name, rows in about["parts"].items()})
+
+
+def _may_be_hub_id(path: str) -> bool:
+    return path.count("/") == 1 and not path.startswith((".", "/", "~")) and not path.endswith("/")

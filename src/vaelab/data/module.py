@@ -172,6 +172,11 @@ class DataModule(L.LightningDataModule):
     def eval_loader(self, split: str) -> EvalLoader:
         """Any split in order, without augmentation, with noise tied to each example."""
         examples, trainer = self._loaded, self.trainer
+        if trainer and trainer.world_size > len(self.split[split]):
+            raise ConfigError(
+                f"trainer.devices: {trainer.world_size} devices for the {len(self.split[split])} examples of the "
+                f"{split} split; use fewer devices"
+            )
         return EvalLoader(
             examples.values,
             examples.label,

@@ -47,7 +47,7 @@ class Likelihood(nn.Module):
         raise TypeError(f"{type(self).__name__} defines no mean")
 
     def sample(self, raw: Tensor, generator: Generator | None = None) -> Tensor:
-        """One draw of x, `(B, *shape)` in the data's declared range."""
+        """One draw of x, `(B, *shape)`; a density wider than the data's range may leave it."""
         raise TypeError(f"{type(self).__name__} defines no sample")
 
 

@@ -140,7 +140,8 @@ class Model(L.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on with the means of an interrupted epoch."""
-        self._meter.load_state(checkpoint["train_terms"], self.device)
+        if "train_terms" in checkpoint:  # a checkpoint may have been stripped to what inference needs
+            self._meter.load_state(checkpoint["train_terms"], self.device)
 
 
 def at_least_single(values: Tensor) -> Tensor:

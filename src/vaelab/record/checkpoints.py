@@ -9,8 +9,15 @@ import torch
 
 from vaelab.errors import CheckpointError
 
-
-NEEDED = {"state_dict", "epoch", "global_step", "pytorch-lightning_version", "optimizer_states", "lr_schedulers", "loops"}
+NEEDED = {
+    "state_dict",
+    "epoch",
+    "global_step",
+    "pytorch-lightning_version",
+    "optimizer_states",
+    "lr_schedulers",
+    "loops",
+}
 
 
 def find_checkpoint(path: str) -> Path:
@@ -44,7 +51,7 @@ def vet_checkpoint(path: Path, architecture: dict[str, Any]) -> None:
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError, BadZipFile) as error:
         raise CheckpointError(f"{path}: is broken, cut short or no checkpoint") from error
     theirs = checkpoint.get("architecture") if isinstance(checkpoint, dict) else None
-    if not isinstance(theirs, dict) or not NEEDED <= checkpoint.keys():
+    if not isinstance(theirs, dict) or not checkpoint.keys() >= NEEDED:
         raise CheckpointError(f"{path}: is no checkpoint of vaelab")
     before, now = flat(theirs), flat(architecture)
     changed = [key for key in {**before, **now} if before.get(key) != now.get(key) and _matters(key)]

@@ -72,11 +72,12 @@ def save_model(model: Model, folder: Path) -> None:
 def load_model(run: Path, trusted: tuple[str, ...] = ()) -> Model:
     """Bring back what `save_model` wrote; see `vaelab.load`."""
     folder = run / "model" if (run / "model").is_dir() else run
+    for name in ("model.json", "model.safetensors"):
+        if not (folder / name).is_file():
+            raise CheckpointError(f"{run}: holds no model ({name} is missing)")
     try:
         about = json.loads((folder / "model.json").read_text(encoding="utf-8"))
         weights = load_file(folder / "model.safetensors")
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{run}: holds no model ({Path(error.filename or 'model').name} is missing)") from error
     except (SafetensorError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise CheckpointError(f"{folder}: the model is broken or cut short ({error})") from error
     if not isinstance(about, dict) or {"latent_dim", "spec", *PARTS} - about.keys():

@@ -7,6 +7,10 @@ from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
+import yaml
+
+from vaelab.config.secrets import redact
+
 BEFORE_THE_RUN = {"config.yaml", "overrides.yaml", "environment.json", "multirun.yaml"}
 _claimed: list[Path] = []
 
@@ -39,6 +43,13 @@ def discard_unstarted() -> None:
         files = [path for path in folder.rglob("*") if not path.is_dir()]
         if all(path.name in BEFORE_THE_RUN for path in files):
             rmtree(folder, ignore_errors=True)
+
+
+def redact_sweep(folder: Path) -> None:
+    """Hide the secrets in the config of a whole sweep, which Hydra writes as it was typed."""
+    path = folder / "multirun.yaml"
+    if path.is_file():
+        write_text(path, yaml.safe_dump(redact(yaml.safe_load(path.read_text(encoding="utf-8"))), sort_keys=False))
 
 
 def write_json(path: Path, data: Any) -> None:

@@ -18,7 +18,7 @@ def ssim(spec: DataSpec) -> dict[str, Metric]:
     """The mean structural similarity (Wang et al., 2004); empty where an example is no image.
 
     The window is the paper's 11 x 11 Gaussian of deviation 1.5; images smaller than that get the
-    largest odd window that fits them, and those smaller than 3 x 3 none.
+    largest odd window that fits them, and those smaller than 3 x 3 none. Edges are mirrored.
     """
     if spec.kind != "image" or min(spec.shape[1:]) < 3:
         return {}

@@ -1,0 +1,46 @@
+"""What every test shares: real runs in this process, in a folder of the test's own."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+os.environ["WANDB_MODE"] = "offline"
+os.environ["WANDB_SILENT"] = "true"
+REPOSITORY = Path(__file__).parents[1]
+REAL_DATA = Path(os.environ.get("VAELAB_DATA", REPOSITORY / "data"))
+
+Run = Callable[..., Path]
+
+
+os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start
+torch.set_num_threads(1)  # tests run side by side, and golden numbers depend on the order of sums
+
+
+@pytest.fixture
+def train(tmp_path: Path) -> Run:
+    """`train(*overrides)` runs the command line in this process and returns the run folder."""
+    from vaelab.cli import train as command
+
+    def run(*overrides: str) -> Path:
+        root = tmp_path / "logs"
+        before = {p.parent for p in root.rglob("config.yaml")}
+        defaults = [f"paths.log_dir={root}", f"paths.data_dir={REAL_DATA}"]
+        if not any(o.startswith(("logger=", "resume=")) for o in overrides):
+            defaults.append("logger=none")
+        command([*defaults, *overrides])
+        made = {p.parent for p in root.rglob("config.yaml")} - before
+        return made.pop() if made else next(iter(before))
+
+    return run
+
+
+@pytest.fixture
+def fashion_mnist() -> Path:
+    """The folder of Fashion-MNIST; tests that need it are skipped where it has not been fetched."""
+    folder = REAL_DATA / "fashion_mnist"
+    if not folder.is_dir():
+        pytest.skip(f"Fashion-MNIST is not in {folder}; the README says how to put it there")
+    return folder

@@ -1,0 +1,120 @@
+"""Images are decoded once; what is kept is never stale and never trusted when broken."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import vaelab.data.images
+from vaelab.corruptions import Identity
+from vaelab.data.decoding import decode
+from vaelab.data.images import Images
+
+
+class Cache:
+    """A folder of images that counts how often it is decoded."""
+
+    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder, self.data_dir, self.decoded = root / "mine", root / "data", 0
+        self.folder.mkdir()
+        for number in range(4):
+            self.write(number, number)
+
+        def counted(*args: Any) -> Any:
+            self.decoded += 1
+            return decode(*args)
+
+        monkeypatch.setattr(vaelab.data.images, "decode", counted)
+
+    def write(self, number: int, grey: int) -> None:
+        Image.fromarray(np.full((8, 8), grey, np.uint8)).save(self.folder / f"{number}.png")
+
+    def load(self, **options: Any) -> torch.Tensor:
+        settings = {"val_fraction": 0.2, "test_fraction": 0.2, "split_seed": 0, "seed": 0, "binarize": None}
+        return Images(Identity(), str(self.folder), str(self.data_dir), 4, **settings, **options).load().values
+
+    def files(self, folder: Path | None = None) -> list[Path]:
+        return sorted((folder or self.folder).glob(".vaelab/*"))
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cache:
+    return Cache(tmp_path, monkeypatch)
+
+
+def test_the_second_load_decodes_nothing(cache: Cache) -> None:
+    first, second = cache.load(), cache.load()
+    assert cache.decoded == 1
+    assert torch.equal(first, second)
+    assert first[:, 0, 0, 0].tolist() == [0, 1, 2, 3]
+
+
+def test_preparing_and_loading_decode_once(cache: Cache) -> None:
+    data = Images(Identity(), str(cache.folder), str(cache.data_dir), 4, 0.25, 0.25, 0, 0, None)
+    data.prepare_data()
+    data.setup()
+    assert cache.decoded == 1
+
+
+def test_a_changed_file_is_seen_and_the_old_tensor_removed(cache: Cache) -> None:
+    cache.load()
+    old = cache.files()
+    cache.write(2, 200)
+    assert cache.load()[:, 0, 0, 0].tolist() == [0, 1, 200, 3]
+    assert len(cache.files()) == 1
+    assert cache.files() != old
+    (cache.folder / "0.png").unlink()
+    assert len(cache.load()) == 3
+
+
+def test_each_choice_of_options_has_a_tensor_of_its_own(cache: Cache) -> None:
+    assert cache.load().shape == (4, 1, 8, 8)
+    assert cache.load(size=4).shape == (4, 1, 4, 4)
+    assert cache.load(size=4, fit="stretch").shape == (4, 1, 4, 4)
+    assert cache.load(color="rgb").shape == (4, 3, 8, 8)
+    assert cache.load().shape == (4, 1, 8, 8)
+    assert cache.decoded == 4
+    assert len(cache.files()) == 4
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "text", "other"])
+def test_a_broken_tensor_is_made_anew(cache: Cache, damage: str) -> None:
+    from safetensors.torch import save_file
+
+    whole = cache.load()
+    (path,) = cache.files()
+    content = path.read_bytes()
+    if damage == "other":
+        save_file({"x": torch.ones(1)}, path)
+    else:
+        path.write_bytes({"cut": content[: len(content) // 2], "empty": b"", "text": b"not a tensor"}[damage])
+    assert torch.equal(cache.load(), whole)
+    assert cache.decoded == 2
+    assert path.read_bytes() == content
+
+
+def test_a_source_that_cannot_be_written_is_cached_in_the_data_folder(cache: Cache) -> None:
+    (cache.folder / ".vaelab").write_text("in the way")  # as good as a read-only folder, for root too
+    cache.load()
+    cache.load()
+    assert cache.decoded == 1
+    assert len(cache.files(cache.data_dir)) == 1
+
+
+def test_where_nothing_can_be_written_the_data_is_still_read(cache: Cache) -> None:
+    (cache.folder / ".vaelab").write_text("in the way")
+    cache.data_dir.write_text("in the way")
+    assert cache.load().shape == (4, 1, 8, 8)
+
+
+def test_a_failed_write_leaves_nothing_half_written(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*args: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("vaelab.data.tensor_cache.save_file", fails)
+    assert cache.load().shape == (4, 1, 8, 8)
+    assert cache.files() == []
+    assert cache.files(cache.data_dir) == []

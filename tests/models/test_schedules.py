@@ -1,0 +1,61 @@
+"""Schedules are pure functions of the step."""
+
+import pytest
+import torch
+
+from vaelab.models.schedules import Capacity, Constant, Cyclical, FreeBits, Linear
+
+KL = torch.tensor([[0.5, 3.0], [0.0, 1.0]])
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        (Constant(), {0: 1, 1: 1, 10**9: 1}),
+        (Linear(100), {0: 0, 1: 0.01, 50: 0.5, 99: 0.99, 100: 1, 101: 1, 10**9: 1}),
+        (Linear(1), {0: 0, 1: 1, 2: 1}),
+        # Four cycles of 25 steps: up over the first half, then flat, then anew from 0.
+        (
+            Cyclical(100, 4, 0.5),
+            {0: 0, 5: 0.4, 12: 0.96, 13: 1, 24: 1, 25: 0, 30: 0.4, 50: 0, 75: 0, 80: 0.4, 99: 1, 100: 1, 125: 1},
+        ),
+        (Cyclical(49, 7, 1.0), {0: 0, 7: 0, 13: 6 / 7, 14: 0, 42: 0, 48: 6 / 7, 49: 1}),
+        (Capacity(5.0, 10), {0: 1, 5: 1, 10: 1, 100: 1}),
+        (FreeBits(0.5), {0: 1, 100: 1}),
+    ],
+)
+def test_weight(schedule, expected: dict[int, float]) -> None:
+    for step in [*expected, *reversed(expected)]:  # asked in any order
+        assert schedule.weight(step) == pytest.approx(expected[step], abs=1e-12)
+
+
+def test_cycles_repeat_exactly() -> None:
+    schedule = Cyclical(120, 3, 0.7)
+    first = [schedule.weight(step) for step in range(40)]
+    for start in (40, 80):
+        assert [schedule.weight(start + step) for step in range(40)] == pytest.approx(first)
+    assert all(0 <= weight <= 1 for weight in first)
+
+
+@pytest.mark.parametrize("schedule", [Constant(), Linear(10), Cyclical(10, 2, 0.5)])
+def test_weights_leave_the_kl_itself_alone(schedule) -> None:
+    torch.testing.assert_close(schedule.apply(KL, 5), torch.tensor([3.5, 1.0]))
+
+
+@pytest.mark.parametrize(("step", "expected"), [(0, [3.5, 1.0]), (5, [1.5, 1.0]), (10, [0.5, 3.0]), (1000, [0.5, 3.0])])
+def test_capacity_is_the_distance_to_a_growing_target(step: int, expected: list[float]) -> None:
+    torch.testing.assert_close(Capacity(4.0, 10).apply(KL, step), torch.tensor(expected))
+
+
+def test_capacity_pulls_from_both_sides() -> None:
+    kl = KL.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(Capacity(2.0, 10).apply(kl, 10).sum(), kl)
+    torch.testing.assert_close(gradient, torch.tensor([[1.0, 1.0], [-1.0, -1.0]]))
+
+
+def test_free_bits_price_each_dimension_at_least_its_nats() -> None:
+    kl = KL.clone().requires_grad_()
+    price = FreeBits(0.75).apply(kl, 0)
+    torch.testing.assert_close(price.detach(), torch.tensor([3.75, 1.75]))
+    (gradient,) = torch.autograd.grad(price.sum(), kl)
+    torch.testing.assert_close(gradient, torch.tensor([[0.0, 1.0], [0.0, 1.0]]))

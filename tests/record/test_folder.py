@@ -1,0 +1,51 @@
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import yaml
+
+from vaelab.record.folder import claim_run_dir, discard_unstarted, redact_sweep, write_json, write_text
+
+
+def test_runs_that_start_at_once_do_not_share_a_folder(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        claimed = list(pool.map(lambda _: claim_run_dir(None, str(tmp_path)), range(24)))
+    assert len(set(claimed)) == 24
+    assert all(Path(folder).is_dir() for folder in claimed)
+
+
+def test_a_resumed_run_stays_in_its_folder(tmp_path: Path) -> None:
+    assert claim_run_dir("some/run", str(tmp_path)) == "some/run"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_only_folders_in_which_nothing_ran_are_discarded(tmp_path: Path) -> None:
+    discard_unstarted()
+    empty, described, trained = (Path(claim_run_dir(None, str(tmp_path))) for _ in range(3))
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    write_text(described / "config.yaml", "")
+    write_text(trained / "config.yaml", "")
+    write_text(trained / "checkpoints" / "last.ckpt", "")
+    discard_unstarted()
+    assert [folder.exists() for folder in (empty, described, trained, foreign)] == [False, False, True, True]
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.json"
+    write_json(path, {"a": 1.0})
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(path, {"a": float("nan")})
+    assert json.loads(path.read_text()) == {"a": 1.0}
+    assert [p.name for p in tmp_path.iterdir()] == ["metrics.json"]
+
+
+def test_the_config_of_a_sweep_is_kept_without_its_secrets(tmp_path: Path) -> None:
+    redact_sweep(tmp_path)  # nothing there, nothing done
+    config = {"logger": {"token": "hunter2"}, "hydra": {"overrides": {"task": ["logger.x.token=hunter2,b", "seed=1"]}}}
+    (tmp_path / "multirun.yaml").write_text(yaml.safe_dump(config))
+    redact_sweep(tmp_path)
+    text = (tmp_path / "multirun.yaml").read_text()
+    assert "hunter2" not in text
+    assert yaml.safe_load(text)["hydra"]["overrides"]["task"][1] == "seed=1"

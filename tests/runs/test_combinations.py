@@ -1,0 +1,121 @@
+"""Every model, encoder, decoder and likelihood with every kind of data that they say they fit.
+
+Options are found in `conf/`, so a new one is tried here with everything it claims.
+"""
+
+import itertools
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from vaelab import load
+from vaelab.config.builder import Builder
+from vaelab.config.location import config_dir
+from vaelab.data import Batch, DataSpec, ExampleNoise
+from vaelab.errors import ConfigError
+from vaelab.record.export import PARTS, build_model, refuse_misfit, save_model
+
+SPECS = (
+    DataSpec("digits", "image", (1, 8, 8), "unit", 17),
+    DataSpec("odd", "image", (2, 27, 31), "unit", 256),
+    DataSpec("binary", "image", (1, 9, 6), "binary", 2),
+    DataSpec("real", "image", (3, 7, 5), "real"),
+    DataSpec("row", "table", (13,), "real"),
+)
+
+
+def options(group: str) -> list[str]:
+    return sorted(path.stem for path in (config_dir() / group).glob("*.yaml"))
+
+
+@cache
+def node(group: str, option: str) -> dict[str, Any]:
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        config = compose("train", [f"{group}={option}"])
+    plain: Any = OmegaConf.to_container(config[group], resolve=True)
+    return {key: _small(value) for key, value in plain.items()}
+
+
+def _small(value: Any) -> Any:
+    """Narrow layers: what is tried is whether parts fit, not how well they learn."""
+    return [16] * len(value) if isinstance(value, list) and value and isinstance(value[0], int) else value
+
+
+def values(spec: DataSpec, count: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    if spec.levels:
+        return torch.randint(spec.levels, (count, *spec.shape), generator=generator) / (spec.levels - 1)
+    return torch.randn(count, *spec.shape, generator=generator)
+
+
+def fits(spec: DataSpec, group: str, name: str) -> bool:
+    builder, chosen = Builder(), node(group, name)
+    try:
+        if group == "likelihood":
+            builder.build(chosen, group, spec=spec)
+        else:
+            refuse_misfit(builder, chosen, group, spec)
+    except ConfigError:
+        return False
+    return True
+
+
+CASES = [
+    pytest.param(spec, model, likelihood, id=f"{spec.name}-{model}-{likelihood}")
+    for spec, model, likelihood in itertools.product(SPECS, options("model"), options("likelihood"))
+    if fits(spec, "likelihood", likelihood)
+]
+
+
+@pytest.mark.parametrize(("spec", "model", "likelihood"), CASES)
+def test_trains_a_step_decodes_its_own_shape_and_reloads(
+    spec: DataSpec, model: str, likelihood: str, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    x = values(spec, 4)
+    batch = Batch(x, x, torch.zeros(4).long(), x, ExampleNoise(0, range(4)), 1.0)
+    encoders, decoders = ([o for o in options(g) if fits(spec, g, o)] for g in ("encoder", "decoder"))
+    assert encoders
+    assert decoders
+    for encoder, decoder in itertools.product(encoders, decoders):
+        chosen = {"model": model, "encoder": encoder, "decoder": decoder, "likelihood": likelihood}
+        about = {"latent_dim": 3, "spec": spec.to_json()} | {group: node(group, chosen[group]) for group in PARTS}
+        built = build_model(about, Builder())
+        optimizer = torch.optim.Adam(built.parameters(), lr=1e-3)
+        before = [p.clone() for p in built.encoder.parameters()]
+        loss = built(batch).loss.mean()
+        loss.backward()
+        optimizer.step()
+        assert torch.isfinite(loss)
+        assert all(torch.isfinite(p.grad).all() for p in built.parameters() if p.grad is not None)
+        assert any(not torch.equal(a, b) for a, b in zip(before, built.encoder.parameters(), strict=True))
+
+        built.eval()
+        with torch.no_grad():
+            prediction = built.predict(batch)
+            assert prediction.reconstruction.shape == x.shape
+            assert prediction.latent.shape == (4, 3)
+            drawn = built.likelihood.sample(built.decoder(prediction.latent), torch.Generator().manual_seed(0))
+            assert drawn.shape == x.shape
+            save_model(built, tmp_path / "model")
+            again = load(tmp_path)
+            torch.testing.assert_close(again.predict(batch).reconstruction, prediction.reconstruction, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("task", options("task"))
+@pytest.mark.parametrize("model", ["ae", "vae"])
+@pytest.mark.parametrize("encoder", options("encoder"))
+def test_every_task_runs_with_every_encoder(train: Any, task: str, model: str, encoder: str) -> None:
+    folder = train(f"task={task}", f"model={model}", f"encoder={encoder}", "debug=fdr")
+    assert (folder / "metrics.json").is_file()
+
+
+@pytest.mark.parametrize("corruption", [c for c in options("corruption") if c != "none"])
+def test_every_corruption_is_undone_on_every_kind_of_input(train: Any, corruption: str) -> None:
+    folder = train("task=denoising", f"corruption={corruption}", "model=ae", "debug=fdr")
+    assert '"test/psnr_gain"' in (folder / "metrics.json").read_text()
