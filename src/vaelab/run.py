@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 
 from vaelab.config.builder import Builder
 from vaelab.config.check import check
+from vaelab.config.nearest import did_you_mean
 from vaelab.data.module import DataModule
 from vaelab.errors import ConfigError
 from vaelab.models import Model
@@ -24,8 +25,8 @@ from vaelab.record.export import architecture, build_model
 from vaelab.record.run_record import RunRecord
 from vaelab.record.trackers import close
 from vaelab.tasks import Task
-from vaelab.training.best_validation import BestValidation
-from vaelab.training.interruption import SaveOnTermination, interruptible
+from vaelab.training.best_validation import BestValidation, finite
+from vaelab.training.interruption import interruptible
 from vaelab.training.optimization import Optimization
 from vaelab.training.progress import RunProgress
 from vaelab.training.seeding import seed_all
@@ -39,25 +40,32 @@ def run(config: DictConfig) -> float | None:
     """
     cfg, builder = check(config)
     refuse_sweep_over_devices(cfg)
-    seed = cfg["data"]["seed"] = seed_all(cfg["seed"])
+    seed = seed_all(cfg["seed"])
+    if cfg["data"].get("seed", 0) is None:
+        cfg["data"]["seed"] = seed
     quieten()
     record = RunRecord(Path(cfg["paths"]["output_dir"]), cfg, HydraConfig.get())
     record.begin(seed)
 
     data, model, task = build(cfg, builder)
     start = find_start(cfg, model)
-    monitor, mode = task.watched(model)
-    best = BestValidation(monitor, mode)
-    callbacks = [task, best, SaveOnTermination(record.folder), *build_callbacks(builder, cfg, monitor, mode)]
+    best = BestValidation(*task.watched(model))
+    callbacks = [task, best, *build_callbacks(builder, cfg, best)]
+    refuse_unknown_monitors(callbacks, task.validation_names(model, data))
+    trainer: L.Trainer = builder.build(cfg["trainer"], "trainer", logger=False, callbacks=callbacks)
+
     with opened_loggers(builder, cfg, record.folder) as loggers, interruptible(record.folder):
-        trainer: L.Trainer = builder.build(cfg["trainer"], "trainer", logger=loggers, callbacks=callbacks)
+        trainer.loggers = loggers
         record.log_config(trainer, model)
+        numbers: dict[str, float] = {}
         if cfg["train"]:
             trainer.fit(model, datamodule=data, ckpt_path=start, weights_only=True)
-            start = best_checkpoint(trainer)
+            start, numbers = best_checkpoint(trainer), dict(best.numbers)
         if cfg["test"]:
             trainer.test(model, datamodule=data, ckpt_path=start, weights_only=True, verbose=False)
-        return record.finish(trainer, model, data, task, best)
+        numbers |= finite(trainer.callback_metrics, "test/")
+        record.finish(trainer, model, data, task, numbers)
+    return numbers.get(best.monitor)
 
 
 @contextmanager
@@ -81,6 +89,7 @@ def build(cfg: dict[str, Any], builder: Builder) -> tuple[DataModule, Model, Tas
     data.setup()
     model = build_model(architecture(cfg, data.spec), builder)
     model.optimization = Optimization(cfg["optimizer"], cfg["scheduler"], builder)
+    model.optimization.configure(model, total_steps=1)  # what does not fit is refused before any tracker opens
     task.check(model, data.spec, corruption.changes)
     return data, model, task
 
@@ -91,9 +100,9 @@ def build_all(builder: Builder, cfg: dict[str, Any], group: str) -> list[Any]:
     return [builder.build(node, f"{group}.{name}") for name, node in nodes if node is not None]
 
 
-def build_callbacks(builder: Builder, cfg: dict[str, Any], monitor: str, mode: str) -> list[L.Callback]:
+def build_callbacks(builder: Builder, cfg: dict[str, Any], best: BestValidation) -> list[L.Callback]:
     """The callbacks of the config; what stops or keeps the best watches what the task watches, unless told."""
-    watching = {"monitor": monitor, "mode": mode}
+    watching = {"monitor": best.monitor, "mode": best.mode}
     nodes = {
         name: node | {key: value for key, value in watching.items() if node.get(key) == "task"}
         for name, node in (cfg["callbacks"] or {}).items()
@@ -101,6 +110,14 @@ def build_callbacks(builder: Builder, cfg: dict[str, Any], monitor: str, mode: s
     }
     callbacks = build_all(builder, cfg | {"callbacks": nodes}, "callbacks")
     return [*callbacks, RunProgress()] if cfg["trainer"].get("enable_progress_bar", True) else callbacks
+
+
+def refuse_unknown_monitors(callbacks: list[L.Callback], known: set[str]) -> None:
+    """Lightning would notice a monitor that nothing logs after the first epoch only."""
+    for callback in callbacks:
+        monitor = getattr(callback, "monitor", None)
+        if monitor is not None and not monitor.startswith("train/") and monitor not in known:
+            raise ConfigError(f"monitor={monitor}: nothing logs it; {did_you_mean(monitor, known)}")
 
 
 def find_start(cfg: dict[str, Any], model: Model) -> Path | None:
@@ -140,6 +157,7 @@ def quieten() -> None:
         ".*LeafSpec.*",
         ".*smaller than the logging interval.*",
         ".*Checkpoint directory.*exists.*",
+        ".*dirpath has changed.*",  # a checkpoint evaluated from another run folder
         ".*sync_dist=True.*",  # what is logged here is the same on all devices already
     )
     for message in messages:

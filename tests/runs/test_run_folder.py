@@ -81,7 +81,8 @@ def test_the_report_needs_no_other_file(folder: Path) -> None:
     assert "model.beta=2" in page
     assert "test/nll" in page
     for picture in (folder / "figures").iterdir():
-        assert Image.open(picture).size[0] > 200
+        with Image.open(picture) as opened:
+            assert opened.size[0] > 200
 
 
 def test_evaluating_a_run_gives_the_same_numbers(folder: Path, train: Any) -> None:

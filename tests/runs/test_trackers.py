@@ -1,6 +1,8 @@
 """Trackers get the same numbers, and are read back by their own readers."""
 
 import json
+import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +13,30 @@ from vaelab.record.curves import read_curves
 SMALL = ("trainer.max_epochs=2", "encoder.hidden=[16]", "decoder.hidden=[16]", "task.nll_samples=5")
 
 
-def wandb_records(folder: Path) -> list[Any]:
-    """Every record of every offline run in a run folder, by W&B's own reader."""
-    from wandb.proto import wandb_internal_pb2
-    from wandb.sdk.internal.datastore import DataStore
+def framed(path: Path) -> Iterator[bytes]:
+    """The records of a .wandb file: LevelDB's log format behind a header of seven bytes.
 
-    records = []
-    for path in sorted(folder.glob("wandb/offline-run-*/run-*.wandb")):
-        store = DataStore()
-        store.open_for_scan(str(path))
-        while (data := store.scan_data()) is not None:
-            record = wandb_internal_pb2.Record()
-            record.ParseFromString(data)
-            records.append(record)
-    return records
+    Each is in pieces of (crc32, length, kind); kinds are full, first, middle, last. Blocks are 32 KiB.
+    """
+    content, position, record = path.read_bytes(), 7, b""
+    while position + 7 <= len(content):
+        if (left := 32768 - position % 32768) < 7:
+            position += left
+            continue
+        _, length, kind = struct.unpack("<IHB", content[position : position + 7])
+        record += content[position + 7 : position + 7 + length]
+        position += 7 + length
+        if kind in (1, 4):
+            yield record
+            record = b""
+
+
+def wandb_records(folder: Path) -> list[Any]:
+    """Every record of every offline run in a run folder, by W&B's own message classes."""
+    from wandb.proto import wandb_internal_pb2
+
+    files = sorted(folder.glob("wandb/offline-run-*/run-*.wandb"))
+    return [wandb_internal_pb2.Record.FromString(record) for path in files for record in framed(path)]
 
 
 def logged(records: list[Any]) -> dict[str, list[Any]]:
@@ -42,7 +54,8 @@ def test_wandb_offline_holds_curves_config_and_figures(train: Any) -> None:
     curves = read_curves(folder / "metrics.csv")
     assert history["val/elbo"] == pytest.approx([value for _, value in curves["val/elbo"]])
     assert history["test/nll"] == pytest.approx([json.loads((folder / "metrics.json").read_text())["test/nll"]])
-    assert {f"figures/{name}" for name in ("samples", "reconstructions", "curves")} <= set(history)
+    for name in ("samples", "reconstructions", "curves"):
+        assert any(key.startswith(f"figures/{name}/") for key in history), name
     (run,) = [record.run for record in records if record.HasField("run")][:1]
     assert run.run_id == json.loads((folder / "tracking.json").read_text())["wandb"]
     assert list(run.tags) == ["a", "b"]
@@ -81,3 +94,10 @@ def test_tensorboard_holds_curves_and_figures(train: Any) -> None:
     curves = read_curves(folder / "metrics.csv")
     assert [e.value for e in events.Scalars("val/elbo")] == pytest.approx([v for _, v in curves["val/elbo"]])
     assert "figures/samples" in events.Tags()["images"]
+
+
+def test_trackers_never_see_a_secret(train: Any) -> None:
+    secret = "hunter2"
+    folder = train(*SMALL, "logger=wandb", f"logger.wandb.notes=postgres://me:{secret}@host/db", "test=false")
+    held = [path for path in folder.rglob("*") if path.is_file() and secret.encode() in path.read_bytes()]
+    assert not held

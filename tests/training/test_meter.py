@@ -74,9 +74,11 @@ def test_an_interrupted_epoch_goes_on_with_the_same_means(strategy) -> None:
     interrupted, resumed = TermMeter(), TermMeter()
     interrupted.add(terms([1.0, 2.0], kl=[0.5, 0.5]), 0)
     interrupted.window(strategy)
-    resumed.load_state(interrupted.state(), torch.device("cpu"))
+    interrupted.add(terms([3.0], kl=[1.0]), 1)  # a window that is still open
+    resumed.load_state(interrupted.state(strategy), strategy)
     for meter in (interrupted, resumed):
-        meter.add(terms([6.0], kl=[2.0]), 1)
+        meter.add(terms([6.0], kl=[2.0]), 2)
+    assert resumed.window(strategy) == interrupted.window(strategy) == {"loss": 4.5, "kl": 1.5}
     assert resumed.epoch(strategy) == interrupted.epoch(strategy) == {"loss": 3.0, "kl": 1.0}
 
 

@@ -169,7 +169,7 @@ class DataModule(L.LightningDataModule):
         """The test split in order."""
         return self.eval_loader("test")
 
-    def eval_loader(self, split: str) -> EvalLoader:
+    def eval_loader(self, split: str, batch_size: int | None = None) -> EvalLoader:
         """Any split in order, without augmentation, with noise tied to each example."""
         examples, trainer = self._loaded, self.trainer
         if trainer and trainer.world_size > len(self.split[split]):
@@ -181,7 +181,7 @@ class DataModule(L.LightningDataModule):
             examples.values,
             examples.label,
             self.split[split],
-            max(self.batch_size, 256),
+            batch_size or max(self.batch_size, 256),  # no gradients: room for more than a training batch
             mix(self.split_seed, split),
             rank=trainer.global_rank if trainer else 0,
             world_size=trainer.world_size if trainer else 1,

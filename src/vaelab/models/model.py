@@ -133,15 +133,14 @@ class Model(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the architecture; refuse to write weights that are no numbers over good ones."""
-        self._meter.window(self.trainer.strategy)
         self._meter.check_weights(self.state_dict(), self.step)
         checkpoint["architecture"] = self.architecture
-        checkpoint["train_terms"] = self._meter.state()
+        checkpoint["train_terms"] = self._meter.state(self.trainer.strategy)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on with the means of an interrupted epoch."""
         if "train_terms" in checkpoint:  # a checkpoint may have been stripped to what inference needs
-            self._meter.load_state(checkpoint["train_terms"], self.device)
+            self._meter.load_state(checkpoint["train_terms"], self.trainer.strategy)
 
 
 def at_least_single(values: Tensor) -> Tensor:

@@ -23,7 +23,6 @@ from vaelab.record.folder import write_json, write_text
 from vaelab.record.report import report
 from vaelab.record.trackers import log_figures
 from vaelab.tasks import Task
-from vaelab.training.best_validation import BestValidation, finite
 
 
 class RunRecord:
@@ -54,11 +53,9 @@ class RunRecord:
             logger.log_hyperparams(self._config | {"choices": self._choices})
 
     @rank_zero_only
-    def finish(
-        self, trainer: L.Trainer, model: Model, data: DataModule, task: Task, best: BestValidation
-    ) -> float | None:
-        """Write numbers, figures, report and the model for use; returns the watched number."""
-        metrics = dict(sorted((best.numbers | finite(trainer.callback_metrics)).items()))
+    def finish(self, trainer: L.Trainer, model: Model, data: DataModule, task: Task, numbers: dict[str, float]) -> None:
+        """Write numbers, figures, report and the model for use."""
+        metrics = dict(sorted(numbers.items()))
         write_json(self.folder / "metrics.json", metrics)
         model.cpu().eval()
         save_model(model, self.folder / "model")
@@ -71,7 +68,6 @@ class RunRecord:
         write_text(self.folder / "report.html", report(title, self._environment, metrics, pictures))
         log_figures(trainer.loggers, figures, trainer.global_step)
         print_metrics(metrics, str(self.folder))
-        return metrics.get(best.monitor)
 
     def _save(self, name: str, figure: Figure) -> bytes:
         buffer = BytesIO()

@@ -4,6 +4,7 @@ import json
 import netrc
 import os
 import secrets
+import sys
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlparse
@@ -12,6 +13,7 @@ from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, W
 from lightning.pytorch.utilities import rank_zero_only
 from matplotlib.figure import Figure
 
+from vaelab.config.secrets import redact_text
 from vaelab.errors import ConfigError
 from vaelab.record.folder import write_json
 
@@ -38,6 +40,8 @@ def wandb(
     wanted: Any = mode if mode != "auto" else os.environ.get("WANDB_MODE") or _reachable_mode()
     if not _first():  # other devices log nothing, and must not begin a run of their own
         return WandbLogger(save_dir=output_dir, project=project, name=name)
+    typed = sys.argv
+    sys.argv = [redact_text(argument) for argument in typed]  # W&B records the command line
     try:
         run = wb.init(
             dir=output_dir,
@@ -47,13 +51,15 @@ def wandb(
             entity=entity,
             group=group,
             tags=tags,
-            notes=notes,
+            notes=notes and redact_text(notes),
             mode=wanted,
             resume="allow" if wanted == "online" else None,  # an offline run keeps its id, and is joined on syncing
             settings=wb.Settings(silent=True, init_timeout=60, console="off"),
         )
     except wb.Error as error:
         raise ConfigError(f"W&B could not start ({error}); logger.wandb.mode=offline needs no server") from error
+    finally:
+        sys.argv = typed
     run.define_metric("trainer/global_step")
     run.define_metric("*", step_metric="trainer/global_step", step_sync=True)
     return WandbLogger(save_dir=output_dir, project=project, name=name, experiment=run)

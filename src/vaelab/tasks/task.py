@@ -3,14 +3,13 @@
 from typing import Any
 
 import lightning.pytorch as L
+import torch
 from lightning.pytorch.callbacks import Callback
 from matplotlib.figure import Figure
 from torchmetrics import MeanMetric, MeanSquaredError, Metric
 
-from vaelab.config.nearest import did_you_mean
 from vaelab.data import Batch, DataSpec
 from vaelab.data.module import DataModule
-from vaelab.errors import ConfigError
 from vaelab.models import Model, Prediction
 
 HIGHER_IS_BETTER = ("elbo", "reconstruction", "psnr", "ssim", "psnr_gain", "active_units")
@@ -31,19 +30,18 @@ class Task(Callback):
         self._metrics: dict[str, Metric] = {}
 
     def watched(self, model: Model) -> tuple[str, str]:
-        """The metric that decides the best checkpoint, and `min` or `max`.
-
-        Raises:
-            ConfigError: `task.monitor` names no validation metric.
-        """
+        """The metric that decides the best checkpoint, and `min` or `max`."""
         if self.monitor is None:
             return model.monitor
-        stage, _, name = self.monitor.partition("/")
-        if stage != "val" or not name:
-            raise ConfigError(
-                f"task.monitor={self.monitor}: {did_you_mean(self.monitor, ['val/mse', model.monitor[0]])}"
-            )
-        return self.monitor, "max" if name in HIGHER_IS_BETTER else "min"
+        return self.monitor, "max" if self.monitor.rpartition("/")[2] in HIGHER_IS_BETTER else "min"
+
+    def validation_names(self, model: Model, data: DataModule) -> set[str]:
+        """The metrics that a validation pass logs, seen on two examples."""
+        model.eval()
+        with torch.no_grad():
+            terms = model.predict(example_batch(data, "val", 2)).terms.named()
+        model.train()
+        return {f"val/{name}" for name in (*terms, *self.metrics("val", model, data.spec))}
 
     def check(self, model: Model, spec: DataSpec, corrupts: bool) -> None:
         """Refuse what cannot be measured.
@@ -109,7 +107,4 @@ class Constant(MeanMetric):
 
 def example_batch(data: DataModule, split: str, count: int) -> Batch:
     """The first `count` examples of a split, prepared as in evaluation, on the CPU."""
-    raw = next(iter(data.eval_loader(split)))
-    batch = data.on_after_batch_transfer(raw, 0)
-    x, target, label, clean = (tensor[:count] for tensor in (batch.x, batch.target, batch.label, batch.clean))
-    return Batch(x, target, label, clean, batch.noise, batch.weight)
+    return data.on_after_batch_transfer(next(iter(data.eval_loader(split, count))), 0)

@@ -16,7 +16,7 @@ class BestValidation(Callback):
     """
 
     def __init__(self, monitor: str, mode: str) -> None:
-        self.monitor = monitor
+        self.monitor, self.mode = monitor, mode
         self._sign = 1.0 if mode == "max" else -1.0
         self.numbers: dict[str, float] = {}
 

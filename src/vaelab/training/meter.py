@@ -40,13 +40,9 @@ class TermMeter:
         Raises:
             DivergenceError: a term was not a number; names it and the step.
         """
-        if not self._rows:
+        total = self._pending(strategy)
+        if total is None:
             return {}
-        rows = torch.stack(self._rows).double()
-        total = strategy.reduce(rows.sum(0), reduce_op="sum")
-        assert isinstance(total, Tensor)
-        if not bool(torch.isfinite(total).all()):
-            self._raise(rows)
         self._epoch = total if self._epoch is None else self._epoch + total
         self._rows, self._steps = [], []
         return self._means(total)
@@ -57,14 +53,40 @@ class TermMeter:
         total, self._epoch = self._epoch, None
         return {} if total is None else self._means(total)
 
-    def state(self) -> dict[str, list[Any]]:
-        """The epoch so far, as plain data, once the window is closed."""
-        return {"names": list(self._names), "sums": [] if self._epoch is None else self._epoch.tolist()}
+    def state(self, strategy: Strategy) -> dict[str, Any]:
+        """The open window and the epoch before it, over all devices, as plain data.
 
-    def load_state(self, state: dict[str, list[Any]], device: torch.device) -> None:
-        """Go on with an epoch that a checkpoint interrupted."""
+        Raises:
+            DivergenceError: a term was not a number; such a state is not worth keeping.
+        """
+        pending = self._pending(strategy)
+        return {
+            "names": list(self._names),
+            "epoch": [] if self._epoch is None else self._epoch.tolist(),
+            "window": [] if pending is None else pending.tolist(),
+            "step": self._steps[-1] if self._steps else 0,
+        }
+
+    def load_state(self, state: dict[str, Any], strategy: Strategy) -> None:
+        """Go on with the window and the epoch that a checkpoint interrupted."""
+        device = strategy.root_device
         self._names = tuple(state["names"])
-        self._epoch = torch.tensor(state["sums"], dtype=torch.float64, device=device) if state["sums"] else None
+        self._epoch = torch.tensor(state["epoch"], dtype=torch.float64, device=device) if state["epoch"] else None
+        self._rows, self._steps = [], []
+        if state["window"]:  # the first device stands for all; the others have a row too, since all reduce together
+            row = torch.tensor(state["window"], dtype=torch.float64, device=device)
+            self._rows, self._steps = [row if strategy.is_global_zero else 0 * row], [state["step"]]
+
+    def _pending(self, strategy: Strategy) -> Tensor | None:
+        """Sums over the rows of the open window, on all devices."""
+        if not self._rows:
+            return None
+        rows = torch.stack([row.double() for row in self._rows])
+        total = strategy.reduce(rows.sum(0), reduce_op="sum")
+        assert isinstance(total, Tensor)
+        if not bool(torch.isfinite(total).all()):
+            self._raise(rows)
+        return total
 
     def _means(self, total: Tensor) -> dict[str, float]:
         *sums, count = total.tolist()

@@ -1,0 +1,51 @@
+"""`last.ckpt`, what a run is resumed from."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import lightning.pytorch as L
+from annotated_types import Gt
+from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+
+class LastCheckpoint(Checkpoint):
+    """Writes `checkpoints/last.ckpt` at the end of each epoch, every n steps, and when the process is told to end.
+
+    Lightning's ModelCheckpoint does one of the first two, not both, and a file cut short by a kill would
+    take the place of a good one. Ctrl-C may come within a step, where there is no state worth keeping.
+    """
+
+    def __init__(self, output_dir: str, every_n_train_steps: Annotated[int, Gt(0)] | None = None) -> None:
+        self.path = Path(output_dir) / "checkpoints" / "last.ckpt"
+        self.every = every_n_train_steps
+        self._saved_at = 0
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save every n optimizer steps."""
+        step = trainer.global_step
+        if self.every and step % self.every == 0 and step != self._saved_at:
+            self._save(trainer)
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Save."""
+        self._save(trainer)
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        """Save if a scheduler ends the process: Lightning raises SIGTERM between two steps."""
+        if isinstance(exception, SIGTERMException) and trainer.training:
+            self._save(trainer)
+
+    def _save(self, trainer: L.Trainer) -> None:
+        if trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        self._saved_at = trainer.global_step
+        partial = self.path.with_name(".last.ckpt")
+        trainer.save_checkpoint(partial)
+        if trainer.is_global_zero and partial.is_file():
+            os.replace(partial, self.path)
+            for logger in trainer.loggers:  # a run that is resumed from here has its curves up to here
+                logger.save()
