@@ -101,3 +101,31 @@ def test_trackers_never_see_a_secret(train: Any) -> None:
     folder = train(*SMALL, "logger=wandb", f"logger.wandb.notes=postgres://me:{secret}@host/db", "test=false")
     held = [path for path in folder.rglob("*") if path.is_file() and secret.encode() in path.read_bytes()]
     assert not held
+
+
+def test_mlflow_holds_curves_and_goes_on_with_the_same_run(
+    train: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")  # MLflow 3 would rather have a server
+    store = f"file:{tmp_path / 'mlruns'}"
+    folder = train(*SMALL, "logger=mlflow", f"logger.mlflow.tracking_uri={store}")
+    train(f"resume={folder}", "trainer.max_epochs=3")
+    client = MlflowClient(store)
+    (experiment,) = [e for e in client.search_experiments() if e.name == "vaelab"]
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert run.info.run_id == json.loads((folder / "tracking.json").read_text())["mlflow"]
+    curves = read_curves(folder / "metrics.csv")
+    history = client.get_metric_history(run.info.run_id, "val/elbo")
+    assert [m.value for m in history] == pytest.approx([value for _, value in curves["val/elbo"]])
+    assert "figures/samples.png" in {f.path for f in client.list_artifacts(run.info.run_id, "figures")}
+
+
+def test_mlflow_without_a_server_is_one_message(capsys: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from vaelab.cli import train as command
+
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with pytest.raises(SystemExit):
+        command(["logger=mlflow", f"paths.log_dir={tmp_path}"])
+    assert "logger.mlflow.tracking_uri" in capsys.readouterr().err

@@ -31,7 +31,11 @@ class RunRecord:
     def __init__(self, folder: Path, config: dict[str, Any], hydra: HydraConf) -> None:
         self.folder = folder
         self._config = redact(config)
-        self._choices = {str(group): str(option) for group, option in hydra.runtime.choices.items() if option}
+        self._choices = {
+            str(group): str(option)
+            for group, option in hydra.runtime.choices.items()
+            if option and not str(group).startswith("hydra/")
+        }
         self._overrides = [redact_text(o) for o in hydra.overrides.task]
         self._environment: dict[str, Any] = {}
 
@@ -47,10 +51,13 @@ class RunRecord:
 
     @rank_zero_only
     def log_config(self, trainer: L.Trainer, model: Model) -> None:
-        """Give the trackers the config, and say how large the model is."""
+        """Say how large the model is, and give the trackers the config; a resumed tracker run has it."""
         print_size(model)
+        if self._config["resume"]:
+            return
+        choices = {group.replace("/", "_"): option for group, option in self._choices.items()}
         for logger in trainer.loggers:
-            logger.log_hyperparams(self._config | {"choices": self._choices})
+            logger.log_hyperparams(self._config | {"choices": choices})
 
     @rank_zero_only
     def finish(self, trainer: L.Trainer, model: Model, data: DataModule, task: Task, numbers: dict[str, float]) -> None:

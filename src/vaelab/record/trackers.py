@@ -96,8 +96,10 @@ def mlflow(
     name: str,
     tracking_uri: str | None = None,
 ) -> MLFlowLogger:
-    """MLflow, at `tracking_uri`, or MLFLOW_TRACKING_URI, or a SQLite file in the log folder."""
+    """MLflow, at `tracking_uri` (a server, or file:<folder>), or where the variable MLFLOW_TRACKING_URI says."""
     uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
+    if uri is None:
+        raise ConfigError("logger.mlflow.tracking_uri: needs a server, such as http://localhost:5000, or file:<folder>")
     known = _recall(Path(output_dir), "mlflow")
     try:
         logger = MLFlowLogger(experiment_name=experiment, run_name=name, tracking_uri=uri, run_id=known)
