@@ -114,7 +114,7 @@ class VAE(Model):
         posterior = self.posterior(batch.x)
         return Prediction(self._terms(posterior, batch), posterior.mean, self.decode(posterior.mean))
 
-    def log_evidence(self, batch: Batch, samples: int, noise: Noise | None = None, chunk: int = 16_384) -> Tensor:
+    def log_evidence(self, batch: Batch, samples: int, noise: Noise | None = None, chunk: int = 2_048) -> Tensor:
         """The importance-weighted bound on log p(x) (Burda et al., 2016, equation 8), in nats, `(B,)`.
 
         It is a lower bound whose expectation does not fall as `samples` grows.
