@@ -22,6 +22,7 @@ from hydra.core.hydra_config import HydraConfig
 from lightning.pytorch.callbacks import Callback
 from omegaconf import open_dict
 
+from vaelab.config.builder import Builder
 from vaelab.config.check import check
 from vaelab.config.location import config_dir
 from vaelab.data import Batch
@@ -39,7 +40,6 @@ CASES = {
     "MLP VAE 784-512-16-512-784, batch 128": [
         "data=fashion_mnist", "encoder.hidden=[512]", "decoder.hidden=[512]", "likelihood=bernoulli_dynamic",
     ],
-    "conv VAE 28 x 28, batch 128": ["data=fashion_mnist", "encoder=conv"],
 }  # fmt: skip
 
 
@@ -66,8 +66,6 @@ class Clock(Callback):
 
 
 def by_run(cfg: dict[str, Any], epochs: int, folder: str) -> tuple[float, Model]:
-    from vaelab.config.builder import Builder
-
     builder = Builder()
     seed_all(0)
     data, model, task = build(cfg, builder)
@@ -80,8 +78,6 @@ def by_run(cfg: dict[str, Any], epochs: int, folder: str) -> tuple[float, Model]
 
 
 def by_hand(cfg: dict[str, Any], epochs: int) -> tuple[float, Model]:
-    from vaelab.config.builder import Builder
-
     seed_all(0)
     data, model, _ = build(cfg, Builder())
     optimizer = Builder().build(cfg["optimizer"], "optimizer", params=list(model.parameters()))
@@ -127,9 +123,7 @@ def main() -> None:
     for name, overrides in cases.items():
         with tempfile.TemporaryDirectory() as folder:
             cfg = composed(overrides, folder)
-            size = len(
-                build(cfg, __import__("vaelab.config.builder", fromlist=["Builder"]).Builder())[0].split["train"]
-            )
+            size = len(build(cfg, Builder())[0].split["train"])
             by_run(cfg, 1, folder)  # warm up both
             once, _ = by_hand(cfg, 1)
             epochs = max(1, round(SECONDS / once))

@@ -10,6 +10,7 @@ from torchmetrics import MeanMetric, MeanSquaredError, Metric
 
 from vaelab.data import Batch, DataSpec
 from vaelab.data.module import DataModule
+from vaelab.errors import ConfigError
 from vaelab.models import Model, Prediction
 
 HIGHER_IS_BETTER = ("elbo", "reconstruction", "psnr", "ssim", "psnr_gain", "active_units")
@@ -30,9 +31,16 @@ class Task(Callback):
         self._metrics: dict[str, Metric] = {}
 
     def watched(self, model: Model) -> tuple[str, str]:
-        """The metric that decides the best checkpoint, and `min` or `max`."""
+        """The metric that decides the best checkpoint, and `min` or `max`.
+
+        Raises:
+            ConfigError: `task.monitor` is no number of the validation split.
+        """
         if self.monitor is None:
             return model.monitor
+        if not self.monitor.startswith("val/"):
+            known = f"val/mse or {model.monitor[0]}"
+            raise ConfigError(f"task.monitor={self.monitor}: should be a validation metric, such as {known}")
         return self.monitor, "max" if self.monitor.rpartition("/")[2] in HIGHER_IS_BETTER else "min"
 
     def validation_names(self, model: Model, data: DataModule) -> set[str]:
