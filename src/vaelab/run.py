@@ -45,7 +45,7 @@ def run(config: DictConfig) -> float | None:
         cfg["data"]["seed"] = seed
     quieten()
     record = RunRecord(Path(cfg["paths"]["output_dir"]), cfg, HydraConfig.get())
-    record.begin(seed)
+    record.show()
 
     data, model, task = build(cfg, builder)
     start = find_start(cfg, model)
@@ -54,6 +54,7 @@ def run(config: DictConfig) -> float | None:
     refuse_unknown_monitors(callbacks, task.validation_names(model, data))
     trainer: L.Trainer = builder.build(cfg["trainer"], "trainer", logger=False, callbacks=callbacks)
 
+    record.begin(seed)  # not before all is checked: a refused resume must leave the run as it was
     with opened_loggers(builder, cfg, record.folder) as loggers, interruptible(record.folder):
         trainer.loggers = loggers
         record.log_config(trainer, model)

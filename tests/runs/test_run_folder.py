@@ -126,3 +126,11 @@ def test_a_multirun_keeps_its_jobs_apart(tmp_path: Path) -> None:
     jobs = sorted(tmp_path.glob("generation/multirun/*/*/config.yaml"))
     assert [yaml.safe_load(job.read_text())["latent_dim"] for job in jobs] == [2, 3]
     assert [job.parent.name for job in jobs] == ["0", "1"]
+
+
+def test_a_refused_resume_leaves_the_run_as_it_was(folder: Path, train: Any, capsys: Any) -> None:
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    with pytest.raises(SystemExit):
+        train(f"resume={folder}", "latent_dim=5")
+    assert "another architecture" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before

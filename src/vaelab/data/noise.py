@@ -6,7 +6,7 @@ device or eight see the same numbers. In evaluation they depend on (seed, exampl
 change between calls, with the batch size or with the number of devices.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 from zlib import crc32
 
@@ -69,18 +69,17 @@ class ExampleNoise:
         self._seed = seed
         self._examples = examples
 
-    def normal(self, stream: str, shape: Sequence[int], device: torch.device) -> Tensor:
-        """`(B, *shape)` standard normal numbers."""
+    def _drawn(self, fill: Callable[..., Tensor], stream: str, shape: Sequence[int], device: torch.device) -> Tensor:
         noise = torch.empty((len(self._examples), *shape))
         generator = torch.Generator()
         for row, example in zip(noise, self._examples, strict=True):
-            row.normal_(generator=generator.manual_seed(mix(self._seed, example, stream)))
+            fill(row, generator=generator.manual_seed(mix(self._seed, example, stream)))
         return noise.to(device)
+
+    def normal(self, stream: str, shape: Sequence[int], device: torch.device) -> Tensor:
+        """`(B, *shape)` standard normal numbers."""
+        return self._drawn(Tensor.normal_, stream, shape, device)
 
     def uniform(self, stream: str, shape: Sequence[int], device: torch.device) -> Tensor:
         """`(B, *shape)` numbers uniform in [0, 1)."""
-        noise = torch.empty((len(self._examples), *shape))
-        generator = torch.Generator()
-        for row, example in zip(noise, self._examples, strict=True):
-            row.uniform_(generator=generator.manual_seed(mix(self._seed, example, stream)))
-        return noise.to(device)
+        return self._drawn(Tensor.uniform_, stream, shape, device)

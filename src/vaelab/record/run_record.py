@@ -40,14 +40,18 @@ class RunRecord:
         self._environment: dict[str, Any] = {}
 
     @rank_zero_only
+    def show(self) -> None:
+        """Print the config."""
+        print_config(self._config, self._choices)
+
+    @rank_zero_only
     def begin(self, seed: int) -> None:
-        """Write what is known before the run, and show the config."""
+        """Write what is known before the run."""
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._environment = environment(seed, device)
         write_text(self.folder / "config.yaml", yaml.safe_dump(self._config, sort_keys=False))
         write_text(self.folder / "overrides.yaml", yaml.safe_dump(self._overrides))
         write_json(self.folder / "environment.json", self._environment)
-        print_config(self._config, self._choices)
 
     @rank_zero_only
     def log_config(self, trainer: L.Trainer, model: Model) -> None:
