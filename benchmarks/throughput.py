@@ -29,7 +29,7 @@ from vaelab.data import Batch
 from vaelab.data.module import DataModule, scale
 from vaelab.models import Model
 from vaelab.record.curves import CurveLogger
-from vaelab.run import build, build_all, quieten
+from vaelab.run import build, build_all, build_trainer, quieten
 from vaelab.training.progress import RunProgress
 from vaelab.training.seeding import seed_all
 
@@ -72,7 +72,9 @@ def by_run(cfg: dict[str, Any], epochs: int, folder: str) -> tuple[float, Model]
     clock = Clock()
     callbacks = [task, clock, RunProgress()]
     loggers = [CurveLogger(folder), *build_all(builder, cfg, "logger")]
-    trainer = builder.build(cfg["trainer"] | {"max_epochs": epochs}, "trainer", callbacks=callbacks, logger=loggers)
+    settings = cfg["trainer"] | {"max_epochs": epochs, "enable_checkpointing": False}
+    trainer = build_trainer(builder, cfg | {"trainer": settings}, callbacks)
+    trainer.loggers = loggers
     trainer.fit(model, datamodule=data)
     return clock.seconds, model
 

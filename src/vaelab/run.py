@@ -26,6 +26,7 @@ from vaelab.record.run_record import RunRecord
 from vaelab.record.trackers import close
 from vaelab.tasks import Task
 from vaelab.training.best_validation import BestValidation, finite
+from vaelab.training.epoch_loop import EpochLoop
 from vaelab.training.interruption import interruptible
 from vaelab.training.optimization import Optimization
 from vaelab.training.progress import RunProgress
@@ -52,7 +53,7 @@ def run(config: DictConfig) -> float | None:
     best = BestValidation(*task.watched(model))
     callbacks = [task, best, *build_callbacks(builder, cfg, best)]
     refuse_unknown_monitors(callbacks, task.validation_names(model, data))
-    trainer: L.Trainer = builder.build(cfg["trainer"], "trainer", logger=False, callbacks=callbacks)
+    trainer = build_trainer(builder, cfg, callbacks)
 
     record.begin(seed)  # not before all is checked: a refused resume must leave the run as it was
     with opened_loggers(builder, cfg, record.folder) as loggers, interruptible(record.folder):
@@ -93,6 +94,13 @@ def build(cfg: dict[str, Any], builder: Builder) -> tuple[DataModule, Model, Tas
     model.optimization.configure(model, total_steps=1)  # what does not fit is refused before any tracker opens
     task.check(model, data.spec, corruption.changes)
     return data, model, task
+
+
+def build_trainer(builder: Builder, cfg: dict[str, Any], callbacks: list[L.Callback]) -> L.Trainer:
+    """Lightning's Trainer, taking steps in blocks; loggers are opened when all else is ready."""
+    trainer: L.Trainer = builder.build(cfg["trainer"], "trainer", logger=False, callbacks=callbacks)
+    trainer.fit_loop.epoch_loop = EpochLoop(trainer)
+    return trainer
 
 
 def build_all(builder: Builder, cfg: dict[str, Any], group: str) -> list[Any]:

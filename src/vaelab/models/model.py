@@ -55,11 +55,11 @@ class Model(L.LightningModule):
 
     def _encoded(self, x: Tensor) -> Tensor:
         """The encoder's output, in a precision that nats can be summed in."""
-        return at_least_single(self.encoder(x))
+        return at_least_single(self.encoder(x.to(self.dtype)))
 
     def _decoded(self, z: Tensor) -> Tensor:
         """The decoder's output, in a precision that nats can be summed in."""
-        return at_least_single(self.decoder(z))
+        return at_least_single(self.decoder(z.to(self.dtype)))
 
     def in_force(self) -> dict[str, float]:
         """Scheduled numbers at the current step, for the log."""

@@ -19,7 +19,8 @@ class TermMeter:
     def __init__(self, stage: str = "train") -> None:
         self._stage = stage
         self._names: tuple[str, ...] = ()
-        self._rows: list[Tensor] = []  # one a step: the sum of each term, then the count
+        self._rows: list[Tensor] = []  # one a step: the sum of each term
+        self._counts: list[int] = []
         self._steps: list[int] = []
         self._epoch: Tensor | None = None
 
@@ -29,9 +30,10 @@ class TermMeter:
         A device that has no row of a batch and repeats another's adds a row that does not count.
         """
         self._names = tuple(terms)
-        sums = torch.stack(list(terms.values())).detach().sum(1)
-        row = torch.cat([sums, sums.new_tensor([len(next(iter(terms.values())))])])
+        values = torch.stack(list(terms.values())).detach()
+        row = values.sum(1)
         self._rows.append(row if counts else 0 * row)
+        self._counts.append(values.shape[1] if counts else 0)
         self._steps.append(step)
 
     def window(self, strategy: Strategy) -> dict[str, float]:
@@ -44,7 +46,7 @@ class TermMeter:
         if total is None:
             return {}
         self._epoch = total if self._epoch is None else self._epoch + total
-        self._rows, self._steps = [], []
+        self._rows, self._counts, self._steps = [], [], []
         return self._means(total)
 
     def epoch(self, strategy: Strategy) -> dict[str, float]:
@@ -72,17 +74,18 @@ class TermMeter:
         device = strategy.root_device
         self._names = tuple(state["names"])
         self._epoch = torch.tensor(state["epoch"], dtype=torch.float64, device=device) if state["epoch"] else None
-        self._rows, self._steps = [], []
+        self._rows, self._counts, self._steps = [], [], []
         if state["window"]:  # the first device stands for all; the others have a row too, since all reduce together
-            row = torch.tensor(state["window"], dtype=torch.float64, device=device)
-            self._rows, self._steps = [row if strategy.is_global_zero else 0 * row], [state["step"]]
+            *sums, count = [value * strategy.is_global_zero for value in state["window"]]
+            self._rows = [torch.tensor(sums, dtype=torch.float64, device=device)]
+            self._counts, self._steps = [int(count)], [state["step"]]
 
     def _pending(self, strategy: Strategy) -> Tensor | None:
         """Sums over the rows of the open window, on all devices."""
         if not self._rows:
             return None
         rows = torch.stack([row.double() for row in self._rows])
-        total = strategy.reduce(rows.sum(0), reduce_op="sum")
+        total = strategy.reduce(torch.cat([rows.sum(0), rows.new_tensor([sum(self._counts)])]), reduce_op="sum")
         assert isinstance(total, Tensor)
         if not bool(torch.isfinite(total).all()):
             self._raise(rows)

@@ -1,0 +1,150 @@
+"""Lightning's training loop, taking several optimizer steps between two rounds of its hooks."""
+
+from time import perf_counter
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, Timer
+from lightning.pytorch.loops.fetchers import _DataFetcher, _DataLoaderIterDataFetcher
+from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
+from lightning.pytorch.loops.utilities import _block_parallel_sync_behavior
+from lightning.pytorch.plugins.precision import DoublePrecision, Precision
+from lightning.pytorch.profilers import PassThroughProfiler
+from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
+from lightning.pytorch.utilities.model_helpers import is_overridden
+
+from vaelab.training.last_checkpoint import LastCheckpoint
+from vaelab.training.progress import RunProgress
+
+BLOCK = 0.2  # seconds between two rounds of hooks: how late a signal is heard and how often the bar moves
+STEP_HOOKS = (
+    "on_train_batch_start",
+    "on_train_batch_end",
+    "on_before_zero_grad",
+    "on_before_backward",
+    "on_after_backward",
+    "on_before_optimizer_step",
+)
+MODULE_HOOKS = (
+    *STEP_HOOKS,
+    "backward",
+    "optimizer_step",
+    "optimizer_zero_grad",
+    "configure_gradient_clipping",
+    "lr_scheduler_step",
+    "on_before_batch_transfer",
+)
+
+
+class EpochLoop(_TrainingEpochLoop):
+    """Runs a block of plain optimizer steps, then one of Lightning's with all its hooks.
+
+    The hooks of one step cost about as much as the step of a small model, and hardly any of them does
+    anything. A block ends before whatever somebody may see: the end of the epoch, a validation, a
+    checkpoint, the last step allowed. Steps, schedules, clipping, accumulation, the order of the
+    examples and every number logged are the same as without blocks. Where a callback wants each step,
+    or the strategy, precision or model is not one whose step is known here, all steps are Lightning's.
+    """
+
+    def __init__(self, trainer: Trainer) -> None:
+        replaced = trainer.fit_loop.epoch_loop
+        super().__init__(trainer, replaced.min_steps, replaced.max_steps)
+        self._periods: list[int] | None = None
+        self._block = 1
+
+    def on_run_start(self, data_fetcher: _DataFetcher) -> None:
+        """Find out, once an epoch, how long a block may be."""
+        super().on_run_start(data_fetcher)
+        known = not isinstance(data_fetcher, _DataLoaderIterDataFetcher) and data_fetcher.length is not None
+        self._periods = periods(self.trainer) if known else None
+
+    def advance(self, data_fetcher: _DataFetcher) -> None:
+        """Take a block of steps, the last of them Lightning's."""
+        count = 0 if self._periods is None or self.restarting else self._room()
+        if count:
+            began = perf_counter()
+            for _ in range(count):
+                self._step(data_fetcher)
+            pace = (perf_counter() - began) / count
+            self._block = max(1, min(2 * self._block, int(BLOCK / pace)))
+        super().advance(data_fetcher)
+
+    def _room(self) -> int:
+        """Plain steps before the next one that somebody looks at."""
+        trainer, batch = self.trainer, self.batch_progress.current.ready
+        room = [trainer.num_training_batches - batch]
+        if self.max_steps != -1:
+            room.append(self.max_steps - self.global_step)
+        if isinstance(trainer.val_check_batch, int) and self._should_check_val_epoch():
+            done = self.batch_progress.total.ready if trainer.check_val_every_n_epoch is None else batch
+            room.append(trainer.val_check_batch - done % trainer.val_check_batch)
+        room += [period - self.global_step % period for period in self._periods or ()]
+        count = int(min(*room, self._block + 1)) - 1
+        return trainer.strategy.broadcast(count) if trainer.world_size > 1 else count  # paces differ, steps must not
+
+    def _step(self, data_fetcher: _DataFetcher) -> None:
+        """What Lightning does in a step, less the hooks: the same arithmetic and the same counts."""
+        trainer, strategy = self.trainer, self.trainer.strategy
+        progress = self.batch_progress
+        batch_idx = self.batch_idx + 1
+        batch, _, _ = next(data_fetcher)
+        progress.is_last_batch = data_fetcher.done
+        batch = strategy.batch_to_device(trainer.precision_plugin.convert_input(batch))
+        progress.increment_ready()
+        progress.increment_started()
+        optimizer, counts = trainer.optimizers[0], self.automatic_optimization.optim_progress.optimizer
+        accumulating = self._should_accumulate()
+        with _block_parallel_sync_behavior(strategy, block=accumulating):
+            loss: Any = strategy.training_step(batch, batch_idx)
+            if batch_idx % trainer.accumulate_grad_batches == 0:
+                optimizer.zero_grad()
+                counts.zero_grad.increment_ready()
+                counts.zero_grad.increment_started()
+                counts.zero_grad.increment_completed()
+            (loss / trainer.accumulate_grad_batches).backward()
+        if not accumulating:
+            if trainer.gradient_clip_val:
+                trainer.lightning_module.clip_gradients(
+                    optimizer, trainer.gradient_clip_val, trainer.gradient_clip_algorithm
+                )
+            counts.step.increment_ready()
+            optimizer.step()
+            counts.step.increment_completed()
+        progress.increment_processed()
+        if not accumulating:
+            for config in trainer.lr_scheduler_configs:
+                self.scheduler_progress.increment_ready()
+                config.scheduler.step()  # type: ignore[call-arg]
+                self.scheduler_progress.increment_completed()
+            self._batches_that_stepped += 1
+        progress.increment_completed()
+
+
+def periods(trainer: Trainer) -> list[int] | None:
+    """Every how many optimizer steps a callback looks at one; None if plain steps would not be the same."""
+    known = (
+        type(trainer.strategy) in (SingleDeviceStrategy, DDPStrategy)
+        and getattr(trainer.strategy, "_model_averager", None) is None
+        and type(trainer.precision_plugin) in (Precision, DoublePrecision)
+        and type(trainer.profiler) is PassThroughProfiler
+        and len(trainer.optimizers) == 1
+        and all(c.interval == "step" and c.frequency == 1 and not c.reduce_on_plateau for c in trainer.lr_scheduler_configs)
+        and not any(is_overridden(hook, trainer.lightning_module, LightningModule) for hook in MODULE_HOOKS)
+    )
+    found = [_period(callback, trainer) for callback in trainer.callbacks]
+    if not known or 1 in found:
+        return None
+    return [period for period in found if period]
+
+
+def _period(callback: Callback, trainer: Trainer) -> int:
+    """0 where a callback does not mind which step it sees, 1 where it wants each."""
+    if isinstance(callback, LastCheckpoint):
+        return callback.every or 0
+    if type(callback) is ModelCheckpoint:
+        return callback._every_n_train_steps
+    if type(callback) is LearningRateMonitor:
+        return trainer.log_every_n_steps
+    if type(callback) in (RunProgress, Timer):
+        return 0
+    return int(any(getattr(type(callback), hook) is not getattr(Callback, hook) for hook in STEP_HOOKS))
