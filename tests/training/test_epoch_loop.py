@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -10,14 +10,19 @@ from lightning.pytorch.callbacks import Callback
 
 from vaelab.training.epoch_loop import EpochLoop
 
-SMALL = ("encoder.hidden=[16]", "decoder.hidden=[16]", "data.batch_size=100", "trainer.max_epochs=3")  # 13 steps an epoch
+SMALL = (
+    "encoder.hidden=[16]",
+    "decoder.hidden=[16]",
+    "data.batch_size=100",
+    "trainer.max_epochs=3",
+)  # 13 steps an epoch
 WATCHED = ("trusted=[vaelab,test_epoch_loop]", "+callbacks.watch._target_=test_epoch_loop.EveryStep")
 
 
 class EveryStep(Callback):
     """Wants to see each step."""
 
-    seen: list[int] = []
+    seen: ClassVar[list[int]] = []
 
     def on_train_batch_end(self, trainer: Any, *others: Any) -> None:
         self.seen.append(trainer.global_step)

@@ -126,12 +126,14 @@ def periods(trainer: Trainer) -> list[int] | None:
         type(trainer.strategy) in (SingleDeviceStrategy, DDPStrategy)
         and getattr(trainer.strategy, "_model_averager", None) is None
         and type(trainer.precision_plugin) in (Precision, DoublePrecision)
-        and type(trainer.profiler) is PassThroughProfiler
+        and type(trainer.profiler) is PassThroughProfiler  # type: ignore[attr-defined]
         and len(trainer.optimizers) == 1
-        and all(c.interval == "step" and c.frequency == 1 and not c.reduce_on_plateau for c in trainer.lr_scheduler_configs)
+        and all(
+            c.interval == "step" and c.frequency == 1 and not c.reduce_on_plateau for c in trainer.lr_scheduler_configs
+        )
         and not any(is_overridden(hook, trainer.lightning_module, LightningModule) for hook in MODULE_HOOKS)
     )
-    found = [_period(callback, trainer) for callback in trainer.callbacks]
+    found = [_period(callback, trainer) for callback in trainer.callbacks]  # type: ignore[attr-defined]
     if not known or 1 in found:
         return None
     return [period for period in found if period]
@@ -144,7 +146,7 @@ def _period(callback: Callback, trainer: Trainer) -> int:
     if type(callback) is ModelCheckpoint:
         return callback._every_n_train_steps
     if type(callback) is LearningRateMonitor:
-        return trainer.log_every_n_steps
+        return trainer.log_every_n_steps  # type: ignore[attr-defined]
     if type(callback) in (RunProgress, Timer):
         return 0
     return int(any(getattr(type(callback), hook) is not getattr(Callback, hook) for hook in STEP_HOOKS))
