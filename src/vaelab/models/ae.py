@@ -10,6 +10,7 @@ from vaelab.data import Batch
 from vaelab.likelihoods import Likelihood
 from vaelab.models.loss import LossTerms, Prediction
 from vaelab.models.model import Model
+from vaelab.models.schedules import InForce
 
 
 class AE(Model):
@@ -48,7 +49,7 @@ class AE(Model):
         """`x: (B, *shape)` to the code, `(B, latent_dim)`."""
         return self._encoded(x)
 
-    def terms(self, batch: Batch) -> LossTerms:
+    def terms(self, batch: Batch, in_force: InForce | None = None) -> LossTerms:
         """The objective of each example."""
         if not self.contraction:
             z = self.encode(batch.x)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from vaelab.data import Batch
 from vaelab.likelihoods import Likelihood
 from vaelab.models.loss import LossTerms, Prediction
+from vaelab.models.schedules import InForce
 from vaelab.training.meter import TermMeter
 from vaelab.training.optimization import Optimization
 
@@ -38,8 +39,13 @@ class Model(L.LightningModule):
         """Numbers that the encoder gives for one example."""
 
     @abstractmethod
-    def terms(self, batch: Batch) -> LossTerms:
-        """The objective of each example; fresh noise comes from the batch."""
+    def terms(self, batch: Batch, in_force: InForce | None = None) -> LossTerms:
+        """The objective of each example; fresh noise comes from the batch.
+
+        Args:
+            batch: see `Batch`.
+            in_force: the scheduled numbers; those of the current step if None.
+        """
 
     @abstractmethod
     def predict(self, batch: Batch) -> Prediction:

@@ -12,7 +12,7 @@ from vaelab.likelihoods import Likelihood
 from vaelab.likelihoods.likelihood import soft_bound
 from vaelab.models.loss import LossTerms, Prediction
 from vaelab.models.model import Model
-from vaelab.models.schedules import Capacity, FreeBits, Schedule
+from vaelab.models.schedules import Capacity, FreeBits, InForce, Schedule
 
 LOG_VARIANCE = (-12.0, 8.0)  # of the posterior: standard deviations from 0.0025 to 55
 
@@ -81,25 +81,26 @@ class VAE(Model):
         return self.posterior(x).mean
 
     def in_force(self) -> dict[str, float]:
-        """beta at the current step."""
-        return {"beta": self.beta * self.schedule.weight(self.step)}
+        """beta, and what else the schedule has, at the current step."""
+        scheduled = self.schedule.at(self.step)
+        return scheduled | {"beta": self.beta * scheduled["beta"]}
 
-    def terms(self, batch: Batch) -> LossTerms:
+    def terms(self, batch: Batch, in_force: InForce | None = None) -> LossTerms:
         """The objective of each example."""
-        return self._terms(self.posterior(batch.x), batch)
+        return self._terms(self.posterior(batch.x), batch, self.in_force() if in_force is None else in_force)
 
-    def _terms(self, posterior: Posterior, batch: Batch) -> LossTerms:
+    def _terms(self, posterior: Posterior, batch: Batch, in_force: InForce) -> LossTerms:
         noise = batch.noise.normal("posterior", (self.samples, self.latent_dim), batch.x.device)
         z = posterior.at(noise)
         log_likelihood = self._log_likelihood(z, batch.target)
         kl = posterior.kl()
         reconstruction = log_likelihood.mean(1)
-        beta = self.beta * self.schedule.weight(self.step)
+        beta = in_force["beta"]
         if self.bound == "iwae":
             log_weight = log_likelihood + beta * posterior.log_ratio(z, noise)
             loss = log(self.samples) - torch.logsumexp(log_weight, dim=1)
         else:
-            loss = -reconstruction + beta * self.schedule.apply(kl, self.step)
+            loss = -reconstruction + beta * self.schedule.apply(kl, in_force)
         return LossTerms(loss, reconstruction, kl.sum(1), {})
 
     def _log_likelihood(self, z: Tensor, target: Tensor) -> Tensor:
@@ -112,7 +113,8 @@ class VAE(Model):
     def predict(self, batch: Batch) -> Prediction:
         """Terms, posterior mean, and the reconstruction from it."""
         posterior = self.posterior(batch.x)
-        return Prediction(self._terms(posterior, batch), posterior.mean, self.decode(posterior.mean))
+        terms = self._terms(posterior, batch, self.in_force())
+        return Prediction(terms, posterior.mean, self.decode(posterior.mean))
 
     def log_evidence(self, batch: Batch, samples: int, noise: Noise | None = None, chunk: int = 2_048) -> Tensor:
         """The importance-weighted bound on log p(x) (Burda et al., 2016, equation 8), in nats, `(B,)`.
