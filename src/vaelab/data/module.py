@@ -1,6 +1,7 @@
 """The DataModule that every data set shares."""
 
 from abc import abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -186,6 +187,23 @@ class DataModule(L.LightningDataModule):
             rank=trainer.global_rank if trainer else 0,
             world_size=trainer.world_size if trainer else 1,
         )
+
+    def batches(self, split: str, device: torch.device | str = "cpu", batch_size: int | None = None) -> Iterator[Batch]:
+        """A split in order, prepared as in evaluation."""
+        for raw in self.eval_loader(split, batch_size):
+            yield self.on_after_batch_transfer(self.transfer_batch_to_device(raw, torch.device(device), 0), 0)
+
+    def clean(self, split: str, count: int | None = None) -> Tensor:
+        """The first `count` examples of a split, or all, scaled but neither binarized nor corrupted; `(N, *shape)`."""
+        return scale(self._loaded.values[self.split[split][:count]], self._loaded.spec)
+
+    def labels(self, split: str) -> Tensor:
+        """`(N,)` int64, -1 where there is none."""
+        return self._loaded.label[self.split[split]]
+
+    def stored(self) -> Iterator[Tensor]:
+        """Everything that examples and splits are made of."""
+        yield from (self._loaded.values, self._loaded.label, *self.split.values())
 
     def transfer_batch_to_device(self, batch: RawBatch, device: torch.device, dataloader_idx: int) -> RawBatch:
         """Lightning's own walks through the batch as through any nested collection, at each step."""

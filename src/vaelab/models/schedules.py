@@ -11,7 +11,6 @@ from typing import Annotated
 from annotated_types import Ge, Gt, Le
 from torch import Tensor
 
-
 InForce = Mapping[str, float | Tensor]  # numbers, or what a compiled function gets for them
 
 

@@ -49,17 +49,17 @@ def redact_sweep(folder: Path) -> None:
     """Hide the secrets in the config of a whole sweep, which Hydra writes as it was typed."""
     path = folder / "multirun.yaml"
     if path.is_file():
-        write_text(path, yaml.safe_dump(redact(yaml.safe_load(path.read_text(encoding="utf-8"))), sort_keys=False))
+        write_file(path, yaml.safe_dump(redact(yaml.safe_load(path.read_text(encoding="utf-8"))), sort_keys=False))
 
 
 def write_json(path: Path, data: Any) -> None:
     """Write plain data whole or not at all."""
-    write_text(path, json.dumps(data, indent=2, allow_nan=False) + "\n")
+    write_file(path, json.dumps(data, indent=2, allow_nan=False) + "\n")
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
+def write_file(path: Path, content: str | bytes) -> None:
+    """Write a file whole or not at all; text as UTF-8."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(text, encoding="utf-8")
+    partial.write_bytes(content.encode() if isinstance(content, str) else content)
     os.replace(partial, path)

@@ -15,7 +15,13 @@ footer { margin-top: 2rem; color: #777; font-size: .85rem }
 """
 
 
-def report(title: str, environment: dict[str, Any], metrics: dict[str, float], figures: dict[str, bytes]) -> str:
+def report(
+    title: str,
+    environment: dict[str, Any],
+    metrics: dict[str, float],
+    figures: dict[str, bytes],
+    metadata: dict[str, Any] | None = None,
+) -> str:
     """The page.
 
     Args:
@@ -23,6 +29,7 @@ def report(title: str, environment: dict[str, Any], metrics: dict[str, float], f
         environment: as in `environment.json`.
         metrics: as in `metrics.json`; `baseline/<name>/<metric>` becomes a column.
         figures: PNG bytes by name.
+        metadata: as in `metrics_metadata.json`: what numbers depend on.
     """
     packages = ", ".join(f"{name} {value}" for name, value in environment["packages"].items() if value)
     git = environment.get("git")
@@ -39,6 +46,7 @@ def report(title: str, environment: dict[str, Any], metrics: dict[str, float], f
 <pre>{escape(environment["command"])}</pre>
 <h2>metrics</h2>
 {metrics_table(metrics)}
+{metadata_list(metadata or {})}
 {pictures}
 <footer>{escape(environment["device"])}; seed {environment["seed"]}; {escape(commit)}; {escape(packages)}</footer>
 </body></html>
@@ -59,6 +67,15 @@ def metrics_table(metrics: dict[str, float]) -> str:
         cells = "".join(f'<td class="n">{_number(value)}</td>' for value in (metrics[name], *others))
         rows.append(f"<tr><td>{escape(name)}</td>{cells}</tr>")
     return f"<table><tr>{head}</tr>\n" + "\n".join(rows) + "\n</table>"
+
+
+def metadata_list(metadata: dict[str, Any]) -> str:
+    """How numbers were taken, a line each."""
+    lines = []
+    for name, about in metadata.items():
+        text = ", ".join(f"{key} {value}" for key, value in about.items()) if isinstance(about, dict) else str(about)
+        lines.append(f"<li><b>{escape(name)}</b>: {escape(text)}</li>")
+    return f"<h2>how numbers were taken</h2>\n<ul>{''.join(lines)}</ul>" if lines else ""
 
 
 def _number(value: float | None) -> str:

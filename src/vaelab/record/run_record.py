@@ -11,6 +11,7 @@ from hydra.conf import HydraConf
 from lightning.pytorch.utilities import rank_zero_only
 from matplotlib.figure import Figure
 
+from vaelab.baselines import BaselineCache
 from vaelab.config.secrets import redact, redact_text
 from vaelab.data.module import DataModule
 from vaelab.figures import loss_curves
@@ -19,10 +20,10 @@ from vaelab.record.console import print_config, print_metrics, print_size
 from vaelab.record.curves import FILE, read_curves
 from vaelab.record.environment import environment
 from vaelab.record.export import save_model
-from vaelab.record.folder import write_json, write_text
+from vaelab.record.folder import write_file, write_json
 from vaelab.record.report import report
 from vaelab.record.trackers import log_figures
-from vaelab.tasks import Task
+from vaelab.tasks import Findings, Task
 
 
 class RunRecord:
@@ -49,8 +50,8 @@ class RunRecord:
         """Write what is known before the run."""
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._environment = environment(seed, device)
-        write_text(self.folder / "config.yaml", yaml.safe_dump(self._config, sort_keys=False))
-        write_text(self.folder / "overrides.yaml", yaml.safe_dump(self._overrides))
+        write_file(self.folder / "config.yaml", yaml.safe_dump(self._config, sort_keys=False))
+        write_file(self.folder / "overrides.yaml", yaml.safe_dump(self._overrides))
         write_json(self.folder / "environment.json", self._environment)
 
     @rank_zero_only
@@ -66,19 +67,34 @@ class RunRecord:
     @rank_zero_only
     def finish(self, trainer: L.Trainer, model: Model, data: DataModule, task: Task, numbers: dict[str, float]) -> None:
         """Write numbers, figures, report and the model for use."""
-        metrics = dict(sorted(numbers.items()))
-        write_json(self.folder / "metrics.json", metrics)
-        model.cpu().eval()
+        model.eval()
         save_model(model, self.folder / "model")
-        with torch.no_grad():
-            figures = task.figures(model, data)
+        found = self._findings(model.to(trainer.strategy.root_device), data, task)
+        for logger in trainer.loggers:
+            logger.log_metrics(found.numbers, trainer.global_step)
+        metrics = dict(sorted((numbers | found.numbers).items()))
+        write_json(self.folder / "metrics.json", metrics)
+        if found.metadata:
+            write_json(self.folder / "metrics_metadata.json", found.metadata)
+        for name, content in found.files.items():
+            write_file(self.folder / name, content)
+        figures = found.figures
         if curves := loss_curves(read_curves(self.folder / FILE)):
             figures["curves"] = curves
         pictures = {name: self._save(name, figure) for name, figure in figures.items()}
         title = " ".join(f"{group}={self._choices[group]}" for group in ("task", "data", "model"))
-        write_text(self.folder / "report.html", report(title, self._environment, metrics, pictures))
+        page = report(title, self._environment, metrics, pictures, found.metadata)
+        write_file(self.folder / "report.html", page)
         log_figures(trainer.loggers, figures, trainer.global_step)
         print_metrics(metrics, str(self.folder))
+
+    def _findings(self, model: Model, data: DataModule, task: Task) -> Findings:
+        """Measured once; nothing where the config asks for no test."""
+        if not self._config["test"]:
+            return Findings()
+        cache = BaselineCache(Path(self._config["paths"]["data_dir"]) / ".vaelab" / "baselines", data)
+        with torch.no_grad():
+            return task.findings(model, data, cache)
 
     def _save(self, name: str, figure: Figure) -> bytes:
         buffer = BytesIO()

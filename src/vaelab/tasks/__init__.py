@@ -3,6 +3,6 @@
 from vaelab.tasks.compression import Compression
 from vaelab.tasks.denoising import Denoising
 from vaelab.tasks.generation import Generation
-from vaelab.tasks.task import Task
+from vaelab.tasks.task import Findings, Task
 
-__all__ = ["Compression", "Denoising", "Generation", "Task"]
+__all__ = ["Compression", "Denoising", "Findings", "Generation", "Task"]

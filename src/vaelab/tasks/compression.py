@@ -1,14 +1,14 @@
 """Compression: how much is lost at how many values."""
 
-from matplotlib.figure import Figure
 from torchmetrics import Metric
 
+from vaelab.baselines import BaselineCache
 from vaelab.data import Batch, DataSpec
 from vaelab.data.module import DataModule
 from vaelab.figures import reconstructions
 from vaelab.models import Model, Prediction
 from vaelab.tasks.image_metrics import psnr, ssim
-from vaelab.tasks.task import Constant, Task, example_batch
+from vaelab.tasks.task import Constant, Findings, Task, example_batch
 
 
 class Compression(Task):
@@ -33,10 +33,11 @@ class Compression(Task):
             if name in metrics:
                 metrics[name].update(prediction.reconstruction, batch.clean)
 
-    def figures(self, model: Model, data: DataModule) -> dict[str, Figure]:
+    def findings(self, model: Model, data: DataModule, baselines: BaselineCache) -> Findings:
         """Originals above their reconstructions."""
         if data.spec.kind != "image":
-            return {}
-        batch = example_batch(data, "test", 16)
+            return Findings()
+        batch = example_batch(data, "test", 16, model.device)
         decoded = model.decode(model.encode(batch.x))
-        return {"reconstructions": reconstructions({"original": batch.clean, "reconstruction": decoded})}
+        pictures = {"original": batch.clean, "reconstruction": decoded}
+        return Findings(figures={"reconstructions": reconstructions(pictures)})

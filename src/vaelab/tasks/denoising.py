@@ -1,15 +1,15 @@
 """Denoising: how much of a corruption is undone."""
 
-from matplotlib.figure import Figure
 from torchmetrics import Metric
 
+from vaelab.baselines import BaselineCache
 from vaelab.data import Batch, DataSpec
 from vaelab.data.module import DataModule
 from vaelab.errors import ConfigError
 from vaelab.figures import reconstructions
 from vaelab.models import Model, Prediction
 from vaelab.tasks.image_metrics import psnr, ssim
-from vaelab.tasks.task import Task, example_batch
+from vaelab.tasks.task import Findings, Task, example_batch
 
 
 class Denoising(Task):
@@ -44,11 +44,11 @@ class Denoising(Task):
         if "psnr_noisy" in self._metrics:
             model.log(f"{stage}/psnr_gain", self._metrics["psnr"].compute() - self._metrics["psnr_noisy"].compute())
 
-    def figures(self, model: Model, data: DataModule) -> dict[str, Figure]:
+    def findings(self, model: Model, data: DataModule, baselines: BaselineCache) -> Findings:
         """Noisy, denoised and clean, one above the other."""
         if data.spec.kind != "image":
-            return {}
-        batch = example_batch(data, "test", 16)
+            return Findings()
+        batch = example_batch(data, "test", 16, model.device)
         decoded = model.decode(model.encode(batch.x))
         rows = {"noisy": batch.x, "denoised": decoded, "clean": batch.clean}
-        return {"denoised": reconstructions(rows)}
+        return Findings(figures={"denoised": reconstructions(rows)})

@@ -5,15 +5,15 @@ from typing import Annotated
 
 import torch
 from annotated_types import Gt
-from matplotlib.figure import Figure
 from torchmetrics import MeanMetric, Metric
 
+from vaelab.baselines import BaselineCache
 from vaelab.data import Batch, DataSpec
 from vaelab.data.module import DataModule
 from vaelab.figures import image_grid, reconstructions, traversals
 from vaelab.models import VAE, Model, Prediction
 from vaelab.tasks.active_units import ActiveUnits
-from vaelab.tasks.task import Constant, Task, example_batch
+from vaelab.tasks.task import Constant, Findings, Task, example_batch
 
 
 class Generation(Task):
@@ -50,21 +50,22 @@ class Generation(Task):
             if "bpd" in metrics:
                 metrics["bpd"].update(nll / (batch.target[0].numel() * log(2)))
 
-    def figures(self, model: Model, data: DataModule) -> dict[str, Figure]:
+    def findings(self, model: Model, data: DataModule, baselines: BaselineCache) -> Findings:
         """Samples from N(0, I), traversals of single dimensions, reconstructions."""
         if data.spec.kind != "image":
-            return {}
+            return Findings()
         generator = torch.Generator().manual_seed(0)
-        samples = model.decode(torch.randn(64, model.latent_dim, generator=generator))
-        batch = example_batch(data, "test", 16)
+        samples = model.decode(torch.randn(64, model.latent_dim, generator=generator).to(model.device))
+        batch = example_batch(data, "test", 16, model.device)
         codes = model.encode(batch.x)
-        return {
+        figures = {
             "samples": image_grid(samples, "Decoded samples of N(0, I)"),
             "reconstructions": reconstructions({"original": batch.clean, "reconstruction": model.decode(codes)}),
             "traversals": traversals(model.decode, codes[0], _spread(model, data)),
         }
+        return Findings(figures=figures)
 
 
 def _spread(model: Model, data: DataModule) -> torch.Tensor:
     """Standard deviation of each latent dimension over test examples, `(latent_dim,)`."""
-    return model.encode(example_batch(data, "test", 256).x).std(0)
+    return model.encode(example_batch(data, "test", 256, model.device).x).std(0)

@@ -1,5 +1,6 @@
 """What a task is: measurement around a model that does not know of it."""
 
+from dataclasses import dataclass, field
 from typing import Any
 
 import lightning.pytorch as L
@@ -8,6 +9,7 @@ from lightning.pytorch.callbacks import Callback
 from matplotlib.figure import Figure
 from torchmetrics import MeanMetric, MeanSquaredError, Metric
 
+from vaelab.baselines import BaselineCache
 from vaelab.data import Batch, DataSpec
 from vaelab.data.module import DataModule
 from vaelab.errors import ConfigError
@@ -16,11 +18,28 @@ from vaelab.models import Model, Prediction
 HIGHER_IS_BETTER = ("elbo", "reconstruction", "psnr", "ssim", "psnr_gain", "active_units")
 
 
+@dataclass
+class Findings:
+    """What a task says of a trained model, beyond the metrics of the test pass.
+
+    Attributes:
+        numbers: metric name, `test/...` or `baseline/<name>/...`, to number.
+        figures: pictures by name.
+        files: bytes or text by path within the run folder.
+        metadata: metric name to what its number depends on, as plain data.
+    """
+
+    numbers: dict[str, float] = field(default_factory=dict)
+    figures: dict[str, Figure] = field(default_factory=dict)
+    files: dict[str, bytes | str] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
 class Task(Callback):
     """Measures validation and test batches and draws figures at the end. It never changes the loss.
 
-    A subclass extends `metrics` (what is counted), `update` (how) and `figures`. All metrics are over
-    every example of a split, on every device.
+    A subclass extends `metrics` (what is counted in a pass over a split, on all devices), `update`
+    (how) and `findings` (what is measured once at the end, with baselines and figures).
 
     Args:
         monitor: what the best checkpoint watches; null leaves it to the model.
@@ -66,9 +85,9 @@ class Task(Callback):
         """Count one batch."""
         metrics["mse"].update(prediction.reconstruction.contiguous(), batch.clean.contiguous())
 
-    def figures(self, model: Model, data: DataModule) -> dict[str, Figure]:
-        """Pictures by name, from a trained model on the CPU and the test split."""
-        return {}
+    def findings(self, model: Model, data: DataModule, baselines: BaselineCache) -> Findings:
+        """What is measured and drawn once, after training, on the first device; no gradients are kept."""
+        return Findings()
 
     # Lightning's hooks
 
@@ -113,6 +132,6 @@ class Constant(MeanMetric):
         self.update(value)
 
 
-def example_batch(data: DataModule, split: str, count: int) -> Batch:
-    """The first `count` examples of a split, prepared as in evaluation, on the CPU."""
-    return data.on_after_batch_transfer(next(iter(data.eval_loader(split, count))), 0)
+def example_batch(data: DataModule, split: str, count: int, device: torch.device | str = "cpu") -> Batch:
+    """The first `count` examples of a split, prepared as in evaluation."""
+    return next(data.batches(split, device, count))
