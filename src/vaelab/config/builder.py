@@ -98,6 +98,10 @@ class Builder:
                 raise ConfigError(f"{where}.{key}: is set by the run itself, leave it out")
             if _is_node(value):
                 arguments[key] = self.build(value, f"{where}.{key}")
+            elif _holds_nodes(value):
+                arguments[key] = {
+                    name: self.build(part, f"{where}.{key}.{name}") for name, part in value.items() if part is not None
+                }
         arguments |= supplied
         missing = [
             name
@@ -138,6 +142,11 @@ def check_arguments(
         if builder and _is_node(value):
             _check_nested(value, hints.get(key), prefix + key, builder)
             checked[key] = value
+        elif builder and _holds_nodes(value):
+            for name, part in value.items():
+                if part is not None:
+                    _check_nested(part, hints.get(key), f"{prefix}{key}.{name}", builder)
+            checked[key] = value
         else:
             checked[key] = _convert(value, hints.get(key, Any), prefix + key)
     return checked
@@ -151,6 +160,12 @@ def settable(target: Any) -> list[str]:
 
 def _is_node(value: Any) -> bool:
     return isinstance(value, Mapping) and "_target_" in value
+
+
+def _holds_nodes(value: Any) -> bool:
+    """A dict of nodes by name, of which null leaves one out."""
+    parts = [part for part in value.values() if part is not None] if isinstance(value, Mapping) else []
+    return bool(parts) and not _is_node(value) and all(map(_is_node, parts))
 
 
 def _check_nested(node: Mapping[str, Any], hint: Any, key: str, builder: Builder) -> None:
