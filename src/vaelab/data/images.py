@@ -32,7 +32,7 @@ class Images(DataModule):
         fit: how an image comes to `size`: `cover` scales its shorter side and crops the centre,
             `stretch` scales both sides, `crop` crops the centre without scaling.
         color: `grey`, `rgb`, or `auto` (grey where every image is grey).
-        batch_size, val_fraction, test_fraction, split_seed, seed, binarize, corruption: see
+        batch_size, val_fraction, test_fraction, split_seed, seed, binarize, normal, corruption: see
             `DataModule`.
     """
 
@@ -51,8 +51,9 @@ class Images(DataModule):
         size: Pixels | tuple[Pixels, Pixels] | None = None,
         fit: Fit = "cover",
         color: Literal["auto", "grey", "rgb"] = "auto",
+        normal: list[str | int] | None = None,
     ) -> None:
-        super().__init__(corruption, batch_size, val_fraction, test_fraction, split_seed, seed, binarize)
+        super().__init__(corruption, batch_size, val_fraction, test_fraction, split_seed, seed, binarize, normal)
         if not path:
             raise ConfigError("data.path needs a folder of images, a Parquet file or a hub id (owner/name)")
         self.path: str = path

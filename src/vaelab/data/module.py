@@ -12,6 +12,7 @@ from torch import Tensor
 
 from vaelab.corruptions import Corruption
 from vaelab.data.batch import Batch, RawBatch
+from vaelab.data.labels import label_numbers
 from vaelab.data.loader import EvalLoader, TrainLoader
 from vaelab.data.noise import ExampleNoise, mix
 from vaelab.data.spec import DataSpec
@@ -45,7 +46,8 @@ class DataModule(L.LightningDataModule):
     The set's own test split is used where there is one; validation is the last part of a shuffle of
     the rest that depends on `split_seed` alone, so that runs of different seeds are compared on the
     same examples. `batch_size` counts the examples of one batch over all devices. Scaling,
-    binarization and corruption run on the device, on whole batches.
+    binarization and corruption run on the device, on whole batches. `normal` names the labels, as
+    classes or by their numbers, that train and validation are restricted to; test keeps all.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class DataModule(L.LightningDataModule):
         split_seed: Annotated[int, Ge(0)],
         seed: Annotated[int, Ge(0)],
         binarize: Binarize | None,
+        normal: list[str | int] | None = None,
     ) -> None:
         super().__init__()
         self.corruption = corruption
@@ -64,6 +67,7 @@ class DataModule(L.LightningDataModule):
         self.val_fraction, self.test_fraction = val_fraction, test_fraction
         self.split_seed, self.seed = split_seed, seed
         self.binarize = binarize
+        self.normal = normal
         self._examples: Examples | None = None
         self._train_loader: TrainLoader | None = None
         self._train_position: dict[str, Any] | None = None
@@ -111,6 +115,9 @@ class DataModule(L.LightningDataModule):
         val = own.get("val", rest[train_size:])
         train = rest if "val" in own else rest[:train_size]
         split = {"train": train, "val": val.sort().values, "test": test.sort().values}
+        if self.normal is not None:
+            kept = self._is_normal(examples)
+            split |= {name: split[name][kept[split[name]]] for name in ("train", "val")}
         for name, index in split.items():
             if len(index) == 0:
                 raise DataError(
@@ -118,6 +125,13 @@ class DataModule(L.LightningDataModule):
                     "add examples, or change data.val_fraction and data.test_fraction"
                 )
         return split
+
+    def _is_normal(self, examples: Examples) -> Tensor:
+        """`(N,)` bool, of all examples."""
+        if self.normal is None:
+            return torch.ones(len(examples.label), dtype=torch.bool)
+        numbers = label_numbers(self.normal, examples.spec.classes, examples.label)
+        return torch.isin(examples.label, torch.tensor(numbers))
 
     def _binarized(self, examples: Examples) -> Examples:
         """The whole set binarized once: each pixel is 1 with its grey value as probability."""
@@ -200,6 +214,10 @@ class DataModule(L.LightningDataModule):
     def labels(self, split: str) -> Tensor:
         """`(N,)` int64, -1 where there is none."""
         return self._loaded.label[self.split[split]]
+
+    def is_anomaly(self, split: str) -> Tensor:
+        """`(N,)` bool: whose label is not among `normal`; all False where `normal` is null."""
+        return ~self._is_normal(self._loaded)[self.split[split]]
 
     def stored(self) -> Iterator[Tensor]:
         """Everything that examples and splits are made of."""

@@ -1,0 +1,38 @@
+"""Labels as people write them."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from vaelab.config.nearest import did_you_mean
+from vaelab.errors import ConfigError
+
+
+def label_numbers(chosen: Sequence[str | int], classes: Sequence[str], label: Tensor) -> list[int]:
+    """The numbers of the chosen labels.
+
+    An entry is the name of a class or, where no class has that name, the number of one. So `[3]` is the
+    class called 3 if there is one, and else the fourth.
+
+    Args:
+        chosen: `data.normal`.
+        classes: names by number, empty where labels have none.
+        label: `(N,)` of all examples, -1 where there is none.
+
+    Raises:
+        ConfigError: an entry is neither, or there are no labels.
+    """
+    known = classes or [str(number) for number in range(int(label.max()) + 1)]
+    if not known:
+        raise ConfigError("data.normal: the data has no labels; images take theirs from a folder for each class")
+    if not chosen:
+        raise ConfigError(f"data.normal=[]: names no label; {did_you_mean('', known)}")
+    numbers = []
+    for entry in chosen:
+        if str(entry) in known:
+            numbers.append(known.index(str(entry)))
+        elif isinstance(entry, int) and 0 <= entry < len(known):
+            numbers.append(entry)
+        else:
+            raise ConfigError(f"data.normal={entry}: no such label; {did_you_mean(str(entry), known)}")
+    return numbers
