@@ -17,8 +17,10 @@ from omegaconf import DictConfig, OmegaConf, read_write
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from vaelab.compare.command import compare
 from vaelab.config.explain import explain
 from vaelab.config.help import help_page
+from vaelab.config.job_list import register
 from vaelab.config.location import config_dir
 from vaelab.config.resume import expand_resume
 from vaelab.errors import ConfigError, DivergenceError, InterruptionError, UserError
@@ -29,16 +31,24 @@ OmegaConf.register_new_resolver("vaelab.run_dir", claim_run_dir, use_cache=True,
 _FULL = "HYDRA_FULL_ERROR"
 _WITH_VALUE = {"-c", "--cfg", "-p", "--package", "-cp", "--config-path", "-cn", "--config-name", "-cd", "--config-dir",
                "-i", "--info", "--experimental-rerun"}  # fmt: skip
-_COMMANDS = "usage: vaelab train [overrides]      train or evaluate; vaelab train --help says more"
+_COMMANDS = """\
+usage: vaelab train [overrides]       train or evaluate; vaelab train --help says more
+       vaelab compare <folder> ...    one table and one figure of finished runs"""
 
 
 def main() -> None:
     """The `vaelab` command."""
     command, *arguments = sys.argv[1:] or [""]
-    if command != "train":
+    if command == "train":
+        train(arguments)
+    elif command == "compare":
+        try:
+            compare(arguments)
+        except UserError as error:
+            _fail(str(error), error.exit_code)
+    else:
         print(_COMMANDS, file=sys.stdout if command in ("-h", "--help") else sys.stderr)
         sys.exit(0 if command in ("-h", "--help") else 2)
-    train(arguments)
 
 
 def train(arguments: list[str] | None = None) -> None:
@@ -91,6 +101,7 @@ def _compose_and_run(wants_traceback: bool, relaunch: list[str]) -> None:
                 raise
             _refuse(error if isinstance(error, UserError) else ConfigError(str(error).splitlines()[0]))
 
+    register()
     job()
 
 

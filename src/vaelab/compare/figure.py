@@ -1,0 +1,88 @@
+"""One panel a column: points where rows differ by name, lines where they differ by one number."""
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from vaelab.compare.table import Table
+
+COLORS = ("tab:orange", "tab:green", "tab:purple", "tab:brown")
+
+
+def draw(table: Table, title: str) -> Figure:
+    """The figure of a comparison, baselines as dashed lines."""
+    columns = min(3, len(table.columns))
+    rows = -(-len(table.columns) // columns)
+    axis = _numbers([row.label for row in table.rows])
+    height = 2.6 if axis else 0.9 + 0.28 * len(table.rows)
+    figure = Figure(figsize=(4.2 * columns, height * rows + 0.4), dpi=120, layout="constrained")
+    grid = list(figure.subplots(rows, columns, squeeze=False, sharey="row" if axis is None else False).flat)
+    for axes, column in zip(grid, table.columns, strict=False):
+        if axis is None:
+            _points(axes, table, column)
+        else:
+            _line(axes, table, column, *axis)
+        arrow = "more is better" if table.better(column) else "less is better"
+        axes.set_title(f"{column}  ({arrow})", fontsize=9)
+        axes.tick_params(labelsize=7)
+    for axes in grid[len(table.columns) :]:
+        axes.set_axis_off()
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def _numbers(labels: list[str]) -> tuple[str, list[float]] | None:
+    """The key and the values, where all rows differ in one number."""
+    pairs = [label.partition("=") for label in labels]
+    if len(labels) < 3 or len({key for key, _, _ in pairs}) > 1:
+        return None
+    try:
+        return pairs[0][0], [float(value) for _, _, value in pairs]
+    except ValueError:
+        return None
+
+
+def _points(axes: Axes, table: Table, column: str) -> None:
+    best = table.best(column)
+    for number, row in enumerate(table.rows):
+        value = row.mean(column)
+        if value is not None:
+            color = "tab:red" if row.label == best else "tab:blue"
+            axes.errorbar(value, number, xerr=row.spread(column), fmt="o", markersize=5, color=color, capsize=3)
+    axes.set_yticks(range(len(table.rows)), [row.label for row in table.rows])
+    axes.set_ylim(len(table.rows) - 0.5, -0.5)
+    axes.grid(axis="x", alpha=0.3)
+    for color, (name, value) in zip(COLORS, _flat_baselines(table, column), strict=False):
+        axes.axvline(value, color=color, linestyle="--", linewidth=1, label=name)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(fontsize=6, frameon=False)
+
+
+def _line(axes: Axes, table: Table, column: str, key: str, numbers: list[float]) -> None:
+    order = sorted(range(len(numbers)), key=numbers.__getitem__)
+    measured = [i for i in order if table.rows[i].mean(column) is not None]
+    axes.errorbar(
+        [numbers[i] for i in measured],
+        [table.rows[i].mean(column) or 0.0 for i in measured],
+        yerr=[table.rows[i].spread(column) or 0.0 for i in measured],
+        fmt="o-", markersize=4, color="tab:blue", label="runs",
+    )  # fmt: skip
+    names = list(dict.fromkeys(name for row in table.rows for name in row.baselines))
+    for color, name in zip(COLORS, names, strict=False):
+        points = [(numbers[i], table.rows[i].baselines.get(name, {}).get(column)) for i in order]
+        if found := [(x, y) for x, y in points if y is not None]:
+            axes.plot(*zip(*found, strict=True), "--", color=color, linewidth=1, label=name)
+    if min(numbers) > 0 and max(numbers) / min(numbers) >= 8:
+        axes.set_xscale("log")
+    axes.set_xlabel(key, fontsize=8)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=6, frameon=False)
+
+
+def _flat_baselines(table: Table, column: str) -> list[tuple[str, float]]:
+    """Baselines that are the same beside every row."""
+    found: dict[str, set[float]] = {}
+    for row in table.rows:
+        for name, numbers in row.baselines.items():
+            if column in numbers:
+                found.setdefault(name, set()).add(numbers[column])
+    return [(name, values.pop()) for name, values in found.items() if len(values) == 1]

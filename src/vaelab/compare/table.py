@@ -1,0 +1,140 @@
+"""Rows that differ in what was typed, columns that were measured."""
+
+from dataclasses import dataclass, field
+from statistics import mean, stdev
+
+from vaelab.compare.runs import Run
+from vaelab.config.nearest import did_you_mean
+from vaelab.errors import ConfigError
+
+# What is shown unless metrics are named, as far as runs have it; whether more is better.
+HEADLINES = {
+    "mse": False, "psnr": True, "ssim": True, "nll": False, "bpd": False, "fid": False, "fid_prior": False,
+    "fid_mixture": False, "aggregate_kl": False, "knn_accuracy": True, "trustworthiness": True,
+    "psnr_gain": True, "auroc": True, "auprc": True,
+}  # fmt: skip
+REPEATS = ("seed=", "data.split_seed=")  # runs that differ in these alone are repeats of one another
+UNTOLD = ("paths.", "logger", "tags", "experiment=", "callbacks", "hydra.")  # change no number
+
+
+@dataclass
+class Row:
+    """Runs that were told the same.
+
+    Attributes:
+        label: the overrides in which they differ from other rows.
+        values: column to the numbers of the runs, one for each repeat.
+        baselines: baseline to column to its number.
+    """
+
+    label: str
+    values: dict[str, list[float]] = field(default_factory=dict)
+    baselines: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    def mean(self, column: str) -> float | None:
+        """Over the repeats; None where nothing was measured."""
+        return mean(self.values[column]) if column in self.values else None
+
+    def spread(self, column: str) -> float | None:
+        """Standard deviation over the repeats; None for fewer than two."""
+        return stdev(self.values[column]) if len(self.values.get(column, ())) > 1 else None
+
+
+@dataclass
+class Table:
+    """What a comparison shows, row by row."""
+
+    columns: list[str]
+    rows: list[Row]
+
+    def better(self, column: str) -> bool:
+        """Whether more is better."""
+        return HEADLINES.get(metric_of(column), False)
+
+    def best(self, column: str) -> str | None:
+        """The label of the best row, if several were measured."""
+        found = {row.label: value for row in self.rows if (value := row.mean(column)) is not None}
+        if len(found) < 2:
+            return None
+        return max(found, key=found.__getitem__) if self.better(column) else min(found, key=found.__getitem__)
+
+
+def metric_of(column: str) -> str:
+    """`test/mse` of `denoising test/mse` or `test/mse` is `mse`."""
+    return column.rpartition("/")[2]
+
+
+def tabulate(runs: list[Run], metrics: list[str] | None = None) -> Table:
+    """Put runs into rows.
+
+    Runs that differ only in the task, and in what goes with it, share a row; runs that differ only in
+    a seed are repeats. A metric that several tasks report is a column for each of them.
+
+    Args:
+        runs: from `find_runs`.
+        metrics: columns such as `test/mse`, or `mse` for short; the usual ones if None.
+
+    Raises:
+        ConfigError: no run has a metric that was named.
+    """
+    tasks = list(dict.fromkeys(run.task for run in runs))
+    labels = _labels(runs)
+    rows = {label: Row(label) for label in labels}
+    wanted = _columns(runs, tasks, metrics)
+    for run, label in zip(runs, labels, strict=True):
+        for column, (task, name) in wanted.items():
+            if run.task != task:
+                continue
+            row = rows[label]
+            if name in run.metrics:
+                row.values.setdefault(column, []).append(run.metrics[name])
+            for key, value in run.metrics.items():
+                prefix, _, metric = key.rpartition("/")
+                if prefix.startswith("baseline/") and metric == metric_of(name):
+                    row.baselines.setdefault(prefix.split("/", 1)[1], {})[column] = value
+    return Table(list(wanted), list(rows.values()))
+
+
+def _columns(runs: list[Run], tasks: list[str], metrics: list[str] | None) -> dict[str, tuple[str, str]]:
+    """Column to the task and the name in its `metrics.json`."""
+    known = {task: dict.fromkeys(name for run in runs if run.task == task for name in run.metrics) for task in tasks}
+    everything = sorted({name for names in known.values() for name in names})
+    if metrics is None:
+        names = [f"test/{name}" for name in HEADLINES if f"test/{name}" in everything]
+        chosen = {name: [next(task for task in tasks if name in known[task])] for name in names}
+    else:
+        names = [name if "/" in name else f"test/{name}" for name in metrics]
+        for name in names:
+            if name not in everything:
+                raise ConfigError(f"--metrics {name}: no run has it; {did_you_mean(name, everything)}")
+        chosen = {name: [task for task in tasks if name in known[task]] for name in names}
+    return {
+        name if len([t for t in tasks if name in known[t]]) == 1 else f"{task} {name}": (task, name)
+        for name in names
+        for task in chosen[name]
+    }
+
+
+def _labels(runs: list[Run]) -> list[str]:
+    """What tells each run from the others, less its task, what goes with the task, and seeds."""
+    told = [[o for o in run.overrides if not o.startswith((*REPEATS, *UNTOLD))] for run in runs]
+    tasks = {run.task for run in runs}
+    bound = {task: _bound(task, runs, told) for task in tasks}
+    common = set.intersection(*map(set, told)) if len(runs) > 1 else set()
+    labels = []
+    for run, overrides in zip(runs, told, strict=True):
+        hidden = common | bound[run.task]
+        rest = [o for o in overrides if o not in hidden and not (len(tasks) > 1 and o.startswith("task="))]
+        labels.append(" ".join(rest) or "as it is")
+    return labels
+
+
+def _bound(task: str, runs: list[Run], told: list[list[str]]) -> set[str]:
+    """What all runs of a task were told, about keys that no run of another task was told of."""
+    own = [set(overrides) for run, overrides in zip(runs, told, strict=True) if run.task == task]
+    others = {
+        o.partition("=")[0] for run, overrides in zip(runs, told, strict=True) if run.task != task for o in overrides
+    }
+    if not others:
+        return set()
+    return {o for o in set.intersection(*own) if o.partition("=")[0] not in others}

@@ -1,0 +1,33 @@
+"""Sweeps over sets of overrides."""
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from vaelab.config.job_list import JobList
+
+
+def jobs(axes: dict[str, list[str]], *typed: str, size: int | None = None) -> list[list[list[str]]]:
+    return JobList(axes).split_arguments(OverridesParser.create().parse_overrides(list(typed)), size)
+
+
+def test_every_combination_once_what_an_entry_says_last() -> None:
+    axes = {"task": ["task=a", "task=b data.normal=[0]"], "model": ["model=ae", "model=vae model.beta=2"]}
+    assert jobs(axes, "seed=1,2", "model=x") == [
+        [
+            [f"seed={seed}", "model=x", *task, *model]
+            for seed in (1, 2)
+            for task in (["task=a"], ["task=b", "data.normal=[0]"])
+            for model in (["model=ae"], ["model=vae", "model.beta=2"])
+        ]
+    ]
+
+
+def test_without_axes_it_is_the_product() -> None:
+    assert jobs({}, "a=1,2", "b=3") == [[["a=1", "b=3"], ["a=2", "b=3"]]]
+
+
+def test_batches() -> None:
+    assert [len(batch) for batch in jobs({"x": ["a=1", "a=2", "a=3"]}, size=2)] == [2, 1]
+
+
+def test_quoted_values_stay_whole() -> None:
+    assert jobs({"x": ["'a=[1, 2]' b=1"]}) == [[["a=[1, 2]", "b=1"]]]
