@@ -48,7 +48,8 @@ def test_seeds_are_repeats(make_run: Make, tmp_path: Path) -> None:
     for seed, mse in ((1, 2.0), (2, 4.0), (3, 6.0)):
         make_run("model=ae", f"seed={seed}", test__mse=mse)
     (row,) = tabulate(find_runs([tmp_path])).rows
-    assert row.mean("test/mse") == 4 and row.spread("test/mse") == pytest.approx(2)
+    assert row.mean("test/mse") == 4
+    assert row.spread("test/mse") == pytest.approx(2)
 
 
 def test_tasks_share_a_row_and_keep_their_own_columns(make_run: Make, tmp_path: Path) -> None:
@@ -96,7 +97,9 @@ def test_files_hold_the_numbers_and_no_link(make_run: Make, tmp_path: Path, caps
         table = {row["run"]: row for row in csv.DictReader(file)}
     assert float(table["model.beta=2"]["test/nll"]) == 88
     page = (tmp_path / "runs" / "comparison.html").read_text()
-    assert "0.123" in page and "http" not in page and (tmp_path / "runs" / "comparison.png").stat().st_size > 5_000
+    assert "0.123" in page
+    assert "http" not in page
+    assert (tmp_path / "runs" / "comparison.png").stat().st_size > 5_000
 
 
 @pytest.mark.parametrize(
