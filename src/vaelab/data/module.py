@@ -184,9 +184,12 @@ class DataModule(L.LightningDataModule):
         """The test split in order."""
         return self.eval_loader("test")
 
-    def eval_loader(self, split: str, batch_size: int | None = None) -> EvalLoader:
-        """Any split in order, without augmentation, with noise tied to each example."""
-        examples, trainer = self._loaded, self.trainer
+    def eval_loader(self, split: str, batch_size: int | None = None, whole: bool = False) -> EvalLoader:
+        """Any split in order, without augmentation, with noise tied to each example.
+
+        Devices share it among themselves unless `whole`, which is for what one of them does alone.
+        """
+        examples, trainer = self._loaded, None if whole else self.trainer
         if trainer and trainer.world_size > len(self.split[split]):
             raise ConfigError(
                 f"trainer.devices: {trainer.world_size} devices for the {len(self.split[split])} examples of the "
@@ -203,8 +206,8 @@ class DataModule(L.LightningDataModule):
         )
 
     def batches(self, split: str, device: torch.device | str = "cpu", batch_size: int | None = None) -> Iterator[Batch]:
-        """A split in order, prepared as in evaluation."""
-        for raw in self.eval_loader(split, batch_size):
+        """A whole split in order, whatever the number of devices, prepared as in evaluation."""
+        for raw in self.eval_loader(split, batch_size, whole=True):
             yield self.on_after_batch_transfer(self.transfer_batch_to_device(raw, torch.device(device), 0), 0)
 
     def clean(self, split: str, count: int | None = None) -> Tensor:
