@@ -1,0 +1,146 @@
+"""Embedding: what the latents know of the examples, as numbers, as a map and as files."""
+
+from typing import Annotated
+
+import numpy as np
+import torch
+from annotated_types import Ge, Gt, Le
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from vaelab.baselines import BaselineCache, fit_pca
+from vaelab.data import DataSpec
+from vaelab.data.module import DataModule
+from vaelab.figures.embedding_page import embedding_page
+from vaelab.figures.latent_space import decoded_plane, spectrum
+from vaelab.figures.projection import Method, project, require
+from vaelab.figures.scatter import Scatter, arrange, scatter_figure
+from vaelab.models import Model
+from vaelab.tasks.embedding_quality import Points, Protocol, accuracies, neighbourhoods, subset
+from vaelab.tasks.latents import Latents, encode_split, to_parquet
+from vaelab.tasks.task import Findings, Task
+
+SPLITS = ("train", "val", "test")
+
+
+class Embedding(Task):
+    """knn_accuracy, linear_probe_accuracy, trustworthiness and continuity of latents, beside PCA and raw values.
+
+    Latents of every split lie in `latents/<split>.parquet`; `embedding.html` is a scatter to point at.
+    Where no example has a label, the accuracies are left out and colours show reconstruction errors.
+
+    Args:
+        projection: how latents come to two dimensions; see `figures.projection.project`.
+        neighbours: K of the nearest neighbours in every number.
+        neighbourhood_examples: test examples for trustworthiness and continuity; memory grows with the square.
+        probe_examples: training examples of the linear probe at most.
+        probe_iterations: of the linear probe at most.
+        shown_examples: test examples in the scatter and on the page at most.
+        monitor: what the best checkpoint watches; null leaves it to the model.
+    """
+
+    def __init__(
+        self,
+        projection: Method,
+        neighbours: Annotated[int, Gt(0)],
+        neighbourhood_examples: Annotated[int, Ge(10), Le(20_000)],
+        probe_examples: Annotated[int, Ge(10)],
+        probe_iterations: Annotated[int, Gt(0)],
+        shown_examples: Annotated[int, Ge(10), Le(10_000)],
+        monitor: str | None = None,
+    ) -> None:
+        super().__init__(monitor)
+        self.projection: Method = projection
+        self.protocol = Protocol(neighbours, neighbourhood_examples, probe_examples, probe_iterations)
+        self.shown_examples = shown_examples
+
+    def check(self, model: Model, spec: DataSpec, corrupts: bool) -> None:
+        """The projection's library must be there."""
+        require(self.projection)
+
+    def findings(self, model: Model, data: DataModule, baselines: BaselineCache) -> Findings:
+        """Latents of every split, what they are worth, and pictures of them."""
+        latents = {split: encode_split(model, data, split) for split in SPLITS}
+        files: dict[str, bytes | str] = {
+            f"latents/{split}.parquet": to_parquet(found, data.spec.classes) for split, found in latents.items()
+        }
+        numbers, metadata = self._measure(latents["train"], latents["test"], data)
+        scatter = self._scatter(model, data, latents)
+        facts = {name.removeprefix("test/").replace("_", " "): f"{value:.4f}" for name, value in numbers.items()}
+        files["embedding.html"] = embedding_page(scatter, self._thumbnails(data), {"data": data.spec.name} | facts)
+        numbers |= self._baselines(latents["train"], latents["test"], data, baselines, model.latent_dim)
+        figures = {"embedding": scatter_figure(scatter)} | self._pictures(model, data, latents["train"])
+        return Findings(numbers, figures, files, metadata)
+
+    def _measure(
+        self, train: Latents, test: Latents, data: DataModule
+    ) -> tuple[dict[str, float], dict[str, dict[str, object]]]:
+        numbers, about = accuracies(Points(train.codes, train.label), Points(test.codes, test.label), self.protocol)
+        near, about_near = neighbourhoods(_rows(data, "test"), test.codes, self.protocol)
+        named = {f"test/{name}": value for name, value in (numbers | near).items()}
+        return named, {f"test/{name}": value for name, value in (about | about_near).items()}
+
+    def _baselines(
+        self, train: Latents, test: Latents, data: DataModule, baselines: BaselineCache, size: int
+    ) -> dict[str, float]:
+        """PCA scores of the same size, and the raw values themselves, through the same protocol."""
+        settings = {"task": "embedding", **self.protocol.to_json()}
+
+        def pca() -> dict[str, float]:
+            fitted = fit_pca(data, size)
+            scores = {split: fitted.encode(data.clean(split)).numpy() for split in ("train", "test")}
+            found, _ = accuracies(
+                Points(scores["train"], train.label), Points(scores["test"], test.label), self.protocol
+            )
+            return found | neighbourhoods(_rows(data, "test"), scores["test"], self.protocol)[0]
+
+        def pixels() -> dict[str, float]:
+            spaces = (Points(_rows(data, split), found.label) for split, found in (("train", train), ("test", test)))
+            return accuracies(*spaces, self.protocol)[0]
+
+        return baselines.numbers("pca", settings | {"components": size}, pca) | baselines.numbers(
+            "pixels", settings, pixels
+        )
+
+    def _scatter(self, model: Model, data: DataModule, latents: dict[str, Latents]) -> Scatter:
+        test = latents["test"]
+        rows = subset(len(test.index), self.shown_examples)
+        codes = test.codes[rows]
+        projection = project(self.projection, latents["train"].codes, codes)
+        title = f"{len(rows):,} of {len(test.index):,} test examples, {projection.name}"
+        error = _errors(model, data.clean("test")[rows], codes)
+        return arrange(projection, title, test.index[rows], test.label[rows], data.spec.classes, error)
+
+    def _thumbnails(self, data: DataModule) -> Tensor | None:
+        if data.spec.kind != "image":
+            return None
+        images = data.clean("test")
+        images = images[subset(len(images), self.shown_examples)]
+        if data.spec.bounded:
+            return images
+        return (images - images.min()) / (images.max() - images.min()).clamp_min(1e-12)
+
+    def _pictures(self, model: Model, data: DataModule, train: Latents) -> dict[str, Figure]:
+        pictures = {}
+        if model.latent_dim == 2 and data.spec.kind == "image":
+
+            def decode(codes: Tensor) -> Tensor:
+                return model.decode(codes.to(model.device)).cpu()
+
+            pictures["decoded_plane"] = decoded_plane(decode, torch.from_numpy(train.codes))
+        if model.latent_dim > 2:
+            pictures["latent_spectrum"] = spectrum(train.codes)
+        return pictures
+
+
+def _rows(data: DataModule, split: str) -> np.ndarray:
+    """Clean examples as `(N, D)` float32."""
+    return data.clean(split).flatten(1).float().numpy()
+
+
+def _errors(model: Model, clean: Tensor, codes: np.ndarray) -> np.ndarray | None:
+    """Mean squared error of each example's reconstruction, `(N,)`; None where a mean is no reconstruction."""
+    decoded = torch.cat([model.decode(z.to(model.device)).cpu() for z in torch.from_numpy(codes).split(256)])
+    if decoded.shape != clean.shape:
+        return None
+    return (decoded - clean).square().flatten(1).mean(1).double().numpy()

@@ -1,0 +1,119 @@
+"""How good a space is: what its neighbourhoods and straight lines say of the examples in it."""
+
+import warnings
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.manifold import trustworthiness
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+Measured = tuple[dict[str, float], dict[str, Any]]  # numbers, and what each depends on, by metric name
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How spaces are compared; the same for latents and for baselines.
+
+    Attributes:
+        neighbours: K of the nearest neighbours, everywhere.
+        neighbourhood_examples: test examples whose neighbourhoods are compared.
+        probe_examples: training examples of the linear probe at most.
+        probe_iterations: of L-BFGS at most.
+    """
+
+    neighbours: int
+    neighbourhood_examples: int
+    probe_examples: int
+    probe_iterations: int
+
+    def to_json(self) -> dict[str, int]:
+        """Plain data."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Points:
+    """Labelled points of one space; a label of -1 is none.
+
+    Attributes:
+        values: `(N, D)` float.
+        label: `(N,)` int64.
+    """
+
+    values: np.ndarray
+    label: np.ndarray
+
+    def labelled(self) -> "Points":
+        """Those that have a label."""
+        return Points(self.values[self.label >= 0], self.label[self.label >= 0])
+
+
+def accuracies(train: Points, test: Points, protocol: Protocol) -> Measured:
+    """Share of test examples whose class two classifiers find, both fitted to training examples.
+
+    `knn_accuracy`: the majority of the K nearest training points by Euclidean distance.
+    `linear_probe_accuracy`: logistic regression on standardised values (Alain and Bengio, 2017), with
+    scikit-learn's own L2 penalty, C = 1. Both are left out where there are fewer than two classes.
+    """
+    train, test = train.labelled(), test.labelled()
+    if len(np.unique(train.label)) < 2 or len(test.label) == 0:
+        return {}, {}
+    neighbours = min(protocol.neighbours, len(train.label))
+    nearest = KNeighborsClassifier(neighbours).fit(train.values, train.label)
+    rows = subset(len(train.label), protocol.probe_examples)
+    probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=protocol.probe_iterations))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # said in the metadata
+        probe.fit(train.values[rows].astype(np.float64), train.label[rows])
+    iterations = int(probe[-1].n_iter_.max())
+    numbers = {
+        "knn_accuracy": float(nearest.score(test.values, test.label)),
+        "linear_probe_accuracy": float(probe.score(test.values.astype(np.float64), test.label)),
+    }
+    sizes = {"test_examples": len(test.label)}
+    about = {
+        "knn_accuracy": {"k": neighbours, "train_examples": len(train.label)} | sizes,
+        "linear_probe_accuracy": {
+            "train_examples": len(rows),
+            "iterations": iterations,
+            "converged": iterations < protocol.probe_iterations,
+        }
+        | sizes,
+    }
+    return numbers, about
+
+
+def neighbourhoods(original: np.ndarray, embedded: np.ndarray, protocol: Protocol) -> Measured:
+    """Whether neighbours in one space are neighbours in the other (Venna and Kaski, 2006, equations 1 and 2).
+
+    `trustworthiness` falls with points that are near in the embedding only, `continuity` with those
+    that are near in the data only; both are 1 if no neighbourhood changed. They are taken on a fixed
+    random subset, since every pair of examples is compared; left out below 3 examples.
+
+    Args:
+        original: `(N, D)`, row by row the examples of `embedded`.
+        embedded: `(N, d)`.
+        protocol: see there.
+    """
+    rows = subset(len(original), protocol.neighbourhood_examples)
+    k = min(protocol.neighbours, (len(rows) - 1) // 2)  # beyond half of them the measure has no meaning
+    if k < 1:
+        return {}, {}
+    data, codes = original[rows].astype(np.float64), embedded[rows].astype(np.float64)
+    numbers = {
+        "trustworthiness": float(trustworthiness(data, codes, n_neighbors=k)),
+        "continuity": float(trustworthiness(codes, data, n_neighbors=k)),  # the two spaces change roles
+    }
+    return numbers, {name: {"k": k, "test_examples": len(rows), "distance": "Euclidean"} for name in numbers}
+
+
+def subset(total: int, count: int) -> np.ndarray:
+    """At most `count` of `total` rows in their order, always the same ones."""
+    if total <= count:
+        return np.arange(total)
+    return np.sort(np.random.default_rng(0).permutation(total)[:count])

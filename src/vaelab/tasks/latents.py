@@ -1,0 +1,54 @@
+"""The codes of a split, with what says which example each belongs to."""
+
+from collections.abc import Sequence
+from io import BytesIO
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from vaelab.data.module import DataModule
+from vaelab.models import Model
+
+
+class Latents(NamedTuple):
+    """Row i of each array is the same example; rows are in the order of the split."""
+
+    index: np.ndarray  # (N,) int64: the example's row in the data set, before it was split
+    label: np.ndarray  # (N,) int64, -1 where there is none
+    codes: np.ndarray  # (N, latent_dim) float32
+
+
+def encode_split(model: Model, data: DataModule, split: str) -> Latents:
+    """Codes, or posterior means, of all examples of a split.
+
+    What is encoded is the example as the likelihood sees it: binarized where the likelihood asks for
+    it (with noise that belongs to the example), but not corrupted.
+    """
+    codes, labels = [], []
+    for batch in data.batches(split, model.device):
+        codes.append(model.encode(batch.target).float().cpu())
+        labels.append(batch.label.cpu())  # from the same batch, so that no other order can creep in
+    return Latents(data.split[split].numpy(), torch.cat(labels).numpy(), torch.cat(codes).numpy())
+
+
+def to_parquet(latents: Latents, classes: Sequence[str]) -> bytes:
+    """A Parquet file with the columns `index`, `label`, `class` (null where there is none) and `z0`, `z1`, ..."""
+    columns = {
+        "index": pa.array(latents.index, pa.int64()),
+        "label": pa.array(latents.label, pa.int64()),
+        "class": pa.array([class_name(label, classes) for label in latents.label.tolist()], pa.string()),
+    }
+    columns |= {f"z{d}": pa.array(column, pa.float32()) for d, column in enumerate(latents.codes.T)}
+    buffer = BytesIO()
+    pq.write_table(pa.table(columns), buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def class_name(label: int, classes: Sequence[str]) -> str | None:
+    """The name of a class; its number where classes have no names, None for an example without one."""
+    if label < 0:
+        return None
+    return classes[label] if label < len(classes) else str(label)
