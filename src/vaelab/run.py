@@ -89,6 +89,7 @@ def build(cfg: dict[str, Any], builder: Builder) -> tuple[DataModule, Model, Tas
     task: Task = builder.build(cfg["task"], "task")
     data.prepare_data()
     data.setup()
+    task.check_data(data)
     model = build_model(architecture(cfg, data.spec), builder)
     model.optimization = Optimization(cfg["optimizer"], cfg["scheduler"], builder)
     model.optimization.configure(model, total_steps=1)  # what does not fit is refused before any tracker opens

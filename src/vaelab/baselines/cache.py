@@ -1,4 +1,4 @@
-"""Numbers of baselines, kept so that each costs once for a data set."""
+"""Numbers and outputs of baselines, kept so that each costs once for a data set."""
 
 import hashlib
 import json
@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import sklearn
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
 from vaelab.data.module import DataModule
-from vaelab.record.folder import write_json
+from vaelab.record.folder import write_file, write_json
 
 FORMAT = 1  # raise when a baseline changes what it makes of the same data
 
@@ -38,8 +40,7 @@ class BaselineCache:
             settings: everything besides the data that the numbers depend on, as plain data.
             compute: gives metric names, such as `mse`, and numbers.
         """
-        key = json.dumps([FORMAT, sklearn.__version__, name, settings, self.fingerprint], sort_keys=True)
-        path = self._folder / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
+        path = self._path(name, settings, "json")
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, json.JSONDecodeError):
@@ -47,6 +48,26 @@ class BaselineCache:
             with suppress(OSError):  # a read-only place costs time, not the run
                 write_json(path, found)
         return {f"baseline/{name}/{metric}": value for metric, value in found.items()}
+
+    def tensor(self, name: str, settings: Mapping[str, Any], compute: Callable[[], Tensor]) -> Tensor:
+        """What a baseline gives each example, such as a score, computed where no file has it.
+
+        Args:
+            name, settings: as in `numbers`.
+            compute: gives the tensor.
+        """
+        path = self._path(name, settings, "safetensors")
+        try:
+            return load(path.read_bytes())["values"]
+        except (OSError, SafetensorError, KeyError):
+            values = compute().contiguous()
+            with suppress(OSError):
+                write_file(path, save({"values": values}))
+            return values
+
+    def _path(self, name: str, settings: Mapping[str, Any], kind: str) -> Path:
+        key = json.dumps([FORMAT, sklearn.__version__, name, settings, self.fingerprint], sort_keys=True)
+        return self._folder / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.{kind}"
 
     @property
     def fingerprint(self) -> str:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from vaelab.config.nearest import did_you_mean
 from vaelab.errors import ConfigError
 
 
@@ -26,7 +25,7 @@ def label_numbers(chosen: Sequence[str | int], classes: Sequence[str], label: Te
     if not known:
         raise ConfigError("data.normal: the data has no labels; images take theirs from a folder for each class")
     if not chosen:
-        raise ConfigError(f"data.normal=[]: names no label; {did_you_mean('', known)}")
+        raise ConfigError(f"data.normal=[]: names no label; {_known(known)}")
     numbers = []
     for entry in chosen:
         if str(entry) in known:
@@ -34,5 +33,10 @@ def label_numbers(chosen: Sequence[str | int], classes: Sequence[str], label: Te
         elif isinstance(entry, int) and 0 <= entry < len(known):
             numbers.append(entry)
         else:
-            raise ConfigError(f"data.normal={entry}: no such label; {did_you_mean(str(entry), known)}")
+            raise ConfigError(f"data.normal={entry}: no such label; {_known(known)}")
     return numbers
+
+
+def _known(classes: Sequence[str], most: int = 40) -> str:
+    """The classes in their order."""
+    return "known here: " + ", ".join(classes[:most]) + (", ..." if len(classes) > most else "")

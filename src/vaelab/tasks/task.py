@@ -77,6 +77,13 @@ class Task(Callback):
             ConfigError: says what would fit.
         """
 
+    def check_data(self, data: DataModule) -> None:
+        """Refuse splits that cannot be measured on.
+
+        Raises:
+            ConfigError: says what would fit.
+        """
+
     def metrics(self, stage: str, model: Model, spec: DataSpec) -> dict[str, Metric]:
         """Fresh metrics for a pass over a split; `stage` is `val` or `test`."""
         return {"mse": MeanSquaredError()}

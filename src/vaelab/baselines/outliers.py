@@ -1,0 +1,49 @@
+"""Classical outlier scores, fitted to the normal training split; the larger, the more anomalous."""
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.ensemble import IsolationForest
+from sklearn.neighbors import NearestNeighbors
+from torch import Tensor
+
+from vaelab.baselines.pca import fit_pca
+from vaelab.data.module import DataModule
+
+COMPONENTS, TREES, NEIGHBOURS = 32, 200, 5
+
+Scores = NDArray[np.float64]
+
+
+def pca_error(data: DataModule) -> Scores:
+    """Squared reconstruction error of test examples from principal components, `(N,)`."""
+    pca, test = fit_pca(data, COMPONENTS), data.clean("test")
+    return _numpy((test - pca.decode(pca.encode(test))).square().flatten(1).sum(1))
+
+
+def isolation_forest(data: DataModule) -> Scores:
+    """How early random splits isolate test examples (Liu et al., 2008), `(N,)`."""
+    forest = IsolationForest(n_estimators=TREES, random_state=0).fit(_rows(data, "train"))
+    return -forest.score_samples(_rows(data, "test"))
+
+
+def knn_distance(data: DataModule) -> Scores:
+    """Distance of test examples to their k-th nearest training example (Ramaswamy et al., 2000), `(N,)`."""
+    train = _rows(data, "train")
+    neighbours = NearestNeighbors(n_neighbors=min(NEIGHBOURS, len(train)), algorithm="brute").fit(train)
+    return neighbours.kneighbors(_rows(data, "test"))[0][:, -1].astype(np.float64)
+
+
+OUTLIER_SCORES = {
+    "pca": (pca_error, {"components": COMPONENTS}),
+    "isolation_forest": (isolation_forest, {"trees": TREES}),
+    "knn": (knn_distance, {"neighbours": NEIGHBOURS}),
+}
+
+
+def _rows(data: DataModule, split: str) -> NDArray[np.float32]:
+    rows: NDArray[np.float32] = data.clean(split).flatten(1).numpy()
+    return rows
+
+
+def _numpy(values: Tensor) -> Scores:
+    return values.double().numpy()

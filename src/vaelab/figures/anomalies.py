@@ -1,0 +1,136 @@
+"""Pictures of scores: how they separate, how they rank, and where an example is unusual."""
+
+from collections.abc import Mapping, Sequence
+from math import isfinite
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from sklearn.metrics import precision_recall_curve, roc_curve
+from torch import Tensor
+
+from vaelab.figures.images import tile
+
+Scores = NDArray[np.float64]
+Truth = NDArray[np.bool_]
+
+
+def score_histogram(scores: Scores, anomalous: Truth, threshold: float, name: str) -> Figure:
+    """Densities of the score for normal and anomalous test examples, and the threshold if it is finite.
+
+    The axis ends at the 99.5th percentile; what lies beyond is counted in the last bar.
+    """
+    figure = Figure(figsize=(6, 3.2), dpi=120, layout="constrained")
+    axes = figure.subplots()
+    low, high = float(scores.min()), float(np.quantile(scores, 0.995))
+    if isfinite(threshold):
+        high = max(high, threshold)
+    bins = np.linspace(low, high if high > low else low + 1, 61)
+    for chosen, label, color in (~anomalous, "normal", "tab:blue"), (anomalous, "anomalous", "tab:red"):
+        shown = scores[chosen].clip(bins[0], bins[-1])
+        axes.hist(shown, bins, density=True, alpha=0.55, color=color, label=f"{label} ({chosen.sum():,})")
+    if isfinite(threshold):
+        axes.axvline(threshold, color="black", linestyle="--", linewidth=1, label=f"threshold {threshold:.4g}")
+    axes.set_xlabel(f"{name} score", fontsize=8)
+    axes.set_ylabel("density", fontsize=8)
+    _finish(axes)
+    return figure
+
+
+def roc_and_pr(scores: Mapping[str, Scores], anomalous: Truth) -> Figure:
+    """ROC and precision-recall curves on the test split.
+
+    Args:
+        scores: by the name of who gave them, the run first.
+        anomalous: `(N,)`.
+    """
+    figure = Figure(figsize=(8, 3.8), dpi=120, layout="constrained")
+    roc, pr = figure.subplots(1, 2)
+    for number, (name, values) in enumerate(scores.items()):
+        style = {"linewidth": 1.8 if number == 0 else 1.0, "color": f"C{number}", "zorder": 3 if number == 0 else 2}
+        false_alarms, found, _ = roc_curve(anomalous, values)
+        roc.plot(false_alarms, found, label=name, **style)
+        precision, recall, _ = precision_recall_curve(anomalous, values)
+        pr.plot(recall[:-1], precision[:-1], label=name, **style)
+    roc.plot([0, 1], [0, 1], color="0.7", linewidth=0.8, linestyle=":")
+    share = float(anomalous.mean())
+    pr.axhline(share, color="0.7", linewidth=0.8, linestyle=":")
+    roc.set(title="ROC", xlabel="false-alarm rate", ylabel="detection rate")
+    pr.set(title="precision and recall", xlabel="recall", ylabel="precision", ylim=(min(0.98, share - 0.05), 1.005))
+    for axes in (roc, pr):
+        axes.title.set_fontsize(9)
+        axes.xaxis.label.set_fontsize(8)
+        axes.yaxis.label.set_fontsize(8)
+        _finish(axes)
+    return figure
+
+
+def heat_maps(groups: Mapping[str, tuple[Tensor, Tensor]]) -> Figure:
+    """For each group of images a column of pictures: originals, reconstructions, squared error of each pixel.
+
+    Errors are summed over channels, and all share one colour scale.
+
+    Args:
+        groups: title to originals and reconstructions, `(N, C, H, W)` each, N the same in all groups.
+    """
+    maps = {title: (x - again).square().sum(1, keepdim=True).cpu() for title, (x, again) in groups.items()}
+    hottest = max(float(m.max()) for m in maps.values()) or 1.0
+    first = next(iter(groups.values()))[0]
+    count, _, height, width = first.shape
+    row = 5.2 / count * height / width
+    figure = Figure(figsize=(5.6 * len(groups), 0.5 + 3 * row), dpi=120, layout="constrained")
+    panels = figure.subplots(3, len(groups), squeeze=False)
+    for column, (title, (x, again)) in enumerate(groups.items()):
+        for axes, images in zip(panels[:2, column], (x, again), strict=True):
+            axes.imshow(tile(images, count).numpy(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        heat = tile(maps[title] / hottest, count)[..., 0].numpy() * hottest
+        heat[_gaps(count, height, width)] = np.nan
+        drawn = panels[2, column].imshow(heat, cmap="inferno", vmin=0, vmax=hottest, interpolation="nearest")
+        panels[0, column].set_title(title, fontsize=9)
+    for axes in panels.flat:
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.spines[:].set_visible(False)
+    for axes, label in zip(panels[:, 0], ("original", "reconstruction", "squared error"), strict=True):
+        axes.set_ylabel(label, fontsize=8, rotation=0, ha="right", va="center")
+    bar = figure.colorbar(drawn, ax=panels[2, :], shrink=0.9, pad=0.01)
+    bar.ax.tick_params(labelsize=6)
+    return figure
+
+
+def _gaps(count: int, height: int, width: int) -> Truth:
+    """The frames that `tile` puts around images."""
+    gap = np.ones((height + 2, count * (width + 2)), dtype=bool)
+    for number in range(count):
+        gap[1:-1, number * (width + 2) + 1 : (number + 1) * (width + 2) - 1] = False
+    return gap
+
+
+def column_errors(errors: Mapping[str, Tensor], names: Sequence[str], most: int = 20) -> Figure:
+    """Mean squared error of each column over groups of rows, the columns with the largest first.
+
+    Args:
+        errors: group to `(N, columns)` squared errors.
+        names: of the columns.
+        most: columns shown at the most.
+    """
+    means = {title: rows.mean(0).cpu() for title, rows in errors.items()}
+    order = next(iter(means.values())).argsort(descending=True)[:most]
+    figure = Figure(figsize=(6, 0.8 + 0.24 * len(order)), dpi=120, layout="constrained")
+    axes = figure.subplots()
+    height = 0.8 / len(means)
+    for number, (title, values) in enumerate(means.items()):
+        places = np.arange(len(order)) + (number - (len(means) - 1) / 2) * height
+        axes.barh(places, values[order].numpy(), height, label=title, color=("tab:red", "tab:blue")[number % 2])
+    axes.set_yticks(range(len(order)), [names[int(i)] for i in order])
+    axes.invert_yaxis()
+    axes.set_xlabel("mean squared error", fontsize=8)
+    _finish(axes)
+    return figure
+
+
+def _finish(axes: Axes) -> None:
+    axes.tick_params(labelsize=7)
+    axes.legend(fontsize=7, frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)

@@ -1,0 +1,24 @@
+"""Anomaly scores of a trained model, and what is made of them: a ranking, a threshold, a detector."""
+
+from vaelab.scores.conformal import Threshold, conformal_threshold, examples_needed
+from vaelab.scores.detector import Detector
+from vaelab.scores.elbo import Elbo
+from vaelab.scores.latent import Latent
+from vaelab.scores.nll import NegativeLogLikelihood
+from vaelab.scores.ranking import Interval, ranking
+from vaelab.scores.reconstruction import Reconstruction
+from vaelab.scores.score import Score
+
+__all__ = [
+    "Detector",
+    "Elbo",
+    "Interval",
+    "Latent",
+    "NegativeLogLikelihood",
+    "Reconstruction",
+    "Score",
+    "Threshold",
+    "conformal_threshold",
+    "examples_needed",
+    "ranking",
+]

@@ -1,0 +1,97 @@
+"""How well a score ranks anomalies above normal examples, with intervals."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+LEVEL = 0.95  # of the intervals
+Counts = NDArray[np.int64]
+
+
+class Interval(NamedTuple):
+    """An estimate and the ends of its 95 % bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def ranking(
+    scores: NDArray[np.float64], anomalous: NDArray[np.bool_], k: int | None = None, resamples: int = 1000
+) -> dict[str, Interval]:
+    """`auroc`, `auprc` (average precision) and `precision_at_k`, with percentile intervals.
+
+    Normal and anomalous examples are drawn again separately (a stratified bootstrap; Efron and
+    Tibshirani, 1993, chapter 13), with a fixed seed.
+
+    Args:
+        scores: `(N,)`, larger is more anomalous.
+        anomalous: `(N,)`, with both kinds.
+        k: how many examples of the largest scores are looked at; as many as there are anomalies if None.
+        resamples: of the bootstrap.
+    """
+    k = int(anomalous.sum()) if k is None else k
+    grouped = _Grouped(scores, anomalous)
+    normal, anomalies = grouped.counts
+    values = {
+        "auroc": float(roc_auc_score(anomalous, scores)),
+        "auprc": float(average_precision_score(anomalous, scores)),
+        "precision_at_k": precision_at(k, normal, anomalies),
+    }
+    generator = np.random.default_rng(0)
+    drawn: list[tuple[float, ...]] = []
+    for _ in range(resamples):
+        normal, anomalies = grouped.resampled(generator)
+        drawn.append((auroc(normal, anomalies), auprc(normal, anomalies), precision_at(k, normal, anomalies)))
+    tails = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
+    ends = np.quantile(np.array(drawn), tails, axis=0).T
+    return {
+        name: Interval(value, float(low), float(high))
+        for (name, value), (low, high) in zip(values.items(), ends, strict=True)
+    }
+
+
+class _Grouped:
+    """Examples counted by score, largest first, so that a resample costs two counts and no sort."""
+
+    def __init__(self, scores: NDArray[np.float64], anomalous: NDArray[np.bool_]) -> None:
+        distinct, group = np.unique(-scores, return_inverse=True)
+        self._size = len(distinct)
+        self._groups = group[~anomalous], group[anomalous]
+        self.counts = self._counted(*self._groups)
+
+    def _counted(self, *groups: NDArray[np.int64]) -> tuple[Counts, Counts]:
+        normal, anomalies = (np.bincount(group, minlength=self._size) for group in groups)
+        return normal, anomalies
+
+    def resampled(self, generator: np.random.Generator) -> tuple[Counts, Counts]:
+        """Counts of as many normal examples and anomalies, drawn with replacement."""
+        return self._counted(*(g[generator.integers(len(g), size=len(g))] for g in self._groups))
+
+
+def auroc(normal: Counts, anomalies: Counts) -> float:
+    """The chance that an anomaly scores above a normal example, ties half.
+
+    Args:
+        normal, anomalies: `(G,)` examples of each distinct score, the largest score first.
+    """
+    above = np.cumsum(anomalies) - 0.5 * anomalies
+    return float((normal * above).sum() / (normal.sum() * anomalies.sum()))
+
+
+def auprc(normal: Counts, anomalies: Counts) -> float:
+    """Average precision: the sum of precisions, each weighed by the recall gained at it."""
+    found = np.cumsum(anomalies)
+    looked_at = np.maximum(found + np.cumsum(normal), 1)
+    return float((anomalies * found / looked_at).sum() / found[-1])
+
+
+def precision_at(k: int, normal: Counts, anomalies: Counts) -> float:
+    """Anomalies among the k largest scores, over k; of tied ones at the end, their share."""
+    looked_at = np.cumsum(normal + anomalies)
+    last = int(np.searchsorted(looked_at, k))
+    before = looked_at[last] - normal[last] - anomalies[last]
+    share = (k - before) / (normal[last] + anomalies[last])
+    return float((anomalies[:last].sum() + share * anomalies[last]) / k)

@@ -1,0 +1,48 @@
+"""What an anomaly score is."""
+
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from vaelab.data import Batch
+from vaelab.models import VAE, Model
+from vaelab.scores.fixed_noise import FixedNoise
+
+
+class Score(nn.Module):
+    """How anomalous examples are: the larger, the more. A function of the example and of what was trained.
+
+    What a score keeps of the normal data is in its buffers, so that `state_dict` is all there is to save.
+
+    Attributes:
+        needs_posterior: whether it is defined for a VAE only.
+    """
+
+    needs_posterior: ClassVar[bool] = False
+
+    def fit(self, model: Model, normal: Iterable[Tensor]) -> None:
+        """Learn what is usual from batches `(B, *shape)` of normal training examples; most scores need nothing."""
+
+    def forward(self, model: Model, x: Tensor) -> Tensor:
+        """`x: (B, *shape)` in the data's range, uncorrupted; `(B,)`."""
+        raise TypeError(f"{type(self).__name__} defines no forward")
+
+
+def reconstruct(model: Model, x: Tensor) -> Tensor:
+    """What the model makes of `x: (B, *shape)`, through the code or the posterior's mean."""
+    return model.decode(model.encode(x))
+
+
+def posterior_model(model: Model) -> VAE:
+    """The model, which must be a VAE."""
+    if not isinstance(model, VAE):
+        raise TypeError(f"{type(model).__name__} has no posterior")
+    return model
+
+
+def scored_batch(x: Tensor, seed: int = 0) -> Batch:
+    """`x` as a batch whose noise is the same for each example."""
+    unlabelled: Any = torch.full((len(x),), -1, device=x.device)
+    return Batch(x, x, unlabelled, x, FixedNoise(seed, len(x)), 1.0)

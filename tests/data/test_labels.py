@@ -1,0 +1,72 @@
+"""Training on chosen labels only."""
+
+import pytest
+import torch
+
+from vaelab.corruptions import Identity
+from vaelab.data.digits import Digits
+from vaelab.data.labels import label_numbers
+from vaelab.errors import ConfigError, DataError
+
+ABC = ("cat", "dog", "1")
+LABEL = torch.tensor([0, 1, 2])
+
+
+def digits(normal: list[str | int] | None, split_seed: int = 0) -> Digits:
+    data = Digits(Identity(), 64, 0.1, 0.2, split_seed, 0, None, normal)
+    data.setup()
+    return data
+
+
+@pytest.mark.parametrize("normal", [[3], ["3"], [0, "7"]])
+def test_train_and_val_hold_normal_labels_only_and_test_is_unchanged(normal: list[str | int]) -> None:
+    everything, data = digits(None), digits(normal)
+    chosen = torch.tensor([int(n) for n in normal])
+    for split in ("train", "val"):
+        kept = everything.split[split][torch.isin(everything.labels(split), chosen)]
+        assert torch.equal(data.split[split], kept)
+        assert len(kept) > 0
+        assert not data.is_anomaly(split).any()
+    assert torch.equal(data.split["test"], everything.split["test"])
+    assert torch.equal(data.is_anomaly("test"), ~torch.isin(data.labels("test"), chosen))
+    seen = torch.cat([batch.label for batch in data.train_dataloader()])
+    assert torch.equal(seen.unique(), chosen)
+    assert len(seen) == len(data.split["train"])
+
+
+def test_without_normal_labels_nothing_is_an_anomaly() -> None:
+    assert not digits(None).is_anomaly("test").any()
+
+
+def test_a_name_comes_before_a_number() -> None:
+    assert label_numbers(["dog", 0], ABC, LABEL) == [1, 0]
+    assert label_numbers([1], ABC, LABEL) == [2]
+    assert label_numbers([2], ABC, LABEL) == [2]
+    assert label_numbers([1], (), LABEL) == [1]
+
+
+@pytest.mark.parametrize(
+    ("normal", "classes", "label", "message"),
+    [
+        (["dgo"], ABC, LABEL, "data.normal=dgo: no such label; known here: cat, dog, 1"),
+        ([7], ABC, LABEL, "data.normal=7: no such label; known here: cat, dog, 1"),
+        ([-1], ABC, LABEL, "data.normal=-1: no such label"),
+        ([], ABC, LABEL, "data.normal=\\[\\]: names no label; known here: cat, dog, 1"),
+        ([0], (), torch.tensor([-1, -1]), "no labels"),
+    ],
+)
+def test_unknown_labels_are_refused(normal, classes, label, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        label_numbers(normal, classes, label)
+
+
+def test_labels_without_a_training_example_are_refused() -> None:
+    data = Digits(Identity(), 64, 0.01, 0.2, 0, 0, None, [4])
+    data.load = lambda: _without_fours(Digits.load(data))  # type: ignore[method-assign]
+    with pytest.raises(DataError, match="leave none for the train split"):
+        data.setup()
+
+
+def _without_fours(examples):
+    examples.label[examples.label == 4] = 5
+    return examples

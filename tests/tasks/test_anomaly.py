@@ -1,0 +1,139 @@
+"""Anomaly detection end to end on digits."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.decomposition import PCA
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from vaelab.baselines.outliers import OUTLIER_SCORES
+from vaelab.corruptions import Identity
+from vaelab.data.digits import Digits
+from vaelab.figures.anomalies import column_errors
+from vaelab.tasks.anomaly import Anomaly, column_names
+
+Run = Callable[..., Path]
+
+
+def digits(normal: int) -> Digits:
+    data = Digits(Identity(), 64, 0.1, 0.2, 0, 1, None, [normal])
+    data.setup()
+    return data
+
+
+def metrics(run: Path) -> dict[str, float]:
+    return json.loads((run / "metrics.json").read_text())
+
+
+@pytest.mark.parametrize("digit", [0, 8])
+def test_an_autoencoder_of_one_digit_ranks_it_below_the_others(train: Run, digit: int) -> None:
+    run = train(
+        "task=anomaly", "model=ae", f"data.normal=[{digit}]", "trainer.max_epochs=60", "latent_dim=8",
+        "encoder.hidden=[64]", "task.false_alarm_rate=0.2",
+    )  # fmt: skip
+    found = metrics(run)
+    assert found["test/auroc"] > 0.95
+    assert found["test/auroc_low"] <= found["test/auroc"] <= found["test/auroc_high"]
+    assert found["test/detection_rate"] > 0.7
+    threshold = json.loads((run / "model/threshold.json").read_text())
+    assert threshold["value"] == found["test/threshold"]
+    assert (threshold["rate"], threshold["n"]) == (0.2, len(digits(digit).split["val"]))
+
+    rows = np.genfromtxt(run / "scores.csv", delimiter=",", names=True, dtype=None, encoding="utf-8")
+    data = digits(digit)
+    assert rows["example"].tolist() == data.split["test"].tolist()
+    assert rows["anomalous"].astype(bool).tolist() == data.is_anomaly("test").tolist()
+    assert found["test/auroc"] == pytest.approx(roc_auc_score(rows["anomalous"], rows["reconstruction"]))
+    assert found["test/auprc"] == pytest.approx(average_precision_score(rows["anomalous"], rows["reconstruction"]))
+    assert found["test/auroc_latent"] == pytest.approx(roc_auc_score(rows["anomalous"], rows["latent"]))
+    alarms = rows["reconstruction"] > threshold["value"]
+    assert found["test/false_alarm_rate"] == pytest.approx(alarms[rows["anomalous"] == 0].mean())
+    assert found["test/detection_rate"] == pytest.approx(alarms[rows["anomalous"] == 1].mean())
+    assert {p.stem for p in (run / "figures").iterdir()} == {"scores", "roc_pr", "where", "curves"}
+
+
+def test_scores_of_one_checkpoint_do_not_depend_on_batch_size_or_call(train: Run) -> None:
+    first = train("task=anomaly", "data.normal=[3]", "trainer.max_epochs=2", "task.nll_samples=5")
+    again = train("task=anomaly", "data.normal=[3]", "train=false", f"ckpt_path={first}", "task.nll_samples=5")
+    other = train(
+        "task=anomaly", "data.normal=[3]", "train=false", f"ckpt_path={first}", "task.nll_samples=5",
+        "data.batch_size=300", "seed=7",
+    )  # fmt: skip
+    assert (first / "scores.csv").read_text() == (again / "scores.csv").read_text()
+    kept, moved = (np.genfromtxt(r / "scores.csv", delimiter=",", skip_header=1)[:, 2:] for r in (first, other))
+    np.testing.assert_allclose(moved, kept, rtol=1e-4)
+
+
+def test_a_denoiser_is_scored_on_clean_input(train: Run) -> None:
+    """Whatever its noise, scores are those of the uncorrupted example."""
+    plain = "task=anomaly", "model=ae", "data.normal=[3]"
+    run = train(*plain, "corruption=gaussian", "trainer.max_epochs=1")
+    again = train(*plain, "train=false", f"ckpt_path={run}")
+    assert (run / "scores.csv").read_text() == (again / "scores.csv").read_text()
+
+
+def test_baselines_are_scikit_learns_on_the_same_split(train: Run) -> None:
+    run = train("task=anomaly", "model=ae", "data.normal=[5]", "debug=fdr")
+    found, data = metrics(run), digits(5)
+    rows, test, anomalous = data.clean("train").flatten(1), data.clean("test").flatten(1), data.is_anomaly("test")
+    assert set(data.labels("train").tolist()) == {5}
+    pca = PCA(32, random_state=0).fit(rows.numpy())
+    error = ((test.numpy() - pca.inverse_transform(pca.transform(test.numpy()))) ** 2).sum(1)
+    assert found["baseline/pca/auroc"] == pytest.approx(roc_auc_score(anomalous, error), abs=1e-6)
+    assert found["baseline/pca/auprc"] == pytest.approx(average_precision_score(anomalous, error), abs=1e-6)
+    fifth = torch.cdist(test.double(), rows.double()).sort(1).values[:, 4]
+    assert found["baseline/knn/auroc"] == pytest.approx(roc_auc_score(anomalous, fifth), abs=1e-6)
+    forest = OUTLIER_SCORES["isolation_forest"][0](data)
+    assert found["baseline/isolation_forest/auroc"] == roc_auc_score(anomalous, forest)
+    assert min(found[f"baseline/{name}/auroc"] for name in OUTLIER_SCORES) > 0.9
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ([], "data.normal=['0']"),
+        (["data.normal=[12]"], "data.normal=12: no such label; known here: 0, 1"),
+        (["data.normal=[0,1,2,3,4,5,6,7,8,9]"], "no anomalous example"),
+        (["data.normal=[0]", "model=ae", "task.score=nll"], "task.score=nll: needs the posterior of model=vae"),
+        (["data.normal=[0]", "task.precision_at=1000"], "the test split has 359 examples"),
+        (["data.normal=[0]", "task.false_alarm_rate=0"], "greater than 0"),
+        (["data.normal=[0]", "task.score=error"], "task.score=error"),
+    ],
+)
+def test_misuse_is_refused(train: Run, capsys, overrides: list[str], message: str) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        train("task=anomaly", "debug=fdr", *overrides)
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_too_few_clean_examples_for_the_rate_are_mentioned_and_raise_no_alarm(train: Run, capsys) -> None:
+    run = train("task=anomaly", "model=ae", "data.normal=[0]", "task.false_alarm_rate=0.01", "debug=fdr")
+    assert "needs 99 normal validation examples" in capsys.readouterr().err
+    found = metrics(run)
+    assert "test/threshold" not in found
+    assert (found["test/false_alarm_rate"], found["test/detection_rate"]) == (0, 0)
+    assert json.loads((run / "model/threshold.json").read_text())["value"] is None
+
+
+def test_columns_of_a_table_are_ordered_by_their_error() -> None:
+    errors = torch.tensor([[0.1, 3.0, 1.0], [0.1, 1.0, 1.0]])
+    axes = column_errors({"high": errors, "low": errors / 10}, ["a", "b", "c"]).axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["b", "c", "a"]
+    assert [bar.get_width() for bar in axes.patches[:3]] == pytest.approx([2.0, 1.0, 0.1])
+
+
+def test_every_option_of_the_task_is_in_its_config() -> None:
+    import inspect
+
+    import yaml
+
+    from vaelab.config.location import config_dir
+
+    node = yaml.safe_load((config_dir() / "task/anomaly.yaml").read_text())
+    assert set(inspect.signature(Anomaly).parameters) == set(node) - {"_target_"}
+    assert column_names(digits(0).spec)[:2] == ["column 0", "column 1"]
