@@ -44,13 +44,16 @@ def print_size(model: nn.Module) -> None:
 
 
 def print_metrics(metrics: dict[str, float], folder: str) -> None:
-    """A table with one row a metric, validation and test side by side, and where the run lies."""
-    names = sorted({name.split("/", 1)[1] for name in metrics if name.startswith(("val/", "test/"))})
-    table = Table("metric", "val", "test", title="best checkpoint", title_justify="left")
-    for column in table.columns[1:]:
-        column.justify = "right"
+    """A table with one row a metric, validation, test and baselines side by side, and where the run lies."""
+    prefixes = {name.rpartition("/")[0] for name in metrics}
+    columns = ["val", "test", *sorted(prefix for prefix in prefixes if prefix.startswith("baseline/"))]
+    names = sorted({name.rpartition("/")[2] for name in metrics if not name.startswith("train/")})
+    headings = [column.removeprefix("baseline/") for column in columns]
+    table = Table("metric", *headings, title="best checkpoint", title_justify="left")
+    for heading in table.columns[1:]:
+        heading.justify = "right"
     for name in names:
-        cells = [metrics.get(f"{stage}/{name}") for stage in ("val", "test")]
+        cells = [metrics.get(f"{column}/{name}") for column in columns]
         table.add_row(name, *("" if cell is None else f"{cell:.5g}" for cell in cells))
     console = Console()
     if names:

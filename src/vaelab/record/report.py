@@ -10,7 +10,8 @@ h1 { font-size: 1.4rem } h2 { font-size: 1.05rem; margin-top: 2rem }
 pre { background: #f4f4f4; padding: .6rem .8rem; overflow-x: auto; border-radius: 4px }
 table { border-collapse: collapse } td, th { padding: .2rem 1rem .2rem 0; text-align: left }
 td, th { border-bottom: 1px solid #ddd }
-td.n { text-align: right; font-variant-numeric: tabular-nums } img { max-width: 100%; margin: .3rem 0 }
+td.n, th + th { text-align: right }
+td.n { font-variant-numeric: tabular-nums } img { max-width: 100%; margin: .3rem 0 }
 footer { margin-top: 2rem; color: #777; font-size: .85rem }
 """
 
@@ -27,7 +28,7 @@ def report(
     Args:
         title: of the run.
         environment: as in `environment.json`.
-        metrics: as in `metrics.json`; `baseline/<name>/<metric>` becomes a column.
+        metrics: as in `metrics.json`; each split and each baseline becomes a column.
         figures: PNG bytes by name.
         metadata: as in `metrics_metadata.json`: what numbers depend on.
     """
@@ -54,19 +55,21 @@ def report(
 
 
 def metrics_table(metrics: dict[str, float]) -> str:
-    """An HTML table of the test metrics, baselines beside them; the rest below."""
-    baselines = sorted({name.split("/")[1] for name in metrics if name.startswith("baseline/")})
-    own = [name for name in metrics if not name.startswith("baseline/")]
-    own.sort(key=lambda name: (not name.startswith("test/"), name))
-    head = "".join(f"<th>{escape(column)}</th>" for column in ("metric", "this run", *baselines))
-    rows = []
-    for name in own:
-        others = [
-            metrics.get(f"baseline/{b}/{name}", metrics.get(f"baseline/{b}/{name.split('/')[-1]}")) for b in baselines
-        ]
-        cells = "".join(f'<td class="n">{_number(value)}</td>' for value in (metrics[name], *others))
-        rows.append(f"<tr><td>{escape(name)}</td>{cells}</tr>")
-    return f"<table><tr>{head}</tr>\n" + "\n".join(rows) + "\n</table>"
+    """An HTML table: a row for each metric, a column for each split and each baseline that has numbers."""
+    cells: dict[tuple[str, str], float] = {}
+    for name, value in metrics.items():
+        column, _, metric = name.rpartition("/")
+        cells[metric, column.removeprefix("baseline/")] = value
+    splits = [split for split in ("test", "val", "train") if any(column == split for _, column in cells)]
+    baselines = sorted({column for _, column in cells} - {"test", "val", "train"})
+    columns = [*splits, *baselines]
+    rows = sorted({metric for metric, _ in cells}, key=lambda metric: ((metric, "test") not in cells, metric))
+    head = "".join(f"<th>{escape(column)}</th>" for column in ("metric", *columns))
+    body = []
+    for metric in rows:
+        numbers = "".join(f'<td class="n">{_number(cells.get((metric, column)))}</td>' for column in columns)
+        body.append(f"<tr><td>{escape(metric)}</td>{numbers}</tr>")
+    return f"<table><tr>{head}</tr>\n" + "\n".join(body) + "\n</table>"
 
 
 def metadata_list(metadata: dict[str, Any]) -> str:
