@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from vaelab.config.builder import Builder, check_arguments
 from vaelab.config.nearest import did_you_mean
 from vaelab.config.settings import Settings
+from vaelab.corruptions import Corruption
 from vaelab.data.module import DataModule
 from vaelab.errors import ConfigError
 from vaelab.record.export import PARTS
@@ -21,7 +22,7 @@ COMPONENTS: dict[str, type | None] = {
     "task": Task,
     "data": DataModule,
     **PARTS,
-    "corruption": None,
+    "corruption": Corruption,
     "optimizer": Optimizer,
     "scheduler": None,
     "trainer": L.Trainer,

@@ -1,9 +1,10 @@
 """What a model sees in place of the clean example: denoising's input (Vincent et al., 2008)."""
 
 from vaelab.corruptions.blur import Blur
+from vaelab.corruptions.chain import Chain
 from vaelab.corruptions.corruption import Corruption, Identity
 from vaelab.corruptions.gaussian import Gaussian
 from vaelab.corruptions.mask import Mask
 from vaelab.corruptions.salt_pepper import SaltPepper
 
-__all__ = ["Blur", "Corruption", "Gaussian", "Identity", "Mask", "SaltPepper"]
+__all__ = ["Blur", "Chain", "Corruption", "Gaussian", "Identity", "Mask", "SaltPepper"]

@@ -1,23 +1,21 @@
 """Additive Gaussian noise."""
 
-from typing import Annotated
-
-from annotated_types import Gt
 from torch import Tensor
 
+from vaelab.corruptions.corruption import Corruption, Strength
 from vaelab.data.noise import Noise
 from vaelab.data.spec import DataSpec
 
 
-class Gaussian:
+class Gaussian(Corruption):
     """Adds normal noise of standard deviation `sigma`, then clips to the data's range if it has one."""
 
-    changes = True
+    setting = "sigma"
 
-    def __init__(self, sigma: Annotated[float, Gt(0)]) -> None:
-        self.sigma = sigma
+    def __init__(self, sigma: Strength) -> None:
+        super().__init__(sigma)
 
     def __call__(self, clean: Tensor, noise: Noise, spec: DataSpec) -> Tensor:
         """Noisy values, `(B, *shape)`."""
-        noisy = clean + self.sigma * noise.normal("corruption", clean.shape[1:], clean.device)
+        noisy = clean + self.drawn(clean, noise) * noise.normal("corruption", clean.shape[1:], clean.device)
         return noisy.clamp(0, 1) if spec.bounded else noisy

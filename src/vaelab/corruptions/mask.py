@@ -1,23 +1,63 @@
 """Masking noise."""
 
-from typing import Annotated
+from typing import Literal
 
-from annotated_types import Ge, Le
+import torch
 from torch import Tensor
 
+from vaelab.corruptions.corruption import Corruption, Strength
 from vaelab.data.noise import Noise
 from vaelab.data.spec import DataSpec
 
 
-class Mask:
-    """Sets a `fraction` of the positions to 0; all channels of a pixel go together."""
+class Mask(Corruption):
+    """Sets a `fraction` of the positions to 0, which is the mean of standardised data (Vincent et al., 2010).
 
-    changes = True
+    A position is a pixel with all its channels, or one value where an example is no image.
 
-    def __init__(self, fraction: Annotated[float, Ge(0), Le(1)]) -> None:
-        self.fraction = fraction
+    Args:
+        fraction: of the positions of an example.
+        positions: `random`, each position by itself with this chance; or `block`, one rectangle of
+            this share of the area, of the image's own proportions, or one run along the first
+            dimension (columns of a table, steps of a sequence), somewhere.
+    """
+
+    setting = "fraction"
+    limit = 1.0
+
+    def __init__(self, fraction: Strength, positions: Literal["random", "block"] = "random") -> None:
+        super().__init__(fraction)
+        self.positions = positions
 
     def __call__(self, clean: Tensor, noise: Noise, spec: DataSpec) -> Tensor:
         """Values of which some are 0, `(B, *shape)`."""
-        shape = (1, *clean.shape[2:]) if spec.kind == "image" else clean.shape[1:]
-        return clean * (noise.uniform("corruption", shape, clean.device) >= self.fraction)
+        return clean.masked_fill(self.hidden(clean, noise, spec), 0)
+
+    def hidden(self, clean: Tensor, noise: Noise, spec: DataSpec) -> Tensor:
+        """What is set to 0: true or false, in a shape that broadcasts to that of `clean`."""
+        fraction = self.drawn(clean, noise)
+        if self.positions == "random":
+            shape = (1, *clean.shape[2:]) if spec.kind == "image" else clean.shape[1:]
+            return noise.uniform("corruption", shape, clean.device) < fraction
+        start = noise.uniform("corruption", (2, *[1] * (clean.dim() - 1)), clean.device)
+        if spec.kind == "image":
+            return _rectangle(fraction, start[:, 0], start[:, 1], *clean.shape[2:])
+        steps = clean.shape[1]
+        run = _between(start[:, 0], (fraction * steps).round(), steps)
+        return run.view(-1, steps, *[1] * (clean.dim() - 2))
+
+
+def _rectangle(fraction: Tensor, top: Tensor, left: Tensor, height: int, width: int) -> Tensor:
+    """A rectangle of `fraction: (B or 1, 1, 1, 1)` of the area, `top` and `left: (B,)` uniform; `(B, 1, H, W)`."""
+    tall = (fraction.sqrt() * height).round().clamp(min=1)
+    wide = (fraction * height * width / tall).round().clamp(max=width)
+    rows, columns = _between(top, tall, height), _between(left, wide, width)
+    return rows.view(-1, 1, height, 1) & columns.view(-1, 1, 1, width)
+
+
+def _between(start: Tensor, length: Tensor, total: int) -> Tensor:
+    """Which of `total` places lie in runs of `length` places; `(B, total)`."""
+    start, length = start.reshape(-1, 1), length.reshape(-1, 1)
+    first = (start * (total - length + 1)).floor().minimum(total - length)  # a product may round up to its bound
+    places = torch.arange(total, device=start.device)
+    return (places >= first) & (places < first + length)

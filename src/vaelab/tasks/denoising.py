@@ -1,34 +1,60 @@
 """Denoising: how much of a corruption is undone."""
 
-from torchmetrics import Metric
+from typing import Annotated
+
+from annotated_types import Ge
+from torchmetrics import MeanMetric, Metric
 
 from vaelab.baselines import BaselineCache
 from vaelab.data import Batch, DataSpec
 from vaelab.data.module import DataModule
 from vaelab.errors import ConfigError
-from vaelab.figures import reconstructions
 from vaelab.models import Model, Prediction
-from vaelab.tasks.image_metrics import psnr, ssim
-from vaelab.tasks.task import Findings, Task, example_batch
+from vaelab.tasks.denoising_baselines import DenoisingBaselines, is_restorable
+from vaelab.tasks.denoising_quality import MeanPSNR, summary
+from vaelab.tasks.denoising_sweep import conditions, described, measured, pictures
+from vaelab.tasks.image_metrics import ssim
+from vaelab.tasks.task import Findings, Task
 
 
 class Denoising(Task):
-    """psnr of the input and of the output, their difference in dB, mse and ssim."""
+    """psnr of the input and of the output in dB, their difference, ssim and mse; error ratios for unbounded data.
 
-    def __init__(self, monitor: str | None = "val/mse") -> None:
+    They are measured under the training corruption, and at several strengths of it.
+
+    Args:
+        strengths: of the corruption to measure at; null takes the trained one and some never trained on.
+        baseline_examples: first test images that the classical denoisers get; 0 leaves baselines out.
+        monitor: what the best checkpoint watches.
+    """
+
+    def __init__(
+        self,
+        strengths: list[Annotated[float, Ge(0)]] | None = None,
+        baseline_examples: Annotated[int, Ge(0)] = 200,
+        monitor: str | None = "val/mse",
+    ) -> None:
         super().__init__(monitor)
+        self.strengths, self.baseline_examples = strengths, baseline_examples
 
     def check(self, model: Model, spec: DataSpec, corrupts: bool) -> None:
         """There must be something to undo."""
         if not corrupts:
             raise ConfigError("task=denoising corruption=none: nothing to undo; use corruption=gaussian or another")
 
+    def validation_names(self, model: Model, data: DataModule) -> set[str]:
+        """As for any task; strengths that do not exist are refused here, before training, not after it."""
+        conditions(data.corruption, self.strengths)
+        return super().validation_names(model, data)
+
     def metrics(self, stage: str, model: Model, spec: DataSpec) -> dict[str, Metric]:
         """mse in validation; everything in test."""
         metrics = super().metrics(stage, model, spec)
-        if stage == "test" and (output := psnr(spec)):
-            metrics |= output | {"psnr_noisy": psnr(spec)["psnr"]} | ssim(spec)
-        return metrics
+        if stage != "test":
+            return metrics
+        if spec.bounded:
+            return metrics | {"psnr": MeanPSNR(), "psnr_noisy": MeanPSNR()} | ssim(spec)
+        return metrics | {"mse_noisy": MeanMetric()}
 
     def update(self, metrics: dict[str, Metric], model: Model, prediction: Prediction, batch: Batch) -> None:
         """Compare input and output with clean examples."""
@@ -38,17 +64,29 @@ class Denoising(Task):
                 metrics[name].update(prediction.reconstruction, batch.clean)
         if "psnr_noisy" in metrics:
             metrics["psnr_noisy"].update(batch.x, batch.clean)
+        if "mse_noisy" in metrics:
+            metrics["mse_noisy"].update((batch.x - batch.clean).square())
 
     def _log(self, stage: str, model: Model) -> None:  # type: ignore[override]
         super()._log(stage, model)
         if "psnr_noisy" in self._metrics:
             model.log(f"{stage}/psnr_gain", self._metrics["psnr"].compute() - self._metrics["psnr_noisy"].compute())
+        elif "mse_noisy" in self._metrics and (given := self._metrics["mse_noisy"].compute()) > 0:
+            model.log(f"{stage}/mse_ratio", self._metrics["mse"].compute() / given)
 
     def findings(self, model: Model, data: DataModule, baselines: BaselineCache) -> Findings:
-        """Noisy, denoised and clean, one above the other."""
-        if data.spec.kind != "image":
-            return Findings()
-        batch = example_batch(data, "test", 16, model.device)
-        decoded = model.decode(model.encode(batch.x))
-        rows = {"noisy": batch.x, "denoised": decoded, "clean": batch.clean}
-        return Findings(figures={"denoised": reconstructions(rows)})
+        """Numbers at several strengths, baselines, strips noisy | denoised | clean, and a curve over the strengths."""
+        chosen = conditions(data.corruption, self.strengths)
+        classical = DenoisingBaselines(data, baselines, self.baseline_examples)
+        rivals = {suffix: classical.numbers(corruption) for suffix, corruption in chosen.items()}
+        each = measured(model, data, chosen)
+        found = Findings(figures=pictures(model, data, chosen, each, rivals, classical.count))
+        for suffix in chosen:
+            if suffix:  # the test pass has measured the training corruption itself, on all devices
+                found.numbers |= {f"test/{name}{suffix}": value for name, value in summary(each[suffix]).items()}
+            for name, numbers in rivals[suffix].items():
+                found.numbers |= {f"baseline/{name}/{key}{suffix}": value for key, value in numbers.metrics.items()}
+        if rivals[""] and is_restorable(data.spec):
+            found.numbers["test/psnr_baseline_examples"] = summary(each[""], classical.count)["psnr"]
+        found.metadata = described(data, chosen, rivals, classical.count)
+        return found

@@ -1,0 +1,63 @@
+"""Several corruptions, one after the other."""
+
+from collections.abc import Sequence
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from vaelab.corruptions.corruption import Corruption
+from vaelab.data.noise import Noise
+from vaelab.data.spec import DataSpec
+from vaelab.errors import ConfigError
+
+
+class Chain(Corruption):
+    """Applies its parts in order, each with draws of its own, named after it.
+
+    The strength of a chain multiplies that of each part, the upper end of a range: `at(1)` is every
+    part at its strongest, `at(0.5)` every part at half of that. Without ranges `at(1)` is the chain.
+
+    Args:
+        parts: corruptions by name.
+    """
+
+    def __init__(self, parts: dict[str, Corruption]) -> None:
+        if not parts:
+            raise ConfigError(
+                "parts={}: needs one corruption at least, such as +corruption@corruption.parts.first=blur"
+            )
+        self.parts = parts
+        self.changes = any(part.changes for part in parts.values())
+        self.limit = min((p.limit / p.range[1] for p in parts.values() if p.range[1] > 0), default=1.0)
+        super().__init__(1.0)
+
+    def __call__(self, clean: Tensor, noise: Noise, spec: DataSpec) -> Tensor:
+        """`(B, *shape)`, through every part."""
+        x = clean
+        for name, part in self.parts.items():
+            x = part(x, _PartNoise(noise, name), spec)
+        return x
+
+    def at(self, strength: float) -> Self:
+        """The same parts with the same draws, each at `strength` times its strongest."""
+        factor = self._checked(strength)
+        assert isinstance(factor, float)
+        same = super().at(factor)
+        same.parts = {name: part.at(min(part.limit, factor * part.range[1])) for name, part in self.parts.items()}
+        return same
+
+
+class _PartNoise:
+    """The noise of one part: streams whose names start with the part's, so that no two parts share draws."""
+
+    def __init__(self, noise: Noise, part: str) -> None:
+        self._noise, self._part = noise, part
+
+    def normal(self, stream: str, shape: Sequence[int], device: torch.device) -> Tensor:
+        """`(B, *shape)` standard normal numbers."""
+        return self._noise.normal(f"{self._part}/{stream}", shape, device)
+
+    def uniform(self, stream: str, shape: Sequence[int], device: torch.device) -> Tensor:
+        """`(B, *shape)` numbers uniform in [0, 1)."""
+        return self._noise.uniform(f"{self._part}/{stream}", shape, device)

@@ -1,0 +1,107 @@
+"""Classical denoisers on the examples of a run, measured as the run is."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from torch import Tensor
+
+from vaelab.baselines import BaselineCache
+from vaelab.baselines.denoisers import IMAGE_DENOISERS, ImageDenoiser
+from vaelab.baselines.linear import LinearDenoiser
+from vaelab.corruptions import Corruption, Mask
+from vaelab.data import DataSpec, Noise
+from vaelab.data.module import DataModule
+from vaelab.tasks.denoising_quality import quality_of_each, summary
+from vaelab.tasks.strengths import corrupted
+
+Compute = Callable[[], Mapping[str, float]]
+
+METRICS = ("mse", "psnr", "psnr_gain", "ssim", "mse_ratio")
+FITTED_TO = 32  # validation images that settings are chosen on
+MOST_VALUES = 4_000_000  # restored in one go; large images get fewer than asked for
+LINEAR_ROWS = 20_000  # training examples of the linear estimate
+LINEAR_VALUES = 2_000  # above these an example is too large for a linear map of all its values
+
+
+def is_restorable(spec: DataSpec) -> bool:
+    """Whether image denoisers apply: images in [0, 1]."""
+    return spec.kind == "image" and spec.bounded
+
+
+@dataclass(frozen=True)
+class Rival:
+    """What a baseline reaches, and the settings that were fitted for it."""
+
+    metrics: dict[str, float]
+    fitted: dict[str, float]
+
+
+class DenoisingBaselines:
+    """Numbers of each baseline under any corruption, kept in the cache.
+
+    Images in [0, 1] get non-local means and total variation, whose settings are chosen on validation
+    images under the same corruption, at the same strength. Other examples get the linear estimate
+    fitted to training examples, and, where values are masked, the training mean in their place.
+
+    Args:
+        data: of the run.
+        cache: of the run.
+        asked: first test images to measure on, fewer where they are very large; other examples are
+            all measured, unless it is 0.
+    """
+
+    def __init__(self, data: DataModule, cache: BaselineCache, asked: int) -> None:
+        self._data, self._cache = data, cache
+        self.count = total = len(data.split["test"]) if asked else 0
+        if is_restorable(data.spec):
+            self.count = min(total, asked, max(1, MOST_VALUES // data.spec.size))
+
+    def numbers(self, corruption: Corruption) -> dict[str, Rival]:
+        """Each baseline under this corruption; none where none was asked for."""
+        if not self.count:
+            return {}
+        computed = self._image_denoisers(corruption) if is_restorable(self._data.spec) else self._estimates(corruption)
+        found = {}
+        for name, compute in computed.items():
+            settings = {"corruption": repr(corruption), "examples": self.count}
+            numbers = self._cache.numbers(name, settings, compute)
+            plain = {key.removeprefix(f"baseline/{name}/"): value for key, value in numbers.items()}
+            metrics = {key: value for key, value in plain.items() if key in METRICS}
+            found[name] = Rival(metrics, {key: value for key, value in plain.items() if key not in METRICS})
+        return found
+
+    def _image_denoisers(self, corruption: Corruption) -> dict[str, Compute]:
+        return {denoiser.name: partial(self._fitted, denoiser, corruption) for denoiser in IMAGE_DENOISERS}
+
+    def _fitted(self, denoiser: ImageDenoiser, corruption: Corruption) -> Mapping[str, float]:
+        few = max(1, min(FITTED_TO, MOST_VALUES // 10 // self._data.spec.size))
+        fitted = denoiser.fit(*corrupted(self._data, "val", corruption, few))
+        return self._measured(corruption, lambda noisy: denoiser(noisy, fitted)) | fitted
+
+    def _estimates(self, corruption: Corruption) -> dict[str, Compute]:
+        found: dict[str, Compute] = {}
+
+        def linear() -> Mapping[str, float]:
+            return self._measured(corruption, LinearDenoiser(*corrupted(self._data, "train", corruption, LINEAR_ROWS)))
+
+        def mean() -> Mapping[str, float]:
+            assert isinstance(corruption, Mask)
+            average = self._data.clean("train").mean(0)
+
+            def imputed(clean: Tensor, noise: Noise, spec: DataSpec) -> Tensor:
+                return clean.where(~corruption.hidden(clean, noise, spec), average)
+
+            estimate, _ = corrupted(self._data, "test", imputed, self.count)
+            return self._measured(corruption, lambda noisy: estimate)
+
+        if self._data.spec.size <= LINEAR_VALUES:
+            found["linear"] = linear
+        if isinstance(corruption, Mask):
+            found["mean"] = mean
+        return found
+
+    def _measured(self, corruption: Corruption, denoise: Callable[[Tensor], Tensor]) -> dict[str, float]:
+        noisy, clean = corrupted(self._data, "test", corruption, self.count)
+        found = summary(quality_of_each(noisy, denoise(noisy), clean, self._data.spec))
+        return {name: value for name, value in found.items() if name in METRICS}

@@ -1,0 +1,131 @@
+"""A denoiser under the corruption of its training, and under the same at several fixed strengths."""
+
+from collections import defaultdict
+from typing import Any
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from vaelab.baselines.denoisers import IMAGE_DENOISERS
+from vaelab.corruptions import Chain, Corruption
+from vaelab.data.module import DataModule
+from vaelab.errors import ConfigError
+from vaelab.figures.strengths import by_strength
+from vaelab.figures.strips import strips
+from vaelab.models import Model
+from vaelab.tasks.denoising_baselines import FITTED_TO, Rival
+from vaelab.tasks.denoising_quality import MOST_DB, quality_of_each, summary
+from vaelab.tasks.strengths import strengths_around
+
+Conditions = dict[str, Corruption]
+Each = dict[str, dict[str, Tensor]]
+Rivals = dict[str, dict[str, Rival]]
+LABELS = {denoiser.name: denoiser.label for denoiser in IMAGE_DENOISERS}
+SHOWN = 12  # examples in a strip
+
+
+def conditions(corruption: Corruption, strengths: list[float] | None) -> Conditions:
+    """The training corruption as `""`, and the same at each strength as `_at_<strength>`, in ascending order.
+
+    Args:
+        corruption: of the training.
+        strengths: to measure at; None takes `strengths_around` the trained one.
+
+    Raises:
+        ConfigError: there is no such strength.
+    """
+    chosen = strengths_around(corruption) if strengths is None else sorted(set(strengths))
+    try:
+        return {"": corruption} | {f"_at_{strength:.4g}": corruption.at(strength) for strength in chosen}
+    except ConfigError as error:
+        raise ConfigError(f"task.strengths: {error}") from error
+
+
+def measured(model: Model, data: DataModule, chosen: Conditions) -> Each:
+    """The quality of each test example under each condition: suffix to metric to `(N,)`, in one pass over the split."""
+    distinct = {repr(corruption): corruption for corruption in chosen.values()}
+    parts: dict[str, dict[str, list[Tensor]]] = {key: defaultdict(list) for key in distinct}
+    for batch in data.batches("test", model.device):
+        for key, corruption in distinct.items():
+            noisy = corruption(batch.clean, batch.noise, data.spec)
+            denoised = model.decode(model.encode(noisy))
+            for name, values in quality_of_each(noisy, denoised, batch.clean, data.spec).items():
+                parts[key][name].append(values.cpu())
+    whole = {key: {name: torch.cat(values) for name, values in found.items()} for key, found in parts.items()}
+    return {suffix: whole[repr(corruption)] for suffix, corruption in chosen.items()}
+
+
+def pictures(
+    model: Model, data: DataModule, chosen: Conditions, each: Each, rivals: Rivals, count: int
+) -> dict[str, Figure]:
+    """`denoised*`, a strip for each condition, and `by_strength`, psnr or mse over the strengths."""
+    figures = {}
+    if data.spec.kind == "image":
+        shown = {repr(corruption): suffix for suffix, corruption in reversed(chosen.items())}  # each picture once
+        for suffix in reversed(shown.values()):
+            figures[f"denoised{suffix}"] = _strip(model, data, chosen[suffix], rivals[suffix])
+    if len(chosen) > 2:
+        figures["by_strength"] = _curve(chosen, each, rivals, count)
+    return figures
+
+
+def _strip(model: Model, data: DataModule, corruption: Corruption, rivals: dict[str, Rival]) -> Figure:
+    """The first test images as given, denoised by the run and by the baselines, and clean."""
+    batch = next(data.batches("test", model.device, SHOWN))
+    noisy = corruption(batch.clean, batch.noise, data.spec)
+    rows = {"noisy": noisy, "denoised": model.decode(model.encode(noisy))}
+    for denoiser in IMAGE_DENOISERS:
+        if denoiser.name in rivals:
+            rows[denoiser.label] = denoiser(noisy, rivals[denoiser.name].fitted)
+    title = f"The first test images under {type(corruption).__name__}, {_name(corruption)}"
+    return strips(rows | {"clean": batch.clean}, title)
+
+
+def _name(corruption: Corruption) -> str:
+    low, high = corruption.range
+    return f"{corruption.setting} {low:g}" if low == high else f"{corruption.setting} {low:g} to {high:g}"
+
+
+def _curve(chosen: Conditions, each: Each, rivals: Rivals, count: int) -> Figure:
+    """The run, its input and the baselines over the strengths, all on the baselines' examples."""
+    corruption = chosen[""]
+    suffixes = [suffix for suffix in chosen if suffix]
+    own = [summary(each[suffix], count or None) for suffix in suffixes]
+    metric = "psnr" if "psnr" in own[0] else "mse"
+    curves = {"this run": [o[metric] for o in own], "noisy": [o[f"{metric}_noisy"] for o in own]}
+    for name in rivals[""]:
+        curves[LABELS.get(name, name)] = [rivals[suffix][name].metrics[metric] for suffix in suffixes]
+    x = f"{corruption.setting} of {type(corruption).__name__}"
+    y = "psnr in dB" if metric == "psnr" else "mse"
+    total = len(next(iter(each[""].values())))
+    return by_strength(
+        curves, [chosen[s].range[0] for s in suffixes], corruption.range, x, f"{y}, {count or total} test examples"
+    )
+
+
+def described(data: DataModule, chosen: Conditions, rivals: Rivals, count: int) -> dict[str, Any]:
+    """What the numbers depend on."""
+    corruption = chosen[""]
+    low, high = corruption.range
+    total = len(data.split["test"])
+    new = [s for s in (c.range[0] for suffix, c in chosen.items() if suffix) if not low <= s <= high]
+    about: dict[str, Any] = {
+        "trained": _name(corruption),
+        "never trained on": ", ".join(f"{s:g}" for s in new) or "none",
+        "examples": total,
+        "noise": "tied to each example, the same in every run of this data",
+    }
+    if isinstance(corruption, Chain):
+        about["strength"] = "multiplies the strength of every part"
+    if data.spec.bounded:
+        about["psnr"] = f"the mean over examples, each {MOST_DB:g} dB at most"
+    described = {"test/..._at_<strength>": about}
+    for name in rivals[""]:
+        fitted = {f"{k}{suffix}": v for suffix, found in rivals.items() for k, v in found[name].fitted.items()}
+        described[f"baseline/{name}"] = {"examples": f"the first {count} of {total} test examples"}
+        if fitted:
+            described[f"baseline/{name}"] |= {"fitted to": f"the first {FITTED_TO} validation images"} | fitted
+    if count and count < total and data.spec.bounded:
+        described["test/psnr_baseline_examples"] = {"examples": f"the first {count} test examples, as for baselines"}
+    return described
