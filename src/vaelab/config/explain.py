@@ -16,7 +16,8 @@ from vaelab.config.location import config_dir, groups
 from vaelab.config.nearest import did_you_mean, nearest
 from vaelab.errors import ConfigError
 
-_UNKNOWN = re.compile(r"Could not override '(?P<key>[^'@]+)[^']*'")
+_UNKNOWN = re.compile(r"Could not override '(?P<key>[^'@]+)(?P<place>@[^']+)?'")
+_PLACES = re.compile(r"Did you mean to override (?:one of )?(?P<known>[^?]+)\?")
 _UNKNOWN_OPTION = re.compile(r"Could not (?:find|load) '(?P<option>[^']+)'")
 _NO_CHOICE = re.compile(r"Interpolation key 'hydra\.runtime\.choices\.(?P<group>[^']+)' not found")
 _MANUAL = re.compile(r"\s*(?:See https://hydra\.cc/\S+ for details|Config search path:.*)", re.DOTALL)
@@ -28,7 +29,9 @@ def explain(error: Exception, overrides: list[str]) -> str:
     if (found := _UNKNOWN_OPTION.search(text)) and "/" in found["option"]:
         group, _, option = found["option"].rpartition("/")
         return _unknown_option(group, option, _options(text))
-    if found := _UNKNOWN.search(text):
+    if (found := _UNKNOWN.search(text)) and found["place"]:
+        return _unknown_place(found["key"] + found["place"], text)
+    if found:
         return _unknown_key(found["key"], overrides)
     if found := _NO_CHOICE.search(text):
         return f"{found['group']}: cannot be left out; choose an option of the group, see --help"
@@ -50,6 +53,14 @@ def _unknown_option(group: str, option: str, known: list[str]) -> str:
     meant = f"did you mean {near}? " if near else ""
     there = f"{group} has: {', '.join(known)}" if known else f"{group} has no options yet"
     return f"{group}={option}: there is no such option; {meant}{there}"
+
+
+def _unknown_place(key: str, text: str) -> str:
+    """An option for a place within the config, such as a part of a chain, where none stands."""
+    listed = _PLACES.search(text)
+    near = nearest(key, [name for name in listed["known"].split(", ") if "@" in name]) if listed else None
+    meant = f"did you mean {near}? " if near else ""
+    return f"{key}: no option stands there; {meant}+{key}=... adds one"
 
 
 def _unknown_key(key: str, overrides: list[str]) -> str:

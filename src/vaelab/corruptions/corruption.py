@@ -69,9 +69,10 @@ class Corruption(ABC):
     def _checked(self, strength: Strength) -> Strength:
         low, high = strength if isinstance(strength, tuple) else (strength, strength)
         if not 0 <= low <= high <= self.limit:
+            wanted = "a range [low, high]" if isinstance(strength, tuple) else "a number"
             shown = f"[{low:g},{high:g}]" if isinstance(strength, tuple) else f"{strength:g}"
-            fits = "at least 0" if self.limit == inf else f"from 0 to {self.limit:g}"
-            raise ConfigError(f"{self.setting}={shown}: should be {fits}, or a range [low, high] of such numbers")
+            fits = "of at least 0" if self.limit == inf else f"from 0 to {self.limit:g}"
+            raise ConfigError(f"{self.setting}={shown}: should be {wanted} {fits}")
         return (float(low), float(high)) if isinstance(strength, tuple) else float(strength)
 
     def __repr__(self) -> str:

@@ -35,7 +35,7 @@ class RunRecord:
         self._choices = {
             str(group): str(option)
             for group, option in hydra.runtime.choices.items()
-            if option and not str(group).startswith("hydra/")
+            if option and not str(group).startswith("hydra/") and "@" not in str(group)  # parts of an option
         }
         self._overrides = [redact_text(o) for o in hydra.overrides.task]
         self._environment: dict[str, Any] = {}

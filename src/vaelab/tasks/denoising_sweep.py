@@ -122,10 +122,13 @@ def described(data: DataModule, chosen: Conditions, rivals: Rivals, count: int) 
         about["psnr"] = f"the mean over examples, each {MOST_DB:g} dB at most"
     described = {"test/..._at_<strength>": about}
     for name in rivals[""]:
-        fitted = {f"{k}{suffix}": v for suffix, found in rivals.items() for k, v in found[name].fitted.items()}
+        fitted = {suffix: found[name].fitted for suffix, found in rivals.items() if found[name].fitted}
         described[f"baseline/{name}"] = {"examples": f"the first {count} of {total} test examples"}
         if fitted:
-            described[f"baseline/{name}"] |= {"fitted to": f"the first {FITTED_TO} validation images"} | fitted
+            described[f"baseline/{name}"]["fitted to"] = f"the first {FITTED_TO} validation images at most, to"
+        for suffix, values in fitted.items():
+            place = suffix.removeprefix("_").replace("_", " ") or "training corruption"
+            described[f"baseline/{name}"][place] = " ".join(f"{key} {value:.4g}" for key, value in values.items())
     if count and count < total and data.spec.bounded:
         described["test/psnr_baseline_examples"] = {"examples": f"the first {count} test examples, as for baselines"}
     return described
