@@ -275,6 +275,19 @@ def test_rows_without_labels_keep_what_needs_none(latent_dim: int, projection: s
     assert (np.diff(np.array(shown["group"])[order]) >= 0).all()  # shades grow with the error
 
 
+@pytest.mark.parametrize("projection", ["auto", "pca", "tsne"])
+@pytest.mark.parametrize("latent_dim", [2, 3])
+def test_a_collapsed_code_is_a_result_and_no_error(projection: str, latent_dim: int, tmp_path) -> None:
+    data = sensors(labelled=True)
+    model = autoencoder(data, latent_dim)
+    with torch.no_grad():
+        for weights in model.encoder.parameters():
+            weights.zero_()
+    result = findings(Embedding(**SETTINGS | {"projection": projection}), model, data, tmp_path)
+    assert result.numbers["test/knn_accuracy"] < 0.6
+    assert np.isfinite([*result.numbers.values(), *carried(result.files["embedding.html"])["x"]]).all()
+
+
 def test_classes_without_names_go_by_their_number(tmp_path) -> None:
     data = sensors(labelled=True)
     result = findings(Embedding(**SETTINGS), autoencoder(data, 2), data, tmp_path)

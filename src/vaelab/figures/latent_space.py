@@ -50,6 +50,7 @@ def spectrum(codes: np.ndarray, most: int = 64) -> Figure:
     axes = figure.subplots()
     axes.bar(place, shares[:most], color="tab:blue", label="each")
     axes.plot(place, shares.cumsum()[:most], color="tab:orange", marker=".", linewidth=1.2, label="all up to here")
+    axes.set_xlim(0.4, len(place) + 0.6)
     axes.set_ylim(0, 1.03)
     axes.set_xlabel("principal component of the latents", fontsize=8)
     axes.set_ylabel("share of variance", fontsize=8)

@@ -57,13 +57,15 @@ def project(method: Method, train: np.ndarray, shown: np.ndarray) -> Projection:
         method = "latent" if size <= 2 else "pca"
     if method in ("tsne", "umap") and len(shown) < FEWEST:
         method = "pca"
+    if not (train.std(0).any() and shown.std(0).any()):
+        method = "latent"  # a code that never changes has no directions
     if method == "latent":
         widest = np.sort(np.argsort(-train.std(0), kind="stable")[:2])
         return Projection(shown[:, widest], tuple(f"z[{d}]" for d in widest), "latents")
     if method == "pca":
         fitted = PCA(min(2, size, len(train)), svd_solver="full").fit(train)
-        shares = np.nan_to_num(fitted.explained_variance_ratio_)
-        axes = tuple(f"principal component {i + 1} ({share:.0%} of variance)" for i, share in enumerate(shares))
+        shares = enumerate(fitted.explained_variance_ratio_, 1)
+        axes = tuple(f"principal component {number} ({share:.0%} of variance)" for number, share in shares)
         return Projection(fitted.transform(shown), axes, "PCA of latents")
     return _tsne(shown) if method == "tsne" else _umap(shown)
 

@@ -107,7 +107,8 @@ class Embedding(Task):
         rows = subset(len(test.index), self.shown_examples)
         codes = test.codes[rows]
         projection = project(self.projection, latents["train"].codes, codes)
-        title = f"{len(rows):,} of {len(test.index):,} test examples, {projection.name}"
+        share = "All" if len(rows) == len(test.index) else f"{len(rows):,} of"
+        title = f"{share} {len(test.index):,} test examples, {projection.name}"
         error = _errors(model, data.clean("test")[rows], codes)
         return arrange(projection, title, test.index[rows], test.label[rows], data.spec.classes, error)
 
