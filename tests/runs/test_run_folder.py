@@ -27,6 +27,8 @@ def test_holds_every_file(folder: Path) -> None:
         "config.yaml", "overrides.yaml", "environment.json", "metrics.json", "metrics.csv", "report.html",
         "checkpoints/best.ckpt", "checkpoints/last.ckpt", "model/model.json", "model/model.safetensors",
         "figures/samples.png", "figures/reconstructions.png", "figures/traversals.png", "figures/curves.png",
+        "figures/temperatures.png", "figures/interpolations.png", "figures/nearest_train.png",
+        "figures/rate_per_dimension.png", "model/sampler.json", "latent_dimensions.csv", "metrics_metadata.json",
     }  # fmt: skip
 
 
@@ -76,7 +78,7 @@ def test_the_model_can_be_used(folder: Path) -> None:
 
 def test_the_report_needs_no_other_file(folder: Path) -> None:
     page = (folder / "report.html").read_text()
-    assert page.count("data:image/png;base64,") == 4
+    assert page.count("data:image/png;base64,") == 8
     assert not re.search(r'(src|href)="(?!data:)', page)
     assert "model.beta=2" in page
     assert "test/nll" in page

@@ -1,31 +1,70 @@
-"""Generation: how likely data is under the model, and what its samples look like."""
+"""Generation: how likely data is under the model, and how close its samples are to data."""
 
-from math import log
-from typing import Annotated
+import json
+from math import isfinite, log
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-import torch
-from annotated_types import Gt
+from annotated_types import Ge, Gt
 from torchmetrics import MeanMetric, Metric
 
 from vaelab.baselines import BaselineCache
 from vaelab.data import Batch, DataSpec
 from vaelab.data.module import DataModule
-from vaelab.figures import image_grid, reconstructions, traversals
+from vaelab.features import Choice, ExtractorName, refuse_absent
+from vaelab.figures.rates import rate_bars
 from vaelab.models import VAE, Model, Prediction
+from vaelab.samplers import SAMPLERS, Mixture, Sampler, StandardNormal, train_latents
 from vaelab.tasks.active_units import ActiveUnits
-from vaelab.tasks.task import Constant, Findings, Task, example_batch
+from vaelab.tasks.aggregate_posterior import AggregatePosterior, aggregate_posterior
+from vaelab.tasks.generation_figures import generation_figures
+from vaelab.tasks.sample_quality import SampleQuality, not_measurable, sample_count
+from vaelab.tasks.task import Constant, Findings, Task
+
+SamplerName = Literal["standard_normal", "gaussian", "mixture"]
+FITTED_TO = {True: "draws of the train posteriors", False: "train codes"}
 
 
 class Generation(Task):
-    """nll (importance-weighted bound with K = `nll_samples`, nats), bpd and active units of a VAE.
+    """nll, bpd, active units and rates of a VAE; fid, kid, precision and recall of samples of any model.
 
-    bpd, bits per dimension, is given where the likelihood is a probability of discrete values; a
-    density has no bits. An autoencoder defines neither, and only its mse and samples are shown.
+    nll is the importance-weighted bound with K = `nll_samples`, in nats. bpd, bits per dimension, is
+    given where the likelihood is a probability of discrete values; a density has no bits. An autoencoder
+    defines neither, nor a rate, and the metadata says so.
+
+    Args:
+        nll_samples: K.
+        sampler: where the latents of samples come from; `fid_prior` is given beside another than N(0, I).
+        components: of the mixture.
+        temperatures: of the samples in the figure of that name.
+        extractor: of features; see `vaelab.features.Choice`.
+        inception: the TorchScript of the extractor `inception`.
+        fid_samples: N, real and generated each; null for as many as the test split, at most 10,000.
+        data_dir: where the classifier and baselines are kept, under `.vaelab`.
+        monitor: see `Task`.
     """
 
-    def __init__(self, nll_samples: Annotated[int, Gt(0)], monitor: str | None = None) -> None:
+    def __init__(
+        self,
+        nll_samples: Annotated[int, Gt(0)],
+        sampler: SamplerName,
+        components: Annotated[int, Ge(1)],
+        temperatures: list[Annotated[float, Gt(0)]],
+        extractor: ExtractorName,
+        inception: str,
+        fid_samples: Annotated[int, Ge(4)] | None,
+        data_dir: str,
+        monitor: str | None = None,
+    ) -> None:
         super().__init__(monitor)
-        self.nll_samples = nll_samples
+        self.nll_samples, self.fid_samples = nll_samples, fid_samples
+        self.sampler, self.components, self.temperatures = sampler, components, temperatures
+        self.folder = Path(data_dir) / ".vaelab" / "features"
+        self.extractor = Choice(extractor, Path(inception), self.folder)
+
+    def check(self, model: Model, spec: DataSpec, corrupts: bool) -> None:
+        """What is named must be there."""
+        refuse_absent(self.extractor, spec)
 
     def metrics(self, stage: str, model: Model, spec: DataSpec) -> dict[str, Metric]:
         """mse in validation; everything in test."""
@@ -51,21 +90,80 @@ class Generation(Task):
                 metrics["bpd"].update(nll / (batch.target[0].numel() * log(2)))
 
     def findings(self, model: Model, data: DataModule, baselines: BaselineCache) -> Findings:
-        """Samples from N(0, I), traversals of single dimensions, reconstructions."""
-        if data.spec.kind != "image":
-            return Findings()
-        generator = torch.Generator().manual_seed(0)
-        samples = model.decode(torch.randn(64, model.latent_dim, generator=generator).to(model.device))
-        batch = example_batch(data, "test", 16, model.device)
-        codes = model.encode(batch.x)
-        figures = {
-            "samples": image_grid(samples, "Decoded samples of N(0, I)"),
-            "reconstructions": reconstructions({"original": batch.clean, "reconstruction": model.decode(codes)}),
-            "traversals": traversals(model.decode, codes[0], _spread(model, data)),
+        """Rates, the aggregate posterior, the sampler and the quality of its samples, and figures."""
+        aggregate = aggregate_posterior(model, data, "test")
+        sampler = self._fitted(model, data)
+        found = Findings(files={"model/sampler.json": json.dumps(sampler.to_json())})
+        self._likelihood(found, model)
+        _latents(found, aggregate)
+        self._quality(found, model, data, baselines, sampler)
+        if data.spec.kind == "image":
+            found.figures |= generation_figures(model, data, sampler, aggregate.spread, self.temperatures)
+        for name in [name for name, value in found.numbers.items() if not isfinite(value)]:
+            del found.numbers[name]
+            found.metadata[name] = {"not measured": "the result is no finite number"}
+        return found
+
+    def _fitted(self, model: Model, data: DataModule) -> Sampler:
+        if self.sampler == StandardNormal.name:
+            return StandardNormal(model.latent_dim)
+        sampler = Mixture(self.components) if self.sampler == Mixture.name else SAMPLERS[self.sampler]()
+        return sampler.fit(train_latents(model, data))
+
+    def _likelihood(self, found: Findings, model: Model) -> None:
+        if not isinstance(model, VAE):
+            missing = {"not measured": "an autoencoder defines no p(x) and no q(z|x)"}
+            found.metadata |= {f"test/{name}": missing for name in ("nll", "bpd", "active_units", "kl")}
+            return
+        found.metadata["test/nll"] = {"bound": "importance-weighted", "samples": self.nll_samples, "unit": "nats"}
+        if not model.likelihood.is_mass:
+            found.metadata["test/bpd"] = {"not measured": "the likelihood is a density, which has no bits"}
+
+    def _quality(
+        self, found: Findings, model: Model, data: DataModule, baselines: BaselineCache, sampler: Sampler
+    ) -> None:
+        if reason := not_measurable(data.spec, len(data.split["test"])):
+            found.metadata["test/fid"] = {"not measured": reason}
+            return
+        extractor = self.extractor.build(data, model.device)
+        count = sample_count(data, self.fid_samples)
+        quality = SampleQuality(data, extractor, count, self.folder, baselines)
+        numbers, details = quality.of(model, sampler)
+        about = quality.about | _described(sampler, isinstance(model, VAE))
+        for name, value in numbers.items():
+            found.numbers[f"test/{name}"] = value
+            found.metadata[f"test/{name}"] = about | details.get(name, {})
+        if sampler.fits:
+            prior = StandardNormal(model.latent_dim)
+            found.numbers["test/fid_prior"] = quality.frechet(model, prior)
+            found.metadata["test/fid_prior"] = quality.about | _described(prior, isinstance(model, VAE))
+        found.numbers |= quality.baseline_numbers(model.latent_dim)
+        found.metadata["baseline/pca_gaussian"] = {
+            "samples of": "a full-covariance Gaussian on the codes of as many principal components as latents",
+            "compared as": "test/fid",
         }
-        return Findings(figures=figures)
+        found.metadata["baseline/train_split"] = {
+            "samples of": "the train split: what a perfect sampler would get",
+            "compared as": "test/fid",
+        }
 
 
-def _spread(model: Model, data: DataModule) -> torch.Tensor:
-    """Standard deviation of each latent dimension over test examples, `(latent_dim,)`."""
-    return model.encode(example_batch(data, "test", 256, model.device).x).std(0)
+def _latents(found: Findings, aggregate: AggregatePosterior) -> None:
+    found.numbers["test/aggregate_kl"] = aggregate.kl_to_prior()
+    found.metadata["test/aggregate_kl"] = {
+        "estimate": "KL(N(mean, covariance of q(z)) || N(0, I)), the least that these moments allow",
+        "samples": aggregate.count,
+        "unit": "nats",
+    }
+    found.files["latent_dimensions.csv"] = aggregate.to_csv()
+    if aggregate.rates is not None:
+        found.figures["rate_per_dimension"] = rate_bars(aggregate.rates)
+
+
+def _described(sampler: Sampler, has_posterior: bool) -> dict[str, Any]:
+    facts: dict[str, Any] = {"sampler": sampler.name}
+    if sampler.fits:
+        facts["fitted_to"] = FITTED_TO[has_posterior]
+    if isinstance(sampler, Mixture):
+        facts |= {"components": sampler.components, "converged": sampler.converged}
+    return facts

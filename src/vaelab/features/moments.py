@@ -1,0 +1,25 @@
+"""Means and deviations of features over the train split."""
+
+from typing import NamedTuple, Self
+
+import torch
+from torch import Tensor
+
+MOST = 10_000  # train examples that they are taken over
+
+
+class Moments(NamedTuple):
+    """`(D,)` each; a feature that does not vary has deviation 1."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    @classmethod
+    def of(cls, rows: Tensor) -> Self:
+        """Of `(N, D)`."""
+        deviation = rows.double().std(0, correction=0).to(rows)
+        return cls(rows.double().mean(0).to(rows), torch.where(deviation > 1e-6, deviation, 1.0))
+
+    def standardise(self, rows: Tensor) -> Tensor:
+        """`(N, D)` less the mean, over the deviation."""
+        return (rows - self.mean) / self.deviation

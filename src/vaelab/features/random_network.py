@@ -1,0 +1,64 @@
+"""Features of a network that never learned anything."""
+
+import torch
+from torch import Tensor, nn
+
+from vaelab.data.module import DataModule
+from vaelab.features.extractor import Extractor, weights_hash
+from vaelab.features.moments import MOST, Moments
+from vaelab.features.resize import limit_side, limited_size
+
+FEATURES, LONGEST = 64, 64
+
+
+class RandomNetwork(Extractor):
+    """64 seeded random features, for data without labels (Naeem et al., 2020, section 3.2, on random embeddings).
+
+    Of images: two strided convolutions with He's initial weights, pooled to at most 2 x 2 places, then a
+    random projection. Of anything else: a random projection of all values. Standardised over train.
+    """
+
+    def __init__(self, data: DataModule, device: torch.device) -> None:
+        super().__init__(device)
+        spec = data.spec
+        self._image = spec.kind == "image"
+        resize = "none"
+        with torch.random.fork_rng(devices=[]):
+            torch.random.default_generator.manual_seed(0)
+            if self._image:
+                size = limited_size(spec.shape[1:], LONGEST)
+                if size != tuple(spec.shape[1:]):
+                    resize = f"{size[0]} x {size[1]}, bilinear, antialiased"
+                body = _convolutions(spec.shape[0], size)
+            else:
+                body = nn.Sequential(nn.Flatten(), nn.Linear(spec.size, FEATURES, bias=False))
+        self._net = body.to(device).eval()
+        self.about = {
+            "extractor": "random",
+            "features": FEATURES,
+            "resize": resize,
+            "weights": weights_hash(body.state_dict()),
+        }
+        self._moments = Moments(torch.zeros(1, device=device), torch.ones(1, device=device))
+        self._moments = Moments.of(self.extract(data.clean("train", MOST).split(512)).to(device))
+
+    def features(self, examples: Tensor) -> Tensor:
+        """See `Extractor.features`."""
+        return self._moments.standardise(self._net(limit_side(examples, LONGEST) if self._image else examples))
+
+
+def _convolutions(channels: int, size: tuple[int, int]) -> nn.Sequential:
+    places = tuple(min(2, -(-side // 4)) for side in size)
+    layers = [
+        nn.Conv2d(channels, 32, 3, stride=2, padding=1, bias=False),
+        nn.ReLU(),
+        nn.Conv2d(32, 64, 3, stride=2, padding=1, bias=False),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(places),
+        nn.Flatten(),
+        nn.Linear(64 * places[0] * places[1], FEATURES, bias=False),
+    ]
+    for layer in layers:
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(layer.weight)
+    return nn.Sequential(*layers)

@@ -1,0 +1,27 @@
+"""The values of an example themselves."""
+
+import torch
+from torch import Tensor
+
+from vaelab.data.module import DataModule
+from vaelab.features.extractor import Extractor
+from vaelab.features.moments import MOST, Moments
+
+
+class Values(Extractor):
+    """Every value less its mean over its deviation in the train split; constant ones are only centred."""
+
+    def __init__(self, data: DataModule, device: torch.device) -> None:
+        super().__init__(device)
+        rows = data.clean("train", MOST).flatten(1)
+        self._moments = Moments.of(rows.float().to(device))
+        self.about = {
+            "extractor": "values",
+            "features": data.spec.size,
+            "resize": "none",
+            "standardised_over": f"{len(rows)} train examples",
+        }
+
+    def features(self, examples: Tensor) -> Tensor:
+        """See `Extractor.features`."""
+        return self._moments.standardise(examples.flatten(1))

@@ -1,0 +1,54 @@
+"""One normal distribution with a full covariance."""
+
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from vaelab.samplers.sampler import Sampler, noise
+
+
+class FullGaussian(Sampler):
+    """The normal distribution of greatest likelihood (Ghosh et al., 2020, section 4, fit it to an AE's codes).
+
+    Attributes:
+        mean: `(latent_dim,)` float64.
+        covariance: `(latent_dim, latent_dim)` float64; it may be singular, as where a code has a dead dimension.
+    """
+
+    name: ClassVar[str] = "gaussian"
+
+    def __init__(self, mean: Tensor | None = None, covariance: Tensor | None = None) -> None:
+        self.mean = torch.zeros(0) if mean is None else mean.double()
+        self.covariance = torch.zeros(0, 0) if covariance is None else covariance.double()
+
+    def fit(self, latents: Tensor) -> Self:
+        """Mean and covariance of `(N, latent_dim)`, the maximum-likelihood ones (divided by N)."""
+        rows = latents.double().cpu()
+        self.mean = rows.mean(0)
+        centred = rows - self.mean
+        self.covariance = centred.T @ centred / len(rows)
+        return self
+
+    def sample(self, count: int, seed: int = 0, temperature: float = 1.0) -> Tensor:
+        """See `Sampler.sample`."""
+        return self.at(temperature * noise(count, len(self.mean), seed))
+
+    def at(self, standard: Tensor) -> Tensor:
+        """Standard normal numbers, `(B, latent_dim)`, carried to this distribution; float32."""
+        return (self.mean + standard.double() @ square_root(self.covariance)).float()
+
+    def to_json(self) -> dict[str, Any]:
+        """See `Sampler.to_json`."""
+        return {"sampler": self.name, "mean": self.mean.tolist(), "covariance": self.covariance.tolist()}
+
+    @classmethod
+    def from_json(cls, about: dict[str, Any]) -> Self:
+        """See `Sampler.from_json`."""
+        return cls(*(torch.tensor(about[key], dtype=torch.float64) for key in ("mean", "covariance")))
+
+
+def square_root(covariance: Tensor) -> Tensor:
+    """The symmetric root of a symmetric matrix without negative eigenvalues, singular or not."""
+    values, vectors = torch.linalg.eigh(covariance)
+    return (vectors * values.clamp(min=0).sqrt()) @ vectors.T

@@ -1,0 +1,74 @@
+"""The latents of a whole split taken together."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vaelab.data.module import DataModule
+from vaelab.models import VAE, Model
+
+SMALLEST = 1e-12  # of an eigenvalue: a dimension that does not vary at all is taken for one that hardly does
+
+
+@dataclass(frozen=True)
+class AggregatePosterior:
+    """Moments of q(z), the mean over examples of q(z|x); of an AE's codes, each a point.
+
+    Attributes:
+        count: examples.
+        mean: `(latent_dim,)` float64.
+        covariance: `(latent_dim, latent_dim)` float64; of the posterior means plus the mean of the
+            posteriors' own variances.
+        rates: `(latent_dim,)` float64, KL(q(z_d|x) || N(0, 1)) in nats, mean over examples; None for an AE.
+        spread: `(latent_dim,)` float32, standard deviations of codes or posterior means.
+    """
+
+    count: int
+    mean: Tensor
+    covariance: Tensor
+    rates: Tensor | None
+    spread: Tensor
+
+    def kl_to_prior(self) -> float:
+        """KL(N(mean, covariance) || N(0, I)) in nats.
+
+        Of all distributions with these moments the normal one has the least KL to N(0, I), since it
+        has the most entropy; so this is what q(z) has at the least, and q(z) may have more.
+        """
+        eigenvalues = torch.linalg.eigvalsh(self.covariance).clamp(min=SMALLEST)
+        each = eigenvalues - 1 - eigenvalues.log()
+        return 0.5 * float(each.sum() + self.mean.square().sum())
+
+    def to_csv(self) -> str:
+        """A line for each dimension: its rate in nats (empty for an AE), and mean and variance of q(z)."""
+        lines = ["dimension,rate_nats,aggregate_mean,aggregate_variance"]
+        for d, (mean, variance) in enumerate(zip(self.mean, self.covariance.diagonal(), strict=True)):
+            rate = "" if self.rates is None else f"{self.rates[d]:.6g}"
+            lines.append(f"{d},{rate},{mean:.6g},{variance:.6g}")
+        return "\n".join(lines) + "\n"
+
+
+def aggregate_posterior(model: Model, data: DataModule, split: str) -> AggregatePosterior:
+    """One pass over a split."""
+    codes, variances, rates = [], [], []
+    for batch in data.batches(split, model.device):
+        if isinstance(model, VAE):
+            posterior = model.posterior(batch.x)
+            codes.append(posterior.mean.cpu())
+            variances.append(posterior.log_variance.exp().cpu())
+            rates.append(posterior.kl().cpu())
+        else:
+            codes.append(model.encode(batch.x).cpu())
+    rows = torch.cat(codes).double()
+    centred = rows - rows.mean(0)
+    covariance = centred.T @ centred / len(rows)
+    if variances:
+        covariance = covariance + torch.cat(variances).double().mean(0).diag()
+    return AggregatePosterior(
+        len(rows),
+        rows.mean(0),
+        covariance,
+        torch.cat(rates).double().mean(0) if rates else None,
+        rows.std(0, correction=0).float(),
+    )

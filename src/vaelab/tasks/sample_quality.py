@@ -1,0 +1,125 @@
+"""How close samples are to real examples, beside what a sceptic would sample."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vaelab.baselines import BaselineCache, fit_pca
+from vaelab.data.module import DataModule
+from vaelab.data.spec import DataSpec
+from vaelab.distances import frechet_distance, kernel_distance, precision_recall
+from vaelab.distances.manifold import MOST, NEIGHBOURS
+from vaelab.features import Extractor
+from vaelab.features.real import real_features
+from vaelab.models import Model
+from vaelab.samplers import FullGaussian, Sampler
+
+LARGEST, CHUNK = 10_000, 512
+FEWEST = NEIGHBOURS + 1  # examples below which nothing is measured
+NAMES = ("fid", "kid", "precision", "recall")
+
+
+class SampleQuality:
+    """Compares generated examples with a part of the test split.
+
+    Args:
+        data: whose test split is the real side: `count` of it, chosen by a fixed seed.
+        extractor: of features.
+        count: N on both sides; as many real ones as there are, if fewer.
+        folder: where features of real examples are kept.
+        baselines: where numbers of baselines are kept.
+    """
+
+    def __init__(
+        self, data: DataModule, extractor: Extractor, count: int, folder: Path, baselines: BaselineCache
+    ) -> None:
+        self._data, self._extractor, self.count, self._baselines = data, extractor, count, baselines
+        self._real = real_features(
+            extractor, folder, baselines.fingerprint, f"{count} of test", lambda: _choose(data.clean("test"), count)
+        )
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What all numbers depend on."""
+        facts = dict(self._extractor.about) | {
+            "real": f"{len(self._real)} of {len(self._data.split['test'])} test examples",
+            "generated": f"{self.count}, each the mean of p(x|z)",
+        }
+        if len(self._real) < 2 * self._extractor.about["features"]:
+            facts["caution"] = "too few examples for this many features: fid is biased upwards"
+        return facts
+
+    def of(self, model: Model, sampler: Sampler) -> tuple[dict[str, float], dict[str, Any]]:
+        """Numbers of decoded samples by name; and, for some, what else they depend on."""
+        return self._compare(_decoded(model, sampler.sample(self.count)))
+
+    def frechet(self, model: Model, sampler: Sampler) -> float:
+        """The Frechet distance of decoded samples alone."""
+        return frechet_distance(self._real, self._features(_decoded(model, sampler.sample(self.count))))
+
+    def baseline_numbers(self, latent_dim: int) -> dict[str, float]:
+        """`baseline/pca_gaussian/*` and, what perfect samples would get, `baseline/train_split/*`."""
+        settings = {"extractor": self._extractor.about, "count": self.count}
+        pca = settings | {"components": latent_dim}
+        return self._baselines.numbers(
+            "pca_gaussian", pca, lambda: self._compare(self._pca_samples(latent_dim))[0]
+        ) | self._baselines.numbers("train_split", settings, lambda: self._compare(self._train_examples())[0])
+
+    def _compare(self, batches: Iterator[Tensor]) -> tuple[dict[str, float], dict[str, Any]]:
+        generated = self._features(batches)
+        kernel = kernel_distance(self._real, generated)
+        precision, recall = precision_recall(self._real, generated)
+        values = (frechet_distance(self._real, generated), kernel.value, precision, recall)
+        compared = min(MOST, len(self._real)), min(MOST, len(generated))
+        manifold = {"k": NEIGHBOURS, "compared": f"{compared[0]} real, {compared[1]} generated"}
+        details = {
+            "kid": {
+                "standard_error": float(f"{kernel.standard_error:.3g}"),
+                "subsets": f"{kernel.subsets} of {kernel.subset_size}",
+            },
+            "precision": manifold,
+            "recall": manifold,
+        }
+        return dict(zip(NAMES, values, strict=True)), details
+
+    def _features(self, batches: Iterator[Tensor]) -> Tensor:
+        """Of generated examples; what leaves the data's range is cut off at its ends."""
+        return self._extractor.extract(batch.clamp(0, 1) if self._data.spec.bounded else batch for batch in batches)
+
+    def _pca_samples(self, components: int) -> Iterator[Tensor]:
+        pca = fit_pca(self._data, components)
+        sampler = FullGaussian().fit(pca.encode(self._data.clean("train")))
+        return (pca.decode(part) for part in sampler.sample(self.count).split(CHUNK))
+
+    def _train_examples(self) -> Iterator[Tensor]:
+        return iter(self._data.clean("train", self.count).split(CHUNK))  # the split is in random order
+
+
+def _decoded(model: Model, latents: Tensor) -> Iterator[Tensor]:
+    return (model.decode(part.to(model.device)) for part in latents.split(CHUNK))
+
+
+def sample_count(data: DataModule, wanted: int | None) -> int:
+    """N: as asked for, or as many as the test split up to 10,000; no more real ones than the test pass saw."""
+    count = wanted or min(LARGEST, len(data.split["test"]))
+    trainer = data.trainer
+    batches = sum(trainer.num_test_batches) * trainer.world_size if trainer else 0
+    seen = int(batches * max(data.batch_size, 256)) if batches else count  # a run cut short to try it stays short
+    return min(count, max(seen, FEWEST))
+
+
+def not_measurable(spec: DataSpec, examples: int) -> str | None:
+    """Why sample quality has no meaning, or None."""
+    if spec.kind == "tokens":
+        return "words have no mean, and so no distance of features"
+    return f"{examples} test examples are too few" if examples < FEWEST else None
+
+
+def _choose(examples: Tensor, count: int) -> Tensor:
+    """`count` of the examples, or all in their order; a test split may be sorted by class."""
+    if count >= len(examples):
+        return examples
+    return examples[torch.randperm(len(examples), generator=torch.Generator().manual_seed(0))[:count]]
