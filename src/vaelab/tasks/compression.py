@@ -1,21 +1,55 @@
-"""Compression: how much is lost at how many values."""
+"""Compression: how much is lost at how many values and bits."""
 
+from math import log, log2
+from typing import Annotated, Any
+
+import sklearn
+import torch
+from annotated_types import Ge, Lt
+from torch import Tensor
 from torchmetrics import Metric
 
-from vaelab.baselines import BaselineCache
+from vaelab.baselines import BaselineCache, fit_pca
 from vaelab.data import Batch, DataSpec
 from vaelab.data.module import DataModule
-from vaelab.figures import reconstructions
-from vaelab.models import Model, Prediction
-from vaelab.tasks.image_metrics import psnr, ssim
-from vaelab.tasks.task import Constant, Findings, Task, example_batch
+from vaelab.figures.distributions import distributions as draw_distributions
+from vaelab.figures.images import reconstructions
+from vaelab.figures.rate_distortion import quantisation_curves
+from vaelab.models import VAE, Model, Prediction
+from vaelab.tasks.codec import (
+    INACTIVE,
+    QUANTILES,
+    RANGE_EXAMPLES,
+    Codec,
+    distortions,
+    distribution,
+    means,
+    quantised,
+    rates,
+)
+from vaelab.tasks.image_metrics import has_ssim, psnr, ssim, ssim_window
+from vaelab.tasks.task import Constant, Findings, Task
+
+FLOAT_BITS = 32  # of one number in an unquantised code, and of one continuous value of an example
+SHOWN = 16  # examples in a figure
 
 
 class Compression(Task):
-    """mse, psnr and ssim of reconstructions from the code; values of an example in and out."""
+    """What is lost through the code, its values and bits, and both again with quantised codes.
 
-    def __init__(self, monitor: str | None = "val/mse") -> None:
+    mse, psnr and ssim are means over the test split and, in `findings`, quantiles over its examples;
+    `findings` also quantises the code to 2 to 8 bits a dimension, and puts principal components of the
+    same number beside it all. A VAE is measured at its posterior mean; its `mse_sampled` is that of one
+    seeded draw, which belongs to the rate `bits_kl`.
+
+    Args:
+        range_tail: share of training codes below, and above, the range that the quantiser covers.
+        monitor: what the best checkpoint watches.
+    """
+
+    def __init__(self, range_tail: Annotated[float, Ge(0), Lt(0.5)] = 0.001, monitor: str | None = "val/mse") -> None:
         super().__init__(monitor)
+        self.range_tail = range_tail
 
     def metrics(self, stage: str, model: Model, spec: DataSpec) -> dict[str, Metric]:
         """mse in validation; everything in test."""
@@ -34,10 +68,115 @@ class Compression(Task):
                 metrics[name].update(prediction.reconstruction, batch.clean)
 
     def findings(self, model: Model, data: DataModule, baselines: BaselineCache) -> Findings:
-        """Originals above their reconstructions."""
-        if data.spec.kind != "image":
+        """Distributions, bits, quantised codes and reconstructions, with PCA beside them; nothing for tokens."""
+        if data.spec.kind == "tokens":
             return Findings()
-        batch = example_batch(data, "test", 16, model.device)
-        decoded = model.decode(model.encode(batch.x))
-        pictures = {"original": batch.clean, "reconstruction": decoded}
-        return Findings(figures={"reconstructions": reconstructions(pictures)})
+        codec = Codec(model.encode, model.decode, model.latent_dim, model.device, isinstance(model, VAE))
+        fitted = fit_pca(data, model.latent_dim)
+        components = fitted.encode(data.clean("train", 1)).shape[1]
+        pca = Codec(fitted.encode, fitted.decode, components, torch.device("cpu"))
+        each = {"run": distortions(codec, data), "PCA": distortions(pca, data)}
+        points = quantised(codec, data, self.range_tail)
+        numbers = bits_in_and_out(data.spec, codec) | distribution(each["run"]) | rates(points)
+        if isinstance(model, VAE):
+            numbers |= sampled(model, data)
+        settings = {"components": pca.size, "range_tail": self.range_tail, "examples": RANGE_EXAMPLES}
+        beside = baselines.numbers("pca", settings, lambda: self._all_numbers(pca, data, each["PCA"]))
+        own = {f"test/{name}": value for name, value in numbers.items()}
+        floats = {"test/mse": float(each["run"]["mse"].mean())}
+        figures = {
+            "distribution": draw_distributions(each),
+            "rate_distortion": quantisation_curves(own | floats | beside, data.spec.size, data.spec.bounded),
+        }
+        if data.spec.kind == "image":
+            order = each["run"]["mse"].argsort(descending=True, stable=True)
+            chosen = {
+                "reconstructions": torch.arange(SHOWN),
+                "worst_reconstructions": order[:SHOWN],
+                "best_reconstructions": order.flip(0)[:SHOWN],
+            }
+            codecs = {"run": codec, "PCA": pca}
+            figures |= {name: _side_by_side(data, positions, codecs) for name, positions in chosen.items()}
+        return Findings(own | beside, figures, metadata=self._metadata(data, codec, pca))
+
+    def _all_numbers(self, codec: Codec, data: DataModule, each: dict[str, Tensor]) -> dict[str, float]:
+        """What the test pass and `findings` say of the model, of a baseline."""
+        known = {"values_in": float(data.spec.size), "values_out": float(codec.size)}
+        bits = bits_in_and_out(data.spec, codec)
+        return means(each) | known | bits | distribution(each) | rates(quantised(codec, data, self.range_tail))
+
+    def _metadata(self, data: DataModule, codec: Codec, pca: Codec) -> dict[str, Any]:
+        known = min(RANGE_EXAMPLES, len(data.split["train"]))
+        percent = f"{100 * self.range_tail:g}"
+        spec = data.spec
+        about: dict[str, Any] = {
+            "test/bits_in": {"for": f"{spec.size} values of {spec.levels or f'2^{FLOAT_BITS}'} levels"},
+            "test/bits_out": {"for": f"{codec.size} floats of {FLOAT_BITS} bits"},
+            "test/mse_quantile_*": {"over": f"{len(data.split['test'])} test examples", "per cent": [*QUANTILES]},
+            "test/mse_*bit": {
+                "quantiser": f"uniform, each dimension from its {percent} % to its {100 - 100 * self.range_tail:g} % "
+                f"quantile over {known} training codes"
+                + (f"; dimensions of variance up to {INACTIVE} constant" if codec.has_prior else "")
+            },
+            "test/bits_entropy_*bit": {"tables": "of the test codes themselves: a lower bound"},
+            "test/bits_coded_*bit": {"tables": f"of {known} training codes"},
+            "baseline/pca": {
+                "library": f"scikit-learn {sklearn.__version__}",
+                "components": pca.size,
+                "fitted on": f"{len(data.split['train'])} training examples",
+                "reconstructions": "not clipped to the data's range",
+            },
+        }
+        if has_ssim(spec):
+            about["test/ssim"] = {"window": f"Gaussian {ssim_window(spec)} x {ssim_window(spec)}", "edges": "mirrored"}
+        return about
+
+
+def bits_in_and_out(spec: DataSpec, codec: Codec) -> dict[str, float]:
+    """Bits of one example as the data set counts it, and of its code in 32-bit floats.
+
+    A value of L levels is log2(L) bits; one of continuous data is taken as a 32-bit float.
+    """
+    return {
+        "bits_in": spec.size * (log2(spec.levels) if spec.levels else FLOAT_BITS),
+        "bits_out": float(codec.size * FLOAT_BITS),
+    }
+
+
+def sampled(model: VAE, data: DataModule) -> dict[str, float]:
+    """The pair that a VAE trades: KL in bits, and mse when decoded from one seeded draw of the posterior.
+
+    The mean of D_KL(q(z|x) || p(z)) over examples is a rate that bits-back or relative entropy coding
+    approaches for codes drawn from q, and an upper bound on what codes tell of examples (Alemi et al.,
+    2018, equation 4). That of the posterior mean would need infinitely many bits.
+    """
+    kl, squares, count = 0.0, 0.0, 0
+    for batch in data.batches("test", model.device):
+        posterior = model.posterior(batch.x)
+        z = posterior.at(batch.noise.normal("sampled", (1, model.latent_dim), model.device)).squeeze(1)
+        kl += float(posterior.kl().double().sum())
+        squares += float((model.decode(z) - batch.clean).double().square().sum())
+        count += len(z)
+    return {"bits_kl": kl / count / log(2), "mse_sampled": squares / (count * data.spec.size)}
+
+
+def _side_by_side(data: DataModule, positions: Tensor, codecs: dict[str, Codec]) -> Any:
+    """Originals above reconstructions, at these places of the test split, in this order."""
+    x, clean = _pick(data, positions)
+    rows = {"original": clean}
+    for name, codec in codecs.items():
+        decoded = codec.decode(codec.encode(x.to(codec.device))).cpu()
+        rows[f"{name}\nmse {float((decoded - clean).square().mean()):.2g}"] = decoded
+    return reconstructions(rows)
+
+
+def _pick(data: DataModule, positions: Tensor) -> tuple[Tensor, Tensor]:
+    """`x` and `clean` of chosen test examples."""
+    found: dict[int, tuple[Tensor, Tensor]] = {}
+    first, wanted = 0, set(positions.tolist())
+    for batch in data.batches("test"):
+        for position in sorted(wanted & set(range(first, first + len(batch.x)))):
+            found[position] = batch.x[position - first], batch.clean[position - first]
+        first += len(batch.x)
+    chosen = [found[position] for position in positions.tolist() if position in found]
+    return torch.stack([x for x, _ in chosen]), torch.stack([clean for _, clean in chosen])

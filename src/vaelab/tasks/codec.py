@@ -1,0 +1,141 @@
+"""What is lost through a code, and how many bits the code costs."""
+
+from collections.abc import Callable
+from math import isfinite
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaelab.data import Batch
+from vaelab.data.module import DataModule
+from vaelab.tasks.image_metrics import each_example
+from vaelab.tasks.quantiser import UniformQuantiser, code_length, counts, entropy, fit_range
+
+BITS = range(2, 9)  # of one quantised dimension
+QUANTILES = (5, 50, 95)  # per cent
+RANGE_EXAMPLES = 10_000  # training codes that ranges and tables are fitted on, at the most
+INACTIVE = 0.01  # variance of posterior means up to which a dimension says nothing (Burda et al., 2016, sec. 5.2)
+
+
+class Codec(NamedTuple):
+    """An encoder and a decoder, a trained model's or a baseline's.
+
+    Attributes:
+        encode: `(B, *shape)` to `(B, size)`.
+        decode: the way back.
+        size: numbers in a code.
+        device: where both run.
+        has_prior: whether codes are scaled to a standard normal prior, so that a dimension whose
+            variance is next to nothing is one that the encoder does not use.
+    """
+
+    encode: Callable[[Tensor], Tensor]
+    decode: Callable[[Tensor], Tensor]
+    size: int
+    device: torch.device
+    has_prior: bool = False
+
+
+class Quantised(NamedTuple):
+    """One point of rate and distortion.
+
+    Attributes:
+        fixed: bits of one example, all indices of one length.
+        entropy: bits of one example under tables that are right for the test split, a lower bound.
+        coded: bits of one example under tables of the training split, what an ideal coder spends.
+        mse: mean over the values of all test examples.
+    """
+
+    fixed: float
+    entropy: float
+    coded: float
+    mse: float
+
+
+def distortions(codec: Codec, data: DataModule) -> dict[str, Tensor]:
+    """mse, psnr and ssim of each test example through the unquantised code: `(N,)` on the CPU."""
+    found: dict[str, list[Tensor]] = {}
+    for batch in data.batches("test", codec.device):
+        each = each_example(codec.decode(codec.encode(batch.x)), batch.clean, data.spec)
+        for name, values in each.items():
+            found.setdefault(name, []).append(values.cpu())
+    return {name: torch.cat(values) for name, values in found.items()}
+
+
+def quantised(codec: Codec, data: DataModule, tail: float) -> dict[int, Quantised]:
+    """The test split through codes of 2 to 8 bits a dimension, by their bits.
+
+    Args:
+        codec: whose codes are quantised.
+        data: its training split gives ranges and tables.
+        tail: see `fit_range`.
+    """
+    known = _train_codes(codec, data)
+    kept = known.var(0, correction=0) > INACTIVE if codec.has_prior else None
+    low, high = fit_range(known, tail, kept)
+    quantisers = {bits: UniformQuantiser(low, high, bits) for bits in BITS}
+    squares = dict.fromkeys(BITS, 0.0)
+    codes = []
+    for batch in data.batches("test", codec.device):
+        code = codec.encode(batch.x)
+        codes.append(code)
+        for bits, quantiser in quantisers.items():
+            squares[bits] += _squared_error(codec.decode(quantiser(code)), batch)
+    written = torch.cat(codes)
+    return {
+        bits: _rate(quantiser, written, known, squares[bits] / (len(written) * data.spec.size))
+        for bits, quantiser in quantisers.items()
+    }
+
+
+def _train_codes(codec: Codec, data: DataModule) -> Tensor:
+    """Of the first examples of the training split, which is shuffled; `(N, size)`."""
+    codes: list[Tensor] = []
+    for batch in data.batches("train", codec.device):
+        codes.append(codec.encode(batch.x))
+        if sum(map(len, codes)) >= RANGE_EXAMPLES:
+            break
+    return torch.cat(codes)[:RANGE_EXAMPLES]
+
+
+def _rate(quantiser: UniformQuantiser, written: Tensor, known: Tensor, mse: float) -> Quantised:
+    occurrences, before = (
+        counts(quantiser.indices(codes)[:, quantiser.varies], quantiser.bits) for codes in (written, known)
+    )
+    return Quantised(quantiser.fixed_length, entropy(occurrences), code_length(occurrences, before), mse)
+
+
+def _squared_error(reconstruction: Tensor, batch: Batch) -> float:
+    return float((reconstruction - batch.clean).double().square().sum())
+
+
+def distribution(each: dict[str, Tensor]) -> dict[str, float]:
+    """`mse_quantile_05`, `_50` and `_95`, and so on: what 5, 50 and 95 % of examples do not exceed.
+
+    A quantile is the value of an example, none between two; those that are infinite are left out.
+    """
+    found = {
+        f"{name}_quantile_{percent:02}": float(np.quantile(values.numpy(), percent / 100, method="inverted_cdf"))
+        for name, values in each.items()
+        for percent in QUANTILES
+    }
+    return {name: value for name, value in found.items() if isfinite(value)}
+
+
+def means(each: dict[str, Tensor]) -> dict[str, float]:
+    """The mean over examples by name; without those that are infinite."""
+    found = {name: float(values.double().mean()) for name, values in each.items()}
+    return {name: value for name, value in found.items() if isfinite(value)}
+
+
+def rates(points: dict[int, Quantised]) -> dict[str, float]:
+    """`mse_4bit`, `bits_out_4bit`, `bits_entropy_4bit`, `bits_coded_4bit`, and so on."""
+    numbers: dict[str, float] = {}
+    for bits, point in points.items():
+        numbers[f"mse_{bits}bit"] = point.mse
+        numbers[f"bits_out_{bits}bit"] = point.fixed
+        numbers[f"bits_entropy_{bits}bit"] = point.entropy
+        numbers[f"bits_coded_{bits}bit"] = point.coded
+    return numbers

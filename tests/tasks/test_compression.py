@@ -1,0 +1,298 @@
+"""Compression: distortions, bits, quantised codes and principal components."""
+
+import json
+from itertools import pairwise
+from math import inf, isfinite, log2
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.decomposition import PCA as SklearnPCA  # noqa: N811
+from torch import Tensor
+
+from vaelab.backbones import MLPDecoder, MLPEncoder
+from vaelab.baselines import BaselineCache, fit_pca
+from vaelab.corruptions import Identity
+from vaelab.data import DataSpec
+from vaelab.data.digits import Digits
+from vaelab.data.module import DataModule, Examples
+from vaelab.likelihoods import Gaussian
+from vaelab.models import AE, VAE, Model
+from vaelab.models.schedules import Constant as ConstantBeta
+from vaelab.tasks import Compression
+from vaelab.tasks.codec import BITS, Codec, distortions, distribution, means, quantised
+from vaelab.tasks.compression import bits_in_and_out, sampled
+from vaelab.tasks.image_metrics import each_example, psnr, ssim
+
+CPU = torch.device("cpu")
+DIGITS = DataSpec("digits", "image", (1, 8, 8), "unit", 17)
+ODD = DataSpec("odd", "image", (2, 27, 31), "unit", 256)
+COLOUR = DataSpec("colour", "image", (3, 12, 11), "unit", 256)
+TABLE = DataSpec("table", "table", (7,), "real")
+SERIES = DataSpec("series", "series", (2, 30), "real")
+
+
+class Noise(DataModule):
+    """Examples of any shape: a few directions and some noise."""
+
+    def __init__(self, spec: DataSpec, count: int = 200) -> None:
+        super().__init__(Identity(), 32, 0.1, 0.2, split_seed=0, seed=0, binarize=None)
+        self._spec, self._count = spec, count
+
+    def load(self) -> Examples:
+        generator = torch.Generator().manual_seed(0)
+        directions = torch.randn(3, self._spec.size, generator=generator)
+        values = torch.randn(self._count, 3, generator=generator) @ directions
+        values = values + 0.3 * torch.randn(values.shape, generator=generator)
+        if self._spec.bounded:
+            values = (values.sigmoid() * 255).round().to(torch.uint8)
+        return Examples(
+            values.view(-1, *self._spec.shape),
+            torch.full((self._count,), -1),
+            self._spec,
+            {"train": range(self._count)},
+        )
+
+
+@pytest.fixture(scope="module")
+def digits() -> Digits:
+    data = Digits(Identity(), 64, 0.1, 0.2, split_seed=0, seed=0, binarize=None)
+    data.setup()
+    return data
+
+
+def model_for(kind: str, spec: DataSpec, latent_dim: int = 3) -> Model:
+    torch.manual_seed(0)
+    size = 2 * latent_dim if kind == "vae" else latent_dim
+    parts = (
+        MLPEncoder(spec.shape, size, [16]),
+        MLPDecoder(latent_dim, (1, *spec.shape), [16]),
+        Gaussian(spec, 0.5**0.5),
+        latent_dim,
+    )
+    return (VAE(*parts, ConstantBeta()) if kind == "vae" else AE(*parts)).eval()
+
+
+def pca_codec(data: DataModule, components: int) -> Codec:
+    pca = fit_pca(data, components)
+    return Codec(pca.encode, pca.decode, components, CPU)
+
+
+def itself(spec: DataSpec) -> Codec:
+    """The code that keeps everything."""
+    return Codec(lambda x: x.flatten(1), lambda z: z.view(-1, *spec.shape), spec.size, CPU)
+
+
+# Distortions of single examples
+
+
+@pytest.mark.parametrize("spec", [DIGITS, ODD, COLOUR])
+def test_the_means_over_examples_are_those_of_the_test_pass(spec: DataSpec) -> None:
+    generator = torch.Generator().manual_seed(0)
+    clean = torch.rand(6, *spec.shape, generator=generator)
+    decoded = clean + 0.1 * torch.randn(clean.shape, generator=generator) * torch.rand(6, 1, 1, 1, generator=generator)
+    each = each_example(decoded, clean, spec)
+    for name, metric in (psnr(spec) | ssim(spec)).items():
+        metric.update(decoded, clean)
+        assert each[name].shape == (6,)
+        assert each[name].mean().item() == pytest.approx(metric.compute().item(), rel=1e-5)
+    assert each["mse"].tolist() == pytest.approx((decoded - clean).square().mean((1, 2, 3)).tolist())
+
+
+def test_a_single_image_has_its_own_ssim() -> None:
+    clean = torch.rand(1, *ODD.shape, generator=torch.Generator().manual_seed(0))
+    assert each_example(clean, clean, ODD)["ssim"].tolist() == pytest.approx([1.0])
+
+
+def test_a_perfect_reconstruction_has_mse_0_and_ssim_1(digits: Digits) -> None:
+    each = distortions(itself(DIGITS), digits)
+    assert each["mse"].tolist() == [0] * len(digits.split["test"])
+    assert each["ssim"].tolist() == pytest.approx([1] * len(digits.split["test"]))
+    assert set(each["psnr"].tolist()) == {inf}
+    # what is infinite is no number of a run
+    assert all(isfinite(value) for value in (means(each) | distribution(each)).values())
+    assert "psnr" not in means(each)
+
+
+def test_quantiles_are_ordered_and_are_values_of_examples(digits: Digits) -> None:
+    each = distortions(pca_codec(digits, 8), digits)
+    numbers = distribution(each)
+    for name in ("mse", "psnr", "ssim"):
+        low, middle, high = (numbers[f"{name}_quantile_{percent}"] for percent in ("05", "50", "95"))
+        assert low < middle < high
+        values = each[name].tolist()
+        assert {low, middle, high} <= set(values)
+        for quantile, share in ((low, 0.05), (middle, 0.5), (high, 0.95)):
+            assert np.mean(np.array(values) <= quantile) == pytest.approx(share, abs=1 / len(values))
+
+
+def test_data_without_a_range_has_only_an_mse() -> None:
+    data = Noise(TABLE)
+    data.setup()
+    assert set(distortions(pca_codec(data, 2), data)) == {"mse"}
+
+
+# Bits
+
+
+@pytest.mark.parametrize(
+    ("spec", "bits_in"),
+    [
+        (DataSpec("fashion", "image", (1, 28, 28), "unit", 256), 6272),
+        (DataSpec("binary", "image", (1, 28, 28), "binary", 2), 784),
+        (DIGITS, 64 * log2(17)),
+        (TABLE, 7 * 32),
+    ],
+)
+def test_bits_of_an_example_and_of_its_code(spec: DataSpec, bits_in: float) -> None:
+    codec = Codec(lambda x: x, lambda z: z, 16, CPU)
+    assert bits_in_and_out(spec, codec) == {"bits_in": bits_in, "bits_out": 512}
+
+
+# Principal components
+
+
+@pytest.mark.parametrize("components", [2, 16])
+def test_pca_has_the_mse_of_scikit_learn_on_the_same_split(components: int, digits: Digits) -> None:
+    train, test = (digits.clean(split).flatten(1).numpy() for split in ("train", "test"))
+    theirs = SklearnPCA(components, svd_solver="full").fit(train)
+    expected = np.square(theirs.inverse_transform(theirs.transform(test)) - test).mean()
+    assert means(distortions(pca_codec(digits, components), digits))["mse"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_more_components_never_raise_the_mse(digits: Digits) -> None:
+    mse = [means(distortions(pca_codec(digits, n), digits))["mse"] for n in (1, 2, 4, 8, 16, 32, 48, 64)]
+    assert all(more < fewer for fewer, more in pairwise(mse))
+    assert mse[-1] < 1e-10
+
+
+def test_sixteen_components_of_fashion_mnist(fashion_mnist: Path, train: Any) -> None:
+    folder = train("task=compression", "model=ae", "data=fashion_mnist", "debug=limit", "encoder.hidden=[8]")
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["baseline/pca/mse"] == pytest.approx(0.0204, abs=5e-5)
+    assert metrics["baseline/pca/bits_in"] == metrics["test/bits_in"] == 784 * 8
+
+
+# Quantised codes
+
+
+def test_more_bits_lose_less_until_the_float_code_is_reached(digits: Digits) -> None:
+    codec = pca_codec(digits, 16)
+    points = quantised(codec, digits, tail=0.0)
+    mse = [points[bits].mse for bits in BITS]
+    assert all(more < fewer for fewer, more in pairwise(mse))
+    floats = means(distortions(codec, digits))["mse"]
+    assert floats < mse[-1] < floats * 1.01
+    # An orthonormal decoder keeps squared errors: half a cell a dimension at the most, inside the range.
+    scores = codec.encode(digits.clean("train"))
+    for bits, point in points.items():
+        half = (scores.max(0).values - scores.min(0).values) / 2**bits / 2
+        assert point.mse < floats + 1.1 * half.square().sum() / 64
+
+
+def test_a_rate_is_bits_times_dimensions_and_coding_never_needs_much_more(digits: Digits) -> None:
+    for bits, point in quantised(pca_codec(digits, 16), digits, tail=0.001).items():
+        assert point.fixed == 16 * bits
+        assert 0 < point.entropy < point.coded < point.fixed
+        assert point.entropy <= 16 * log2(len(digits.split["test"]))
+
+
+def test_a_dimension_that_a_posterior_does_not_use_costs_no_bits(digits: Digits) -> None:
+    scores = fit_pca(digits, 2)
+
+    def encode(x: Tensor) -> Tensor:
+        z = scores.encode(x)
+        return torch.cat([z, 0.01 * z], dim=1)
+
+    def decode(z: Tensor) -> Tensor:
+        return scores.decode(z[:, :2])
+
+    unused = quantised(Codec(encode, decode, 4, CPU, has_prior=True), digits, 0.001)
+    alone = quantised(Codec(scores.encode, scores.decode, 2, CPU), digits, 0.001)
+    assert unused == alone
+    assert quantised(Codec(encode, decode, 4, CPU), digits, 0.001)[4].fixed == 16
+
+
+# The whole
+
+
+@pytest.mark.parametrize("kind", ["ae", "vae"])
+@pytest.mark.parametrize("spec", [ODD, COLOUR, TABLE, SERIES], ids=lambda spec: spec.name)
+def test_any_data_and_both_models(kind: str, spec: DataSpec, tmp_path: Path) -> None:
+    data = Noise(spec)
+    data.setup()
+    model = model_for(kind, spec)
+    with torch.no_grad():
+        found = Compression().findings(model, data, BaselineCache(tmp_path, data))
+    numbers = found.numbers
+    assert all(isfinite(value) for value in numbers.values())
+    assert ("test/ssim_quantile_50" in numbers) == (spec.kind == "image")
+    assert ("test/mse_sampled" in numbers) == (kind == "vae")
+    assert numbers["baseline/pca/values_out"] == 3
+    # three directions and noise are what three components keep
+    assert numbers["baseline/pca/mse"] < numbers["test/mse_quantile_50"]
+    for bits in BITS:
+        assert numbers[f"test/bits_entropy_{bits}bit"] <= numbers[f"test/bits_out_{bits}bit"] <= 3 * bits
+        assert f"baseline/pca/mse_{bits}bit" in numbers
+    pictures = {"reconstructions", "worst_reconstructions", "best_reconstructions"}
+    assert set(found.figures) == {"distribution", "rate_distortion"} | (pictures if spec.kind == "image" else set())
+
+
+def test_findings_do_not_change_from_call_to_call(digits: Digits, tmp_path: Path) -> None:
+    model = model_for("vae", DIGITS)
+    with torch.no_grad():
+        first, second = (Compression().findings(model, digits, BaselineCache(tmp_path, digits)) for _ in range(2))
+    assert first.numbers == second.numbers
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_the_kl_rate_of_a_vae_is_its_kl_in_bits(digits: Digits) -> None:
+    model = model_for("vae", DIGITS)
+    assert isinstance(model, VAE)
+    with torch.no_grad():
+        x = digits.clean("test")
+        nats = model.posterior(x).kl().sum(1).mean().item()
+        found = sampled(model, digits)
+        assert found["bits_kl"] == pytest.approx(nats * log2(np.e), rel=1e-5)
+        model.encoder.net[-1].bias[3:] = -1e4  # the narrowest posterior: a draw is next to its mean
+        narrow = sampled(model, digits)
+        at_mean = (model.decode(model.encode(x)) - x).square().mean().item()
+    assert narrow["mse_sampled"] == pytest.approx(at_mean, rel=1e-3)
+    assert narrow["bits_kl"] > found["bits_kl"]
+
+
+def test_more_components_than_there_are_give_as_many_as_there_are(tmp_path: Path) -> None:
+    data = Noise(TABLE)
+    data.setup()
+    with torch.no_grad():
+        found = Compression().findings(model_for("ae", TABLE, 12), data, BaselineCache(tmp_path, data))
+    assert found.numbers["baseline/pca/values_out"] == 7
+    assert found.numbers["baseline/pca/mse"] < 1e-10
+
+
+# The command line
+
+
+def test_the_experiment_is_a_sweep_without_being_told(train: Any, tmp_path: Path) -> None:
+    train("experiment=rate_distortion", "latent_dim=2,3", "model.beta=0.02", "debug=limit")
+    jobs = sorted((tmp_path / "logs/compression/multirun").glob("*/*/metrics.json"))
+    numbers = [json.loads(job.read_text()) for job in jobs]
+    assert [found["test/values_out"] for found in numbers] == [2, 3]
+    assert numbers[0]["baseline/pca/mse"] > numbers[1]["baseline/pca/mse"]
+
+
+def test_one_job_of_the_sweep_can_be_gone_on_with(train: Any, tmp_path: Path) -> None:
+    train("experiment=rate_distortion", "latent_dim=2", "model.beta=0.02", "debug=limit")
+    (job,) = (tmp_path / "logs/compression/multirun").glob("*/0")
+    train(f"resume={job}", "trainer.max_epochs=2")
+    assert len(list((tmp_path / "logs/compression/multirun").iterdir())) == 1
+    assert json.loads((job / "metrics.json").read_text())["test/values_out"] == 2
+
+
+@pytest.mark.parametrize("tail", ["0.5", "-0.1"])
+def test_a_range_of_nothing_is_refused(tail: str, train: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        train("task=compression", f"task.range_tail={tail}")
+    assert f"task.range_tail={tail}" in capsys.readouterr().err
