@@ -17,7 +17,7 @@ def run(tmp_path: Path) -> Path:
 
 def test_what_was_typed_comes_back_and_new_words_win(run: Path) -> None:
     given = [f"resume={run}", "seed=4", "trainer.benchmark=false"]
-    assert expand_resume(given) == ["model=ae", *given]
+    assert expand_resume(given) == ["model=ae", *given, "hydra.mode=RUN"]
     assert expand_resume([f"resume='{run}'"])[0] == "model=ae"
 
 
@@ -30,7 +30,11 @@ def test_a_hidden_secret_must_be_given_again(run: Path) -> None:
     (run / "overrides.yaml").write_text(yaml.safe_dump(["logger.x.token=<hidden>"]))
     with pytest.raises(CheckpointError, match=r"logger\.x\.token"):
         expand_resume([f"resume={run}"])
-    assert expand_resume([f"resume={run}", "logger.x.token=a"]) == [f"resume={run}", "logger.x.token=a"]
+    assert expand_resume([f"resume={run}", "logger.x.token=a"]) == [
+        f"resume={run}",
+        "logger.x.token=a",
+        "hydra.mode=RUN",
+    ]
 
 
 @pytest.mark.parametrize("text", ["[a, b", "a: 1\n", "- 3\n"])

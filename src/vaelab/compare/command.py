@@ -11,8 +11,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table as Printed
 
-from vaelab.compare.runs import find_runs
-from vaelab.compare.table import Table, tabulate
+from vaelab.compare.runs import Run, find_runs
+from vaelab.compare.table import Table, labels_of, tabulate
 from vaelab.record.folder import write_file
 from vaelab.record.report import STYLE
 
@@ -36,7 +36,7 @@ def compare(arguments: list[str]) -> None:
     table = tabulate(runs, options.metrics)
     out = options.out or options.folders[0]
     command = f"vaelab compare {' '.join(map(str, options.folders))}"
-    write(table, out, f"{len(runs)} runs of {options.folders[0]}", command)
+    write(table, runs, out, f"{len(runs)} runs of {options.folders[0]}", command)
     show(table)
     Console().print(f"comparison.csv, .png and .html in [bold]{out}[/]", soft_wrap=True)
 
@@ -77,9 +77,13 @@ def baselines(table: Table) -> list[tuple[str, str, dict[str, float]]]:
     return [(rows[key], key[0], numbers) for key, numbers in found.items()]
 
 
-def write(table: Table, out: Path, title: str, command: str) -> None:
-    """`comparison.csv` with every repeat's mean and deviation, `comparison.png`, and `comparison.html` with both."""
+def write(table: Table, runs: list[Run], out: Path, title: str, command: str) -> None:
+    """`comparison.csv` with every repeat's mean and deviation, `comparison.png`, and `comparison.html` with both.
+
+    Compression runs also give `rate_distortion.png`.
+    """
     from vaelab.compare.figure import draw  # matplotlib takes a while
+    from vaelab.compare.rate_distortion import draw_curve
 
     lines = StringIO()
     writer = csv.writer(lines)
@@ -89,13 +93,18 @@ def write(table: Table, out: Path, title: str, command: str) -> None:
     for label, name, numbers in baselines(table):
         writer.writerow([f"{name} beside {label}", *(value for c in table.columns for value in (numbers.get(c), None))])
     write_file(out / "comparison.csv", lines.getvalue())
-    picture = BytesIO()
-    draw(table, title).savefig(picture, format="png")
-    write_file(out / "comparison.png", picture.getvalue())
-    write_file(out / "comparison.html", page(table, title, command, picture.getvalue()))
+    figures = {"comparison": draw(table, title), "rate_distortion": draw_curve(runs, labels_of(runs))}
+    pictures: dict[str, bytes] = {}
+    for name, figure in figures.items():
+        if figure is not None:
+            buffer = BytesIO()
+            figure.savefig(buffer, format="png")
+            pictures[name] = buffer.getvalue()
+            write_file(out / f"{name}.png", pictures[name])
+    write_file(out / "comparison.html", page(table, title, command, pictures))
 
 
-def page(table: Table, title: str, command: str, picture: bytes) -> str:
+def page(table: Table, title: str, command: str, pictures: dict[str, bytes]) -> str:
     """One page that opens offline."""
     head = "".join(f"<th>{escape(name)}</th>" for name in ("run", *table.columns))
     body = []
@@ -108,6 +117,10 @@ def page(table: Table, title: str, command: str, picture: bytes) -> str:
     for label, name, numbers in baselines(table):
         cells = "".join(f'<td class="n">{number(numbers.get(c))}</td>' for c in table.columns)
         body.append(f"<tr><td><i>{escape(name)} beside {escape(label)}</i></td>{cells}</tr>")
+    figures = "\n".join(
+        f'<h2>{escape(name)}</h2>\n<img alt="{escape(name)}" src="data:image/png;base64,{b64encode(png).decode()}">'
+        for name, png in pictures.items()
+    )
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>{escape(title)}</title><style>{STYLE}</style></head><body>
@@ -116,7 +129,6 @@ def page(table: Table, title: str, command: str, picture: bytes) -> str:
 <table><tr>{head}</tr>
 {chr(10).join(body)}
 </table>
-<h2>figure</h2>
-<img alt="every column as a panel, one point for each row" src="data:image/png;base64,{b64encode(picture).decode()}">
+{figures}
 </body></html>
 """

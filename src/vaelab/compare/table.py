@@ -78,7 +78,7 @@ def tabulate(runs: list[Run], metrics: list[str] | None = None) -> Table:
         ConfigError: no run has a metric that was named.
     """
     tasks = list(dict.fromkeys(run.task for run in runs))
-    labels = _labels(runs)
+    labels = labels_of(runs)
     rows = {label: Row(label) for label in labels}
     wanted = _columns(runs, tasks, metrics)
     for run, label in zip(runs, labels, strict=True):
@@ -115,7 +115,7 @@ def _columns(runs: list[Run], tasks: list[str], metrics: list[str] | None) -> di
     }
 
 
-def _labels(runs: list[Run]) -> list[str]:
+def labels_of(runs: list[Run]) -> list[str]:
     """What tells each run from the others, less its task, what goes with the task, and seeds."""
     told = [[o for o in run.overrides if not o.startswith((*REPEATS, *UNTOLD))] for run in runs]
     tasks = {run.task for run in runs}

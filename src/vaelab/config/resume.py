@@ -34,7 +34,8 @@ def expand_resume(arguments: list[str]) -> list[str]:
     new = {_key(a) for a in arguments if not a.startswith("-")}
     if lost := [_key(o) for o in before if HIDDEN in o and _key(o) not in new]:
         raise CheckpointError(f"resume={folder}: {lost[0]} was given when the run began and is a secret; give it again")
-    return [*(o for o in before if _key(o) not in new), *arguments]
+    # One job of a sweep goes on alone, also where its experiment is a sweep by itself.
+    return [*(o for o in before if _key(o) not in new), *arguments, "hydra.mode=RUN"]
 
 
 def _key(override: str) -> str:
