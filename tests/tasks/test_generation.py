@@ -281,15 +281,20 @@ def test_a_part_of_the_test_split_is_drawn_from_all_of_it(tmp_path: Path) -> Non
     assert (quality._real.mean() - mean).abs() < 0.4
 
 
-def test_n_is_as_many_as_the_test_split_and_no_more_than_a_run_cut_short_has_seen(digits: DataModule) -> None:
-    class Cut:
-        num_test_batches, world_size = [1], 1
+def test_n_is_as_many_as_the_test_split_and_less_where_a_run_was_cut_short(digits: DataModule) -> None:
+    class Trainer:
+        world_size, global_rank = 1, 0
+
+        def __init__(self, batches: int) -> None:
+            self.num_test_batches = [batches]
 
     assert sample_count(digits, None) == 359
     assert sample_count(digits, 1000) == 1000
-    digits.trainer = Cut()  # type: ignore[assignment]
     try:
-        assert sample_count(digits, None) == 256
+        digits.trainer = Trainer(2)  # type: ignore[assignment]
+        assert (sample_count(digits, None), sample_count(digits, 1000)) == (359, 1000)
+        digits.trainer = Trainer(1)  # type: ignore[assignment]
+        assert (sample_count(digits, None), sample_count(digits, 1000)) == (179, 179)
     finally:
         digits.trainer = None
 

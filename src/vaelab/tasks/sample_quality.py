@@ -103,12 +103,14 @@ def _decoded(model: Model, latents: Tensor) -> Iterator[Tensor]:
 
 
 def sample_count(data: DataModule, wanted: int | None) -> int:
-    """N: as asked for, or as many as the test split up to 10,000; no more real ones than the test pass saw."""
-    count = wanted or min(LARGEST, len(data.split["test"]))
-    trainer = data.trainer
-    batches = sum(trainer.num_test_batches) * trainer.world_size if trainer else 0
-    seen = int(batches * max(data.batch_size, 256)) if batches else count  # a run cut short to try it stays short
-    return min(count, max(seen, FEWEST))
+    """N: as asked for, or as many as the test split up to 10,000; less if the test pass was cut short to try it."""
+    test = len(data.split["test"])
+    count = wanted or min(LARGEST, test)
+    if data.trainer is not None:
+        passed, whole = sum(data.trainer.num_test_batches), len(data.test_dataloader())
+        if 0 < passed < whole:
+            return min(count, max(FEWEST, int(test * passed / whole)))
+    return count
 
 
 def not_measurable(spec: DataSpec, examples: int) -> str | None:
