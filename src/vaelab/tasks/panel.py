@@ -31,6 +31,11 @@ class Panel(Task):
         for part in self.parts.values():
             part.check(model, spec, corrupts)
 
+    def check_data(self, data: DataModule) -> None:
+        """Each part must fit."""
+        for part in self.parts.values():
+            part.check_data(data)
+
     def validation_names(self, model: Model, data: DataModule) -> set[str]:
         """What any part logs."""
         return set().union(*(part.validation_names(model, data) for part in self.parts.values()))
