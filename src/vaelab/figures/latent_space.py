@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from vaelab.figures.images import tile
@@ -54,7 +55,7 @@ def spectrum(codes: np.ndarray, most: int = 64) -> Figure:
     axes.set_ylim(0, 1.03)
     axes.set_xlabel("principal component of the latents", fontsize=8)
     axes.set_ylabel("share of variance", fontsize=8)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.tick_params(labelsize=7)
     axes.legend(fontsize=7, frameon=False)
     axes.spines[["top", "right"]].set_visible(False)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -109,10 +110,11 @@ def scatter_figure(scatter: Scatter) -> Figure:
     """The printed picture: a legend of classes, or a colour bar of errors."""
     figure = Figure(figsize=(7.4, 5.6), dpi=120, layout="constrained")
     axes = figure.subplots()
-    look = {"s": 9, "linewidths": 0, "alpha": 0.8, "rasterized": True}
+    x, y = scatter.points.T
+    look: dict[str, Any] = {"s": 9, "linewidths": 0, "alpha": 0.8, "rasterized": True}
     if scatter.by_class or scatter.error is None:
         colors = np.array([group.color for group in scatter.groups])
-        axes.scatter(*scatter.points.T, c=colors[scatter.group], **look)
+        axes.scatter(x, y, c=colors[scatter.group], **look)
         present = [g for i, g in enumerate(scatter.groups) if (scatter.group == i).any()]
         if 1 <= len(present) <= LEGEND and (len(present) > 1 or present[0].color != NO_CLASS):
             handles = [
@@ -121,7 +123,7 @@ def scatter_figure(scatter: Scatter) -> Figure:
             figure.legend(handles=handles, loc="outside right upper", fontsize=8, frameon=False)
     else:
         low, high = np.quantile(scatter.error, [0.02, 0.98])
-        drawn = axes.scatter(*scatter.points.T, c=scatter.error, cmap="viridis", norm=Normalize(low, high), **look)
+        drawn = axes.scatter(x, y, c=scatter.error, cmap="viridis", norm=Normalize(low, high), **look)
         bar = figure.colorbar(drawn, ax=axes, extend="both", shrink=0.8)
         bar.set_label("mean squared error of the reconstruction", fontsize=8)
         bar.ax.tick_params(labelsize=7)

@@ -95,8 +95,8 @@ class Embedding(Task):
             return found | neighbourhoods(_rows(data, "test"), scores["test"], self.protocol)[0]
 
         def pixels() -> dict[str, float]:
-            spaces = (Points(_rows(data, split), found.label) for split, found in (("train", train), ("test", test)))
-            return accuracies(*spaces, self.protocol)[0]
+            seen, asked = Points(_rows(data, "train"), train.label), Points(_rows(data, "test"), test.label)
+            return accuracies(seen, asked, self.protocol)[0]
 
         return baselines.numbers("pca", settings | {"components": size}, pca) | baselines.numbers(
             "pixels", settings, pixels

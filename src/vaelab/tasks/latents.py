@@ -1,8 +1,8 @@
 """The codes of a split, with what says which example each belongs to."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from io import BytesIO
-from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -13,12 +13,19 @@ from vaelab.data.module import DataModule
 from vaelab.models import Model
 
 
-class Latents(NamedTuple):
-    """Row i of each array is the same example; rows are in the order of the split."""
+@dataclass(frozen=True)
+class Latents:
+    """Row i of each array is the same example; rows are in the order of the split.
 
-    index: np.ndarray  # (N,) int64: the example's row in the data set, before it was split
-    label: np.ndarray  # (N,) int64, -1 where there is none
-    codes: np.ndarray  # (N, latent_dim) float32
+    Attributes:
+        index: `(N,)` int64, the example's row in the data set before it was split.
+        label: `(N,)` int64, -1 where there is none.
+        codes: `(N, latent_dim)` float32.
+    """
+
+    index: np.ndarray
+    label: np.ndarray
+    codes: np.ndarray
 
 
 def encode_split(model: Model, data: DataModule, split: str) -> Latents:
