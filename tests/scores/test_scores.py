@@ -43,11 +43,11 @@ def detector_of(model: AE | VAE) -> Detector:
 
 
 def test_an_autoencoder_has_no_posterior_scores(ae: AE, vae: VAE) -> None:
-    assert set(Detector(ae, 5).scores) == {"reconstruction", "latent"}
-    assert set(Detector(vae, 5).scores) == {"reconstruction", "latent", "elbo", "nll"}
+    assert set(Detector(ae, 5).scores) == {"reconstruction", "relative", "latent"}
+    assert set(Detector(vae, 5).scores) == {"reconstruction", "relative", "latent", "elbo", "nll"}
 
 
-@pytest.mark.parametrize("name", ["reconstruction", "latent", "elbo", "nll"])
+@pytest.mark.parametrize("name", ["reconstruction", "relative", "latent", "elbo", "nll"])
 def test_scores_change_neither_from_call_to_call_nor_with_the_batch(vae: VAE, name: str) -> None:
     detector, x = detector_of(vae), images(23)
     torch.manual_seed(1)
@@ -65,6 +65,14 @@ def test_the_reconstruction_score_is_the_squared_error_from_the_posterior_mean(v
     x = images(5)
     expected = (x - vae.decode(vae.posterior(x).mean)).square().flatten(1).sum(1)
     torch.testing.assert_close(Detector(vae, 5).score(x, "reconstruction"), expected)
+
+
+def test_the_relative_score_is_the_geometric_mean_of_the_error_and_the_part_unexplained(ae: AE) -> None:
+    x = torch.cat([images(5), torch.zeros(1, 1, 8, 8)])
+    detector = Detector(ae, 5)
+    error, size = detector.score(x[:5], "reconstruction"), x[:5].square().flatten(1).sum(1)
+    torch.testing.assert_close(detector.score(x[:5], "relative"), (error * error / size).sqrt())
+    assert torch.isfinite(detector.score(x, "relative")).all()
 
 
 def test_elbo_and_nll_are_expectations_of_the_models_own_bounds(vae: VAE) -> None:

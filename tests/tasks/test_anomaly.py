@@ -57,12 +57,10 @@ def test_an_autoencoder_of_one_digit_ranks_it_below_the_others(train: Run, digit
 
 
 def test_scores_of_one_checkpoint_do_not_depend_on_batch_size_or_call(train: Run) -> None:
-    first = train("task=anomaly", "data.normal=[3]", "trainer.max_epochs=2", "task.nll_samples=5")
-    again = train("task=anomaly", "data.normal=[3]", "train=false", f"ckpt_path={first}", "task.nll_samples=5")
-    other = train(
-        "task=anomaly", "data.normal=[3]", "train=false", f"ckpt_path={first}", "task.nll_samples=5",
-        "data.batch_size=300", "seed=7",
-    )  # fmt: skip
+    shared = "task=anomaly", "data.normal=[3]", "task.nll_samples=5", "encoder.hidden=[32]"
+    first = train(*shared, "trainer.max_epochs=2")
+    again = train(*shared, "train=false", f"ckpt_path={first}")
+    other = train(*shared, "train=false", f"ckpt_path={first}", "data.batch_size=300", "seed=7")
     assert (first / "scores.csv").read_text() == (again / "scores.csv").read_text()
     kept, moved = (np.genfromtxt(r / "scores.csv", delimiter=",", skip_header=1)[:, 2:] for r in (first, other))
     np.testing.assert_allclose(moved, kept, rtol=1e-4)
@@ -70,7 +68,7 @@ def test_scores_of_one_checkpoint_do_not_depend_on_batch_size_or_call(train: Run
 
 def test_a_denoiser_is_scored_on_clean_input(train: Run) -> None:
     """Whatever its noise, scores are those of the uncorrupted example."""
-    plain = "task=anomaly", "model=ae", "data.normal=[3]"
+    plain = "task=anomaly", "model=ae", "data.normal=[3]", "encoder.hidden=[32]"
     run = train(*plain, "corruption=gaussian", "trainer.max_epochs=1")
     again = train(*plain, "train=false", f"ckpt_path={run}")
     assert (run / "scores.csv").read_text() == (again / "scores.csv").read_text()

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from sklearn.metrics import precision_recall_curve, roc_curve
+from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 from torch import Tensor
 
 from vaelab.figures.images import tile
@@ -29,7 +29,7 @@ def score_histogram(scores: Scores, anomalous: Truth, threshold: float, name: st
     bins = np.linspace(low, high if high > low else low + 1, 61)
     for chosen, label, color in (~anomalous, "normal", "tab:blue"), (anomalous, "anomalous", "tab:red"):
         shown = scores[chosen].clip(bins[0], bins[-1])
-        axes.hist(shown, bins, density=True, alpha=0.55, color=color, label=f"{label} ({chosen.sum():,})")
+        axes.hist(shown, bins.tolist(), density=True, alpha=0.55, color=color, label=f"{label} ({chosen.sum():,})")
     if isfinite(threshold):
         axes.axvline(threshold, color="black", linestyle="--", linewidth=1, label=f"threshold {threshold:.4g}")
     axes.set_xlabel(f"{name} score", fontsize=8)
@@ -39,7 +39,7 @@ def score_histogram(scores: Scores, anomalous: Truth, threshold: float, name: st
 
 
 def roc_and_pr(scores: Mapping[str, Scores], anomalous: Truth) -> Figure:
-    """ROC and precision-recall curves on the test split.
+    """ROC and precision-recall curves on the test split, with the area under each.
 
     Args:
         scores: by the name of who gave them, the run first.
@@ -50,9 +50,10 @@ def roc_and_pr(scores: Mapping[str, Scores], anomalous: Truth) -> Figure:
     for number, (name, values) in enumerate(scores.items()):
         style = {"linewidth": 1.8 if number == 0 else 1.0, "color": f"C{number}", "zorder": 3 if number == 0 else 2}
         false_alarms, found, _ = roc_curve(anomalous, values)
-        roc.plot(false_alarms, found, label=name, **style)
+        roc.plot(false_alarms, found, label=f"{name} {roc_auc_score(anomalous, values):.3f}", **style)
         precision, recall, _ = precision_recall_curve(anomalous, values)
-        pr.plot(recall[:-1], precision[:-1], label=name, **style)
+        label = f"{name} {average_precision_score(anomalous, values):.3f}"
+        pr.plot(recall[:-1], precision[:-1], label=label, **style)
     roc.plot([0, 1], [0, 1], color="0.7", linewidth=0.8, linestyle=":")
     share = float(anomalous.mean())
     pr.axhline(share, color="0.7", linewidth=0.8, linestyle=":")
@@ -79,7 +80,7 @@ def heat_maps(groups: Mapping[str, tuple[Tensor, Tensor]]) -> Figure:
     first = next(iter(groups.values()))[0]
     count, _, height, width = first.shape
     row = 5.2 / count * height / width
-    figure = Figure(figsize=(5.6 * len(groups), 0.5 + 3 * row), dpi=120, layout="constrained")
+    figure = Figure(figsize=(5.6 * len(groups), 0.35 + 3.2 * row), dpi=120, layout="constrained")
     panels = figure.subplots(3, len(groups), squeeze=False)
     for column, (title, (x, again)) in enumerate(groups.items()):
         for axes, images in zip(panels[:2, column], (x, again), strict=True):

@@ -5,8 +5,9 @@ from vaelab.scores.detector import Detector
 from vaelab.scores.elbo import Elbo
 from vaelab.scores.latent import Latent
 from vaelab.scores.nll import NegativeLogLikelihood
-from vaelab.scores.ranking import Interval, ranking
+from vaelab.scores.ranking import Interval, estimates, intervals
 from vaelab.scores.reconstruction import Reconstruction
+from vaelab.scores.relative import Relative
 from vaelab.scores.score import Score
 
 __all__ = [
@@ -16,9 +17,11 @@ __all__ = [
     "Latent",
     "NegativeLogLikelihood",
     "Reconstruction",
+    "Relative",
     "Score",
     "Threshold",
     "conformal_threshold",
+    "estimates",
     "examples_needed",
-    "ranking",
+    "intervals",
 ]

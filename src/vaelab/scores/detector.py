@@ -16,6 +16,7 @@ from vaelab.scores.elbo import Elbo
 from vaelab.scores.latent import Latent
 from vaelab.scores.nll import NegativeLogLikelihood
 from vaelab.scores.reconstruction import Reconstruction
+from vaelab.scores.relative import Relative
 from vaelab.scores.score import Score
 
 THRESHOLD, STATE = "threshold.json", "scores.safetensors"  # in the run folder's model/
@@ -31,7 +32,11 @@ class Detector:
 
     def __init__(self, model: Model, nll_samples: int) -> None:
         self.model, self.nll_samples = model, nll_samples
-        found: dict[str, Score] = {"reconstruction": Reconstruction(), "latent": Latent(model.latent_dim)}
+        found: dict[str, Score] = {
+            "reconstruction": Reconstruction(),
+            "relative": Relative(),
+            "latent": Latent(model.latent_dim),
+        }
         if isinstance(model, VAE):
             found |= {"elbo": Elbo(), "nll": NegativeLogLikelihood(nll_samples)}
         self.scores = nn.ModuleDict(found).to(model.device)
@@ -40,11 +45,17 @@ class Detector:
     def fit(self, normal: Callable[[], Iterable[Tensor]]) -> None:
         """Learn what is usual from what `normal()` yields: batches `(B, *shape)` of training examples."""
         for score in self.scores.values():
+            assert isinstance(score, Score)
             score.fit(self.model, normal())
 
     @torch.no_grad()
     def score(self, x: Tensor, name: str | None = None) -> Tensor:
-        """Scores of `x: (B, *shape)`, the larger the more anomalous, `(B,)`; of the threshold's kind unless named."""
+        """Scores of `x: (B, *shape)`, the larger the more anomalous, `(B,)`.
+
+        Args:
+            x: what the likelihood explains, in the data's range: clean, and binarized where the data were.
+            name: which score; that of the threshold if None.
+        """
         if name is None:
             name = self._threshold.score
         return self.scores[name](self.model, x.to(self.model.device))

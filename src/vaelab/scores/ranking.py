@@ -18,38 +18,44 @@ class Interval(NamedTuple):
     high: float
 
 
-def ranking(
-    scores: NDArray[np.float64], anomalous: NDArray[np.bool_], k: int | None = None, resamples: int = 1000
-) -> dict[str, Interval]:
-    """`auroc`, `auprc` (average precision) and `precision_at_k`, with percentile intervals.
-
-    Normal and anomalous examples are drawn again separately (a stratified bootstrap; Efron and
-    Tibshirani, 1993, chapter 13), with a fixed seed.
+def estimates(scores: NDArray[np.float64], anomalous: NDArray[np.bool_], k: int | None = None) -> dict[str, float]:
+    """`auroc`, `auprc` (average precision) and `precision_at_k`.
 
     Args:
         scores: `(N,)`, larger is more anomalous.
         anomalous: `(N,)`, with both kinds.
         k: how many examples of the largest scores are looked at; as many as there are anomalies if None.
-        resamples: of the bootstrap.
     """
-    k = int(anomalous.sum()) if k is None else k
-    grouped = _Grouped(scores, anomalous)
-    normal, anomalies = grouped.counts
-    values = {
+    return {
         "auroc": float(roc_auc_score(anomalous, scores)),
         "auprc": float(average_precision_score(anomalous, scores)),
-        "precision_at_k": precision_at(k, normal, anomalies),
+        "precision_at_k": precision_at(k or int(anomalous.sum()), *_Grouped(scores, anomalous).counts),
     }
-    generator = np.random.default_rng(0)
+
+
+def intervals(
+    scores: NDArray[np.float64], anomalous: NDArray[np.bool_], k: int | None = None, resamples: int = 1000
+) -> dict[str, Interval]:
+    """The same numbers with percentile intervals.
+
+    Normal and anomalous examples are drawn again separately (a stratified bootstrap; Efron and
+    Tibshirani, 1993, chapter 13), with a fixed seed.
+
+    Args:
+        scores, anomalous, k: as in `estimates`; k is the same for each resample.
+        resamples: of the bootstrap.
+    """
+    k = k or int(anomalous.sum())
+    grouped, generator = _Grouped(scores, anomalous), np.random.default_rng(0)
     drawn: list[tuple[float, ...]] = []
     for _ in range(resamples):
-        normal, anomalies = grouped.resampled(generator)
-        drawn.append((auroc(normal, anomalies), auprc(normal, anomalies), precision_at(k, normal, anomalies)))
+        counts = grouped.resampled(generator)
+        drawn.append((auroc(*counts), auprc(*counts), precision_at(k, *counts)))
     tails = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
     ends = np.quantile(np.array(drawn), tails, axis=0).T
     return {
         name: Interval(value, float(low), float(high))
-        for (name, value), (low, high) in zip(values.items(), ends, strict=True)
+        for (name, value), (low, high) in zip(estimates(scores, anomalous, k).items(), ends, strict=True)
     }
 
 

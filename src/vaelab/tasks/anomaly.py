@@ -19,7 +19,7 @@ from vaelab.data.module import DataModule
 from vaelab.errors import ConfigError
 from vaelab.figures.anomalies import column_errors, heat_maps, roc_and_pr, score_histogram
 from vaelab.models import Model
-from vaelab.scores import Detector, conformal_threshold, examples_needed, ranking
+from vaelab.scores import Detector, conformal_threshold, estimates, examples_needed, intervals
 from vaelab.scores.score import reconstruct
 from vaelab.tasks.task import Findings, Task
 
@@ -43,7 +43,7 @@ class Anomaly(Task):
 
     def __init__(
         self,
-        score: Literal["reconstruction", "latent", "elbo", "nll"],
+        score: Literal["reconstruction", "relative", "latent", "elbo", "nll"],
         nll_samples: Annotated[int, Gt(0)],
         false_alarm_rate: Annotated[float, Gt(0), Lt(1)],
         precision_at: Annotated[int, Gt(0)] | None,
@@ -107,13 +107,11 @@ class Anomaly(Task):
             "value": "finite" if isfinite(detector.threshold.value) else "infinite, too few examples for this rate",
         }
         found.files["scores.csv"] = score_table(data, test, alarms)
+        shown = {f"this run, {self.score}": test[self.score].numpy()} | {n: s.numpy() for n, s in others.items()}
+        value = detector.threshold.value
         found.figures = {
-            "scores": score_histogram(
-                test[self.score].numpy(), anomalous.numpy(), detector.threshold.value, self.score
-            ),
-            "roc_pr": roc_and_pr(
-                {self.score: test[self.score].numpy()} | {n: s.numpy() for n, s in others.items()}, anomalous.numpy()
-            ),
+            "scores": score_histogram(test[self.score].numpy(), anomalous.numpy(), value, self.score),
+            "roc_pr": roc_and_pr(shown, anomalous.numpy()),
         } | where(model, data, test[self.score])
         return found
 
@@ -122,16 +120,14 @@ class Anomaly(Task):
     ) -> None:
         """Numbers of every score and baseline."""
         k = self.precision_at or int(anomalous.sum())
-        for name, scores in test.items():
-            headline = name == self.score
-            for metric, (value, low, high) in ranking(scores.numpy(), anomalous, k, self.resamples).items():
-                if headline:
-                    found.numbers |= {f"test/{metric}": value, f"test/{metric}_low": low, f"test/{metric}_high": high}
-                elif metric != "precision_at_k":
-                    found.numbers[f"test/{metric}_{name}"] = value
+        for metric, (value, low, high) in intervals(test[self.score].numpy(), anomalous, k, self.resamples).items():
+            found.numbers |= {f"test/{metric}": value, f"test/{metric}_low": low, f"test/{metric}_high": high}
+        for name in test.keys() - {self.score}:
+            of_score = estimates(test[name].numpy(), anomalous, k)
+            found.numbers |= {f"test/{metric}_{name}": of_score[metric] for metric in ("auroc", "auprc")}
         for name, scores in others.items():
-            for metric, interval in ranking(scores.numpy(), anomalous, k, self.resamples).items():
-                found.numbers[f"baseline/{name}/{metric}"] = interval.value
+            of_baseline = estimates(scores.numpy(), anomalous, k)
+            found.numbers |= {f"baseline/{name}/{metric}": value for metric, value in of_baseline.items()}
         about = {"score": self.score, "normal": int((~anomalous).sum()), "anomalous": int(anomalous.sum())}
         interval_about = {"interval": f"95 %, stratified bootstrap of {self.resamples}"}
         for metric in ("auroc", "auprc"):
