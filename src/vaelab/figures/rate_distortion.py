@@ -29,7 +29,6 @@ def rate_distortion_curve(
     rate: str = "bits of an example",
     distortion: str = "mse",
     names: tuple[str, str] = ("runs", "PCA"),
-    most_labels: int = 12,
 ) -> Figure:
     """One curve through the best of all points, and one through the baseline's.
 
@@ -40,18 +39,14 @@ def rate_distortion_curve(
         baseline: the same of the baseline.
         rate, distortion: what the numbers are, for the axes.
         names: of both in the legend.
-        most_labels: points on the curve of runs that are labelled, spread evenly over it.
     """
     figure = Figure(figsize=(6.4, 4.4), dpi=120, layout="constrained")
     axes = figure.subplots()
     for series, name, color in (baseline, names[1], "tab:gray"), (points, names[0], "tab:blue"):
         if series:
             _curve(axes, series, name, color)
-    best = front(points)
-    every = max(1, -(-len(best) // most_labels))
-    for x, y, label in best[::every]:
-        axes.annotate(label, (x, y), xytext=(3, 4), textcoords="offset points", fontsize=6, color="tab:blue")
     _axes(axes, rate, distortion, [y for _, y, _ in (*points, *baseline)])
+    _label(axes, front(points))
     return figure
 
 
@@ -145,6 +140,21 @@ def _curve(axes: Axes, points: Sequence[Point], name: str, color: str) -> None:
     axes.plot([p[0] for p in points], [p[1] for p in points], "o", color=color, alpha=0.3, markersize=3)
     x, y, _ = zip(*front(points), strict=True)
     axes.plot(x, y, "o-", color=color, markersize=3.5, linewidth=1.3, label=name)
+
+
+def _label(axes: Axes, points: Sequence[Point]) -> None:
+    """Name points as far as names do not overlap; those in the right half are named to their left, below the curve."""
+    to_axes = axes.transData + axes.transAxes.inverted()
+    taken: list[tuple[bool, float]] = []
+    for x, y, label in points:
+        across, up = to_axes.transform((x, y))
+        right = across > 0.5
+        if all(side != right or abs(up - other) > 0.045 for side, other in taken):
+            taken.append((right, up))
+            offset, alignment = ((-4, -9), "right") if right else ((5, 2), "left")
+            axes.annotate(
+                label, (x, y), xytext=offset, textcoords="offset points", ha=alignment, fontsize=6, color="tab:blue"
+            )
 
 
 def _axes(axes: Axes, rate: str, distortion: str, values: Sequence[float]) -> None:

@@ -82,7 +82,7 @@ def quantised(codec: Codec, data: DataModule, tail: float) -> dict[int, Quantise
         code = codec.encode(batch.x)
         codes.append(code)
         for bits, quantiser in quantisers.items():
-            squares[bits] += _squared_error(codec.decode(quantiser(code)), batch)
+            squares[bits] += squared_error(codec.decode(quantiser(code)), batch)
     written = torch.cat(codes)
     return {
         bits: _rate(quantiser, written, known, squares[bits] / (len(written) * data.spec.size))
@@ -107,8 +107,10 @@ def _rate(quantiser: UniformQuantiser, written: Tensor, known: Tensor, mse: floa
     return Quantised(quantiser.fixed_length, entropy(occurrences), code_length(occurrences, before), mse)
 
 
-def _squared_error(reconstruction: Tensor, batch: Batch) -> float:
-    return float((reconstruction - batch.clean).double().square().sum())
+def squared_error(reconstruction: Tensor, batch: Batch) -> float:
+    """Summed over a batch, in double precision on the CPU: not every accelerator has that."""
+    each = (reconstruction - batch.clean).square().flatten(1).sum(1)
+    return float(each.cpu().double().sum())
 
 
 def distribution(each: dict[str, Tensor]) -> dict[str, float]:

@@ -26,6 +26,7 @@ from vaelab.tasks.codec import (
     means,
     quantised,
     rates,
+    squared_error,
 )
 from vaelab.tasks.image_metrics import has_ssim, psnr, ssim, ssim_window
 from vaelab.tasks.task import Constant, Findings, Task
@@ -154,8 +155,8 @@ def sampled(model: VAE, data: DataModule) -> dict[str, float]:
     for batch in data.batches("test", model.device):
         posterior = model.posterior(batch.x)
         z = posterior.at(batch.noise.normal("sampled", (1, model.latent_dim), model.device)).squeeze(1)
-        kl += float(posterior.kl().double().sum())
-        squares += float((model.decode(z) - batch.clean).double().square().sum())
+        kl += float(posterior.kl().sum(1).cpu().double().sum())
+        squares += squared_error(model.decode(z), batch)
         count += len(z)
     return {"bits_kl": kl / count / log(2), "mse_sampled": squares / (count * data.spec.size)}
 
