@@ -78,13 +78,15 @@ def _strip(model: Model, data: DataModule, corruption: Corruption, rivals: dict[
     for denoiser in IMAGE_DENOISERS:
         if denoiser.name in rivals:
             rows[denoiser.label] = denoiser(noisy, rivals[denoiser.name].fitted)
-    title = f"The first test images under {type(corruption).__name__}, {_name(corruption)}"
-    return strips(rows | {"clean": batch.clean}, title)
+    return strips(rows | {"clean": batch.clean}, f"The first test images under {_name(corruption)}")
 
 
 def _name(corruption: Corruption) -> str:
-    low, high = corruption.range
-    return f"{corruption.setting} {low:g}" if low == high else f"{corruption.setting} {low:g} to {high:g}"
+    """Such as `Gaussian sigma 0.1 to 0.3 then Mask fraction 0.5`."""
+    if isinstance(corruption, Chain):
+        return " then ".join(map(_name, corruption.parts.values()))
+    low, high = (f"{end:.4g}" for end in corruption.range)
+    return f"{type(corruption).__name__} {corruption.setting} {low}" + ("" if low == high else f" to {high}")
 
 
 def _curve(chosen: Conditions, each: Each, rivals: Rivals, count: int) -> Figure:
