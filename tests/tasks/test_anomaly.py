@@ -10,10 +10,16 @@ import torch
 from sklearn.decomposition import PCA
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from vaelab.backbones import MLPDecoder, MLPEncoder
+from vaelab.baselines import BaselineCache
 from vaelab.baselines.outliers import OUTLIER_SCORES
 from vaelab.corruptions import Identity
+from vaelab.data import DataSpec
 from vaelab.data.digits import Digits
+from vaelab.data.module import DataModule, Examples
 from vaelab.figures.anomalies import column_errors
+from vaelab.likelihoods import Gaussian
+from vaelab.models import AE
 from vaelab.tasks.anomaly import Anomaly, column_names
 
 Run = Callable[..., Path]
@@ -33,7 +39,7 @@ def metrics(run: Path) -> dict[str, float]:
 def test_an_autoencoder_of_one_digit_ranks_it_below_the_others(train: Run, digit: int) -> None:
     run = train(
         "task=anomaly", "model=ae", f"data.normal=[{digit}]", "trainer.max_epochs=60", "latent_dim=8",
-        "encoder.hidden=[64]", "task.false_alarm_rate=0.2",
+        "encoder.hidden=[64]", "task.false_alarm_rate=0.2", "task.score=reconstruction",
     )  # fmt: skip
     found = metrics(run)
     assert found["test/auroc"] > 0.95
@@ -49,6 +55,7 @@ def test_an_autoencoder_of_one_digit_ranks_it_below_the_others(train: Run, digit
     assert rows["anomalous"].astype(bool).tolist() == data.is_anomaly("test").tolist()
     assert found["test/auroc"] == pytest.approx(roc_auc_score(rows["anomalous"], rows["reconstruction"]))
     assert found["test/auprc"] == pytest.approx(average_precision_score(rows["anomalous"], rows["reconstruction"]))
+    assert found["test/auroc_relative"] == pytest.approx(roc_auc_score(rows["anomalous"], rows["relative"]))
     assert found["test/auroc_latent"] == pytest.approx(roc_auc_score(rows["anomalous"], rows["latent"]))
     alarms = rows["reconstruction"] > threshold["value"]
     assert found["test/false_alarm_rate"] == pytest.approx(alarms[rows["anomalous"] == 0].mean())
@@ -135,3 +142,39 @@ def test_every_option_of_the_task_is_in_its_config() -> None:
     node = yaml.safe_load((config_dir() / "task/anomaly.yaml").read_text())
     assert set(inspect.signature(Anomaly).parameters) == set(node) - {"_target_"}
     assert column_names(digits(0).spec)[:2] == ["column 0", "column 1"]
+
+
+class Sensors(DataModule):
+    """Rows of 30 correlated readings; in the rows labelled broken, reading 7 is on its own."""
+
+    def load(self) -> Examples:
+        generator = torch.Generator().manual_seed(0)
+        state = torch.randn(600, 2, generator=generator)
+        values = state @ torch.randn(2, 30, generator=generator) + 0.1 * torch.randn(600, 30, generator=generator)
+        broken = torch.arange(600) % 10 == 0
+        values[broken, 7] = 3 * torch.randn(60, generator=generator)
+        spec = DataSpec("sensors", "table", (30,), "real", None, ("fine", "broken"))
+        return Examples(values, broken.long(), spec, {"train": range(600)})
+
+
+def test_the_broken_column_of_a_table_is_named(tmp_path: Path) -> None:
+    """A linear autoencoder of two numbers, at the optimum that principal components give."""
+    data = Sensors(Identity(), 32, 0.2, 0.3, 0, 0, None, ["fine"])
+    data.setup()
+    parts = MLPEncoder((30,), 2, []), MLPDecoder(2, (1, 30), []), Gaussian(data.spec, 1.0)
+    model = AE(*parts, 2).eval()
+    pca = PCA(2).fit(data.clean("train").numpy())
+    weights, mean = torch.from_numpy(pca.components_), torch.from_numpy(pca.mean_)
+    with torch.no_grad():
+        encoder, decoder = model.encoder.net[-1], model.decoder.net[0]
+        encoder.weight.copy_(weights)
+        encoder.bias.copy_(-weights @ mean)
+        decoder.weight.copy_(weights.T)
+        decoder.bias.copy_(mean)
+        found = Anomaly(None, 5, 0.05, None, 100).findings(model, data, BaselineCache(tmp_path, data))
+    labels = [label.get_text() for label in found.figures["where"].axes[0].get_yticklabels()]
+    assert labels[0] == "column 7"
+    assert found.metadata["test/auroc"]["score"] == "reconstruction"
+    assert found.numbers["test/auroc"] > 0.9
+    assert found.numbers["test/false_alarm_rate"] < 0.15
+    assert ',"broken",1,' in str(found.files["scores.csv"])

@@ -32,7 +32,7 @@ class Anomaly(Task):
 
     Args:
         score: which one is `test/auroc` and has the threshold; the others are `test/auroc_<score>`.
-            `elbo` and `nll` need a VAE.
+            `elbo` and `nll` need a VAE. Null is `relative` for images, `reconstruction` for all else.
         nll_samples: K of the importance-weighted nll.
         false_alarm_rate: which the threshold does not exceed on normal data.
         precision_at: k, how many of the highest scores are looked at; as many as there are anomalies
@@ -43,7 +43,7 @@ class Anomaly(Task):
 
     def __init__(
         self,
-        score: Literal["reconstruction", "relative", "latent", "elbo", "nll"],
+        score: Literal["reconstruction", "relative", "latent", "elbo", "nll"] | None,
         nll_samples: Annotated[int, Gt(0)],
         false_alarm_rate: Annotated[float, Gt(0), Lt(1)],
         precision_at: Annotated[int, Gt(0)] | None,
@@ -57,7 +57,7 @@ class Anomaly(Task):
     def check(self, model: Model, spec: DataSpec, corrupts: bool) -> None:
         """The score must be one that the model has."""
         known = Detector(model, self.nll_samples).scores
-        if self.score not in known:
+        if self.score is not None and self.score not in known:
             raise ConfigError(f"task.score={self.score}: needs the posterior of model=vae; here: {', '.join(known)}")
 
     def check_data(self, data: DataModule) -> None:
@@ -85,50 +85,56 @@ class Anomaly(Task):
 
     def findings(self, model: Model, data: DataModule, baselines: BaselineCache) -> Findings:
         """Scores of the clean validation split set the threshold; those of test are ranked."""
+        headline = self.score or ("relative" if data.spec.kind == "image" else "reconstruction")
         detector = Detector(model, self.nll_samples)
         detector.fit(lambda: examples(data, "train", model.device))
-        clean = scored(detector, data, "val", self.score)
-        detector.threshold = conformal_threshold(self.score, clean, self.false_alarm_rate)
+        clean = scored(detector, data, "val", headline)
+        detector.threshold = conformal_threshold(headline, clean, self.false_alarm_rate)
         test = {name: scored(detector, data, "test", name) for name in detector.scores}
         others = baseline_scores(data, baselines)
         anomalous = data.is_anomaly("test")
 
         found = Findings(files=dict(detector.files()))
-        self._rank(found, test, others, anomalous.numpy())
-        alarms = detector.threshold.alarms(test[self.score])
+        self._rank(found, headline, test, others, anomalous.numpy())
+        alarms = detector.threshold.alarms(test[headline])
         found.numbers["test/false_alarm_rate"] = float(alarms[~anomalous].double().mean())
         found.numbers["test/detection_rate"] = float(alarms[anomalous].double().mean())
         if isfinite(detector.threshold.value):
             found.numbers["test/threshold"] = detector.threshold.value
         found.metadata["test/threshold"] = {
-            "score": self.score,
+            "score": headline,
             "false-alarm rate at most": self.false_alarm_rate,
             "normal validation examples": detector.threshold.n,
             "value": "finite" if isfinite(detector.threshold.value) else "infinite, too few examples for this rate",
         }
         found.files["scores.csv"] = score_table(data, test, alarms)
-        shown = {f"this run, {self.score}": test[self.score].numpy()} | {n: s.numpy() for n, s in others.items()}
+        shown = {f"this run, {headline}": test[headline].numpy()} | {n: s.numpy() for n, s in others.items()}
         value = detector.threshold.value
         found.figures = {
-            "scores": score_histogram(test[self.score].numpy(), anomalous.numpy(), value, self.score),
+            "scores": score_histogram(test[headline].numpy(), anomalous.numpy(), value, headline),
             "roc_pr": roc_and_pr(shown, anomalous.numpy()),
-        } | where(model, data, test[self.score])
+        } | where(model, data, test[headline])
         return found
 
     def _rank(
-        self, found: Findings, test: dict[str, Tensor], others: dict[str, Tensor], anomalous: NDArray[np.bool_]
+        self,
+        found: Findings,
+        headline: str,
+        test: dict[str, Tensor],
+        others: dict[str, Tensor],
+        anomalous: NDArray[np.bool_],
     ) -> None:
         """Numbers of every score and baseline."""
         k = self.precision_at or int(anomalous.sum())
-        for metric, (value, low, high) in intervals(test[self.score].numpy(), anomalous, k, self.resamples).items():
+        for metric, (value, low, high) in intervals(test[headline].numpy(), anomalous, k, self.resamples).items():
             found.numbers |= {f"test/{metric}": value, f"test/{metric}_low": low, f"test/{metric}_high": high}
-        for name in test.keys() - {self.score}:
+        for name in test.keys() - {headline}:
             of_score = estimates(test[name].numpy(), anomalous, k)
             found.numbers |= {f"test/{metric}_{name}": of_score[metric] for metric in ("auroc", "auprc")}
         for name, scores in others.items():
             of_baseline = estimates(scores.numpy(), anomalous, k)
             found.numbers |= {f"baseline/{name}/{metric}": value for metric, value in of_baseline.items()}
-        about = {"score": self.score, "normal": int((~anomalous).sum()), "anomalous": int(anomalous.sum())}
+        about = {"score": headline, "normal": int((~anomalous).sum()), "anomalous": int(anomalous.sum())}
         interval_about = {"interval": f"95 %, stratified bootstrap of {self.resamples}"}
         for metric in ("auroc", "auprc"):
             found.metadata[f"test/{metric}"] = about | interval_about
