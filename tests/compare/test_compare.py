@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from vaelab.compare.command import compare
+from vaelab.compare.command import baselines, compare
 from vaelab.compare.runs import find_runs
 from vaelab.compare.table import tabulate
 from vaelab.errors import ConfigError
@@ -80,6 +80,14 @@ def test_baselines_stand_beside(make_run: Make, tmp_path: Path) -> None:
         make_run(f"latent_dim={dim}", test__mse=pca / 2, baseline__pca__mse=pca)
     table = tabulate(find_runs([tmp_path]))
     assert [row.baselines for row in table.rows] == [{"pca": {"test/mse": 0.5}}, {"pca": {"test/mse": 0.3}}]
+
+
+def test_a_baseline_says_whom_it_stands_beside(make_run: Make, tmp_path: Path) -> None:
+    for dim, pca in ((2, 0.5), (8, 0.3)):
+        for beta in (1, 4):
+            make_run(f"latent_dim={dim}", f"model.beta={beta}", test__mse=0.1, baseline__pca__mse=pca)
+    found = baselines(tabulate(find_runs([tmp_path])))
+    assert found == [("latent_dim=2", "pca", {"test/mse": 0.5}), ("latent_dim=8", "pca", {"test/mse": 0.3})]
 
 
 def test_jobs_come_in_the_order_of_their_numbers(make_run: Make, tmp_path: Path) -> None:

@@ -66,15 +66,23 @@ def number(value: float | None, spread: float | None = None) -> str:
 
 
 def baselines(table: Table) -> list[tuple[str, str, dict[str, float]]]:
-    """Label, baseline and its numbers; one that is the same beside every row is named once."""
-    rows: dict[tuple[str, str], str] = {}
+    """Whom it stands beside, the baseline and its numbers; one that is the same beside several rows is named once."""
+    beside: dict[tuple[str, str], list[str]] = {}
     found: dict[tuple[str, str], dict[str, float]] = {}
     for row in table.rows:
         for name, numbers in row.baselines.items():
             key = (name, repr(numbers))
-            rows[key] = "all" if key in rows else row.label
+            beside.setdefault(key, []).append(row.label)
             found[key] = numbers
-    return [(rows[key], key[0], numbers) for key, numbers in found.items()]
+    return [(_together(labels, len(table.rows)), key[0], found[key]) for key, labels in beside.items()]
+
+
+def _together(labels: list[str], rows: int) -> str:
+    """What labels have in common, word by word; `all` for all rows."""
+    if len(labels) == rows:
+        return "all"
+    common = [word for word in labels[0].split() if all(word in label.split() for label in labels)]
+    return " ".join(common) or ", ".join(labels)
 
 
 def write(table: Table, runs: list[Run], out: Path, title: str, command: str) -> None:

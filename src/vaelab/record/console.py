@@ -1,5 +1,6 @@
 """What a run prints."""
 
+import re
 from typing import Any
 
 from rich.console import Console
@@ -9,6 +10,8 @@ from torch import nn
 
 SHOWN_FIRST = ("task", "data", "model", "encoder", "decoder", "likelihood", "corruption", "optimizer", "scheduler",
                "trainer", "callbacks", "logger", "paths")  # fmt: skip
+
+DETAIL = re.compile(r"(_\dbit|_quantile_\d+|_at_[\d.]+|_low|_high)$")
 
 
 def print_config(config: dict[str, Any], choices: dict[str, str]) -> None:
@@ -44,10 +47,14 @@ def print_size(model: nn.Module) -> None:
 
 
 def print_metrics(metrics: dict[str, float], folder: str) -> None:
-    """A table with one row a metric, validation, test and baselines side by side, and where the run lies."""
+    """A table with one row a metric, validation, test and baselines side by side, and where the run lies.
+
+    What a metric is at each strength, number of bits or quantile is left to the report.
+    """
     prefixes = {name.rpartition("/")[0] for name in metrics}
     columns = ["val", "test", *sorted(prefix for prefix in prefixes if prefix.startswith("baseline/"))]
-    names = sorted({name.rpartition("/")[2] for name in metrics if not name.startswith("train/")})
+    found = {name.rpartition("/")[2] for name in metrics if not name.startswith("train/")}
+    names = sorted(name for name in found if not DETAIL.search(name))
     headings = [column.removeprefix("baseline/") for column in columns]
     table = Table("metric", *headings, title="best checkpoint", title_justify="left")
     for heading in table.columns[1:]:
@@ -58,4 +65,6 @@ def print_metrics(metrics: dict[str, float], folder: str) -> None:
     console = Console()
     if names:
         console.print(table)
+    if details := len(found) - len(names):
+        console.print(f"{details} more rows in report.html and metrics.json")
     console.print(f"run folder: [bold]{folder}[/]", soft_wrap=True)
