@@ -20,7 +20,6 @@ from yaml import YAMLError
 from vaelab.compare.command import compare
 from vaelab.config.explain import explain
 from vaelab.config.help import help_page
-from vaelab.config.job_list import register
 from vaelab.config.location import config_dir
 from vaelab.config.resume import expand_resume
 from vaelab.errors import ConfigError, DivergenceError, InterruptionError, UserError
@@ -101,7 +100,8 @@ def _compose_and_run(wants_traceback: bool, relaunch: list[str]) -> None:
                 raise
             _refuse(error if isinstance(error, UserError) else ConfigError(str(error).splitlines()[0]))
 
-    register()
+    import vaelab.config.job_list  # noqa: F401  registers a sweeper; only here, since Hydra's plugins take a while
+
     job()
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from vaelab.record.folder import claim_run_dir, discard_unstarted, redact_sweep, write_json, write_text
+from vaelab.record.folder import claim_run_dir, discard_unstarted, redact_sweep, write_file, write_json
 
 
 def test_runs_that_start_at_once_do_not_share_a_folder(tmp_path: Path) -> None:
@@ -25,9 +25,9 @@ def test_only_folders_in_which_nothing_ran_are_discarded(tmp_path: Path) -> None
     empty, described, trained = (Path(claim_run_dir(None, str(tmp_path))) for _ in range(3))
     foreign = tmp_path / "foreign"
     foreign.mkdir()
-    write_text(described / "config.yaml", "")
-    write_text(trained / "config.yaml", "")
-    write_text(trained / "checkpoints" / "last.ckpt", "")
+    write_file(described / "config.yaml", "")
+    write_file(trained / "config.yaml", "")
+    write_file(trained / "checkpoints" / "last.ckpt", "")
     discard_unstarted()
     assert [folder.exists() for folder in (empty, described, trained, foreign)] == [False, False, True, True]
 

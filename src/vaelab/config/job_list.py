@@ -4,9 +4,12 @@ import shlex
 from collections.abc import Mapping, Sequence
 from itertools import product
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
+
+Plugins.instance()  # its first use loads every sweeper anew, and a class derived before would be of another base
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper  # noqa: E402
 
 
 class JobList(BasicSweeper):
@@ -39,6 +42,4 @@ class JobList(BasicSweeper):
         return [list(chunk) for chunk in self.split_overrides_to_chunks(jobs, max_batch_size)]
 
 
-def register() -> None:
-    """Make the sweeper known to Hydra, which builds only plugins."""
-    Plugins.instance().register(JobList)
+Plugins.instance().register(JobList)  # Hydra builds plugins only

@@ -69,7 +69,7 @@ class RunRecord:
         """Write numbers, figures, report and the model for use."""
         model.eval()
         save_model(model, self.folder / "model")
-        found = self._findings(model.to(trainer.strategy.root_device), data, task)
+        found = self._findings(model.to(trainer.strategy.root_device).float(), data, task)
         for logger in trainer.loggers:
             logger.log_metrics(found.numbers, trainer.global_step)
         metrics = dict(sorted((numbers | found.numbers).items()))
@@ -89,7 +89,7 @@ class RunRecord:
         print_metrics(metrics, str(self.folder))
 
     def _findings(self, model: Model, data: DataModule, task: Task) -> Findings:
-        """Measured once; nothing where the config asks for no test."""
+        """Measured once, in single precision; nothing where the config asks for no test."""
         if not self._config["test"]:
             return Findings()
         cache = BaselineCache(Path(self._config["paths"]["data_dir"]) / ".vaelab" / "baselines", data)
