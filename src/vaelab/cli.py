@@ -100,8 +100,6 @@ def _compose_and_run(wants_traceback: bool, relaunch: list[str]) -> None:
                 raise
             _refuse(error if isinstance(error, UserError) else ConfigError(str(error).splitlines()[0]))
 
-    import vaelab.config.job_list  # noqa: F401  registers a sweeper; only here, since Hydra's plugins take a while
-
     job()
 
 

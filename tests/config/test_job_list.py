@@ -1,12 +1,14 @@
 """Sweeps over sets of overrides."""
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
+from typing import Any
 
-from vaelab.config.job_list import JobList
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
 
 
 def jobs(axes: dict[str, list[str]], *typed: str, size: int | None = None) -> list[list[list[str]]]:
-    return JobList(axes).split_arguments(OverridesParser.create().parse_overrides(list(typed)), size)
+    sweeper: Any = Plugins.instance().class_name_to_class["hydra_plugins.vaelab_job_list.JobList"]
+    return sweeper(axes).split_arguments(OverridesParser.create().parse_overrides(list(typed)), size)
 
 
 def test_every_combination_once_what_an_entry_says_last() -> None:

@@ -1,15 +1,14 @@
-"""A Hydra sweeper over sets of overrides, such as an AE beside VAEs of several betas."""
+"""A Hydra sweeper over sets of overrides, such as an AE beside VAEs of several betas.
+
+Hydra finds plugins in the namespace package `hydra_plugins` alone, and loads each anew when it looks.
+"""
 
 import shlex
 from collections.abc import Mapping, Sequence
 from itertools import product
 
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.types import Override
-from hydra.core.plugins import Plugins
-
-Plugins.instance()  # its first use loads every sweeper anew, and a class derived before would be of another base
-
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper  # noqa: E402
 
 
 class JobList(BasicSweeper):
@@ -40,6 +39,3 @@ class JobList(BasicSweeper):
         (typed,) = BasicSweeper.split_arguments(overrides, None)
         jobs = [sum(entries, start) for start in typed for entries in product(*self.axes)]
         return [list(chunk) for chunk in self.split_overrides_to_chunks(jobs, max_batch_size)]
-
-
-Plugins.instance().register(JobList)  # Hydra builds plugins only
