@@ -67,6 +67,7 @@ def test_tasks_share_a_row_and_keep_their_own_columns(make_run: Make, tmp_path: 
         "model=vae",
     ]
     assert set(rows(tmp_path, ["mse"])["model=vae"]) == {"panel test/mse", "denoising test/mse"}
+    assert set(rows(tmp_path, ["denoising mse", "auroc"])["model=vae"]) == {"denoising test/mse", "test/auroc"}
 
 
 def test_data_sets_are_never_mixed(make_run: Make, tmp_path: Path) -> None:

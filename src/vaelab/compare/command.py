@@ -29,7 +29,11 @@ def compare(arguments: list[str]) -> None:
         "deviation); runs that differ only in the task share a row.",
     )
     parser.add_argument("folders", nargs="+", type=Path, help="run folders, or folders that hold some (a multirun's)")
-    parser.add_argument("--metrics", type=lambda text: text.split(","), help="such as mse,fid,val/elbo; the usual ones")
+    parser.add_argument(
+        "--metrics",
+        type=lambda text: text.split(","),
+        help="such as mse,fid,val/elbo, or panel mse for one task's; the usual ones",
+    )
     parser.add_argument("--out", type=Path, help="where to write comparison.*; the first folder")
     options = parser.parse_args(arguments)
     runs = find_runs(options.folders)

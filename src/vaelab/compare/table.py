@@ -72,7 +72,8 @@ def tabulate(runs: list[Run], metrics: list[str] | None = None) -> Table:
 
     Args:
         runs: from `find_runs`.
-        metrics: columns such as `test/mse`, or `mse` for short; the usual ones if None.
+        metrics: such as `test/mse`, or `mse` for short, of every task that reports it; `denoising mse` of
+            one task; the usual ones if None.
 
     Raises:
         ConfigError: no run has a metric that was named.
@@ -103,11 +104,16 @@ def _columns(runs: list[Run], tasks: list[str], metrics: list[str] | None) -> di
         names = [f"test/{name}" for name in HEADLINES if f"test/{name}" in everything]
         chosen = {name: [next(task for task in tasks if name in known[task])] for name in names}
     else:
-        names = [name if "/" in name else f"test/{name}" for name in metrics]
-        for name in names:
-            if name not in everything:
-                raise ConfigError(f"--metrics {name}: no run has it; {did_you_mean(name, everything)}")
-        chosen = {name: [task for task in tasks if name in known[task]] for name in names}
+        chosen = {}
+        for asked in metrics:
+            only, _, short = asked.rpartition(" ")
+            name = short if "/" in short else f"test/{short}"
+            having = [task for task in tasks if name in known[task] and only in ("", task)]
+            if not having:
+                of_a_task = [f"{only} {n}" for n in known.get(only, {})]
+                raise ConfigError(f"--metrics {asked}: no run has it; {did_you_mean(asked, of_a_task or everything)}")
+            chosen[name] = [*chosen.get(name, []), *having]
+        names = list(chosen)
     return {
         name if len([t for t in tasks if name in known[t]]) == 1 else f"{task} {name}": (task, name)
         for name in names
