@@ -110,8 +110,9 @@ def _columns(runs: list[Run], tasks: list[str], metrics: list[str] | None) -> di
             name = short if "/" in short else f"test/{short}"
             having = [task for task in tasks if name in known[task] and only in ("", task)]
             if not having:
+                wanted = f"{only} {name}".strip()
                 of_a_task = [f"{only} {n}" for n in known.get(only, {})]
-                raise ConfigError(f"--metrics {asked}: no run has it; {did_you_mean(asked, of_a_task or everything)}")
+                raise ConfigError(f"--metrics {asked}: no run has it; {did_you_mean(wanted, of_a_task or everything)}")
             chosen[name] = [*chosen.get(name, []), *having]
         names = list(chosen)
     return {
