@@ -2,15 +2,15 @@
 
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
-from vaelab.corruptions import Gaussian, Identity
+import in_memory
+from in_memory import InMemory
+from vaelab.corruptions import Gaussian
 from vaelab.data import DataSpec
-from vaelab.data.digits import Digits
-from vaelab.data.module import DataModule, Examples
+from vaelab.data.module import DataModule
 from vaelab.distances import frechet_distance
 from vaelab.errors import ConfigError
 from vaelab.features import Choice, Extractor, refuse_absent
@@ -18,36 +18,19 @@ from vaelab.features.real import real_features
 from vaelab.features.resize import limit_side, resize_tensorflow1
 
 CPU = torch.device("cpu")
-OPTIONS: dict[str, Any] = {
-    "batch_size": 64, "val_fraction": 0.1, "test_fraction": 0.2, "split_seed": 0, "seed": 0, "binarize": None,
-}  # fmt: skip
-
-
-class Plain(DataModule):
-    """Given values and labels."""
-
-    def __init__(self, values: torch.Tensor, label: torch.Tensor, spec: DataSpec) -> None:
-        super().__init__(Identity(), **OPTIONS)
-        self._given = Examples(values, label, spec, {"train": range(len(values))})
-
-    def load(self) -> Examples:
-        return self._given
 
 
 @pytest.fixture(scope="module")
 def digits() -> DataModule:
-    data = Digits(Identity(), **OPTIONS)
-    data.setup()
-    return data
+    return in_memory.digits()
 
 
 def images(shape: tuple[int, int, int], labelled: bool, count: int = 60) -> DataModule:
     generator = torch.Generator().manual_seed(0)
     values = torch.randint(256, (count, *shape), generator=generator).to(torch.uint8)
     label = torch.arange(count) % 3 if labelled else torch.full((count,), -1)
-    data = Plain(values, label, DataSpec("odd", "image", shape, "unit", 256, ("a", "b", "c") if labelled else ()))
-    data.setup()
-    return data
+    spec = DataSpec("odd", "image", shape, "unit", 256, ("a", "b", "c") if labelled else ())
+    return InMemory(values, spec, label)
 
 
 @pytest.fixture(scope="module")
@@ -87,8 +70,7 @@ def test_the_classifier_is_trained_once_and_is_the_same_after(digits: DataModule
 def test_a_corruption_changes_nothing_of_the_classifier(
     digits: DataModule, tmp_path: Path, hardly_trained: None
 ) -> None:
-    noisy = Digits(Gaussian(0.3), **OPTIONS)
-    noisy.setup()
+    noisy = in_memory.digits(Gaussian(0.3))
     weights = {choice(tmp_path, "classifier").build(data, CPU).about["weights"] for data in (digits, noisy)}
     assert len(weights) == len(list(tmp_path.iterdir())) == 1
 
@@ -138,8 +120,8 @@ def test_auto_takes_the_best_there_is_and_says_which(digits: DataModule, tmp_pat
     (tmp_path / "inception.pt").write_bytes(b"there, but slow without a GPU")
     assert chosen(digits) == "classifier"
     assert chosen(images((1, 8, 8), labelled=False)) == "random"
-    row = Plain(torch.randn(50, 7), torch.arange(50) % 2, DataSpec("row", "table", (7,), "real"))
-    wide = Plain(torch.randn(50, 2, 400), torch.arange(50) % 2, DataSpec("wide", "series", (2, 400), "real"))
+    row = InMemory(torch.randn(50, 7), DataSpec("row", "table", (7,), "real"), torch.arange(50) % 2)
+    wide = InMemory(torch.randn(50, 2, 400), DataSpec("wide", "series", (2, 400), "real"), torch.arange(50) % 2)
     for data in (row, wide):
         data.setup()
     assert chosen(row) == "values"

@@ -12,6 +12,7 @@ from hydra import compose, initialize_config_dir
 from skimage.metrics import peak_signal_noise_ratio
 from skimage.restoration import denoise_nl_means, denoise_tv_chambolle
 
+from in_memory import InMemory, digits
 from vaelab.backbones import MLPDecoder, MLPEncoder
 from vaelab.baselines import BaselineCache
 from vaelab.baselines.denoisers import NON_LOCAL_MEANS, TOTAL_VARIATION
@@ -19,8 +20,7 @@ from vaelab.baselines.linear import LinearDenoiser
 from vaelab.config.location import config_dir
 from vaelab.corruptions import Blur, Chain, Corruption, Gaussian, Mask, SaltPepper
 from vaelab.data import DataSpec
-from vaelab.data.digits import Digits
-from vaelab.data.module import DataModule, Examples
+from vaelab.data.module import DataModule
 from vaelab.likelihoods import DiscretizedLogistic
 from vaelab.likelihoods import Gaussian as GaussianLikelihood
 from vaelab.models import AE, Model
@@ -30,36 +30,13 @@ from vaelab.tasks.denoising_quality import MeanPSNR, psnr_of_each, quality_of_ea
 from vaelab.tasks.denoising_sweep import conditions, measured
 from vaelab.tasks.strengths import corrupted, strengths_around
 
-SETTINGS: dict[str, Any] = {
-    "batch_size": 64, "val_fraction": 0.1, "test_fraction": 0.2, "split_seed": 0, "seed": 1, "binarize": None,
-}  # fmt: skip
-
-
-class InMemory(DataModule):
-    """Any tensor as a data set."""
-
-    def __init__(self, values: torch.Tensor, spec: DataSpec, corruption: Corruption, **settings: Any) -> None:
-        super().__init__(corruption, **SETTINGS | settings)
-        self.values, self.declared = values, spec
-
-    def load(self) -> Examples:
-        count = len(self.values)
-        return Examples(self.values, torch.full((count,), -1), self.declared, {"train": range(count)})
-
-
-def digits(corruption: Corruption, **settings: Any) -> DataModule:
-    data = Digits(corruption=corruption, **SETTINGS | settings)
-    data.setup()
-    return data
-
 
 def images(corruption: Corruption, shape: tuple[int, int, int], count: int = 40) -> DataModule:
     """Soft random shapes."""
     smooth = torch.rand(count, shape[0], 3, 3, generator=torch.Generator().manual_seed(0))
     values = torch.nn.functional.interpolate(smooth, size=shape[1:], mode="bilinear")
-    data = InMemory((values * 255).to(torch.uint8), DataSpec("soft", "image", shape, "unit", 256), corruption)
-    data.setup()
-    return data
+    spec = DataSpec("soft", "image", shape, "unit", 256)
+    return InMemory((values * 255).to(torch.uint8), spec, corruption=corruption)
 
 
 def table(corruption: Corruption, count: int = 3000, noise: float = 0.3) -> DataModule:
@@ -70,9 +47,7 @@ def table(corruption: Corruption, count: int = 3000, noise: float = 0.3) -> Data
     values = hidden @ weights + noise * torch.randn(count, 6, generator=generator)
     values = (values - values.mean(0)) / values.std(0)
     values[:, 1] += 2
-    data = InMemory(values, DataSpec("sensors", "table", (6,), "real"), corruption)
-    data.setup()
-    return data
+    return InMemory(values, DataSpec("sensors", "table", (6,), "real"), corruption=corruption)
 
 
 def autoencoder(spec: DataSpec) -> Model:
@@ -145,8 +120,7 @@ def test_at_the_trained_strength_the_noise_is_that_of_the_test_pass() -> None:
 def test_the_noisy_psnr_at_a_strength_is_that_of_its_sigma(sigma: float) -> None:
     """On grey images nothing is clipped, and -20 log10 sigma is the psnr."""
     grey = torch.full((60, 1, 20, 20), 128, dtype=torch.uint8)
-    data = InMemory(grey, DataSpec("grey", "image", (1, 20, 20), "unit", 256), Gaussian(0.1))
-    data.setup()
+    data = InMemory(grey, DataSpec("grey", "image", (1, 20, 20), "unit", 256), corruption=Gaussian(0.1))
     noisy, clean = corrupted(data, "test", data.corruption.at(sigma), 100)
     assert len(noisy) == 12
     assert psnr_of_each(noisy, clean).mean().item() == pytest.approx(-20 * np.log10(sigma), abs=0.15)

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 
+import in_memory
 import vaelab
+from in_memory import InMemory
 from vaelab.backbones import MLPDecoder, MLPEncoder
 from vaelab.baselines import BaselineCache
-from vaelab.corruptions import Identity
 from vaelab.data import DataSpec
-from vaelab.data.digits import Digits
-from vaelab.data.module import DataModule, Examples
+from vaelab.data.module import DataModule
 from vaelab.errors import ConfigError
 from vaelab.likelihoods import Gaussian
 from vaelab.models import AE, VAE, Model
@@ -27,31 +27,16 @@ from vaelab.tasks import Findings, Generation
 from vaelab.tasks.aggregate_posterior import AggregatePosterior, aggregate_posterior
 from vaelab.tasks.sample_quality import SampleQuality, sample_count
 
-OPTIONS: dict[str, Any] = {
-    "batch_size": 64, "val_fraction": 0.1, "test_fraction": 0.2, "split_seed": 0, "seed": 0, "binarize": None,
-}  # fmt: skip
 
-
-class Plain(DataModule):
-    """Noise without labels."""
-
-    def __init__(self, spec: DataSpec, count: int = 60) -> None:
-        super().__init__(Identity(), **OPTIONS)
-        generator = torch.Generator().manual_seed(0)
-        unit = torch.rand(count, *spec.shape, generator=generator)
-        values = unit if spec.bounded else 4 * unit - 2
-        self._given = Examples(values, torch.full((count,), -1), spec, {"train": range(count)})
-        self.setup()
-
-    def load(self) -> Examples:
-        return self._given
+def noise(spec: DataSpec, count: int = 60) -> InMemory:
+    """Without labels."""
+    values = torch.rand(count, *spec.shape, generator=torch.Generator().manual_seed(0))
+    return InMemory(values if spec.bounded else 4 * values - 2, spec)
 
 
 @pytest.fixture(scope="module")
 def digits() -> DataModule:
-    data = Digits(Identity(), **OPTIONS)
-    data.setup()
-    return data
+    return in_memory.digits()
 
 
 @pytest.fixture(scope="module")
@@ -233,7 +218,7 @@ def test_samples_of_a_fitted_gaussian_are_closer_than_those_of_the_prior(digits:
     ids=lambda spec: spec.name,
 )
 def test_any_data_has_samples_that_are_measured(spec: DataSpec, kind: str, tmp_path: Path) -> None:
-    data = Plain(spec)
+    data = noise(spec)
     found = measured(network(data, kind), data, tmp_path)
     assert {"test/fid", "test/kid", "test/precision", "test/recall", "test/aggregate_kl"} < found.numbers.keys()
     assert all(np.isfinite(value) for value in found.numbers.values())
@@ -244,7 +229,7 @@ def test_any_data_has_samples_that_are_measured(spec: DataSpec, kind: str, tmp_p
 
 
 def test_too_few_examples_are_said_to_be(tmp_path: Path) -> None:
-    data = Plain(DataSpec("grey", "image", (1, 8, 8), "unit", 256), count=12)
+    data = noise(DataSpec("grey", "image", (1, 8, 8), "unit", 256), count=12)
     found = measured(network(data), data, tmp_path)
     assert not any("fid" in name for name in found.numbers)
     assert found.metadata["test/fid"] == {"not measured": "2 test examples are too few"}
@@ -269,7 +254,7 @@ def test_n_is_what_was_compared(digits: DataModule, folder: Path) -> None:
 
 def test_a_part_of_the_test_split_is_drawn_from_all_of_it(tmp_path: Path) -> None:
     """A test split may be sorted: the first rows alone would be one class."""
-    data = Plain(DataSpec("row", "table", (1,), "real"), count=1000)
+    data = noise(DataSpec("row", "table", (1,), "real"), count=1000)
     ordered = torch.arange(1000.0).view(1000, 1)
     data._given.values.copy_(ordered)
     from vaelab.features import Choice
