@@ -76,7 +76,7 @@ def test_a_trusted_package_may_be_named(tmp_path: Path, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("key", ["hidden", "activation"])
 def test_a_class_may_not_stand_where_a_plain_value_should(key: str, tmp_path: Path) -> None:
-    writes = {"_target_": "vaelab.record.folder.write_file", "path": str(tmp_path / "written"), "content": "x"}
+    writes = {"_target_": "vaelab.atomic_write.write_file", "path": str(tmp_path / "written"), "content": "x"}
     node = {"_target_": "vaelab.backbones.MLPEncoder", "hidden": [4]} | {key: writes}
     with pytest.raises(ConfigError, match=rf"encoder\.{key}.*plain value"):
         Builder().build(node, "encoder", input_shape=(1, 8, 8), output_size=2)
@@ -98,7 +98,7 @@ def test_a_class_of_another_kind_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"encoder\._target_.*Module"):
         Builder().resolve(node, "encoder", nn.Module)
     with pytest.raises(ConfigError, match=r"logger\.x\._target_"):
-        Builder().resolve({"_target_": "vaelab.record.folder.write_file"}, "logger.x", nn.Module)
+        Builder().resolve({"_target_": "vaelab.atomic_write.write_file"}, "logger.x", nn.Module)
 
 
 @pytest.mark.parametrize(

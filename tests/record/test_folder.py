@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from vaelab.record.folder import claim_run_dir, discard_unstarted, redact_sweep, write_file, write_json
+from vaelab.atomic_write import write_file, write_json
+from vaelab.record.folder import claim_run_dir, discard_unstarted, redact_sweep
 
 
 def test_runs_that_start_at_once_do_not_share_a_folder(tmp_path: Path) -> None:

@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from vaelab.atomic_write import write_file
 from vaelab.backbones import MLPDecoder, MLPEncoder
 from vaelab.data import Batch, DataSpec, ExampleNoise
 from vaelab.errors import CheckpointError
 from vaelab.likelihoods import DiscretizedLogistic, Gaussian
 from vaelab.models import AE, VAE
 from vaelab.models.schedules import Constant
-from vaelab.record.folder import write_file
 from vaelab.scores import Detector, Latent, conformal_threshold
 
 DIGITS = DataSpec("digits", "image", (1, 8, 8), "unit", 17)

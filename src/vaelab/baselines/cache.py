@@ -12,8 +12,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from vaelab.atomic_write import write_file, write_json
 from vaelab.data.module import DataModule
-from vaelab.record.folder import write_file, write_json
 
 FORMAT = 1  # raise when a baseline changes what it makes of the same data
 
@@ -74,14 +74,9 @@ class BaselineCache:
         """Of the data, its split and its corruption."""
         if self._fingerprint is None:
             digest = hashlib.sha256(json.dumps(self._data.spec.to_json()).encode())
-            for tensor in self._data.stored():
-                digest.update(_bytes(tensor))
+            digest.update(self._data.fingerprint().encode())
             digest.update(repr(sorted(vars(self._data.corruption).items())).encode())
             digest.update(type(self._data.corruption).__name__.encode())
             digest.update(str(self._data.binarize).encode())
             self._fingerprint = digest.hexdigest()
         return self._fingerprint
-
-
-def _bytes(tensor: Tensor) -> memoryview:
-    return tensor.contiguous().numpy().data.cast("B")

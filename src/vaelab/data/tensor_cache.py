@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +9,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from vaelab.atomic_write import replacing
 from vaelab.data.decoding import Decoding
 from vaelab.data.source import HubSource, LocalSource
 
@@ -57,15 +56,8 @@ class TensorCache:
         return False
 
     def _write(self, path: Path, values: Tensor, label: Tensor, about: dict[str, Any]) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as partial:
-            pass
-        try:
-            save_file({"values": values, "label": label}, partial.name, {"about": json.dumps(about)})
-            os.replace(partial.name, path)
-        except BaseException:
-            Path(partial.name).unlink(missing_ok=True)
-            raise
+        with replacing(path) as partial:
+            save_file({"values": values, "label": label}, partial, {"about": json.dumps(about)})
         for old in path.parent.glob(f"{self._of_source}-*.safetensors"):
             if not old.name.startswith(self._of_state):
                 old.unlink(missing_ok=True)

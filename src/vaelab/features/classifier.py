@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import os
-import tempfile
 from contextlib import suppress
 from math import ceil
 from pathlib import Path
@@ -15,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vaelab.atomic_write import replacing
 from vaelab.data.module import DataModule
 from vaelab.features.extractor import Extractor, weights_hash
 from vaelab.features.resize import limit_side, limited_size
@@ -89,16 +88,9 @@ class Classifier(Extractor):
     def _write(self, facts: dict[str, Any]) -> None:
         """Whole or not at all; a read-only place costs time, not the run."""
         with suppress(OSError, SafetensorError):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=self._path.parent, delete=False) as partial:
-                pass
-            try:
-                weights = {name: value.cpu().contiguous() for name, value in self._net.state_dict().items()}
-                save_file(weights, partial.name, {"about": json.dumps(facts)})
-                os.replace(partial.name, self._path)
-            except BaseException:
-                Path(partial.name).unlink(missing_ok=True)
-                raise
+            weights = {name: value.cpu().contiguous() for name, value in self._net.state_dict().items()}
+            with replacing(self._path) as partial:
+                save_file(weights, partial, {"about": json.dumps(facts)})
 
 
 def can_classify(data: DataModule) -> bool:
@@ -149,7 +141,5 @@ def _fit(net: nn.Module, images: Tensor, labels: Tensor, steps: int) -> None:
 
 def _key(data: DataModule) -> str:
     """Of what it is trained and tried on; neither corruption nor binarization on the fly changes that."""
-    digest = hashlib.sha256(json.dumps([FORMAT, data.spec.name, list(data.spec.shape)]).encode())
-    for tensor in data.stored():
-        digest.update(tensor.contiguous().numpy().data.cast("B"))
-    return digest.hexdigest()[:16]
+    key = [FORMAT, data.spec.name, list(data.spec.shape), data.fingerprint()]
+    return hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]

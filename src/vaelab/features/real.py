@@ -10,8 +10,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from vaelab.atomic_write import write_file
 from vaelab.features.extractor import Extractor
-from vaelab.record.folder import write_file
 
 
 def real_features(

@@ -8,12 +8,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from vaelab.atomic_write import write_json
 from vaelab.config.builder import Builder
 from vaelab.data.spec import DataSpec
 from vaelab.errors import CheckpointError, ConfigError
 from vaelab.likelihoods import Likelihood
 from vaelab.models import Model
-from vaelab.record.folder import write_json
 
 PARTS: dict[str, type] = {"model": Model, "encoder": nn.Module, "decoder": nn.Module, "likelihood": Likelihood}
 

@@ -1,14 +1,12 @@
 """The run folder. Imports nothing heavy: the command line claims the folder before a run begins."""
 
-import json
-import os
 from datetime import datetime
 from pathlib import Path
 from shutil import rmtree
-from typing import Any
 
 import yaml
 
+from vaelab.atomic_write import write_file
 from vaelab.config.secrets import redact
 
 BEFORE_THE_RUN = {"config.yaml", "overrides.yaml", "environment.json", "multirun.yaml"}
@@ -50,16 +48,3 @@ def redact_sweep(folder: Path) -> None:
     path = folder / "multirun.yaml"
     if path.is_file():
         write_file(path, yaml.safe_dump(redact(yaml.safe_load(path.read_text(encoding="utf-8"))), sort_keys=False))
-
-
-def write_json(path: Path, data: Any) -> None:
-    """Write plain data whole or not at all."""
-    write_file(path, json.dumps(data, indent=2, allow_nan=False) + "\n")
-
-
-def write_file(path: Path, content: str | bytes) -> None:
-    """Write a file whole or not at all; text as UTF-8."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_bytes(content.encode() if isinstance(content, str) else content)
-    os.replace(partial, path)

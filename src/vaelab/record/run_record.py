@@ -11,6 +11,7 @@ from hydra.conf import HydraConf
 from lightning.pytorch.utilities import rank_zero_only
 from matplotlib.figure import Figure
 
+from vaelab.atomic_write import write_file, write_json
 from vaelab.baselines import BaselineCache
 from vaelab.config.secrets import redact, redact_text
 from vaelab.data.module import DataModule
@@ -20,7 +21,6 @@ from vaelab.record.console import print_config, print_metrics, print_size
 from vaelab.record.curves import FILE, read_curves
 from vaelab.record.environment import environment
 from vaelab.record.export import save_model
-from vaelab.record.folder import write_file, write_json
 from vaelab.record.report import report
 from vaelab.record.trackers import log_figures
 from vaelab.tasks import Findings, Task

@@ -13,9 +13,9 @@ from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, W
 from lightning.pytorch.utilities import rank_zero_only
 from matplotlib.figure import Figure
 
+from vaelab.atomic_write import write_json
 from vaelab.config.secrets import redact_text
 from vaelab.errors import ConfigError
-from vaelab.record.folder import write_json
 
 Mode = Literal["auto", "online", "offline", "disabled"]
 
