@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from vaelab.compare.command import baselines, compare
+from vaelab.compare.command import compare
 from vaelab.compare.runs import find_runs
 from vaelab.compare.table import tabulate
 from vaelab.errors import ConfigError
@@ -87,7 +87,7 @@ def test_a_baseline_says_whom_it_stands_beside(make_run: Make, tmp_path: Path) -
     for dim, pca in ((2, 0.5), (8, 0.3)):
         for beta in (1, 4):
             make_run(f"latent_dim={dim}", f"model.beta={beta}", test__mse=0.1, baseline__pca__mse=pca)
-    found = baselines(tabulate(find_runs([tmp_path])))
+    found = tabulate(find_runs([tmp_path])).baselines()
     assert found == [("latent_dim=2", "pca", {"test/mse": 0.5}), ("latent_dim=8", "pca", {"test/mse": 0.3})]
 
 

@@ -4,6 +4,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vaelab.compare.table import Table
+from vaelab.metric_names import more_is_better
 
 COLORS = ("tab:orange", "tab:green", "tab:purple", "tab:brown")
 
@@ -21,7 +22,7 @@ def draw(table: Table, title: str) -> Figure:
             _points(axes, table, column)
         else:
             _line(axes, table, column, *axis)
-        arrow = "more is better" if table.better(column) else "less is better"
+        arrow = "more is better" if more_is_better(column) else "less is better"
         axes.set_title(f"{column}  ({arrow})", fontsize=9)
         axes.tick_params(labelsize=7)
     for axes in grid[len(table.columns) :]:

@@ -6,13 +6,13 @@ from statistics import mean, stdev
 from vaelab.compare.runs import Run
 from vaelab.config.nearest import did_you_mean
 from vaelab.errors import ConfigError
+from vaelab.metric_names import more_is_better
 
-# What is shown unless metrics are named, as far as runs have it; whether more is better.
-HEADLINES = {
-    "mse": False, "psnr": True, "ssim": True, "nll": False, "bpd": False, "fid": False, "fid_prior": False,
-    "fid_mixture": False, "aggregate_kl": False, "knn_accuracy": True, "trustworthiness": True,
-    "psnr_gain": True, "auroc": True, "auprc": True,
-}  # fmt: skip
+# What is shown unless metrics are named, as far as runs have it.
+HEADLINES = (
+    "mse", "psnr", "ssim", "nll", "bpd", "fid", "fid_prior", "aggregate_kl", "knn_accuracy", "trustworthiness",
+    "psnr_gain", "auroc", "auprc",
+)  # fmt: skip
 REPEATS = ("seed=", "data.split_seed=")  # runs that differ in these alone are repeats of one another
 UNTOLD = ("paths.", "logger", "tags", "experiment=", "callbacks", "hydra.")  # change no number
 
@@ -47,16 +47,30 @@ class Table:
     columns: list[str]
     rows: list[Row]
 
-    def better(self, column: str) -> bool:
-        """Whether more is better."""
-        return HEADLINES.get(metric_of(column), False)
-
     def best(self, column: str) -> str | None:
         """The label of the best row, if several were measured."""
         found = {row.label: value for row in self.rows if (value := row.mean(column)) is not None}
         if len(found) < 2:
             return None
-        return max(found, key=found.__getitem__) if self.better(column) else min(found, key=found.__getitem__)
+        return max(found, key=found.__getitem__) if more_is_better(column) else min(found, key=found.__getitem__)
+
+    def baselines(self) -> list[tuple[str, str, dict[str, float]]]:
+        """Whom it stands beside, the baseline and its numbers; the same beside several rows is named once."""
+        beside: dict[tuple[str, str], list[str]] = {}
+        found: dict[tuple[str, str], dict[str, float]] = {}
+        for row in self.rows:
+            for name, numbers in row.baselines.items():
+                key = (name, repr(numbers))
+                beside.setdefault(key, []).append(row.label)
+                found[key] = numbers
+        return [(_together(labels, len(self.rows)), key[0], found[key]) for key, labels in beside.items()]
+
+
+def number(value: float | None, spread: float | None = None) -> str:
+    """Four digits, and a deviation where there is one."""
+    if value is None:
+        return ""
+    return f"{value:.4g}" if spread is None else f"{value:.4g} ± {spread:.2g}"
 
 
 def metric_of(column: str) -> str:
@@ -145,3 +159,11 @@ def _bound(task: str, runs: list[Run], told: list[list[str]]) -> set[str]:
     if not others:
         return set()
     return {o for o in set.intersection(*own) if o.partition("=")[0] not in others}
+
+
+def _together(labels: list[str], rows: int) -> str:
+    """What labels have in common, word by word; `all` for all rows."""
+    if len(labels) == rows:
+        return "all"
+    common = [word for word in labels[0].split() if all(word in label.split() for label in labels)]
+    return " ".join(common) or ", ".join(labels)

@@ -1,19 +1,9 @@
 """`report.html`: one page that shows a run, with everything in it."""
 
-import base64
 from html import escape
 from typing import Any
 
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 62rem; margin: 2rem auto; padding: 0 1rem }
-h1 { font-size: 1.4rem } h2 { font-size: 1.05rem; margin-top: 2rem }
-pre { background: #f4f4f4; padding: .6rem .8rem; overflow-x: auto; border-radius: 4px }
-table { border-collapse: collapse } td, th { padding: .2rem 1rem .2rem 0; text-align: left }
-td, th { border-bottom: 1px solid #ddd }
-td.n, th + th { text-align: right }
-td.n { font-variant-numeric: tabular-nums } img { max-width: 100%; margin: .3rem 0 }
-footer { margin-top: 2rem; color: #777; font-size: .85rem }
-"""
+from vaelab.record.page import page, table
 
 
 def report(
@@ -35,23 +25,9 @@ def report(
     packages = ", ".join(f"{name} {value}" for name, value in environment["packages"].items() if value)
     git = environment.get("git")
     commit = f"commit {git['commit'][:12]}{' with local changes' if git['dirty'] else ''}" if git else "no git commit"
-    pictures = "\n".join(
-        f'<h2>{escape(name)}</h2>\n<img alt="{escape(name)}" src="data:image/png;base64,'
-        f'{base64.b64encode(png).decode()}">'
-        for name, png in figures.items()
-    )
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>{escape(title)}</title><style>{STYLE}</style></head><body>
-<h1>{escape(title)}</h1>
-<pre>{escape(environment["command"])}</pre>
-<h2>metrics</h2>
-{metrics_table(metrics)}
-{metadata_list(metadata or {})}
-{pictures}
-<footer>{escape(environment["device"])}; seed {environment["seed"]}; {escape(commit)}; {escape(packages)}</footer>
-</body></html>
-"""
+    device = f"{environment['device']}; seed {environment['seed']}; {commit}; {packages}"
+    parts = ["<h2>metrics</h2>", metrics_table(metrics), metadata_list(metadata or {})]
+    return page(title, environment["command"], parts, figures, footer=device)
 
 
 def metrics_table(metrics: dict[str, float]) -> str:
@@ -64,12 +40,8 @@ def metrics_table(metrics: dict[str, float]) -> str:
     baselines = sorted({column for _, column in cells} - {"test", "val", "train"})
     columns = [*splits, *baselines]
     rows = sorted({metric for metric, _ in cells}, key=lambda metric: ((metric, "test") not in cells, metric))
-    head = "".join(f"<th>{escape(column)}</th>" for column in ("metric", *columns))
-    body = []
-    for metric in rows:
-        numbers = "".join(f'<td class="n">{_number(cells.get((metric, column)))}</td>' for column in columns)
-        body.append(f"<tr><td>{escape(metric)}</td>{numbers}</tr>")
-    return f"<table><tr>{head}</tr>\n" + "\n".join(body) + "\n</table>"
+    body = [[escape(metric), *(_number(cells.get((metric, column))) for column in columns)] for metric in rows]
+    return table([escape(column) for column in ("metric", *columns)], body)
 
 
 def metadata_list(metadata: dict[str, Any]) -> str:

@@ -67,8 +67,9 @@ class Denoising(Task):
         if "mse_noisy" in metrics:
             metrics["mse_noisy"].update((batch.x - batch.clean).square())
 
-    def _log(self, stage: str, model: Model) -> None:  # type: ignore[override]
-        super()._log(stage, model)
+    def publish(self, stage: str, model: Model) -> None:
+        """The counted, and what was gained on the noisy input."""
+        super().publish(stage, model)
         if "psnr_noisy" in self._metrics:
             model.log(f"{stage}/psnr_gain", self._metrics["psnr"].compute() - self._metrics["psnr_noisy"].compute())
         elif "mse_noisy" in self._metrics and (given := self._metrics["mse_noisy"].compute()) > 0:

@@ -1,14 +1,10 @@
 """Several tasks measured on one trained model."""
 
-from typing import Any
-
-import lightning.pytorch as L
-
 from vaelab.baselines import BaselineCache
-from vaelab.data import DataSpec
+from vaelab.data import Batch, DataSpec
 from vaelab.data.module import DataModule
 from vaelab.errors import ConfigError
-from vaelab.models import Model
+from vaelab.models import Model, Prediction
 from vaelab.tasks.task import Findings, Task
 
 
@@ -51,33 +47,17 @@ class Panel(Task):
             found.metadata |= theirs.metadata
         return found
 
-    # Lightning's hooks, each passed on
-
-    def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Begin a pass."""
+    def begin(self, stage: str, model: Model, spec: DataSpec) -> None:
+        """Each part counts on its own."""
         for part in self.parts.values():
-            part.on_validation_epoch_start(trainer, pl_module)
+            part.begin(stage, model, spec)
 
-    def on_test_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Begin a pass."""
+    def count(self, model: Model, prediction: Prediction, batch: Batch) -> None:
+        """Each part counts the batch."""
         for part in self.parts.values():
-            part.on_test_epoch_start(trainer, pl_module)
+            part.count(model, prediction, batch)
 
-    def on_validation_batch_end(
-        self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
-    ) -> None:
-        """Count a batch."""
+    def publish(self, stage: str, model: Model) -> None:
+        """Each part logs what it counted."""
         for part in self.parts.values():
-            part.on_validation_batch_end(trainer, pl_module, outputs, batch, batch_idx, dataloader_idx)
-
-    on_test_batch_end = on_validation_batch_end
-
-    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Log what was counted."""
-        for part in self.parts.values():
-            part.on_validation_epoch_end(trainer, pl_module)
-
-    def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Log what was counted."""
-        for part in self.parts.values():
-            part.on_test_epoch_end(trainer, pl_module)
+            part.publish(stage, model)

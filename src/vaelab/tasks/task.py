@@ -13,9 +13,8 @@ from vaelab.baselines import BaselineCache
 from vaelab.data import Batch, DataSpec
 from vaelab.data.module import DataModule
 from vaelab.errors import ConfigError
+from vaelab.metric_names import more_is_better
 from vaelab.models import Model, Prediction
-
-HIGHER_IS_BETTER = ("elbo", "reconstruction", "psnr", "ssim", "psnr_gain", "active_units")
 
 
 @dataclass
@@ -60,7 +59,7 @@ class Task(Callback):
         if not self.monitor.startswith("val/"):
             known = f"val/mse or {model.monitor[0]}"
             raise ConfigError(f"task.monitor={self.monitor}: should be a validation metric, such as {known}")
-        return self.monitor, "max" if self.monitor.rpartition("/")[2] in HIGHER_IS_BETTER else "min"
+        return self.monitor, "max" if more_is_better(self.monitor) else "min"
 
     def validation_names(self, model: Model, data: DataModule) -> set[str]:
         """The metrics that a validation pass logs, seen on two examples."""
@@ -96,39 +95,46 @@ class Task(Callback):
         """What is measured and drawn once, after training, on the first device; no gradients are kept."""
         return Findings()
 
+    # A pass over a split
+
+    def begin(self, stage: str, model: Model, spec: DataSpec) -> None:
+        """Count from nothing."""
+        self._metrics = {name: metric.to(model.device) for name, metric in self.metrics(stage, model, spec).items()}
+
+    def count(self, model: Model, prediction: Prediction, batch: Batch) -> None:
+        """Count a batch."""
+        self.update(self._metrics, model, prediction, batch)
+
+    def publish(self, stage: str, model: Model) -> None:
+        """Log what was counted."""
+        for name, metric in self._metrics.items():
+            model.log(f"{stage}/{name}", metric.compute())
+
     # Lightning's hooks
 
-    def _start(self, stage: str, trainer: L.Trainer, model: Any) -> None:
-        data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        self._metrics = {n: m.to(model.device) for n, m in self.metrics(stage, model, data.spec).items()}
-
-    def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Begin a pass."""
-        self._start("val", trainer, pl_module)
+        self.begin("val", pl_module, trainer.datamodule.spec)  # type: ignore[attr-defined]
 
-    def on_test_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def on_test_epoch_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Begin a pass."""
-        self._start("test", trainer, pl_module)
+        self.begin("test", pl_module, trainer.datamodule.spec)  # type: ignore[attr-defined]
 
     def on_validation_batch_end(
         self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         """Count a batch."""
-        self.update(self._metrics, pl_module, outputs, batch)
+        self.count(pl_module, outputs, batch)
 
     on_test_batch_end = on_validation_batch_end
 
-    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Log what was counted."""
-        self._log("val", pl_module)
+        self.publish("val", pl_module)
 
-    def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def on_test_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Log what was counted."""
-        self._log("test", pl_module)
-
-    def _log(self, stage: str, model: L.LightningModule) -> None:
-        for name, metric in self._metrics.items():
-            model.log(f"{stage}/{name}", metric.compute())
+        self.publish("test", pl_module)
 
 
 class Constant(MeanMetric):
