@@ -91,6 +91,7 @@ def build(cfg: dict[str, Any], builder: Builder) -> tuple[DataModule, Model, Tas
     data.setup()
     task.check_data(data)
     model = build_model(architecture(cfg, data.spec), builder)
+    model.start_at(data.mean())
     model.optimization = Optimization(cfg["optimizer"], cfg["scheduler"], builder)
     model.optimization.configure(model, total_steps=1)  # what does not fit is refused before any tracker opens
     task.check(model, data.spec, corruption.changes)

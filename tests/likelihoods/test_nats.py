@@ -51,6 +51,17 @@ def test_an_example_does_not_feel_its_neighbours(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
+def test_raw_parameters_at_a_mean_have_that_mean(name: str) -> None:
+    likelihood = build(name, (3, 2)).eval()
+    mean = torch.linspace(0.05, 0.95, 6).view(3, 2)
+    raw = likelihood.raw_at(mean)
+    assert raw.shape == (likelihood.parameters_per_value, 3, 2)
+    torch.testing.assert_close(likelihood.mean(raw.unsqueeze(0))[0], mean, rtol=1e-4, atol=1e-5)
+    for edge in (0.0, 1.0):  # values that never change, such as a picture's margin
+        assert likelihood.raw_at(torch.full((3, 2), edge)).isfinite().all()
+
+
+@pytest.mark.parametrize("name", CASES)
 def test_mean_and_sample_have_the_shape_of_an_example(name: str) -> None:
     raw, target = draw(name, 4, (3, 2))
     likelihood = build(name, (3, 2)).eval()

@@ -1,5 +1,6 @@
 """The DataModule that every data set shares."""
 
+import hashlib
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -214,6 +215,10 @@ class DataModule(L.LightningDataModule):
         """The first `count` examples of a split, or all, scaled but neither binarized nor corrupted; `(N, *shape)`."""
         return scale(self._loaded.values[self.split[split][:count]], self._loaded.spec)
 
+    def mean(self) -> Tensor:
+        """Of each value of an example, over the first 5,000 of train; `(*shape)`."""
+        return self.clean("train", 5_000).mean(0)
+
     def labels(self, split: str) -> Tensor:
         """`(N,)` int64, -1 where there is none."""
         return self._loaded.label[self.split[split]]
@@ -222,9 +227,12 @@ class DataModule(L.LightningDataModule):
         """`(N,)` bool: whose label is not among `normal`; all False where `normal` is null."""
         return ~self._is_normal(self._loaded)[self.split[split]]
 
-    def stored(self) -> Iterator[Tensor]:
-        """Everything that examples and splits are made of."""
-        yield from (self._loaded.values, self._loaded.label, *self.split.values())
+    def fingerprint(self) -> str:
+        """Of the stored values, labels and splits; a digest in hexadecimal."""
+        digest = hashlib.sha256()
+        for tensor in (self._loaded.values, self._loaded.label, *self.split.values()):
+            digest.update(tensor.contiguous().numpy().data.cast("B"))
+        return digest.hexdigest()
 
     def transfer_batch_to_device(self, batch: RawBatch, device: torch.device, dataloader_idx: int) -> RawBatch:
         """Lightning's own walks through the batch as through any nested collection, at each step."""

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from vaelab.data.module import Binarize
 from vaelab.data.spec import DataSpec
 from vaelab.errors import ConfigError
-from vaelab.likelihoods.likelihood import Likelihood, sum_event
+from vaelab.likelihoods.likelihood import Likelihood, inner_logit, sum_event
 
 
 class Bernoulli(Likelihood):
@@ -43,6 +43,10 @@ class Bernoulli(Likelihood):
         """`raw: (B, 1, *shape)` logits, `target: (B, *shape)` in {0, 1}; `(B,)` nats."""
         logits = raw.squeeze(1)
         return sum_event(target * logits - F.softplus(logits))
+
+    def raw_at(self, mean: Tensor) -> Tensor:
+        """The logit."""
+        return inner_logit(mean).unsqueeze(0)
 
     def mean(self, raw: Tensor) -> Tensor:
         """The probability of 1."""

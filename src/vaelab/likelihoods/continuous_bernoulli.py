@@ -31,6 +31,16 @@ class ContinuousBernoulli(Likelihood):
         logits = raw.squeeze(1)
         return sum_event(target * logits - F.softplus(logits) + log_normalizer(logits))
 
+    def raw_at(self, mean: Tensor) -> Tensor:
+        """The logit of l, found by halving an interval: the mean rises with it and has no closed inverse."""
+        mean = mean.clamp(0.02, 0.98)  # at the ends the logit grows like 1 / mean
+        low, high = torch.full_like(mean, -60.0), torch.full_like(mean, 60.0)
+        for _ in range(40):
+            middle = (low + high) / 2
+            below = self.mean(middle.unsqueeze(1)) < mean
+            low, high = torch.where(below, middle, low), torch.where(below, high, middle)
+        return ((low + high) / 2).unsqueeze(0)
+
     def mean(self, raw: Tensor) -> Tensor:
         """The mean of the density (their equation 8), which is not l."""
         logits = raw.squeeze(1)

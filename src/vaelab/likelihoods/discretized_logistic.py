@@ -60,6 +60,12 @@ class DiscretizedLogistic(Likelihood):
             return sum_event(torch.logsumexp(log_mass + log_weight, dim=1))
         return sum_event(log_mass.squeeze(1))
 
+    def raw_at(self, mean: Tensor) -> Tensor:
+        """Every location at the mean."""
+        raw = super().raw_at(mean)
+        raw[: self.mixtures] = mean - 0.5
+        return raw
+
     def mean(self, raw: Tensor) -> Tensor:
         """The mean of the locations, held to [0, 1]."""
         location, _, log_weight = self._split(raw)

@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+import torch
 from torch import Generator, Tensor, nn
 
 from vaelab.data.spec import DataSpec
@@ -42,6 +43,10 @@ class Likelihood(nn.Module):
         """
         raise TypeError(f"{type(self).__name__} defines no log_prob")
 
+    def raw_at(self, mean: Tensor) -> Tensor:
+        """Raw parameters whose mean is about `mean: (*shape)`, with a scale as at zero; `(P, *shape)`."""
+        return torch.zeros(self.parameters_per_value, *mean.shape)
+
     def mean(self, raw: Tensor) -> Tensor:
         """The reconstruction: the mean of x, or its location where the mean has no closed form; `(B, *shape)`."""
         raise TypeError(f"{type(self).__name__} defines no mean")
@@ -54,6 +59,11 @@ class Likelihood(nn.Module):
 def sum_event(values: Tensor) -> Tensor:
     """Sum all but the first dimension: `(B, ...)` to `(B,)`."""
     return values.flatten(1).sum(1)
+
+
+def inner_logit(mean: Tensor, edge: float = 1e-3) -> Tensor:
+    """The logit of a mean in [0, 1], kept `edge` away from its ends, where it is infinite."""
+    return mean.clamp(edge, 1 - edge).logit()
 
 
 def soft_bound(raw: Tensor, low: float, high: float) -> Tensor:

@@ -8,7 +8,7 @@ from annotated_types import Gt
 from torch import Generator, Tensor, nn
 
 from vaelab.data.spec import DataSpec
-from vaelab.likelihoods.likelihood import Likelihood, soft_bound, sum_event
+from vaelab.likelihoods.likelihood import Likelihood, inner_logit, soft_bound, sum_event
 
 Scale = Annotated[float, Gt(0)] | Literal["learned", "per_value", "optimal"]
 LOG_SCALE = (-6.0, 6.0)  # of learned scales: below e^-6 a pixel that never changes is worth unbounded nats
@@ -77,6 +77,12 @@ class LocationScale(Likelihood):
         """A mean of the first batches, then a running mean with the weight of the last 100."""
         self.batches += 1
         self.log_scale += (log_scale - self.log_scale) / self.batches.clamp(max=100)
+
+    def raw_at(self, mean: Tensor) -> Tensor:
+        """The location; a scale for each value starts where it does without."""
+        raw = super().raw_at(mean)
+        raw[0] = inner_logit(mean, edge=1e-2) if self.spec.bounded else mean
+        return raw
 
     def mean(self, raw: Tensor) -> Tensor:
         """The location, `(B, *shape)`."""

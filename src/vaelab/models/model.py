@@ -29,6 +29,8 @@ class Model(L.LightningModule):
         super().__init__()
         self.encoder, self.decoder, self.likelihood = encoder, decoder, likelihood
         self.latent_dim = latent_dim
+        self.offset: Tensor
+        self.register_buffer("offset", torch.zeros(likelihood.parameters_per_value, *likelihood.spec.shape))
         self.optimization: Optimization | None = None  # set by the run
         self.architecture: dict[str, Any] = {}  # plain data, set by the run, kept in checkpoints
         self._meter, self._eval_meter = TermMeter(), TermMeter("val")
@@ -55,6 +57,14 @@ class Model(L.LightningModule):
     def encode(self, x: Tensor) -> Tensor:
         """`x: (B, *shape)` to the code or posterior mean, `(B, latent_dim)`."""
 
+    def start_at(self, mean: Tensor) -> None:
+        """Let an untrained decoder give about the data's `mean: (*shape)`, which it then need not learn first.
+
+        Burda et al. (2016) do so with the last bias of their decoder. From zero, the first steps carry one
+        large gradient, the same for all examples, through every layer, and latent dimensions die of it.
+        """
+        self.offset.copy_(self.likelihood.raw_at(mean))
+
     def decode(self, z: Tensor) -> Tensor:
         """`z: (B, latent_dim)` to the mean of x, `(B, *shape)` in the data's range."""
         return self.likelihood.mean(self._decoded(z))
@@ -65,7 +75,7 @@ class Model(L.LightningModule):
 
     def _decoded(self, z: Tensor) -> Tensor:
         """The decoder's output, in a precision that nats can be summed in."""
-        return at_least_single(self.decoder(z.to(self.dtype)))
+        return at_least_single(self.decoder(z.to(self.dtype))) + self.offset
 
     def in_force(self) -> dict[str, float]:
         """Scheduled numbers at the current step, for the log."""
