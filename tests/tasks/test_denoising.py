@@ -223,7 +223,7 @@ def test_the_linear_estimate_under_gaussian_noise_is_the_wiener_filter() -> None
     scales = torch.tensor([0.5, 1.0, 2.0])
     clean = 3 + scales * torch.randn(20_000, 3, generator=generator)
     noisy = clean + 0.8 * torch.randn(clean.shape, generator=generator)
-    left = (LinearDenoiser(noisy, clean)(noisy) - clean).square().mean(0)
+    left = (LinearDenoiser(noisy, clean, DataSpec("sensors", "table", (3,), "real"))(noisy) - clean).square().mean(0)
     assert left.tolist() == pytest.approx((scales**2 * 0.64 / (scales**2 + 0.64)).tolist(), rel=0.03)
 
 

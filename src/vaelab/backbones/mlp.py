@@ -5,10 +5,13 @@ from itertools import pairwise
 from math import prod
 from typing import Annotated
 
+import torch
 from annotated_types import Gt
 from torch import Tensor, nn
 
 from vaelab.backbones.backbone import ACTIVATIONS, Activation, Decoder, Encoder
+from vaelab.data.columns import feature_count, features
+from vaelab.data.spec import DataSpec
 
 Width = Annotated[int, Gt(0)]
 
@@ -22,7 +25,11 @@ def _layers(widths: Sequence[int], activation: Activation) -> list[nn.Module]:
 
 
 class MLPEncoder(Encoder):
-    """Hidden layers of the given widths, then one linear layer. `hidden=[]` is a linear encoder."""
+    """Hidden layers of the given widths, then one linear layer. `hidden=[]` is a linear encoder.
+
+    Of a table it sees the numbers, each category as a 0 or 1 (so that the first layer holds an embedding of
+    each), and which values are missing.
+    """
 
     kinds = frozenset({"image", "table"})
 
@@ -32,13 +39,18 @@ class MLPEncoder(Encoder):
         output_size: int,
         hidden: list[Width],
         activation: Activation = "relu",
+        spec: DataSpec | None = None,
     ) -> None:
         super().__init__()
-        widths = [prod(input_shape), *hidden]
+        self.columns = spec.columns if spec else ()
+        inputs = feature_count(self.columns) + len(self.columns) if self.columns else prod(input_shape)
+        widths = [inputs, *hidden]
         self.net = nn.Sequential(nn.Flatten(), *_layers(widths, activation), nn.Linear(widths[-1], output_size))
 
     def forward(self, x: Tensor) -> Tensor:
         """`x: (B, *input_shape)` to `(B, output_size)`."""
+        if self.columns:
+            x = torch.cat([features(x, self.columns).nan_to_num(), x.isnan().to(x.dtype)], dim=1)
         return self.net(x)
 
 

@@ -3,6 +3,9 @@
 from sklearn.linear_model import Ridge
 from torch import Tensor
 
+from vaelab.data.plain import from_plain, plain
+from vaelab.data.spec import DataSpec
+
 
 class LinearDenoiser:
     """Every clean value as a linear function of all corrupted values of its example.
@@ -11,10 +14,12 @@ class LinearDenoiser:
     collinear; under Gaussian noise it is the Wiener filter of the training examples.
     """
 
-    def __init__(self, noisy: Tensor, clean: Tensor) -> None:
+    def __init__(self, noisy: Tensor, clean: Tensor, spec: DataSpec) -> None:
         """Fit to `(N, *shape)` pairs."""
-        self._fitted = Ridge(alpha=1.0).fit(noisy.flatten(1).numpy(), clean.flatten(1).numpy())
+        self._spec = spec
+        self._fitted = Ridge(alpha=1.0).fit(plain(noisy, spec).numpy(), plain(clean, spec).numpy())
 
     def __call__(self, noisy: Tensor) -> Tensor:
         """Estimates, `(N, *shape)`."""
-        return noisy.new_tensor(self._fitted.predict(noisy.flatten(1).numpy())).view_as(noisy)
+        rows = plain(noisy, self._spec)
+        return from_plain(rows.new_tensor(self._fitted.predict(rows.numpy())).view_as(rows), self._spec)

@@ -16,8 +16,9 @@ Scores = NDArray[np.float64]
 
 def pca_error(data: DataModule) -> Scores:
     """Squared reconstruction error of test examples from principal components, `(N,)`."""
-    pca, test = fit_pca(data, COMPONENTS), data.clean("test")
-    return _numpy((test - pca.decode(pca.encode(test))).square().flatten(1).sum(1))
+    pca = fit_pca(data, COMPONENTS)
+    rest = data.rows("test") - pca.decode_rows(pca.encode(data.clean("test")))
+    return _numpy(rest.square().sum(1))
 
 
 def isolation_forest(data: DataModule) -> Scores:
@@ -41,7 +42,7 @@ OUTLIER_SCORES = {
 
 
 def _rows(data: DataModule, split: str) -> NDArray[np.float32]:
-    rows: NDArray[np.float32] = data.clean(split).flatten(1).numpy()
+    rows: NDArray[np.float32] = data.rows(split).numpy()
     return rows
 
 

@@ -1,5 +1,6 @@
 """Masking noise."""
 
+from math import nan
 from typing import Literal
 
 import torch
@@ -7,11 +8,11 @@ from torch import Tensor
 
 from vaelab.corruptions.corruption import Corruption, Strength
 from vaelab.data.noise import Noise
-from vaelab.data.spec import DataSpec
+from vaelab.data.spec import HIDDEN, DataSpec
 
 
 class Mask(Corruption):
-    """Sets a `fraction` of the positions to 0, which is the mean of standardised data (Vincent et al., 2010).
+    """Sets a `fraction` of the positions to 0 (Vincent et al., 2010); in tables and tokens they become missing.
 
     A position is a pixel with all its channels, or one value where an example is no image.
 
@@ -30,8 +31,8 @@ class Mask(Corruption):
         self.positions = positions
 
     def __call__(self, clean: Tensor, noise: Noise, spec: DataSpec) -> Tensor:
-        """Values of which some are 0, `(B, *shape)`."""
-        return clean.masked_fill(self.hidden(clean, noise, spec), 0)
+        """Values of which some are 0, or hidden where the data knows missing values, `(B, *shape)`."""
+        return clean.masked_fill(self.hidden(clean, noise, spec), _blank(spec))
 
     def hidden(self, clean: Tensor, noise: Noise, spec: DataSpec) -> Tensor:
         """What is set to 0: true or false, in a shape that broadcasts to that of `clean`."""
@@ -45,6 +46,13 @@ class Mask(Corruption):
         steps = clean.shape[1]
         run = _between(start[:, 0], (fraction * steps).round(), steps)
         return run.view(-1, steps, *[1] * (clean.dim() - 2))
+
+
+def _blank(spec: DataSpec) -> float:
+    """What stands for a withheld value: a table's encoder is told which are missing, and tokens have one for it."""
+    if spec.support == "categories":
+        return HIDDEN
+    return nan if spec.columns else 0
 
 
 def _rectangle(fraction: Tensor, top: Tensor, left: Tensor, height: int, width: int) -> Tensor:

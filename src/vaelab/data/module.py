@@ -3,19 +3,22 @@
 import hashlib
 from abc import abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 import lightning.pytorch as L
 import torch
 from annotated_types import Ge, Gt, Lt
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from vaelab.corruptions import Corruption
 from vaelab.data.batch import Batch, RawBatch
+from vaelab.data.columns import features
 from vaelab.data.labels import label_numbers
 from vaelab.data.loader import EvalLoader, TrainLoader
 from vaelab.data.noise import ExampleNoise, mix
+from vaelab.data.plain import plain
 from vaelab.data.spec import DataSpec
 from vaelab.errors import ConfigError, DataError
 
@@ -48,7 +51,8 @@ class DataModule(L.LightningDataModule):
     the rest that depends on `split_seed` alone, so that runs of different seeds are compared on the
     same examples. `batch_size` counts the examples of one batch over all devices. Scaling,
     binarization and corruption run on the device, on whole batches. `normal` names the labels, as
-    classes or by their numbers, that train and validation are restricted to; test keeps all.
+    classes or by their numbers, that train and validation are restricted to; test keeps all, and all
+    others go there where the set has no test split of its own: rare anomalies are for measuring.
     """
 
     def __init__(
@@ -88,7 +92,7 @@ class DataModule(L.LightningDataModule):
         spec = self._loaded.spec
         if self.binarize is None:
             return spec
-        return DataSpec(spec.name, spec.kind, spec.shape, "binary", 2, spec.classes)
+        return replace(spec, support="binary", levels=2)
 
     @property
     def _loaded(self) -> Examples:
@@ -104,14 +108,24 @@ class DataModule(L.LightningDataModule):
         if self.binarize is not None and not examples.spec.bounded:
             raise ConfigError(f"binarize={self.binarize}: {examples.spec.name} is not in [0, 1]")
         self.split = self._split(examples)
+        examples = self.fitted(examples, self.split["train"])
         self._examples = self._binarized(examples) if self.binarize == "static" else examples
+
+    def fitted(self, examples: Examples, train: Tensor) -> Examples:
+        """Prepare all examples by what `train`, rows of `values`, has: scales, vocabularies. Most data need nothing."""
+        return examples
 
     def _split(self, examples: Examples) -> dict[str, Tensor]:
         own = {name: torch.tensor(rows, dtype=torch.int64) for name, rows in examples.parts.items()}
         generator = torch.Generator().manual_seed(self.split_seed)
         order = own["train"][torch.randperm(len(own["train"]), generator=generator)]
-        test = own.get("test", order[: round(len(order) * self.test_fraction)])
-        rest = order if "test" in own else order[len(test) :]
+        if "test" in own:
+            test, rest = own["test"], order
+        else:
+            normal = self._is_normal(examples)[order]
+            usual, unusual = order[normal], order[~normal]
+            cut = round(len(usual) * self.test_fraction)
+            test, rest = torch.cat([usual[:cut], unusual]), usual[cut:]
         train_size = len(rest) - round(len(rest) * self.val_fraction)
         val = own.get("val", rest[train_size:])
         train = rest if "val" in own else rest[:train_size]
@@ -142,7 +156,7 @@ class DataModule(L.LightningDataModule):
             uniform = noise.uniform("static", examples.spec.shape, torch.device("cpu"))
             rows.append((uniform < scale(examples.values[index], examples.spec)).to(torch.uint8))
         spec = examples.spec
-        binary = DataSpec(spec.name, spec.kind, spec.shape, "binary", 2, spec.classes)
+        binary = replace(spec, support="binary", levels=2)
         return Examples(torch.cat(rows), examples.label, binary, examples.parts)
 
     # Lightning's hooks
@@ -216,8 +230,41 @@ class DataModule(L.LightningDataModule):
         return scale(self._loaded.values[self.split[split][:count]], self._loaded.spec)
 
     def mean(self) -> Tensor:
-        """Of each value of an example, over the first 5,000 of train; `(*shape)`."""
-        return self.clean("train", 5_000).mean(0)
+        """What `Likelihood.raw_at` starts from, over the first 5,000 examples of train.
+
+        The mean of each value, `(*shape)`; of a sequence that over its steps, `(*F, 1)`; of tokens the frequency
+        of each, `(V,)`; of a table with categories the means of its numbers, then frequencies.
+        """
+        values, spec = self.clean("train", 5_000), self.spec
+        if spec.support == "categories":
+            counts = torch.bincount(values[values >= 0], minlength=spec.levels or 0).float()
+            return counts / counts.sum()
+        if spec.support == "mixed":
+            rows = features(values, spec.columns)
+            return rows.sum(0) / (~rows.isnan()).sum(0).clamp(min=1)
+        if spec.sequential:
+            return values.nanmean((0, -1)).unsqueeze(-1).nan_to_num()
+        return values.nanmean(0).nan_to_num()
+
+    def rows(self, split: str, count: int | None = None) -> Tensor:
+        """A clean split as `(N, R)` plain numbers, for classical methods; see `vaelab.data.plain`."""
+        return plain(self.clean(split, count), self.spec)
+
+    def written(self, stem: str, values: Tensor) -> dict[str, bytes | str]:
+        """Examples, `(N, *shape)` as a model gives them, in the formats of their kind: contents by path."""
+        return {}
+
+    def pictures(self, name: str, values: Tensor) -> dict[str, Figure]:
+        """Pictures of a few examples, by names that begin with `name`, for data that is no image."""
+        return {}
+
+    def texts(self, values: Tensor) -> list[str]:
+        """A few examples as texts, a line for each; empty for data that is not read."""
+        return []
+
+    def files(self) -> dict[str, bytes | str]:
+        """What has to be kept with a model to prepare new examples for it: contents by path in the run folder."""
+        return {}
 
     def labels(self, split: str) -> Tensor:
         """`(N,)` int64, -1 where there is none."""
@@ -259,7 +306,9 @@ class DataModule(L.LightningDataModule):
 
 
 def scale(values: Tensor, spec: DataSpec) -> Tensor:
-    """Stored values as floats in the declared range: counts 0..levels-1 become [0, 1]."""
+    """Stored values as floats in the declared range, where counts 0..levels-1 become [0, 1]; tokens as int64."""
+    if spec.support == "categories":
+        return values.long()
     if values.dtype == torch.uint8:
         return values.to(torch.get_default_dtype()) / ((spec.levels or 256) - 1)
     return values

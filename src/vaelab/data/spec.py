@@ -4,8 +4,29 @@ from dataclasses import asdict, dataclass
 from math import prod
 from typing import Any, Literal
 
+from torch import Tensor
+
 Kind = Literal["image", "table", "series", "tokens", "roll"]
-Support = Literal["binary", "unit", "real"]
+Support = Literal["binary", "unit", "real", "categories", "mixed"]
+PADDING, HIDDEN = -1, -2  # tokens that are none: after the end of a sequence, and withheld by a corruption
+
+
+def present(values: Tensor) -> Tensor:
+    """Which values are there: not NaN among numbers, not negative among tokens; bool of the same shape."""
+    return ~values.isnan() if values.is_floating_point() else values >= 0
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table.
+
+    Attributes:
+        name: as in the file.
+        categories: their names, in the order of their numbers; empty for a column of numbers.
+    """
+
+    name: str
+    categories: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -16,10 +37,15 @@ class DataSpec:
         name: of the data set.
         kind: what backbones and figures ask for.
         shape: of one example; `(C, H, W)` for images.
-        support: of the values that a likelihood explains: `{0, 1}`, `[0, 1]` or the real line.
+        support: of the values that a likelihood explains: `{0, 1}`, `[0, 1]`, the real line, one of
+            `levels` categories, or real numbers in some columns and categories in others.
         levels: how many equally spaced values the support has, both ends included (256 for 8-bit
-            images); None for continuous data.
+            images), or how many categories; None for continuous data.
         classes: names of the labels, empty where there are none.
+        columns: of a table.
+        gaps: whether values may be missing: NaN among numbers, -1 (also padding) among tokens. They enter
+            neither a loss nor a metric.
+        end: the token that ends a sequence.
     """
 
     name: str
@@ -28,6 +54,9 @@ class DataSpec:
     support: Support
     levels: int | None = None
     classes: tuple[str, ...] = ()
+    columns: tuple[Column, ...] = ()
+    gaps: bool = False
+    end: int | None = None
 
     @property
     def size(self) -> int:
@@ -35,15 +64,22 @@ class DataSpec:
         return prod(self.shape)
 
     @property
+    def sequential(self) -> bool:
+        """Whether the last dimension is time, and examples may be shorter than `shape` says."""
+        return self.kind in ("tokens", "roll", "series")
+
+    @property
     def bounded(self) -> bool:
         """Whether values lie in [0, 1]."""
-        return self.support != "real"
+        return self.support in ("binary", "unit")
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, as `model.json` and checkpoints keep it."""
-        return asdict(self) | {"shape": list(self.shape), "classes": list(self.classes)}
+        columns = [{"name": column.name, "categories": list(column.categories)} for column in self.columns]
+        return asdict(self) | {"shape": list(self.shape), "classes": list(self.classes), "columns": columns}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "DataSpec":
         """The inverse of `to_json`."""
-        return cls(**{**data, "shape": tuple(data["shape"]), "classes": tuple(data["classes"])})
+        columns = tuple(Column(column["name"], tuple(column["categories"])) for column in data["columns"])
+        return cls(**{**data, "shape": tuple(data["shape"]), "classes": tuple(data["classes"]), "columns": columns})

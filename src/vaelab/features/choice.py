@@ -7,6 +7,7 @@ from typing import Literal, get_args
 import torch
 
 from vaelab.data.module import DataModule
+from vaelab.data.plain import plain_size
 from vaelab.data.spec import DataSpec
 from vaelab.errors import ConfigError
 from vaelab.features.classifier import Classifier, can_classify
@@ -61,7 +62,7 @@ class Choice:
             return "inception"
         if can_classify(data):
             return "classifier"
-        return "values" if data.spec.kind != "image" and data.spec.size <= FEW_VALUES else "random"
+        return "values" if data.spec.kind != "image" and plain_size(data.spec) <= FEW_VALUES else "random"
 
 
 def refuse_absent(choice: Choice, spec: DataSpec) -> None:

@@ -31,7 +31,12 @@ class Extractor(ABC):
     @torch.no_grad()
     def extract(self, batches: Iterable[Tensor]) -> Tensor:
         """Batches from any device to features, `(N, D)` float32 on the CPU."""
-        return torch.cat([self.features(batch.to(self.device, torch.float32)).float().cpu() for batch in batches])
+        return torch.cat([self.features(_single(batch.to(self.device))).float().cpu() for batch in batches])
+
+
+def _single(values: Tensor) -> Tensor:
+    """Numbers in single precision; tokens as they are."""
+    return values.float() if values.is_floating_point() else values
 
 
 def weights_hash(tensors: Mapping[str, Tensor]) -> str:

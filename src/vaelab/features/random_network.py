@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from vaelab.data.module import DataModule
+from vaelab.data.plain import plain, plain_size
 from vaelab.features.extractor import Extractor, weights_hash
 from vaelab.features.moments import MOST, Moments
 from vaelab.features.resize import limit_side, limited_size
@@ -21,7 +22,7 @@ class RandomNetwork(Extractor):
     def __init__(self, data: DataModule, device: torch.device) -> None:
         super().__init__(device)
         spec = data.spec
-        self._image = spec.kind == "image"
+        self._spec, self._image = spec, spec.kind == "image"
         resize = "none"
         with torch.random.fork_rng(devices=[]):
             torch.random.default_generator.manual_seed(0)
@@ -31,7 +32,7 @@ class RandomNetwork(Extractor):
                     resize = f"{size[0]} x {size[1]}, bilinear, antialiased"
                 body = _convolutions(spec.shape[0], size)
             else:
-                body = nn.Sequential(nn.Flatten(), nn.Linear(spec.size, FEATURES, bias=False))
+                body = nn.Sequential(nn.Linear(plain_size(spec), FEATURES, bias=False))
         self._net = body.to(device).eval()
         self.about = {
             "extractor": "random",
@@ -44,7 +45,8 @@ class RandomNetwork(Extractor):
 
     def features(self, examples: Tensor) -> Tensor:
         """See `Extractor.features`."""
-        return self._moments.standardise(self._net(limit_side(examples, LONGEST) if self._image else examples))
+        seen = limit_side(examples, LONGEST) if self._image else plain(examples, self._spec)
+        return self._moments.standardise(self._net(seen))
 
 
 def _convolutions(channels: int, size: tuple[int, int]) -> nn.Sequential:

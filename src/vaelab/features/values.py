@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from vaelab.data.module import DataModule
+from vaelab.data.plain import plain
 from vaelab.features.extractor import Extractor
 from vaelab.features.moments import MOST, Moments
 
@@ -13,15 +14,15 @@ class Values(Extractor):
 
     def __init__(self, data: DataModule, device: torch.device) -> None:
         super().__init__(device)
-        rows = data.clean("train", MOST).flatten(1)
+        self._spec, rows = data.spec, data.rows("train", MOST)
         self._moments = Moments.of(rows.float().to(device))
         self.about = {
             "extractor": "values",
-            "features": data.spec.size,
+            "features": rows.shape[1],
             "resize": "none",
             "standardised_over": f"{len(rows)} train examples",
         }
 
     def features(self, examples: Tensor) -> Tensor:
         """See `Extractor.features`."""
-        return self._moments.standardise(examples.flatten(1))
+        return self._moments.standardise(plain(examples, self._spec))

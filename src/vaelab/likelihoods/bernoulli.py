@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from vaelab.data.module import Binarize
 from vaelab.data.spec import DataSpec
 from vaelab.errors import ConfigError
-from vaelab.likelihoods.likelihood import Likelihood, inner_logit, sum_event
+from vaelab.likelihoods.likelihood import Likelihood, inner_logit, real_alternative
 
 
 class Bernoulli(Likelihood):
@@ -34,15 +34,16 @@ class Bernoulli(Likelihood):
                 "add likelihood.binarize=dynamic (or static, threshold), or use "
                 "likelihood=discretized_logistic or continuous_bernoulli"
                 if spec.bounded
-                else "use likelihood=gaussian or laplace"
+                else f"use {real_alternative(spec)}"
             )
-            kind = "grey values" if spec.bounded else "real values"
+            kinds = {"unit": "grey values", "categories": "categories", "mixed": "several kinds of columns"}
+            kind = kinds.get(spec.support, "real values")
             raise ConfigError(f"likelihood=bernoulli: {spec.name} has {kind}, not 0 and 1; {remedy}")
 
-    def log_prob(self, raw: Tensor, target: Tensor) -> Tensor:
-        """`raw: (B, 1, *shape)` logits, `target: (B, *shape)` in {0, 1}; `(B,)` nats."""
+    def value_log_prob(self, raw: Tensor, target: Tensor) -> Tensor:
+        """`raw: (B, 1, *shape)` logits, `target: (B, *shape)` in {0, 1}."""
         logits = raw.squeeze(1)
-        return sum_event(target * logits - F.softplus(logits))
+        return target * logits - F.softplus(logits)
 
     def raw_at(self, mean: Tensor) -> Tensor:
         """The logit."""
@@ -51,6 +52,10 @@ class Bernoulli(Likelihood):
     def mean(self, raw: Tensor) -> Tensor:
         """The probability of 1."""
         return raw.squeeze(1).sigmoid()
+
+    def mode(self, raw: Tensor) -> Tensor:
+        """The likelier of 0 and 1."""
+        return (raw.squeeze(1) > 0).to(raw.dtype)
 
     def sample(self, raw: Tensor, generator: Generator | None = None) -> Tensor:
         """Zeros and ones."""

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from vaelab.data.spec import DataSpec
 from vaelab.errors import ConfigError
-from vaelab.likelihoods.likelihood import Likelihood, sum_event
+from vaelab.likelihoods.likelihood import Likelihood, real_alternative
 
 _SMALL = 0.05  # below this |logit| the closed forms lose digits and the series are exact to 1e-9
 
@@ -23,13 +23,13 @@ class ContinuousBernoulli(Likelihood):
     def __init__(self, spec: DataSpec) -> None:
         super().__init__(spec, parameters=1)
         if spec.support != "unit":
-            remedy = "use likelihood=bernoulli" if spec.support == "binary" else "use likelihood=gaussian or laplace"
+            remedy = "use likelihood=bernoulli" if spec.support == "binary" else f"use {real_alternative(spec)}"
             raise ConfigError(f"likelihood=continuous_bernoulli: {spec.name} is not grey in [0, 1]; {remedy}")
 
-    def log_prob(self, raw: Tensor, target: Tensor) -> Tensor:
-        """`raw: (B, 1, *shape)` logits, `target: (B, *shape)` in [0, 1]; `(B,)` nats."""
+    def value_log_prob(self, raw: Tensor, target: Tensor) -> Tensor:
+        """`raw: (B, 1, *shape)` logits, `target: (B, *shape)` in [0, 1]."""
         logits = raw.squeeze(1)
-        return sum_event(target * logits - F.softplus(logits) + log_normalizer(logits))
+        return target * logits - F.softplus(logits) + log_normalizer(logits)
 
     def raw_at(self, mean: Tensor) -> Tensor:
         """The logit of l, found by halving an interval: the mean rises with it and has no closed inverse."""

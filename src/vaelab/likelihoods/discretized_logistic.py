@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from vaelab.data.spec import DataSpec
 from vaelab.errors import ConfigError
-from vaelab.likelihoods.likelihood import Likelihood, soft_bound, sum_event
+from vaelab.likelihoods.likelihood import Likelihood, real_alternative, soft_bound
 
 
 class DiscretizedLogistic(Likelihood):
@@ -31,7 +31,7 @@ class DiscretizedLogistic(Likelihood):
         if not spec.bounded or spec.levels is None or spec.levels < 2:
             raise ConfigError(
                 f"likelihood=discretized_logistic: {spec.name} has no discrete levels in [0, 1]; "
-                "use likelihood=gaussian or laplace"
+                f"use {real_alternative(spec)}"
             )
         self.mixtures = mixtures
         self.bin = 1 / (spec.levels - 1)
@@ -43,8 +43,8 @@ class DiscretizedLogistic(Likelihood):
         log_scale = soft_bound(parts[1] - 2, log(self.bin / 100), 3.0)
         return 0.5 + parts[0], log_scale, parts[2].log_softmax(1) if self.mixtures > 1 else None
 
-    def log_prob(self, raw: Tensor, target: Tensor) -> Tensor:
-        """`raw: (B, P, *shape)`, `target: (B, *shape)` on the grid k / (levels - 1); `(B,)` nats."""
+    def value_log_prob(self, raw: Tensor, target: Tensor) -> Tensor:
+        """`raw: (B, P, *shape)`, `target: (B, *shape)` on the grid k / (levels - 1)."""
         location, log_scale, log_weight = self._split(raw)
         target = target.unsqueeze(1)
         inverse = torch.exp(-log_scale)
@@ -57,8 +57,8 @@ class DiscretizedLogistic(Likelihood):
         edge = (target <= self.bin / 2) | (target >= 1 - self.bin / 2)
         log_mass = below + above + torch.where(edge, torch.zeros_like(inside), inside)
         if log_weight is not None:
-            return sum_event(torch.logsumexp(log_mass + log_weight, dim=1))
-        return sum_event(log_mass.squeeze(1))
+            return torch.logsumexp(log_mass + log_weight, dim=1)
+        return log_mass.squeeze(1)
 
     def raw_at(self, mean: Tensor) -> Tensor:
         """Every location at the mean."""

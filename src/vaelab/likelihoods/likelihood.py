@@ -5,7 +5,7 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor, nn
 
-from vaelab.data.spec import DataSpec
+from vaelab.data.spec import DataSpec, present
 
 
 class Likelihood(nn.Module):
@@ -27,21 +27,39 @@ class Likelihood(nn.Module):
         self.parameters_per_value = parameters
 
     @property
+    def raw_shape(self) -> tuple[int, ...]:
+        """Of what the decoder gives for one example: P numbers for each value."""
+        return (self.parameters_per_value, *self.spec.shape)
+
+    @property
+    def offset_shape(self) -> tuple[int, ...]:
+        """Of what `raw_at` gives; broadcasts to `raw_shape`. All steps of a sequence share one."""
+        return (*self.raw_shape[:-1], 1) if self.spec.sequential else self.raw_shape
+
+    @property
     def constant(self) -> float:
         """The part of `-log_prob`, in nats per example, that no reconstruction can change."""
         return 0.0
 
     def log_prob(self, raw: Tensor, target: Tensor) -> Tensor:
-        """log p(target | raw) in nats, summed over the event.
+        """log p(target | raw) in nats, summed over the values of the event that are there.
 
         Args:
             raw: `(B, P, *shape)` from the decoder.
-            target: `(B, *shape)` in the data's declared range.
+            target: `(B, *shape)` in the data's declared range; NaN, or -1 among tokens, where one is missing.
 
         Returns:
             `(B,)`.
         """
-        raise TypeError(f"{type(self).__name__} defines no log_prob")
+        if not self.spec.gaps:
+            return sum_event(self.value_log_prob(raw, target))
+        there = present(target)
+        nats = self.value_log_prob(raw, target.where(there, target.new_zeros(())))  # before any gradient: no NaN
+        return sum_event(nats.where(there, nats.new_zeros(())))
+
+    def value_log_prob(self, raw: Tensor, target: Tensor) -> Tensor:
+        """Nats of each value, `(B, *shape)`; `target` has none missing."""
+        raise TypeError(f"{type(self).__name__} defines no value_log_prob")
 
     def raw_at(self, mean: Tensor) -> Tensor:
         """Raw parameters whose mean is about `mean: (*shape)`, with a scale as at zero; `(P, *shape)`."""
@@ -51,6 +69,10 @@ class Likelihood(nn.Module):
         """The reconstruction: the mean of x, or its location where the mean has no closed form; `(B, *shape)`."""
         raise TypeError(f"{type(self).__name__} defines no mean")
 
+    def mode(self, raw: Tensor) -> Tensor:
+        """The value of x that a reconstruction is made of step by step; the mean, where nothing else is said."""
+        return self.mean(raw)
+
     def sample(self, raw: Tensor, generator: Generator | None = None) -> Tensor:
         """One draw of x, `(B, *shape)`; a density wider than the data's range may leave it."""
         raise TypeError(f"{type(self).__name__} defines no sample")
@@ -59,6 +81,13 @@ class Likelihood(nn.Module):
 def sum_event(values: Tensor) -> Tensor:
     """Sum all but the first dimension: `(B, ...)` to `(B,)`."""
     return values.flatten(1).sum(1)
+
+
+def real_alternative(spec: DataSpec) -> str:
+    """Which likelihood fits data that are not in [0, 1], for messages."""
+    return {"categories": "likelihood=categorical", "mixed": "likelihood=mixed"}.get(
+        spec.support, "likelihood=gaussian or laplace"
+    )
 
 
 def inner_logit(mean: Tensor, edge: float = 1e-3) -> Tensor:

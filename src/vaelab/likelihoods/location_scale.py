@@ -8,7 +8,8 @@ from annotated_types import Gt
 from torch import Generator, Tensor, nn
 
 from vaelab.data.spec import DataSpec
-from vaelab.likelihoods.likelihood import Likelihood, inner_logit, soft_bound, sum_event
+from vaelab.errors import ConfigError
+from vaelab.likelihoods.likelihood import Likelihood, inner_logit, soft_bound
 
 Scale = Annotated[float, Gt(0)] | Literal["learned", "per_value", "optimal"]
 LOG_SCALE = (-6.0, 6.0)  # of learned scales: below e^-6 a pixel that never changes is worth unbounded nats
@@ -27,6 +28,13 @@ class LocationScale(Likelihood):
     """
 
     def __init__(self, spec: DataSpec, scale: Scale) -> None:
+        if spec.support in ("categories", "mixed"):
+            remedy = "categorical" if spec.support == "categories" else "mixed"
+            raise ConfigError(
+                f"likelihood: {spec.name} holds categories, which are no numbers; use likelihood={remedy}"
+            )
+        if scale == "optimal" and spec.gaps:
+            raise ConfigError(f"likelihood=gaussian_optimal: {spec.name} has missing values; use gaussian_learned")
         super().__init__(spec, parameters=2 if scale == "per_value" else 1)
         self.scale = scale
         self.log_scale: Tensor
@@ -62,8 +70,8 @@ class LocationScale(Likelihood):
             return 0.0
         return self.spec.size * (log(self.scale) - float(self.unit_log_prob(torch.zeros(()))))
 
-    def log_prob(self, raw: Tensor, target: Tensor) -> Tensor:
-        """`raw: (B, P, *shape)`, `target: (B, *shape)`; `(B,)` nats."""
+    def value_log_prob(self, raw: Tensor, target: Tensor) -> Tensor:
+        """`raw: (B, P, *shape)`, `target: (B, *shape)`."""
         residual = target - self.mean(raw)
         log_scale = self._log_scale(raw)
         if self.scale == "optimal" and self.training:
@@ -71,7 +79,7 @@ class LocationScale(Likelihood):
                 log_scale = self.best_scale(residual).log().clamp(*LOG_SCALE)
                 self._remember(log_scale)
         scale = log_scale.exp() if isinstance(log_scale, Tensor) else exp(log_scale)
-        return sum_event(self.unit_log_prob(residual / scale) - log_scale)
+        return self.unit_log_prob(residual / scale) - log_scale
 
     def _remember(self, log_scale: Tensor) -> None:
         """A mean of the first batches, then a running mean with the weight of the last 100."""

@@ -53,12 +53,12 @@ class AE(Model):
         """The objective of each example."""
         if not self.contraction:
             z = self.encode(batch.x)
-            return self._terms(z, self._decoded(z), batch, {})
+            return self._terms(z, self._decoded(z, self._told(batch)), batch, {})
         with torch.inference_mode(False), torch.enable_grad():  # the penalty is a gradient in evaluation too
             x = batch.x.detach().clone().requires_grad_()
             z = self.encode(x)
             jacobian = self._squared_jacobian(z, x)
-        return self._terms(z, self._decoded(z), batch, {"contraction": self.contraction * jacobian})
+        return self._terms(z, self._decoded(z, self._told(batch)), batch, {"contraction": self.contraction * jacobian})
 
     def _terms(self, z: Tensor, raw: Tensor, batch: Batch, penalties: dict[str, Tensor]) -> LossTerms:
         if self.sparsity:
@@ -80,4 +80,4 @@ class AE(Model):
         """Terms, code and reconstruction."""
         terms = self.terms(batch)
         z = self.encode(batch.x)
-        return Prediction(terms, z, self.decode(z))
+        return Prediction(terms, z, self.reconstruct(z, batch.target))

@@ -1,6 +1,7 @@
 """The LightningModule that AE and VAE share."""
 
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import lightning.pytorch as L
@@ -9,6 +10,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from vaelab.data import Batch
+from vaelab.data.spec import HIDDEN, present
 from vaelab.likelihoods import Likelihood
 from vaelab.models.loss import LossTerms, Prediction
 from vaelab.models.schedules import InForce
@@ -30,7 +32,7 @@ class Model(L.LightningModule):
         self.encoder, self.decoder, self.likelihood = encoder, decoder, likelihood
         self.latent_dim = latent_dim
         self.offset: Tensor
-        self.register_buffer("offset", torch.zeros(likelihood.parameters_per_value, *likelihood.spec.shape))
+        self.register_buffer("offset", torch.zeros(likelihood.offset_shape))
         self.optimization: Optimization | None = None  # set by the run
         self.architecture: dict[str, Any] = {}  # plain data, set by the run, kept in checkpoints
         self._meter, self._eval_meter = TermMeter(), TermMeter("val")
@@ -66,16 +68,61 @@ class Model(L.LightningModule):
         self.offset.copy_(self.likelihood.raw_at(mean))
 
     def decode(self, z: Tensor) -> Tensor:
-        """`z: (B, latent_dim)` to the mean of x, `(B, *shape)` in the data's range."""
-        return self.likelihood.mean(self._decoded(z))
+        """`z: (B, latent_dim)` to the mean of x, `(B, *shape)` in the data's range.
+
+        A decoder that predicts step by step gives the sequence whose every step is the likeliest given those
+        before it.
+        """
+        if self.autoregressive:
+            return self._generated(z, self.likelihood.mode)
+        return self.likelihood.mean(self._decoded(z, None))
+
+    def reconstruct(self, z: Tensor, target: Tensor) -> Tensor:
+        """What evaluation compares with `target: (B, *shape)`: the mean of x.
+
+        A decoder that predicts step by step is told the true steps before each.
+        """
+        return self.likelihood.mean(self._decoded(z, target))
+
+    def log_likelihood(self, z: Tensor, target: Tensor) -> Tensor:
+        """log p(target|z) in nats for `z: (B, latent_dim)`, `(B,)`."""
+        return self.likelihood.log_prob(self._decoded(z, target), target)
+
+    def sample(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """`z: (B, latent_dim)` to a draw of p(x|z), `(B, *shape)`."""
+        if self.autoregressive:
+            return self._generated(z, lambda raw: self.likelihood.sample(raw, generator))
+        return self.likelihood.sample(self._decoded(z, None), generator)
+
+    @property
+    def autoregressive(self) -> bool:
+        """Whether the decoder predicts each step from those before it."""
+        return bool(getattr(self.decoder, "autoregressive", False))
+
+    def _generated(self, z: Tensor, choose: Callable[[Tensor], Tensor]) -> Tensor:
+        decoder: Any = self.decoder
+        return decoder.generate(z.to(self.dtype), lambda raw: choose(at_least_single(raw) + self.offset))
 
     def _encoded(self, x: Tensor) -> Tensor:
         """The encoder's output, in a precision that nats can be summed in."""
-        return at_least_single(self.encoder(x.to(self.dtype)))
+        return at_least_single(self.encoder(self._cast(x)))
 
-    def _decoded(self, z: Tensor) -> Tensor:
-        """The decoder's output, in a precision that nats can be summed in."""
-        return at_least_single(self.decoder(z.to(self.dtype))) + self.offset
+    def _decoded(self, z: Tensor, given: Tensor | None) -> Tensor:
+        """The decoder's output, in a precision that nats can be summed in; `given` is what steps are told of."""
+        told = (self._cast(given),) if self.autoregressive and given is not None else ()
+        return at_least_single(self.decoder(z.to(self.dtype), *told)) + self.offset
+
+    def _cast(self, values: Tensor) -> Tensor:
+        """Numbers in the precision of the weights; tokens as they are."""
+        return values.to(self.dtype) if values.is_floating_point() else values
+
+    def _told(self, batch: Batch) -> Tensor:
+        """The target as an autoregressive decoder is told it: in training, some tokens are withheld."""
+        chance = getattr(self.decoder, "word_dropout", 0.0)
+        if not (self.training and chance):
+            return batch.target
+        hidden = batch.noise.uniform("word_dropout", batch.target.shape[1:], batch.target.device) < chance
+        return batch.target.masked_fill(hidden & present(batch.target), HIDDEN)
 
     def in_force(self) -> dict[str, float]:
         """Scheduled numbers at the current step, for the log."""

@@ -92,7 +92,7 @@ class VAE(Model):
     def _terms(self, posterior: Posterior, batch: Batch, in_force: InForce) -> LossTerms:
         noise = batch.noise.normal("posterior", (self.samples, self.latent_dim), batch.x.device)
         z = posterior.at(noise)
-        log_likelihood = self._log_likelihood(z, batch.target)
+        log_likelihood = self._log_likelihood(z, batch.target, self._told(batch))
         kl = posterior.kl()
         reconstruction = log_likelihood.mean(1)
         beta = in_force["beta"]
@@ -103,18 +103,18 @@ class VAE(Model):
             loss = -reconstruction + beta * self.schedule.apply(kl, in_force)
         return LossTerms(loss, reconstruction, kl.sum(1), {})
 
-    def _log_likelihood(self, z: Tensor, target: Tensor) -> Tensor:
-        """log p(x|z) for `z: (B, K, latent_dim)`, in nats; `(B, K)`."""
+    def _log_likelihood(self, z: Tensor, target: Tensor, told: Tensor) -> Tensor:
+        """log p(x|z) for `z: (B, K, latent_dim)`, in nats, `(B, K)`; `told` is what an autoregressive decoder sees."""
         samples = z.shape[1]
-        raw = self._decoded(z.flatten(0, 1))
-        repeated = target if samples == 1 else target.repeat_interleave(samples, dim=0)
-        return self.likelihood.log_prob(raw, repeated).view(-1, samples)
+        if samples > 1:
+            target, told = (values.repeat_interleave(samples, dim=0) for values in (target, told))
+        return self.likelihood.log_prob(self._decoded(z.flatten(0, 1), told), target).view(-1, samples)
 
     def predict(self, batch: Batch) -> Prediction:
         """Terms, posterior mean, and the reconstruction from it."""
         posterior = self.posterior(batch.x)
         terms = self._terms(posterior, batch, self.in_force())
-        return Prediction(terms, posterior.mean, self.decode(posterior.mean))
+        return Prediction(terms, posterior.mean, self.reconstruct(posterior.mean, batch.target))
 
     def log_evidence(self, batch: Batch, samples: int, noise: Noise | None = None, chunk: int = 2_048) -> Tensor:
         """The importance-weighted bound on log p(x) (Burda et al., 2016, equation 8), in nats, `(B,)`.
@@ -133,5 +133,5 @@ class VAE(Model):
         log_weights = []
         for epsilon in draws.split(step, dim=1):
             z = posterior.at(epsilon)
-            log_weights.append(self._log_likelihood(z, batch.target) + posterior.log_ratio(z, epsilon))
+            log_weights.append(self._log_likelihood(z, batch.target, batch.target) + posterior.log_ratio(z, epsilon))
         return torch.logsumexp(torch.cat(log_weights, dim=1), dim=1) - log(samples)

@@ -1,15 +1,18 @@
 """`model/`: what a trained model is, as plain data and safetensors."""
 
+import inspect
 import json
 from pathlib import Path
 from typing import Any
 
+import yaml
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from vaelab.atomic_write import write_json
 from vaelab.config.builder import Builder
+from vaelab.config.location import config_dir
 from vaelab.data.spec import DataSpec
 from vaelab.errors import CheckpointError, ConfigError
 from vaelab.likelihoods import Likelihood
@@ -37,15 +40,21 @@ def build_model(about: dict[str, Any], builder: Builder) -> Model:
     likelihood = builder.build(about["likelihood"], "likelihood", spec=spec)
     for side in ("encoder", "decoder"):
         refuse_misfit(builder, about[side], side, spec)
-    encoder = builder.build(
-        about["encoder"], "encoder", input_shape=spec.shape, output_size=model_class.code_size(latent_dim)
-    )
-    output_shape = (likelihood.parameters_per_value, *spec.shape)
-    decoder = builder.build(about["decoder"], "decoder", latent_dim=latent_dim, output_shape=output_shape)
+    sizes = {"input_shape": spec.shape, "output_size": model_class.code_size(latent_dim)}
+    encoder = _backbone(builder, about["encoder"], "encoder", spec, **sizes)
+    sizes = {"latent_dim": latent_dim, "output_shape": likelihood.raw_shape}
+    decoder = _backbone(builder, about["decoder"], "decoder", spec, **sizes)
     parts = {"encoder": encoder, "decoder": decoder, "likelihood": likelihood, "latent_dim": latent_dim}
     model: Model = builder.build(about["model"], "model", **parts)
     model.architecture = about
     return model
+
+
+def _backbone(builder: Builder, node: dict[str, Any], side: str, spec: DataSpec, **sizes: Any) -> Any:
+    """An encoder or decoder; one whose constructor names `spec` is told what the data is."""
+    if "spec" in inspect.signature(builder.resolve(node, side)).parameters:
+        sizes["spec"] = spec
+    return builder.build(node, side, **sizes)
 
 
 def refuse_misfit(builder: Builder, node: dict[str, Any], side: str, spec: DataSpec) -> None:
@@ -58,8 +67,17 @@ def refuse_misfit(builder: Builder, node: dict[str, Any], side: str, spec: DataS
     kinds = getattr(backbone, "kinds", None)
     if kinds is not None and spec.kind not in kinds:
         raise ConfigError(
-            f"{side}: {backbone.__name__} fits {', '.join(sorted(kinds))}; {spec.name} is {spec.kind} data"
+            f"{side}: {backbone.__name__} fits {', '.join(sorted(kinds))}; {spec.name} is {spec.kind} data, which "
+            f"{' or '.join(f'{side}={name}' for name in fitting(builder, side, spec))} would fit"
         )
+
+
+def fitting(builder: Builder, side: str, spec: DataSpec) -> list[str]:
+    """The options of a group, `encoder` or `decoder`, that were made for this kind of data."""
+    nodes = {
+        path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in config_dir().glob(f"{side}/*.yaml")
+    }
+    return sorted(name for name, node in nodes.items() if spec.kind in builder.resolve(node, side).kinds)
 
 
 def save_model(model: Model, folder: Path) -> None:

@@ -12,6 +12,7 @@ def report(
     metrics: dict[str, float],
     figures: dict[str, bytes],
     metadata: dict[str, Any] | None = None,
+    texts: dict[str, str] | None = None,
 ) -> str:
     """The page.
 
@@ -21,12 +22,14 @@ def report(
         metrics: as in `metrics.json`; each split and each baseline becomes a column.
         figures: PNG bytes by name.
         metadata: as in `metrics_metadata.json`: what numbers depend on.
+        texts: by name, as in `texts/`.
     """
     packages = ", ".join(f"{name} {value}" for name, value in environment["packages"].items() if value)
     git = environment.get("git")
     commit = f"commit {git['commit'][:12]}{' with local changes' if git['dirty'] else ''}" if git else "no git commit"
     device = f"{environment['device']}; seed {environment['seed']}; {commit}; {packages}"
     parts = ["<h2>metrics</h2>", metrics_table(metrics), metadata_list(metadata or {})]
+    parts += [f"<h2>{escape(name)}</h2>\n<pre>{escape(text)}</pre>" for name, text in (texts or {}).items()]
     return page(title, environment["command"], parts, figures, footer=device)
 
 

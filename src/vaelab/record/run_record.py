@@ -76,14 +76,15 @@ class RunRecord:
         write_json(self.folder / "metrics.json", metrics)
         if found.metadata:
             write_json(self.folder / "metrics_metadata.json", found.metadata)
-        for name, content in found.files.items():
+        texts = {f"texts/{name}.txt": text + "\n" for name, text in found.texts.items()}
+        for name, content in (data.files() | found.files | texts).items():
             write_file(self.folder / name, content)
         figures = found.figures
         if curves := loss_curves(read_curves(self.folder / FILE)):
             figures["curves"] = curves
         pictures = {name: self._save(name, figure) for name, figure in figures.items()}
         title = " ".join(f"{group}={self._choices[group]}" for group in ("task", "data", "model"))
-        page = report(title, self._environment, metrics, pictures, found.metadata)
+        page = report(title, self._environment, metrics, pictures, found.metadata, found.texts)
         write_file(self.folder / "report.html", page)
         log_figures(trainer.loggers, figures, trainer.global_step)
         print_metrics(metrics, str(self.folder))

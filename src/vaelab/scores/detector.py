@@ -34,9 +34,10 @@ class Detector:
         self.model, self.nll_samples = model, nll_samples
         found: dict[str, Score] = {
             "reconstruction": Reconstruction(),
-            "relative": Relative(),
             "latent": Latent(model.latent_dim),
         }
+        if model.likelihood.spec.support not in ("categories", "mixed"):
+            found["relative"] = Relative()
         if isinstance(model, VAE):
             found |= {"elbo": Elbo(), "nll": NegativeLogLikelihood(nll_samples)}
         self.scores = nn.ModuleDict(found).to(model.device)

@@ -2,13 +2,20 @@
 
 from torch import Tensor
 
+from vaelab.data.plain import squared_error_of_each
 from vaelab.models import Model
-from vaelab.scores.score import Score, reconstruct
+from vaelab.scores.score import Score, number_of_values, reconstruct
 
 
 class Reconstruction(Score):
-    """||x - x^||^2 with x^ decoded from the code or the posterior's mean, summed over the event."""
+    """||x - x^||^2 with x^ decoded from the code or the posterior's mean, summed over the values that are there.
+
+    Of data with categories it is -log p(x|z) at that code, in nats.
+    """
 
     def forward(self, model: Model, x: Tensor) -> Tensor:
         """`x: (B, *shape)`; `(B,)`."""
-        return (x - reconstruct(model, x)).square().flatten(1).sum(1)
+        spec = model.likelihood.spec
+        if spec.support in ("categories", "mixed"):
+            return -model.log_likelihood(model.encode(x), x)
+        return squared_error_of_each(reconstruct(model, x), x, spec) * number_of_values(x, spec)

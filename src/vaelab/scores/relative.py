@@ -3,7 +3,8 @@
 from torch import Tensor
 
 from vaelab.models import Model
-from vaelab.scores.score import Score, reconstruct
+from vaelab.scores.reconstruction import Reconstruction
+from vaelab.scores.score import Score
 
 TINY = 1e-6  # a blank example has nothing to explain, and must not divide by zero
 
@@ -16,7 +17,10 @@ class Relative(Score):
     8s; the part alone is small for whatever is bold. For data that are zero where there is nothing.
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._error = Reconstruction()
+
     def forward(self, model: Model, x: Tensor) -> Tensor:
         """`x: (B, *shape)`; `(B,)`."""
-        error = (x - reconstruct(model, x)).square().flatten(1).sum(1)
-        return error / (x.square().flatten(1).sum(1) + TINY).sqrt()
+        return self._error(model, x) / (x.nan_to_num().square().flatten(1).sum(1) + TINY).sqrt()

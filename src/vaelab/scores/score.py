@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from vaelab.data import Batch
+from vaelab.data.spec import DataSpec, present
 from vaelab.models import VAE, Model
 from vaelab.scores.fixed_noise import FixedNoise
 
@@ -33,6 +34,11 @@ class Score(nn.Module):
 def reconstruct(model: Model, x: Tensor) -> Tensor:
     """What the model makes of `x: (B, *shape)`, through the code or the posterior's mean."""
     return model.decode(model.encode(x))
+
+
+def number_of_values(x: Tensor, spec: DataSpec) -> Tensor | int:
+    """How many values of each example are there."""
+    return present(x).flatten(1).sum(1) if spec.gaps else spec.size
 
 
 def posterior_model(model: Model) -> VAE:

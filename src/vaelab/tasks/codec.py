@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaelab.data import Batch
+from vaelab.data import Batch, DataSpec
 from vaelab.data.module import DataModule
+from vaelab.data.plain import squared_error_of_each
 from vaelab.tasks.image_metrics import each_example
 from vaelab.tasks.quantiser import UniformQuantiser, code_length, counts, entropy, fit_range
 
@@ -82,11 +83,10 @@ def quantised(codec: Codec, data: DataModule, tail: float) -> dict[int, Quantise
         code = codec.encode(batch.x)
         codes.append(code)
         for bits, quantiser in quantisers.items():
-            squares[bits] += squared_error(codec.decode(quantiser(code)), batch)
+            squares[bits] += squared_error(codec.decode(quantiser(code)), batch, data.spec)
     written = torch.cat(codes)
     return {
-        bits: _rate(quantiser, written, known, squares[bits] / (len(written) * data.spec.size))
-        for bits, quantiser in quantisers.items()
+        bits: _rate(quantiser, written, known, squares[bits] / len(written)) for bits, quantiser in quantisers.items()
     }
 
 
@@ -107,10 +107,9 @@ def _rate(quantiser: UniformQuantiser, written: Tensor, known: Tensor, mse: floa
     return Quantised(quantiser.fixed_length, entropy(occurrences), code_length(occurrences, before), mse)
 
 
-def squared_error(reconstruction: Tensor, batch: Batch) -> float:
-    """Summed over a batch, in double precision on the CPU: not every accelerator has that."""
-    each = (reconstruction - batch.clean).square().flatten(1).sum(1)
-    return float(each.cpu().double().sum())
+def squared_error(reconstruction: Tensor, batch: Batch, spec: DataSpec) -> float:
+    """Means over examples, summed over a batch in double precision on the CPU: not every accelerator has that."""
+    return float(squared_error_of_each(reconstruction, batch.clean, spec).cpu().double().sum())
 
 
 def distribution(each: dict[str, Tensor]) -> dict[str, float]:

@@ -29,7 +29,7 @@ from vaelab.tasks.codec import (
     squared_error,
 )
 from vaelab.tasks.image_metrics import has_ssim, psnr, ssim, ssim_window
-from vaelab.tasks.task import Constant, Findings, Task
+from vaelab.tasks.task import Constant, Findings, Task, refuse_tokens
 
 FLOAT_BITS = 32  # of one number in an unquantised code, and of one continuous value of an example
 SHOWN = 16  # examples in a figure
@@ -52,6 +52,10 @@ class Compression(Task):
         super().__init__(monitor)
         self.range_tail = range_tail
 
+    def check(self, model: Model, spec: DataSpec, corrupts: bool) -> None:
+        """Tokens have no squared error."""
+        refuse_tokens(spec, "compression")
+
     def metrics(self, stage: str, model: Model, spec: DataSpec) -> dict[str, Metric]:
         """mse in validation; everything in test."""
         metrics = super().metrics(stage, model, spec)
@@ -69,9 +73,7 @@ class Compression(Task):
                 metrics[name].update(prediction.reconstruction, batch.clean)
 
     def findings(self, model: Model, data: DataModule, baselines: BaselineCache) -> Findings:
-        """Distributions, bits, quantised codes and reconstructions, with PCA beside them; nothing for tokens."""
-        if data.spec.kind == "tokens":
-            return Findings()
+        """Distributions, bits, quantised codes and reconstructions, with PCA beside them."""
         codec = Codec(model.encode, model.decode, model.latent_dim, model.device, isinstance(model, VAE))
         fitted = fit_pca(data, model.latent_dim)
         components = fitted.encode(data.clean("train", 1)).shape[1]
@@ -156,9 +158,9 @@ def sampled(model: VAE, data: DataModule) -> dict[str, float]:
         posterior = model.posterior(batch.x)
         z = posterior.at(batch.noise.normal("sampled", (1, model.latent_dim), model.device)).squeeze(1)
         kl += float(posterior.kl().sum(1).cpu().double().sum())
-        squares += squared_error(model.decode(z), batch)
+        squares += squared_error(model.decode(z), batch, data.spec)
         count += len(z)
-    return {"bits_kl": kl / count / log(2), "mse_sampled": squares / (count * data.spec.size)}
+    return {"bits_kl": kl / count / log(2), "mse_sampled": squares / count}
 
 
 def _side_by_side(data: DataModule, positions: Tensor, codecs: dict[str, Codec]) -> Any:

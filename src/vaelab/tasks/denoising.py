@@ -8,6 +8,7 @@ from torchmetrics import MeanMetric, Metric
 from vaelab.baselines import BaselineCache
 from vaelab.data import Batch, DataSpec
 from vaelab.data.module import DataModule
+from vaelab.data.plain import squared_error_of_each
 from vaelab.errors import ConfigError
 from vaelab.models import Model, Prediction
 from vaelab.tasks.denoising_baselines import DenoisingBaselines, is_restorable
@@ -65,7 +66,7 @@ class Denoising(Task):
         if "psnr_noisy" in metrics:
             metrics["psnr_noisy"].update(batch.x, batch.clean)
         if "mse_noisy" in metrics:
-            metrics["mse_noisy"].update((batch.x - batch.clean).square())
+            metrics["mse_noisy"].update(squared_error_of_each(batch.x.nan_to_num(), batch.clean, model.likelihood.spec))
 
     def publish(self, stage: str, model: Model) -> None:
         """The counted, and what was gained on the noisy input."""

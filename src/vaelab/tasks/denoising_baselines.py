@@ -12,6 +12,7 @@ from vaelab.baselines.linear import LinearDenoiser
 from vaelab.corruptions import Corruption, Mask
 from vaelab.data import DataSpec, Noise
 from vaelab.data.module import DataModule
+from vaelab.data.plain import from_plain
 from vaelab.tasks.denoising_quality import quality_of_each, summary
 from vaelab.tasks.strengths import corrupted
 
@@ -83,11 +84,12 @@ class DenoisingBaselines:
         found: dict[str, Compute] = {}
 
         def linear() -> Mapping[str, float]:
-            return self._measured(corruption, LinearDenoiser(*corrupted(self._data, "train", corruption, LINEAR_ROWS)))
+            pairs = corrupted(self._data, "train", corruption, LINEAR_ROWS)
+            return self._measured(corruption, LinearDenoiser(*pairs, self._data.spec))
 
         def mean() -> Mapping[str, float]:
             assert isinstance(corruption, Mask)
-            average = self._data.clean("train").mean(0)
+            average = from_plain(self._data.rows("train").mean(0, keepdim=True), self._data.spec)[0]
 
             def imputed(clean: Tensor, noise: Noise, spec: DataSpec) -> Tensor:
                 return clean.where(~corruption.hidden(clean, noise, spec), average)

@@ -4,6 +4,7 @@ from torch import Tensor
 from torchmetrics import MeanMetric
 
 from vaelab.data import DataSpec
+from vaelab.data.plain import squared_error_of_each
 from vaelab.tasks.image_metrics import each_example
 
 MOST_DB = 60.0  # of a single example: a root mean squared error of a quarter of an 8-bit step
@@ -30,7 +31,7 @@ def quality_of_each(noisy: Tensor, denoised: Tensor, clean: Tensor, spec: DataSp
     """`(B,)` numbers by name: mse; psnr_noisy, psnr and ssim of data in [0, 1]; mse_noisy of any other."""
     each = each_example(denoised, clean, spec)
     if "psnr" not in each:
-        return each | {"mse_noisy": (noisy - clean).square().flatten(1).mean(1)}
+        return each | {"mse_noisy": squared_error_of_each(noisy.nan_to_num(), clean, spec)}
     return each | {"psnr": psnr_of_each(denoised, clean), "psnr_noisy": psnr_of_each(noisy, clean)}
 
 

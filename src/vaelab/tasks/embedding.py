@@ -11,6 +11,7 @@ from torch import Tensor
 from vaelab.baselines import BaselineCache, fit_pca
 from vaelab.data import DataSpec
 from vaelab.data.module import DataModule
+from vaelab.data.plain import squared_error_of_each
 from vaelab.figures.embedding_page import embedding_page
 from vaelab.figures.latent_space import decoded_plane, spectrum
 from vaelab.figures.projection import Method, project, require
@@ -136,12 +137,12 @@ class Embedding(Task):
 
 def _rows(data: DataModule, split: str) -> np.ndarray:
     """Clean examples as `(N, D)` float32."""
-    return data.clean(split).flatten(1).float().numpy()
+    return data.rows(split).numpy()
 
 
 def _errors(model: Model, clean: Tensor, codes: np.ndarray) -> np.ndarray | None:
     """Mean squared error of each example's reconstruction, `(N,)`; None where a mean is no reconstruction."""
     decoded = torch.cat([model.decode(z.to(model.device)).cpu() for z in torch.from_numpy(codes).split(256)])
-    if decoded.shape != clean.shape:
+    if decoded.shape != clean.shape or model.likelihood.spec.support == "categories":
         return None
-    return (decoded - clean).square().flatten(1).mean(1).double().numpy()
+    return squared_error_of_each(decoded, clean, model.likelihood.spec).double().numpy()

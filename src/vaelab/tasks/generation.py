@@ -17,6 +17,7 @@ from vaelab.models import VAE, Model, Prediction
 from vaelab.samplers import SAMPLERS, Mixture, Sampler, StandardNormal, train_latents
 from vaelab.tasks.active_units import ActiveUnits
 from vaelab.tasks.aggregate_posterior import AggregatePosterior, aggregate_posterior
+from vaelab.tasks.generation_examples import show_examples
 from vaelab.tasks.generation_figures import generation_figures
 from vaelab.tasks.sample_quality import SampleQuality, not_measurable, sample_count
 from vaelab.tasks.task import Constant, Findings, Task
@@ -99,6 +100,8 @@ class Generation(Task):
         self._quality(found, model, data, baselines, sampler)
         if data.spec.kind == "image":
             found.figures |= generation_figures(model, data, sampler, aggregate.spread, self.temperatures)
+        else:
+            show_examples(found, model, data, sampler)
         for name in [name for name, value in found.numbers.items() if not isfinite(value)]:
             del found.numbers[name]
             found.metadata[name] = {"not measured": "the result is no finite number"}

@@ -6,6 +6,7 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 from torchmetrics.image import PeakSignalNoiseRatio, StructuralSimilarityIndexMeasure
 
 from vaelab.data import DataSpec
+from vaelab.data.plain import squared_error_of_each
 
 
 def psnr(spec: DataSpec) -> dict[str, Metric]:
@@ -39,7 +40,7 @@ def each_example(reconstruction: Tensor, clean: Tensor, spec: DataSpec) -> dict[
         reconstruction, clean: `(B, *shape)`.
         spec: says what the values are.
     """
-    mse = (reconstruction - clean).square().flatten(1).mean(1)
+    mse = squared_error_of_each(reconstruction, clean, spec)
     values = {"mse": mse}
     if spec.bounded:
         values["psnr"] = -10 * mse.log10()

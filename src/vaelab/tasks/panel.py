@@ -45,6 +45,7 @@ class Panel(Task):
             found.figures |= theirs.figures
             found.files |= theirs.files
             found.metadata |= theirs.metadata
+            found.texts |= theirs.texts
         return found
 
     def begin(self, stage: str, model: Model, spec: DataSpec) -> None:

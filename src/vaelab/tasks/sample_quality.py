@@ -19,6 +19,7 @@ from vaelab.samplers import FullGaussian, Sampler
 
 LARGEST, CHUNK = 10_000, 512
 FEWEST = NEIGHBOURS + 1  # examples below which nothing is measured
+GENERATED = {True: "the mean", False: "a draw"}  # a picture of means has no noise; a row of means is no row
 NAMES = ("fid", "kid", "precision", "recall")
 
 
@@ -46,7 +47,7 @@ class SampleQuality:
         """What all numbers depend on."""
         facts = dict(self._extractor.about) | {
             "real": f"{len(self._real)} of {len(self._data.split['test'])} test examples",
-            "generated": f"{self.count}, each the mean of p(x|z)",
+            "generated": f"{self.count}, each {GENERATED[self._data.spec.kind == 'image']} of p(x|z)",
         }
         if len(self._real) < 2 * self._extractor.about["features"]:
             facts["caution"] = "too few examples for this many features: fid is biased upwards"
@@ -54,11 +55,11 @@ class SampleQuality:
 
     def of(self, model: Model, sampler: Sampler) -> tuple[dict[str, float], dict[str, Any]]:
         """Numbers of decoded samples by name; and, for some, what else they depend on."""
-        return self._compare(_decoded(model, sampler.sample(self.count)))
+        return self._compare(generate(model, sampler.sample(self.count)))
 
     def frechet(self, model: Model, sampler: Sampler) -> float:
         """The Frechet distance of decoded samples alone."""
-        return frechet_distance(self._real, self._features(_decoded(model, sampler.sample(self.count))))
+        return frechet_distance(self._real, self._features(generate(model, sampler.sample(self.count))))
 
     def baseline_numbers(self, latent_dim: int) -> dict[str, float]:
         """`baseline/pca_gaussian/*` and, what perfect samples would get, `baseline/train_split/*`."""
@@ -98,8 +99,11 @@ class SampleQuality:
         return iter(self._data.clean("train", self.count).split(CHUNK))  # the split is in random order
 
 
-def _decoded(model: Model, latents: Tensor) -> Iterator[Tensor]:
-    return (model.decode(part.to(model.device)) for part in latents.split(CHUNK))
+def generate(model: Model, latents: Tensor) -> Iterator[Tensor]:
+    """Examples of latents `(N, latent_dim)` in batches: images are means of p(x|z), all else is drawn, seeded."""
+    generator = torch.Generator(model.device).manual_seed(0)
+    for part in latents.to(model.device).split(CHUNK):
+        yield model.decode(part) if model.likelihood.spec.kind == "image" else model.sample(part, generator)
 
 
 def sample_count(data: DataModule, wanted: int | None) -> int:

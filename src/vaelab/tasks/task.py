@@ -7,11 +7,13 @@ import lightning.pytorch as L
 import torch
 from lightning.pytorch.callbacks import Callback
 from matplotlib.figure import Figure
-from torchmetrics import MeanMetric, MeanSquaredError, Metric
+from torchmetrics import MeanMetric, Metric
 
 from vaelab.baselines import BaselineCache
 from vaelab.data import Batch, DataSpec
 from vaelab.data.module import DataModule
+from vaelab.data.plain import squared_error_of_each
+from vaelab.data.spec import present
 from vaelab.errors import ConfigError
 from vaelab.metric_names import more_is_better
 from vaelab.models import Model, Prediction
@@ -26,12 +28,14 @@ class Findings:
         figures: pictures by name.
         files: bytes or text by path within the run folder.
         metadata: metric name to what its number depends on, as plain data.
+        texts: what is best read, such as generated sentences, by name.
     """
 
     numbers: dict[str, float] = field(default_factory=dict)
     figures: dict[str, Figure] = field(default_factory=dict)
     files: dict[str, bytes | str] = field(default_factory=dict)
     metadata: dict[str, Any] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)
 
 
 class Task(Callback):
@@ -84,12 +88,28 @@ class Task(Callback):
         """
 
     def metrics(self, stage: str, model: Model, spec: DataSpec) -> dict[str, Metric]:
-        """Fresh metrics for a pass over a split; `stage` is `val` or `test`."""
-        return {"mse": MeanSquaredError()}
+        """Fresh metrics for a pass over a split; `stage` is `val` or `test`.
+
+        `mse` is over numbers that are there, `category_accuracy` over the categorical columns of a table,
+        `token_accuracy` over tokens, each predicted from the code and the true tokens before it.
+        """
+        if spec.support == "categories":
+            return {"token_accuracy": MeanMetric()}
+        names = ("mse", "category_accuracy") if spec.support == "mixed" else ("mse",)
+        return {name: MeanMetric() for name in names}
 
     def update(self, metrics: dict[str, Metric], model: Model, prediction: Prediction, batch: Batch) -> None:
         """Count one batch."""
-        metrics["mse"].update(prediction.reconstruction.contiguous(), batch.clean.contiguous())
+        spec, reconstruction = model.likelihood.spec, prediction.reconstruction
+        if "token_accuracy" in metrics:
+            there = present(batch.clean)
+            metrics["token_accuracy"].update((reconstruction == batch.clean)[there].float())
+            return
+        metrics["mse"].update(squared_error_of_each(reconstruction, batch.clean, spec))
+        if "category_accuracy" in metrics:
+            places = [place for place, column in enumerate(spec.columns) if column.categories]
+            right, there = (reconstruction == batch.clean)[:, places], present(batch.clean)[:, places]
+            metrics["category_accuracy"].update(right[there].float())
 
     def findings(self, model: Model, data: DataModule, baselines: BaselineCache) -> Findings:
         """What is measured and drawn once, after training, on the first device; no gradients are kept."""
@@ -135,6 +155,19 @@ class Task(Callback):
     def on_test_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Log what was counted."""
         self.publish("test", pl_module)
+
+
+def refuse_tokens(spec: DataSpec, task: str) -> None:
+    """What measures squared errors has nothing to say of tokens.
+
+    Raises:
+        ConfigError: names the tasks that have.
+    """
+    if spec.support == "categories":
+        raise ConfigError(
+            f"task={task}: measures squared errors, and {spec.name} holds tokens; "
+            "task=generation, anomaly and embedding fit them"
+        )
 
 
 class Constant(MeanMetric):

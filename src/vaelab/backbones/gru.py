@@ -1,0 +1,80 @@
+"""Gated recurrent units (Cho et al., 2014), for tokens, rolls and series."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import torch
+from annotated_types import Ge, Gt, Lt
+from torch import Tensor, nn
+
+from vaelab.backbones.backbone import Encoder
+from vaelab.backbones.frames import SEQUENCES, FrameEmbedding, present_frames
+from vaelab.backbones.sequence import SequenceDecoder
+from vaelab.data.spec import DataSpec
+
+
+class GRUEncoder(Encoder):
+    """Both directions over the steps that are there: last states and the mean, then a linear layer."""
+
+    kinds = SEQUENCES
+
+    def __init__(
+        self, input_shape: Sequence[int], output_size: int, spec: DataSpec, width: Annotated[int, Gt(0)],
+        layers: Annotated[int, Gt(0)] = 1,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.embedding = FrameEmbedding(spec, width)
+        self.gru = nn.GRU(width, width, layers, batch_first=True, bidirectional=True)
+        self.output = nn.Linear(4 * width, output_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`x: (B, *F, T)` to `(B, output_size)`; padding at the end changes nothing."""
+        there = present_frames(x)
+        steps = torch.arange(1, x.shape[-1] + 1, device=x.device)
+        lengths = (there * steps).amax(1).clamp(min=1)  # gaps in the middle are read, padding is not
+        packed = nn.utils.rnn.pack_padded_sequence(
+            self.embedding(x), lengths.cpu(), batch_first=True, enforce_sorted=False
+        )
+        outputs, last = self.gru(packed)
+        unpacked, _ = nn.utils.rnn.pad_packed_sequence(outputs, batch_first=True)
+        mean = unpacked.sum(1) / lengths.unsqueeze(1)
+        return self.output(torch.cat([last[-2], last[-1], mean], dim=1))
+
+
+class GRUDecoder(SequenceDecoder):
+    """One direction; the code is the first state and is given again at each step.
+
+    Args:
+        latent_dim, output_shape, spec: from the run.
+        width: of the state.
+        layers: of the GRU.
+        word_dropout: chance in training that a step is not told the token before it (Bowman et al., 2016,
+            section 3.1), so that it must ask the code.
+    """
+
+    kinds = SEQUENCES
+
+    def __init__(
+        self, latent_dim: int, output_shape: Sequence[int], spec: DataSpec, width: Annotated[int, Gt(0)],
+        layers: Annotated[int, Gt(0)] = 1, word_dropout: Annotated[float, Ge(0), Lt(1)] = 0.0,
+    ) -> None:  # fmt: skip
+        super().__init__(latent_dim, output_shape, spec, width)
+        self.word_dropout = word_dropout
+        self.first = nn.Linear(latent_dim, layers * width)
+        self.gru = nn.GRU(width + latent_dim, width, layers, batch_first=True)
+
+    def states(self, z: Tensor, inputs: Tensor) -> Tensor:
+        """See `SequenceDecoder.states`."""
+        return self._run(z, inputs, self._begin(z))[0]
+
+    def step(self, z: Tensor, told: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """See `SequenceDecoder.step`."""
+        return self._run(z, told, self._begin(z) if state is None else state)
+
+    def _begin(self, z: Tensor) -> Tensor:
+        return self.first(z).tanh().unflatten(1, (self.gru.num_layers, -1)).transpose(0, 1).contiguous()
+
+    def _run(self, z: Tensor, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        told = torch.cat([inputs, z.unsqueeze(1).expand(-1, inputs.shape[1], -1)], dim=2)
+        outputs, state = self.gru(told, state)
+        return outputs, state

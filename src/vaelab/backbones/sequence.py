@@ -1,0 +1,78 @@
+"""Decoders of sequences."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vaelab.backbones.backbone import Decoder
+from vaelab.backbones.frames import Choose, FrameEmbedding, FrameHead, time_features
+from vaelab.data.spec import DataSpec
+
+
+class SequenceDecoder(Decoder):
+    """Predicts each frame of tokens or of a roll from the code and the frames before it; numbers from the code alone.
+
+    Args:
+        latent_dim, output_shape, spec: from the run.
+        width: of the states.
+    """
+
+    def __init__(self, latent_dim: int, output_shape: Sequence[int], spec: DataSpec, width: int) -> None:
+        super().__init__()
+        self.autoregressive = spec.kind in ("tokens", "roll")
+        self.steps, self.width, self.end = spec.shape[-1], width, spec.end
+        self.tokens = spec.support == "categories"
+        self.head = FrameHead(spec, output_shape[0], width)
+        if self.autoregressive:
+            self.embedding = FrameEmbedding(spec, width)
+            self.start = nn.Parameter(torch.zeros(width))
+
+    @abstractmethod
+    def states(self, z: Tensor, inputs: Tensor) -> Tensor:
+        """`z: (B, latent_dim)`, `inputs: (B, T, width)` to `(B, T, width)`; step t sees inputs up to t."""
+
+    def forward(self, z: Tensor, given: Tensor | None = None) -> Tensor:
+        """Raw parameters of each step, `(B, P, *F, T)`.
+
+        Args:
+            z: `(B, latent_dim)`.
+            given: `(B, *F, T)`; step t is told the frames before t, and the voices before its own.
+        """
+        if not self.autoregressive:
+            inputs = time_features(self.steps, self.width, z.device).to(z.dtype).expand(len(z), -1, -1)
+            return self.head(self.states(z, inputs), None)
+        if given is None:
+            raise TypeError("an autoregressive decoder needs the sequence whose steps it predicts")
+        told = self.embedding(given)
+        first = self.start.expand(len(z), 1, -1)
+        return self.head(self.states(z, torch.cat([first, told[:, :-1]], dim=1)), given)
+
+    @torch.no_grad()
+    def generate(self, z: Tensor, choose: Choose, steps: int | None = None) -> Tensor:
+        """Values `(B, *F, T)`, frame after frame, each chosen given those before it; -1 after an end token.
+
+        Args:
+            z: `(B, latent_dim)`.
+            choose: raw parameters to values.
+            steps: T; as long as an example if None.
+        """
+        told, frames = self.start.expand(len(z), 1, -1), []
+        done = torch.zeros(len(z), dtype=torch.bool, device=z.device)
+        state: Any = None
+        for _ in range(steps or self.steps):
+            hidden, state = self.step(z, told, state)
+            frame = self.head.draw(hidden, choose)
+            if self.end is not None:
+                frame = frame.masked_fill(done.view(-1, *[1] * (frame.dim() - 1)), -1)
+                done = done | (frame.flatten(1) == self.end).any(1)
+            frames.append(frame)
+            told = self.embedding(frame)
+        return torch.cat(frames, dim=-1)
+
+    def step(self, z: Tensor, told: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """The next hidden state `(B, 1, width)` after one more input `told: (B, 1, width)`, and what to go on from."""
+        inputs = told if state is None else torch.cat([state, told], dim=1)
+        return self.states(z, inputs)[:, -1:], inputs

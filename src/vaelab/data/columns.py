@@ -1,0 +1,33 @@
+"""Rows of a table as plain numbers."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from vaelab.data.spec import Column
+
+
+def features(rows: Tensor, columns: Sequence[Column]) -> Tensor:
+    """Numbers in the order of the columns, then a 0 or 1 for each category of each categorical column.
+
+    Args:
+        rows: `(N, D)`, categories as their numbers, NaN where a value is missing.
+        columns: what they are.
+
+    Returns:
+        `(N, R)`, NaN where a value is missing.
+    """
+    parts = [rows[:, [place for place, column in enumerate(columns) if not column.categories]]]
+    for place, column in enumerate(columns):
+        if column.categories:
+            codes = rows[:, place]
+            one_hot = F.one_hot(codes.nan_to_num().long(), len(column.categories)).to(rows.dtype)
+            parts.append(one_hot.masked_fill(codes.isnan().unsqueeze(1), torch.nan))
+    return torch.cat(parts, dim=1)
+
+
+def feature_count(columns: Sequence[Column]) -> int:
+    """R of `features`."""
+    return sum(len(column.categories) or 1 for column in columns)

@@ -1,0 +1,69 @@
+"""Examples of any kind as rows of plain numbers, for methods that know nothing else."""
+
+from math import prod
+
+import torch
+from torch import Tensor
+
+from vaelab.data.columns import feature_count, features
+from vaelab.data.spec import DataSpec, present
+
+
+def plain(values: Tensor, spec: DataSpec) -> Tensor:
+    """`(N, *shape)` to `(N, R)` float32.
+
+    Values in a row; missing ones are 0, a category is a 0 or 1 for each, and a sequence of tokens is how often
+    each token comes in each of its voices.
+    """
+    if spec.support == "categories":
+        return _counts(values, spec)
+    flat = features(values, spec.columns) if spec.columns else values.flatten(1)
+    return flat.float().nan_to_num()
+
+
+def from_plain(rows: Tensor, spec: DataSpec) -> Tensor:
+    """Back to `(N, *shape)`, with the likeliest category; counts of tokens have no way back.
+
+    Raises:
+        TypeError: the data are tokens.
+    """
+    if spec.support == "categories":
+        raise TypeError("counts of tokens say nothing of their order")
+    if not spec.columns:
+        return rows.unflatten(1, spec.shape)
+    numbers = [place for place, column in enumerate(spec.columns) if not column.categories]
+    values = rows.new_empty(len(rows), len(spec.columns))
+    values[:, numbers] = rows[:, : len(numbers)]
+    first = len(numbers)
+    for place, column in enumerate(spec.columns):
+        if column.categories:
+            values[:, place] = rows[:, first : first + len(column.categories)].argmax(1).to(rows.dtype)
+            first += len(column.categories)
+    return values
+
+
+def plain_size(spec: DataSpec) -> int:
+    """R of `plain`."""
+    if spec.support == "categories":
+        return (spec.levels or 0) * prod(spec.shape[:-1])
+    return feature_count(spec.columns) if spec.columns else spec.size
+
+
+def squared_error_of_each(reconstruction: Tensor, clean: Tensor, spec: DataSpec) -> Tensor:
+    """Mean squared error of each example over its numbers that are there, `(N,)`; 0 where it has none."""
+    if spec.support == "mixed":
+        numbers = [place for place, column in enumerate(spec.columns) if not column.categories]
+        reconstruction, clean = reconstruction[:, numbers], clean[:, numbers]
+    squares = (reconstruction - clean).square()
+    if not spec.gaps:
+        return squares.flatten(1).mean(1)
+    there = present(clean)
+    return squares.where(there, 0.0).flatten(1).sum(1) / there.flatten(1).sum(1).clamp(min=1)
+
+
+def _counts(tokens: Tensor, spec: DataSpec) -> Tensor:
+    levels, voices = spec.levels or 0, prod(spec.shape[:-1])
+    flat = tokens.reshape(len(tokens), voices, -1)
+    slots = flat.clamp(min=0) + levels * torch.arange(voices, device=tokens.device).view(1, -1, 1)
+    counts = torch.zeros(len(tokens), levels * voices, device=tokens.device)
+    return counts.scatter_add_(1, slots.flatten(1).long(), (flat >= 0).flatten(1).float())

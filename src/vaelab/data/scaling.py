@@ -1,0 +1,71 @@
+"""Scaling of the numbers of a table, fitted on train alone."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.preprocessing import QuantileTransformer, RobustScaler, StandardScaler
+
+Method = Literal["standard", "robust", "quantile"]
+QUANTILES = 1000
+
+
+class Scaling:
+    """Columns of `(N, D)` numbers, NaN where one is missing.
+
+    `standard` gives mean 0 and deviation 1, `robust` median 0 and interquartile range 1, `quantile` normal
+    scores, which keep the order of values and forget their distances.
+
+    Args:
+        method: which.
+        first, second: centre and scale, `(D,)` each; of `quantile` the quantiles `(Q, D)` and their levels `(Q,)`.
+    """
+
+    def __init__(self, method: Method, first: NDArray[np.float64], second: NDArray[np.float64]) -> None:
+        self.method, self.first, self.second = method, first, second
+
+    @classmethod
+    def fit(cls, method: Any, rows: NDArray[np.float64]) -> "Scaling":
+        """To the rows of train."""
+        if not rows.shape[1]:
+            return cls("standard", np.zeros(0), np.ones(0))
+        if method == "quantile":
+            fitted = QuantileTransformer(
+                n_quantiles=min(QUANTILES, len(rows)), output_distribution="normal", subsample=None
+            ).fit(rows)
+            return cls(method, fitted.quantiles_, fitted.references_)
+        if method == "robust":
+            robust = RobustScaler().fit(rows)
+            return cls(method, robust.center_, robust.scale_)
+        standard = StandardScaler().fit(rows)
+        return cls("standard", standard.mean_, standard.scale_)
+
+    def forward(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """`(N, D)` to `(N, D)`."""
+        if self.method == "quantile":
+            return self._transformer().transform(rows) if len(rows) else rows
+        return (rows - self.first) / self.second
+
+    def inverse(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """`(N, D)` to `(N, D)`."""
+        if self.method == "quantile":
+            return self._transformer().inverse_transform(rows) if len(rows) else rows
+        return rows * self.second + self.first
+
+    def _transformer(self) -> QuantileTransformer:
+        transformer = QuantileTransformer(n_quantiles=len(self.second), output_distribution="normal")
+        transformer.quantiles_, transformer.references_ = self.first, self.second
+        transformer.n_quantiles_, transformer.n_features_in_ = len(self.second), self.first.shape[1]
+        return transformer
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {"method": self.method, "first": self.first.tolist(), "second": self.second.tolist()}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Scaling":
+        """The inverse of `to_json`."""
+        return cls(
+            data["method"], np.array(data["first"], dtype=np.float64), np.array(data["second"], dtype=np.float64)
+        )

@@ -1,0 +1,178 @@
+"""Any table: numbers, categories and dates, some of them missing, from CSV, Parquet or the hub."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import torch
+from annotated_types import Ge, Gt
+from pyarrow import csv
+from torch import Tensor
+
+from vaelab.config.nearest import did_you_mean
+from vaelab.corruptions import Corruption
+from vaelab.data.module import DataModule, Examples, Fraction
+from vaelab.data.scaling import Method
+from vaelab.data.spec import DataSpec
+from vaelab.data.table_file import find_files, read_hub, read_tables
+from vaelab.data.table_format import Field, TableFormat, describe, to_rows
+from vaelab.errors import ConfigError, DataError
+
+MOST_CLASSES = 1000  # distinct values that a label may have
+FORMAT_FILE = "table.json"  # in the run folder's model/
+
+
+class Table(DataModule):
+    """Rows of a table. Scaling and categories are fitted to the train split alone.
+
+    A model sees `(D,)` floats for a row: numbers and dates scaled, categories by their number, NaN where a
+    value is missing. `restore` is the way back to the original columns.
+
+    Args:
+        path: a CSV or Parquet file, a folder of them (files named train, val and test are splits), or a hub id.
+        data_dir: where relative paths are looked for too.
+        name: of the data set; the file's if null.
+        label: the column that is the label and no input; null for none.
+        drop: columns to leave out.
+        numeric, categorical: columns to take as such whatever they look like.
+        scaling: of numbers and dates; see `Scaling`.
+        max_categories: of a column; rarer ones become "(other)".
+        encoding: of the text of CSV files.
+        batch_size, val_fraction, test_fraction, split_seed, seed, normal, corruption: see `DataModule`.
+    """
+
+    def __init__(
+        self,
+        corruption: Corruption,
+        path: str | None,
+        data_dir: str,
+        batch_size: Annotated[int, Gt(0)],
+        val_fraction: Fraction,
+        test_fraction: Fraction,
+        split_seed: Annotated[int, Ge(0)],
+        seed: Annotated[int, Ge(0)],
+        label: str | None = None,
+        drop: Sequence[str] = (),
+        numeric: Sequence[str] = (),
+        categorical: Sequence[str] = (),
+        scaling: Method = "standard",
+        max_categories: Annotated[int, Ge(2)] = 100,
+        encoding: str = "utf-8",
+        name: str | None = None,
+        normal: list[str | int] | None = None,
+    ) -> None:
+        super().__init__(corruption, batch_size, val_fraction, test_fraction, split_seed, seed, None, normal)
+        if not path:
+            raise ConfigError("data.path needs a .csv or .parquet file, a folder of them or a hub id (owner/name)")
+        self.path, self.data_dir = path, Path(data_dir)
+        self.name: str = name or Path(path).stem
+        self.label, self.drop = label, tuple(drop)
+        self.numeric, self.categorical = tuple(numeric), tuple(categorical)
+        self.scaling, self.max_categories, self.encoding = scaling, max_categories, encoding
+        self._fields: list[Field] = []
+        self._format: TableFormat | None = None
+
+    def tables(self) -> dict[str, pa.Table]:
+        """The rows of each split that the source has, as Arrow.
+
+        Raises:
+            DataError: there is no such file or set, or one that cannot be read.
+        """
+        for place in (Path(self.path).expanduser(), self.data_dir / self.path):
+            if place.exists():
+                return {split: read_tables(files, self.encoding) for split, files in find_files(place).items()}
+        if self.path.count("/") == 1 and not self.path.startswith((".", "/", "~")):
+            return read_hub(self.path, self.data_dir / ".vaelab" / "hub")
+        raise DataError(f"data.path={self.path}: no such file or folder, and not a hub id (owner/name)")
+
+    def load(self) -> Examples:
+        """Read all rows; they are neither scaled nor counted yet."""
+        tables = self.tables()
+        parts, first = {}, 0
+        for split, table in tables.items():
+            parts[split] = range(first, first + table.num_rows)
+            first += table.num_rows
+        table = pa.concat_tables(tables.values(), promote_options="permissive")
+        for key, names in (("drop", self.drop), ("numeric", self.numeric), ("categorical", self.categorical)):
+            self._refuse_unknown(key, names, table)
+        label, classes = self._labels(table)
+        table = table.drop_columns([n for n in {*self.drop, self.label} if n in table.column_names])
+        if not table.column_names:
+            raise DataError(f"{self.path}: no column is left to model")
+        self._fields = describe(table, self.numeric, self.categorical)
+        values = torch.from_numpy(to_rows(table, self._fields))
+        spec = DataSpec(self.name, "table", (len(self._fields),), "real", classes=classes)
+        return Examples(values, label, spec, parts)
+
+    def fitted(self, examples: Examples, train: Tensor) -> Examples:
+        """Scale and count by what train has."""
+        rows = examples.values.numpy()
+        self._format = TableFormat.fit(self._fields, rows[train.numpy()], self.scaling, self.max_categories)
+        values = torch.from_numpy(self._format.encode(rows).astype(np.float32))
+        columns = self._format.columns
+        spec = DataSpec(
+            examples.spec.name,
+            "table",
+            examples.spec.shape,
+            "mixed" if any(column.categories for column in columns) else "real",
+            classes=examples.spec.classes,
+            columns=columns,
+            gaps=bool(values.isnan().any()),
+        )
+        return Examples(values, examples.label, spec, examples.parts)
+
+    @property
+    def format(self) -> TableFormat:
+        """How rows are encoded; after `setup`."""
+        if self._format is None:
+            raise RuntimeError("call setup() before asking for the format")
+        return self._format
+
+    def restore(self, values: Tensor) -> pa.Table:
+        """`(N, D)` as a model sees or gives them, to the original columns and types."""
+        return self.format.decode(values.double().cpu().numpy())
+
+    def written(self, stem: str, values: Tensor) -> dict[str, bytes | str]:
+        """Rows as `<stem>.csv` and `<stem>.parquet`."""
+        table, parquet, text = self.restore(values), pa.BufferOutputStream(), pa.BufferOutputStream()
+        pq.write_table(table, parquet)
+        csv.write_csv(table, text)
+        return {f"{stem}.csv": text.getvalue().to_pybytes(), f"{stem}.parquet": parquet.getvalue().to_pybytes()}
+
+    def files(self) -> dict[str, bytes | str]:
+        """How new rows are to be encoded."""
+        return {f"model/{FORMAT_FILE}": json.dumps(self.format.to_json()) + "\n"}
+
+    def _refuse_unknown(self, key: str, names: Sequence[str], table: pa.Table) -> None:
+        for name in names:
+            if name not in table.column_names:
+                raise ConfigError(
+                    f"data.{key}: {self.path} has no column {name}; {did_you_mean(name, table.column_names)}"
+                )
+
+    def _labels(self, table: pa.Table) -> tuple[Tensor, tuple[str, ...]]:
+        if self.label is None:
+            return torch.full((table.num_rows,), -1), ()
+        self._refuse_unknown("label", [self.label], table)
+        texts = pc.cast(table[self.label].combine_chunks(), pa.string())
+        classes = sorted({text for text in texts.to_pylist() if text is not None}, key=_natural)
+        if len(classes) > MOST_CLASSES:
+            raise ConfigError(
+                f"data.label={self.label}: has {len(classes)} distinct values; a label is a class, so name another "
+                "column or none"
+            )
+        codes: Any = pc.fill_null(pc.index_in(texts, value_set=pa.array(classes, pa.string())), -1)
+        return torch.from_numpy(codes.to_numpy(zero_copy_only=False).astype(np.int64)), tuple(classes)
+
+
+def _natural(text: str) -> tuple[bool, float, str]:
+    """Numbers by their size, before other texts."""
+    try:
+        return False, float(text), text
+    except ValueError:
+        return True, 0.0, text

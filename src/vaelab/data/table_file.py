@@ -1,0 +1,115 @@
+"""Rows of CSV and Parquet files, and of the hub's tables, as Arrow."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import csv
+
+from vaelab.errors import DataError
+
+SUFFIXES = (".csv", ".tsv", ".parquet")
+MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?"]
+
+
+def read_tables(paths: list[Path], encoding: str) -> pa.Table:
+    """All files, whose columns must be the same, one under the other.
+
+    Raises:
+        DataError: a file cannot be read, holds no row, or has other columns than the first; names it.
+    """
+    tables = [_read(path, encoding) for path in paths]
+    for path, table in zip(paths[1:], tables[1:], strict=True):
+        if table.column_names != tables[0].column_names:
+            raise DataError(f"{path}: has other columns than {paths[0]}")
+    try:
+        return pa.concat_tables(tables, promote_options="permissive")
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise DataError(f"{paths[0].parent}: columns differ in type between files ({_line(error)})") from error
+
+
+def _read(path: Path, encoding: str) -> pa.Table:
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    if path.stat().st_size == 0:
+        raise DataError(f"{path}: the file is empty")
+    try:
+        table = pq.read_table(path) if path.suffix == ".parquet" else _read_csv(path, encoding)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowKeyError, OSError, LookupError) as error:
+        raise DataError(f"{path}: cannot be read as {path.suffix[1:]} ({_line(error)}){_remedy(error)}") from error
+    if table.num_rows == 0:
+        raise DataError(f"{path}: holds no row")
+    twice = {name for name in table.column_names if table.column_names.count(name) > 1}
+    if twice:
+        raise DataError(f"{path}: has several columns named {sorted(twice)[0]}")
+    return table
+
+
+def _read_csv(path: Path, encoding: str) -> pa.Table:
+    return csv.read_csv(
+        path,
+        read_options=csv.ReadOptions(encoding=encoding),
+        parse_options=csv.ParseOptions(delimiter=_delimiter(path, encoding), newlines_in_values=True),
+        convert_options=csv.ConvertOptions(
+            null_values=MISSING, strings_can_be_null=True, quoted_strings_can_be_null=False
+        ),
+    )
+
+
+def _delimiter(path: Path, encoding: str) -> str:
+    """Of tab, semicolon and comma the one that the first line has most of."""
+    if path.suffix == ".tsv":
+        return "\t"
+    with path.open(encoding=encoding, errors="replace") as file:
+        head = file.readline()
+    return max(",;\t", key=head.count)
+
+
+def _remedy(error: BaseException) -> str:
+    return "; if it is not UTF-8, name its encoding, such as data.encoding=latin-1" if "UTF8" in str(error) else ""
+
+
+def _line(error: BaseException) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def read_hub(hub_id: str, cache: Path) -> dict[str, pa.Table]:
+    """A data set of the hub, each split by its name.
+
+    Raises:
+        DataError: the hub cannot be reached or has no such set.
+    """
+    import datasets
+    from datasets.exceptions import DatasetsError
+
+    datasets.disable_progress_bars()
+    try:
+        loaded = datasets.load_dataset(hub_id, cache_dir=str(cache))
+    except (DatasetsError, OSError, ValueError) as error:
+        raise DataError(
+            f"data.path={hub_id}: no such file or folder, and it cannot be had from the hub ({_line(error)})"
+        ) from error
+    return {str(name): data.with_format("arrow")[:] for name, data in loaded.items()}
+
+
+def find_files(place: Path) -> dict[str, list[Path]]:
+    """Files by split: `train`, `val` and `test` where their names say so, else all of them `train`.
+
+    Raises:
+        DataError: there is no table.
+    """
+    if place.is_file():
+        if place.suffix not in SUFFIXES:
+            raise DataError(f"data.path={place}: should be a .csv, .tsv or .parquet file, or a folder of them")
+        return {"train": [place]}
+    files = sorted(path for path in place.rglob("*") if path.suffix in SUFFIXES and not path.name.startswith("."))
+    if not files:
+        raise DataError(f"data.path={place}: holds no .csv, .tsv or .parquet file")
+    found: dict[str, list[Path]] = {}
+    for path in files:
+        word = path.stem.lower().replace("-", "_").split("_")[0].split(".")[0]
+        split = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}.get(word)
+        found.setdefault(split or "train", []).append(path)
+    if "train" not in found:
+        raise DataError(f"data.path={place}: has no train split, only {', '.join(found)}")
+    return found

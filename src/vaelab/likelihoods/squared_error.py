@@ -1,0 +1,18 @@
+"""What an autoencoder minimises."""
+
+from math import sqrt
+
+from vaelab.data.spec import DataSpec
+from vaelab.likelihoods.categorical import Categorical
+from vaelab.likelihoods.likelihood import Likelihood
+from vaelab.likelihoods.location_scale import Gaussian
+from vaelab.likelihoods.mixed import Mixed
+
+
+def squared_error(spec: DataSpec) -> Likelihood:
+    """||x - x^||^2 and a constant: the Gaussian of sigma 1 / sqrt(2). Categories have their cross entropy instead."""
+    if spec.support == "categories":
+        return Categorical(spec)
+    if spec.support == "mixed":
+        return Mixed(spec, sigma=1 / sqrt(2))
+    return Gaussian(spec, sigma=1 / sqrt(2))
