@@ -99,8 +99,3 @@ def time_features(steps: int, width: int, device: torch.device) -> Tensor:
     rates = torch.exp(torch.arange(half, device=device) * (-log(10_000.0) / max(1, half - 1)))
     angles = torch.arange(steps, device=device).unsqueeze(1) * rates
     return torch.cat([angles.sin(), angles.cos()], dim=1)[:, :width]
-
-
-def present_frames(values: Tensor) -> Tensor:
-    """Which steps of `(B, *F, T)` hold anything, `(B, T)` bool."""
-    return present(values).flatten(1, -2).any(1) if values.dim() > 2 else present(values)

@@ -8,9 +8,9 @@ from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
 
 from vaelab.backbones.backbone import Encoder
-from vaelab.backbones.frames import SEQUENCES, FrameEmbedding, present_frames
+from vaelab.backbones.frames import SEQUENCES, FrameEmbedding
 from vaelab.backbones.sequence import SequenceDecoder
-from vaelab.data.spec import DataSpec
+from vaelab.data.spec import DataSpec, present_steps
 
 
 class GRUEncoder(Encoder):
@@ -29,7 +29,7 @@ class GRUEncoder(Encoder):
 
     def forward(self, x: Tensor) -> Tensor:
         """`x: (B, *F, T)` to `(B, output_size)`; padding at the end changes nothing."""
-        there = present_frames(x)
+        there = present_steps(x)
         steps = torch.arange(1, x.shape[-1] + 1, device=x.device)
         lengths = (there * steps).amax(1).clamp(min=1)  # gaps in the middle are read, padding is not
         packed = nn.utils.rnn.pack_padded_sequence(

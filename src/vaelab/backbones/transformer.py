@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vaelab.backbones.backbone import Encoder
-from vaelab.backbones.frames import SEQUENCES, FrameEmbedding, present_frames
+from vaelab.backbones.frames import SEQUENCES, FrameEmbedding
 from vaelab.backbones.sequence import SequenceDecoder
-from vaelab.data.spec import DataSpec
+from vaelab.data.spec import DataSpec, present_steps
 from vaelab.errors import ConfigError
 
 
@@ -76,7 +76,7 @@ class TransformerEncoder(Encoder):
 
     def forward(self, x: Tensor) -> Tensor:
         """`x: (B, *F, T)` to `(B, output_size)`; padding changes nothing."""
-        there = present_frames(x)
+        there = present_steps(x)
         there = there | ~there.any(1, keepdim=True)  # an example without any value still has a code
         hidden = self.embedding(x)
         for block in self.blocks:

@@ -16,6 +16,12 @@ def present(values: Tensor) -> Tensor:
     return ~values.isnan() if values.is_floating_point() else values >= 0
 
 
+def present_steps(values: Tensor) -> Tensor:
+    """Which steps of sequences `(B, *F, T)` hold anything, `(B, T)` bool."""
+    there = present(values)
+    return there.flatten(1, -2).any(1) if values.dim() > 2 else there
+
+
 @dataclass(frozen=True)
 class Column:
     """A column of a table.

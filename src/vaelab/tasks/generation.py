@@ -11,6 +11,7 @@ from torchmetrics import MeanMetric, Metric
 from vaelab.baselines import BaselineCache
 from vaelab.data import Batch, DataSpec
 from vaelab.data.module import DataModule
+from vaelab.data.spec import present_steps
 from vaelab.features import Choice, ExtractorName, refuse_absent
 from vaelab.figures.rates import rate_bars
 from vaelab.models import VAE, Model, Prediction
@@ -76,7 +77,9 @@ class Generation(Task):
                 "nll_samples": Constant(self.nll_samples),
                 "active_units": ActiveUnits(model.latent_dim),
             }
-            if model.likelihood.is_mass:
+            if spec.sequential:
+                metrics["nll_per_step"] = MeanMetric()
+            if model.likelihood.is_mass and not spec.gaps:
                 metrics["bpd"] = MeanMetric()
         return metrics
 
@@ -87,6 +90,9 @@ class Generation(Task):
             nll = -model.log_evidence(batch, self.nll_samples)
             metrics["nll"].update(nll)
             metrics["active_units"].update(prediction.latent)
+            if "nll_per_step" in metrics:  # all nats over all steps, whatever the lengths
+                steps = present_steps(batch.target).sum(1)
+                metrics["nll_per_step"].update(nll / steps, steps)
             if "bpd" in metrics:
                 metrics["bpd"].update(nll / (batch.target[0].numel() * log(2)))
 
