@@ -127,7 +127,7 @@ def test_too_few_clean_examples_for_the_rate_are_mentioned_and_raise_no_alarm(tr
 
 def test_columns_of_a_table_are_ordered_by_their_error() -> None:
     errors = torch.tensor([[0.1, 3.0, 1.0], [0.1, 1.0, 1.0]])
-    axes = column_errors({"high": errors, "low": errors / 10}, ["a", "b", "c"]).axes[0]
+    axes = column_errors({"high": errors, "low": errors / 10}, ["a", "b", "c"], "nats").axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["b", "c", "a"]
     assert [bar.get_width() for bar in axes.patches[:3]] == pytest.approx([2.0, 1.0, 0.1])
 

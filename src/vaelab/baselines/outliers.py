@@ -1,5 +1,8 @@
 """Classical outlier scores, fitted to the normal training split; the larger, the more anomalous."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import IsolationForest
@@ -8,15 +11,19 @@ from torch import Tensor
 
 from vaelab.baselines.pca import fit_pca
 from vaelab.data.module import DataModule
+from vaelab.data.plain import plain_size
 
-COMPONENTS, TREES, NEIGHBOURS = 32, 200, 5
+MOST_COMPONENTS, SHARE, TREES, NEIGHBOURS = 32, 0.7, 200, 5
 
 Scores = NDArray[np.float64]
 
 
 def pca_error(data: DataModule) -> Scores:
-    """Squared reconstruction error of test examples from principal components, `(N,)`."""
-    pca = fit_pca(data, COMPONENTS)
+    """Squared reconstruction error of test examples from principal components, `(N,)`.
+
+    32 of them, or seven tenths of the columns of a small table: all of them would leave no error.
+    """
+    pca = fit_pca(data, min(MOST_COMPONENTS, max(1, round(SHARE * plain_size(data.spec)))))
     rest = data.rows("test") - pca.decode_rows(pca.encode(data.clean("test")))
     return _numpy(rest.square().sum(1))
 
@@ -34,8 +41,8 @@ def knn_distance(data: DataModule) -> Scores:
     return neighbours.kneighbors(_rows(data, "test"))[0][:, -1].astype(np.float64)
 
 
-OUTLIER_SCORES = {
-    "pca": (pca_error, {"components": COMPONENTS}),
+OUTLIER_SCORES: dict[str, tuple[Callable[[DataModule], Scores], dict[str, Any]]] = {
+    "pca": (pca_error, {"components": MOST_COMPONENTS, "share": SHARE}),
     "isolation_forest": (isolation_forest, {"trees": TREES}),
     "knn": (knn_distance, {"neighbours": NEIGHBOURS}),
 }

@@ -241,7 +241,7 @@ class DataModule(L.LightningDataModule):
             return counts / counts.sum()
         if spec.support == "mixed":
             rows = features(values, spec.columns)
-            return rows.sum(0) / (~rows.isnan()).sum(0).clamp(min=1)
+            return rows.nanmean(0).nan_to_num()
         if spec.sequential:
             return values.nanmean((0, -1)).unsqueeze(-1).nan_to_num()
         return values.nanmean(0).nan_to_num()

@@ -36,9 +36,13 @@ def _read(path: Path, encoding: str) -> pa.Table:
     try:
         table = pq.read_table(path) if path.suffix == ".parquet" else _read_csv(path, encoding)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowKeyError, OSError, LookupError) as error:
-        raise DataError(f"{path}: cannot be read as {path.suffix[1:]} ({_line(error)}){_remedy(error)}") from error
+        raise DataError(f"{path}: cannot be read as {path.suffix[1:]} ({_line(error)})") from error
     if table.num_rows == 0:
         raise DataError(f"{path}: holds no row")
+    if path.suffix != ".parquet" and (broken := [f.name for f in table.schema if pa.types.is_binary(f.type)]):
+        raise DataError(
+            f"{path}: column {broken[0]} is not {encoding}; name the file's encoding, such as data.encoding=latin-1"
+        )
     twice = {name for name in table.column_names if table.column_names.count(name) > 1}
     if twice:
         raise DataError(f"{path}: has several columns named {sorted(twice)[0]}")
@@ -63,10 +67,6 @@ def _delimiter(path: Path, encoding: str) -> str:
     with path.open(encoding=encoding, errors="replace") as file:
         head = file.readline()
     return max(",;\t", key=head.count)
-
-
-def _remedy(error: BaseException) -> str:
-    return "; if it is not UTF-8, name its encoding, such as data.encoding=latin-1" if "UTF8" in str(error) else ""
 
 
 def _line(error: BaseException) -> str:

@@ -225,12 +225,13 @@ def _typed(values: Rows, field: Field) -> Any:
     """Numbers and dates in their column's own type."""
     of = _arrow(field.arrow)
     missing = np.isnan(values)
-    if field.kind == "date" or pa.types.is_integer(of):
-        counts = pa.array(np.round(np.nan_to_num(values)).astype(np.int64), mask=missing)
-        if field.kind == "date":
-            return pc.cast(pc.cast(counts, _timestamp(field)), of, safe=False)
-        low, high = np.iinfo(of.to_pandas_dtype()).min, np.iinfo(of.to_pandas_dtype()).max
-        return pc.cast(pc.min_element_wise(pc.max_element_wise(counts, low), min(high, 2**63 - 1)), of)
+    whole = np.round(np.nan_to_num(values))
+    if field.kind == "date":
+        return pc.cast(pc.cast(pa.array(whole.astype(np.int64), mask=missing), _timestamp(field)), of, safe=False)
+    if pa.types.is_integer(of):
+        ends = np.iinfo(of.to_pandas_dtype())
+        held = np.clip(whole, max(ends.min, -(2**62)), min(ends.max, 2**62))  # what a float64 can hold of them
+        return pc.cast(pa.array(held.astype(np.int64), mask=missing), of)
     return pc.cast(pa.array(values, mask=missing), of, safe=False)
 
 

@@ -108,12 +108,13 @@ def _gaps(count: int, height: int, width: int) -> Truth:
     return gap
 
 
-def column_errors(errors: Mapping[str, Tensor], names: Sequence[str], most: int = 20) -> Figure:
-    """Mean squared error of each column over groups of rows, the columns with the largest first.
+def column_errors(errors: Mapping[str, Tensor], names: Sequence[str], unit: str, most: int = 20) -> Figure:
+    """The mean error of each column over groups of rows, the columns with the largest first.
 
     Args:
-        errors: group to `(N, columns)` squared errors.
+        errors: group to `(N, columns)` errors.
         names: of the columns.
+        unit: of the errors.
         most: columns shown at the most.
     """
     means = {title: rows.mean(0).cpu() for title, rows in errors.items()}
@@ -126,7 +127,7 @@ def column_errors(errors: Mapping[str, Tensor], names: Sequence[str], most: int 
         axes.barh(places, values[order].numpy(), height, label=title, color=("tab:red", "tab:blue")[number % 2])
     axes.set_yticks(range(len(order)), [names[int(i)] for i in order])
     axes.invert_yaxis()
-    axes.set_xlabel("mean squared error", fontsize=8)
+    axes.set_xlabel(f"mean {unit}", fontsize=8)
     _finish(axes)
     return figure
 

@@ -88,6 +88,10 @@ class Model(L.LightningModule):
         """log p(target|z) in nats for `z: (B, latent_dim)`, `(B,)`."""
         return self.likelihood.log_prob(self._decoded(z, target), target)
 
+    def value_log_likelihood(self, z: Tensor, target: Tensor) -> Tensor:
+        """log p of each value of `target: (B, *shape)`, none missing, in nats; the same shape."""
+        return self.likelihood.value_log_prob(self._decoded(z, target), target)
+
     def sample(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """`z: (B, latent_dim)` to a draw of p(x|z), `(B, *shape)`."""
         if self.autoregressive:

@@ -1,6 +1,8 @@
 """Anomaly detection: a model of normal data only, and how well its scores tell what is not."""
 
+import csv
 from collections.abc import Callable, Iterator
+from io import StringIO
 from math import isfinite
 from typing import Annotated, Literal
 
@@ -20,11 +22,13 @@ from vaelab.errors import ConfigError
 from vaelab.figures.anomalies import column_errors, heat_maps, roc_and_pr, score_histogram
 from vaelab.models import Model
 from vaelab.scores import Detector, conformal_threshold, estimates, examples_needed, intervals
+from vaelab.scores.attribution import value_errors
 from vaelab.scores.score import reconstruct
 from vaelab.tasks.task import Findings, Task
 
 SHOWN = 10  # examples in a row of the heat maps
 ROWS = 50  # most anomalous rows of a table whose columns are averaged
+ATTRIBUTED = 1000  # most anomalous rows of a table of which every column is written down
 
 
 class Anomaly(Task):
@@ -108,6 +112,8 @@ class Anomaly(Task):
             "value": "finite" if isfinite(detector.threshold.value) else "infinite, too few examples for this rate",
         }
         found.files["scores.csv"] = score_table(data, test, alarms)
+        if data.spec.kind == "table":
+            found.files["columns.csv"] = attribution(model, data, test[headline])
         shown = {f"this run, {headline}": test[headline].numpy()} | {n: s.numpy() for n, s in others.items()}
         value = detector.threshold.value
         found.figures = {
@@ -196,17 +202,32 @@ def where(model: Model, data: DataModule, scores: Tensor) -> dict[str, Figure]:
         shown = min(SHOWN, len(order) // 2)
         top, bottom = order[:shown], order[-shown:].flip(0)
         return {"where": heat_maps({"highest scores": both(top), "lowest scores": both(bottom)})}
-    if len(data.spec.shape) == 1:
+    if data.spec.kind == "table":
         rows = min(ROWS, len(order) // 2)
         groups = {f"{rows} highest scores": order[:rows], f"{rows} lowest scores": order[-rows:]}
-        errors = {title: (a - b).square() for title, (a, b) in ((t, both(i)) for t, i in groups.items())}
-        return {"where": column_errors(errors, column_names(data.spec))}
+        errors = {title: value_errors(model, x[chosen].to(model.device)).cpu() for title, chosen in groups.items()}
+        unit = "nats" if data.spec.support == "mixed" else "squared error"
+        return {"where": column_errors(errors, column_names(data.spec), unit)}
     return {}
+
+
+def attribution(model: Model, data: DataModule, scores: Tensor) -> str:
+    """CSV of the test rows with the highest scores: what each column adds to the reconstruction score."""
+    order = scores.argsort(descending=True)[:ATTRIBUTED]
+    x = torch.cat(list(examples(data, "test", torch.device("cpu"))))[order]
+    text = StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["example", "score", *column_names(data.spec)])
+    places = data.split["test"][order].tolist()
+    errors = torch.cat([value_errors(model, part.to(model.device)).cpu() for part in x.split(1024)])
+    for place, score, row in zip(places, scores[order].tolist(), errors.tolist(), strict=True):
+        writer.writerow([place, f"{score:.6g}", *(f"{error:.6g}" for error in row)])
+    return text.getvalue()
 
 
 def column_names(spec: DataSpec) -> list[str]:
     """Names of a table's columns, or their numbers."""
-    return list(getattr(spec, "columns", ())) or [f"column {number}" for number in range(spec.size)]
+    return [column.name for column in spec.columns] or [f"column {number}" for number in range(spec.size)]
 
 
 def _rate(clean: int) -> str:
