@@ -73,7 +73,8 @@ def read_recordings(place: Path, how: Reading) -> tuple[tuple[str, ...], list[Re
         splits = {file: SPLITS[parts.pop(0).lower()] for file, parts in places.items()}
     classes = {parts[0] for parts in places.values() if parts}
     labelled = len(classes) > 1 and all(places.values()) and how.label is None
-    found, channels = [], ()
+    found: list[Recording] = []
+    channels: tuple[str, ...] = ()
     for file in files:
         names, values, labels = _steps(file, how)
         if found and sorted(names) != sorted(channels):
@@ -138,13 +139,14 @@ def _load(path: Path, kinds: str) -> NDArray[Any]:
     if not path.is_file():
         raise DataError(f"{path}: no such file")
     try:
-        array = np.load(path, allow_pickle=False)
+        with path.open("rb") as file:
+            array = np.lib.format.read_array(file, allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
         reason = "the file is empty" if path.stat().st_size == 0 else "cannot be read as a .npy array of plain values"
         raise DataError(f"{path}: {reason}") from error
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in kinds:
-        held = array.dtype if isinstance(array, np.ndarray) else "several arrays"
-        raise DataError(f"{path}: holds {held}; should be one array of real numbers")
+    if array.dtype.kind not in kinds:
+        wanted = "labels as numbers or text" if "U" in kinds else "real numbers"
+        raise DataError(f"{path}: holds {array.dtype}; should be {wanted}")
     return array if array.dtype.kind in "fSU" else array.astype(np.float64)
 
 

@@ -1,6 +1,7 @@
 """Series as lines: a few examples, in one or several versions, with a score for each step where there is one."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,11 +11,12 @@ from numpy.typing import NDArray
 
 Values = NDArray[np.float64]
 SHOWN, CHANNELS, COLUMNS = 8, 3, 2
-STYLES = (  # of the last, the last but one, ... version: what is looked at is drawn last
-    {"linewidth": 1.1, "alpha": 1.0},
+FIRST, BETWEEN, LAST = (
     {"linewidth": 3.0, "alpha": 0.3},
-    {"linewidth": 0.6, "alpha": 0.45, "linestyle": ":"},
+    {"linewidth": 0.0, "marker": ".", "markersize": 2.5, "alpha": 0.9},
+    {"linewidth": 1.1},
 )
+STYLES: dict[int, list[dict[str, Any]]] = {1: [LAST], 2: [FIRST, LAST], 3: [FIRST, BETWEEN, LAST]}  # by versions
 
 
 def panels(
@@ -26,7 +28,7 @@ def panels(
     Versions end where the first of them ends, so that nothing is shown where nothing was.
 
     Args:
-        versions: name to `(N, C, T)`, NaN where there is nothing.
+        versions: name to `(N, C, T)`, NaN where there is nothing; up to 3 of them.
         channels: names of all C.
         titles: of the panels.
         scores: `(N, T)` of the steps, drawn under each panel on one scale for all.
@@ -53,6 +55,9 @@ def panels(
             strip.fill_between(np.arange(scores.shape[1]), scores[number], step="mid", color="tab:red", linewidth=0)
             strip.set_ylim(0, highest * 1.05 or 1)
             _finish(strip)
+            axes = strip
+        if number + columns >= count:
+            axes.set_xlabel("step", fontsize=7)
     _legend(figure, list(versions), [(channel, channels[channel]) for channel in sorted(drawn)], below)
     return figure
 
@@ -62,28 +67,29 @@ def _lines(axes: Axes, versions: Mapping[str, Values]) -> list[int]:
     several = list(versions.values())
     first = several[0]
     steps = int(np.flatnonzero(~np.isnan(first).all(0)).max(initial=0)) + 1
-    apart = np.nan_to_num(several[-1] - first if len(several) > 1 else first - np.nanmean(first, 1, keepdims=True))
+    means = np.nansum(first, 1, keepdims=True) / (~np.isnan(first)).sum(1, keepdims=True).clip(min=1)
+    apart = np.nan_to_num(several[-1] - first if len(several) > 1 else first - means)
     shown = sorted(np.argsort(-np.square(apart[:, :steps]).sum(1), kind="stable")[:CHANNELS].tolist())
-    alone = steps == 1 or any(_lonely(values[channel, :steps]) for values in several for channel in shown)
-    for age, values in zip(reversed(range(len(several))), several, strict=True):
+    for style, values in zip(STYLES[len(several)], several, strict=True):
         for channel in shown:
-            marker = "." if alone else ""
-            axes.plot(values[channel, :steps], color=f"C{channel % 10}", marker=marker, markersize=2, **STYLES[age])
+            line = values[channel, :steps]
+            axes.plot(line, color=f"C{channel % 10}", **style)
+            axes.plot(np.where(_lonely(line), line, np.nan), ".", color=f"C{channel % 10}", markersize=3, alpha=0.6)
     axes.set_xlim(0, max(1, first.shape[1] - 1))
     _finish(axes)
     return shown
 
 
-def _lonely(values: Values) -> bool:
-    """Whether a value stands between two missing ones, which no line shows."""
+def _lonely(values: Values) -> NDArray[np.bool_]:
+    """Which values stand between two missing ones, so that no line shows them."""
     there = np.pad(~np.isnan(values), 1)
-    return bool((there[1:-1] & ~there[:-2] & ~there[2:]).any())
+    return there[1:-1] & ~there[:-2] & ~there[2:]
 
 
 def _legend(figure: Figure, versions: list[str], channels: list[tuple[int, str]], scored: bool) -> None:
     handles = []
     if len(versions) > 1:
-        styles = [STYLES[age] for age in reversed(range(len(versions)))]
+        styles = STYLES[len(versions)]
         handles += [Line2D([], [], color="0.2", label=n, **s) for n, s in zip(versions, styles, strict=True)]
     if len(channels) > 1 or (channels and channels[0][0]):
         handles += [Line2D([], [], color=f"C{number % 10}", label=name) for number, name in channels[:10]]

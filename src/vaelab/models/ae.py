@@ -64,7 +64,7 @@ class AE(Model):
         if self.sparsity:
             penalties = penalties | {"sparsity": self.sparsity * z.abs().sum(1)}
         reconstruction = self.likelihood.log_prob(raw, batch.target)
-        loss = -reconstruction - self.likelihood.constant
+        loss = -reconstruction - self.likelihood.constant_of(batch.target)
         return LossTerms(sum(penalties.values(), loss), reconstruction, None, penalties)
 
     def _squared_jacobian(self, z: Tensor, x: Tensor) -> Tensor:

@@ -226,8 +226,8 @@ def where(model: Model, data: DataModule, scores: Tensor) -> dict[str, Figure]:
                 zip(data.split["test"][chosen].tolist(), scores[chosen].tolist(), strict=True)
             )
         ]
-        errors = step_errors(model, x[chosen].to(model.device)).cpu()
-        return data.compared("where", {"original": originals, "reconstruction": again}, titles, errors)
+        steps = step_errors(model, x[chosen].to(model.device)).cpu()
+        return data.compared("where", {"original": originals, "reconstruction": again}, titles, steps)
     if len(data.spec.shape) == 1:
         rows = min(ROWS, len(order) // 2)
         groups = {f"{rows} highest scores": order[:rows], f"{rows} lowest scores": order[-rows:]}

@@ -68,7 +68,7 @@ def pictures(
     else:
         batch = next(data.batches("test", model.device, SHOWN))
         noisy = chosen[""](batch.clean, batch.noise, data.spec)
-        versions = {"noisy": noisy, "clean": batch.clean, "denoised": model.decode(model.encode(noisy))}
+        versions = {"clean": batch.clean, "noisy": noisy, "denoised": model.decode(model.encode(noisy))}
         figures |= data.compared("denoised", {name: values.cpu() for name, values in versions.items()})
     if len(chosen) > 2:
         figures["by_strength"] = _curve(chosen, each, rivals, count)
