@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from series_files import folder, series, waves, write_csv
 
+from series_files import folder, series, waves, write_csv
 from vaelab.data.series import Series
 from vaelab.data.series_format import SeriesFormat
 from vaelab.errors import ConfigError, DataError, UserError
@@ -52,7 +52,7 @@ def test_layouts_of_arrays(tmp_path: Path) -> None:
     first, last = series(tmp_path / "first.npy"), series(tmp_path / "last.npy", layout="channels_last")
     torch.testing.assert_close(restored(first), restored(last))
     assert series(tmp_path / "flat.npy").spec.shape == (1, 24)
-    with pytest.raises(ConfigError, match="24 channels of 3 steps.*layout"):
+    with pytest.raises(ConfigError, match=r"24 channels of 3 steps.*layout"):
         series(tmp_path / "last.npy")
 
 

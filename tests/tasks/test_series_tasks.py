@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
 from in_memory import InMemory
 from series_files import folder, waves
-
 from vaelab import load
 from vaelab.backbones.conv1d import Conv1dDecoder, Conv1dEncoder
 from vaelab.data import Batch, DataSpec, ExampleNoise
