@@ -47,11 +47,11 @@ def test_falls_anywhere_within_the_image() -> None:
     assert abs(torch.corrcoef(torch.stack([top, left]).double())[0, 1]) < 0.05
 
 
-@pytest.mark.parametrize(("shape", "kind"), [((30,), "table"), ((30, 4), "series")])
+@pytest.mark.parametrize(("shape", "kind"), [((30,), "table"), ((4, 30), "series")])
 def test_is_one_run_of_columns_or_steps(shape: tuple[int, ...], kind: str) -> None:
     masks = hidden(0.3, shape, kind)
-    places = masks if len(shape) == 1 else masks.all(2)
-    assert torch.equal(places, masks if len(shape) == 1 else masks.any(2))  # a step goes with all its values
+    places = masks if len(shape) == 1 else masks.all(1)
+    assert torch.equal(places, masks if len(shape) == 1 else masks.any(1))  # a step goes with all its values
     for place in places:
         run = place.nonzero().flatten()
         assert torch.equal(run, torch.arange(run[0], run[0] + 9))

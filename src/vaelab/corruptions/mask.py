@@ -19,8 +19,8 @@ class Mask(Corruption):
     Args:
         fraction: of the positions of an example.
         positions: `random`, each position by itself with this chance; or `block`, one rectangle of
-            this share of the area, of the image's own proportions, or one run along the first
-            dimension (columns of a table, steps of a sequence), somewhere.
+            this share of the area, of the image's own proportions, or one run along the last
+            dimension (columns of a table, steps of a sequence with all that is in them), somewhere.
     """
 
     setting = "fraction"
@@ -43,16 +43,16 @@ class Mask(Corruption):
         start = noise.uniform("corruption", (2, *[1] * (clean.dim() - 1)), clean.device)
         if spec.kind == "image":
             return _rectangle(fraction, start[:, 0], start[:, 1], *clean.shape[2:])
-        steps = clean.shape[1]
+        steps = clean.shape[-1]
         run = _between(start[:, 0], (fraction * steps).round(), steps)
-        return run.view(-1, steps, *[1] * (clean.dim() - 2))
+        return run.view(-1, *[1] * (clean.dim() - 2), steps)
 
 
 def _blank(spec: DataSpec) -> float:
-    """What stands for a withheld value: a table's encoder is told which are missing, and tokens have one for it."""
+    """What stands for a withheld value: encoders of data with gaps are told which are missing, and tokens have one."""
     if spec.support == "categories":
         return HIDDEN
-    return nan if spec.columns else 0
+    return nan if spec.columns or spec.gaps else 0
 
 
 def _rectangle(fraction: Tensor, top: Tensor, left: Tensor, height: int, width: int) -> Tensor:

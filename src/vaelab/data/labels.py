@@ -37,6 +37,14 @@ def label_numbers(chosen: Sequence[str | int], classes: Sequence[str], label: Te
     return numbers
 
 
+def natural(text: str) -> tuple[bool, float, str]:
+    """The order of class names: numbers by their size, before other texts."""
+    try:
+        return False, float(text), text
+    except ValueError:
+        return True, 0.0, text
+
+
 def _known(classes: Sequence[str], most: int = 40) -> str:
     """The classes in their order."""
     return "known here: " + ", ".join(classes[:most]) + (", ..." if len(classes) > most else "")

@@ -2,7 +2,7 @@
 
 import hashlib
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
@@ -256,6 +256,19 @@ class DataModule(L.LightningDataModule):
 
     def pictures(self, name: str, values: Tensor) -> dict[str, Figure]:
         """Pictures of a few examples, by names that begin with `name`, for data that is no image."""
+        return {}
+
+    def compared(
+        self, name: str, versions: Mapping[str, Tensor], titles: Sequence[str] = (), step_scores: Tensor | None = None
+    ) -> dict[str, Figure]:
+        """Versions of the same few examples in one picture, by names that begin with `name`; empty where none is drawn.
+
+        Args:
+            name: of the picture.
+            versions: such as originals and reconstructions, `(N, *shape)` each, what others are held against first.
+            titles: of each example.
+            step_scores: `(N, T)`, a number for each step of a sequence.
+        """
         return {}
 
     def texts(self, values: Tensor) -> list[str]:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from vaelab.config.nearest import did_you_mean
 from vaelab.corruptions import Corruption
+from vaelab.data.labels import natural
 from vaelab.data.module import DataModule, Examples, Fraction
 from vaelab.data.scaling import Method
 from vaelab.data.spec import DataSpec
@@ -160,7 +161,7 @@ class Table(DataModule):
             return torch.full((table.num_rows,), -1), ()
         self._refuse_unknown("label", [self.label], table)
         texts = pc.cast(table[self.label].combine_chunks(), pa.string())
-        classes = sorted({text for text in texts.to_pylist() if text is not None}, key=_natural)
+        classes = sorted({text for text in texts.to_pylist() if text is not None}, key=natural)
         if len(classes) > MOST_CLASSES:
             raise ConfigError(
                 f"data.label={self.label}: has {len(classes)} distinct values; a label is a class, so name another "
@@ -168,11 +169,3 @@ class Table(DataModule):
             )
         codes: Any = pc.fill_null(pc.index_in(texts, value_set=pa.array(classes, pa.string())), -1)
         return torch.from_numpy(codes.to_numpy(zero_copy_only=False).astype(np.int64)), tuple(classes)
-
-
-def _natural(text: str) -> tuple[bool, float, str]:
-    """Numbers by their size, before other texts."""
-    try:
-        return False, float(text), text
-    except ValueError:
-        return True, 0.0, text

@@ -1,24 +1,30 @@
 """Rows of CSV and Parquet files, and of the hub's tables, as Arrow."""
 
+from collections import Counter
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import csv
 
-from vaelab.errors import DataError
+from vaelab.errors import ConfigError, DataError
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
 MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?"]
 
 
-def read_tables(paths: list[Path], encoding: str) -> pa.Table:
+def read_tables(paths: list[Path], encoding: str, header: bool = True) -> pa.Table:
     """All files, whose columns must be the same, one under the other.
+
+    Args:
+        paths: of the files.
+        encoding: of the text of CSV files.
+        header: whether their first line holds the names of columns, which else are numbers from 0.
 
     Raises:
         DataError: a file cannot be read, holds no row, or has other columns than the first; names it.
     """
-    tables = [_read(path, encoding) for path in paths]
+    tables = [_read(path, encoding, header) for path in paths]
     for path, table in zip(paths[1:], tables[1:], strict=True):
         if table.column_names != tables[0].column_names:
             raise DataError(f"{path}: has other columns than {paths[0]}")
@@ -28,45 +34,65 @@ def read_tables(paths: list[Path], encoding: str) -> pa.Table:
         raise DataError(f"{paths[0].parent}: columns differ in type between files ({_line(error)})") from error
 
 
-def _read(path: Path, encoding: str) -> pa.Table:
+def _read(path: Path, encoding: str, header: bool) -> pa.Table:
     if not path.is_file():
         raise DataError(f"{path}: no such file")
     if path.stat().st_size == 0:
         raise DataError(f"{path}: the file is empty")
     try:
-        table = pq.read_table(path) if path.suffix == ".parquet" else _read_csv(path, encoding)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowKeyError, OSError, LookupError) as error:
-        raise DataError(f"{path}: cannot be read as {path.suffix[1:]} ({_line(error)})") from error
+        table = pq.read_table(path) if path.suffix == ".parquet" else _read_csv(path, encoding, header)
+        names = Counter(table.column_names)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowKeyError, OSError, LookupError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read as {path.suffix[1:]} ({_line(error)}){_remedy(error)}") from error
     if table.num_rows == 0:
         raise DataError(f"{path}: holds no row")
     if path.suffix != ".parquet" and (broken := [f.name for f in table.schema if pa.types.is_binary(f.type)]):
         raise DataError(
             f"{path}: column {broken[0]} is not {encoding}; name the file's encoding, such as data.encoding=latin-1"
         )
-    twice = {name for name in table.column_names if table.column_names.count(name) > 1}
-    if twice:
-        raise DataError(f"{path}: has several columns named {sorted(twice)[0]}")
+    if twice := sorted(name for name, count in names.items() if count > 1):
+        raise DataError(f"{path}: has several columns named {twice[0]}")
     return table
 
 
-def _read_csv(path: Path, encoding: str) -> pa.Table:
-    return csv.read_csv(
+def _read_csv(path: Path, encoding: str, header: bool) -> pa.Table:
+    table = csv.read_csv(
         path,
-        read_options=csv.ReadOptions(encoding=encoding),
+        read_options=csv.ReadOptions(encoding=encoding, autogenerate_column_names=not header),
         parse_options=csv.ParseOptions(delimiter=_delimiter(path, encoding), newlines_in_values=True),
         convert_options=csv.ConvertOptions(
             null_values=MISSING, strings_can_be_null=True, quoted_strings_can_be_null=False
         ),
     )
+    return table if header else table.rename_columns([str(place) for place in range(table.num_columns)])
 
 
 def _delimiter(path: Path, encoding: str) -> str:
     """Of tab, semicolon and comma the one that the first line has most of."""
     if path.suffix == ".tsv":
         return "\t"
-    with path.open(encoding=encoding, errors="replace") as file:
-        head = file.readline()
-    return max(",;\t", key=head.count)
+    return max(",;\t", key=_head(path, encoding).count)
+
+
+def _head(path: Path, encoding: str) -> str:
+    try:
+        with path.open(encoding=encoding, errors="replace") as file:
+            return file.readline()
+    except LookupError as error:
+        raise ConfigError(f"data.encoding={encoding}: no such encoding") from error
+
+
+def first_line(path: Path, encoding: str) -> list[str]:
+    """The cells of the first line of a CSV file, without quotes; none where there is no such file."""
+    if not path.is_file():
+        return []
+    cells = _head(path, encoding).removeprefix("\ufeff").rstrip("\r\n").split(_delimiter(path, encoding))
+    return [cell.strip().strip('"') for cell in cells]
+
+
+def _remedy(error: BaseException) -> str:
+    unknown = isinstance(error, UnicodeDecodeError) or "UTF8" in str(error)
+    return "; if it is not UTF-8, name its encoding, such as data.encoding=latin-1" if unknown else ""
 
 
 def _line(error: BaseException) -> str:

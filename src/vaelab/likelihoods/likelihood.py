@@ -41,6 +41,16 @@ class Likelihood(nn.Module):
         """The part of `-log_prob`, in nats per example, that no reconstruction can change."""
         return 0.0
 
+    def constant_of(self, target: Tensor) -> Tensor | float:
+        """`constant`, or that of each example `(B,)` where some of its values may be missing."""
+        if not (self.spec.gaps and self.constant):
+            return self.constant
+        return self.constant * self._counted(present(target)).flatten(1).to(torch.get_default_dtype()).mean(1)
+
+    def _counted(self, there: Tensor) -> Tensor:
+        """Of `there: (B, *shape)` what `constant` counts, each value the same."""
+        return there
+
     def log_prob(self, raw: Tensor, target: Tensor) -> Tensor:
         """log p(target | raw) in nats, summed over the values of the event that are there.
 

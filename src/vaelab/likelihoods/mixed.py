@@ -65,6 +65,9 @@ class Mixed(Likelihood):
             return 0.0
         return -float(len(self.number_at) * (self._unit_log_prob(torch.zeros(())) - log(self.sigma)))
 
+    def _counted(self, there: Tensor) -> Tensor:
+        return there[:, self.number_at]
+
     def _log_scale(self) -> Tensor:
         if isinstance(self.sigma, str):
             return soft_bound(self.log_scale, *LOG_SCALE)

@@ -1,10 +1,13 @@
 """The autoencoder."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Annotated
 
 import torch
 from annotated_types import Ge
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from vaelab.data import Batch
 from vaelab.likelihoods import Likelihood
@@ -56,7 +59,8 @@ class AE(Model):
             return self._terms(z, self._decoded(z, self._told(batch)), batch, {})
         with torch.inference_mode(False), torch.enable_grad():  # the penalty is a gradient in evaluation too
             x = batch.x.detach().clone().requires_grad_()
-            z = self.encode(x)
+            with _twice_differentiable(self.encoder):
+                z = self.encode(x)
             jacobian = self._squared_jacobian(z, x)
         return self._terms(z, self._decoded(z, self._told(batch)), batch, {"contraction": self.contraction * jacobian})
 
@@ -64,7 +68,7 @@ class AE(Model):
         if self.sparsity:
             penalties = penalties | {"sparsity": self.sparsity * z.abs().sum(1)}
         reconstruction = self.likelihood.log_prob(raw, batch.target)
-        loss = -reconstruction - self.likelihood.constant
+        loss = -reconstruction - self.likelihood.constant_of(batch.target)
         return LossTerms(sum(penalties.values(), loss), reconstruction, None, penalties)
 
     def _squared_jacobian(self, z: Tensor, x: Tensor) -> Tensor:
@@ -81,3 +85,12 @@ class AE(Model):
         terms = self.terms(batch)
         z = self.encode(batch.x)
         return Prediction(terms, z, self.reconstruct(z, batch.target))
+
+
+@contextmanager
+def _twice_differentiable(module: nn.Module) -> Iterator[None]:
+    """Fused attention, and recurrent layers of cuDNN, have a first derivative only."""
+    recurrent = any(isinstance(part, nn.RNNBase) for part in module.modules())
+    cudnn = torch.backends.cudnn.flags(enabled=False) if recurrent else nullcontext()
+    with sdpa_kernel(SDPBackend.MATH), cudnn:
+        yield

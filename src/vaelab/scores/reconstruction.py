@@ -10,7 +10,8 @@ from vaelab.scores.score import Score, number_of_values, reconstruct
 class Reconstruction(Score):
     """||x - x^||^2 with x^ decoded from the code or the posterior's mean, summed over the values that are there.
 
-    Of data with categories it is -log p(x|z) at that code, in nats.
+    Of data with categories it is -log p(x|z) at that code, in nats. Of series it is the mean over the values that
+    are there times those of a whole example, so that a long one is no anomaly for its length.
     """
 
     def forward(self, model: Model, x: Tensor) -> Tensor:
@@ -18,4 +19,5 @@ class Reconstruction(Score):
         spec = model.likelihood.spec
         if spec.support in ("categories", "mixed"):
             return -model.log_likelihood(model.encode(x), x)
-        return squared_error_of_each(reconstruct(model, x), x, spec) * number_of_values(x, spec)
+        values = spec.size if spec.kind == "series" else number_of_values(x, spec)
+        return squared_error_of_each(reconstruct(model, x), x, spec) * values

@@ -24,9 +24,12 @@ from vaelab.models import Model
 from vaelab.scores import Detector, conformal_threshold, estimates, examples_needed, intervals
 from vaelab.scores.attribution import value_errors
 from vaelab.scores.score import reconstruct
+from vaelab.scores.steps import step_errors
 from vaelab.tasks.task import Findings, Task
 
 SHOWN = 10  # examples in a row of the heat maps
+SERIES = 4  # with the highest scores, and as many with the lowest, beside each other
+STEP_LINES = 100_000  # of step_scores.csv at most, unless one example has more
 ROWS = 50  # most anomalous rows of a table whose columns are averaged
 ATTRIBUTED = 1000  # most anomalous rows of a table of which every column is written down
 
@@ -114,6 +117,8 @@ class Anomaly(Task):
         found.files["scores.csv"] = score_table(data, test, alarms)
         if data.spec.kind == "table":
             found.files["columns.csv"] = attribution(model, data, test[headline])
+        if data.spec.kind == "series":
+            found.files["step_scores.csv"] = step_table(model, data, test[headline])
         shown = {f"this run, {headline}": test[headline].numpy()} | {n: s.numpy() for n, s in others.items()}
         value = detector.threshold.value
         found.figures = {
@@ -189,6 +194,20 @@ def score_table(data: DataModule, test: dict[str, Tensor], alarms: Tensor) -> st
     return "\n".join(lines) + "\n"
 
 
+def step_table(model: Model, data: DataModule, scores: Tensor) -> str:
+    """CSV of the score of each step that holds a value, of as many of the highest-scoring test examples as fit.
+
+    The step's score is its mean squared error; see `step_errors`. Examples come by their score, the highest first.
+    """
+    chosen = scores.argsort(descending=True, stable=True)[: max(1, STEP_LINES // data.spec.shape[-1])]
+    x, places = data.clean("test")[chosen], data.split["test"][chosen].tolist()
+    lines = ["example,step,score"]
+    errors = torch.cat([step_errors(model, part.to(model.device)).cpu() for part in x.split(256)])
+    for place, of_one in zip(places, errors.tolist(), strict=True):
+        lines += [f"{place},{step},{score:.6g}" for step, score in enumerate(of_one) if score == score]
+    return "\n".join(lines) + "\n"
+
+
 def where(model: Model, data: DataModule, scores: Tensor) -> dict[str, Figure]:
     """Where the most anomalous test examples differ from their reconstructions, beside the most normal ones."""
     order = scores.argsort(descending=True)
@@ -202,6 +221,19 @@ def where(model: Model, data: DataModule, scores: Tensor) -> dict[str, Figure]:
         shown = min(SHOWN, len(order) // 2)
         top, bottom = order[:shown], order[-shown:].flip(0)
         return {"where": heat_maps({"highest scores": both(top), "lowest scores": both(bottom)})}
+    if data.spec.kind == "series":
+        shown = min(SERIES, len(order) // 2)
+        pairs = [place for pair in zip(order[:shown], order.flip(0)[:shown], strict=True) for place in pair]
+        chosen = torch.stack(pairs)
+        originals, again = both(chosen)
+        titles = [
+            f"{('highest', 'lowest')[number % 2]} {number // 2 + 1}: example {place}, score {score:.4g}"
+            for number, (place, score) in enumerate(
+                zip(data.split["test"][chosen].tolist(), scores[chosen].tolist(), strict=True)
+            )
+        ]
+        steps = step_errors(model, x[chosen].to(model.device)).cpu()
+        return data.compared("where", {"original": originals, "reconstruction": again}, titles, steps)
     if data.spec.kind == "table":
         rows = min(ROWS, len(order) // 2)
         groups = {f"{rows} highest scores": order[:rows], f"{rows} lowest scores": order[-rows:]}

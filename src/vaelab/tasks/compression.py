@@ -100,6 +100,10 @@ class Compression(Task):
             }
             codecs = {"run": codec, "PCA": pca}
             figures |= {name: _side_by_side(data, positions, codecs) for name, positions in chosen.items()}
+        else:
+            x, clean = _pick(data, torch.arange(SHOWN))
+            again = codec.decode(codec.encode(x.to(codec.device))).cpu()
+            figures |= data.compared("reconstructions", {"original": clean, "reconstruction": again})
         return Findings(own | beside, figures, metadata=self._metadata(data, codec, pca))
 
     def _all_numbers(self, codec: Codec, data: DataModule, each: dict[str, Tensor]) -> dict[str, float]:

@@ -89,7 +89,7 @@ class DenoisingBaselines:
 
         def mean() -> Mapping[str, float]:
             assert isinstance(corruption, Mask)
-            average = from_plain(self._data.rows("train").mean(0, keepdim=True), self._data.spec)[0]
+            average = self._average()
 
             def imputed(clean: Tensor, noise: Noise, spec: DataSpec) -> Tensor:
                 return clean.where(~corruption.hidden(clean, noise, spec), average)
@@ -102,6 +102,12 @@ class DenoisingBaselines:
         if isinstance(corruption, Mask):
             found["mean"] = mean
         return found
+
+    def _average(self) -> Tensor:
+        """What is put in the place of masked values, `(*shape)`: means of those in train that are there."""
+        if self._data.spec.columns:
+            return from_plain(self._data.rows("train").mean(0, keepdim=True), self._data.spec)[0]
+        return self._data.clean("train").nanmean(0).nan_to_num()
 
     def _measured(self, corruption: Corruption, denoise: Callable[[Tensor], Tensor]) -> dict[str, float]:
         noisy, clean = corrupted(self._data, "test", corruption, self.count)

@@ -65,6 +65,11 @@ def pictures(
         shown = {repr(corruption): suffix for suffix, corruption in reversed(chosen.items())}  # each picture once
         for suffix in reversed(shown.values()):
             figures[f"denoised{suffix}"] = _strip(model, data, chosen[suffix], rivals[suffix])
+    else:
+        batch = next(data.batches("test", model.device, SHOWN))
+        noisy = chosen[""](batch.clean, batch.noise, data.spec)
+        versions = {"clean": batch.clean, "noisy": noisy, "denoised": model.decode(model.encode(noisy))}
+        figures |= data.compared("denoised", {name: values.cpu() for name, values in versions.items()})
     if len(chosen) > 2:
         figures["by_strength"] = _curve(chosen, each, rivals, count)
     return figures

@@ -30,3 +30,6 @@ def show_examples(found: Findings, model: Model, data: DataModule, sampler: Samp
         found.figures |= data.pictures(name, values[:SHOWN].cpu())
         if texts := data.texts(values[:SHOWN].cpu()):
             found.texts[name] = "\n".join(texts)
+    found.figures |= data.compared(
+        "reconstructions", {"original": shown["originals"].cpu(), "reconstruction": shown["reconstructions"].cpu()}
+    )

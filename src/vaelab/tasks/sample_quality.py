@@ -121,6 +121,8 @@ def not_measurable(spec: DataSpec, examples: int) -> str | None:
     """Why sample quality has no meaning, or None."""
     if spec.kind == "tokens":
         return "words have no mean, and so no distance of features"
+    if spec.kind == "series" and spec.gaps:
+        return "generated series have no gaps and one length, which alone would tell them from these"
     return f"{examples} test examples are too few" if examples < FEWEST else None
 
 

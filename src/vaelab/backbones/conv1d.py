@@ -1,0 +1,104 @@
+"""Strided 1-D convolutions, for series and rolls of any length and channel count."""
+
+from collections.abc import Sequence
+from math import prod
+from typing import Annotated
+
+import torch
+from annotated_types import Gt, MinLen
+from torch import Tensor, nn
+
+from vaelab.backbones.backbone import ACTIVATIONS, Activation, Decoder, Encoder, group_norm, halvings
+from vaelab.data.spec import DataSpec, Kind, present
+
+Widths = Annotated[list[Annotated[int, Gt(0)]], MinLen(1)]
+KINDS: frozenset[Kind] = frozenset({"series", "roll"})
+KERNEL = 5  # odd, so that a convolution keeps its centre
+
+
+class Conv1dEncoder(Encoder):
+    """One stride-2 convolution over time for each width, then one linear layer over what is left.
+
+    All values of a step are channels. Where the data has gaps, each of them has a second channel that says
+    whether it is there, and a missing value enters as 0.
+    """
+
+    kinds = KINDS
+
+    def __init__(
+        self,
+        input_shape: Sequence[int],
+        output_size: int,
+        spec: DataSpec,
+        widths: Widths,
+        activation: Activation = "silu",
+    ) -> None:
+        super().__init__()
+        self.gaps = spec.gaps
+        channels, steps = prod(input_shape[:-1]) * (1 + spec.gaps), input_shape[-1]
+        layers: list[nn.Module] = []
+        for before, after in zip([channels, *widths], widths, strict=False):
+            layers += [
+                nn.Conv1d(before, after, KERNEL, stride=2, padding=KERNEL // 2),
+                group_norm(after),
+                ACTIVATIONS[activation](),
+            ]
+        last = halved(steps, len(widths))[-1]
+        self.net = nn.Sequential(*layers, nn.Flatten(), nn.Linear(widths[-1] * last, output_size))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`x: (B, *F, T)`, NaN where a value is missing, to `(B, output_size)`."""
+        x = x.reshape(len(x), -1, x.shape[-1])
+        if self.gaps:
+            there = present(x)
+            x = torch.cat([x.where(there, x.new_zeros(())), there.to(x.dtype)], dim=1)
+        return self.net(x)
+
+
+class Conv1dDecoder(Decoder):
+    """The encoder's mirror: one doubling for each width, cut to the exact length on the way up.
+
+    All steps are decoded at once, from the code alone. `widths` are in the encoder's order, widest last, so
+    that one list fits both.
+    """
+
+    kinds = KINDS
+
+    def __init__(
+        self,
+        latent_dim: int,
+        output_shape: Sequence[int],
+        widths: Widths,
+        activation: Activation = "silu",
+    ) -> None:
+        super().__init__()
+        *values, steps = output_shape
+        self.lengths = halved(steps, len(widths))
+        low = self.lengths[-1]
+        self.project = nn.Sequential(
+            nn.Linear(latent_dim, widths[-1] * low),
+            nn.Unflatten(1, (widths[-1], low)),
+            ACTIVATIONS[activation](),
+        )
+        # Kernel 4 at stride 2 covers every step equally often: no ripple at twice the sampling interval.
+        self.stages = nn.ModuleList(
+            nn.Sequential(
+                nn.ConvTranspose1d(before, after, 4, stride=2, padding=1), group_norm(after), ACTIVATIONS[activation]()
+            )
+            for before, after in zip(widths[::-1], [*widths[-2::-1], widths[0]], strict=True)
+        )
+        self.output = nn.Sequential(
+            nn.Conv1d(widths[0], prod(values), KERNEL, padding=KERNEL // 2), nn.Unflatten(1, tuple(values))
+        )
+
+    def forward(self, z: Tensor) -> Tensor:
+        """`z: (B, latent_dim)` to `(B, P, *F, T)`."""
+        h = self.project(z)
+        for stage, length in zip(self.stages, self.lengths[-2::-1], strict=True):
+            h = stage(h)[..., :length]
+        return self.output(h)
+
+
+def halved(steps: int, times: int) -> list[int]:
+    """Lengths of a series that is halved, rounding up, `times` times: `times + 1` of them."""
+    return [length for length, _ in halvings(steps, 1, times)]

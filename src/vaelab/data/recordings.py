@@ -1,0 +1,277 @@
+"""Series as they lie in files: .npy arrays, tables whose rows are steps, tables whose rows are series."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from vaelab.config.nearest import did_you_mean
+from vaelab.data.source import SPLITS
+from vaelab.data.table_file import SUFFIXES, first_line, read_tables
+from vaelab.errors import ConfigError, DataError
+
+Form = Literal["steps", "rows"]
+Layout = Literal["channels_first", "channels_last"]
+ORDER = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One series of any length.
+
+    Attributes:
+        values: `(C, T)`, NaN where one is missing.
+        source: the file, and the row in it, for people.
+        split: `train`, `val` or `test`.
+        labels: of each step, `(T,)`, or one for all, `(1,)`; None for a missing one; empty without labels.
+    """
+
+    values: NDArray[Any]
+    source: str
+    split: str = "train"
+    labels: tuple[str | None, ...] = ()
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How files are to be read; see `Series` for each."""
+
+    form: Form = "steps"
+    layout: Layout | None = None
+    labels: str | None = None
+    label: str | int | None = None
+    time: str | int | None = None
+    drop: Sequence[str | int] = ()
+    header: bool | None = None
+    encoding: str = "utf-8"
+    long: bool = False  # a .npy of one dimension less is one long recording
+
+
+def read_recordings(place: Path, how: Reading) -> tuple[tuple[str, ...], list[Recording]]:
+    """Names of the channels, and all series of a file or folder, those of train first, then val, then test.
+
+    Raises:
+        ConfigError: a setting names what is not there, or has to be made.
+        DataError: a file cannot be read, is empty, or differs from the others; names it.
+    """
+    if place.suffix == ".npy":
+        return _array(place, how)
+    if how.labels is not None:
+        raise ConfigError(f"data.labels: goes with a .npy file; the label column of {place.name} is data.label=<name>")
+    files = _files(place)
+    if how.form == "rows":
+        return ("value",), _sorted([r for file in files for r in _rows(file, _split_by_name(place, file), how)])
+    places = {file: list(file.relative_to(place).parts[:-1]) if place.is_dir() else [] for file in files}
+    splits = dict.fromkeys(files, "train")
+    if place.is_dir() and all(parts and parts[0].lower() in SPLITS for parts in places.values()):
+        splits = {file: SPLITS[parts.pop(0).lower()] for file, parts in places.items()}
+    classes = {parts[0] for parts in places.values() if parts}
+    labelled = len(classes) > 1 and all(places.values()) and how.label is None
+    found: list[Recording] = []
+    channels: tuple[str, ...] = ()
+    for file in files:
+        names, values, labels = _steps(file, how)
+        if found and sorted(names) != sorted(channels):
+            raise DataError(f"{file}: has the channels {_some(names)}, but {files[0]} has {_some(channels)}")
+        channels = channels or names
+        values = values[[names.index(name) for name in channels]]
+        found.append(Recording(values, str(file), splits[file], (places[file][0],) if labelled else labels))
+    return channels, _sorted(found)
+
+
+def _sorted(recordings: list[Recording]) -> list[Recording]:
+    return sorted(recordings, key=lambda recording: ORDER.index(recording.split))
+
+
+def _files(place: Path) -> list[Path]:
+    if place.is_file():
+        if place.suffix not in SUFFIXES:
+            raise DataError(f"data.path={place}: should be a .npy, .csv, .tsv or .parquet file, or a folder of tables")
+        return [place]
+    inside = (path.relative_to(place) for path in place.rglob("*") if path.suffix in SUFFIXES)
+    files = sorted(place / path for path in inside if not any(part.startswith(".") for part in path.parts))
+    if not files:
+        raise DataError(f"data.path={place}: holds no .csv, .tsv or .parquet file")
+    return files
+
+
+def _split_by_name(place: Path, file: Path) -> str:
+    """As a word of the file's name says, such as `ECG5000_TRAIN.tsv`; train where none does."""
+    if place.is_file():
+        return "train"
+    words = re.split(r"[-._ /]", file.relative_to(place).as_posix().lower())
+    return next((SPLITS[word] for word in words if word in SPLITS), "train")
+
+
+# Arrays
+
+
+def _array(path: Path, how: Reading) -> tuple[tuple[str, ...], list[Recording]]:
+    array = _load(path, "biuf")
+    shape = array.shape
+    if how.long and array.ndim in (1, 2):
+        values = array.reshape(1, 1, -1) if array.ndim == 1 else _channels_first(array[None], path, how.layout)
+    elif array.ndim == 2:
+        values = array[:, None]
+    elif array.ndim == 3:
+        values = _channels_first(array, path, how.layout)
+    else:
+        raise DataError(f"{path}: has the shape {shape}; should be (N, T), (N, C, T) or, with data.window, (T,)")
+    if 0 in values.shape:
+        raise DataError(f"{path}: holds nothing, its shape is {shape}")
+    labels = _labels(Path(how.labels), values) if how.labels is not None else [()] * len(values)
+    names = tuple(f"channel {number}" for number in range(values.shape[1])) if values.shape[1] > 1 else ("value",)
+    one = len(values) == 1
+    found = [
+        Recording(series, str(path) if one else f"{path}[{row}]", labels=labels[row])
+        for row, series in enumerate(values)
+    ]
+    return names, found
+
+
+def _load(path: Path, kinds: str) -> NDArray[Any]:
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    try:
+        with path.open("rb") as file:
+            array = np.lib.format.read_array(file, allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        reason = "the file is empty" if path.stat().st_size == 0 else "cannot be read as a .npy array of plain values"
+        raise DataError(f"{path}: {reason}") from error
+    if array.dtype.kind not in kinds:
+        wanted = "labels as numbers or text" if "U" in kinds else "real numbers"
+        raise DataError(f"{path}: holds {array.dtype}; should be {wanted}")
+    return array if array.dtype.kind in "fSU" else array.astype(np.float64)
+
+
+def _channels_first(array: NDArray[Any], path: Path, layout: Layout | None) -> NDArray[Any]:
+    """`(N, C, T)` of either."""
+    _, first, last = array.shape
+    if layout is None and first > last:
+        raise ConfigError(
+            f"data.layout: {path} would have {first} channels of {last} steps; say data.layout=channels_last if the "
+            "last dimension holds the channels, or data.layout=channels_first if that is right"
+        )
+    return array.transpose(0, 2, 1) if layout == "channels_last" else array
+
+
+def _labels(path: Path, values: NDArray[Any]) -> list[tuple[str | None, ...]]:
+    array = _load(path, "biufSU")
+    steps = values.shape[2]
+    if array.ndim == 1 and len(values) == 1 and len(array) == steps:
+        return [tuple(map(_label_text, array.tolist()))]
+    if array.shape in ((len(values),), (len(values), 1)):
+        return [(_label_text(label),) for label in array.reshape(-1).tolist()]
+    raise DataError(f"data.labels={path}: has the shape {array.shape}; should be ({len(values)},), one for each series")
+
+
+def _label_text(label: Any) -> str | None:
+    """Whole numbers as such; NaN and nothing are no label."""
+    if isinstance(label, bytes):
+        label = label.decode("utf-8", errors="replace")
+    if isinstance(label, float):
+        return None if label != label else str(int(label)) if label.is_integer() else str(label)
+    return str(label) if label is not None and label != "" else None
+
+
+# Tables
+
+
+def _table(file: Path, how: Reading) -> pa.Table:
+    table = read_tables([file], how.encoding, _has_header(file, how))
+    names = table.column_names
+    for key, columns in (("label", [how.label]), ("time", [how.time]), ("drop", how.drop)):
+        for column in columns:
+            if column is not None and str(column) not in names:
+                raise ConfigError(f"data.{key}: {file} has no column {column}; {did_you_mean(str(column), names)}")
+    return table
+
+
+def _has_header(file: Path, how: Reading) -> bool:
+    """Whether the first line holds names: it does unless all of it are numbers that do not just count columns."""
+    if file.suffix == ".parquet":
+        return True
+    if how.header is not None:
+        return how.header
+    cells = first_line(file, how.encoding)
+    try:
+        numbers = [float(cell) for cell in cells if cell]
+    except ValueError:
+        return True
+    if not numbers or len(numbers) < len(cells):
+        return not numbers
+    count = len(numbers)
+    counts = numbers in ([float(n) for n in range(count)], [float(n) for n in range(1, count + 1)])
+    if counts and count <= 2:
+        raise ConfigError(
+            f"data.header: the first line of {file}, {','.join(cells)}, may hold names or values; say data.header=true "
+            "or data.header=false"
+        )
+    return counts
+
+
+def _steps(file: Path, how: Reading) -> tuple[tuple[str, ...], NDArray[np.float64], tuple[str | None, ...]]:
+    """Names of channels, values `(C, T)` and labels of steps."""
+    table = _table(file, how)
+    labels = _texts(table, how.label)
+    if how.time is not None:
+        _refuse_disorder(table[str(how.time)], file, str(how.time))
+    names, rows = _numbers(table, file, how)
+    return names, rows.T, labels
+
+
+def _rows(file: Path, split: str, how: Reading) -> list[Recording]:
+    """A series of one channel for each row."""
+    table = _table(file, how)
+    labels = _texts(table, how.label)
+    _, rows = _numbers(table, file, how)
+    return [
+        Recording(row[None], f"{file} row {number}", split, labels[number : number + 1])
+        for number, row in enumerate(rows)
+    ]
+
+
+def _texts(table: pa.Table, name: str | int | None) -> tuple[str | None, ...]:
+    if name is None:
+        return ()
+    column = table[str(name)].combine_chunks()
+    values = column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+    return tuple(_label_text(value) for value in values.to_pylist())
+
+
+def _numbers(table: pa.Table, file: Path, how: Reading) -> tuple[tuple[str, ...], NDArray[np.float64]]:
+    """Names and values `(rows, columns)` of all that is neither label, time nor dropped."""
+    left_out = {str(name) for name in (how.label, how.time, *how.drop) if name is not None}
+    names = tuple(name for name in table.column_names if name not in left_out)
+    if not names:
+        raise DataError(f"{file}: no column is left to model")
+    rows = np.empty((table.num_rows, len(names)))
+    for place, name in enumerate(names):
+        of = table[name].type
+        numeric = pa.types.is_integer(of) or pa.types.is_floating(of) or pa.types.is_decimal(of)
+        if not (numeric or pa.types.is_boolean(of) or pa.types.is_null(of)):
+            raise DataError(
+                f"{file}: column {name} holds {of}, which is no number; leave it out with data.drop=[{name}], or name "
+                f"it as data.time={name} or data.label={name}"
+            )
+        rows[:, place] = pc.cast(table[name], pa.float64(), safe=False).to_numpy()
+    return names, rows
+
+
+def _refuse_disorder(column: Any, file: Path, name: str) -> None:
+    """Steps must come in their order; times that are texts cannot be told."""
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        return
+    times = column.combine_chunks().drop_null()
+    if len(times) > 1 and (back := pc.index(pc.less(times[1:], times[:-1]), True).as_py()) >= 0:
+        raise DataError(f"{file}: data.time={name} goes back at row {back + 1}; rows should be in the order of time")
+
+
+def _some(names: Sequence[str], most: int = 8) -> str:
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")

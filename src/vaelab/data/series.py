@@ -1,0 +1,257 @@
+"""Multivariate time series of fixed or variable length, such as electrocardiograms."""
+
+import json
+from collections.abc import Mapping, Sequence
+from io import BytesIO, StringIO
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+import torch
+from annotated_types import Ge, Gt
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vaelab.corruptions import Corruption
+from vaelab.data.labels import natural
+from vaelab.data.module import DataModule, Examples, Fraction
+from vaelab.data.recordings import ORDER, Form, Layout, Reading, Recording, read_recordings
+from vaelab.data.scaling import Method
+from vaelab.data.series_format import SeriesFormat
+from vaelab.data.spec import DataSpec
+from vaelab.data.table import MOST_CLASSES
+from vaelab.data.windows import WindowLabel, blocks, label_of, occurrences, starts
+from vaelab.errors import ConfigError, DataError
+from vaelab.figures.series import panels
+
+FORMAT_FILE, PLACES_FILE = "series.json", "examples.csv"
+MOST_LINES = 100_000  # of a CSV file of generated series; the .npy file beside it has all
+
+
+class Piece(NamedTuple):
+    """An example: where it was cut from."""
+
+    values: NDArray[Any]  # (C, steps)
+    source: str
+    first: int
+    split: str
+    label: str | None
+
+
+class Series(DataModule):
+    """Series as `(C, T)`, NaN where a value is missing and after the end of one shorter than the longest.
+
+    Sources: a .npy file of all series; a folder of tables, each a series, a column a channel, subfolders classes
+    or splits; with `form=rows` a table whose every row is a series of one channel; and with `window` long
+    recordings, each cut into windows. These are split by time: each recording's first part is train, its last
+    is test, and no step is in two splits. Each channel is scaled by what train has.
+
+    Args:
+        path: see above; CSV, TSV, Parquet or .npy.
+        data_dir: where relative paths are looked for too.
+        form: of a table: its rows are `steps`, or whole series (`rows`).
+        layout: of the last dimensions of a .npy file; null takes `channels_first` where there are no more
+            channels than steps and else asks.
+        labels: a .npy file of labels, one for each series or for each step of one recording.
+        label: a column of classes, by its name or number; of steps it becomes that of a series by `window_label`.
+        time: a column that says when, ascending.
+        drop: columns to leave out.
+        window, stride: in steps.
+        window_label: `rarest`, of the labels of a window's steps the one that is rarest in all data, or
+            `commonest` among them.
+        header: whether CSV files begin with names; null tells by whether the first line is all numbers.
+        scaling: of each channel; see `Scaling`.
+        encoding: of the text of CSV files.
+        name: of the data set; the file's if null.
+        batch_size, val_fraction, test_fraction, split_seed, seed, normal, corruption: see `DataModule`. Of
+            recordings that are cut, the fractions are of time.
+    """
+
+    def __init__(
+        self,
+        corruption: Corruption,
+        path: str | None,
+        data_dir: str,
+        batch_size: Annotated[int, Gt(0)],
+        val_fraction: Fraction,
+        test_fraction: Fraction,
+        split_seed: Annotated[int, Ge(0)],
+        seed: Annotated[int, Ge(0)],
+        form: Form = "steps",
+        layout: Layout | None = None,
+        labels: str | None = None,
+        label: str | int | None = None,
+        time: str | int | None = None,
+        drop: Sequence[str | int] = (),
+        window: Annotated[int, Gt(0)] | None = None,
+        stride: Annotated[int, Gt(0)] | None = None,
+        window_label: WindowLabel = "rarest",
+        header: bool | None = None,
+        scaling: Method = "standard",
+        encoding: str = "utf-8",
+        name: str | None = None,
+        normal: list[str | int] | None = None,
+    ) -> None:
+        super().__init__(corruption, batch_size, val_fraction, test_fraction, split_seed, seed, None, normal)
+        if not path:
+            raise ConfigError("data.path needs a .npy, .csv or .parquet file, or a folder of tables")
+        if stride is not None and window is None:
+            raise ConfigError(f"data.stride={stride}: goes with data.window=<steps>")
+        self.path, self.data_dir = path, Path(data_dir)
+        self.name: str = name or Path(path).stem
+        self.window, self.stride, self.window_label = window, stride or window, window_label
+        self.scaling: Method = scaling
+        labels = None if labels is None else str(self._place("labels", labels))
+        self._reading = Reading(form, layout, labels, label, time, tuple(drop), header, encoding, window is not None)
+        self._channels: tuple[str, ...] = ()
+        self._pieces: list[tuple[str, int, str]] = []
+        self._format: SeriesFormat | None = None
+
+    def _place(self, key: str, path: str) -> Path:
+        for place in (Path(path).expanduser(), self.data_dir / path):
+            if place.exists():
+                return place
+        raise DataError(f"data.{key}={path}: no such file or folder, neither here nor in {self.data_dir}")
+
+    def load(self) -> Examples:
+        """Read all series; they are not scaled yet."""
+        self._channels, recordings = read_recordings(self._place("path", self.path), self._reading)
+        if self.window is None and len(recordings) == 1:
+            raise ConfigError(
+                f"data.path={self.path}: holds one series of {recordings[0].values.shape[1]} steps; cut it with "
+                "data.window=<steps>, or say data.form=rows if each row is a series"
+            )
+        pieces = self._cut(recordings) if self.window is not None else self._whole(recordings)
+        longest = max(piece.values.shape[1] for piece in pieces)
+        kind = np.result_type(*{piece.values.dtype for piece in pieces})
+        values = np.full((len(pieces), len(self._channels), longest), np.nan, dtype=kind)
+        for row, piece in enumerate(pieces):
+            values[row, :, : piece.values.shape[1]] = piece.values
+        if np.isinf(values).any():
+            raise DataError(f"{pieces[int(np.isinf(values).any((1, 2)).argmax())].source}: has an infinite value")
+        self._pieces = [(piece.source, piece.first, piece.split) for piece in pieces]
+        label, classes = _classes([piece.label for piece in pieces])
+        spec = DataSpec(self.name, "series", values.shape[1:], "real", classes=classes)
+        return Examples(torch.from_numpy(values), label, spec, _parts([piece.split for piece in pieces]))
+
+    def _whole(self, recordings: list[Recording]) -> list[Piece]:
+        counts = occurrences(recording.labels for recording in recordings)
+        for recording in recordings:
+            if np.isnan(recording.values).all():
+                raise DataError(f"{recording.source}: holds no value")
+        return [
+            Piece(r.values, r.source, 0, r.split, label_of(r.labels, self.window_label, counts)) for r in recordings
+        ]
+
+    def _cut(self, recordings: list[Recording]) -> list[Piece]:
+        """Windows of all recordings, those of train first; windows without any value are left out."""
+        window, stride = self.window or 0, self.stride or 0
+        counts = occurrences(recording.labels for recording in recordings)
+        own = {recording.split for recording in recordings}
+        found: list[Piece] = []
+        for recording in recordings:
+            steps = recording.values.shape[1]
+            if steps < window:
+                raise DataError(f"{recording.source}: has {steps} steps, fewer than data.window={window}")
+            parts = {recording.split: range(steps)}
+            if recording.split == "train":
+                fractions = ("val" not in own) * self.val_fraction, ("test" not in own) * self.test_fraction
+                parts = blocks(steps, *fractions)
+            for split, block in parts.items():
+                for first in starts(block, window, stride):
+                    values = recording.values[:, first : first + window]
+                    if not np.isnan(values).all():
+                        of = recording.labels[first : first + window] if len(recording.labels) > 1 else recording.labels
+                        label = label_of(of, self.window_label, counts)
+                        found.append(Piece(values, recording.source, first, split, label))
+        if lacking := [split for split in ORDER if split not in {piece.split for piece in found}]:
+            raise DataError(
+                f"data.window={window}: no window lies within the {lacking[0]} part of a recording; use a shorter "
+                f"window or a larger data.{lacking[0]}_fraction"
+                if lacking[0] != "train"
+                else f"data.window={window}: no window with a value lies within the train part of a recording"
+            )
+        return sorted(found, key=lambda piece: ORDER.index(piece.split))
+
+    def fitted(self, examples: Examples, train: Tensor) -> Examples:
+        """Scale each channel by what train has."""
+        self._format = SeriesFormat.fit(self._channels, examples.values[train], self.scaling)
+        values = self._format.encode(examples.values)
+        old = examples.spec
+        gaps = bool(values.isnan().any())
+        spec = DataSpec(old.name, old.kind, old.shape, old.support, classes=old.classes, gaps=gaps)
+        return Examples(values, examples.label, spec, examples.parts)
+
+    @property
+    def format(self) -> SeriesFormat:
+        """How series are scaled; after `setup`."""
+        if self._format is None:
+            raise RuntimeError("call setup() before asking for the format")
+        return self._format
+
+    def restore(self, values: Tensor) -> Tensor:
+        """`(N, C, T)` as a model sees or gives them, to the units of the files; float64."""
+        return self.format.decode(values.cpu())
+
+    def written(self, stem: str, values: Tensor) -> dict[str, bytes | str]:
+        """All series as `<stem>.npy`, `(N, C, T)`, and the first as `<stem>.csv` with a row for each step."""
+        restored, binary = self.restore(values).numpy(), BytesIO()
+        np.save(binary, restored.astype(np.float32))
+        return {f"{stem}.npy": binary.getvalue(), f"{stem}.csv": self._csv(restored)}
+
+    def _csv(self, series: NDArray[np.float64]) -> str:
+        text = StringIO()
+        names = ('"' + name.replace('"', '""') + '"' for name in self.format.channels)
+        text.write(",".join(("example", "step", *names)) + "\n")
+        for number, one in enumerate(series[: max(1, MOST_LINES // series.shape[2])]):
+            there = ~np.isnan(one).all(0)
+            steps = int(there.nonzero()[0].max()) + 1 if there.any() else 0
+            for step, row in enumerate(one.T[:steps]):
+                text.write(f"{number},{step}," + ",".join("" if np.isnan(v) else f"{v:.7g}" for v in row) + "\n")
+        return text.getvalue()
+
+    def pictures(self, name: str, values: Tensor) -> dict[str, Figure]:
+        """The series as lines, in the units of the files."""
+        return {name: panels({name: self.restore(values).numpy()}, self.format.channels)}
+
+    def compared(
+        self, name: str, versions: Mapping[str, Tensor], titles: Sequence[str] = (), step_scores: Tensor | None = None
+    ) -> dict[str, Figure]:
+        """See `DataModule.compared`."""
+        restored = {version: self.restore(values).numpy() for version, values in versions.items()}
+        below = None if step_scores is None else step_scores.cpu().numpy()
+        return {name: panels(restored, self.format.channels, titles, below)}
+
+    def files(self) -> dict[str, bytes | str]:
+        """How new series are to be scaled, and where each example comes from."""
+        split = {row: name for name, rows in self.split.items() for row in rows.tolist()}
+        lines = ["example,split,source,first_step"]
+        for row, (source, first, _) in enumerate(self._pieces):
+            if row in split:
+                lines.append(f'{row},{split[row]},"{source}",{first}')
+        return {
+            f"model/{FORMAT_FILE}": json.dumps(self.format.to_json()) + "\n",
+            PLACES_FILE: "\n".join(lines) + "\n",
+        }
+
+
+def _parts(splits: list[str]) -> dict[str, range]:
+    """Rows of each split that there is; they stand in order."""
+    found, first = {}, 0
+    for split in ORDER:
+        if count := splits.count(split):
+            found[split] = range(first, first + count)
+            first += count
+    if "train" not in found:
+        raise DataError(f"data.path: has no train split, only {', '.join(found)}")
+    return found
+
+
+def _classes(labels: list[str | None]) -> tuple[Tensor, tuple[str, ...]]:
+    """Numbers of labels, -1 for none, and their names."""
+    classes = sorted({label for label in labels if label is not None}, key=natural)
+    if len(classes) > MOST_CLASSES:
+        raise ConfigError(f"data.label: has {len(classes)} distinct values; a label is a class")
+    numbers = {name: number for number, name in enumerate(classes)}
+    return torch.tensor([-1 if label is None else numbers[label] for label in labels]), tuple(classes)
