@@ -15,7 +15,7 @@ from vaelab.atomic_write import replacing
 from vaelab.corruptions import Corruption
 from vaelab.data.module import Fraction
 from vaelab.data.music import Form, Music
-from vaelab.music.corpus import VOICES, chorale_files, read_chorale, work_number
+from vaelab.music.corpus import VOICES, chorale_files, corpus_version, read_chorale, work_number
 from vaelab.music.notes import Note, Piece
 from vaelab.music.works import works
 
@@ -65,10 +65,10 @@ class Chorales(Music):
 
     def pieces(self) -> tuple[list[Piece], list[int]]:
         """From the cache, or from music21's files."""
-        files = self.sources()
-        cache = self._cache(files)
+        cache = self.data_dir / ".vaelab" / f"chorales-{FORMAT}-{corpus_version()}-{self.steps_per_quarter}.safetensors"
         with suppress(OSError, SafetensorError, KeyError, ValueError):
             return _read(cache)
+        files = self.sources()
         read = [
             read_chorale(path, self.steps_per_quarter)
             for path in track(files, f"Reading {len(files)} scores of music21, once", transient=True)
@@ -80,12 +80,6 @@ class Chorales(Music):
             _write(cache, pieces, numbers)
         return pieces, numbers
 
-    def _cache(self, files: list[Path]) -> Path:
-        from music21 import VERSION_STR
-
-        name = f"chorales-{FORMAT}-{VERSION_STR}-{len(files)}-{self.steps_per_quarter}.safetensors"
-        return self.data_dir / ".vaelab" / name
-
 
 def _write(path: Path, pieces: list[Piece], numbers: list[int]) -> None:
     rows = [
@@ -96,7 +90,8 @@ def _write(path: Path, pieces: list[Piece], numbers: list[int]) -> None:
     ]
     about = json.dumps({"names": [piece.name for piece in pieces]})
     with replacing(path) as partial:
-        save_file({"notes": torch.tensor(rows, dtype=torch.int32), "works": torch.tensor(numbers)}, partial, {"about": about})
+        tensors = {"notes": torch.tensor(rows, dtype=torch.int32), "works": torch.tensor(numbers)}
+        save_file(tensors, partial, {"about": about})
 
 
 def _read(path: Path) -> tuple[list[Piece], list[int]]:

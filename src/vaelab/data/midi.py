@@ -1,5 +1,6 @@
 """A folder of MIDI files."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
@@ -69,7 +70,9 @@ class Midi(Music):
                 bad.append(f"{file.relative_to(folder)}: {error}")
         if bad:
             named = "; ".join(bad[:NAMED]) + (f"; and {len(bad) - NAMED} more" if len(bad) > NAMED else "")
-            raise DataError(f"data.path={self.path}: {len(bad)} of {len(files)} files cannot be used ({named}); remove them")
+            raise DataError(
+                f"data.path={self.path}: {len(bad)} of {len(files)} files cannot be used ({named}); remove them"
+            )
         return pieces, works(pieces, range(len(pieces)), excerpt=None)
 
     def _folder(self) -> Path:
@@ -93,6 +96,5 @@ class Midi(Music):
 def _together(voice: tuple[Note, ...]) -> bool:
     """Whether a note begins while another goes on; a step of overlap is how legato is played."""
     return any(
-        after.start == note.start or after.start < note.start + note.length - 1
-        for note, after in zip(voice, voice[1:], strict=False)
+        after.start == note.start or after.start < note.start + note.length - 1 for note, after in pairwise(voice)
     )

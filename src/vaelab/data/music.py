@@ -64,7 +64,7 @@ class Music(DataModule):
         mido()  # what cannot be written at the end is refused at the beginning
         self.form, self.steps, self.hop = form, steps, hop or steps
         self.steps_per_quarter, self.pitches, self.transpose = steps_per_quarter, pitches, transpose
-        self.name = "music"
+        self.name: str = "music"
         self.lowest = 0  # MIDI number of the first pitch; set by `load`
 
     @abstractmethod
@@ -93,9 +93,7 @@ class Music(DataModule):
         values = torch.cat(windows)
         gaps = bool((values < 0).any())
         if self.form == "tokens":
-            spec = DataSpec(
-                self.name, "tokens", tuple(values.shape[1:]), "categories", FIRST_PITCH + count, gaps=gaps
-            )
+            spec = DataSpec(self.name, "tokens", tuple(values.shape[1:]), "categories", FIRST_PITCH + count, gaps=gaps)
         else:
             spec = DataSpec(self.name, "roll", tuple(values.shape[1:]), "binary", 2, gaps=gaps)
         return Examples(values, torch.full((len(values),), -1), spec, parts)
@@ -172,5 +170,3 @@ def cut(whole: Tensor, steps: int, hop: int, form: Form) -> Tensor:
         part[:, 0] = struck[:, begin]
         windows.append(torch.nn.functional.pad(part, (0, steps - part.shape[1]), value=-1))
     return torch.stack(windows)
-
-

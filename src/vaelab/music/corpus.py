@@ -1,6 +1,7 @@
 """Bach's chorales as the package music21 carries them."""
 
 import re
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,22 @@ from vaelab.music.notes import Piece, on_grid, one_by_one
 VOICES = 4
 
 
-def chorale_files() -> list[Path]:
-    """The files of Bach's works by their BWV numbers, in the order of their names.
+def corpus_version() -> str:
+    """The version of music21, whose corpus is part of it.
 
     Raises:
-        DataError: music21 is not installed.
+        DataError: it is not installed.
     """
     try:
-        from music21 import corpus
-    except ImportError:
+        return version("music21")
+    except PackageNotFoundError:
         raise DataError("data=chorales: needs the package music21; pip install 'vaelab[music]'") from None
+
+
+def chorale_files() -> list[Path]:
+    """The files of Bach's works by their BWV numbers, in the order of their names."""
+    from music21 import corpus  # takes a second, and is only needed where nothing has been read yet
+
     paths = [Path(path) for path in corpus.getComposer("bach")]
     return sorted((p for p in paths if p.name.startswith("bwv") and p.suffix != ".krn"), key=lambda p: p.name)
 

@@ -37,8 +37,11 @@ class Piece(NamedTuple):
 
 def on_grid(times: Iterable[tuple[float, float, int]], steps_per_quarter: int) -> list[Note]:
     """Notes `(start, end, pitch)` in quarters on the grid: both ends rounded, a step long at least; sorted."""
-    rounded = ((round(start * steps_per_quarter), round(end * steps_per_quarter), pitch) for start, end, pitch in times)
-    return sorted((Note(start, max(1, end - start), pitch) for start, end, pitch in rounded), key=lambda n: (n.start, n.pitch))
+    notes = []
+    for begin, end, pitch in times:
+        start = round(begin * steps_per_quarter)
+        notes.append(Note(start, max(1, round(end * steps_per_quarter) - start), pitch))
+    return sorted(notes, key=lambda note: (note.start, note.pitch))
 
 
 def one_by_one(notes: Sequence[Note]) -> tuple[Note, ...]:

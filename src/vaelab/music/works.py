@@ -36,7 +36,9 @@ def _excerpts(piece: Piece, length: int | None, stride: int) -> Iterator[Hashabl
     """What an excerpt holds, less its lowest pitch; of a held note the part within."""
     length = length or piece.steps
     for begin in range(0, piece.steps - length + 1, stride):
-        voices = [[_clipped(note, begin, length) for note in voice if _within(note, begin, length)] for voice in piece.voices]
+        voices = [
+            [_clipped(note, begin, length) for note in voice if _within(note, begin, length)] for voice in piece.voices
+        ]
         pitches = [note.pitch for voice in voices for note in voice]
         if pitches:
             base = min(pitches)

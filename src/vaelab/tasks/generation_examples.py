@@ -1,6 +1,7 @@
 """What a model generates of data that is no image, in the formats of its kind."""
 
 import torch
+from torch import Tensor
 
 from vaelab.data.module import DataModule
 from vaelab.models import Model
@@ -11,10 +12,13 @@ from vaelab.tasks.task import Findings, example_batch
 SAMPLES, SHOWN, STEPS = 1_000, 8, 7
 
 
-def show_examples(found: Findings, model: Model, data: DataModule, sampler: Sampler) -> None:
+def show_examples(found: Findings, model: Model, data: DataModule, sampler: Sampler) -> Tensor:
     """Add samples, reconstructions of test examples and ways between two of them: files, figures and texts.
 
     Samples are drawn from p(x|z) and the temperature 1; reconstructions and the ways between are the likeliest.
+
+    Returns:
+        The samples, `(N, *shape)`.
     """
     batch = example_batch(data, "test", SHOWN, model.device)
     codes = model.encode(batch.x)
@@ -30,3 +34,4 @@ def show_examples(found: Findings, model: Model, data: DataModule, sampler: Samp
         found.figures |= data.pictures(name, values[:SHOWN].cpu())
         if texts := data.texts(values[:SHOWN].cpu()):
             found.texts[name] = "\n".join(texts)
+    return shown["samples"]
