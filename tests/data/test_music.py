@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 import torch
-from in_memory_music import Songs, piece, songs
 
+from in_memory_music import Songs, piece, songs
 from vaelab.corruptions import Identity
 from vaelab.data.chorales import Chorales
 from vaelab.data.midi import Midi
@@ -149,7 +149,7 @@ def test_bad_files_are_named_together(tmp_path: Path) -> None:
 
 
 def test_an_empty_folder_and_none_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no .mid"):
+    with pytest.raises(DataError, match=r"no \.mid"):
         midi(tmp_path)
     with pytest.raises(DataError, match="no such folder"):
         midi(tmp_path / "absent")

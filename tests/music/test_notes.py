@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from in_memory_music import piece
 
+from in_memory_music import piece
 from vaelab.data.noise import StepNoise
 from vaelab.music.midi import UnreadableError, read_midi, write_midi
 from vaelab.music.notes import (

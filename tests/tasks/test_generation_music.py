@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from in_memory_music import piece
 
+from in_memory_music import piece
 from vaelab.music.midi import read_midi, write_midi
 
 pytest.importorskip("mido")
