@@ -31,7 +31,7 @@ def test_a_run_on_a_folder_of_files(train: Any, tmp_path: Path, form: str, likel
     for name in ("pitch_class", "interval", "duration"):
         assert 0 <= numbers[f"test/{name}_distance"] <= 1
         assert 0 <= numbers[f"baseline/train_split/{name}_distance"] <= 1
-    for name in ("samples", "interpolation", "note_statistics"):
+    for name in ("samples", "interpolation", "interpolation_drawn", "note_statistics"):
         assert (run / "figures" / f"{name}.png").is_file()
     about = json.loads((run / "model" / "music.json").read_text())
     assert about["form"] == form
