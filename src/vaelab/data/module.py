@@ -17,7 +17,7 @@ from vaelab.data.batch import Batch, RawBatch
 from vaelab.data.columns import features
 from vaelab.data.labels import label_numbers
 from vaelab.data.loader import EvalLoader, TrainLoader
-from vaelab.data.noise import ExampleNoise, mix
+from vaelab.data.noise import ExampleNoise, Noise, StepNoise, mix
 from vaelab.data.plain import plain
 from vaelab.data.spec import DataSpec
 from vaelab.errors import ConfigError, DataError
@@ -304,10 +304,16 @@ class DataModule(L.LightningDataModule):
         if isinstance(batch, Batch):
             return batch
         clean = scale(batch.values, self._loaded.spec)
+        if isinstance(batch.noise, StepNoise):  # of training alone; evaluation ties its noise to the example
+            clean = self.augmented(clean, batch.noise)
         target = self._observed(clean, batch)
         corrupts = self.corruption.changes
         x = self.corruption(clean, batch.noise, self._loaded.spec) if corrupts else target
         return Batch(x, target, batch.label, clean, batch.noise, batch.weight)
+
+    def augmented(self, clean: Tensor, noise: Noise) -> Tensor:
+        """A training batch `(B, *shape)` as it is seen this once; in evaluation all examples stay as they are."""
+        return clean
 
     def _observed(self, clean: Tensor, batch: RawBatch) -> Tensor:
         if self.binarize == "dynamic":
@@ -319,9 +325,15 @@ class DataModule(L.LightningDataModule):
 
 
 def scale(values: Tensor, spec: DataSpec) -> Tensor:
-    """Stored values as floats in the declared range, where counts 0..levels-1 become [0, 1]; tokens as int64."""
+    """Stored values as floats in the declared range, where counts 0..levels-1 become [0, 1]; tokens as int64.
+
+    Counts with gaps are stored as int8, where what is negative is missing.
+    """
     if spec.support == "categories":
         return values.long()
     if values.dtype == torch.uint8:
         return values.to(torch.get_default_dtype()) / ((spec.levels or 256) - 1)
+    if values.dtype == torch.int8:
+        numbers = values.to(torch.get_default_dtype()) / ((spec.levels or 2) - 1)
+        return numbers.masked_fill(values < 0, torch.nan)
     return values

@@ -11,6 +11,7 @@ from torchmetrics import MeanMetric, Metric
 from vaelab.baselines import BaselineCache
 from vaelab.data import Batch, DataSpec
 from vaelab.data.module import DataModule
+from vaelab.data.music import Music
 from vaelab.data.spec import present_steps
 from vaelab.features import Choice, ExtractorName, refuse_absent
 from vaelab.figures.rates import rate_bars
@@ -20,6 +21,7 @@ from vaelab.tasks.active_units import ActiveUnits
 from vaelab.tasks.aggregate_posterior import AggregatePosterior, aggregate_posterior
 from vaelab.tasks.generation_examples import show_examples
 from vaelab.tasks.generation_figures import generation_figures
+from vaelab.tasks.generation_music import measure_music
 from vaelab.tasks.sample_quality import SampleQuality, not_measurable, sample_count
 from vaelab.tasks.task import Constant, Findings, Task
 
@@ -107,7 +109,9 @@ class Generation(Task):
         if data.spec.kind == "image":
             found.figures |= generation_figures(model, data, sampler, aggregate.spread, self.temperatures)
         else:
-            show_examples(found, model, data, sampler)
+            samples = show_examples(found, model, data, sampler)
+            if isinstance(data, Music):
+                measure_music(found, data, samples, baselines)
         for name in [name for name, value in found.numbers.items() if not isfinite(value)]:
             del found.numbers[name]
             found.metadata[name] = {"not measured": "the result is no finite number"}

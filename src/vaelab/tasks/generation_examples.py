@@ -1,6 +1,7 @@
 """What a model generates of data that is no image, in the formats of its kind."""
 
 import torch
+from torch import Tensor
 
 from vaelab.data.module import DataModule
 from vaelab.models import Model
@@ -11,10 +12,15 @@ from vaelab.tasks.task import Findings, example_batch
 SAMPLES, SHOWN, STEPS = 1_000, 8, 7
 
 
-def show_examples(found: Findings, model: Model, data: DataModule, sampler: Sampler) -> None:
+def show_examples(found: Findings, model: Model, data: DataModule, sampler: Sampler) -> Tensor:
     """Add samples, reconstructions of test examples and ways between two of them: files, figures and texts.
 
     Samples are drawn from p(x|z) and the temperature 1; reconstructions and the ways between are the likeliest.
+    The likeliest sequence of a decoder that predicts step by step tends to repeat itself, so the way is drawn too, with
+    the same random numbers at each place: what differs comes from the code.
+
+    Returns:
+        The samples, `(N, *shape)`.
     """
     batch = example_batch(data, "test", SHOWN, model.device)
     codes = model.encode(batch.x)
@@ -24,7 +30,10 @@ def show_examples(found: Findings, model: Model, data: DataModule, sampler: Samp
         "reconstructions": model.decode(codes),
     }
     if len(codes) > 1:
-        shown["interpolation"] = model.decode(lerp(codes[0], codes[1], STEPS))
+        way = lerp(codes[0], codes[1], STEPS)
+        shown["interpolation"] = model.decode(way)
+        if model.autoregressive:
+            shown["interpolation_drawn"] = torch.cat([_drawn(model, code) for code in way])
     for name, values in shown.items():
         found.files |= data.written(f"samples/{name}", values.cpu())
         found.figures |= data.pictures(name, values[:SHOWN].cpu())
@@ -33,3 +42,9 @@ def show_examples(found: Findings, model: Model, data: DataModule, sampler: Samp
     found.figures |= data.compared(
         "reconstructions", {"original": shown["originals"].cpu(), "reconstruction": shown["reconstructions"].cpu()}
     )
+    return shown["samples"]
+
+
+def _drawn(model: Model, code: Tensor) -> Tensor:
+    """One draw of p(x|z), `(1, *shape)`, by the same random numbers for every code."""
+    return model.sample(code.unsqueeze(0), torch.Generator(code.device).manual_seed(0))

@@ -1,0 +1,104 @@
+"""Bach's four-part chorales from the corpus of music21."""
+
+import json
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated
+
+import torch
+from annotated_types import Ge, Gt
+from rich.progress import track
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from vaelab.atomic_write import replacing
+from vaelab.corruptions import Corruption
+from vaelab.data.module import Fraction
+from vaelab.data.music import Form, Music
+from vaelab.music.corpus import VOICES, chorale_files, corpus_version, read_chorale, work_number
+from vaelab.music.notes import Note, Piece
+from vaelab.music.works import works
+
+FORMAT = 1  # raise when reading changes what it makes of the same file
+EXCERPT = 8  # quarters: two chorales with the same notes over so many are versions of one
+
+
+class Chorales(Music):
+    """The 365 files of Bach's works that hold four voices and nothing else.
+
+    Movements of one BWV number are of one work, and so are harmonisations that share two bars of all four voices
+    in any key, as BWV 158.4 and 279 do. The corpus is read once, in a minute or two, and kept under `data_dir`.
+
+    Args:
+        data_dir: where what was read is kept, in its folder `.vaelab`.
+        form, steps, hop, steps_per_quarter, transpose and the rest: see `Music`.
+    """
+
+    def __init__(
+        self,
+        corruption: Corruption,
+        data_dir: str,
+        form: Form,
+        steps: Annotated[int, Gt(0)],
+        hop: Annotated[int, Gt(0)] | None,
+        steps_per_quarter: Annotated[int, Gt(0)],
+        transpose: Annotated[int, Ge(0)],
+        batch_size: Annotated[int, Gt(0)],
+        val_fraction: Fraction,
+        test_fraction: Fraction,
+        split_seed: Annotated[int, Ge(0)],
+        seed: Annotated[int, Ge(0)],
+    ) -> None:
+        super().__init__(
+            corruption, form, steps, hop, steps_per_quarter, None, transpose, batch_size, val_fraction, test_fraction,
+            split_seed, seed,
+        )  # fmt: skip
+        self.name, self.data_dir = "chorales", Path(data_dir)
+
+    def sources(self) -> list[Path]:
+        """The files that may hold a chorale."""
+        return chorale_files()
+
+    def prepare_data(self) -> None:
+        """Read the corpus where that has not been done."""
+        self.pieces()
+
+    def pieces(self) -> tuple[list[Piece], list[int]]:
+        """From the cache, or from music21's files."""
+        cache = self.data_dir / ".vaelab" / f"chorales-{FORMAT}-{corpus_version()}-{self.steps_per_quarter}.safetensors"
+        with suppress(OSError, SafetensorError, KeyError, ValueError):
+            return _read(cache)
+        files = self.sources()
+        read = [
+            read_chorale(path, self.steps_per_quarter)
+            for path in track(files, f"Reading {len(files)} scores of music21, once", transient=True)
+        ]
+        pieces = [piece for piece in read if piece is not None]
+        names = [work_number(piece.name) for piece in pieces]
+        numbers = works(pieces, names, EXCERPT * self.steps_per_quarter, self.steps_per_quarter)
+        with suppress(OSError, SafetensorError):  # a read-only place costs time, not the run
+            _write(cache, pieces, numbers)
+        return pieces, numbers
+
+
+def _write(path: Path, pieces: list[Piece], numbers: list[int]) -> None:
+    rows = [
+        (index, voice, *note)
+        for index, piece in enumerate(pieces)
+        for voice, notes in enumerate(piece.voices)
+        for note in notes
+    ]
+    about = json.dumps({"names": [piece.name for piece in pieces]})
+    with replacing(path) as partial:
+        tensors = {"notes": torch.tensor(rows, dtype=torch.int32), "works": torch.tensor(numbers)}
+        save_file(tensors, partial, {"about": about})
+
+
+def _read(path: Path) -> tuple[list[Piece], list[int]]:
+    with safe_open(path, "pt") as file:
+        rows, numbers = file.get_tensor("notes").tolist(), file.get_tensor("works").tolist()
+        names = json.loads(file.metadata()["about"])["names"]
+    voices: list[list[list[Note]]] = [[[] for _ in range(VOICES)] for _ in names]
+    for piece, voice, *note in rows:
+        voices[piece][voice].append(Note(*note))
+    return [Piece(name, tuple(map(tuple, each))) for name, each in zip(names, voices, strict=True)], numbers

@@ -1,0 +1,100 @@
+"""A folder of MIDI files."""
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated
+
+from annotated_types import Ge, Gt
+
+from vaelab.corruptions import Corruption
+from vaelab.data.module import Fraction
+from vaelab.data.music import Form, Music
+from vaelab.errors import ConfigError, DataError
+from vaelab.music.midi import UnreadableError, read_midi
+from vaelab.music.notes import Note, Piece, one_by_one
+from vaelab.music.works import works
+
+NAMED = 10  # bad files in a message
+
+
+class Midi(Music):
+    """All `.mid` and `.midi` files of a folder and its folders; each is a work of its own, but copies are one.
+
+    Args:
+        path: the folder.
+        data_dir: where a relative path is looked for too.
+        name: of the data set; the folder's if null.
+        voices: of `form=tokens`: the tracks and channels that play in each file, in the order of the file.
+        form, steps, hop, steps_per_quarter, pitches, transpose and the rest: see `Music`.
+    """
+
+    def __init__(
+        self,
+        corruption: Corruption,
+        path: str | None,
+        data_dir: str,
+        form: Form,
+        steps: Annotated[int, Gt(0)],
+        hop: Annotated[int, Gt(0)] | None,
+        steps_per_quarter: Annotated[int, Gt(0)],
+        transpose: Annotated[int, Ge(0)],
+        batch_size: Annotated[int, Gt(0)],
+        val_fraction: Fraction,
+        test_fraction: Fraction,
+        split_seed: Annotated[int, Ge(0)],
+        seed: Annotated[int, Ge(0)],
+        pitches: list[Annotated[int, Ge(0)]] | None = None,
+        voices: Annotated[int, Gt(0)] = 4,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(
+            corruption, form, steps, hop, steps_per_quarter, pitches, transpose, batch_size, val_fraction,
+            test_fraction, split_seed, seed,
+        )  # fmt: skip
+        if not path:
+            raise ConfigError("data.path: data=midi needs a folder of MIDI files")
+        self.path, self.data_dir, self.voices = path, Path(data_dir), voices
+        self.name = name or Path(path).resolve().name
+
+    def pieces(self) -> tuple[list[Piece], list[int]]:
+        """Read every file."""
+        folder = self._folder()
+        files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".mid", ".midi") and p.is_file())
+        if not files:
+            raise DataError(f"data.path={self.path}: holds no .mid or .midi file")
+        pieces, bad = [], []
+        for file in files:
+            try:
+                pieces.append(self._piece(file))
+            except UnreadableError as error:
+                bad.append(f"{file.relative_to(folder)}: {error}")
+        if bad:
+            named = "; ".join(bad[:NAMED]) + (f"; and {len(bad) - NAMED} more" if len(bad) > NAMED else "")
+            raise DataError(
+                f"data.path={self.path}: {len(bad)} of {len(files)} files cannot be used ({named}); remove them"
+            )
+        return pieces, works(pieces, range(len(pieces)), excerpt=None)
+
+    def _folder(self) -> Path:
+        for place in (Path(self.path).expanduser(), self.data_dir / self.path):
+            if place.is_dir():
+                return place
+        raise DataError(f"data.path={self.path}: no such folder")
+
+    def _piece(self, file: Path) -> Piece:
+        piece = read_midi(file, self.steps_per_quarter)
+        if self.form == "roll":
+            return piece
+        if len(piece.voices) != self.voices:
+            raise UnreadableError(f"has {len(piece.voices)} voices, not data.voices={self.voices}; data.form=roll fits")
+        voices = tuple(one_by_one(voice) for voice in piece.voices)
+        if any(map(_together, piece.voices)):
+            raise UnreadableError("two notes of one voice sound at once; data.form=roll fits")
+        return Piece(piece.name, voices)
+
+
+def _together(voice: tuple[Note, ...]) -> bool:
+    """Whether a note begins while another goes on; a step of overlap is how legato is played."""
+    return any(
+        after.start == note.start or after.start < note.start + note.length - 1 for note, after in pairwise(voice)
+    )

@@ -1,0 +1,172 @@
+"""Music: windows of pieces as tokens of voices or as a piano roll."""
+
+import json
+from abc import abstractmethod
+from typing import Annotated, Any, Literal
+
+import torch
+from annotated_types import Ge, Gt
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from vaelab.corruptions import Corruption
+from vaelab.data.module import DataModule, Examples, Fraction
+from vaelab.data.noise import Noise
+from vaelab.data.spec import DataSpec
+from vaelab.errors import ConfigError, DataError
+from vaelab.figures.rolls import rolls
+from vaelab.music.midi import CHOIR, PIANO, mido, write_midi
+from vaelab.music.notes import FIRST_PITCH, Note, Piece, from_roll, from_tokens, sounding, to_roll, to_tokens
+from vaelab.music.transposition import drawn_shifts, transposed_roll, transposed_tokens
+
+Form = Literal["tokens", "roll"]
+WRITTEN = 16  # examples that become files
+FORMAT_FILE = "music.json"  # in the run folder's model/
+SPLITS = ("train", "val", "test")
+
+
+class Music(DataModule):
+    """Windows of `steps` frames, all windows of a work in one split.
+
+    As tokens an example is `(V, T)`: for each voice a rest (0), a hold of the note before (1), or a pitch (2 and
+    above). A window that begins within a note begins with its pitch. As a roll it is `(P, T)`: 1 where a pitch
+    sounds. Frames after the end of a piece are missing values. Windows of validation and test do not overlap,
+    so that each frame counts once; those of train begin every `hop` steps, and are moved to another key at each use.
+
+    Args:
+        form: tokens or roll.
+        steps: T, frames of a window.
+        hop: steps from a window of train to the next; null for `steps`.
+        steps_per_quarter: of the grid.
+        pitches: the lowest and the highest MIDI number; null for those that the pieces use.
+        transpose: semitones up or down, at most, by which train examples are moved.
+        batch_size, val_fraction, test_fraction (of works), split_seed, seed, corruption: see `DataModule`.
+    """
+
+    def __init__(
+        self,
+        corruption: Corruption,
+        form: Form,
+        steps: Annotated[int, Gt(0)],
+        hop: Annotated[int, Gt(0)] | None,
+        steps_per_quarter: Annotated[int, Gt(0)],
+        pitches: list[Annotated[int, Ge(0)]] | None,
+        transpose: Annotated[int, Ge(0)],
+        batch_size: Annotated[int, Gt(0)],
+        val_fraction: Fraction,
+        test_fraction: Fraction,
+        split_seed: Annotated[int, Ge(0)],
+        seed: Annotated[int, Ge(0)],
+    ) -> None:
+        super().__init__(corruption, batch_size, val_fraction, test_fraction, split_seed, seed, None)
+        if pitches is not None and not (len(pitches) == 2 and 0 <= pitches[0] <= pitches[1] <= 127):
+            raise ConfigError(f"data.pitches={pitches}: should be [lowest, highest], MIDI numbers from 0 to 127")
+        mido()  # what cannot be written at the end is refused at the beginning
+        self.form, self.steps, self.hop = form, steps, hop or steps
+        self.steps_per_quarter, self.pitches, self.transpose = steps_per_quarter, pitches, transpose
+        self.name: str = "music"
+        self.lowest = 0  # MIDI number of the first pitch; set by `load`
+
+    @abstractmethod
+    def pieces(self) -> tuple[list[Piece], list[int]]:
+        """All pieces, and for each the number of its work.
+
+        Raises:
+            DataError: there are none, or some cannot be read.
+        """
+
+    def load(self) -> Examples:
+        """Cut all pieces into windows, in the order of the splits."""
+        pieces, works = self.pieces()
+        low, high = self._range(pieces)
+        self.lowest = low
+        count = high - low + 1
+        parts, windows, first = {}, [], 0
+        for split, members in self._works_of_splits(works).items():
+            for piece, work in zip(pieces, works, strict=True):
+                if work in members:
+                    whole = to_tokens(piece, low) if self.form == "tokens" else to_roll(piece, low, count)
+                    windows.append(cut(whole, self.steps, self.hop if split == "train" else self.steps, self.form))
+            total = sum(map(len, windows))
+            parts[split] = range(first, total)
+            first = total
+        values = torch.cat(windows)
+        gaps = bool((values < 0).any())
+        if self.form == "tokens":
+            spec = DataSpec(self.name, "tokens", tuple(values.shape[1:]), "categories", FIRST_PITCH + count, gaps=gaps)
+        else:
+            spec = DataSpec(self.name, "roll", tuple(values.shape[1:]), "binary", 2, gaps=gaps)
+        return Examples(values, torch.full((len(values),), -1), spec, parts)
+
+    def _range(self, pieces: list[Piece]) -> tuple[int, int]:
+        low, high = min(p.pitches[0] for p in pieces), max(p.pitches[1] for p in pieces)
+        if self.pitches is None:
+            return low, high
+        outside = [p.name for p in pieces if p.pitches[0] < self.pitches[0] or p.pitches[1] > self.pitches[1]]
+        if outside:
+            raise ConfigError(
+                f"data.pitches={self.pitches}: {len(outside)} pieces go beyond it, such as {outside[0]}; "
+                f"[{low},{high}] holds all"
+            )
+        return self.pitches[0], self.pitches[1]
+
+    def _works_of_splits(self, works: list[int]) -> dict[str, set[int]]:
+        known = sorted(set(works))
+        if len(known) < len(SPLITS):
+            raise DataError(
+                f"{self.name}: {len(works)} pieces of {len(known)} works cannot be split; all of a work goes into "
+                "one of train, val and test, so at least 3 works are needed"
+            )
+        generator = torch.Generator().manual_seed(self.split_seed)
+        order = [known[i] for i in torch.randperm(len(known), generator=generator).tolist()]
+        test = min(max(1, round(len(order) * self.test_fraction)), len(order) - 2)
+        val = min(max(1, round((len(order) - test) * self.val_fraction)), len(order) - test - 1)
+        members = order[test + val :], order[test : test + val], order[:test]
+        return {split: set(those) for split, those in zip(SPLITS, members, strict=True)}
+
+    def augmented(self, clean: Tensor, noise: Noise) -> Tensor:
+        """Each example in a key of its own."""
+        if not self.transpose:
+            return clean
+        semitones = drawn_shifts(noise, self.transpose, clean.device)
+        if self.form == "roll":
+            return transposed_roll(clean, semitones)
+        return transposed_tokens(clean, semitones, self.spec.levels or 0)
+
+    def notes(self, values: Tensor) -> list[list[Note]]:
+        """The notes of each voice of one example `(*shape)`; a roll is one voice."""
+        return from_tokens(values, self.lowest) if self.form == "tokens" else from_roll(values, self.lowest)
+
+    def written(self, stem: str, values: Tensor) -> dict[str, bytes | str]:
+        """The first 16 examples as `<stem>-<number>.mid`."""
+        program = CHOIR if self.form == "tokens" else PIANO
+        return {
+            f"{stem}-{number:02d}.mid": write_midi(self.notes(value), self.steps_per_quarter, program)
+            for number, value in enumerate(values[:WRITTEN], 1)
+        }
+
+    def pictures(self, name: str, values: Tensor) -> dict[str, Figure]:
+        """Piano rolls, each voice in a colour of its own."""
+        drawn = [self.notes(value) for value in values]
+        return {name: rolls(drawn, self.steps, self.steps_per_quarter, f"{self.spec.name}: {name}")}
+
+    def files(self) -> dict[str, bytes | str]:
+        """What turns values into notes."""
+        about: dict[str, Any] = {
+            "form": self.form, "lowest_pitch": self.lowest, "steps_per_quarter": self.steps_per_quarter,
+        }  # fmt: skip
+        return {f"model/{FORMAT_FILE}": json.dumps(about, indent=2) + "\n"}
+
+
+def cut(whole: Tensor, steps: int, hop: int, form: Form) -> Tensor:
+    """A piece `(F, T')` in windows `(N, F, steps)`, one every `hop` steps; the last is padded with -1.
+
+    Windows do not begin later than is needed for the last step to be in one.
+    """
+    windows = []
+    struck = sounding(whole) if form == "tokens" else whole
+    for begin in range(0, max(1, whole.shape[1] - steps + hop), hop):
+        part = whole[:, begin : begin + steps].clone()
+        part[:, 0] = struck[:, begin]
+        windows.append(torch.nn.functional.pad(part, (0, steps - part.shape[1]), value=-1))
+    return torch.stack(windows)

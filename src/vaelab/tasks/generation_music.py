@@ -1,0 +1,56 @@
+"""What is measured of generated music beyond its likelihood: baselines and notes."""
+
+from torch import Tensor
+
+from vaelab.baselines import BaselineCache
+from vaelab.data.music import Music
+from vaelab.figures.note_statistics import note_bars
+from vaelab.music.markov import fit_markov
+from vaelab.music.statistics import NAMES, note_statistics, total_variation
+from vaelab.tasks.task import Findings
+
+FORMAT = 1  # raise when a number of the same data changes
+
+
+def measure_music(found: Findings, data: Music, samples: Tensor, baselines: BaselineCache) -> None:
+    """Add a Markov chain's nats per frame, and how far the notes of `samples: (N, *shape)` are from those of test.
+
+    The distances are total variations of pitch classes, melodic intervals and durations; `baseline/train_split/*`
+    are those of as many train examples, in their own keys, which is what a perfect sampler would get.
+    """
+    spec, grid = data.spec, data.steps_per_quarter
+    settings = {"format": FORMAT, "steps_per_quarter": grid, "transpose": data.transpose}
+
+    def chain() -> dict[str, float]:
+        fitted, on_val = fit_markov(spec, grid, data.clean("train"), data.clean("val"), data.transpose)
+        return {"nll_per_step": fitted.nll_per_step(data.clean("test")), "val_nll_per_step": on_val, "k": fitted.added}
+
+    numbers = baselines.numbers("markov", settings, chain)
+    found.numbers["baseline/markov/nll_per_step"] = numbers["baseline/markov/nll_per_step"]
+    found.metadata["baseline/markov/nll_per_step"] = {
+        "unit": "nats per frame",
+        "model": "first-order Markov chain over frames, a voice after the other; see docs/data/music.md",
+        "k": numbers["baseline/markov/k"],
+        "chosen on": f"validation, {numbers['baseline/markov/val_nll_per_step']:.4f} nats per frame",
+    }
+
+    counted = {
+        name: note_statistics([data.notes(value) for value in values], grid)
+        for name, values in {
+            "test": data.clean("test"),
+            "samples": samples.cpu(),
+            "train": data.clean("train", len(samples)),
+        }.items()
+    }
+    heads = {}
+    for name in NAMES:
+        far = {source: total_variation(counted[source][name], counted["test"][name]) for source in ("samples", "train")}
+        found.numbers[f"test/{name}_distance"] = far["samples"]
+        found.numbers[f"baseline/train_split/{name}_distance"] = far["train"]
+        found.metadata[f"test/{name}_distance"] = {
+            "distance": "total variation from the test split, 0 to 1",
+            "samples": f"{len(samples)} windows of {data.steps} frames, drawn from p(x|z)",
+            "notes": int(counted["samples"]["pitch_class"].sum()),
+        }
+        heads[name] = f"samples {far['samples']:.3f}, train {far['train']:.3f} from test"
+    found.figures["note_statistics"] = note_bars(counted, heads, f"{spec.name}: shares of notes, total variation")
