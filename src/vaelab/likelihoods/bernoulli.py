@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from vaelab.data.module import Binarize
 from vaelab.data.spec import DataSpec
 from vaelab.errors import ConfigError
-from vaelab.likelihoods.likelihood import Likelihood, inner_logit, real_alternative
+from vaelab.likelihoods.likelihood import Likelihood, alternative, inner_logit
 
 
 class Bernoulli(Likelihood):
@@ -34,7 +34,7 @@ class Bernoulli(Likelihood):
                 "add likelihood.binarize=dynamic (or static, threshold), or use "
                 "likelihood=discretized_logistic or continuous_bernoulli"
                 if spec.bounded
-                else f"use {real_alternative(spec)}"
+                else f"use {alternative(spec)}"
             )
             kinds = {"unit": "grey values", "categories": "categories", "mixed": "several kinds of columns"}
             kind = kinds.get(spec.support, "real values")

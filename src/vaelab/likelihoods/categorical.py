@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from vaelab.data.spec import DataSpec
 from vaelab.errors import ConfigError
-from vaelab.likelihoods.likelihood import Likelihood
+from vaelab.likelihoods.likelihood import Likelihood, alternative
 
 
 class Categorical(Likelihood):
@@ -22,7 +22,7 @@ class Categorical(Likelihood):
 
     def __init__(self, spec: DataSpec) -> None:
         if spec.support != "categories" or spec.levels is None:
-            raise ConfigError(f"likelihood=categorical: {spec.name} is not made of tokens or categories")
+            raise ConfigError(f"likelihood=categorical: {spec.name} is not made of tokens; use {alternative(spec)}")
         super().__init__(spec, parameters=spec.levels)
 
     @property

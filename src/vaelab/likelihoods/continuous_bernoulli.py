@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from vaelab.data.spec import DataSpec
 from vaelab.errors import ConfigError
-from vaelab.likelihoods.likelihood import Likelihood, real_alternative
+from vaelab.likelihoods.likelihood import Likelihood, alternative
 
 _SMALL = 0.05  # below this |logit| the closed forms lose digits and the series are exact to 1e-9
 
@@ -23,7 +23,7 @@ class ContinuousBernoulli(Likelihood):
     def __init__(self, spec: DataSpec) -> None:
         super().__init__(spec, parameters=1)
         if spec.support != "unit":
-            remedy = "use likelihood=bernoulli" if spec.support == "binary" else f"use {real_alternative(spec)}"
+            remedy = "use likelihood=bernoulli" if spec.support == "binary" else f"use {alternative(spec)}"
             raise ConfigError(f"likelihood=continuous_bernoulli: {spec.name} is not grey in [0, 1]; {remedy}")
 
     def value_log_prob(self, raw: Tensor, target: Tensor) -> Tensor:

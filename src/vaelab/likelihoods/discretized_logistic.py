@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from vaelab.data.spec import DataSpec
 from vaelab.errors import ConfigError
-from vaelab.likelihoods.likelihood import Likelihood, real_alternative, soft_bound
+from vaelab.likelihoods.likelihood import Likelihood, alternative, soft_bound
 
 
 class DiscretizedLogistic(Likelihood):
@@ -31,7 +31,7 @@ class DiscretizedLogistic(Likelihood):
         if not spec.bounded or spec.levels is None or spec.levels < 2:
             raise ConfigError(
                 f"likelihood=discretized_logistic: {spec.name} has no discrete levels in [0, 1]; "
-                f"use {real_alternative(spec)}"
+                f"use {alternative(spec)}"
             )
         self.mixtures = mixtures
         self.bin = 1 / (spec.levels - 1)

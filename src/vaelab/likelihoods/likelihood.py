@@ -93,11 +93,16 @@ def sum_event(values: Tensor) -> Tensor:
     return values.flatten(1).sum(1)
 
 
-def real_alternative(spec: DataSpec) -> str:
-    """Which likelihood fits data that are not in [0, 1], for messages."""
-    return {"categories": "likelihood=categorical", "mixed": "likelihood=mixed"}.get(
-        spec.support, "likelihood=gaussian or laplace"
-    )
+def alternative(spec: DataSpec) -> str:
+    """Which likelihood fits the data, for messages."""
+    fitting = {
+        "binary": "bernoulli",
+        "unit": "discretized_logistic or gaussian",
+        "real": "gaussian or laplace",
+        "categories": "categorical",
+        "mixed": "mixed",
+    }
+    return f"likelihood={fitting[spec.support]}"
 
 
 def inner_logit(mean: Tensor, edge: float = 1e-3) -> Tensor:

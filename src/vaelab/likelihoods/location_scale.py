@@ -9,7 +9,7 @@ from torch import Generator, Tensor, nn
 
 from vaelab.data.spec import DataSpec
 from vaelab.errors import ConfigError
-from vaelab.likelihoods.likelihood import Likelihood, inner_logit, soft_bound
+from vaelab.likelihoods.likelihood import Likelihood, alternative, inner_logit, soft_bound
 
 Scale = Annotated[float, Gt(0)] | Literal["learned", "per_value", "optimal"]
 LOG_SCALE = (-6.0, 6.0)  # of learned scales: below e^-6 a pixel that never changes is worth unbounded nats
@@ -29,9 +29,8 @@ class LocationScale(Likelihood):
 
     def __init__(self, spec: DataSpec, scale: Scale) -> None:
         if spec.support in ("categories", "mixed"):
-            remedy = "categorical" if spec.support == "categories" else "mixed"
             raise ConfigError(
-                f"likelihood: {spec.name} holds categories, which are no numbers; use likelihood={remedy}"
+                f"likelihood: {spec.name} holds categories, which are no numbers; use {alternative(spec)}"
             )
         if scale == "optimal" and spec.gaps:
             raise ConfigError(f"likelihood=gaussian_optimal: {spec.name} has missing values; use gaussian_learned")

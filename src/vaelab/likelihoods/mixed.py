@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from vaelab.data.spec import DataSpec
 from vaelab.errors import ConfigError
-from vaelab.likelihoods.likelihood import Likelihood, soft_bound
+from vaelab.likelihoods.likelihood import Likelihood, alternative, soft_bound
 
 LOG_SCALE = (-4.0, 4.0)  # of standardised numbers: a column that the code explains wholly is worth no more nats
 
@@ -39,7 +39,9 @@ class Mixed(Likelihood):
         degrees: Annotated[int, Gt(0)] = 4,
     ) -> None:
         if not spec.columns:
-            raise ConfigError(f"likelihood=mixed: {spec.name} has no columns; it is for tables")
+            raise ConfigError(
+                f"likelihood=mixed: {spec.name} has no columns; it is for tables, use {alternative(spec)}"
+            )
         super().__init__(spec, parameters=1)
         self.numbers, self.sigma, self.degrees = numbers, sigma, degrees
         self.number_at = [i for i, column in enumerate(spec.columns) if not column.categories]
