@@ -19,7 +19,7 @@ from vaelab.data.labels import label_numbers
 from vaelab.data.loader import EvalLoader, TrainLoader
 from vaelab.data.noise import ExampleNoise, mix
 from vaelab.data.plain import plain
-from vaelab.data.spec import DataSpec
+from vaelab.data.spec import DataSpec, present_steps
 from vaelab.errors import ConfigError, DataError
 
 Binarize = Literal["static", "dynamic", "threshold"]
@@ -74,6 +74,7 @@ class DataModule(L.LightningDataModule):
         self.binarize = binarize
         self.normal = normal
         self._examples: Examples | None = None
+        self._lengths: Tensor | None = None
         self._train_loader: TrainLoader | None = None
         self._train_position: dict[str, Any] | None = None
         self.split: dict[str, Tensor] = {}
@@ -110,6 +111,7 @@ class DataModule(L.LightningDataModule):
         self.split = self._split(examples)
         examples = self.fitted(examples, self.split["train"])
         self._examples = self._binarized(examples) if self.binarize == "static" else examples
+        self._lengths = lengths(self._examples)
 
     def fitted(self, examples: Examples, train: Tensor) -> Examples:
         """Prepare all examples by what `train`, rows of `values`, has: scales, vocabularies. Most data need nothing."""
@@ -173,6 +175,7 @@ class DataModule(L.LightningDataModule):
             epoch=lambda: trainer.current_epoch if trainer else 0,
             rank=trainer.global_rank if trainer else 0,
             world_size=trainer.world_size if trainer else 1,
+            lengths=self._lengths,
         )
         if self._train_position is not None:
             self._train_loader.load_state_dict(self._train_position)
@@ -218,6 +221,7 @@ class DataModule(L.LightningDataModule):
             mix(self.split_seed, split),
             rank=trainer.global_rank if trainer else 0,
             world_size=trainer.world_size if trainer else 1,
+            lengths=self._lengths,
         )
 
     def batches(self, split: str, device: torch.device | str = "cpu", batch_size: int | None = None) -> Iterator[Batch]:
@@ -284,16 +288,18 @@ class DataModule(L.LightningDataModule):
     def transfer_batch_to_device(self, batch: RawBatch, device: torch.device, dataloader_idx: int) -> RawBatch:
         """Lightning's own walks through the batch as through any nested collection, at each step."""
         values, label = batch.values.to(device, non_blocking=True), batch.label.to(device, non_blocking=True)
-        return RawBatch(values, label, batch.noise, batch.weight)
+        return RawBatch(values, label, batch.noise, batch.weight, batch.steps)
 
     def on_after_batch_transfer(self, batch: RawBatch | Batch, dataloader_idx: int) -> Batch:
-        """Scale, binarize and corrupt a batch on its device."""
+        """Scale, binarize and corrupt a batch on its device, then cut what is padding in all of it."""
         if isinstance(batch, Batch):
             return batch
         clean = scale(batch.values, self._loaded.spec)
         target = self._observed(clean, batch)
         corrupts = self.corruption.changes
         x = self.corruption(clean, batch.noise, self._loaded.spec) if corrupts else target
+        # not before: noise of the whole shape is the same whoever else is in the batch
+        x, target, clean = (kept[..., : batch.steps] for kept in (x, target, clean))
         return Batch(x, target, batch.label, clean, batch.noise, batch.weight)
 
     def _observed(self, clean: Tensor, batch: RawBatch) -> Tensor:
@@ -303,6 +309,14 @@ class DataModule(L.LightningDataModule):
         if self.binarize == "threshold":
             return (clean > 0.5).to(clean.dtype)
         return clean
+
+
+def lengths(examples: Examples) -> Tensor | None:
+    """Steps up to the last token of each sequence, `(N,)`; None for data that is never padded."""
+    if examples.spec.kind != "tokens" or not examples.spec.gaps:
+        return None
+    there = present_steps(examples.values)
+    return (there * torch.arange(1, there.shape[1] + 1)).amax(1)
 
 
 def scale(values: Tensor, spec: DataSpec) -> Tensor:
