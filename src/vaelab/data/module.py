@@ -2,7 +2,7 @@
 
 import hashlib
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
@@ -165,21 +165,23 @@ class DataModule(L.LightningDataModule):
 
     def train_dataloader(self) -> TrainLoader:
         """Shuffled batches; see `TrainLoader`."""
-        examples, trainer = self._loaded, self.trainer
-        self._train_loader = TrainLoader(
-            examples.values,
-            examples.label,
-            self.split["train"],
-            self.batch_size,
-            self.seed,
+        trainer = self.trainer
+        self._train_loader = self._loader(
             epoch=lambda: trainer.current_epoch if trainer else 0,
             rank=trainer.global_rank if trainer else 0,
             world_size=trainer.world_size if trainer else 1,
-            lengths=self._lengths,
         )
         if self._train_position is not None:
             self._train_loader.load_state_dict(self._train_position)
         return self._train_loader
+
+    def whole_train_loader(self, epoch: Callable[[], int]) -> TrainLoader:
+        """The same batches, whole whatever the number of devices, for what one of them trains alone."""
+        return self._loader(epoch)
+
+    def _loader(self, epoch: Callable[[], int], rank: int = 0, world_size: int = 1) -> TrainLoader:
+        values, label, rows = self._loaded.values, self._loaded.label, self.split["train"]
+        return TrainLoader(values, label, rows, self.batch_size, self.seed, epoch, rank, world_size, self._lengths)
 
     # Lightning restores a loader's own state only if nothing asked for the number of steps before,
     # and a learning-rate schedule has to ask; a data module's state it restores always.

@@ -111,7 +111,9 @@ class Text(DataModule):
     def _pieces(self, texts: Texts) -> list[tuple[str, str | None]]:
         """The examples of a split and their labels, without empty ones."""
         if self.unit == "line" and not texts.rows:
-            pieces = [(line.rstrip(), None) for text in texts.documents for line in text.split("\n")]
+            pieces: list[tuple[str, str | None]] = [
+                (line.rstrip(), None) for text in texts.documents for line in text.split("\n")
+            ]
         elif self.unit == "line":
             pieces = [(text.rstrip(), label) for text, label in zip(texts.documents, texts.labels, strict=True)]
         else:
