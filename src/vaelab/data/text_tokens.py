@@ -56,7 +56,7 @@ class Tokens:
     @property
     def characters(self) -> tuple[int, ...]:
         """How many characters each token stands for; the end for one, as a line feed would."""
-        names = [self.tokenizer.id_to_token(number) for number in range(self.end)]
+        names = [str(self.tokenizer.id_to_token(number)) for number in range(self.end)]
         if self.unknown is not None:
             return (1,) * (self.end + 1)
         continuing = {letter for letter, byte in _letters().items() if 0x80 <= byte < 0xC0}

@@ -196,7 +196,7 @@ def where(model: Model, data: DataModule, scores: Tensor) -> dict[str, Figure]:
         shown = min(SHOWN, len(order) // 2)
         top, bottom = order[:shown], order[-shown:].flip(0)
         return {"where": heat_maps({"highest scores": both(top), "lowest scores": both(bottom)})}
-    if len(data.spec.shape) == 1:
+    if len(data.spec.shape) == 1 and data.spec.support != "categories":
         rows = min(ROWS, len(order) // 2)
         groups = {f"{rows} highest scores": order[:rows], f"{rows} lowest scores": order[-rows:]}
         errors = {title: (a - b).square() for title, (a, b) in ((t, both(i)) for t, i in groups.items())}
