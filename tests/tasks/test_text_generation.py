@@ -27,15 +27,15 @@ def test_a_code_that_says_nothing_has_no_information() -> None:
 
 
 def test_a_code_that_names_its_example_has_all_of_it() -> None:
-    apart = 1_000 * torch.arange(COUNT).unsqueeze(1).expand(-1, DIMENSIONS).float()
-    assert mutual_information(posterior(apart, 1.0)) == pytest.approx(log(COUNT), abs=1e-6)
+    apart = 100 * torch.arange(COUNT).unsqueeze(1).expand(-1, DIMENSIONS).float()
+    assert mutual_information(posterior(apart, 1.0)) == pytest.approx(log(COUNT), abs=1e-5)
 
 
 def test_information_of_a_gaussian_channel() -> None:
     """Means of variance S under noise of variance 1 tell log(1 + S) / 2 nats a dimension."""
-    means = torch.randn(10_000, DIMENSIONS, generator=torch.Generator().manual_seed(0))
+    means = torch.randn(4_000, DIMENSIONS, generator=torch.Generator().manual_seed(0))
     found = mutual_information(posterior(means, 0.5))
-    assert found == pytest.approx(DIMENSIONS * log(1 + 2) / 2, rel=0.03)
+    assert found == pytest.approx(DIMENSIONS * log(1 + 2) / 2, rel=0.05)
 
 
 def test_information_is_no_more_than_the_rate() -> None:
@@ -117,6 +117,16 @@ def test_evaluating_a_run_again_gives_its_numbers(train: Any, lines: Path) -> No
                 f"ckpt_path={folder}")[1]  # fmt: skip
     for name, value in again.items():
         assert value == pytest.approx(numbers[name], rel=1e-5), name
+
+
+def test_a_run_is_not_measured_on_other_tokens(train: Any, lines: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As many of them, but others: the model would read each as another."""
+    folder, _ = run(train, lines, "task.no_latent_baseline=false", "trainer.max_epochs=1")
+    other = lines.with_name("other.txt")
+    other.write_text(lines.read_text().replace("a", "x"))
+    with pytest.raises(SystemExit):
+        run(train, other, "train=false", f"ckpt_path={folder}")
+    assert "spec.vocabulary" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("task", ["embedding", "anomaly", "denoising"])

@@ -53,6 +53,7 @@ class DataSpec:
             neither a loss nor a metric.
         end: the token that ends a sequence.
         characters: of text, how many each of the `levels` tokens stands for; empty for data that is no text.
+        vocabulary: a digest of what the tokens of text are: two texts may have as many tokens, but others.
     """
 
     name: str
@@ -65,6 +66,7 @@ class DataSpec:
     gaps: bool = False
     end: int | None = None
     characters: tuple[int, ...] = ()
+    vocabulary: str = ""
 
     @property
     def size(self) -> int:
@@ -84,8 +86,9 @@ class DataSpec:
     def to_json(self) -> dict[str, Any]:
         """Plain data, as `model.json` and checkpoints keep it."""
         columns = [{"name": column.name, "categories": list(column.categories)} for column in self.columns]
-        sizes = {"shape": list(self.shape), "characters": list(self.characters)}
-        return asdict(self) | sizes | {"classes": list(self.classes), "columns": columns}
+        plain = asdict(self) | {"shape": list(self.shape), "classes": list(self.classes), "columns": columns}
+        text = {"characters": list(self.characters), "vocabulary": self.vocabulary}
+        return {key: value for key, value in plain.items() if key not in text} | (text if self.characters else {})
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "DataSpec":

@@ -158,6 +158,7 @@ class Text(DataModule):
             gaps=bool((values == PADDING).any()),
             end=end,
             characters=characters,
+            vocabulary=self._tokens.digest,
         )
         return Examples(values, examples.label, spec, examples.parts)
 

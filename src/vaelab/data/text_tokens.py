@@ -1,5 +1,6 @@
 """Tokens of text: characters, or pairs of bytes merged as often as they meet."""
 
+import hashlib
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -61,6 +62,11 @@ class Tokens:
             return (1,) * (self.end + 1)
         continuing = {letter for letter, byte in _letters().items() if 0x80 <= byte < 0xC0}
         return (*(sum(letter not in continuing for letter in name) for name in names), 1)
+
+    @property
+    def digest(self) -> str:
+        """The same for the same tokens only, in hexadecimal."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]
 
     def encode(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
         """The tokens of each text, without its end."""
