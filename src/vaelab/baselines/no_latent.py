@@ -60,7 +60,7 @@ class Budget:
         steps = trainer.global_step or planned
         if not isfinite(steps):
             return None
-        tested, whole = sum(trainer.num_test_batches), len(data.eval_loader("test", whole=True))
+        tested, own = sum(trainer.num_test_batches), len(data.test_dataloader())  # of this device
         return cls(
             steps=int(steps),
             total=int(planned if isfinite(planned) else steps),
@@ -69,7 +69,7 @@ class Budget:
             validate=trainer.check_val_every_n_epoch or 1,
             clip=float(trainer.gradient_clip_val or 0),
             clip_by=str(trainer.gradient_clip_algorithm or "norm"),
-            test_batches=int(tested) if tested < whole else None,
+            test_batches=int(tested) * trainer.world_size if tested < own else None,
         )
 
 
