@@ -14,6 +14,7 @@ class RawBatch(NamedTuple):
     label: Tensor  # (B,) int64, -1 where a data set has none
     noise: Noise
     weight: float  # of this device's rows in the mean over the batch; 1 unless shares are uneven
+    steps: int | None = None  # of the longest sequence of the batch on any device; None: as many as are stored
 
 
 class Batch(NamedTuple):

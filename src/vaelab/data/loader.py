@@ -9,6 +9,8 @@ from torch import Tensor
 from vaelab.data.batch import RawBatch
 from vaelab.data.noise import ExampleNoise, StepNoise, mix
 
+POOL = 50  # batches' worth of shuffled examples that are sorted by length
+
 
 class TrainLoader:
     """Shuffled batches of `batch_size` examples over all devices; this device's rows of each.
@@ -16,6 +18,8 @@ class TrainLoader:
     Order and noise are functions of the seed and the epoch, so `state_dict` is two numbers and a run
     resumed within an epoch goes on with exactly the batches it had not seen. The last, short batch
     is kept; where it does not split evenly, `RawBatch.weight` restores each example's share.
+
+    Where `lengths` of sequences, `(N,)`, are given, a batch holds similar ones; see `bucketed`.
     """
 
     def __init__(
@@ -28,8 +32,10 @@ class TrainLoader:
         epoch: Callable[[], int],
         rank: int = 0,
         world_size: int = 1,
+        lengths: Tensor | None = None,
     ) -> None:
         self._values, self._label, self._index = values, label, index
+        self._lengths = lengths
         self._batch_size, self._seed, self._epoch = batch_size, seed, epoch
         self._rank, self._world_size = rank, world_size
         self._position = (0, 0)  # epoch, and batches of it that were handed out
@@ -43,6 +49,8 @@ class TrainLoader:
         first = done if started == epoch and done < len(self) else 0
         generator = torch.Generator().manual_seed(mix(self._seed, epoch, "order"))
         order = self._index[torch.randperm(len(self._index), generator=generator)]
+        if self._lengths is not None:
+            order = bucketed(order, self._lengths, self._batch_size, generator)
         for number in range(first, len(self)):
             rows = order[number * self._batch_size : (number + 1) * self._batch_size]
             own, weight = _share(len(rows), self._rank, self._world_size)
@@ -53,6 +61,7 @@ class TrainLoader:
                 self._label.index_select(0, chosen),
                 StepNoise(self._seed, epoch, number, own, len(rows)),
                 weight,
+                longest(self._lengths, rows),
             )
 
     def state_dict(self) -> dict[str, Any]:
@@ -62,6 +71,23 @@ class TrainLoader:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on after the batches that a saved state had handed out."""
         self._position = (int(state["epoch"]), int(state["batches"]))
+
+
+def bucketed(order: Tensor, lengths: Tensor, batch_size: int, generator: torch.Generator) -> Tensor:
+    """Shuffled rows, `(N,)`, so that each batch of them holds sequences of similar length; batches in random order.
+
+    Every `POOL` batches' worth is sorted by length and cut into batches. The short batch at the end is left as it is:
+    sorted, it would always hold the longest.
+    """
+    full = len(order) - len(order) % batch_size
+    pools = [pool[lengths[pool].argsort(stable=True)] for pool in order[:full].split(POOL * batch_size)]
+    batches = torch.cat([*pools, order[:0]]).view(-1, batch_size)
+    return torch.cat([batches[torch.randperm(len(batches), generator=generator)].flatten(), order[full:]])
+
+
+def longest(lengths: Tensor | None, rows: Tensor) -> int | None:
+    """Steps of the longest of some sequences, at least 1; None without lengths."""
+    return None if lengths is None else max(1, int(lengths[rows].max()))
 
 
 def _share(total: int, rank: int, world_size: int) -> tuple[slice, float]:
@@ -88,10 +114,11 @@ class EvalLoader:
         seed: int,
         rank: int = 0,
         world_size: int = 1,
+        lengths: Tensor | None = None,
     ) -> None:
         own, weight = _share(len(index), rank, world_size)
         self._values, self._label, self._index = values, label, index[own] if weight else index[:0]
-        self._batch_size, self._seed = batch_size, seed
+        self._batch_size, self._seed, self._lengths = batch_size, seed, lengths
 
     def __len__(self) -> int:
         return -(-len(self._index) // self._batch_size)
@@ -100,4 +127,5 @@ class EvalLoader:
         for rows in self._index.split(self._batch_size):
             if len(rows):
                 noise = ExampleNoise(self._seed, rows.tolist())
-                yield RawBatch(self._values.index_select(0, rows), self._label.index_select(0, rows), noise, 1.0)
+                values, label = self._values.index_select(0, rows), self._label.index_select(0, rows)
+                yield RawBatch(values, label, noise, 1.0, longest(self._lengths, rows))

@@ -2,7 +2,7 @@
 
 import hashlib
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
@@ -19,7 +19,7 @@ from vaelab.data.labels import label_numbers
 from vaelab.data.loader import EvalLoader, TrainLoader
 from vaelab.data.noise import ExampleNoise, Noise, StepNoise, mix
 from vaelab.data.plain import plain
-from vaelab.data.spec import DataSpec
+from vaelab.data.spec import DataSpec, present_steps
 from vaelab.errors import ConfigError, DataError
 
 Binarize = Literal["static", "dynamic", "threshold"]
@@ -74,6 +74,7 @@ class DataModule(L.LightningDataModule):
         self.binarize = binarize
         self.normal = normal
         self._examples: Examples | None = None
+        self._lengths: Tensor | None = None
         self._train_loader: TrainLoader | None = None
         self._train_position: dict[str, Any] | None = None
         self.split: dict[str, Tensor] = {}
@@ -110,6 +111,7 @@ class DataModule(L.LightningDataModule):
         self.split = self._split(examples)
         examples = self.fitted(examples, self.split["train"])
         self._examples = self._binarized(examples) if self.binarize == "static" else examples
+        self._lengths = lengths(self._examples)
 
     def fitted(self, examples: Examples, train: Tensor) -> Examples:
         """Prepare all examples by what `train`, rows of `values`, has: scales, vocabularies. Most data need nothing."""
@@ -163,13 +165,8 @@ class DataModule(L.LightningDataModule):
 
     def train_dataloader(self) -> TrainLoader:
         """Shuffled batches; see `TrainLoader`."""
-        examples, trainer = self._loaded, self.trainer
-        self._train_loader = TrainLoader(
-            examples.values,
-            examples.label,
-            self.split["train"],
-            self.batch_size,
-            self.seed,
+        trainer = self.trainer
+        self._train_loader = self._loader(
             epoch=lambda: trainer.current_epoch if trainer else 0,
             rank=trainer.global_rank if trainer else 0,
             world_size=trainer.world_size if trainer else 1,
@@ -177,6 +174,14 @@ class DataModule(L.LightningDataModule):
         if self._train_position is not None:
             self._train_loader.load_state_dict(self._train_position)
         return self._train_loader
+
+    def whole_train_loader(self, epoch: Callable[[], int]) -> TrainLoader:
+        """The same batches, whole whatever the number of devices, for what one of them trains alone."""
+        return self._loader(epoch)
+
+    def _loader(self, epoch: Callable[[], int], rank: int = 0, world_size: int = 1) -> TrainLoader:
+        values, label, rows = self._loaded.values, self._loaded.label, self.split["train"]
+        return TrainLoader(values, label, rows, self.batch_size, self.seed, epoch, rank, world_size, self._lengths)
 
     # Lightning restores a loader's own state only if nothing asked for the number of steps before,
     # and a learning-rate schedule has to ask; a data module's state it restores always.
@@ -218,6 +223,7 @@ class DataModule(L.LightningDataModule):
             mix(self.split_seed, split),
             rank=trainer.global_rank if trainer else 0,
             world_size=trainer.world_size if trainer else 1,
+            lengths=self._lengths,
         )
 
     def batches(self, split: str, device: torch.device | str = "cpu", batch_size: int | None = None) -> Iterator[Batch]:
@@ -297,10 +303,10 @@ class DataModule(L.LightningDataModule):
     def transfer_batch_to_device(self, batch: RawBatch, device: torch.device, dataloader_idx: int) -> RawBatch:
         """Lightning's own walks through the batch as through any nested collection, at each step."""
         values, label = batch.values.to(device, non_blocking=True), batch.label.to(device, non_blocking=True)
-        return RawBatch(values, label, batch.noise, batch.weight)
+        return RawBatch(values, label, batch.noise, batch.weight, batch.steps)
 
     def on_after_batch_transfer(self, batch: RawBatch | Batch, dataloader_idx: int) -> Batch:
-        """Scale, binarize and corrupt a batch on its device."""
+        """Scale, binarize and corrupt a batch on its device, then cut what is padding in all of it."""
         if isinstance(batch, Batch):
             return batch
         clean = scale(batch.values, self._loaded.spec)
@@ -309,6 +315,8 @@ class DataModule(L.LightningDataModule):
         target = self._observed(clean, batch)
         corrupts = self.corruption.changes
         x = self.corruption(clean, batch.noise, self._loaded.spec) if corrupts else target
+        # not before: noise of the whole shape is the same whoever else is in the batch
+        x, target, clean = (kept[..., : batch.steps] for kept in (x, target, clean))
         return Batch(x, target, batch.label, clean, batch.noise, batch.weight)
 
     def augmented(self, clean: Tensor, noise: Noise) -> Tensor:
@@ -322,6 +330,14 @@ class DataModule(L.LightningDataModule):
         if self.binarize == "threshold":
             return (clean > 0.5).to(clean.dtype)
         return clean
+
+
+def lengths(examples: Examples) -> Tensor | None:
+    """Steps up to the last token of each sequence, `(N,)`; None for data that is never padded."""
+    if examples.spec.kind != "tokens" or not examples.spec.gaps:
+        return None
+    there = present_steps(examples.values)
+    return (there * torch.arange(1, there.shape[1] + 1)).amax(1)
 
 
 def scale(values: Tensor, spec: DataSpec) -> Tensor:

@@ -52,6 +52,8 @@ class DataSpec:
         gaps: whether values may be missing: NaN among numbers, -1 (also padding) among tokens. They enter
             neither a loss nor a metric.
         end: the token that ends a sequence.
+        characters: of text, how many each of the `levels` tokens stands for; empty for data that is no text.
+        vocabulary: a digest of what the tokens of text are: two texts may have as many tokens, but others.
     """
 
     name: str
@@ -63,6 +65,8 @@ class DataSpec:
     columns: tuple[Column, ...] = ()
     gaps: bool = False
     end: int | None = None
+    characters: tuple[int, ...] = ()
+    vocabulary: str = ""
 
     @property
     def size(self) -> int:
@@ -82,10 +86,13 @@ class DataSpec:
     def to_json(self) -> dict[str, Any]:
         """Plain data, as `model.json` and checkpoints keep it."""
         columns = [{"name": column.name, "categories": list(column.categories)} for column in self.columns]
-        return asdict(self) | {"shape": list(self.shape), "classes": list(self.classes), "columns": columns}
+        plain = asdict(self) | {"shape": list(self.shape), "classes": list(self.classes), "columns": columns}
+        text = {"characters": list(self.characters), "vocabulary": self.vocabulary}
+        return {key: value for key, value in plain.items() if key not in text} | (text if self.characters else {})
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "DataSpec":
         """The inverse of `to_json`."""
         columns = tuple(Column(column["name"], tuple(column["categories"])) for column in data["columns"])
-        return cls(**{**data, "shape": tuple(data["shape"]), "classes": tuple(data["classes"]), "columns": columns})
+        tuples = {key: tuple(data.get(key, ())) for key in ("shape", "classes", "characters")}
+        return cls(**{**data, **tuples, "columns": columns})

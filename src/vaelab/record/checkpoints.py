@@ -63,7 +63,11 @@ def vet_checkpoint(path: Path, architecture: dict[str, Any]) -> None:
 def _matters(key: str) -> bool:
     """Names may differ; objectives may (to fine-tune with another beta); sizes and classes may not."""
     objective = key.startswith("model.") and key != "model._target_"
-    return not objective and key not in ("spec.name", "likelihood.binarize") and not key.startswith("spec.classes")
+    return (
+        not objective
+        and key not in ("spec.name", "spec.characters", "likelihood.binarize")
+        and not key.startswith("spec.classes")
+    )
 
 
 def flat(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:

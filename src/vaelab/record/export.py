@@ -41,16 +41,16 @@ def build_model(about: dict[str, Any], builder: Builder) -> Model:
     for side in ("encoder", "decoder"):
         refuse_misfit(builder, about[side], side, spec)
     sizes = {"input_shape": spec.shape, "output_size": model_class.code_size(latent_dim)}
-    encoder = _backbone(builder, about["encoder"], "encoder", spec, **sizes)
+    encoder = build_backbone(builder, about["encoder"], "encoder", spec, **sizes)
     sizes = {"latent_dim": latent_dim, "output_shape": likelihood.raw_shape}
-    decoder = _backbone(builder, about["decoder"], "decoder", spec, **sizes)
+    decoder = build_backbone(builder, about["decoder"], "decoder", spec, **sizes)
     parts = {"encoder": encoder, "decoder": decoder, "likelihood": likelihood, "latent_dim": latent_dim}
     model: Model = builder.build(about["model"], "model", **parts)
     model.architecture = about
     return model
 
 
-def _backbone(builder: Builder, node: dict[str, Any], side: str, spec: DataSpec, **sizes: Any) -> Any:
+def build_backbone(builder: Builder, node: dict[str, Any], side: str, spec: DataSpec, **sizes: Any) -> Any:
     """An encoder or decoder; one whose constructor names `spec` is told what the data is."""
     if "spec" in inspect.signature(builder.resolve(node, side)).parameters:
         sizes["spec"] = spec

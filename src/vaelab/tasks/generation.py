@@ -9,10 +9,12 @@ from annotated_types import Ge, Gt
 from torchmetrics import MeanMetric, Metric
 
 from vaelab.baselines import BaselineCache
+from vaelab.baselines.no_latent import no_latent
 from vaelab.data import Batch, DataSpec
 from vaelab.data.module import DataModule
 from vaelab.data.music import Music
 from vaelab.data.spec import present_steps
+from vaelab.errors import ConfigError
 from vaelab.features import Choice, ExtractorName, refuse_absent
 from vaelab.figures.rates import rate_bars
 from vaelab.models import VAE, Model, Prediction
@@ -22,8 +24,10 @@ from vaelab.tasks.aggregate_posterior import AggregatePosterior, aggregate_poste
 from vaelab.tasks.generation_examples import show_examples
 from vaelab.tasks.generation_figures import generation_figures
 from vaelab.tasks.generation_music import measure_music
+from vaelab.tasks.mutual_information import measure_mutual_information
 from vaelab.tasks.sample_quality import SampleQuality, not_measurable, sample_count
 from vaelab.tasks.task import Constant, Findings, Task
+from vaelab.tasks.token_rates import token_rates, update_token_rates
 
 SamplerName = Literal["standard_normal", "gaussian", "mixture"]
 FITTED_TO = {True: "draws of the train posteriors", False: "train codes"}
@@ -45,6 +49,8 @@ class Generation(Task):
         inception: the TorchScript of the extractor `inception`.
         fid_samples: N, real and generated each; null for as many as the test split, at most 10,000.
         data_dir: where the classifier and baselines are kept, under `.vaelab`.
+        no_latent_baseline: whether the decoder is trained without a latent too, as long as the run was, to compare
+            nll with; `auto` does so for a VAE on text. It needs a decoder that is told the steps before each.
         monitor: see `Task`.
     """
 
@@ -59,16 +65,23 @@ class Generation(Task):
         fid_samples: Annotated[int, Ge(4)] | None,
         data_dir: str,
         monitor: str | None = None,
+        no_latent_baseline: Literal["auto"] | bool = "auto",
     ) -> None:
         super().__init__(monitor)
         self.nll_samples, self.fid_samples = nll_samples, fid_samples
         self.sampler, self.components, self.temperatures = sampler, components, temperatures
         self.folder = Path(data_dir) / ".vaelab" / "features"
+        self.no_latent_baseline = no_latent_baseline
         self.extractor = Choice(extractor, Path(inception), self.folder)
 
     def check(self, model: Model, spec: DataSpec, corrupts: bool) -> None:
         """What is named must be there."""
         refuse_absent(self.extractor, spec)
+        if self.no_latent_baseline is True and not (isinstance(model, VAE) and model.autoregressive):
+            raise ConfigError(
+                "task.no_latent_baseline=true: needs model=vae and a decoder that predicts each step from those before "
+                "it, such as gru on text"
+            )
 
     def metrics(self, stage: str, model: Model, spec: DataSpec) -> dict[str, Metric]:
         """mse in validation; everything in test."""
@@ -81,6 +94,7 @@ class Generation(Task):
             }
             if spec.sequential:
                 metrics["nll_per_step"] = MeanMetric()
+            metrics |= token_rates(spec)
             if model.likelihood.is_mass and not spec.gaps:
                 metrics["bpd"] = MeanMetric()
         return metrics
@@ -95,6 +109,7 @@ class Generation(Task):
             if "nll_per_step" in metrics:  # all nats over all steps, whatever the lengths
                 steps = present_steps(batch.target).sum(1)
                 metrics["nll_per_step"].update(nll / steps, steps)
+            update_token_rates(metrics, nll, batch.target, model.likelihood.spec)
             if "bpd" in metrics:
                 metrics["bpd"].update(nll / (batch.target[0].numel() * log(2)))
 
@@ -105,6 +120,7 @@ class Generation(Task):
         found = Findings(files={"model/sampler.json": json.dumps(sampler.to_json())})
         self._likelihood(found, model)
         _latents(found, aggregate)
+        self._sequences(found, model, data, baselines)
         self._quality(found, model, data, baselines, sampler)
         if data.spec.kind == "image":
             found.figures |= generation_figures(model, data, sampler, aggregate.spread, self.temperatures)
@@ -131,6 +147,27 @@ class Generation(Task):
         found.metadata["test/nll"] = {"bound": "importance-weighted", "samples": self.nll_samples, "unit": "nats"}
         if not model.likelihood.is_mass:
             found.metadata["test/bpd"] = {"not measured": "the likelihood is a density, which has no bits"}
+
+    def _sequences(self, found: Findings, model: Model, data: DataModule, baselines: BaselineCache) -> None:
+        """What shows whether a decoder of tokens asks its code at all, and what it reaches without."""
+        if not isinstance(model, VAE):
+            return
+        if data.spec.kind == "tokens":
+            value, examples = measure_mutual_information(model, data, "test")
+            found.numbers["test/mutual_information"] = value
+            found.metadata["test/mutual_information"] = {
+                "estimate": "I_q(x; z), one draw of each posterior (Hoffman and Johnson, 2016)",
+                "at most": f"{log(examples):.4g}, the log of {examples} examples",
+                "unit": "nats",
+            }
+        asked = self.no_latent_baseline
+        if asked is True or (asked == "auto" and data.spec.characters and model.autoregressive):
+            found.numbers |= no_latent(model, data, baselines)
+            found.metadata["baseline/no_latent"] = {
+                "decoder": "the run's, its latent always 0, without word dropout",
+                "trained": "with the run's optimizer, schedule, examples and number of steps; best on validation",
+                "nll": "exact, not a bound",
+            }
 
     def _quality(
         self, found: Findings, model: Model, data: DataModule, baselines: BaselineCache, sampler: Sampler

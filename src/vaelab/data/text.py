@@ -1,0 +1,181 @@
+"""Text: lines, rows or windows of it, as sequences of characters or byte pairs."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+from annotated_types import Ge, Gt
+from torch import Tensor
+
+from vaelab.corruptions import Corruption
+from vaelab.data.module import DataModule, Examples, Fraction
+from vaelab.data.spec import PADDING, DataSpec
+from vaelab.data.text_file import Texts, read_texts
+from vaelab.data.text_tokens import TOKENS_FILE, TokenKind, Tokens
+from vaelab.errors import ConfigError, DataError
+
+LINE_FEED = "\u23ce"  # how one within an example is shown
+MOST_CLASSES = 1000  # distinct labels
+NAMELESS = 3  # examples that a source needs for three splits
+
+
+class Text(DataModule):
+    """`(T,)` tokens for each example, -1 after its end. Tokens are found in the train split alone.
+
+    Args:
+        path: a text, JSONL, CSV or Parquet file, a folder of them (names with train, val or test are splits), or a
+            hub id.
+        data_dir: where relative paths are looked for too.
+        field: of JSONL, or column of a table or hub set, that holds the text.
+        label: the one that holds its label; null for none.
+        unit: `line`, one line of a file or one row of anything else, without blanks at its end, then a token that
+            ends it; or `window`, `max_length` characters of the running text, which nothing ends.
+        max_length: T at most, the end of a line included; of a window, its characters.
+        longer: what becomes of longer lines: `cut` keeps their beginnings, which then have no end; `drop` leaves out
+            lines of `max_length` characters and more.
+        limit: examples of each split of the source, drawn by `split_seed`; null for all.
+        tokens, vocabulary: see `Tokens.fit`.
+        encoding: of text, JSONL and CSV files.
+        name: of the data set; the file's if null.
+        batch_size, val_fraction, test_fraction, split_seed, seed, normal, corruption: see `DataModule`.
+    """
+
+    def __init__(
+        self,
+        corruption: Corruption,
+        path: str | None,
+        data_dir: str,
+        batch_size: Annotated[int, Gt(0)],
+        val_fraction: Fraction,
+        test_fraction: Fraction,
+        split_seed: Annotated[int, Ge(0)],
+        seed: Annotated[int, Ge(0)],
+        field: str = "text",
+        label: str | None = None,
+        unit: Literal["line", "window"] = "line",
+        max_length: Annotated[int, Ge(2)] = 128,
+        longer: Literal["cut", "drop"] = "cut",
+        limit: Annotated[int, Gt(0)] | None = None,
+        tokens: TokenKind = "characters",
+        vocabulary: Annotated[int, Ge(3)] = 2000,
+        encoding: str = "utf-8",
+        name: str | None = None,
+        normal: list[str | int] | None = None,
+    ) -> None:
+        super().__init__(corruption, batch_size, val_fraction, test_fraction, split_seed, seed, None, normal)
+        if not path:
+            raise ConfigError("data.path needs a text or JSONL file, a folder of them or a hub id (owner/name)")
+        self.path, self.data_dir = path, Path(data_dir)
+        self.name: str = name or Path(path).stem
+        self.field, self.label, self.encoding = field, label, encoding
+        self.unit, self.max_length, self.longer, self.limit = unit, max_length, longer, limit
+        self.token_kind: TokenKind = tokens
+        self.vocabulary = vocabulary
+        self._texts: list[str] = []
+        self._tokens: Tokens | None = None
+
+    @property
+    def tokens(self) -> Tokens:
+        """How texts are encoded; after `setup`."""
+        if self._tokens is None:
+            raise RuntimeError("call setup() before asking for the tokens")
+        return self._tokens
+
+    def load(self) -> Examples:
+        """Read all texts; they are not encoded yet."""
+        source = read_texts(self.path, self.data_dir, self.field, self.label, self.encoding)
+        labels: list[str | None] = []
+        parts = {}
+        for split, texts in source.items():
+            pieces = self._pieces(texts)
+            first = len(self._texts)
+            self._texts += [piece for piece, _ in pieces]
+            labels += [label for _, label in pieces]
+            parts[split] = range(first, len(self._texts))
+        if set(parts) == {"train"} and len(self._texts) < NAMELESS:
+            remedy = "data.unit=window cuts running text into examples" if self.unit == "line" else "add text"
+            raise DataError(
+                f"data.path={self.path}: {len(self._texts)} example(s) in it are too few for a train, a val and a "
+                f"test split; {remedy}"
+            )
+        classes = tuple(sorted({label for label in labels if label is not None}))
+        if len(classes) > MOST_CLASSES:
+            raise ConfigError(f"data.label={self.label}: has {len(classes)} distinct values; a label is a class")
+        numbers = {name: number for number, name in enumerate(classes)}
+        label = torch.tensor([-1 if one is None else numbers[one] for one in labels])
+        spec = DataSpec(self.name, "tokens", (1,), "categories", classes=classes)
+        return Examples(torch.zeros(len(label), 1, dtype=torch.uint8), label, spec, parts)
+
+    def _pieces(self, texts: Texts) -> list[tuple[str, str | None]]:
+        """The examples of a split and their labels, without empty ones."""
+        if self.unit == "line" and not texts.rows:
+            pieces: list[tuple[str, str | None]] = [
+                (line.rstrip(), None) for text in texts.documents for line in text.split("\n")
+            ]
+        elif self.unit == "line":
+            pieces = [(text.rstrip(), label) for text, label in zip(texts.documents, texts.labels, strict=True)]
+        else:
+            joined = ["\n".join(texts.documents)] if texts.rows and self.label is None else texts.documents
+            labels = texts.labels if len(joined) == len(texts.labels) else [None]
+            starts = [range(0, len(text), self.max_length) for text in joined]
+            pieces = [
+                (text[start : start + self.max_length], label)
+                for text, label, begun in zip(joined, labels, starts, strict=True)
+                for start in begun
+            ]
+        kept = [(text, label) for text, label in pieces if text.strip()]
+        if self.unit == "line" and self.longer == "drop":
+            kept = [(text, label) for text, label in kept if len(text) < self.max_length]
+        if self.limit is None or len(kept) <= self.limit:
+            return kept
+        drawn = torch.randperm(len(kept), generator=torch.Generator().manual_seed(self.split_seed))[: self.limit]
+        return [kept[place] for place in drawn.sort().values.tolist()]
+
+    def fitted(self, examples: Examples, train: Tensor) -> Examples:
+        """Find the tokens of train, and encode all."""
+        self._tokens = Tokens.fit([self._texts[row] for row in train.tolist()], self.token_kind, self.vocabulary)
+        encoded = self._tokens.encode(self._texts)
+        end = self._tokens.end if self.unit == "line" else None
+        if end is not None:
+            encoded = [np.append(row, np.int32(end))[: self.max_length] for row in encoded]
+        steps = max(len(row) for row in encoded)
+        values = torch.full(
+            (len(encoded), steps), PADDING, dtype=torch.int16 if self.tokens.end < 2**15 else torch.int32
+        )
+        table = values.numpy()
+        for row, numbers in zip(table, encoded, strict=True):
+            row[: len(numbers)] = numbers
+        characters = self._tokens.characters if end is not None else self._tokens.characters[:-1]
+        spec = DataSpec(
+            self.name,
+            "tokens",
+            (steps,),
+            "categories",
+            levels=len(characters),
+            classes=examples.spec.classes,
+            gaps=bool((values == PADDING).any()),
+            end=end,
+            characters=characters,
+            vocabulary=self._tokens.digest,
+        )
+        return Examples(values, examples.label, spec, examples.parts)
+
+    def texts(self, values: Tensor) -> list[str]:
+        """Each example as one line; a line feed within it is shown as a return sign."""
+        return [text.replace("\n", LINE_FEED) for text in self._decoded(values)]
+
+    def written(self, stem: str, values: Tensor) -> dict[str, bytes | str]:
+        """Lines as `<stem>.txt`; windows, which hold several, as `<stem>.jsonl`."""
+        texts = self._decoded(values)
+        if self.unit == "line" and not any("\n" in text for text in texts):
+            return {f"{stem}.txt": "".join(f"{text}\n" for text in texts)}
+        return {f"{stem}.jsonl": "".join(json.dumps({self.field: t}, ensure_ascii=False) + "\n" for t in texts)}
+
+    def files(self) -> dict[str, bytes | str]:
+        """How new texts are to be encoded."""
+        return {f"model/{TOKENS_FILE}": self.tokens.to_json() + "\n"}
+
+    def _decoded(self, values: Tensor) -> list[str]:
+        return [self.tokens.decode(row) for row in values.tolist()]

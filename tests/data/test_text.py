@@ -1,0 +1,233 @@
+"""Texts of any file become tokens and come back; what cannot be read is named with its remedy."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from in_memory import SETTINGS
+from vaelab.corruptions import Identity
+from vaelab.data.characters import characters_of_each
+from vaelab.data.spec import PADDING
+from vaelab.data.text import Text
+from vaelab.data.text_tokens import Tokens
+from vaelab.errors import ConfigError, DataError
+
+LINES = [f"line {number} of {'very ' * (number % 5)}plain text" for number in range(40)]
+SPLIT = {key: value for key, value in SETTINGS.items() if key != "binarize"}
+
+
+def text(path: Path | str, **settings: Any) -> Text:
+    data = Text(Identity(), path=str(path), data_dir=str(Path(path).parent), **SPLIT | settings)
+    data.setup()
+    return data
+
+
+def written(path: Path, content: str | bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+@pytest.fixture
+def lines(tmp_path: Path) -> Path:
+    return written(tmp_path / "lines.txt", "\n".join(LINES) + "\n")
+
+
+def all_texts(data: Text) -> list[str]:
+    return sorted(line for split in data.split for line in data.texts(data.clean(split)))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"tokens": "bpe", "vocabulary": 300}, {"unit": "window", "max_length": 7}],
+    ids=["characters", "bpe", "windows"],
+)
+def test_text_comes_back_as_it_was(lines: Path, settings: dict[str, Any]) -> None:
+    data = text(lines, **settings)
+    if data.unit == "window":
+        whole = torch.cat([data.clean(split) for split in data.split])
+        order = torch.cat(list(data.split.values())).argsort()
+        assert "".join(data._decoded(whole[order])) == "\n".join(LINES) + "\n"
+        assert data.spec.end is None
+    else:
+        assert all_texts(data) == sorted(LINES)
+        assert data.spec.end == data.spec.levels - 1
+    assert data.spec.shape == (data.clean("train").shape[1],)
+    assert data.spec.gaps == bool((torch.cat([data.clean(split) for split in data.split]) == PADDING).any())
+
+
+@pytest.mark.parametrize("tokens", ["characters", "bpe"])
+def test_characters_are_counted_whatever_the_tokens(tmp_path: Path, tokens: str) -> None:
+    """Characters of several bytes too; the end of a line counts as a line feed would."""
+    rows = ["plain", "naïve café", "日本語 テキスト", "🎈🎈", "ß ¡hola!"]
+    data = text(written(tmp_path / "a.txt", "\n".join(rows * 8)), tokens=tokens, vocabulary=270)
+    values = data.clean("test")
+    expected = [len(row) + 1 for row in data.texts(values)]
+    assert characters_of_each(values, data.spec).tolist() == expected
+
+
+def test_windows_line_ends_and_a_byte_order_mark_change_nothing(tmp_path: Path, lines: Path) -> None:
+    other = written(tmp_path / "w" / "lines.txt", b"\xef\xbb\xbf" + "\r\n".join(LINES).encode())
+    assert all_texts(text(other)) == all_texts(text(lines))
+    assert all_texts(text(other, unit="window")) == all_texts(
+        text(written(tmp_path / "n.txt", "\n".join(LINES)), unit="window")
+    )
+
+
+def test_empty_lines_are_no_examples(tmp_path: Path) -> None:
+    data = text(written(tmp_path / "a.txt", "\n\n".join(LINES) + "\n   \n\t\n"))
+    assert all_texts(data) == sorted(LINES)
+
+
+def test_rows_of_json_tables_and_files_are_the_same_examples(tmp_path: Path, lines: Path) -> None:
+    rows = [{"body": line, "kind": str(number % 2)} for number, line in enumerate(LINES)]
+    jsonl = written(tmp_path / "a.jsonl", "\n".join(json.dumps(row) for row in rows))
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
+    plain = text(lines)
+    for path in (jsonl, tmp_path / "a.parquet"):
+        data = text(path, field="body", label="kind")
+        assert all_texts(data) == all_texts(plain)
+        assert data.spec.classes == ("0", "1")
+        assert torch.equal(data.clean("test"), plain.clean("test"))
+        for line, label in zip(data.texts(data.clean("test")), data.labels("test").tolist(), strict=True):
+            assert LINES.index(line) % 2 == label
+
+
+def test_files_named_after_splits_are_splits(tmp_path: Path) -> None:
+    for name, part in {
+        "train-1": LINES[:15],
+        "train-2": LINES[15:30],
+        "valid": LINES[30:35],
+        "test": LINES[35:],
+    }.items():
+        written(tmp_path / "set" / f"{name}.txt", "\n".join(part))
+    written(tmp_path / "set" / "train-3.txt", "")  # an empty one among others adds nothing
+    data = text(tmp_path / "set")
+    assert data.texts(data.clean("test")) == LINES[35:]
+    assert data.texts(data.clean("val")) == LINES[30:35]
+    assert len(data.split["train"]) == 30
+
+
+@pytest.mark.parametrize("tokens", ["characters", "bpe"])
+def test_tokens_are_found_in_train_alone(tmp_path: Path, tokens: str) -> None:
+    """What test alone has is unknown, or bytes; it is no error and changes no token."""
+    sets = {}
+    for name, odd in (("plain", "line"), ("odd", "Ω≈ç√ line")):
+        folder = tmp_path / name
+        written(folder / "train.txt", "\n".join(LINES))
+        written(folder / "test.txt", f"{odd}\nline")
+        sets[name] = text(folder, tokens=tokens, vocabulary=300)
+    plain, odd = sets["plain"], sets["odd"]
+    assert odd.tokens.to_json() == plain.tokens.to_json()
+    values = odd.clean("test", 1)
+    if tokens == "characters":
+        assert (values == odd.tokens.unknown).sum() == 4
+        assert odd.texts(values) == ["���� line"]
+    else:
+        assert odd.tokens.unknown is None
+        assert odd.texts(values) == ["Ω≈ç√ line"]
+
+
+def test_rare_characters_become_unknown_beyond_the_vocabulary(lines: Path) -> None:
+    data = text(lines, vocabulary=8)
+    assert data.spec.levels == 8
+    assert (data.clean("train") == data.tokens.unknown).any()
+
+
+@pytest.mark.parametrize("tokens", ["characters", "bpe"])
+def test_tokens_kept_with_a_model_are_the_same(tmp_path: Path, lines: Path, tokens: str) -> None:
+    data = text(lines, tokens=tokens, vocabulary=300)
+    for name, content in data.files().items():
+        written(tmp_path / name, content)
+    kept = Tokens.load(tmp_path)
+    assert (kept.end, kept.characters) == (data.tokens.end, data.tokens.characters)
+    for one, other in zip(kept.encode(LINES), data.tokens.encode(LINES), strict=True):
+        assert one.tolist() == other.tolist()
+    assert [kept.decode(row.tolist()) for row in kept.encode(LINES)] == LINES
+    by_library = kept.tokenizer.encode(LINES[3]).ids
+    assert by_library == kept.encode(LINES[3:4])[0].tolist()
+
+
+def test_markup_in_a_text_is_text(tmp_path: Path) -> None:
+    """No text can end an example or hide a character."""
+    odd = ["<unknown> <end> </s>", "[UNK][PAD]"]
+    data = text(written(tmp_path / "a.txt", "\n".join(odd * 10)))
+    assert set(all_texts(data)) == set(odd)
+
+
+def test_longer_lines_are_cut_without_an_end_or_dropped(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.txt", "\n".join(["abc", "abcdefgh"] * 10))
+    cut = text(path, max_length=4)
+    assert set(all_texts(cut)) == {"abc", "abcd"}
+    ends = [(row == cut.spec.end).any().item() for row in cut.clean("train")]
+    assert [line == "abc" for line in cut.texts(cut.clean("train"))] == ends
+    assert all_texts(text(path, max_length=4, longer="drop")) == ["abc"] * 10
+
+
+def test_a_limit_draws_the_same_examples_each_time(lines: Path) -> None:
+    few = all_texts(text(lines, limit=20))
+    assert len(few) == 20
+    assert few == all_texts(text(lines, limit=20, seed=7))
+    assert few != all_texts(text(lines, limit=20, split_seed=7))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "settings", "said"),
+    [
+        ("a.txt", b"", {}, "a.txt: is empty"),
+        ("a.txt", b" \r\n\r\n", {}, "a.txt: is empty"),
+        ("a.txt", b"just one line", {}, "data.unit=window"),
+        (
+            "a.txt",
+            b"fine\ncaf\xe9\n",
+            {},
+            "a.txt: is not utf-8 (line 2); name its encoding, such as data.encoding=latin-1",
+        ),
+        ("a.txt", "plain\ntext".encode("utf-16"), {}, "data.encoding=utf-16"),
+        ("a.txt", b"text", {"encoding": "latin-99"}, "data.encoding=latin-99"),
+        ("a.txt", b"text", {"label": "kind"}, "data.label=kind"),
+        ("a.jsonl", b'{"text": "a"}\nnot json\n', {}, "a.jsonl: line 2 is no JSON"),
+        ("a.jsonl", b'{"body": "a"}\n', {}, "a.jsonl: line 1 has no field data.field=text"),
+        ("a.jsonl", b'{"text": 3}\n', {}, "line 1: the field text holds no text"),
+        ("a.jsonl", b"[1]\n", {}, "line 1 is no JSON object"),
+        ("a.txt", b"a\nb\nc\nd\n" * 9, {"tokens": "bpe", "vocabulary": 100}, "data.vocabulary=100"),
+        ("deep/a.pdf", b"x", {}, "holds no .txt"),
+        ("deep/test.txt", b"x", {}, "has no train split"),
+    ],
+)
+def test_what_cannot_be_read_is_one_message(
+    tmp_path: Path, name: str, content: bytes, settings: dict[str, Any], said: str
+) -> None:
+    path = written(tmp_path / name, content)
+    with pytest.raises((DataError, ConfigError)) as refused:
+        text(path.parent if name.startswith("deep") else path, **settings)
+    assert said in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_latin_1_is_read_when_named(tmp_path: Path) -> None:
+    data = text(written(tmp_path / "a.txt", "\n".join(["café", "thé"] * 10).encode("latin-1")), encoding="latin-1")
+    assert set(all_texts(data)) == {"café", "thé"}
+
+
+def test_no_path_and_no_file_are_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"data\.path needs"):
+        Text(Identity(), path=None, data_dir=".", **SPLIT)
+    with pytest.raises(DataError, match="no such file or folder"):
+        text(tmp_path / "none.txt")
+
+
+def test_lines_are_written_as_lines_and_windows_as_json(lines: Path) -> None:
+    data = text(lines)
+    assert data.written("samples/a", data.clean("test"))["samples/a.txt"] == "".join(
+        f"{line}\n" for line in data.texts(data.clean("test"))
+    )
+    windows = text(lines, unit="window")
+    (name, content), *_ = windows.written("a", windows.clean("test")).items()
+    assert name == "a.jsonl"
+    assert [json.loads(row)["text"] for row in str(content).splitlines()] == windows._decoded(windows.clean("test"))
