@@ -210,6 +210,8 @@ def step_table(model: Model, data: DataModule, scores: Tensor) -> str:
 
 def where(model: Model, data: DataModule, scores: Tensor) -> dict[str, Figure]:
     """Where the most anomalous test examples differ from their reconstructions, beside the most normal ones."""
+    if data.spec.kind not in ("image", "series", "table"):
+        return {}
     order = scores.argsort(descending=True)
     x = torch.cat(list(examples(data, "test", torch.device("cpu"))))
 
