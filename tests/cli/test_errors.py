@@ -67,6 +67,18 @@ from vaelab.errors import ConfigError
         ("tags=abc", "tags=abc", "list"),
         ("task.monitor=3", "task.monitor=3", "string"),
         ("+callbacks.mine=3", "callbacks.mine=3", "_target_"),
+        # what does not fit the kind of data, with what would
+        ("encoder=gru", "GRUEncoder fits roll, series, tokens", "encoder=conv or encoder=mlp"),
+        ("decoder=conv1d", "digits is image data", "decoder=conv or decoder=mlp"),
+        ("data=breast_cancer encoder=resnet", "breast_cancer is table data", "encoder=mlp"),
+        ("data=breast_cancer likelihood=categorical", "likelihood=categorical", "likelihood=gaussian"),
+        ("likelihood=mixed", "likelihood=mixed", "likelihood=discretized_logistic"),
+        ("data=breast_cancer corruption=salt_pepper task=denoising", "salt_pepper", "try mask"),
+        ("data=breast_cancer task=anomaly", "data.normal=null", "data.normal=['benign']"),
+        ("data=table", "data.path", ".csv"),
+        ("data=text", "data.path", "hub id"),
+        ("data=series", "data.path", ".npy"),
+        ("data=midi", "data.path", "MIDI"),
         # values out of range
         ("latent_dim=0", "latent_dim=0", "greater than 0"),
         ("latent_dim=-3", "latent_dim=-3", "greater than 0"),
