@@ -158,6 +158,13 @@ def test_anomalies_are_all_in_test(people: Path) -> None:
     assert int((data.labels("test") == 0).sum()) == round(0.2 * usual)
 
 
+def test_rows_without_a_label_are_neither_normal_nor_anomalous(people: Path) -> None:
+    data = load(people, label="city", normal=["Ulm"])
+    labels = torch.cat([data.labels(split) for split in ("train", "val", "test")])
+    assert (labels >= 0).all()
+    assert 0 < len(labels) < 60
+
+
 @pytest.mark.parametrize("corruption", [Gaussian(0.5), Mask(0.5)])
 def test_a_corruption_makes_no_false_category(people: Path, corruption: Any) -> None:
     data = Table(corruption, str(people), **SETTINGS)
@@ -234,8 +241,10 @@ def test_columns_that_are_not_there_are_named(people: Path, settings: dict[str, 
 
 
 def test_no_file_and_no_hub_is_one_message() -> None:
-    with pytest.raises(DataError, match=r"data\.path=nothing\.csv: no such file or folder"):
+    with pytest.raises(DataError, match=r"data\.path=nothing\.csv: no such file, nor is there one at nowhere/nothing"):
         load(Path("nothing.csv"))
+    with pytest.raises(DataError, match=r"data\.path=nothing: no such file or folder, and not a hub id"):
+        load(Path("nothing"))
 
 
 def test_decoders_start_at_means_and_frequencies_of_what_is_there(people: Path) -> None:

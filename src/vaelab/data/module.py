@@ -53,6 +53,7 @@ class DataModule(L.LightningDataModule):
     binarization and corruption run on the device, on whole batches. `normal` names the labels, as
     classes or by their numbers, that train and validation are restricted to; test keeps all, and all
     others go there where the set has no test split of its own: rare anomalies are for measuring.
+    Examples without a label are then in no split.
     """
 
     def __init__(
@@ -135,6 +136,7 @@ class DataModule(L.LightningDataModule):
         if self.normal is not None:
             kept = self._is_normal(examples)
             split |= {name: split[name][kept[split[name]]] for name in ("train", "val")}
+            split["test"] = split["test"][examples.label[split["test"]] >= 0]  # nobody knows what the others are
         for name, index in split.items():
             if len(index) == 0:
                 raise DataError(

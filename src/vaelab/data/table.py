@@ -20,7 +20,7 @@ from vaelab.data.labels import natural
 from vaelab.data.module import DataModule, Examples, Fraction
 from vaelab.data.scaling import Method
 from vaelab.data.spec import DataSpec
-from vaelab.data.table_file import find_files, read_hub, read_tables
+from vaelab.data.table_file import SUFFIXES, find_files, read_hub, read_tables
 from vaelab.data.table_format import Field, TableFormat, describe, to_rows
 from vaelab.errors import ConfigError, DataError
 
@@ -87,6 +87,8 @@ class Table(DataModule):
         for place in (Path(self.path).expanduser(), self.data_dir / self.path):
             if place.exists():
                 return {split: read_tables(files, self.encoding) for split, files in find_files(place).items()}
+        if self.path.endswith(SUFFIXES):
+            raise DataError(f"data.path={self.path}: no such file, nor is there one at {self.data_dir / self.path}")
         if self.path.count("/") == 1 and not self.path.startswith((".", "/", "~")):
             return read_hub(self.path, self.data_dir / ".vaelab" / "hub")
         raise DataError(f"data.path={self.path}: no such file or folder, and not a hub id (owner/name)")
