@@ -142,8 +142,9 @@ def test_categories_that_train_never_saw_and_rare_ones_are_other() -> None:
     fields = describe(pa.table({"city": [*train["city"].to_pylist(), "Rom"]}), [], [])
     format_ = TableFormat.fit(fields, to_rows(train, fields), "standard", most=2)
     assert format_.columns[0].categories == ("Bonn", "Ulm", OTHER)
-    coded = format_.encode(to_rows(pa.table({"city": ["Ulm", "Köln", "Rom"]}), fields))[:, 0]
-    assert coded.tolist() == [1, 2, 2]
+    coded = format_.encode(to_rows(pa.table({"city": ["Ulm", "Köln", "Rom", "Oslo", None]}), fields))[:, 0]
+    assert coded[:4].tolist() == [1, 2, 2, 2]  # Oslo is in no split: a row that comes later
+    assert np.isnan(coded[4])
 
 
 def test_anomalies_are_all_in_test(people: Path) -> None:
@@ -186,6 +187,13 @@ def test_windows_line_ends_semicolons_and_a_byte_order_mark(tmp_path: Path) -> N
     data = load(path)
     assert [column.name for column in data.spec.columns] == ["a", "b"]
     assert data.restore(data.clean("train"))["b"].to_pylist()[0] in ("x0", "x1")
+
+
+def test_a_suffix_may_be_in_capitals(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "EXPORT.CSV"
+    path.write_text("id,v\n" + "".join(f"user{i},{i}\n" for i in range(150)))
+    assert len(load(path, max_categories=50).spec.columns[0].categories) == 51
+    assert "column id holds 150 distinct texts" in capsys.readouterr().err
 
 
 def test_a_folder_has_the_splits_that_its_files_name(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import torch
 from annotated_types import Ge, Gt
 from pyarrow import csv
+from rich.console import Console
 from torch import Tensor
 
 from vaelab.config.nearest import did_you_mean
@@ -87,7 +88,7 @@ class Table(DataModule):
         for place in (Path(self.path).expanduser(), self.data_dir / self.path):
             if place.exists():
                 return {split: read_tables(files, self.encoding) for split, files in find_files(place).items()}
-        if self.path.endswith(SUFFIXES):
+        if self.path.lower().endswith(SUFFIXES):
             raise DataError(f"data.path={self.path}: no such file, nor is there one at {self.data_dir / self.path}")
         if self.path.count("/") == 1 and not self.path.startswith((".", "/", "~")):
             return read_hub(self.path, self.data_dir / ".vaelab" / "hub")
@@ -116,6 +117,7 @@ class Table(DataModule):
         """Scale and count by what train has."""
         rows = examples.values.numpy()
         self._format = TableFormat.fit(self._fields, rows[train.numpy()], self.scaling, self.max_categories)
+        self._mention_rare()
         values = torch.from_numpy(self._format.encode(rows).astype(np.float32))
         columns = self._format.columns
         spec = DataSpec(
@@ -128,6 +130,17 @@ class Table(DataModule):
             gaps=bool(values.isnan().any()),
         )
         return Examples(values, examples.label, spec, examples.parts)
+
+    def _mention_rare(self) -> None:
+        """A column of names or numbers with decimal commas would otherwise be "(other)" without a word."""
+        for field in self._fields:
+            if len(field.values) > self.max_categories:
+                Console(stderr=True, soft_wrap=True).print(
+                    f"note: column {field.name} holds {len(field.values)} distinct texts, of which the "
+                    f"{self.max_categories} commonest are categories and all others are one; data.max_categories keeps "
+                    f"more, data.drop=[{field.name}] leaves it out",
+                    highlight=False,
+                )
 
     @property
     def format(self) -> TableFormat:

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import csv
 
+from vaelab.data.source import SPLITS
 from vaelab.errors import ConfigError, DataError
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
@@ -40,13 +41,13 @@ def _read(path: Path, encoding: str, header: bool) -> pa.Table:
     if path.stat().st_size == 0:
         raise DataError(f"{path}: the file is empty")
     try:
-        table = pq.read_table(path) if path.suffix == ".parquet" else _read_csv(path, encoding, header)
+        table = pq.read_table(path) if path.suffix.lower() == ".parquet" else _read_csv(path, encoding, header)
         names = Counter(table.column_names)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowKeyError, OSError, LookupError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read as {path.suffix[1:]} ({_line(error)}){_remedy(error)}") from error
     if table.num_rows == 0:
         raise DataError(f"{path}: holds no row")
-    if path.suffix != ".parquet" and (broken := [f.name for f in table.schema if pa.types.is_binary(f.type)]):
+    if path.suffix.lower() != ".parquet" and (broken := [f.name for f in table.schema if pa.types.is_binary(f.type)]):
         raise DataError(
             f"{path}: column {broken[0]} is not {encoding}; name the file's encoding, such as data.encoding=latin-1"
         )
@@ -69,7 +70,7 @@ def _read_csv(path: Path, encoding: str, header: bool) -> pa.Table:
 
 def _delimiter(path: Path, encoding: str) -> str:
     """Of tab, semicolon and comma the one that the first line has most of."""
-    if path.suffix == ".tsv":
+    if path.suffix.lower() == ".tsv":
         return "\t"
     return max(",;\t", key=_head(path, encoding).count)
 
@@ -100,7 +101,7 @@ def _line(error: BaseException) -> str:
 
 
 def read_hub(hub_id: str, cache: Path) -> dict[str, pa.Table]:
-    """A data set of the hub, each split by its name.
+    """A data set of the hub by split, `train`, `val` and `test` where it names one; other splits by their own names.
 
     Raises:
         DataError: the hub cannot be reached or has no such set.
@@ -115,7 +116,8 @@ def read_hub(hub_id: str, cache: Path) -> dict[str, pa.Table]:
         raise DataError(
             f"data.path={hub_id}: no such file or folder, and it cannot be had from the hub ({_line(error)})"
         ) from error
-    return {str(name): data.with_format("arrow")[:] for name, data in loaded.items()}
+    names = {str(name): SPLITS.get(str(name).lower(), "train" if len(loaded) == 1 else str(name)) for name in loaded}
+    return {split: loaded[name].with_format("arrow")[:] for name, split in names.items()}
 
 
 def find_files(place: Path) -> dict[str, list[Path]]:
@@ -125,17 +127,18 @@ def find_files(place: Path) -> dict[str, list[Path]]:
         DataError: there is no table.
     """
     if place.is_file():
-        if place.suffix not in SUFFIXES:
+        if place.suffix.lower() not in SUFFIXES:
             raise DataError(f"data.path={place}: should be a .csv, .tsv or .parquet file, or a folder of them")
         return {"train": [place]}
-    files = sorted(path for path in place.rglob("*") if path.suffix in SUFFIXES and not path.name.startswith("."))
+    files = sorted(
+        path for path in place.rglob("*") if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    )
     if not files:
         raise DataError(f"data.path={place}: holds no .csv, .tsv or .parquet file")
     found: dict[str, list[Path]] = {}
     for path in files:
         word = path.stem.lower().replace("-", "_").split("_")[0].split(".")[0]
-        split = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}.get(word)
-        found.setdefault(split or "train", []).append(path)
+        found.setdefault(SPLITS.get(word, "train"), []).append(path)
     if "train" not in found:
         raise DataError(f"data.path={place}: has no train split, only {', '.join(found)}")
     return found

@@ -79,7 +79,7 @@ def _kind(name: str, of: pa.DataType, numeric: Sequence[str], categorical: Seque
 def to_rows(table: pa.Table, fields: Sequence[Field]) -> Rows:
     """`(N, D)`: numbers as they are, dates as counts of their unit, categories as places in `Field.values`.
 
-    NaN where a value is missing, or is a category that `fields` does not have.
+    NaN where a value is missing; a category that `fields` does not have is the place after the last.
 
     Raises:
         DataError: a column is missing, is of another kind, or has an infinite value.
@@ -92,7 +92,9 @@ def to_rows(table: pa.Table, fields: Sequence[Field]) -> Rows:
         try:
             rows[:, place] = _numbers(column, field)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            raise DataError(f"column {field.name}: holds {column.type} where {field.arrow} is expected") from error
+            raise DataError(
+                f"column {field.name}: holds {column.type} where {field.arrow} is expected ({error})"
+            ) from error
         if np.isinf(rows[:, place]).any():
             raise DataError(
                 f"column {field.name}: has an infinite value in row {int(np.isinf(rows[:, place]).argmax())}"
@@ -103,7 +105,8 @@ def to_rows(table: pa.Table, fields: Sequence[Field]) -> Rows:
 def _numbers(column: Any, field: Field) -> NDArray[np.float64]:
     if field.kind == "category":
         known = pa.array(field.values, pa.string())
-        codes = pc.index_in(_text(column), value_set=known)
+        codes = pc.fill_null(pc.index_in(_text(column), value_set=known), len(field.values))
+        codes = pc.if_else(column.is_valid(), codes, pa.scalar(None, codes.type))
         return np.asarray(pc.cast(codes, pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
     if field.kind == "date":
         column = pc.cast(pc.cast(column, _timestamp(field)), pa.int64())
