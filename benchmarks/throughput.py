@@ -33,7 +33,7 @@ from vaelab.run import build, build_all, build_trainer, quieten
 from vaelab.training.progress import RunProgress
 from vaelab.training.seeding import seed_all
 
-ROUNDS, SECONDS = 7, 4.0
+ROUNDS, SECONDS = 15, 2.0
 SETTINGS = ("logger=none", "callbacks=none", "trainer.limit_val_batches=0", "trainer.num_sanity_val_steps=0")
 CASES = {
     "digits, the default run": [],

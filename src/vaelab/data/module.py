@@ -317,8 +317,8 @@ class DataModule(L.LightningDataModule):
         target = self._observed(clean, batch)
         corrupts = self.corruption.changes
         x = self.corruption(clean, batch.noise, self._loaded.spec) if corrupts else target
-        # not before: noise of the whole shape is the same whoever else is in the batch
-        x, target, clean = (kept[..., : batch.steps] for kept in (x, target, clean))
+        if batch.steps is not None:  # not before: noise of the whole shape is the same whoever else is in the batch
+            x, target, clean = (kept[..., : batch.steps] for kept in (x, target, clean))
         return Batch(x, target, batch.label, clean, batch.noise, batch.weight)
 
     def augmented(self, clean: Tensor, noise: Noise) -> Tensor:

@@ -157,12 +157,16 @@ class Model(L.LightningModule):
             means = self._meter.window(self.trainer.strategy) | self.in_force()
             for logger in self.loggers:
                 logger.log_metrics({f"train/{name}_step": value for name, value in means.items()}, self.step)
-        return terms.loss.mean() * batch.weight
+        loss = terms.loss.mean()
+        return loss if batch.weight == 1 else loss * batch.weight
 
     def on_train_epoch_end(self) -> None:
-        """Log the epoch's means."""
+        """Log the epoch's means; `self.log` would cost an epoch of small data some percent of its time."""
         means = self._meter.epoch(self.trainer.strategy)
-        self.log_dict({f"train/{k}": v for k, v in (means | self.in_force()).items()})
+        named = {f"train/{name}": value for name, value in (means | self.in_force()).items()}
+        self.trainer.callback_metrics.update({name: torch.tensor(value) for name, value in named.items()})
+        for logger in self.loggers:
+            logger.log_metrics(named | {"epoch": self.current_epoch}, self.step - 1)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Prediction:  # type: ignore[override]
         """Evaluate a batch; the task measures what is returned."""

@@ -13,6 +13,7 @@ from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
+from vaelab.data.module import DataModule
 from vaelab.training.last_checkpoint import LastCheckpoint
 from vaelab.training.progress import RunProgress
 
@@ -89,7 +90,7 @@ class EpochLoop(_TrainingEpochLoop):
         batch_idx = self.batch_idx + 1
         batch, _, _ = next(data_fetcher)
         progress.is_last_batch = data_fetcher.done
-        batch = strategy.batch_to_device(trainer.precision_plugin.convert_input(batch))
+        batch = self._placed(trainer.precision_plugin.convert_input(batch))
         progress.increment_ready()
         progress.increment_started()
         optimizer, counts = trainer.optimizers[0], self.automatic_optimization.optim_progress.optimizer
@@ -101,7 +102,7 @@ class EpochLoop(_TrainingEpochLoop):
                 counts.zero_grad.increment_ready()
                 counts.zero_grad.increment_started()
                 counts.zero_grad.increment_completed()
-            (loss / trainer.accumulate_grad_batches).backward()
+            (loss / trainer.accumulate_grad_batches if trainer.accumulate_grad_batches > 1 else loss).backward()
         if not accumulating:
             if trainer.gradient_clip_val:
                 trainer.lightning_module.clip_gradients(
@@ -118,6 +119,13 @@ class EpochLoop(_TrainingEpochLoop):
                 self.scheduler_progress.increment_completed()
             self._batches_that_stepped += 1
         progress.increment_completed()
+
+    def _placed(self, batch: Any) -> Any:
+        """A batch as the model takes it, without Lightning's search, at each step, for who overrides which hook."""
+        data, strategy = self.trainer.datamodule, self.trainer.strategy  # type: ignore[attr-defined]
+        if not isinstance(data, DataModule):
+            return strategy.batch_to_device(batch)
+        return data.on_after_batch_transfer(data.transfer_batch_to_device(batch, strategy.root_device, 0), 0)
 
 
 def periods(trainer: Trainer) -> list[int] | None:

@@ -15,7 +15,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-REFRESH = 0.2  # seconds; a small model takes hundreds of steps in that time
+REFRESH = 0.5  # seconds; drawing takes milliseconds of a core, and a small model takes hundreds of steps in that time
 
 
 class RunProgress(ProgressBar):
