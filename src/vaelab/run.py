@@ -26,6 +26,7 @@ from vaelab.record.run_record import RunRecord
 from vaelab.record.trackers import close
 from vaelab.tasks import Task
 from vaelab.training.best_validation import BestValidation, finite
+from vaelab.training.compilation import Compilation, check_compilation
 from vaelab.training.epoch_loop import EpochLoop
 from vaelab.training.interruption import interruptible
 from vaelab.training.optimization import Optimization
@@ -51,7 +52,8 @@ def run(config: DictConfig) -> float | None:
     data, model, task = build(cfg, builder)
     start = find_start(cfg, model)
     best = BestValidation(*task.watched(model))
-    callbacks = [task, best, *build_callbacks(builder, cfg, best)]
+    check_compilation(cfg["compile"], model, data)
+    callbacks = [task, best, Compilation(cfg["compile"]), *build_callbacks(builder, cfg, best)]
     refuse_unknown_monitors(callbacks, task.validation_names(model, data))
     trainer = build_trainer(builder, cfg, callbacks)
 

@@ -1,7 +1,7 @@
 """The keys at the root of the config, with their types and ranges."""
 
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Lt
 
@@ -14,6 +14,7 @@ class Settings:
     seed: Annotated[int, Ge(0), Lt(2**32)] | None  # what NumPy takes
     train: bool
     test: bool
+    compile: bool | Literal["auto", "reduce-overhead", "max-autotune"]
     ckpt_path: str | None
     resume: str | None
     trusted: list[str] = field(default_factory=list)

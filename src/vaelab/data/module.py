@@ -287,6 +287,11 @@ class DataModule(L.LightningDataModule):
         """What has to be kept with a model to prepare new examples for it: contents by path in the run folder."""
         return {}
 
+    @property
+    def lengths_vary(self) -> bool:
+        """Whether batches are cut to the longest of their sequences."""
+        return self._lengths is not None
+
     def labels(self, split: str) -> Tensor:
         """`(N,)` int64, -1 where there is none."""
         return self._loaded.label[self.split[split]]

@@ -48,6 +48,11 @@ class AE(Model):
         """The code itself."""
         return latent_dim
 
+    @property
+    def takes_gradients(self) -> bool:
+        """True with a contraction."""
+        return self.contraction > 0
+
     def encode(self, x: Tensor) -> Tensor:
         """`x: (B, *shape)` to the code, `(B, latent_dim)`."""
         return self._encoded(x)

@@ -34,6 +34,7 @@ class Model(L.LightningModule):
         self.offset: Tensor
         self.register_buffer("offset", torch.zeros(likelihood.offset_shape))
         self.optimization: Optimization | None = None  # set by the run
+        self.objective: Callable[[Batch], LossTerms] | None = None  # `terms` in a faster form, where there is one
         self.architecture: dict[str, Any] = {}  # plain data, set by the run, kept in checkpoints
         self._meter, self._eval_meter = TermMeter(), TermMeter("val")
 
@@ -128,6 +129,11 @@ class Model(L.LightningModule):
         hidden = batch.noise.uniform("word_dropout", batch.target.shape[1:], batch.target.device) < chance
         return batch.target.masked_fill(hidden & present(batch.target), HIDDEN)
 
+    @property
+    def takes_gradients(self) -> bool:
+        """Whether a term of the objective is itself a gradient."""
+        return False
+
     def in_force(self) -> dict[str, float]:
         """Scheduled numbers at the current step, for the log."""
         return {}
@@ -151,7 +157,7 @@ class Model(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The mean loss over the whole batch, this device's share of it."""
-        terms = self.terms(batch)
+        terms = (self.objective or self.terms)(batch)
         self._meter.add(terms.named(), self.step, counts=batch.weight > 0)
         if (batch_idx + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             means = self._meter.window(self.trainer.strategy) | self.in_force()

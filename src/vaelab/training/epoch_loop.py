@@ -14,6 +14,7 @@ from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
 from vaelab.data.module import DataModule
+from vaelab.training.compilation import Compilation
 from vaelab.training.last_checkpoint import LastCheckpoint
 from vaelab.training.progress import RunProgress
 
@@ -155,6 +156,6 @@ def _period(callback: Callback, trainer: Trainer) -> int:
         return callback._every_n_train_steps
     if type(callback) is LearningRateMonitor:
         return trainer.log_every_n_steps  # type: ignore[attr-defined]
-    if type(callback) in (RunProgress, Timer):
+    if type(callback) in (RunProgress, Timer, Compilation):
         return 0
     return int(any(getattr(type(callback), hook) is not getattr(Callback, hook) for hook in STEP_HOOKS))

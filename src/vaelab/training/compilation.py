@@ -1,0 +1,202 @@
+"""`compile=auto|true|false`: the objective as one compiled function, where the run is long enough to repay it."""
+
+import os
+import shutil
+from collections.abc import Sequence
+from time import perf_counter
+from typing import Any, Literal
+
+import lightning.pytorch as L
+import torch
+from lightning.pytorch.callbacks import Callback
+from rich.console import Console
+from torch import Tensor
+
+from vaelab.data import Batch, Noise
+from vaelab.data.module import DataModule
+from vaelab.errors import ConfigError, UserError
+from vaelab.models import Model
+from vaelab.models.loss import LossTerms
+
+WATCHED = 3.0  # seconds of steps from which `auto` learns the pace
+WORTH = 600.0  # seconds of steps left from which compiling, 10 to 40 s on a CPU, is repaid by the least gain seen, 7 %
+
+Compile = bool | Literal["auto", "reduce-overhead", "max-autotune"]
+
+
+class CompiledObjective:
+    """`Model.terms` as one compiled function of tensors.
+
+    Generators cannot be traced, so the first batch shows which noise the objective asks for, and from then on it
+    is drawn before the function is called, to the same numbers. Scheduled numbers are inputs as well: a new beta
+    is no new function. A batch of another size, such as the last of an epoch, takes the plain way.
+
+    Args:
+        model: whose objective it is.
+        mode: of `torch.compile`.
+        required: whether a compiler that fails ends the run; otherwise the run says so and goes the plain way.
+    """
+
+    def __init__(self, model: Model, mode: str = "default", required: bool = True) -> None:
+        self._model, self._required, self._failed = model, required, False
+        self._streams: dict[str, tuple[str, tuple[int, ...]]] = {}
+        self._shape: torch.Size | None = None
+        self._compiled = torch.compile(self._terms, mode=mode, dynamic=False)
+
+    def __call__(self, batch: Batch) -> LossTerms:
+        """The objective of each example."""
+        if self._shape is None:
+            self._shape, asked = batch.x.shape, _Asked(batch.noise)
+            terms = self._model.terms(batch._replace(noise=asked))
+            self._streams = asked.streams
+            return terms
+        if batch.x.shape != self._shape or self._failed:
+            return self._model.terms(batch)
+        device = batch.x.device
+        draws = {name: getattr(batch.noise, kind)(name, shape, device) for name, (kind, shape) in self._streams.items()}
+        in_force = {name: torch.tensor(value, device=device) for name, value in self._model.in_force().items()}
+        try:
+            compiled: LossTerms = self._compiled(batch.x, batch.target, draws, in_force)
+        except _compiler_errors() as error:
+            message = f"the objective could not be compiled ({str(error).strip().splitlines()[0]})"
+            if self._required:
+                raise UserError(f"{message}; compile=false does without") from error
+            Console(stderr=True, soft_wrap=True).print(f"{message}; the run goes on without")
+            self._failed = True
+            return self._model.terms(batch)
+        return compiled
+
+    def _terms(self, x: Tensor, target: Tensor, draws: dict[str, Tensor], in_force: dict[str, Tensor]) -> LossTerms:
+        return self._model.terms(Batch(x, target, x, target, _Drawn(draws), 1.0), in_force)
+
+
+def _compiler_errors() -> tuple[type[Exception], ...]:
+    """What tracing and compiling raise; importing them takes seconds, which most runs need not spend."""
+    from torch._dynamo.exc import TorchDynamoException
+    from torch._inductor.exc import InductorError
+
+    return TorchDynamoException, InductorError
+
+
+class _Asked:
+    """Hands noise on and remembers which was asked for."""
+
+    def __init__(self, noise: Noise) -> None:
+        self._noise = noise
+        self.streams: dict[str, tuple[str, tuple[int, ...]]] = {}
+
+    def normal(self, stream: str, shape: Sequence[int], device: torch.device) -> Tensor:
+        self.streams[stream] = ("normal", tuple(shape))
+        return self._noise.normal(stream, shape, device)
+
+    def uniform(self, stream: str, shape: Sequence[int], device: torch.device) -> Tensor:
+        self.streams[stream] = ("uniform", tuple(shape))
+        return self._noise.uniform(stream, shape, device)
+
+
+class _Drawn:
+    """Noise that has been drawn."""
+
+    def __init__(self, draws: dict[str, Tensor]) -> None:
+        self._draws = draws
+
+    def normal(self, stream: str, shape: Sequence[int], device: torch.device) -> Tensor:
+        return self._draws[stream]
+
+    def uniform(self, stream: str, shape: Sequence[int], device: torch.device) -> Tensor:
+        return self._draws[stream]
+
+
+class Compilation(Callback):
+    """Compiles the objective at the start, never, or, for `auto`, once the steps left would repay it.
+
+    A compiled objective gives the same numbers up to rounding. So `auto` depends on how fast the machine is in its
+    last bits; `trainer.deterministic=true` makes it mean `false`, and a resumed run does as it did before.
+    """
+
+    def __init__(self, choice: Compile) -> None:
+        self.choice = choice
+        self._decided: bool | None = None if choice == "auto" else bool(choice)
+        self._began: tuple[float, int] | None = None
+        self._paused = 0.0
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Compile now where that is asked for."""
+        assert isinstance(pl_module, Model)
+        self._began = None
+        if self._decided is None and (
+            torch.are_deterministic_algorithms_enabled() or _obstacle(pl_module, trainer.datamodule)  # type: ignore[attr-defined]
+        ):
+            self._decided = False
+        if self._decided:
+            self._compile(pl_module)
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Watch the pace of the first seconds, then decide; called once a block of steps."""
+        if self._decided is not None:
+            return
+        if self._began is None:
+            self._began = (perf_counter(), trainer.global_step)
+            return
+        seconds, steps = perf_counter() - self._began[0], trainer.global_step - self._began[1]
+        if trainer.strategy.broadcast(seconds) < WATCHED or not steps:
+            return
+        left = (trainer.estimated_stepping_batches - trainer.global_step) * seconds / steps
+        self._decided = trainer.strategy.broadcast(left >= WORTH)
+        if self._decided:
+            assert isinstance(pl_module, Model)
+            if trainer.is_global_zero:
+                Console().print(f"compiling the objective: {left / 60:.0f} min of training are left (compile=auto)")
+            self._compile(pl_module)
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Stop the clock."""
+        self._paused = perf_counter()
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Let the clock go on."""
+        if self._began is not None:
+            self._began = (self._began[0] + perf_counter() - self._paused, self._began[1])
+
+    def _compile(self, model: Model) -> None:
+        mode = "default" if self.choice in (True, "auto") else str(self.choice)
+        model.objective = CompiledObjective(model, mode, required=self.choice != "auto")
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Leave the model as it came."""
+        assert isinstance(pl_module, Model)
+        pl_module.objective = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was decided."""
+        return {"decided": self._decided}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Do as before."""
+        if self.choice == "auto":
+            self._decided = state_dict["decided"]
+
+
+def check_compilation(choice: Compile, model: Model, data: DataModule) -> None:
+    """Refuse what cannot be compiled before anything runs.
+
+    Raises:
+        ConfigError: says what stands against it.
+    """
+    obstacle = _obstacle(model, data)
+    if choice not in (False, "auto") and obstacle:
+        raise ConfigError(f"compile={str(choice).lower()}: {obstacle}; compile=auto leaves such a run as it is")
+
+
+def _obstacle(model: Model, data: DataModule) -> str | None:
+    """Why this objective cannot be compiled; None if it can."""
+    if data.lengths_vary:
+        return "batches of these sequences differ in length, and each length would be compiled anew"
+    if model.takes_gradients:
+        return "the objective takes a gradient of its own, which torch.compile cannot differentiate again"
+    names = [os.environ["CXX"]] if "CXX" in os.environ else ["g++", "clang++"]
+    if not any(map(shutil.which, names)):
+        return f"there is no C++ compiler ({' or '.join(names)}) on this machine"
+    return None

@@ -1,0 +1,120 @@
+"""A compiled objective is the same objective, and is compiled once and where that is worth it."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch._dynamo.exc import TorchRuntimeError
+from torch._dynamo.utils import counters
+
+from vaelab.record.curves import read_curves
+from vaelab.training import compilation
+
+SMALL = ("encoder.hidden=[16]", "decoder.hidden=[16]", "data.batch_size=100", "trainer.max_epochs=2", "test=false")
+Train = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def compiled_once() -> Iterator[None]:
+    torch._dynamo.reset()
+    counters.clear()
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        yield
+
+
+def objectives_compiled() -> int:
+    return counters["stats"]["unique_graphs"]
+
+
+def losses(run: Path) -> list[float]:
+    curves = read_curves(run / "metrics.csv")
+    return [value for name in ("train/loss", "train/kl", "val/elbo") for _, value in curves[name]]
+
+
+def in_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compilation, "WATCHED", 0.0)
+    monkeypatch.setattr(compilation, "WORTH", 0.0)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [("model=capacity_vae", "model.schedule.steps=20"), ("model=iwae", "likelihood=bernoulli_dynamic")],
+    ids=["a number that changes at each step", "several streams of noise"],
+)
+def test_same_numbers_from_one_function(model: tuple[str, ...], train: Train) -> None:
+    plain = train(*SMALL, *model, "compile=false")
+    assert objectives_compiled() == 0
+    compiled = train(*SMALL, *model, "compile=true")
+    assert objectives_compiled() == 1
+    assert losses(compiled) == pytest.approx(losses(plain), rel=1e-4)
+
+
+def test_auto_compiles_what_is_worth_it_and_says_so(
+    train: Train, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    short = train(*SMALL)
+    assert objectives_compiled() == 0
+    in_no_time(monkeypatch)
+    train(*SMALL, "trainer.deterministic=true")
+    assert objectives_compiled() == 0
+    torch.use_deterministic_algorithms(False)  # Lightning leaves it on
+    assert "compiling" not in capsys.readouterr().out
+    long = train(*SMALL)
+    assert objectives_compiled() == 1
+    assert "compiling the objective" in capsys.readouterr().out
+    assert losses(long) == pytest.approx(losses(short), rel=1e-4)
+
+
+def test_a_resumed_run_keeps_what_auto_decided(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_no_time(monkeypatch)
+    run = train(*SMALL)
+    torch._dynamo.reset()
+    counters.clear()
+    monkeypatch.setattr(compilation, "WORTH", float("inf"))
+    train(f"resume={run}", "trainer.max_epochs=3")
+    assert objectives_compiled() == 1
+
+
+def test_auto_goes_on_without_a_compiler_that_fails(
+    train: Train, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(function: Any, **settings: Any) -> Any:
+        def fail(*arguments: Any) -> Any:
+            raise TorchRuntimeError("no linker")
+
+        return fail
+
+    monkeypatch.setattr(torch, "compile", broken)
+    in_no_time(monkeypatch)
+    run = train(*SMALL)
+    assert losses(run) == losses(train(*SMALL, "compile=false"))
+    assert "no linker); the run goes on without" in capsys.readouterr().err.replace("\n", " ")
+    with pytest.raises(SystemExit):
+        train(*SMALL, "compile=true")
+    assert "compile=false does without" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["model=contractive_ae"], "compile=true: the objective takes a gradient of its own"),
+        (["compile=fast"], "compile=fast"),
+        (["compile=max-autotune", "model=contractive_ae"], "compile=max-autotune: the objective"),
+    ],
+)
+def test_what_cannot_be_compiled_is_refused(
+    overrides: list[str], message: str, train: Train, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        train(*SMALL, *([] if "compile" in overrides[0] else ["compile=true"]), *overrides)
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_no_compiler_is_said(train: Train, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(compilation.shutil, "which", lambda name: None)
+    with pytest.raises(SystemExit):
+        train(*SMALL, "compile=true")
+    assert "there is no C++ compiler (g++ or clang++)" in capsys.readouterr().err
