@@ -7,7 +7,7 @@ from torch import Tensor
 
 from vaelab.corruptions import Corruption, Identity
 from vaelab.data import DataSpec
-from vaelab.data.digits import Digits
+from vaelab.data.images.digits import Digits
 from vaelab.data.module import DataModule, Examples
 
 SETTINGS: dict[str, Any] = {
@@ -26,7 +26,7 @@ class InMemory(DataModule):
         corruption: Corruption | None = None,
         **settings,
     ) -> None:
-        super().__init__(corruption or Identity(), **SETTINGS | settings)
+        super().__init__(corruption=corruption or Identity(), **SETTINGS | settings)
         label = torch.full((len(values),), -1) if label is None else label
         self._given = Examples(values, label, spec, {"train": range(len(values))})
         self.setup()

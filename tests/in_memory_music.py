@@ -5,7 +5,7 @@ from typing import Any
 import torch
 
 from vaelab.corruptions import Identity
-from vaelab.data.music import Music
+from vaelab.data.music.music import Music
 from vaelab.music.notes import Note, Piece
 from vaelab.music.works import works
 
@@ -38,7 +38,7 @@ class Songs(Music):
     """Given pieces; those of one name are of one work."""
 
     def __init__(self, given: list[Piece], **settings: Any) -> None:
-        super().__init__(Identity(), **SETTINGS | settings)
+        super().__init__("music", **{"corruption": Identity(), **SETTINGS, **settings})
         self._given = given
         self.setup()
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaelab.corruptions import Corruption, Identity
-from vaelab.data.series import Series
+from vaelab.data.series.series import Series
 
 
 def waves(count: int, channels: int = 2, steps: int = 24, seed: int = 0) -> NDArray[np.float64]:
@@ -44,6 +44,6 @@ def series(path: Path, corruption: Corruption | None = None, **settings: Any) ->
     defaults: dict[str, Any] = {
         "data_dir": ".", "batch_size": 8, "val_fraction": 0.2, "test_fraction": 0.2, "split_seed": 0, "seed": 0,
     }  # fmt: skip
-    data = Series(corruption or Identity(), str(path), **defaults | settings)
+    data = Series(corruption=corruption or Identity(), path=str(path), **defaults | settings)
     data.setup()
     return data

@@ -19,7 +19,7 @@ from vaelab.config.nearest import did_you_mean
 from vaelab.data.module import DataModule
 from vaelab.errors import ConfigError
 from vaelab.models import Model
-from vaelab.record.checkpoints import find_checkpoint, vet_checkpoint
+from vaelab.record.checkpoints import find_checkpoint, model_folder, vet_checkpoint
 from vaelab.record.curves import CurveLogger
 from vaelab.record.export import architecture, build_model
 from vaelab.record.run_record import RunRecord
@@ -49,15 +49,17 @@ def run(config: DictConfig) -> float | None:
     record = RunRecord(Path(cfg["paths"]["output_dir"]), cfg, HydraConfig.get())
     record.show()
 
-    data, model, task = build(cfg, builder)
-    start = find_start(cfg, model)
+    start = find_start(cfg)
+    data, model, task = build(cfg, builder, start)
+    if start is not None:
+        vet_checkpoint(start, model.architecture)
     best = BestValidation(*task.watched(model))
     check_compilation(cfg["compile"], model, data)
     callbacks = [task, best, Compilation(cfg["compile"]), *build_callbacks(builder, cfg, best)]
     refuse_unknown_monitors(callbacks, task.validation_names(model, data))
     trainer = build_trainer(builder, cfg, callbacks)
 
-    record.begin(seed)  # not before all is checked: a refused resume must leave the run as it was
+    record.begin(seed, data)  # not before all is checked: a refused resume must leave the run as it was
     with opened_loggers(builder, cfg, record.folder) as loggers, interruptible(record.folder):
         trainer.loggers = loggers
         record.log_config(trainer, model)
@@ -84,11 +86,16 @@ def opened_loggers(builder: Builder, cfg: dict[str, Any], folder: Path) -> Itera
     close(loggers)
 
 
-def build(cfg: dict[str, Any], builder: Builder) -> tuple[DataModule, Model, Task]:
-    """Data first, since every size in the model is derived from what one example is."""
+def build(cfg: dict[str, Any], builder: Builder, start: Path | None = None) -> tuple[DataModule, Model, Task]:
+    """Data first, since every size in the model is derived from what one example is.
+
+    Where there is a checkpoint to start from, examples are prepared as its model's were.
+    """
     corruption = builder.build(cfg["corruption"], "corruption")
     data: DataModule = builder.build(cfg["data"], "data", corruption=corruption)
     task: Task = builder.build(cfg["task"], "task")
+    if start is not None:
+        data.prepare_as(model_folder(start))
     data.prepare_data()
     data.setup()
     task.check_data(data)
@@ -133,18 +140,15 @@ def refuse_unknown_monitors(callbacks: list[L.Callback], known: set[str]) -> Non
             raise ConfigError(f"monitor={monitor}: nothing logs it; {did_you_mean(monitor, known)}")
 
 
-def find_start(cfg: dict[str, Any], model: Model) -> Path | None:
-    """The checkpoint to start from, read and held against the model before anything runs."""
+def find_start(cfg: dict[str, Any]) -> Path | None:
+    """The checkpoint to start from."""
     if cfg["resume"]:
-        path = Path(cfg["resume"]) / "checkpoints" / "last.ckpt"
-    elif cfg["ckpt_path"]:
-        path = find_checkpoint(cfg["ckpt_path"])
-    elif not cfg["train"]:
+        return Path(cfg["resume"]) / "checkpoints" / "last.ckpt"
+    if cfg["ckpt_path"]:
+        return find_checkpoint(cfg["ckpt_path"])
+    if not cfg["train"]:
         raise ConfigError("train=false: needs ckpt_path=<checkpoint or run folder> to evaluate")
-    else:
-        return None
-    vet_checkpoint(path, model.architecture)
-    return path
+    return None
 
 
 def best_checkpoint(trainer: L.Trainer) -> Path | None:

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from in_memory import SETTINGS
 from vaelab.corruptions import Identity
-from vaelab.data.digits import Digits
+from vaelab.data.images.digits import Digits
 from vaelab.data.labels import label_numbers
 from vaelab.errors import ConfigError, DataError
 
@@ -13,7 +14,7 @@ LABEL = torch.tensor([0, 1, 2])
 
 
 def digits(normal: list[str | int] | None, split_seed: int = 0) -> Digits:
-    data = Digits(Identity(), 64, 0.1, 0.2, split_seed, 0, None, normal)
+    data = Digits(corruption=Identity(), normal=normal, **SETTINGS | {"split_seed": split_seed})
     data.setup()
     return data
 
@@ -65,7 +66,7 @@ def test_unknown_labels_are_refused(normal, classes, label, message: str) -> Non
 
 
 def test_labels_without_a_training_example_are_refused() -> None:
-    data = Digits(Identity(), 64, 0.01, 0.2, 0, 0, None, [4])
+    data = Digits(corruption=Identity(), normal=[4], **SETTINGS | {"val_fraction": 0.01})
     data.load = lambda: _without_fours(Digits.load(data))  # type: ignore[method-assign]
     with pytest.raises(DataError, match="leave none for the train split"):
         data.setup()

@@ -7,7 +7,7 @@ import torch
 
 from vaelab.corruptions import Corruption, Gaussian, Identity
 from vaelab.data import Batch, DataSpec
-from vaelab.data.digits import Digits
+from vaelab.data.images.digits import Digits
 from vaelab.data.module import DataModule, Examples
 from vaelab.errors import ConfigError, DataError
 
@@ -26,7 +26,7 @@ class Rows(DataModule):
 
     def __init__(self, count: int, parts: dict[str, range], values: torch.Tensor | None = None, **settings) -> None:
         settings = {"val_fraction": 0.25, "test_fraction": 0.25, "binarize": None} | settings
-        super().__init__(Identity(), 4, split_seed=0, seed=0, **settings)
+        super().__init__(corruption=Identity(), batch_size=4, split_seed=0, seed=0, **settings)
         self._count, self._parts, self._values = count, parts, values
 
     def load(self) -> Examples:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from in_memory import SETTINGS
 from vaelab.atomic_write import write_file
 from vaelab.backbones import MLPDecoder, MLPEncoder
 from vaelab.data import Batch, DataSpec, ExampleNoise
@@ -122,9 +123,9 @@ def test_a_detector_comes_back_from_its_run_folder(kind: str, train, tmp_path: P
     detector = Detector.load(run)
     rows = [line.split(",") for line in (run / "scores.csv").read_text().splitlines()]
     from vaelab.corruptions import Identity
-    from vaelab.data.digits import Digits
+    from vaelab.data.images.digits import Digits
 
-    data = Digits(Identity(), 64, 0.1, 0.2, 0, 1, None, ["0", "1"])
+    data = Digits(corruption=Identity(), normal=["0", "1"], **SETTINGS | {"seed": 1})
     data.setup()
     x = data.clean("test")
     for name in detector.scores:

@@ -10,12 +10,13 @@ import torch
 from sklearn.decomposition import PCA
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from in_memory import SETTINGS
 from vaelab.backbones import MLPDecoder, MLPEncoder
 from vaelab.baselines import BaselineCache
 from vaelab.baselines.outliers import OUTLIER_SCORES
 from vaelab.corruptions import Identity
 from vaelab.data import DataSpec
-from vaelab.data.digits import Digits
+from vaelab.data.images.digits import Digits
 from vaelab.data.module import DataModule, Examples
 from vaelab.figures.anomalies import column_errors
 from vaelab.likelihoods import Gaussian
@@ -26,7 +27,7 @@ Run = Callable[..., Path]
 
 
 def digits(normal: int) -> Digits:
-    data = Digits(Identity(), 64, 0.1, 0.2, 0, 1, None, [normal])
+    data = Digits(corruption=Identity(), normal=[normal], **SETTINGS | {"seed": 1})
     data.setup()
     return data
 

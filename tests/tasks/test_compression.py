@@ -12,12 +12,13 @@ import torch
 from sklearn.decomposition import PCA as SklearnPCA  # noqa: N811
 from torch import Tensor
 
+from in_memory import SETTINGS
 from vaelab.backbones import MLPDecoder, MLPEncoder
 from vaelab.baselines import BaselineCache, fit_pca
 from vaelab.corruptions import Identity
 from vaelab.data import DataSpec
-from vaelab.data.digits import Digits
-from vaelab.data.images import Images
+from vaelab.data.images.digits import Digits
+from vaelab.data.images.images import Images
 from vaelab.data.module import DataModule, Examples
 from vaelab.likelihoods import Gaussian
 from vaelab.models import AE, VAE, Model
@@ -39,7 +40,7 @@ class Noise(DataModule):
     """Examples of any shape: a few directions and some noise."""
 
     def __init__(self, spec: DataSpec, count: int = 200) -> None:
-        super().__init__(Identity(), 32, 0.1, 0.2, split_seed=0, seed=0, binarize=None)
+        super().__init__(corruption=Identity(), **SETTINGS | {"batch_size": 32})
         self._spec, self._count = spec, count
 
     def load(self) -> Examples:
@@ -59,7 +60,7 @@ class Noise(DataModule):
 
 @pytest.fixture(scope="module")
 def digits() -> Digits:
-    data = Digits(Identity(), 64, 0.1, 0.2, split_seed=0, seed=0, binarize=None)
+    data = Digits(corruption=Identity(), **SETTINGS)
     data.setup()
     return data
 
@@ -173,7 +174,7 @@ def test_sixteen_components_of_fashion_mnist(fashion_mnist: Path) -> None:
     place = {"path": "zalando-datasets/fashion_mnist", "data_dir": str(fashion_mnist.parent)}
     split = {"batch_size": 1000, "val_fraction": 0.1, "test_fraction": 0.1, "split_seed": 0, "seed": 0}
     shown = {"binarize": None, "size": None, "fit": "cover", "color": "grey"}
-    data = Images(Identity(), name="fashion_mnist", **place, **split, **shown)
+    data = Images(corruption=Identity(), name="fashion_mnist", **place, **split, **shown)
     data.setup()
     each = distortions(pca_codec(data, 16), data)
     assert len(each["mse"]) == 10_000

@@ -26,7 +26,7 @@ from vaelab.baselines import BaselineCache
 from vaelab.config.builder import Builder
 from vaelab.corruptions import Gaussian
 from vaelab.data import DataSpec
-from vaelab.data.digits import Digits
+from vaelab.data.images.digits import Digits
 from vaelab.data.module import DataModule
 from vaelab.errors import ConfigError
 from vaelab.figures.embedding_page import embedding_page

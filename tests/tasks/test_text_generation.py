@@ -10,7 +10,7 @@ import torch
 
 import vaelab
 from vaelab.data import DataSpec
-from vaelab.data.text_tokens import Tokens
+from vaelab.data.text.tokens import Tokens
 from vaelab.models.vae import Posterior
 from vaelab.tasks.mutual_information import mutual_information
 from vaelab.tasks.token_rates import token_rates, update_token_rates

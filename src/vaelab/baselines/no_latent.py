@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from vaelab.baselines.cache import BaselineCache
 from vaelab.data.batch import Batch, RawBatch
-from vaelab.data.characters import characters_of_each
 from vaelab.data.module import DataModule
 from vaelab.data.noise import mix
 from vaelab.data.spec import present_steps
+from vaelab.data.text.characters import characters_of_each
 from vaelab.models import Model
 from vaelab.models.model import at_least_single
 from vaelab.record.export import build_backbone

@@ -11,12 +11,13 @@ import inspect
 import json
 from collections.abc import Iterable, Mapping
 from types import FunctionType
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from pydantic import ConfigDict, PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, ValidationError
 
 from vaelab.config.nearest import did_you_mean
+from vaelab.config.signature import arguments, hints, takes_any
 from vaelab.errors import ConfigError
 
 ALLOWED = ("vaelab", "torch.nn", "torch.optim", "lightning.pytorch", "torchmetrics")
@@ -82,8 +83,8 @@ class Builder:
         Nested nodes are checked and left as they are.
         """
         target = self.resolve(node, where, kind)
-        arguments = {key: value for key, value in node.items() if key != "_target_"}
-        return check_arguments(target, arguments, where, self)
+        given = {key: value for key, value in node.items() if key != "_target_"}
+        return check_arguments(target, given, where, self)
 
     def build(self, node: Mapping[str, Any], where: str, **supplied: Any) -> Any:
         """Build a node, nested nodes first. `supplied` are arguments that the run itself knows.
@@ -92,28 +93,22 @@ class Builder:
             ConfigError: an unknown or missing key, a wrong type, or a value the class refuses.
         """
         target = self.resolve(node, where)
-        arguments = self.check(node, where)
-        for key, value in arguments.items():
+        given = self.check(node, where)
+        for key, value in given.items():
             if key in supplied:
                 raise ConfigError(f"{where}.{key}: is set by the run itself, leave it out")
             if _is_node(value):
-                arguments[key] = self.build(value, f"{where}.{key}")
+                given[key] = self.build(value, f"{where}.{key}")
             elif _holds_nodes(value):
-                arguments[key] = {
+                given[key] = {
                     name: self.build(part, f"{where}.{key}.{name}") for name, part in value.items() if part is not None
                 }
-        arguments |= supplied
-        missing = [
-            name
-            for name, parameter in inspect.signature(target).parameters.items()
-            if parameter.default is parameter.empty
-            and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
-            and name not in arguments
-        ]
-        if missing:
-            raise ConfigError(f"{where}.{missing[0]}: needs a value")
+        given |= supplied
+        for name, argument in arguments(target).items():
+            if argument.required and name not in given:
+                raise ConfigError(f"{where}.{name}: needs a value")
         try:
-            return target(**arguments)
+            return target(**given)
         except ConfigError as error:
             raise ConfigError(f"{where}: {error}" if not str(error).startswith(where) else str(error)) from error
         except (ValueError, TypeError, RuntimeError, OverflowError, MisconfigurationException) as error:
@@ -122,40 +117,34 @@ class Builder:
 
 
 def check_arguments(
-    target: Any, arguments: Mapping[str, Any], where: str, builder: Builder | None = None
+    target: Any, given: Mapping[str, Any], where: str, builder: Builder | None = None
 ) -> dict[str, Any]:
     """Hold keyword arguments against a signature; returns them converted.
 
     Raises:
         ConfigError: names the first key that is unknown or whose value does not fit.
     """
-    names = settable(target)
+    known = arguments(target)
     prefix = f"{where}." if where else ""
-    hints = _hints(target)
     checked: dict[str, Any] = {}
-    for key, value in arguments.items():
-        if key not in names:
-            if any(p.kind is p.VAR_KEYWORD for p in inspect.signature(target).parameters.values()):
+    for key, value in given.items():
+        if key not in known:
+            if takes_any(target):
                 checked[key] = value
                 continue
-            raise ConfigError(f"unknown key {prefix}{key}; {did_you_mean(prefix + key, [prefix + n for n in names])}")
+            raise ConfigError(f"unknown key {prefix}{key}; {did_you_mean(prefix + key, [prefix + n for n in known])}")
+        hint = known[key].hint
         if builder and _is_node(value):
-            _check_nested(value, hints.get(key), prefix + key, builder)
+            _check_nested(value, hint, prefix + key, builder)
             checked[key] = value
         elif builder and _holds_nodes(value):
             for name, part in value.items():
                 if part is not None:
-                    _check_nested(part, hints.get(key), f"{prefix}{key}.{name}", builder)
+                    _check_nested(part, hint, f"{prefix}{key}.{name}", builder)
             checked[key] = value
         else:
-            checked[key] = _convert(value, hints.get(key, Any), prefix + key)
+            checked[key] = _convert(value, hint, prefix + key)
     return checked
-
-
-def settable(target: Any) -> list[str]:
-    """Names of the keyword arguments that a class or function takes."""
-    parameters = inspect.signature(target).parameters
-    return [n for n, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
 
 
 def _is_node(value: Any) -> bool:
@@ -183,23 +172,16 @@ def _should_be(wanted: list[str]) -> str:
 
 
 def _classes(hint: Any) -> list[type]:
-    """The classes in a type hint, `object` left out since everything is one."""
+    """The classes in a type hint; `object` and `Any` are left out, since everything is one."""
     if inspect.isclass(hint):
-        return [] if hint is object else [hint]
+        return [] if hint in (object, Any) else [hint]
     return [found for part in get_args(hint) for found in _classes(part)]
 
 
 def _produced(target: Any) -> type:
     """What calling a class or function gives; `object` where a function does not say."""
-    found = target if inspect.isclass(target) else _hints(target).get("return")
+    found = target if inspect.isclass(target) else hints(target).get("return")
     return found if inspect.isclass(found) else object
-
-
-def _hints(target: Any) -> dict[str, Any]:
-    try:
-        return get_type_hints(target.__init__ if inspect.isclass(target) else target, include_extras=True)
-    except (NameError, TypeError):  # annotations of a foreign class that cannot be evaluated here
-        return {}
 
 
 def _convert(value: Any, hint: Any, key: str) -> Any:

@@ -85,7 +85,8 @@ def _unknown_key(key: str, overrides: list[str]) -> str:
 
 def _unset(config: DictConfig, key: str) -> dict[str, str]:
     """Keys beside `key` that the class of their node takes and the config does not set, with the class."""
-    from vaelab.config.builder import Builder, settable
+    from vaelab.config.builder import Builder
+    from vaelab.config.signature import arguments
 
     folder = key.rpartition(".")[0]
     found = OmegaConf.select(config, folder, throw_on_resolution_failure=False) if folder else None
@@ -96,7 +97,7 @@ def _unset(config: DictConfig, key: str) -> dict[str, str]:
         target = Builder(config.trusted).resolve(node, folder)
     except ConfigError:
         return {}
-    return {f"{folder}.{name}": target.__name__ for name in settable(target) if name not in node}
+    return {f"{folder}.{name}": target.__name__ for name in arguments(target) if name not in node}
 
 
 def _wrong_kind_of_option(overrides: list[str]) -> str | None:

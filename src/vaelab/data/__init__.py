@@ -1,6 +1,6 @@
 """Data sets as whole batches of tensors, with a `DataSpec` that says what one example is.
 
-Data sets are named by their module (`vaelab.data.digits.Digits`), so that importing what a batch is
+Data sets are named by their module (`vaelab.data.images.digits.Digits`), so that importing what a batch is
 does not import what reads images.
 """
 

@@ -4,7 +4,8 @@ import hashlib
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypedDict, Unpack
 
 import lightning.pytorch as L
 import torch
@@ -44,6 +45,17 @@ class Examples:
     parts: dict[str, range]
 
 
+class DataSettings(TypedDict):
+    """What every data set is told; see `DataModule`."""
+
+    corruption: Corruption
+    batch_size: Annotated[int, Gt(0)]
+    val_fraction: Fraction
+    test_fraction: Fraction
+    split_seed: Annotated[int, Ge(0)]
+    seed: Annotated[int, Ge(0)]
+
+
 class DataModule(L.LightningDataModule):
     """Splits, batches and prepares what a subclass's `load` brings.
 
@@ -57,21 +69,13 @@ class DataModule(L.LightningDataModule):
     """
 
     def __init__(
-        self,
-        corruption: Corruption,
-        batch_size: Annotated[int, Gt(0)],
-        val_fraction: Fraction,
-        test_fraction: Fraction,
-        split_seed: Annotated[int, Ge(0)],
-        seed: Annotated[int, Ge(0)],
-        binarize: Binarize | None,
-        normal: list[str | int] | None = None,
+        self, binarize: Binarize | None, normal: list[str | int] | None = None, **settings: Unpack[DataSettings]
     ) -> None:
         super().__init__()
-        self.corruption = corruption
-        self.batch_size = batch_size
-        self.val_fraction, self.test_fraction = val_fraction, test_fraction
-        self.split_seed, self.seed = split_seed, seed
+        self.corruption = settings["corruption"]
+        self.batch_size = settings["batch_size"]
+        self.val_fraction, self.test_fraction = settings["val_fraction"], settings["test_fraction"]
+        self.split_seed, self.seed = settings["split_seed"], settings["seed"]
         self.binarize = binarize
         self.normal = normal
         self._examples: Examples | None = None
@@ -86,6 +90,15 @@ class DataModule(L.LightningDataModule):
 
         Raises:
             DataError: it is missing, empty or broken.
+        """
+
+    def prepare_as(self, folder: Path) -> None:
+        """Prepare examples as those of the model in `folder`, a run's `model/`, were: on its scales, not on new ones.
+
+        To be called before `setup`. Most data are prepared in the same way in every run.
+
+        Raises:
+            DataError: what the folder says cannot be read.
         """
 
     @property

@@ -36,6 +36,12 @@ def find_checkpoint(path: str) -> Path:
     raise CheckpointError(f"ckpt_path={path}: no checkpoint is there; give a .ckpt file or a run folder")
 
 
+def model_folder(checkpoint: Path) -> Path:
+    """`model/` of the run that a checkpoint belongs to."""
+    inside = checkpoint.absolute().parent
+    return (inside.parent if inside.name == "checkpoints" else inside) / "model"
+
+
 def vet_checkpoint(path: Path, architecture: dict[str, Any]) -> None:
     """Make sure that a checkpoint can be read without running code, and was trained with this architecture.
 

@@ -46,13 +46,15 @@ class RunRecord:
         print_config(self._config, self._choices)
 
     @rank_zero_only
-    def begin(self, seed: int) -> None:
-        """Write what is known before the run."""
+    def begin(self, seed: int, data: DataModule) -> None:
+        """Write what is known before the run, how examples are prepared included: a killed run can be used too."""
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._environment = environment(seed, device)
         write_file(self.folder / "config.yaml", yaml.safe_dump(self._config, sort_keys=False))
         write_file(self.folder / "overrides.yaml", yaml.safe_dump(self._overrides))
         write_json(self.folder / "environment.json", self._environment)
+        for name, content in data.files().items():
+            write_file(self.folder / name, content)
 
     @rank_zero_only
     def log_config(self, trainer: L.Trainer, model: Model) -> None:
@@ -77,7 +79,7 @@ class RunRecord:
         if found.metadata:
             write_json(self.folder / "metrics_metadata.json", found.metadata)
         texts = {f"texts/{name}.txt": text + "\n" for name, text in found.texts.items()}
-        for name, content in (data.files() | found.files | texts).items():
+        for name, content in (found.files | texts).items():
             write_file(self.folder / name, content)
         figures = found.figures
         if curves := loss_curves(read_curves(self.folder / FILE)):

@@ -12,7 +12,7 @@ from vaelab.baselines import BaselineCache
 from vaelab.baselines.no_latent import no_latent
 from vaelab.data import Batch, DataSpec
 from vaelab.data.module import DataModule
-from vaelab.data.music import Music
+from vaelab.data.music.music import Music
 from vaelab.data.spec import present_steps
 from vaelab.errors import ConfigError
 from vaelab.features import Choice, ExtractorName, refuse_absent

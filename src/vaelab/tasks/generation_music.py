@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from vaelab.baselines import BaselineCache
-from vaelab.data.music import Music
+from vaelab.data.music.music import Music
 from vaelab.figures.note_statistics import note_bars
 from vaelab.music.markov import fit_markov
 from vaelab.music.statistics import NAMES, note_statistics, total_variation

@@ -5,8 +5,8 @@ from math import log
 from torch import Tensor
 from torchmetrics import MeanMetric, Metric
 
-from vaelab.data.characters import characters_of_each
 from vaelab.data.spec import DataSpec, present_steps
+from vaelab.data.text.characters import characters_of_each
 
 
 class Perplexity(MeanMetric):

@@ -8,9 +8,9 @@ import torch
 
 from in_memory_music import Songs, piece, songs
 from vaelab.corruptions import Identity
-from vaelab.data.chorales import Chorales
-from vaelab.data.midi import Midi
-from vaelab.data.music import cut
+from vaelab.data.music.chorales import Chorales
+from vaelab.data.music.midi import Midi
+from vaelab.data.music.music import cut
 from vaelab.data.spec import present_steps
 from vaelab.errors import ConfigError, DataError
 from vaelab.music import corpus
@@ -26,7 +26,7 @@ def midi(folder: Path, **settings: Any) -> Midi:
         "path": str(folder), "data_dir": "", "form": "roll", "steps": 16, "hop": 4, "steps_per_quarter": 4,
         "transpose": 2, "batch_size": 4, "val_fraction": 0.2, "test_fraction": 0.2, "split_seed": 0, "seed": 0,
     }  # fmt: skip
-    data = Midi(Identity(), **given | settings)
+    data = Midi(corruption=Identity(), **given | settings)
     data.setup()
     return data
 
@@ -190,7 +190,7 @@ class Few(Chorales):
 
 def test_chorales_are_read_once_and_what_has_not_four_voices_is_left_out(tmp_path: Path) -> None:
     pytest.importorskip("music21")
-    first, second = (Few(Identity(), str(tmp_path), **CHORALES) for _ in range(2))
+    first, second = (Few(corruption=Identity(), data_dir=str(tmp_path), **CHORALES) for _ in range(2))
     first.setup()
     second.setup()
     assert Few.reads == 1
@@ -209,7 +209,7 @@ def test_without_the_package_one_message_says_what_to_install(tmp_path: Path, mo
 
     monkeypatch.setattr(corpus, "version", absent)
     with pytest.raises(DataError, match=r"vaelab\[music\]"):
-        Chorales(Identity(), str(tmp_path), **CHORALES).setup()
+        Chorales(corruption=Identity(), data_dir=str(tmp_path), **CHORALES).setup()
 
 
 def test_numbers_of_works_are_shared_by_movements_and_variants() -> None:

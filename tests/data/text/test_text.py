@@ -11,10 +11,10 @@ import torch
 
 from in_memory import SETTINGS
 from vaelab.corruptions import Identity
-from vaelab.data.characters import characters_of_each
 from vaelab.data.spec import PADDING
-from vaelab.data.text import Text
-from vaelab.data.text_tokens import Tokens
+from vaelab.data.text.characters import characters_of_each
+from vaelab.data.text.text import Text
+from vaelab.data.text.tokens import Tokens
 from vaelab.errors import ConfigError, DataError
 
 LINES = [f"line {number} of {'very ' * (number % 5)}plain text" for number in range(40)]
@@ -22,7 +22,7 @@ SPLIT = {key: value for key, value in SETTINGS.items() if key != "binarize"}
 
 
 def text(path: Path | str, **settings: Any) -> Text:
-    data = Text(Identity(), path=str(path), data_dir=str(Path(path).parent), **SPLIT | settings)
+    data = Text(corruption=Identity(), path=str(path), data_dir=str(Path(path).parent), **SPLIT | settings)
     data.setup()
     return data
 
@@ -217,7 +217,7 @@ def test_latin_1_is_read_when_named(tmp_path: Path) -> None:
 
 def test_no_path_and_no_file_are_told_apart(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"data\.path needs"):
-        Text(Identity(), path=None, data_dir=".", **SPLIT)
+        Text(corruption=Identity(), path=None, data_dir=".", **SPLIT)
     with pytest.raises(DataError, match="no such file or folder"):
         text(tmp_path / "none.txt")
 

@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from vaelab.config.nearest import did_you_mean
-from vaelab.data.source import SPLITS
-from vaelab.data.table_file import SUFFIXES, first_line, read_tables
+from vaelab.data.images.source import SPLITS
+from vaelab.data.tables.files import SUFFIXES, first_line, read_tables
 from vaelab.errors import ConfigError, DataError
 
 Form = Literal["steps", "rows"]

@@ -15,8 +15,8 @@ import torch
 from PIL import Image
 
 from vaelab.corruptions import Identity
-from vaelab.data.images import Images
-from vaelab.data.source import HubSource, LocalSource
+from vaelab.data.images.images import Images
+from vaelab.data.images.source import HubSource, LocalSource
 from vaelab.errors import ConfigError, DataError, UserError
 
 
@@ -42,7 +42,7 @@ def images(tmp_path: Path) -> Callable[..., Images]:
     def make(path: str | Path | None, **options: Any) -> Images:
         settings = {"data_dir": str(tmp_path / "data"), "batch_size": 4, "split_seed": 0, "seed": 0, "binarize": None}
         settings |= {"val_fraction": 0.2, "test_fraction": 0.2}
-        return Images(Identity(), None if path is None else str(path), **(settings | options))
+        return Images(corruption=Identity(), path=None if path is None else str(path), **(settings | options))
 
     return make
 

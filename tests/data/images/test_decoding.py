@@ -8,8 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from vaelab.data.decoding import Decoding, decode
-from vaelab.data.source import LocalSource
+from vaelab.data.images.decoding import Decoding, decode
+from vaelab.data.images.source import LocalSource
 from vaelab.errors import DataError
 
 RAMP = np.arange(64, dtype=np.uint8).reshape(8, 8) * 4

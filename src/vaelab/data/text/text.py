@@ -2,18 +2,17 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Unpack
 
 import numpy as np
 import torch
 from annotated_types import Ge, Gt
 from torch import Tensor
 
-from vaelab.corruptions import Corruption
-from vaelab.data.module import DataModule, Examples, Fraction
+from vaelab.data.module import DataModule, DataSettings, Examples
 from vaelab.data.spec import PADDING, DataSpec
-from vaelab.data.text_file import Texts, read_texts
-from vaelab.data.text_tokens import TOKENS_FILE, TokenKind, Tokens
+from vaelab.data.text.files import Texts, read_texts
+from vaelab.data.text.tokens import TOKENS_FILE, TokenKind, Tokens
 from vaelab.errors import ConfigError, DataError
 
 LINE_FEED = "\u23ce"  # how one within an example is shown
@@ -44,14 +43,8 @@ class Text(DataModule):
 
     def __init__(
         self,
-        corruption: Corruption,
         path: str | None,
         data_dir: str,
-        batch_size: Annotated[int, Gt(0)],
-        val_fraction: Fraction,
-        test_fraction: Fraction,
-        split_seed: Annotated[int, Ge(0)],
-        seed: Annotated[int, Ge(0)],
         field: str = "text",
         label: str | None = None,
         unit: Literal["line", "window"] = "line",
@@ -63,8 +56,9 @@ class Text(DataModule):
         encoding: str = "utf-8",
         name: str | None = None,
         normal: list[str | int] | None = None,
+        **settings: Unpack[DataSettings],
     ) -> None:
-        super().__init__(corruption, batch_size, val_fraction, test_fraction, split_seed, seed, None, normal)
+        super().__init__(binarize=None, normal=normal, **settings)
         if not path:
             raise ConfigError("data.path needs a text or JSONL file, a folder of them or a hub id (owner/name)")
         self.path, self.data_dir = path, Path(data_dir)

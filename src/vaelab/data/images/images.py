@@ -1,17 +1,16 @@
 """Image data sets: a folder of image files, Parquet, or any id on the Hugging Face hub."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, Unpack, cast
 
-from annotated_types import Ge, Gt
+from annotated_types import Gt
 
 from vaelab.config.nearest import nearest
-from vaelab.corruptions import Corruption
-from vaelab.data.decoding import Decoding, Fit, decode
-from vaelab.data.module import Binarize, DataModule, Examples, Fraction
-from vaelab.data.source import HubSource, LocalSource
+from vaelab.data.images.decoding import Decoding, Fit, decode
+from vaelab.data.images.source import HubSource, LocalSource
+from vaelab.data.images.tensor_cache import Decoded, TensorCache
+from vaelab.data.module import Binarize, DataModule, DataSettings, Examples
 from vaelab.data.spec import DataSpec
-from vaelab.data.tensor_cache import Decoded, TensorCache
 from vaelab.errors import ConfigError, DataError
 
 Pixels = Annotated[int, Gt(0)]
@@ -38,22 +37,17 @@ class Images(DataModule):
 
     def __init__(
         self,
-        corruption: Corruption,
         path: str | None,
         data_dir: str,
-        batch_size: Annotated[int, Gt(0)],
-        val_fraction: Fraction,
-        test_fraction: Fraction,
-        split_seed: Annotated[int, Ge(0)],
-        seed: Annotated[int, Ge(0)],
         binarize: Binarize | None,
         name: str | None = None,
         size: Pixels | tuple[Pixels, Pixels] | None = None,
         fit: Fit = "cover",
         color: Literal["auto", "grey", "rgb"] = "auto",
         normal: list[str | int] | None = None,
+        **settings: Unpack[DataSettings],
     ) -> None:
-        super().__init__(corruption, batch_size, val_fraction, test_fraction, split_seed, seed, binarize, normal)
+        super().__init__(binarize, normal, **settings)
         if not path:
             raise ConfigError("data.path needs a folder of images, a Parquet file or a hub id (owner/name)")
         self.path: str = path

@@ -10,8 +10,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from vaelab.atomic_write import replacing
-from vaelab.data.decoding import Decoding
-from vaelab.data.source import HubSource, LocalSource
+from vaelab.data.images.decoding import Decoding
+from vaelab.data.images.source import HubSource, LocalSource
 
 FORMAT = 2  # raise when decoding changes what it makes of the same file
 Decoded = tuple[Tensor, Tensor, dict[str, Any]]  # values, labels and what is known of them

@@ -2,16 +2,17 @@
 
 import json
 from abc import abstractmethod
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal, Unpack
 
 import torch
 from annotated_types import Ge, Gt
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from vaelab.corruptions import Corruption
-from vaelab.data.module import DataModule, Examples, Fraction
+from vaelab.data.module import DataModule, DataSettings, Examples
 from vaelab.data.noise import Noise
+from vaelab.data.preparation import read_preparation
 from vaelab.data.spec import DataSpec
 from vaelab.errors import ConfigError, DataError
 from vaelab.figures.rolls import rolls
@@ -25,6 +26,16 @@ FORMAT_FILE = "music.json"  # in the run folder's model/
 SPLITS = ("train", "val", "test")
 
 
+class MusicSettings(DataSettings):
+    """What every data set of music is told; see `Music`."""
+
+    form: Form
+    steps: Annotated[int, Gt(0)]
+    hop: Annotated[int, Gt(0)] | None
+    steps_per_quarter: Annotated[int, Gt(0)]
+    transpose: Annotated[int, Ge(0)]
+
+
 class Music(DataModule):
     """Windows of `steps` frames, all windows of a work in one split.
 
@@ -34,6 +45,7 @@ class Music(DataModule):
     so that each frame counts once; those of train begin every `hop` steps, and are moved to another key at each use.
 
     Args:
+        name: of the data set.
         form: tokens or roll.
         steps: T, frames of a window.
         hop: steps from a window of train to the next; null for `steps`.
@@ -45,27 +57,28 @@ class Music(DataModule):
 
     def __init__(
         self,
-        corruption: Corruption,
+        name: str,
+        pitches: list[Annotated[int, Ge(0)]] | None,
         form: Form,
         steps: Annotated[int, Gt(0)],
         hop: Annotated[int, Gt(0)] | None,
         steps_per_quarter: Annotated[int, Gt(0)],
-        pitches: list[Annotated[int, Ge(0)]] | None,
         transpose: Annotated[int, Ge(0)],
-        batch_size: Annotated[int, Gt(0)],
-        val_fraction: Fraction,
-        test_fraction: Fraction,
-        split_seed: Annotated[int, Ge(0)],
-        seed: Annotated[int, Ge(0)],
+        **settings: Unpack[DataSettings],
     ) -> None:
-        super().__init__(corruption, batch_size, val_fraction, test_fraction, split_seed, seed, None)
+        super().__init__(binarize=None, **settings)
         if pitches is not None and not (len(pitches) == 2 and 0 <= pitches[0] <= pitches[1] <= 127):
             raise ConfigError(f"data.pitches={pitches}: should be [lowest, highest], MIDI numbers from 0 to 127")
         mido()  # what cannot be written at the end is refused at the beginning
         self.form, self.steps, self.hop = form, steps, hop or steps
         self.steps_per_quarter, self.pitches, self.transpose = steps_per_quarter, pitches, transpose
-        self.name: str = "music"
-        self.lowest = 0  # MIDI number of the first pitch; set by `load`
+        self.name: str = name
+        self.lowest = self.highest = 0  # MIDI numbers; set by `load`
+
+    def prepare_as(self, folder: Path) -> None:
+        """With the pitches of a trained model."""
+        if (about := read_preparation(folder / FORMAT_FILE)) is not None:
+            self.pitches = [about["lowest_pitch"], about["highest_pitch"]]
 
     @abstractmethod
     def pieces(self) -> tuple[list[Piece], list[int]]:
@@ -79,7 +92,7 @@ class Music(DataModule):
         """Cut all pieces into windows, in the order of the splits."""
         pieces, works = self.pieces()
         low, high = self._range(pieces)
-        self.lowest = low
+        self.lowest, self.highest = low, high
         count = high - low + 1
         parts, windows, first = {}, [], 0
         for split, members in self._works_of_splits(works).items():
@@ -153,7 +166,8 @@ class Music(DataModule):
     def files(self) -> dict[str, bytes | str]:
         """What turns values into notes."""
         about: dict[str, Any] = {
-            "form": self.form, "lowest_pitch": self.lowest, "steps_per_quarter": self.steps_per_quarter,
+            "form": self.form, "lowest_pitch": self.lowest, "highest_pitch": self.highest,
+            "steps_per_quarter": self.steps_per_quarter,
         }  # fmt: skip
         return {f"model/{FORMAT_FILE}": json.dumps(about, indent=2) + "\n"}
 

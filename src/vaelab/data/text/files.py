@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vaelab.config.nearest import did_you_mean
-from vaelab.data.source import SPLITS
-from vaelab.data.table_file import read_hub, read_tables
+from vaelab.data.images.source import SPLITS
+from vaelab.data.tables.files import read_hub, read_tables
 from vaelab.errors import ConfigError, DataError
 
 PLAIN, JSONL, TABLES = (".txt", ".text", ".md"), (".jsonl", ".ndjson"), (".csv", ".tsv", ".parquet")

@@ -2,13 +2,11 @@
 
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Unpack
 
 from annotated_types import Ge, Gt
 
-from vaelab.corruptions import Corruption
-from vaelab.data.module import Fraction
-from vaelab.data.music import Form, Music
+from vaelab.data.music.music import Music, MusicSettings
 from vaelab.errors import ConfigError, DataError
 from vaelab.music.midi import UnreadableError, read_midi
 from vaelab.music.notes import Note, Piece, one_by_one
@@ -30,31 +28,17 @@ class Midi(Music):
 
     def __init__(
         self,
-        corruption: Corruption,
         path: str | None,
         data_dir: str,
-        form: Form,
-        steps: Annotated[int, Gt(0)],
-        hop: Annotated[int, Gt(0)] | None,
-        steps_per_quarter: Annotated[int, Gt(0)],
-        transpose: Annotated[int, Ge(0)],
-        batch_size: Annotated[int, Gt(0)],
-        val_fraction: Fraction,
-        test_fraction: Fraction,
-        split_seed: Annotated[int, Ge(0)],
-        seed: Annotated[int, Ge(0)],
         pitches: list[Annotated[int, Ge(0)]] | None = None,
         voices: Annotated[int, Gt(0)] = 4,
         name: str | None = None,
+        **settings: Unpack[MusicSettings],
     ) -> None:
-        super().__init__(
-            corruption, form, steps, hop, steps_per_quarter, pitches, transpose, batch_size, val_fraction,
-            test_fraction, split_seed, seed,
-        )  # fmt: skip
         if not path:
             raise ConfigError("data.path: data=midi needs a folder of MIDI files")
+        super().__init__(name or Path(path).resolve().name, pitches, **settings)
         self.path, self.data_dir, self.voices = path, Path(data_dir), voices
-        self.name = name or Path(path).resolve().name
 
     def pieces(self) -> tuple[list[Piece], list[int]]:
         """Read every file."""

@@ -3,18 +3,15 @@
 import json
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Unpack
 
 import torch
-from annotated_types import Ge, Gt
 from rich.progress import track
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from vaelab.atomic_write import replacing
-from vaelab.corruptions import Corruption
-from vaelab.data.module import Fraction
-from vaelab.data.music import Form, Music
+from vaelab.data.music.music import Music, MusicSettings
 from vaelab.music.corpus import VOICES, chorale_files, corpus_version, read_chorale, work_number
 from vaelab.music.notes import Note, Piece
 from vaelab.music.works import works
@@ -34,26 +31,9 @@ class Chorales(Music):
         form, steps, hop, steps_per_quarter, transpose and the rest: see `Music`.
     """
 
-    def __init__(
-        self,
-        corruption: Corruption,
-        data_dir: str,
-        form: Form,
-        steps: Annotated[int, Gt(0)],
-        hop: Annotated[int, Gt(0)] | None,
-        steps_per_quarter: Annotated[int, Gt(0)],
-        transpose: Annotated[int, Ge(0)],
-        batch_size: Annotated[int, Gt(0)],
-        val_fraction: Fraction,
-        test_fraction: Fraction,
-        split_seed: Annotated[int, Ge(0)],
-        seed: Annotated[int, Ge(0)],
-    ) -> None:
-        super().__init__(
-            corruption, form, steps, hop, steps_per_quarter, None, transpose, batch_size, val_fraction, test_fraction,
-            split_seed, seed,
-        )  # fmt: skip
-        self.name, self.data_dir = "chorales", Path(data_dir)
+    def __init__(self, data_dir: str, **settings: Unpack[MusicSettings]) -> None:
+        super().__init__("chorales", None, **settings)
+        self.data_dir = Path(data_dir)
 
     def sources(self) -> list[Path]:
         """The files that may hold a chorale."""

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import csv
 
-from vaelab.data.source import SPLITS
+from vaelab.data.images.source import SPLITS
 from vaelab.errors import ConfigError, DataError
 
 SUFFIXES = (".csv", ".tsv", ".parquet")

@@ -1,15 +1,13 @@
 """Scikit-learn's breast cancer table: 569 tumours, 30 measurements of cell nuclei each; embedded."""
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Unpack
 
 import pyarrow as pa
-from annotated_types import Ge, Gt
 
-from vaelab.corruptions import Corruption
-from vaelab.data.module import Fraction
+from vaelab.data.module import DataSettings
 from vaelab.data.scaling import Method
-from vaelab.data.table import Table
+from vaelab.data.tables.table import Table
 
 
 class BreastCancer(Table):
@@ -17,20 +15,12 @@ class BreastCancer(Table):
 
     def __init__(
         self,
-        corruption: Corruption,
-        batch_size: Annotated[int, Gt(0)],
-        val_fraction: Fraction,
-        test_fraction: Fraction,
-        split_seed: Annotated[int, Ge(0)],
-        seed: Annotated[int, Ge(0)],
         drop: Sequence[str] = (),
         scaling: Method = "standard",
         normal: list[str | int] | None = None,
+        **settings: Unpack[DataSettings],
     ) -> None:
-        super().__init__(
-            corruption, "breast_cancer", "", batch_size, val_fraction, test_fraction, split_seed, seed,
-            label="diagnosis", drop=drop, scaling=scaling, normal=normal,
-        )  # fmt: skip
+        super().__init__("breast_cancer", "", label="diagnosis", drop=drop, scaling=scaling, normal=normal, **settings)
 
     def tables(self) -> dict[str, pa.Table]:
         """The rows that scikit-learn carries."""

@@ -8,10 +8,11 @@ import pytest
 import torch
 from PIL import Image
 
-import vaelab.data.images
+import vaelab.data.images.images
+from in_memory import SETTINGS
 from vaelab.corruptions import Identity
-from vaelab.data.decoding import decode
-from vaelab.data.images import Images
+from vaelab.data.images.decoding import decode
+from vaelab.data.images.images import Images
 
 
 class Cache:
@@ -27,14 +28,17 @@ class Cache:
             self.decoded += 1
             return decode(*args)
 
-        monkeypatch.setattr(vaelab.data.images, "decode", counted)
+        monkeypatch.setattr(vaelab.data.images.images, "decode", counted)
 
     def write(self, number: int, grey: int) -> None:
         Image.fromarray(np.full((8, 8), grey, np.uint8)).save(self.folder / f"{number}.png")
 
     def load(self, **options: Any) -> torch.Tensor:
-        settings = {"val_fraction": 0.2, "test_fraction": 0.2, "split_seed": 0, "seed": 0, "binarize": None}
-        return Images(Identity(), str(self.folder), str(self.data_dir), 4, **settings, **options).load().values
+        return self.images(**options).load().values
+
+    def images(self, **options: Any) -> Images:
+        place = {"path": str(self.folder), "data_dir": str(self.data_dir)}
+        return Images(corruption=Identity(), **place, **SETTINGS | options)
 
     def files(self, folder: Path | None = None) -> list[Path]:
         return sorted((folder or self.folder).glob(".vaelab/*"))
@@ -53,7 +57,7 @@ def test_the_second_load_decodes_nothing(cache: Cache) -> None:
 
 
 def test_preparing_and_loading_decode_once(cache: Cache) -> None:
-    data = Images(Identity(), str(cache.folder), str(cache.data_dir), 4, 0.25, 0.25, 0, 0, None)
+    data = cache.images(val_fraction=0.25, test_fraction=0.25)
     data.prepare_data()
     data.setup()
     assert cache.decoded == 1
@@ -114,7 +118,7 @@ def test_a_failed_write_leaves_nothing_half_written(cache: Cache, monkeypatch: p
     def fails(*args: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("vaelab.data.tensor_cache.save_file", fails)
+    monkeypatch.setattr("vaelab.data.images.tensor_cache.save_file", fails)
     assert cache.load().shape == (4, 1, 8, 8)
     assert cache.files() == []
     assert cache.files(cache.data_dir) == []

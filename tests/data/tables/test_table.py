@@ -15,8 +15,8 @@ from pyarrow import csv
 
 from vaelab.corruptions import Gaussian, Identity, Mask
 from vaelab.data.scaling import Scaling
-from vaelab.data.table import Table
-from vaelab.data.table_format import OTHER, TableFormat, describe, to_rows
+from vaelab.data.tables.format import OTHER, TableFormat, describe, to_rows
+from vaelab.data.tables.table import Table
 from vaelab.errors import ConfigError, DataError
 
 SETTINGS: dict[str, Any] = {
@@ -49,7 +49,7 @@ def fitted(table: pa.Table, scaling: str = "standard", most: int = 100) -> tuple
 
 
 def load(path: Path, **settings: Any) -> Table:
-    data = Table(Identity(), str(path), **SETTINGS | settings)
+    data = Table(corruption=Identity(), path=str(path), **SETTINGS | settings)
     data.setup()
     return data
 
@@ -168,7 +168,7 @@ def test_rows_without_a_label_are_neither_normal_nor_anomalous(people: Path) -> 
 
 @pytest.mark.parametrize("corruption", [Gaussian(0.5), Mask(0.5)])
 def test_a_corruption_makes_no_false_category(people: Path, corruption: Any) -> None:
-    data = Table(corruption, str(people), **SETTINGS)
+    data = Table(corruption=corruption, path=str(people), **SETTINGS)
     data.setup()
     batch = next(data.batches("train"))
     places = [i for i, column in enumerate(data.spec.columns) if column.categories]

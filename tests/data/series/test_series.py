@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from series_files import folder, series, waves, write_csv
-from vaelab.data.series import Series
-from vaelab.data.series_format import SeriesFormat
+from vaelab.data.series.format import SeriesFormat
+from vaelab.data.series.series import Series
 from vaelab.errors import ConfigError, DataError, UserError
 
 

@@ -13,7 +13,7 @@ import torch
 from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
 
-from vaelab.data.source import EncodedImage, HubSource, LocalSource, Table, scratch_folder
+from vaelab.data.images.source import EncodedImage, HubSource, LocalSource, Table, scratch_folder
 from vaelab.errors import DataError
 
 Fit = Literal["cover", "stretch", "crop"]

@@ -4,24 +4,24 @@ import json
 from collections.abc import Mapping, Sequence
 from io import BytesIO, StringIO
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, Unpack
 
 import numpy as np
 import torch
-from annotated_types import Ge, Gt
+from annotated_types import Gt
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vaelab.corruptions import Corruption
 from vaelab.data.labels import natural
-from vaelab.data.module import DataModule, Examples, Fraction
-from vaelab.data.recordings import ORDER, Form, Layout, Reading, Recording, read_recordings
+from vaelab.data.module import DataModule, DataSettings, Examples
+from vaelab.data.preparation import gaps_as_trained, read_preparation
 from vaelab.data.scaling import Method
-from vaelab.data.series_format import SeriesFormat
+from vaelab.data.series.format import SeriesFormat
+from vaelab.data.series.recordings import ORDER, Form, Layout, Reading, Recording, read_recordings
+from vaelab.data.series.windows import WindowLabel, blocks, label_of, occurrences, starts
 from vaelab.data.spec import DataSpec
-from vaelab.data.table import MOST_CLASSES
-from vaelab.data.windows import WindowLabel, blocks, label_of, occurrences, starts
+from vaelab.data.tables.table import MOST_CLASSES
 from vaelab.errors import ConfigError, DataError
 from vaelab.figures.series import panels
 
@@ -70,14 +70,8 @@ class Series(DataModule):
 
     def __init__(
         self,
-        corruption: Corruption,
         path: str | None,
         data_dir: str,
-        batch_size: Annotated[int, Gt(0)],
-        val_fraction: Fraction,
-        test_fraction: Fraction,
-        split_seed: Annotated[int, Ge(0)],
-        seed: Annotated[int, Ge(0)],
         form: Form = "steps",
         layout: Layout | None = None,
         labels: str | None = None,
@@ -92,8 +86,9 @@ class Series(DataModule):
         encoding: str = "utf-8",
         name: str | None = None,
         normal: list[str | int] | None = None,
+        **settings: Unpack[DataSettings],
     ) -> None:
-        super().__init__(corruption, batch_size, val_fraction, test_fraction, split_seed, seed, None, normal)
+        super().__init__(binarize=None, normal=normal, **settings)
         if not path:
             raise ConfigError("data.path needs a .npy, .csv or .parquet file, or a folder of tables")
         if stride is not None and window is None:
@@ -107,6 +102,12 @@ class Series(DataModule):
         self._channels: tuple[str, ...] = ()
         self._pieces: list[tuple[str, int, str]] = []
         self._format: SeriesFormat | None = None
+        self._trained_gaps: bool | None = None  # of the model that the series are prepared for
+
+    def prepare_as(self, folder: Path) -> None:
+        """With the scales of a trained model."""
+        if (about := read_preparation(folder / FORMAT_FILE)) is not None:
+            self._format, self._trained_gaps = SeriesFormat.from_json(about), bool(about["gaps"])
 
     def _place(self, key: str, path: str) -> Path:
         for place in (Path(path).expanduser(), self.data_dir / path):
@@ -175,11 +176,17 @@ class Series(DataModule):
         return sorted(found, key=lambda piece: ORDER.index(piece.split))
 
     def fitted(self, examples: Examples, train: Tensor) -> Examples:
-        """Scale each channel by what train has."""
-        self._format = SeriesFormat.fit(self._channels, examples.values[train], self.scaling)
+        """Scale each channel by what train has, or as a trained model's were."""
+        if self._format is None:
+            self._format = SeriesFormat.fit(self._channels, examples.values[train], self.scaling)
+        elif self._format.channels != self._channels:
+            raise DataError(
+                f"{self.path}: has the channels {', '.join(self._channels)}; the model was trained on "
+                f"{', '.join(self._format.channels)}"
+            )
         values = self._format.encode(examples.values)
         old = examples.spec
-        gaps = bool(values.isnan().any())
+        gaps = gaps_as_trained(values, self._trained_gaps)
         spec = DataSpec(old.name, old.kind, old.shape, old.support, classes=old.classes, gaps=gaps)
         return Examples(values, examples.label, spec, examples.parts)
 
@@ -231,7 +238,7 @@ class Series(DataModule):
             if row in split:
                 lines.append(f'{row},{split[row]},"{source}",{first}')
         return {
-            f"model/{FORMAT_FILE}": json.dumps(self.format.to_json()) + "\n",
+            f"model/{FORMAT_FILE}": json.dumps(self.format.to_json() | {"gaps": self.spec.gaps}) + "\n",
             PLACES_FILE: "\n".join(lines) + "\n",
         }
 

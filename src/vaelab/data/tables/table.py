@@ -3,26 +3,26 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Unpack
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
-from annotated_types import Ge, Gt
+from annotated_types import Ge
 from pyarrow import csv
 from rich.console import Console
 from torch import Tensor
 
 from vaelab.config.nearest import did_you_mean
-from vaelab.corruptions import Corruption
 from vaelab.data.labels import natural
-from vaelab.data.module import DataModule, Examples, Fraction
+from vaelab.data.module import DataModule, DataSettings, Examples
+from vaelab.data.preparation import gaps_as_trained, read_preparation
 from vaelab.data.scaling import Method
 from vaelab.data.spec import DataSpec
-from vaelab.data.table_file import SUFFIXES, find_files, read_hub, read_tables
-from vaelab.data.table_format import Field, TableFormat, describe, to_rows
+from vaelab.data.tables.files import SUFFIXES, find_files, read_hub, read_tables
+from vaelab.data.tables.format import Field, TableFormat, describe, to_rows
 from vaelab.errors import ConfigError, DataError
 
 MOST_CLASSES = 1000  # distinct values that a label may have
@@ -50,14 +50,8 @@ class Table(DataModule):
 
     def __init__(
         self,
-        corruption: Corruption,
         path: str | None,
         data_dir: str,
-        batch_size: Annotated[int, Gt(0)],
-        val_fraction: Fraction,
-        test_fraction: Fraction,
-        split_seed: Annotated[int, Ge(0)],
-        seed: Annotated[int, Ge(0)],
         label: str | None = None,
         drop: Sequence[str] = (),
         numeric: Sequence[str] = (),
@@ -67,8 +61,9 @@ class Table(DataModule):
         encoding: str = "utf-8",
         name: str | None = None,
         normal: list[str | int] | None = None,
+        **settings: Unpack[DataSettings],
     ) -> None:
-        super().__init__(corruption, batch_size, val_fraction, test_fraction, split_seed, seed, None, normal)
+        super().__init__(binarize=None, normal=normal, **settings)
         if not path:
             raise ConfigError("data.path needs a .csv or .parquet file, a folder of them or a hub id (owner/name)")
         self.path, self.data_dir = path, Path(data_dir)
@@ -78,6 +73,12 @@ class Table(DataModule):
         self.scaling, self.max_categories, self.encoding = scaling, max_categories, encoding
         self._fields: list[Field] = []
         self._format: TableFormat | None = None
+        self._trained_gaps: bool | None = None  # of the model that the rows are prepared for
+
+    def prepare_as(self, folder: Path) -> None:
+        """With the columns, categories and scales of a trained model."""
+        if (about := read_preparation(folder / FORMAT_FILE)) is not None:
+            self._format, self._trained_gaps = TableFormat.from_json(about), bool(about["gaps"])
 
     def tables(self) -> dict[str, pa.Table]:
         """The rows of each split that the source has, as Arrow.
@@ -108,16 +109,17 @@ class Table(DataModule):
         table = table.drop_columns([n for n in {*self.drop, self.label} if n in table.column_names])
         if not table.column_names:
             raise DataError(f"{self.path}: no column is left to model")
-        self._fields = describe(table, self.numeric, self.categorical)
+        self._fields = list(self._format.fields) if self._format else describe(table, self.numeric, self.categorical)
         values = torch.from_numpy(to_rows(table, self._fields))
         spec = DataSpec(self.name, "table", (len(self._fields),), "real", classes=classes)
         return Examples(values, label, spec, parts)
 
     def fitted(self, examples: Examples, train: Tensor) -> Examples:
-        """Scale and count by what train has."""
+        """Scale and count by what train has, or as a trained model's rows were."""
         rows = examples.values.numpy()
-        self._format = TableFormat.fit(self._fields, rows[train.numpy()], self.scaling, self.max_categories)
-        self._mention_rare()
+        if self._format is None:
+            self._format = TableFormat.fit(self._fields, rows[train.numpy()], self.scaling, self.max_categories)
+            self._mention_rare()
         values = torch.from_numpy(self._format.encode(rows).astype(np.float32))
         columns = self._format.columns
         spec = DataSpec(
@@ -127,7 +129,7 @@ class Table(DataModule):
             "mixed" if any(column.categories for column in columns) else "real",
             classes=examples.spec.classes,
             columns=columns,
-            gaps=bool(values.isnan().any()),
+            gaps=gaps_as_trained(values, self._trained_gaps),
         )
         return Examples(values, examples.label, spec, examples.parts)
 
@@ -162,7 +164,7 @@ class Table(DataModule):
 
     def files(self) -> dict[str, bytes | str]:
         """How new rows are to be encoded."""
-        return {f"model/{FORMAT_FILE}": json.dumps(self.format.to_json()) + "\n"}
+        return {f"model/{FORMAT_FILE}": json.dumps(self.format.to_json() | {"gaps": self.spec.gaps}) + "\n"}
 
     def _refuse_unknown(self, key: str, names: Sequence[str], table: pa.Table) -> None:
         for name in names:

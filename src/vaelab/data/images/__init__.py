@@ -1,0 +1,1 @@
+"""Images: a folder, Parquet or the hub, and the digits that scikit-learn carries."""

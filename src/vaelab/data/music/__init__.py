@@ -1,0 +1,1 @@
+"""Music as tokens of voices or as a piano roll; what a note is lies in `vaelab.music`."""

@@ -1,0 +1,1 @@
+"""Multivariate time series, whole or cut from recordings."""

@@ -1,0 +1,1 @@
+"""Tables: any CSV or Parquet file, and the one that scikit-learn carries."""
