@@ -1,5 +1,6 @@
 """A compiled objective is the same objective, and is compiled once and where that is worth it."""
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,16 @@ def test_auto_compiles_what_is_worth_it_and_says_so(
     assert objectives_compiled() == 1
     assert "compiling the objective" in capsys.readouterr().out
     assert losses(long) == pytest.approx(losses(short), rel=1e-4)
+
+
+def test_a_long_test_compiles_its_importance_weights(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    tested = [one for one in SMALL if one != "test=false"]
+    plain = train(*tested, "compile=false")
+    monkeypatch.setattr(compilation, "WORTH_IN_TEST", 0.0)
+    long = train(*tested)
+    assert objectives_compiled() == 1
+    ours, theirs = (json.loads((run / "metrics.json").read_text()) for run in (long, plain))
+    assert ours["test/nll"] == pytest.approx(theirs["test/nll"], rel=1e-5)
 
 
 def test_a_resumed_run_keeps_what_auto_decided(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:

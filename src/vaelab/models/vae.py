@@ -1,5 +1,6 @@
 """The variational autoencoder."""
 
+from collections.abc import Callable
 from math import log
 from typing import Annotated, Literal, NamedTuple
 
@@ -65,6 +66,7 @@ class VAE(Model):
         if bound == "iwae" and isinstance(schedule, (Capacity, FreeBits)):
             raise ValueError("bound=iwae: has no KL term of its own, so capacity and free_bits do not apply to it")
         self.beta, self.schedule, self.samples, self.bound = beta, schedule, samples, bound
+        self.weigh: Callable[[Posterior, Tensor, Tensor], Tensor] | None = None  # `log_weights` in a faster form
 
     @staticmethod
     def code_size(latent_dim: int) -> int:
@@ -116,6 +118,11 @@ class VAE(Model):
         terms = self._terms(posterior, batch, self.in_force())
         return Prediction(terms, posterior.mean, self.reconstruct(posterior.mean, batch.target))
 
+    def log_weights(self, posterior: Posterior, noise: Tensor, target: Tensor) -> Tensor:
+        """log p(x, z) - log q(z|x) at `z = posterior.at(noise)`, in nats, `(B, K)`; `noise: (B, K, latent_dim)`."""
+        z = posterior.at(noise)
+        return self._log_likelihood(z, target, target) + posterior.log_ratio(z, noise)
+
     def log_evidence(self, batch: Batch, samples: int, noise: Noise | None = None, chunk: int = 2_048) -> Tensor:
         """The importance-weighted bound on log p(x) (Burda et al., 2016, equation 8), in nats, `(B,)`.
 
@@ -130,8 +137,6 @@ class VAE(Model):
         posterior = self.posterior(batch.x)
         draws = (noise or batch.noise).normal("evidence", (samples, self.latent_dim), batch.x.device)
         step = max(1, chunk // max(1, len(batch.x)))
-        log_weights = []
-        for epsilon in draws.split(step, dim=1):
-            z = posterior.at(epsilon)
-            log_weights.append(self._log_likelihood(z, batch.target, batch.target) + posterior.log_ratio(z, epsilon))
+        weigh = self.weigh or self.log_weights
+        log_weights = [weigh(posterior, epsilon, batch.target) for epsilon in draws.split(step, dim=1)]
         return torch.logsumexp(torch.cat(log_weights, dim=1), dim=1) - log(samples)

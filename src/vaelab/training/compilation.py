@@ -15,11 +15,13 @@ from torch import Tensor
 from vaelab.data import Batch, Noise
 from vaelab.data.module import DataModule
 from vaelab.errors import ConfigError, UserError
-from vaelab.models import Model
+from vaelab.models import VAE, Model
 from vaelab.models.loss import LossTerms
+from vaelab.models.vae import Posterior
 
 WATCHED = 3.0  # seconds of steps from which `auto` learns the pace
 WORTH = 600.0  # seconds of steps left from which compiling, 10 to 40 s on a CPU, is repaid by the least gain seen, 7 %
+WORTH_IN_TEST = 120.0  # seconds of test left; weights take 5 to 10 s to compile, and a quarter less time then
 
 Compile = bool | Literal["auto", "reduce-overhead", "max-autotune"]
 
@@ -58,16 +60,43 @@ class CompiledObjective:
         try:
             compiled: LossTerms = self._compiled(batch.x, batch.target, draws, in_force)
         except _compiler_errors() as error:
-            message = f"the objective could not be compiled ({str(error).strip().splitlines()[0]})"
-            if self._required:
-                raise UserError(f"{message}; compile=false does without") from error
-            Console(stderr=True, soft_wrap=True).print(f"{message}; the run goes on without")
+            _give_up(error, "the objective", self._required)
             self._failed = True
             return self._model.terms(batch)
         return compiled
 
     def _terms(self, x: Tensor, target: Tensor, draws: dict[str, Tensor], in_force: dict[str, Tensor]) -> LossTerms:
         return self._model.terms(Batch(x, target, x, target, _Drawn(draws), 1.0), in_force)
+
+
+class CompiledWeights:
+    """`VAE.log_weights` as one compiled function, for as many z as the first call had; the plain way for others."""
+
+    def __init__(self, model: VAE, mode: str = "default", required: bool = True) -> None:
+        self._model, self._required, self._failed = model, required, False
+        self._shape: torch.Size | None = None
+        self._compiled = torch.compile(model.log_weights, mode=mode, dynamic=False)
+
+    def __call__(self, posterior: Posterior, noise: Tensor, target: Tensor) -> Tensor:
+        """log p(x, z) - log q(z|x), `(B, K)`."""
+        if self._shape is None:
+            self._shape = noise.shape
+        if noise.shape != self._shape or self._failed:
+            return self._model.log_weights(posterior, noise, target)
+        try:
+            compiled: Tensor = self._compiled(posterior, noise, target)
+        except _compiler_errors() as error:
+            _give_up(error, "the importance weights", self._required)
+            self._failed = True
+            return self._model.log_weights(posterior, noise, target)
+        return compiled
+
+
+def _give_up(error: Exception, what: str, required: bool) -> None:
+    message = f"{what} could not be compiled ({str(error).strip().splitlines()[0]})"
+    if required:
+        raise UserError(f"{message}; compile=false does without") from error
+    Console(stderr=True, soft_wrap=True).print(f"{message}; the run goes on without")
 
 
 def _compiler_errors() -> tuple[type[Exception], ...]:
@@ -118,15 +147,13 @@ class Compilation(Callback):
         self.choice = choice
         self._decided: bool | None = None if choice == "auto" else bool(choice)
         self._began: tuple[float, int] | None = None
-        self._paused = 0.0
+        self._paused = self._tested = 0.0
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Compile now where that is asked for."""
         assert isinstance(pl_module, Model)
         self._began = None
-        if self._decided is None and (
-            torch.are_deterministic_algorithms_enabled() or _obstacle(pl_module, trainer.datamodule)  # type: ignore[attr-defined]
-        ):
+        if self._decided is None and self._never(trainer, pl_module):
             self._decided = False
         if self._decided:
             self._compile(pl_module)
@@ -161,13 +188,48 @@ class Compilation(Callback):
             self._began = (self._began[0] + perf_counter() - self._paused, self._began[1])
 
     def _compile(self, model: Model) -> None:
-        mode = "default" if self.choice in (True, "auto") else str(self.choice)
-        model.objective = CompiledObjective(model, mode, required=self.choice != "auto")
+        model.objective = CompiledObjective(model, self._mode, required=self.choice != "auto")
+
+    @property
+    def _mode(self) -> str:
+        return "default" if self.choice in (True, "auto") else str(self.choice)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Leave the model as it came."""
         assert isinstance(pl_module, Model)
         pl_module.objective = None
+
+    def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start the clock of the test, or compile now where that is asked for."""
+        self._tested = perf_counter()
+        if self.choice not in (False, "auto") and isinstance(pl_module, VAE):
+            pl_module.weigh = CompiledWeights(pl_module, self._mode)
+
+    def on_test_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """After the first batch, decide on the importance weights, which are most of a long test."""
+        if batch_idx or self.choice != "auto" or not isinstance(pl_module, VAE) or self._never(trainer, pl_module):
+            return
+        left = (sum(trainer.num_test_batches) - 1) * (perf_counter() - self._tested)
+        if trainer.strategy.broadcast(left >= WORTH_IN_TEST):
+            pl_module.weigh = CompiledWeights(pl_module, self._mode, required=False)
+
+    def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Leave the model as it came."""
+        if isinstance(pl_module, VAE):
+            pl_module.weigh = None
+
+    @staticmethod
+    def _never(trainer: L.Trainer, model: Model) -> bool:
+        deterministic = torch.are_deterministic_algorithms_enabled()
+        return deterministic or _obstacle(model, trainer.datamodule) is not None  # type: ignore[attr-defined]
 
     def state_dict(self) -> dict[str, Any]:
         """What was decided."""
