@@ -1,8 +1,7 @@
-"""`compile=auto|true|false`: the objective as one compiled function, where the run is long enough to repay it."""
+"""`compile=auto|true|false`: what is compiled, where the run is long enough to repay it."""
 
 import os
 import shutil
-from collections.abc import Sequence
 from time import perf_counter
 from typing import Any, Literal
 
@@ -10,130 +9,17 @@ import lightning.pytorch as L
 import torch
 from lightning.pytorch.callbacks import Callback
 from rich.console import Console
-from torch import Tensor
 
-from vaelab.data import Batch, Noise
 from vaelab.data.module import DataModule
-from vaelab.errors import ConfigError, UserError
+from vaelab.errors import ConfigError
 from vaelab.models import VAE, Model
-from vaelab.models.loss import LossTerms
-from vaelab.models.vae import Posterior
+from vaelab.training.compiled import CompiledObjective, CompiledWeights
 
 WATCHED = 3.0  # seconds of steps from which `auto` learns the pace
 WORTH = 600.0  # seconds of steps left from which compiling, 10 to 40 s on a CPU, is repaid by the least gain seen, 7 %
 WORTH_IN_TEST = 120.0  # seconds of test left; weights take 5 to 10 s to compile, and a quarter less time then
 
 Compile = bool | Literal["auto", "reduce-overhead", "max-autotune"]
-
-
-class CompiledObjective:
-    """`Model.terms` as one compiled function of tensors.
-
-    Generators cannot be traced, so the first batch shows which noise the objective asks for, and from then on it
-    is drawn before the function is called, to the same numbers. Scheduled numbers are inputs as well: a new beta
-    is no new function. A batch of another size, such as the last of an epoch, takes the plain way.
-
-    Args:
-        model: whose objective it is.
-        mode: of `torch.compile`.
-        required: whether a compiler that fails ends the run; otherwise the run says so and goes the plain way.
-    """
-
-    def __init__(self, model: Model, mode: str = "default", required: bool = True) -> None:
-        self._model, self._required, self._failed = model, required, False
-        self._streams: dict[str, tuple[str, tuple[int, ...]]] = {}
-        self._shape: torch.Size | None = None
-        self._compiled = torch.compile(self._terms, mode=mode, dynamic=False)
-
-    def __call__(self, batch: Batch) -> LossTerms:
-        """The objective of each example."""
-        if self._shape is None:
-            self._shape, asked = batch.x.shape, _Asked(batch.noise)
-            terms = self._model.terms(batch._replace(noise=asked))
-            self._streams = asked.streams
-            return terms
-        if batch.x.shape != self._shape or self._failed:
-            return self._model.terms(batch)
-        device = batch.x.device
-        draws = {name: getattr(batch.noise, kind)(name, shape, device) for name, (kind, shape) in self._streams.items()}
-        in_force = {name: torch.tensor(value, device=device) for name, value in self._model.in_force().items()}
-        try:
-            compiled: LossTerms = self._compiled(batch.x, batch.target, draws, in_force)
-        except _compiler_errors() as error:
-            _give_up(error, "the objective", self._required)
-            self._failed = True
-            return self._model.terms(batch)
-        return compiled
-
-    def _terms(self, x: Tensor, target: Tensor, draws: dict[str, Tensor], in_force: dict[str, Tensor]) -> LossTerms:
-        return self._model.terms(Batch(x, target, x, target, _Drawn(draws), 1.0), in_force)
-
-
-class CompiledWeights:
-    """`VAE.log_weights` as one compiled function, for as many z as the first call had; the plain way for others."""
-
-    def __init__(self, model: VAE, mode: str = "default", required: bool = True) -> None:
-        self._model, self._required, self._failed = model, required, False
-        self._shape: torch.Size | None = None
-        self._compiled = torch.compile(model.log_weights, mode=mode, dynamic=False)
-
-    def __call__(self, posterior: Posterior, noise: Tensor, target: Tensor) -> Tensor:
-        """log p(x, z) - log q(z|x), `(B, K)`."""
-        if self._shape is None:
-            self._shape = noise.shape
-        if noise.shape != self._shape or self._failed:
-            return self._model.log_weights(posterior, noise, target)
-        try:
-            compiled: Tensor = self._compiled(posterior, noise, target)
-        except _compiler_errors() as error:
-            _give_up(error, "the importance weights", self._required)
-            self._failed = True
-            return self._model.log_weights(posterior, noise, target)
-        return compiled
-
-
-def _give_up(error: Exception, what: str, required: bool) -> None:
-    message = f"{what} could not be compiled ({str(error).strip().splitlines()[0]})"
-    if required:
-        raise UserError(f"{message}; compile=false does without") from error
-    Console(stderr=True, soft_wrap=True).print(f"{message}; the run goes on without")
-
-
-def _compiler_errors() -> tuple[type[Exception], ...]:
-    """What tracing and compiling raise; importing them takes seconds, which most runs need not spend."""
-    from torch._dynamo.exc import TorchDynamoException
-    from torch._inductor.exc import InductorError
-
-    return TorchDynamoException, InductorError
-
-
-class _Asked:
-    """Hands noise on and remembers which was asked for."""
-
-    def __init__(self, noise: Noise) -> None:
-        self._noise = noise
-        self.streams: dict[str, tuple[str, tuple[int, ...]]] = {}
-
-    def normal(self, stream: str, shape: Sequence[int], device: torch.device) -> Tensor:
-        self.streams[stream] = ("normal", tuple(shape))
-        return self._noise.normal(stream, shape, device)
-
-    def uniform(self, stream: str, shape: Sequence[int], device: torch.device) -> Tensor:
-        self.streams[stream] = ("uniform", tuple(shape))
-        return self._noise.uniform(stream, shape, device)
-
-
-class _Drawn:
-    """Noise that has been drawn."""
-
-    def __init__(self, draws: dict[str, Tensor]) -> None:
-        self._draws = draws
-
-    def normal(self, stream: str, shape: Sequence[int], device: torch.device) -> Tensor:
-        return self._draws[stream]
-
-    def uniform(self, stream: str, shape: Sequence[int], device: torch.device) -> Tensor:
-        return self._draws[stream]
 
 
 class Compilation(Callback):
@@ -203,7 +89,7 @@ class Compilation(Callback):
         """Start the clock of the test, or compile now where that is asked for."""
         self._tested = perf_counter()
         if self.choice not in (False, "auto") and isinstance(pl_module, VAE):
-            pl_module.weigh = CompiledWeights(pl_module, self._mode)
+            pl_module.weigh = CompiledWeights(pl_module, self._mode, required=True)
 
     def on_test_batch_end(
         self,

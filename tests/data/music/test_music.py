@@ -21,12 +21,14 @@ from vaelab.music.transposition import transposed_tokens
 pytest.importorskip("mido")
 
 
-def midi(folder: Path, **settings: Any) -> Midi:
+def midi(folder: Path, model: Path | None = None, **settings: Any) -> Midi:
     given = {
         "path": str(folder), "data_dir": "", "form": "roll", "steps": 16, "hop": 4, "steps_per_quarter": 4,
         "transpose": 2, "batch_size": 4, "val_fraction": 0.2, "test_fraction": 0.2, "split_seed": 0, "seed": 0,
     }  # fmt: skip
     data = Midi(corruption=Identity(), **given | settings)
+    if model is not None:
+        data.prepare_as(model)
     data.setup()
     return data
 
@@ -108,6 +110,25 @@ def test_a_range_that_does_not_hold_all_notes_is_refused() -> None:
     with pytest.raises(ConfigError, match="pitches"):
         songs(pitches=[60, 62])
     assert songs(pitches=[0, 127], form="roll").spec.shape[0] == 128
+
+
+def test_a_checkpoint_is_evaluated_at_its_own_pitches(tmp_path: Path) -> None:
+    tunes = {
+        "before": lambda number, step: 60 + (number + step) % 4,
+        "within": lambda number, step: 61 + (number >> step) % 2,
+        "beyond": lambda number, step: 90 + (number + step) % 4,
+    }
+    for name, pitch in tunes.items():
+        (tmp_path / name).mkdir()
+        for number in range(4):
+            notes = tuple(Note(4 * step, 4, pitch(number, step)) for step in range(4))
+            (tmp_path / name / f"{number}.mid").write_bytes(write_midi((notes,), 4))
+    before = midi(tmp_path / "before")
+    (tmp_path / "music.json").write_text(str(before.files()["model/music.json"]))
+    within = midi(tmp_path / "within", tmp_path)
+    assert (within.lowest, within.spec.shape) == (before.lowest, before.spec.shape) == (60, (4, 16))
+    with pytest.raises(ConfigError, match="pitches"):
+        midi(tmp_path / "beyond", tmp_path)
 
 
 def test_too_few_works_are_refused() -> None:

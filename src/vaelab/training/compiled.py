@@ -1,0 +1,130 @@
+"""Functions of a model, compiled."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from rich.console import Console
+from torch import Tensor
+
+from vaelab.data import Batch, Noise
+from vaelab.errors import UserError
+from vaelab.models import VAE, Model
+from vaelab.models.loss import LossTerms
+from vaelab.models.vae import Posterior
+
+
+class Compiled:
+    """A function compiled by torch at its first call, for the shapes of that call.
+
+    Args:
+        function: of tensors alone.
+        what: it is, in a message.
+        mode: of `torch.compile`.
+        required: whether a compiler that fails ends the run; otherwise the run says so and goes the plain way.
+    """
+
+    def __init__(self, function: Callable[..., Any], what: str, mode: str, required: bool) -> None:
+        self._plain, self._what, self._required = function, what, required
+        self._fast: Callable[..., Any] | None = torch.compile(function, mode=mode, dynamic=False)
+
+    def __call__(self, *arguments: Any) -> Any:
+        """The function's own result, up to rounding."""
+        if self._fast is None:
+            return self._plain(*arguments)
+        try:
+            return self._fast(*arguments)
+        except _compiler_errors() as error:
+            message = f"{self._what} could not be compiled ({str(error).strip().splitlines()[0]})"
+            if self._required:
+                raise UserError(f"{message}; compile=false does without") from error
+            Console(stderr=True, soft_wrap=True).print(f"{message}; the run goes on without")
+            self._fast = None
+            return self._plain(*arguments)
+
+
+class CompiledObjective:
+    """`Model.terms` for batches of the size of the first; others, such as the last of an epoch, go the plain way.
+
+    Generators cannot be traced, so the first batch shows which noise the objective asks for, and from then on it
+    is drawn before the function is called, to the same numbers. Scheduled numbers are inputs as well: a new beta
+    is no new function.
+    """
+
+    def __init__(self, model: Model, mode: str, required: bool) -> None:
+        self._model = model
+        self._shape: torch.Size | None = None
+        self._streams: dict[str, tuple[str, tuple[int, ...]]] = {}
+        self._compiled = Compiled(self._terms, "the objective", mode, required)
+
+    def __call__(self, batch: Batch) -> LossTerms:
+        """The objective of each example."""
+        if self._shape is None:
+            self._shape, asked = batch.x.shape, _Asked(batch.noise)
+            terms = self._model.terms(batch._replace(noise=asked))
+            self._streams = asked.streams
+            return terms
+        if batch.x.shape != self._shape:
+            return self._model.terms(batch)
+        device = batch.x.device
+        draws = {name: getattr(batch.noise, kind)(name, shape, device) for name, (kind, shape) in self._streams.items()}
+        in_force = {name: torch.tensor(value, device=device) for name, value in self._model.in_force().items()}
+        terms = self._compiled(batch.x, batch.target, draws, in_force)
+        return terms
+
+    def _terms(self, x: Tensor, target: Tensor, draws: dict[str, Tensor], in_force: dict[str, Tensor]) -> LossTerms:
+        return self._model.terms(Batch(x, target, x, target, _Drawn(draws), 1.0), in_force)
+
+
+class CompiledWeights:
+    """`VAE.log_weights` for as many z as the first call has; the plain way for others."""
+
+    def __init__(self, model: VAE, mode: str, required: bool) -> None:
+        self._model = model
+        self._shape: torch.Size | None = None
+        self._compiled = Compiled(model.log_weights, "the importance weights", mode, required)
+
+    def __call__(self, posterior: Posterior, noise: Tensor, target: Tensor) -> Tensor:
+        """log p(x, z) - log q(z|x), `(B, K)`."""
+        if self._shape is None:
+            self._shape = noise.shape
+        weigh = self._compiled if noise.shape == self._shape else self._model.log_weights
+        weights: Tensor = weigh(posterior, noise, target)
+        return weights
+
+
+def _compiler_errors() -> tuple[type[Exception], ...]:
+    """What tracing and compiling raise; importing them takes seconds, which most runs need not spend."""
+    from torch._dynamo.exc import TorchDynamoException
+    from torch._inductor.exc import InductorError
+
+    return TorchDynamoException, InductorError
+
+
+class _Asked:
+    """Hands noise on and remembers which was asked for."""
+
+    def __init__(self, noise: Noise) -> None:
+        self._noise = noise
+        self.streams: dict[str, tuple[str, tuple[int, ...]]] = {}
+
+    def normal(self, stream: str, shape: Sequence[int], device: torch.device) -> Tensor:
+        self.streams[stream] = ("normal", tuple(shape))
+        return self._noise.normal(stream, shape, device)
+
+    def uniform(self, stream: str, shape: Sequence[int], device: torch.device) -> Tensor:
+        self.streams[stream] = ("uniform", tuple(shape))
+        return self._noise.uniform(stream, shape, device)
+
+
+class _Drawn:
+    """Noise that has been drawn."""
+
+    def __init__(self, draws: dict[str, Tensor]) -> None:
+        self._draws = draws
+
+    def normal(self, stream: str, shape: Sequence[int], device: torch.device) -> Tensor:
+        return self._draws[stream]
+
+    def uniform(self, stream: str, shape: Sequence[int], device: torch.device) -> Tensor:
+        return self._draws[stream]
