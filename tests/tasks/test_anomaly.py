@@ -160,7 +160,7 @@ class Sensors(DataModule):
 
 def test_the_broken_column_of_a_table_is_named(tmp_path: Path) -> None:
     """A linear autoencoder of two numbers, at the optimum that principal components give."""
-    data = Sensors(Identity(), 32, 0.2, 0.3, 0, 0, None, ["fine"])
+    data = Sensors(corruption=Identity(), normal=["fine"], **SETTINGS | {"batch_size": 32, "val_fraction": 0.2})
     data.setup()
     parts = MLPEncoder((30,), 2, []), MLPDecoder(2, (1, 30), []), Gaussian(data.spec, 1.0)
     model = AE(*parts, 2).eval()
