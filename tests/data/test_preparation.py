@@ -77,3 +77,15 @@ def test_a_checkpoint_without_its_run_folder_is_told_of(
     capsys.readouterr()
     train("data=table", "train=false", f"ckpt_path={alone}", f"data.path={before}", *SMALL, "task=compression")
     assert "the data are scaled by their own train split" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", ["{", "{}", "[]"])
+def test_a_broken_note_of_how_data_were_prepared_is_named(
+    content: str, train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = people(tmp_path / "before.csv", ("Bonn", "Ulm"), centre=0)
+    run = train("data=table", f"data.path={before}", *SMALL, "task=compression")
+    (run / "model/table.json").write_text(content)
+    with pytest.raises(SystemExit):
+        train("data=table", "train=false", f"ckpt_path={run}", f"data.path={before}", *SMALL, "task=compression")
+    assert "model/table.json: is broken" in capsys.readouterr().err

@@ -1,20 +1,23 @@
 """How a trained model's examples were prepared: scales and categories that its run keeps in `model/`."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console
 from torch import Tensor
 
 from vaelab.errors import DataError
 
+T = TypeVar("T")
 
-def read_preparation(path: Path) -> dict[str, Any] | None:
+
+def read_preparation(path: Path, parse: Callable[[dict[str, Any]], T]) -> T | None:
     """What a run noted in its `model/` of how it prepares examples; None, and a note to the user, if it has not.
 
     Raises:
-        DataError: it is no JSON.
+        DataError: it is no JSON, or not what a run writes.
     """
     if not path.is_file():
         Console(stderr=True, soft_wrap=True).print(
@@ -23,10 +26,9 @@ def read_preparation(path: Path) -> dict[str, Any] | None:
         )
         return None
     try:
-        read: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"{path}: is broken ({error})") from error
-    return read
+        return parse(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: is broken ({type(error).__name__}: {error})") from error
 
 
 def gaps_as_trained(values: Tensor, trained: bool | None) -> bool:

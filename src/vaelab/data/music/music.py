@@ -77,8 +77,11 @@ class Music(DataModule):
 
     def prepare_as(self, folder: Path) -> None:
         """With the pitches of a trained model."""
-        if (about := read_preparation(folder / FORMAT_FILE)) is not None:
-            self.pitches = [about["lowest_pitch"], about["highest_pitch"]]
+        pitches = read_preparation(
+            folder / FORMAT_FILE, lambda about: [int(about["lowest_pitch"]), int(about["highest_pitch"])]
+        )
+        if pitches is not None:
+            self.pitches = pitches
 
     @abstractmethod
     def pieces(self) -> tuple[list[Piece], list[int]]:

@@ -106,8 +106,11 @@ class Series(DataModule):
 
     def prepare_as(self, folder: Path) -> None:
         """With the scales of a trained model."""
-        if (about := read_preparation(folder / FORMAT_FILE)) is not None:
-            self._format, self._trained_gaps = SeriesFormat.from_json(about), bool(about["gaps"])
+        read = read_preparation(
+            folder / FORMAT_FILE, lambda about: (SeriesFormat.from_json(about), bool(about["gaps"]))
+        )
+        if read is not None:
+            self._format, self._trained_gaps = read
 
     def _place(self, key: str, path: str) -> Path:
         for place in (Path(path).expanduser(), self.data_dir / path):

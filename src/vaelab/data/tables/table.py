@@ -77,8 +77,9 @@ class Table(DataModule):
 
     def prepare_as(self, folder: Path) -> None:
         """With the columns, categories and scales of a trained model."""
-        if (about := read_preparation(folder / FORMAT_FILE)) is not None:
-            self._format, self._trained_gaps = TableFormat.from_json(about), bool(about["gaps"])
+        read = read_preparation(folder / FORMAT_FILE, lambda about: (TableFormat.from_json(about), bool(about["gaps"])))
+        if read is not None:
+            self._format, self._trained_gaps = read
 
     def tables(self) -> dict[str, pa.Table]:
         """The rows of each split that the source has, as Arrow.
