@@ -1,9 +1,9 @@
-"""The same model trained by the ordinary run and by what one would use instead; seconds of each epoch.
+"""The same model trained by the ordinary run and by what one would use instead.
 
-All take the same model, data, batches an epoch and optimizer settings. None validates or saves.
+All take the same model, data, batches an epoch and optimizer settings. None validates or saves. Each tells a
+clock when an epoch begins and ends.
 """
 
-import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from time import perf_counter
@@ -60,80 +60,91 @@ class Case:
         return check(config)[0]
 
 
-class Clock(Callback):
-    """When each epoch began, and when the last ended."""
+class Clock:
+    """Seconds of each epoch that counts."""
 
     def __init__(self) -> None:
-        self._times: list[float] = []
+        self.seconds: list[float] = []
+        self._epochs = 0
+
+    def begin(self) -> None:
+        """An epoch begins."""
+        self._began = perf_counter()
+
+    def end(self) -> None:
+        """It has ended."""
+        self._epochs += 1
+        if self._epochs > WARM_UP:
+            self.seconds.append(perf_counter() - self._began)
+
+
+class TrainerClock(Callback):
+    """Tells a clock of the epochs of a Trainer, which end where the next begins."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock, self._running = clock, False
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._times.append(perf_counter())
+        if self._running:
+            self._clock.end()
+        self._running = True
+        self._clock.begin()
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._times.append(perf_counter())
-
-    @property
-    def seconds(self) -> list[float]:
-        """Of each epoch that counts."""
-        return [after - before for before, after in zip(self._times, self._times[1:], strict=False)][WARM_UP:]
+        self._clock.end()
 
 
-def run(case: Case, cfg: dict[str, Any], epochs: int, folder: str) -> list[float]:
+def run(case: Case, cfg: dict[str, Any], epochs: int, folder: str, clock: Clock) -> None:
     """`python train.py`: Lightning's Trainer with the run's callbacks, curves and progress bar."""
     builder = Builder()
     seed_all(0)
     data, model, task = build(cfg, builder)
-    clock = Clock()
     settings = cfg["trainer"] | {"max_epochs": epochs + WARM_UP, "enable_checkpointing": False}
     trainer = build_trainer(
-        builder, cfg | {"trainer": settings}, [task, clock, Compilation(case.compiled), RunProgress()]
+        builder, cfg | {"trainer": settings}, [task, TrainerClock(clock), Compilation(case.compiled), RunProgress()]
     )
     trainer.loggers = [CurveLogger(folder)]
     trainer.fit(model, datamodule=data)
-    return clock.seconds
 
 
-def by_hand(case: Case, cfg: dict[str, Any], epochs: int, folder: str) -> list[float]:
+def by_hand(case: Case, cfg: dict[str, Any], epochs: int, folder: str, clock: Clock) -> None:
     """Shuffle, gather, scale, forward, backward, step; eager."""
-    return _by_hand(cfg, epochs, case.limit, lambda loss: loss)
+    _by_hand(cfg, epochs, case.limit, lambda loss: loss, clock)
 
 
-def by_hand_tuned(case: Case, cfg: dict[str, Any], epochs: int, folder: str) -> list[float]:
+def by_hand_tuned(case: Case, cfg: dict[str, Any], epochs: int, folder: str, clock: Clock) -> None:
     """The same loop with its loss compiled; the optimizer is fused in all of them."""
-    return _by_hand(cfg, epochs, case.limit, torch.compile)
+    _by_hand(cfg, epochs, case.limit, torch.compile, clock)
 
 
-def _by_hand(cfg: dict[str, Any], epochs: int, limit: int | None, compiled: Callable[..., Any]) -> list[float]:
+def _by_hand(cfg: dict[str, Any], epochs: int, limit: int | None, compiled: Callable[..., Any], clock: Clock) -> None:
     seed_all(0)
     data, model, _ = build(cfg, Builder())
     optimizer = Builder().build(cfg["optimizer"], "optimizer", params=list(model.parameters()))
     model.train()
     loss_of = compiled(lambda x, noise: _loss(model, x, noise))
-    seconds = []
     for _ in range(epochs + WARM_UP):
-        began = perf_counter()
+        clock.begin()
         for x in _batches(data, limit):
             optimizer.zero_grad(set_to_none=True)
             with torch.autocast("cpu", torch.bfloat16, enabled=cfg["trainer"]["precision"] == "bf16-mixed"):
                 loss = loss_of(x, torch.randn(len(x), 1, model.latent_dim))
             loss.backward()
             optimizer.step()
-        seconds.append(perf_counter() - began)
-    return seconds[WARM_UP:]
+        clock.end()
 
 
-def plain_lightning(case: Case, cfg: dict[str, Any], epochs: int, folder: str) -> list[float]:
+def plain_lightning(case: Case, cfg: dict[str, Any], epochs: int, folder: str, clock: Clock) -> None:
     """What Lightning's own examples do: a DataLoader over examples, and `self.log` in each step."""
     seed_all(0)
     data, model, _ = build(cfg, Builder())
     values = data._loaded.values[data.split["train"]]
     x = scale(values, data._loaded.spec)
-    clock = Clock()
     trainer = L.Trainer(
         accelerator="cpu",
         max_epochs=epochs + WARM_UP,
         logger=False,
-        callbacks=[clock],
+        callbacks=[TrainerClock(clock)],
         enable_checkpointing=False,
         enable_model_summary=False,
         enable_progress_bar=True,
@@ -142,7 +153,6 @@ def plain_lightning(case: Case, cfg: dict[str, Any], epochs: int, folder: str) -
     trainer.fit(
         Plain(model, cfg, data.binarize == "dynamic"), DataLoader(TensorDataset(x), data.batch_size, shuffle=True)
     )
-    return clock.seconds
 
 
 class Plain(L.LightningModule):
@@ -195,8 +205,3 @@ def examples_an_epoch(case: Case, data: DataModule) -> int:
     """Trained on in each epoch."""
     size = len(data.split["train"])
     return size if case.limit is None else min(size, case.limit * data.batch_size)
-
-
-def pace(seconds: list[float]) -> float:
-    """Of a typical epoch."""
-    return statistics.median(seconds)

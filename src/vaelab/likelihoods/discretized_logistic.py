@@ -12,6 +12,8 @@ from vaelab.data.spec import DataSpec
 from vaelab.errors import ConfigError
 from vaelab.likelihoods.likelihood import Likelihood, alternative, soft_bound
 
+FAR = 1e4  # an edge at infinity: at the widest scale, e^3, a logistic has no mass beyond it
+
 
 class DiscretizedLogistic(Likelihood):
     """The probability of each of `spec.levels` values, as the mass a logistic puts on its bin.
@@ -47,15 +49,13 @@ class DiscretizedLogistic(Likelihood):
         """`raw: (B, P, *shape)`, `target: (B, *shape)` on the grid k / (levels - 1)."""
         location, log_scale, log_weight = self._split(raw)
         target = target.unsqueeze(1)
+        low = (target - self.bin / 2).masked_fill(target <= self.bin / 2, -FAR)
+        high = (target + self.bin / 2).masked_fill(target >= 1 - self.bin / 2, FAR)
         inverse = torch.exp(-log_scale)
-        upper = (target + self.bin / 2 - location) * inverse
-        lower = (target - self.bin / 2 - location) * inverse
-        # s(u) - s(l) = s(u) s(-l) (1 - e^(l - u)), which has no cancellation; u - l = bin / scale.
-        below = torch.where(target >= 1 - self.bin / 2, torch.zeros_like(upper), F.logsigmoid(upper))
-        above = torch.where(target <= self.bin / 2, torch.zeros_like(lower), F.logsigmoid(-lower))
-        inside = torch.log(-torch.expm1(-self.bin * inverse))
-        edge = (target <= self.bin / 2) | (target >= 1 - self.bin / 2)
-        log_mass = below + above + torch.where(edge, torch.zeros_like(inside), inside)
+        below = F.logsigmoid((high - location) * inverse)
+        above = F.logsigmoid((location - low) * inverse)
+        # s(u) - s(l) = s(u) s(-l) (1 - e^(l - u)), which has no cancellation.
+        log_mass = below + above + torch.log(-torch.expm1((low - high) * inverse))
         if log_weight is not None:
             return torch.logsumexp(log_mass + log_weight, dim=1)
         return log_mass.squeeze(1)
