@@ -1,12 +1,16 @@
 """The same model trained by the ordinary run and by what one would use instead.
 
+    python benchmarks/contenders.py NAME JSON-OF-A-CASE   # as `turns.race` starts them
+
 All take the same model, data, batches an epoch and optimizer settings. None validates or saves. Each tells a
 clock when an epoch begins and ends.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from time import perf_counter
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import lightning.pytorch as L
@@ -17,6 +21,8 @@ from lightning.pytorch.callbacks import Callback
 from omegaconf import open_dict
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.flop_counter import FlopCounterMode
+from turns import Clock, TurnClock
 
 from vaelab.config.builder import Builder
 from vaelab.config.check import check
@@ -25,12 +31,12 @@ from vaelab.data import Batch
 from vaelab.data.module import DataModule, scale
 from vaelab.models import Model
 from vaelab.record.curves import CurveLogger
-from vaelab.run import build, build_trainer
+from vaelab.run import build, build_trainer, quieten
 from vaelab.training.compilation import Compilation
+from vaelab.training.precision import convolves
 from vaelab.training.progress import RunProgress
 from vaelab.training.seeding import seed_all
 
-WARM_UP = 2  # epochs that are not counted: the first compiles, and the last batch of one may be short
 SETTINGS = ("logger=none", "callbacks=none", "trainer.limit_val_batches=0", "trainer.num_sanity_val_steps=0")
 
 
@@ -60,24 +66,6 @@ class Case:
         return check(config)[0]
 
 
-class Clock:
-    """Seconds of each epoch that counts."""
-
-    def __init__(self) -> None:
-        self.seconds: list[float] = []
-        self._epochs = 0
-
-    def begin(self) -> None:
-        """An epoch begins."""
-        self._began = perf_counter()
-
-    def end(self) -> None:
-        """It has ended."""
-        self._epochs += 1
-        if self._epochs > WARM_UP:
-            self.seconds.append(perf_counter() - self._began)
-
-
 class TrainerClock(Callback):
     """Tells a clock of the epochs of a Trainer, which end where the next begins."""
 
@@ -99,37 +87,47 @@ def run(case: Case, cfg: dict[str, Any], epochs: int, folder: str, clock: Clock)
     builder = Builder()
     seed_all(0)
     data, model, task = build(cfg, builder)
-    settings = cfg["trainer"] | {"max_epochs": epochs + WARM_UP, "enable_checkpointing": False}
+    settings = cfg["trainer"] | {"max_epochs": epochs, "enable_checkpointing": False}
     trainer = build_trainer(
-        builder, cfg | {"trainer": settings}, [task, TrainerClock(clock), Compilation(case.compiled), RunProgress()]
+        builder,
+        cfg | {"trainer": settings},
+        [task, TrainerClock(clock), Compilation(case.compiled), RunProgress()],
+        model,
     )
     trainer.loggers = [CurveLogger(folder)]
     trainer.fit(model, datamodule=data)
 
 
 def by_hand(case: Case, cfg: dict[str, Any], epochs: int, folder: str, clock: Clock) -> None:
-    """Shuffle, gather, scale, forward, backward, step; eager."""
-    _by_hand(cfg, epochs, case.limit, lambda loss: loss, clock)
+    """Shuffle, gather, scale, forward, backward, step; eager, in float32."""
+    _by_hand(case, cfg, epochs, clock, tuned=False)
 
 
 def by_hand_tuned(case: Case, cfg: dict[str, Any], epochs: int, folder: str, clock: Clock) -> None:
-    """The same loop with its loss compiled; the optimizer is fused in all of them."""
-    _by_hand(cfg, epochs, case.limit, torch.compile, clock)
+    """The same loop compiled; convolutions in bfloat16 and channels-last. The optimizer is fused in all of them."""
+    _by_hand(case, cfg, epochs, clock, tuned=True)
 
 
-def _by_hand(cfg: dict[str, Any], epochs: int, limit: int | None, compiled: Callable[..., Any], clock: Clock) -> None:
+def _by_hand(case: Case, cfg: dict[str, Any], epochs: int, clock: Clock, tuned: bool) -> None:
     seed_all(0)
     data, model, _ = build(cfg, Builder())
+    half = tuned and convolves(model)
+    if half:
+        model.to(memory_format=torch.channels_last)
     optimizer = Builder().build(cfg["optimizer"], "optimizer", params=list(model.parameters()))
     model.train()
-    loss_of = compiled(lambda x, noise: _loss(model, x, noise))
-    for _ in range(epochs + WARM_UP):
+
+    def loss_of(x: Tensor, noise: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            return _loss(model, x, noise)
+
+    if tuned:
+        loss_of = torch.compile(loss_of)
+    for _ in range(epochs):
         clock.begin()
-        for x in _batches(data, limit):
+        for x in _batches(data, case.limit):
             optimizer.zero_grad(set_to_none=True)
-            with torch.autocast("cpu", torch.bfloat16, enabled=cfg["trainer"]["precision"] == "bf16-mixed"):
-                loss = loss_of(x, torch.randn(len(x), 1, model.latent_dim))
-            loss.backward()
+            loss_of(x, torch.randn(len(x), 1, model.latent_dim)).backward()
             optimizer.step()
         clock.end()
 
@@ -142,7 +140,7 @@ def plain_lightning(case: Case, cfg: dict[str, Any], epochs: int, folder: str, c
     x = scale(values, data._loaded.spec)
     trainer = L.Trainer(
         accelerator="cpu",
-        max_epochs=epochs + WARM_UP,
+        max_epochs=epochs,
         logger=False,
         callbacks=[TrainerClock(clock)],
         enable_checkpointing=False,
@@ -153,6 +151,24 @@ def plain_lightning(case: Case, cfg: dict[str, Any], epochs: int, folder: str, c
     trainer.fit(
         Plain(model, cfg, data.binarize == "dynamic"), DataLoader(TensorDataset(x), data.batch_size, shuffle=True)
     )
+
+
+def matrix_peak(case: Case, cfg: dict[str, Any], epochs: int, folder: str, clock: Clock) -> None:
+    """As many floating-point operations as the model's matrix products and convolutions take, in large products."""
+    seed_all(0)
+    data, model, _ = build(cfg, Builder())
+    batches = list(_batches(data, case.limit))
+    x = batches[0]
+    with FlopCounterMode(display=False) as counter:
+        _loss(model, x, torch.randn(len(x), 1, model.latent_dim)).backward()
+    operations = counter.get_total_flops() * sum(map(len, batches)) / len(x)
+    side = 1024 if operations > 1e11 else 512
+    left, right, product = torch.rand(3, side, side).unbind()
+    for _ in range(epochs):
+        clock.begin()
+        for _ in range(round(operations / (2 * side**3))):
+            torch.mm(left, right, out=product)
+        clock.end()
 
 
 class Plain(L.LightningModule):
@@ -205,3 +221,31 @@ def examples_an_epoch(case: Case, data: DataModule) -> int:
     """Trained on in each epoch."""
     size = len(data.split["train"])
     return size if case.limit is None else min(size, case.limit * data.batch_size)
+
+
+CONTENDERS = {
+    "run": run,
+    "by hand": by_hand,
+    "tuned by hand": by_hand_tuned,
+    "plain Lightning": plain_lightning,
+    "float32 matrix products": matrix_peak,
+}
+FOREVER = 10**6  # epochs; `turns.race` ends a contender
+
+
+def command(contender: str, case: Case, epochs: int = 1) -> list[str]:
+    """What starts a contender whose turns have so many epochs."""
+    return [sys.executable, __file__, contender, json.dumps(asdict(case)), str(epochs)]
+
+
+def main() -> None:
+    contender, case, epochs = sys.argv[1:]
+    clock = TurnClock(int(epochs))
+    quieten()
+    with TemporaryDirectory() as folder:
+        of = Case(**json.loads(case))
+        CONTENDERS[contender](of, of.config(folder), FOREVER, folder, clock)
+
+
+if __name__ == "__main__":
+    main()

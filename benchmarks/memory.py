@@ -9,17 +9,18 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from contenders import Case, by_hand, run
+from contenders import CONTENDERS, Case
 from throughput import MLP
+from turns import Clock
 
-CONTENDERS = {"by hand": by_hand, "run": run}
+NAMES = ("by hand", "run")
 CASE = Case(MLP, compiled=False, limit=100)
 
 
 def alone(contender: str) -> float:
     """MiB at most, in this process."""
     with TemporaryDirectory() as folder:
-        CONTENDERS[contender](CASE, CASE.config(folder), 1, folder)
+        CONTENDERS[contender](CASE, CASE.config(folder), 1, folder, Clock())
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
@@ -28,7 +29,7 @@ def main() -> None:
         print(f"peak {alone(sys.argv[1])}")
         return
     peaks = {}
-    for name in CONTENDERS:
+    for name in NAMES:
         done = subprocess.run(
             [sys.executable, Path(__file__), name], capture_output=True, text=True, check=True
         ).stdout.splitlines()

@@ -30,6 +30,7 @@ from vaelab.training.compilation import Compilation, check_compilation
 from vaelab.training.epoch_loop import EpochLoop
 from vaelab.training.interruption import interruptible
 from vaelab.training.optimization import Optimization
+from vaelab.training.precision import AUTO, choose_precision, lay_channels_last
 from vaelab.training.progress import RunProgress
 from vaelab.training.seeding import seed_all
 
@@ -57,9 +58,9 @@ def run(config: DictConfig) -> float | None:
     check_compilation(cfg["compile"], model, data)
     callbacks = [task, best, Compilation(cfg["compile"]), *build_callbacks(builder, cfg, best)]
     refuse_unknown_monitors(callbacks, task.validation_names(model, data))
-    trainer = build_trainer(builder, cfg, callbacks)
+    trainer = build_trainer(builder, cfg, callbacks, model)
 
-    record.begin(seed, data)  # not before all is checked: a refused resume must leave the run as it was
+    record.begin(seed, data, trainer)  # not before all is checked: a refused resume must leave the run as it was
     with opened_loggers(builder, cfg, record.folder) as loggers, interruptible(record.folder):
         trainer.loggers = loggers
         record.log_config(trainer, model)
@@ -107,9 +108,14 @@ def build(cfg: dict[str, Any], builder: Builder, start: Path | None = None) -> t
     return data, model, task
 
 
-def build_trainer(builder: Builder, cfg: dict[str, Any], callbacks: list[L.Callback]) -> L.Trainer:
+def build_trainer(builder: Builder, cfg: dict[str, Any], callbacks: list[L.Callback], model: Model) -> L.Trainer:
     """Lightning's Trainer, taking steps in blocks; loggers are opened when all else is ready."""
-    trainer: L.Trainer = builder.build(cfg["trainer"], "trainer", logger=False, callbacks=callbacks)
+    auto = cfg["trainer"].get("precision") == AUTO
+    settings = cfg["trainer"] | ({"precision": None} if auto else {})
+    trainer: L.Trainer = builder.build(settings, "trainer", logger=False, callbacks=callbacks)
+    if auto:
+        choose_precision(trainer, model)
+    lay_channels_last(trainer, model)
     trainer.fit_loop.epoch_loop = EpochLoop(trainer)
     return trainer
 

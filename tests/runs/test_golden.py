@@ -23,6 +23,7 @@ GOLDEN = {
 
 @pytest.mark.parametrize("experiment", GOLDEN)
 def test_golden_loss(experiment: str, train: Any) -> None:
-    folder = train("trainer.max_epochs=2", "trainer=cpu", "test=false", "callbacks=none", *experiment.split())
+    settings = ("trainer.max_epochs=2", "trainer=cpu", "trainer.precision=32-true", "test=false", "callbacks=none")
+    folder = train(*settings, *experiment.split())
     loss = read_curves(folder / "metrics.csv")["train/loss"][-1][1]
     assert loss == pytest.approx(GOLDEN[experiment], rel=TOLERANCE)

@@ -68,6 +68,7 @@ def same(ours: Any, theirs: Any, where: str = "") -> None:
         ["trainer.val_check_interval=8", "trainer.check_val_every_n_epoch=null"],
         ["trainer.max_steps=17", "trainer.log_every_n_steps=4"],
         ["trainer.limit_train_batches=7", "trainer.precision=64-true"],
+        ["trainer.precision=bf16-mixed", "trainer.accumulate_grad_batches=2"],
         ["trainer.accumulate_grad_batches=2", "+callbacks.best.every_n_train_steps=3", "callbacks.best.monitor=null"],
     ],
     ids=lambda settings: " ".join(settings) or "as it is",

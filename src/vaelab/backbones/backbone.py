@@ -44,15 +44,6 @@ class Decoder(nn.Module):
         raise TypeError(f"{type(self).__name__} defines no forward")
 
 
-def group_norm(channels: int) -> nn.GroupNorm:
-    """Group normalisation (Wu and He, 2018): the same in training and when sampling, unlike BatchNorm.
-
-    Takes up to 8 groups, of at least 4 channels where the width allows it.
-    """
-    groups = next(g for g in range(max(1, min(8, channels // 4)), 0, -1) if channels % g == 0)
-    return nn.GroupNorm(groups, channels)
-
-
 def halvings(height: int, width: int, times: int) -> list[tuple[int, int]]:
     """Sizes of an image that is halved, rounding up, `times` times: `times + 1` of them."""
     sizes = [(height, width)]
@@ -60,3 +51,8 @@ def halvings(height: int, width: int, times: int) -> list[tuple[int, int]]:
         height, width = -(-height // 2), -(-width // 2)
         sizes.append((height, width))
     return sizes
+
+
+def cropped(images: Tensor, height: int, width: int) -> Tensor:
+    """`(..., H, W)` cut to a size; as it is where it has that, since the gradient of a cut is a copy."""
+    return images if images.shape[-2:] == (height, width) else images[..., :height, :width]

@@ -6,7 +6,8 @@ from typing import Annotated
 from annotated_types import Gt, MinLen
 from torch import Tensor, nn
 
-from vaelab.backbones.backbone import ACTIVATIONS, Activation, Decoder, Encoder, group_norm, halvings
+from vaelab.backbones.backbone import ACTIVATIONS, Activation, Decoder, Encoder, cropped, halvings
+from vaelab.backbones.group_norm import group_norm
 
 Widths = Annotated[list[Annotated[int, Gt(0)]], MinLen(1)]
 
@@ -76,5 +77,5 @@ class ConvDecoder(Decoder):
         """`z: (B, latent_dim)` to `(B, P, C, H, W)`."""
         h = self.project(z)
         for stage, (height, width) in zip(self.stages, self.sizes[-2::-1], strict=True):
-            h = stage(h)[..., :height, :width]
+            h = cropped(stage(h), height, width)
         return self.output(h)

@@ -8,7 +8,8 @@ import torch
 from annotated_types import Gt, MinLen
 from torch import Tensor, nn
 
-from vaelab.backbones.backbone import ACTIVATIONS, Activation, Decoder, Encoder, group_norm, halvings
+from vaelab.backbones.backbone import ACTIVATIONS, Activation, Decoder, Encoder, halvings
+from vaelab.backbones.group_norm import group_norm
 from vaelab.data.spec import DataSpec, Kind, present
 
 Widths = Annotated[list[Annotated[int, Gt(0)]], MinLen(1)]

@@ -7,7 +7,8 @@ from annotated_types import Gt, MinLen
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vaelab.backbones.backbone import Decoder, Encoder, group_norm, halvings
+from vaelab.backbones.backbone import Decoder, Encoder, halvings
+from vaelab.backbones.group_norm import group_norm
 
 Widths = Annotated[list[Annotated[int, Gt(0)]], MinLen(1)]
 

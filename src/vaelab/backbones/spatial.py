@@ -6,7 +6,7 @@ from typing import Annotated
 from annotated_types import Ge
 from torch import Tensor, nn
 
-from vaelab.backbones.backbone import Decoder, Encoder, halvings
+from vaelab.backbones.backbone import Decoder, Encoder, cropped, halvings
 from vaelab.backbones.conv import Widths
 from vaelab.backbones.resnet import ResidualBlock
 
@@ -74,5 +74,5 @@ class SpatialDecoder(Decoder):
         """`z: (B, latent_dim)` to `(B, P, C, H, W)`."""
         h = self.project(z)
         for stage, (height, width) in zip(self.stages, self.sizes[-2::-1], strict=True):
-            h = stage(h)[..., :height, :width]
+            h = cropped(stage(h), height, width)
         return self.output(h)

@@ -17,6 +17,7 @@ from vaelab.data.module import DataModule
 from vaelab.errors import ConfigError
 from vaelab.record.export import PARTS
 from vaelab.tasks import Task
+from vaelab.training.precision import AUTO
 
 COMPONENTS: dict[str, type | None] = {
     "task": Task,
@@ -66,6 +67,8 @@ def check(config: DictConfig) -> tuple[dict[str, Any], Builder]:
             raise ConfigError(f"{group}={node}: choose an option of the group, see --help")
         if group == "data" and plain["seed"] is None and node.get("seed", 0) is None:
             node = {**node, "seed": 0}  # one is drawn when the run begins
+        if group == "trainer" and node.get("precision") == AUTO:
+            node = {**node, "precision": None}  # which one is known when the model and the device are
         builder.check(node, group, kind)
     for group, kind in COLLECTIONS.items():
         nodes = plain[group] = plain.get(group) or {}

@@ -15,8 +15,11 @@ from vaelab.config.secrets import redact_text
 PACKAGES = ("vaelab", "torch", "lightning", "hydra-core", "torchmetrics", "wandb", "datasets", "scikit-learn", "numpy")
 
 
-def environment(seed: int, device: torch.device) -> dict[str, Any]:
-    """Versions, git commit, device, seed and command line, as plain data without secrets."""
+def environment(seed: int, device: torch.device, precision: str) -> dict[str, Any]:
+    """Versions, git commit, device, seed and command line, as plain data without secrets.
+
+    `precision` is that of training, as Lightning names it.
+    """
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -24,6 +27,7 @@ def environment(seed: int, device: torch.device) -> dict[str, Any]:
         "git": _git(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type} ({_cpu()})",
         "threads": torch.get_num_threads(),
+        "precision": precision,
         "seed": seed,
         "command": command_line(),
     }

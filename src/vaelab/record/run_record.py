@@ -46,10 +46,9 @@ class RunRecord:
         print_config(self._config, self._choices)
 
     @rank_zero_only
-    def begin(self, seed: int, data: DataModule) -> None:
+    def begin(self, seed: int, data: DataModule, trainer: L.Trainer) -> None:
         """Write what is known before the run, how examples are prepared included: a killed run can be used too."""
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._environment = environment(seed, device)
+        self._environment = environment(seed, trainer.strategy.root_device, str(trainer.precision))
         write_file(self.folder / "config.yaml", yaml.safe_dump(self._config, sort_keys=False))
         write_file(self.folder / "overrides.yaml", yaml.safe_dump(self._overrides))
         write_json(self.folder / "environment.json", self._environment)

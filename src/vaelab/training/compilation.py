@@ -14,6 +14,7 @@ from vaelab.data.module import DataModule
 from vaelab.errors import ConfigError
 from vaelab.models import VAE, Model
 from vaelab.training.compiled import CompiledObjective, CompiledWeights
+from vaelab.training.precision import BFloat16Training
 
 WATCHED = 3.0  # seconds of steps from which `auto` learns the pace
 WORTH = 600.0  # seconds of steps left from which compiling, 10 to 40 s on a CPU, is repaid by the least gain seen, 7 %
@@ -115,7 +116,9 @@ class Compilation(Callback):
     @staticmethod
     def _never(trainer: L.Trainer, model: Model) -> bool:
         deterministic = torch.are_deterministic_algorithms_enabled()
-        return deterministic or _obstacle(model, trainer.datamodule) is not None  # type: ignore[attr-defined]
+        half = isinstance(trainer.precision_plugin, BFloat16Training) and trainer.strategy.root_device.type == "cpu"
+        # On a processor bfloat16 convolutions are as fast without: docs/performance.md.
+        return deterministic or half or _obstacle(model, trainer.datamodule) is not None  # type: ignore[attr-defined]
 
     def state_dict(self) -> dict[str, Any]:
         """What was decided."""

@@ -8,7 +8,7 @@ from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, Ti
 from lightning.pytorch.loops.fetchers import _DataFetcher, _DataLoaderIterDataFetcher
 from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
 from lightning.pytorch.loops.utilities import _block_parallel_sync_behavior
-from lightning.pytorch.plugins.precision import DoublePrecision, Precision
+from lightning.pytorch.plugins.precision import DoublePrecision, MixedPrecision, Precision
 from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from lightning.pytorch.utilities.model_helpers import is_overridden
@@ -16,6 +16,7 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 from vaelab.data.module import DataModule
 from vaelab.training.compilation import Compilation
 from vaelab.training.last_checkpoint import LastCheckpoint
+from vaelab.training.precision import BFloat16Training
 from vaelab.training.progress import RunProgress
 
 BLOCK = 0.2  # seconds between two rounds of hooks: how late a signal is heard and how often the bar moves
@@ -134,7 +135,7 @@ def periods(trainer: Trainer) -> list[int] | None:
     known = (
         type(trainer.strategy) in (SingleDeviceStrategy, DDPStrategy)
         and getattr(trainer.strategy, "_model_averager", None) is None
-        and type(trainer.precision_plugin) in (Precision, DoublePrecision)
+        and _plain(trainer.precision_plugin)
         and type(trainer.profiler) is PassThroughProfiler  # type: ignore[attr-defined]
         and len(trainer.optimizers) == 1
         and all(
@@ -146,6 +147,13 @@ def periods(trainer: Trainer) -> list[int] | None:
     if not known or 1 in found:
         return None
     return [period for period in found if period]
+
+
+def _plain(precision: Precision) -> bool:
+    """Whether its step is one optimizer step after one backward pass, which a scaler of gradients may skip."""
+    if type(precision) is MixedPrecision:
+        return precision.scaler is None
+    return type(precision) in (Precision, DoublePrecision, BFloat16Training)
 
 
 def _period(callback: Callback, trainer: Trainer) -> int:

@@ -1,0 +1,68 @@
+"""`trainer.precision=auto`: bfloat16 in training, and channels-last convolutions, where the device gains by them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import lightning.pytorch as L
+import torch
+from lightning.pytorch.plugins.precision import Precision
+from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
+from rich.console import Console
+from torch import nn
+
+from vaelab.models import Model
+
+AUTO = "auto"
+_CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
+
+
+class BFloat16Training(Precision):
+    """Layers in bfloat16 in training steps; weights, the nats of a likelihood, and all of evaluation in float32.
+
+    So every number that is reported, and the choice of the best checkpoint, is that of the weights as they are kept.
+    """
+
+    precision = "bf16-mixed"
+
+    def __init__(self, device_type: str) -> None:
+        self._device_type = device_type
+
+    @contextmanager
+    def train_step_context(self) -> Iterator[None]:
+        """Cast what layers take."""
+        with torch.autocast(self._device_type, torch.bfloat16):
+            yield
+
+
+def choose_precision(trainer: L.Trainer, model: Model) -> None:
+    """Train in bfloat16 where that is known to be faster (docs/performance.md), and say so."""
+    strategy = trainer.strategy
+    if type(strategy) in (SingleDeviceStrategy, DDPStrategy) and gains_by_bfloat16(strategy.root_device, model):
+        strategy.precision_plugin = BFloat16Training(strategy.root_device.type)
+        if trainer.is_global_zero:
+            Console().print("training in bfloat16, evaluating in float32 (trainer.precision=auto)")
+
+
+def gains_by_bfloat16(device: torch.device, model: nn.Module) -> bool:
+    """Whether a device has bfloat16 in hardware, and layers of the model that are faster in it."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type == "cpu":
+        has = torch.cpu.get_capabilities()
+        return bool(has.get("avx512_bf16") or has.get("amx_bf16")) and convolves(model)
+    return False
+
+
+def convolves(model: nn.Module) -> bool:
+    """Whether a model has convolutions over images."""
+    return any(isinstance(module, _CONVOLUTIONS) for module in model.modules())
+
+
+def lay_channels_last(trainer: L.Trainer, model: nn.Module) -> None:
+    """Lay the weights of convolutions out as their fast kernels take them; images then follow. No value changes.
+
+    In float32 a processor does not gain: the gradient of group normalisation is slow there (docs/performance.md).
+    """
+    on_gpu = trainer.strategy.root_device.type == "cuda"
+    if convolves(model) and (on_gpu or isinstance(trainer.precision_plugin, BFloat16Training)):
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -1,0 +1,128 @@
+"""bfloat16 is for training steps alone, and only where it is known to be faster."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import lightning.pytorch as L
+import pytest
+import torch
+from lightning.pytorch.callbacks import Callback
+
+from vaelab.backbones.conv import ConvDecoder, ConvEncoder
+from vaelab.backbones.mlp import MLPEncoder
+from vaelab.training import precision
+from vaelab.training.precision import BFloat16Training, gains_by_bfloat16, lay_channels_last
+
+CPU = torch.device("cpu")
+CONV = ("trainer.max_epochs=3", "encoder=conv", "encoder.widths=[8,16]", "decoder.widths=[8,16]", "trainer=cpu")
+PLUGINS = ([], [BFloat16Training("cpu")])
+MLP = ("trainer.max_epochs=4", "encoder.hidden=[32]", "decoder.hidden=[32]")
+SEES = ("trusted=[vaelab,test_precision]", "+callbacks.seen._target_=test_precision.Seen")
+
+
+class Seen(Callback):
+    """Notes in which precision the decoder's last layer answers."""
+
+    train: torch.dtype
+    validation: torch.dtype
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        def note(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+            setattr(Seen, "train" if module.training else "validation", output.dtype)
+
+        pl_module.decoder.register_forward_hook(note)
+
+
+@pytest.fixture
+def bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a processor that computes in it; others do so more slowly."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+
+
+def test_a_processor_gains_where_it_computes_in_it_and_for_convolutions(monkeypatch: pytest.MonkeyPatch) -> None:
+    conv, mlp = ConvEncoder((1, 8, 8), 4, [8]), MLPEncoder((1, 8, 8), 4, [8])
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    assert gains_by_bfloat16(CPU, conv)
+    assert not gains_by_bfloat16(CPU, mlp)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
+    assert not gains_by_bfloat16(CPU, conv)
+
+
+@pytest.mark.parametrize(("capability", "gains"), [((7, 5), False), ((8, 0), True), ((9, 0), True)])
+def test_a_gpu_gains_from_ampere_on(capability: tuple[int, int], gains: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert gains_by_bfloat16(torch.device("cuda"), MLPEncoder((1, 8, 8), 4, [8])) == gains
+
+
+@pytest.mark.usefixtures("bfloat16")
+def test_trains_in_bfloat16_and_evaluates_in_float32(
+    train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parent)
+    import test_precision
+
+    folder = train(*CONV, *SEES)
+    assert test_precision.Seen.train == torch.bfloat16
+    assert test_precision.Seen.validation == torch.float32
+    assert "training in bfloat16" in capsys.readouterr().out
+    assert json.loads((folder / "environment.json").read_text())["precision"] == "bf16-mixed"
+    weights = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+    assert {w.dtype for w in weights.values() if w.is_floating_point()} == {torch.float32}
+
+
+@pytest.mark.usefixtures("bfloat16")
+def test_numbers_are_those_of_the_weights_in_float32(train: Callable[..., Path]) -> None:
+    folder = train(*CONV)
+    again = train(*CONV, "train=false", f"ckpt_path={folder}", "trainer.precision=32-true")
+    trained, evaluated = (json.loads((run / "metrics.json").read_text()) for run in (folder, again))
+    tested = [name for name in evaluated if name.startswith("test/")]
+    assert tested
+    # Up to rounding: the second run lays its convolutions out otherwise.
+    for name in tested:
+        assert evaluated[name] == pytest.approx(trained[name], rel=1e-4), name
+
+
+@pytest.mark.usefixtures("bfloat16")
+@pytest.mark.parametrize("model", ["ae", "vae", "contractive_ae", "iwae"])
+def test_ends_near_single_precision(model: str, train: Callable[..., Path]) -> None:
+    half, single = (
+        json.loads((train(*CONV, f"model={model}", f"trainer.precision={p}") / "metrics.json").read_text())
+        for p in ("auto", "32-true")
+    )
+    assert half["test/loss"] == pytest.approx(single["test/loss"], rel=0.02)
+
+
+@pytest.mark.usefixtures("bfloat16")
+def test_clips_gradients(train: Callable[..., Path]) -> None:
+    folder = train(*CONV, "trainer.gradient_clip_val=0.5")
+    assert json.loads((folder / "environment.json").read_text())["precision"] == "bf16-mixed"
+
+
+@pytest.mark.parametrize("precision", ["64-true", "bf16-true", "bf16-mixed"])
+def test_any_precision_ends_near_single_precision(precision: str, train: Callable[..., Path]) -> None:
+    single, other = (
+        json.loads((train(*MLP, f"trainer.precision={p}") / "metrics.json").read_text()) for p in ("32-true", precision)
+    )
+    assert other["test/loss"] == pytest.approx(single["test/loss"], rel=0.02)
+
+
+def test_channels_last_goes_with_bfloat16_and_changes_no_value() -> None:
+    torch.manual_seed(0)
+    encoder, decoder = ConvEncoder((2, 27, 31), 4, [8, 16]), ConvDecoder(4, (2, 3, 27, 31), [8, 16])
+    x, z = torch.rand(3, 2, 27, 31), torch.randn(3, 4)
+    before = [encoder(x), decoder(z)]
+    single, half = (L.Trainer(accelerator="cpu", logger=False, plugins=plugins) for plugins in PLUGINS)
+    lay_channels_last(single, encoder)
+    assert encoder.net[3].weight.is_contiguous()
+    for backbone in (encoder, decoder):
+        lay_channels_last(half, backbone)
+    assert encoder.net[3].weight.is_contiguous(memory_format=torch.channels_last)
+    for ours, theirs in zip([encoder(x), decoder(z)], before, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_auto_is_no_precision_elsewhere(train: Callable[..., Path]) -> None:
+    assert precision.AUTO == "auto"
+    with pytest.raises(SystemExit):
+        train("trainer.precision=automatic")
