@@ -3,7 +3,7 @@
 MORE_IS_BETTER = frozenset({
     "elbo", "reconstruction", "psnr", "psnr_gain", "ssim", "active_units", "precision", "recall", "auroc", "auprc",
     "knn_accuracy", "linear_probe_accuracy", "trustworthiness", "continuity",
-    "token_accuracy", "category_accuracy", "mutual_information",
+    "token_accuracy", "withheld_accuracy", "category_accuracy", "mutual_information",
 })  # fmt: skip
 
 

@@ -72,14 +72,22 @@ class FrameHead(nn.Module):
             return self._shaped(torch.stack([self._voice(states + before[:, :, v], v) for v in range(self.voices)], 3))
         return self._shaped(self.linear(states).unflatten(2, (self.per_value, self.voices)))
 
-    def draw(self, state: Tensor, choose: Choose) -> Tensor:
-        """One frame after `state: (B, 1, width)`, voice by voice; `(B, *F, 1)`."""
+    def draw(self, state: Tensor, choose: Choose, known: Tensor | None = None) -> Tensor:
+        """One frame after `state: (B, 1, width)`, voice by voice; `(B, *F, 1)`.
+
+        Where `known: (B, *F, 1)` tokens are given, only those that are withheld in it are chosen.
+        """
+
+        def settled(drawn: Tensor) -> Tensor:
+            return drawn if known is None else drawn.where(known == HIDDEN, known)
+
         if not self.chained:
-            return choose(self.forward(state, None))
+            return settled(choose(self.forward(state, None)))
         chosen = state.new_full((len(state), *self.frame, 1), -1, dtype=torch.int64)
+        by_voice = chosen.view(len(state), self.voices, 1)
         for voice in range(self.voices):
-            raw = self.forward(state, chosen)
-            chosen.view(len(state), self.voices, 1)[:, voice] = choose(raw).view(len(state), self.voices, 1)[:, voice]
+            drawn = settled(choose(self.forward(state, chosen)))
+            by_voice[:, voice] = drawn.view(len(state), self.voices, 1)[:, voice]
         return chosen
 
     def _voice(self, state: Tensor, voice: int) -> Tensor:

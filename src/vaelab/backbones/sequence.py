@@ -51,21 +51,23 @@ class SequenceDecoder(Decoder):
         return self.head(self.states(z, torch.cat([first, told[:, :-1]], dim=1)), given)
 
     @torch.no_grad()
-    def generate(self, z: Tensor, choose: Choose, steps: int | None = None) -> Tensor:
+    def generate(self, z: Tensor, choose: Choose, steps: int | None = None, known: Tensor | None = None) -> Tensor:
         """Values `(B, *F, T)`, frame after frame, each chosen given those before it; -1 after an end token.
 
         Args:
             z: `(B, latent_dim)`.
             choose: raw parameters to values.
             steps: T; as long as an example if None.
+            known: `(B, *F, T)` tokens that stay as they are, but for those that are withheld; they say where a
+                sequence ends, too.
         """
         told, frames = self.start.expand(len(z), 1, -1), []
         done = torch.zeros(len(z), dtype=torch.bool, device=z.device)
         state: Any = None
-        for _ in range(steps or self.steps):
+        for place in range(known.shape[-1] if known is not None else steps or self.steps):
             hidden, state = self.step(z, told, state)
-            frame = self.head.draw(hidden, choose)
-            if self.end is not None:
+            frame = self.head.draw(hidden, choose, None if known is None else known[..., place : place + 1])
+            if self.end is not None and known is None:
                 frame = frame.masked_fill(done.view(-1, *[1] * (frame.dim() - 1)), -1)
                 done = done | (frame.flatten(1) == self.end).any(1)
             frames.append(frame)

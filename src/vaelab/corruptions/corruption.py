@@ -5,6 +5,7 @@ from copy import copy
 from math import inf
 from typing import ClassVar, Self
 
+import torch
 from torch import Tensor
 
 from vaelab.data.noise import Noise
@@ -63,7 +64,8 @@ class Corruption(ABC):
         single = [1] * (clean.dim() - 1)
         low, high = self.range
         if low == high:
-            return clean.new_full((1, *single), low)
+            number = clean.dtype if clean.is_floating_point() else torch.get_default_dtype()
+            return clean.new_full((1, *single), low, dtype=number)
         return low + (high - low) * noise.uniform("corruption/strength", single, clean.device)
 
     def _checked(self, strength: Strength) -> Strength:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from vaelab.corruptions.corruption import Corruption, Strength
 from vaelab.data.noise import Noise
-from vaelab.data.spec import HIDDEN, DataSpec
+from vaelab.data.spec import HIDDEN, DataSpec, present
 
 
 class Mask(Corruption):
@@ -32,7 +32,10 @@ class Mask(Corruption):
 
     def __call__(self, clean: Tensor, noise: Noise, spec: DataSpec) -> Tensor:
         """Values of which some are 0, or hidden where the data knows missing values, `(B, *shape)`."""
-        return clean.masked_fill(self.hidden(clean, noise, spec), _blank(spec))
+        hidden = self.hidden(clean, noise, spec)
+        if spec.support == "categories":  # padding is no token that could be withheld
+            hidden = hidden & present(clean)
+        return clean.masked_fill(hidden, _blank(spec))
 
     def hidden(self, clean: Tensor, noise: Noise, spec: DataSpec) -> Tensor:
         """What is set to 0: true or false, in a shape that broadcasts to that of `clean`."""

@@ -17,8 +17,8 @@ def present(values: Tensor) -> Tensor:
 
 
 def present_steps(values: Tensor) -> Tensor:
-    """Which steps of sequences `(B, *F, T)` hold anything, `(B, T)` bool."""
-    there = present(values)
+    """Which steps of sequences `(B, *F, T)` hold anything, `(B, T)` bool; a withheld token is one, padding is none."""
+    there = present(values) if values.is_floating_point() else values != PADDING
     return there.flatten(1, -2).any(1) if values.dim() > 2 else there
 
 

@@ -85,6 +85,18 @@ class Model(L.LightningModule):
         """
         return self.likelihood.mean(self._decoded(z, target))
 
+    def restore(self, x: Tensor) -> Tensor:
+        """The likeliest original of a corrupted `x: (B, *shape)`, from its code; the same shape.
+
+        Of tokens those that are withheld are chosen, one after the other, given the code and all before them.
+        """
+        z = self.encode(x)
+        if self.likelihood.spec.support != "categories":
+            return self.decode(z)
+        if self.autoregressive:
+            return self._generated(z, self.likelihood.mode, known=x)
+        return x.where(x != HIDDEN, self.decode(z)[..., : x.shape[-1]])
+
     def log_likelihood(self, z: Tensor, target: Tensor) -> Tensor:
         """log p(target|z) in nats for `z: (B, latent_dim)`, `(B,)`."""
         return self.likelihood.log_prob(self._decoded(z, target), target)
@@ -104,9 +116,9 @@ class Model(L.LightningModule):
         """Whether the decoder predicts each step from those before it."""
         return bool(getattr(self.decoder, "autoregressive", False))
 
-    def _generated(self, z: Tensor, choose: Callable[[Tensor], Tensor]) -> Tensor:
+    def _generated(self, z: Tensor, choose: Callable[[Tensor], Tensor], **settings: Tensor) -> Tensor:
         decoder: Any = self.decoder
-        return decoder.generate(z.to(self.dtype), lambda raw: choose(at_least_single(raw) + self.offset))
+        return decoder.generate(z.to(self.dtype), lambda raw: choose(at_least_single(raw) + self.offset), **settings)
 
     def _encoded(self, x: Tensor) -> Tensor:
         """The encoder's output, in a precision that nats can be summed in."""

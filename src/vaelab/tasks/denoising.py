@@ -9,11 +9,12 @@ from vaelab.baselines import BaselineCache
 from vaelab.data import Batch, DataSpec
 from vaelab.data.module import DataModule
 from vaelab.data.plain import squared_error_of_each
+from vaelab.data.spec import HIDDEN
 from vaelab.errors import ConfigError
 from vaelab.models import Model, Prediction
 from vaelab.tasks.denoising_baselines import DenoisingBaselines, is_restorable
 from vaelab.tasks.denoising_quality import MeanPSNR, summary
-from vaelab.tasks.denoising_sweep import conditions, described, measured, pictures
+from vaelab.tasks.denoising_sweep import conditions, described, measured, pictures, readings
 from vaelab.tasks.image_metrics import ssim
 from vaelab.tasks.task import Findings, Task
 
@@ -21,22 +22,29 @@ from vaelab.tasks.task import Findings, Task
 class Denoising(Task):
     """psnr of the input and of the output in dB, their difference, ssim and mse; error ratios for unbounded data.
 
-    They are measured under the training corruption, and at several strengths of it.
+    Of tokens the share of those withheld that is put back. All are measured under the training corruption, and at
+    several strengths of it.
 
     Args:
         strengths: of the corruption to measure at; null takes the trained one and some never trained on.
         baseline_examples: first test images that the classical denoisers get; 0 leaves baselines out.
-        monitor: what the best checkpoint watches.
+        monitor: what the best checkpoint watches; null takes val/mse, or for tokens what the model watches.
     """
 
     def __init__(
         self,
         strengths: list[Annotated[float, Ge(0)]] | None = None,
         baseline_examples: Annotated[int, Ge(0)] = 200,
-        monitor: str | None = "val/mse",
+        monitor: str | None = None,
     ) -> None:
         super().__init__(monitor)
         self.strengths, self.baseline_examples = strengths, baseline_examples
+
+    def watched(self, model: Model) -> tuple[str, str]:
+        """The error, where there is one."""
+        if self.monitor is None and model.likelihood.spec.support != "categories":
+            return "val/mse", "min"
+        return super().watched(model)
 
     def check(self, model: Model, spec: DataSpec, corrupts: bool) -> None:
         """There must be something to undo."""
@@ -53,6 +61,8 @@ class Denoising(Task):
         metrics = super().metrics(stage, model, spec)
         if stage != "test":
             return metrics
+        if spec.support == "categories":
+            return metrics | {"withheld_accuracy": MeanMetric(nan_strategy="ignore")}
         if spec.bounded:
             return metrics | {"psnr": MeanPSNR(), "psnr_noisy": MeanPSNR()} | ssim(spec)
         return metrics | {"mse_noisy": MeanMetric()}
@@ -60,6 +70,9 @@ class Denoising(Task):
     def update(self, metrics: dict[str, Metric], model: Model, prediction: Prediction, batch: Batch) -> None:
         """Compare input and output with clean examples."""
         super().update(metrics, model, prediction, batch)
+        if "withheld_accuracy" in metrics:  # not the reconstruction, which is told the true tokens
+            withheld = batch.x == HIDDEN
+            metrics["withheld_accuracy"].update((model.restore(batch.x) == batch.clean)[withheld].float())
         for name in ("psnr", "ssim"):
             if name in metrics:
                 metrics[name].update(prediction.reconstruction, batch.clean)
@@ -90,5 +103,6 @@ class Denoising(Task):
                 found.numbers |= {f"baseline/{name}/{key}{suffix}": value for key, value in numbers.metrics.items()}
         if rivals[""] and is_restorable(data.spec):
             found.numbers["test/psnr_baseline_examples"] = summary(each[""], classical.count)["psnr"]
+        found.texts = {"denoised": "\n\n".join(lines)} if (lines := readings(model, data, data.corruption)) else {}
         found.metadata = described(data, chosen, rivals, classical.count)
         return found

@@ -7,6 +7,7 @@ from functools import partial
 from torch import Tensor
 
 from vaelab.baselines import BaselineCache
+from vaelab.baselines.commonest_token import CommonestToken
 from vaelab.baselines.denoisers import IMAGE_DENOISERS, ImageDenoiser
 from vaelab.baselines.linear import LinearDenoiser
 from vaelab.corruptions import Corruption, Mask
@@ -18,7 +19,7 @@ from vaelab.tasks.strengths import corrupted
 
 Compute = Callable[[], Mapping[str, float]]
 
-METRICS = ("mse", "psnr", "psnr_gain", "ssim", "mse_ratio")
+METRICS = ("mse", "psnr", "psnr_gain", "ssim", "mse_ratio", "withheld_accuracy")
 FITTED_TO = 32  # validation images that settings are chosen on
 MOST_VALUES = 4_000_000  # restored in one go; large images get fewer than asked for
 LINEAR_ROWS = 20_000  # training examples of the linear estimate
@@ -42,8 +43,9 @@ class DenoisingBaselines:
     """Numbers of each baseline under any corruption, kept in the cache.
 
     Images in [0, 1] get non-local means and total variation, whose settings are chosen on validation
-    images under the same corruption, at the same strength. Other examples get the linear estimate
-    fitted to training examples, and, where values are masked, the training mean in their place.
+    images under the same corruption, at the same strength. Withheld tokens get the commonest, alone and
+    between their neighbours. Other examples get the linear estimate fitted to training examples, and,
+    where values are masked, the training mean in their place.
 
     Args:
         data: of the run.
@@ -62,7 +64,12 @@ class DenoisingBaselines:
         """Each baseline under this corruption; none where none was asked for."""
         if not self.count:
             return {}
-        computed = self._image_denoisers(corruption) if is_restorable(self._data.spec) else self._estimates(corruption)
+        if is_restorable(self._data.spec):
+            computed = self._image_denoisers(corruption)
+        elif self._data.spec.support == "categories":
+            computed = {name: partial(self._commonest, corruption, name) for name in ("commonest", "neighbours")}
+        else:
+            computed = self._estimates(corruption)
         found = {}
         for name, compute in computed.items():
             settings = {"corruption": repr(corruption), "examples": self.count}
@@ -79,6 +86,10 @@ class DenoisingBaselines:
         few = max(1, min(FITTED_TO, MOST_VALUES // 10 // self._data.spec.size))
         fitted = denoiser.fit(*corrupted(self._data, "val", corruption, few))
         return self._measured(corruption, lambda noisy: denoiser(noisy, fitted)) | fitted
+
+    def _commonest(self, corruption: Corruption, name: str) -> Mapping[str, float]:
+        tokens = CommonestToken(self._data.clean("train"), between=name == "neighbours")
+        return self._measured(corruption, tokens)
 
     def _estimates(self, corruption: Corruption) -> dict[str, Compute]:
         found: dict[str, Compute] = {}

@@ -5,6 +5,7 @@ from torchmetrics import MeanMetric
 
 from vaelab.data import DataSpec
 from vaelab.data.plain import squared_error_of_each
+from vaelab.data.spec import HIDDEN
 from vaelab.tasks.image_metrics import each_example
 
 MOST_DB = 60.0  # of a single example: a root mean squared error of a quarter of an 8-bit step
@@ -28,7 +29,14 @@ class MeanPSNR(MeanMetric):
 
 
 def quality_of_each(noisy: Tensor, denoised: Tensor, clean: Tensor, spec: DataSpec) -> dict[str, Tensor]:
-    """`(B,)` numbers by name: mse; psnr_noisy, psnr and ssim of data in [0, 1]; mse_noisy of any other."""
+    """`(B,)` numbers by name: mse; psnr_noisy, psnr and ssim of data in [0, 1]; mse_noisy of any other.
+
+    Of tokens how many were withheld, and how many of these are right.
+    """
+    if spec.support == "categories":
+        withheld = noisy == HIDDEN
+        right = withheld & (denoised == clean)
+        return {"withheld": withheld.flatten(1).sum(1), "right": right.flatten(1).sum(1)}
     each = each_example(denoised, clean, spec)
     if "psnr" not in each:
         return each | {"mse_noisy": squared_error_of_each(noisy.nan_to_num(), clean, spec)}
@@ -36,7 +44,13 @@ def quality_of_each(noisy: Tensor, denoised: Tensor, clean: Tensor, spec: DataSp
 
 
 def summary(each: dict[str, Tensor], first: int | None = None) -> dict[str, float]:
-    """Means over the first examples, or all, with `psnr_gain` in dB or `mse_ratio`, what is left of the error."""
+    """Means over the first examples, or all, with `psnr_gain` in dB or `mse_ratio`, what is left of the error.
+
+    Of tokens `withheld_accuracy`, the share of all withheld tokens that is right; nothing where none is withheld.
+    """
+    if "withheld" in each:
+        right, withheld = (int(each[name][:first].sum()) for name in ("right", "withheld"))
+        return {"withheld_accuracy": right / withheld} if withheld else {}
     means = {name: values[:first].double().mean().item() for name, values in each.items()}
     if "psnr" in means:
         means["psnr_gain"] = means["psnr"] - means["psnr_noisy"]

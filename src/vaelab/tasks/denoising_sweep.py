@@ -1,6 +1,7 @@
 """A denoiser under the corruption of its training, and under the same at several fixed strengths."""
 
 from collections import defaultdict
+from math import nan
 from typing import Any
 
 import torch
@@ -49,7 +50,7 @@ def measured(model: Model, data: DataModule, chosen: Conditions) -> Each:
     for batch in data.batches("test", model.device):
         for key, corruption in distinct.items():
             noisy = corruption(batch.clean, batch.noise, data.spec)
-            denoised = model.decode(model.encode(noisy))
+            denoised = model.restore(noisy)
             for name, values in quality_of_each(noisy, denoised, batch.clean, data.spec).items():
                 parts[key][name].append(values.cpu())
     whole = {key: {name: torch.cat(values) for name, values in found.items()} for key, found in parts.items()}
@@ -68,11 +69,22 @@ def pictures(
     else:
         batch = next(data.batches("test", model.device, SHOWN))
         noisy = chosen[""](batch.clean, batch.noise, data.spec)
-        versions = {"clean": batch.clean, "noisy": noisy, "denoised": model.decode(model.encode(noisy))}
+        versions = {"clean": batch.clean, "noisy": noisy, "denoised": model.restore(noisy)}
         figures |= data.compared("denoised", {name: values.cpu() for name, values in versions.items()})
     if len(chosen) > 2:
         figures["by_strength"] = _curve(chosen, each, rivals, count)
     return figures
+
+
+def readings(model: Model, data: DataModule, corruption: Corruption) -> list[str]:
+    """The first test examples under the training corruption, restored, and clean, as lines; empty for no text."""
+    batch = next(data.batches("test", model.device, SHOWN))
+    noisy = corruption(batch.clean, batch.noise, data.spec)
+    versions = [data.texts(values.cpu()) for values in (noisy, model.restore(noisy), batch.clean)]
+    names = ("noisy", "denoised", "clean")
+    return [
+        "\n".join(f"{n:9}{line}" for n, line in zip(names, lines, strict=True)) for lines in zip(*versions, strict=True)
+    ]
 
 
 def _strip(model: Model, data: DataModule, corruption: Corruption, rivals: dict[str, Rival]) -> Figure:
@@ -99,12 +111,14 @@ def _curve(chosen: Conditions, each: Each, rivals: Rivals, count: int) -> Figure
     corruption = chosen[""]
     suffixes = [suffix for suffix in chosen if suffix]
     own = [summary(each[suffix], count or None) for suffix in suffixes]
-    metric = "psnr" if "psnr" in own[0] else "mse"
-    curves = {"this run": [o[metric] for o in own], "noisy": [o[f"{metric}_noisy"] for o in own]}
+    metric = next((name for name in ("psnr", "mse") if name in own[-1]), "withheld_accuracy")
+    curves = {"this run": [o.get(metric, nan) for o in own]}
+    if f"{metric}_noisy" in own[-1]:
+        curves["noisy"] = [o[f"{metric}_noisy"] for o in own]
     for name in rivals[""]:
-        curves[LABELS.get(name, name)] = [rivals[suffix][name].metrics[metric] for suffix in suffixes]
+        curves[LABELS.get(name, name)] = [rivals[suffix][name].metrics.get(metric, nan) for suffix in suffixes]
     x = f"{corruption.setting} of {type(corruption).__name__}"
-    y = "psnr in dB" if metric == "psnr" else "mse"
+    y = {"psnr": "psnr in dB", "withheld_accuracy": "withheld tokens that are right"}.get(metric, metric)
     total = len(next(iter(each[""].values())))
     return by_strength(
         curves, [chosen[s].range[0] for s in suffixes], corruption.range, x, f"{y}, {count or total} test examples"

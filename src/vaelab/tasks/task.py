@@ -166,7 +166,7 @@ def refuse_tokens(spec: DataSpec, task: str) -> None:
     if spec.support == "categories":
         raise ConfigError(
             f"task={task}: measures squared errors, and {spec.name} holds tokens; "
-            "task=generation, anomaly and embedding fit them"
+            "task=generation, denoising, anomaly and embedding fit them"
         )
 
 

@@ -10,12 +10,13 @@ from annotated_types import Ge, Gt
 from torch import Tensor
 
 from vaelab.data.module import DataModule, DataSettings, Examples
-from vaelab.data.spec import PADDING, DataSpec
+from vaelab.data.spec import HIDDEN, PADDING, DataSpec
 from vaelab.data.text.files import Texts, read_texts
 from vaelab.data.text.tokens import TOKENS_FILE, TokenKind, Tokens
 from vaelab.errors import ConfigError, DataError
 
 LINE_FEED = "\u23ce"  # how one within an example is shown
+WITHHELD = "\u25a1"
 MOST_CLASSES = 1000  # distinct labels
 NAMELESS = 3  # examples that a source needs for three splits
 
@@ -157,8 +158,8 @@ class Text(DataModule):
         return Examples(values, examples.label, spec, examples.parts)
 
     def texts(self, values: Tensor) -> list[str]:
-        """Each example as one line; a line feed within it is shown as a return sign."""
-        return [text.replace("\n", LINE_FEED) for text in self._decoded(values)]
+        """Each example as one line; a line feed within it is shown as a return sign, a withheld token as a box."""
+        return [WITHHELD.join(self._decoded_parts(row)).replace("\n", LINE_FEED) for row in values.tolist()]
 
     def written(self, stem: str, values: Tensor) -> dict[str, bytes | str]:
         """Lines as `<stem>.txt`; windows, which hold several, as `<stem>.jsonl`."""
@@ -170,6 +171,12 @@ class Text(DataModule):
     def files(self) -> dict[str, bytes | str]:
         """How new texts are to be encoded."""
         return {f"model/{TOKENS_FILE}": self.tokens.to_json() + "\n"}
+
+    def _decoded_parts(self, row: list[int]) -> list[str]:
+        """What stands between withheld tokens."""
+        gaps = [place for place, token in enumerate(row) if token == HIDDEN]
+        edges = zip([-1, *gaps], [*gaps, len(row)], strict=True)
+        return [self.tokens.decode(row[before + 1 : after]) for before, after in edges]
 
     def _decoded(self, values: Tensor) -> list[str]:
         return [self.tokens.decode(row) for row in values.tolist()]
