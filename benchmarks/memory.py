@@ -10,32 +10,32 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from contenders import CONTENDERS, Case
-from throughput import MLP
+from throughput import CONV, MLP
 from turns import Clock
 
 NAMES = ("by hand", "run")
-CASE = Case(MLP, compiled=False, limit=100)
+CASES = {"MLP VAE": Case(MLP, compiled=False, limit=100), "conv VAE": Case(CONV, compiled=False, limit=6)}
 
 
-def alone(contender: str) -> float:
+def alone(contender: str, case: Case) -> float:
     """MiB at most, in this process."""
     with TemporaryDirectory() as folder:
-        CONTENDERS[contender](CASE, CASE.config(folder), 1, folder, Clock())
+        CONTENDERS[contender](case, case.config(folder), 3, folder, Clock())
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def main() -> None:
     if len(sys.argv) > 1:
-        print(f"peak {alone(sys.argv[1])}")
+        print(f"\npeak {alone(sys.argv[1], CASES[sys.argv[2]])}")
         return
-    peaks = {}
-    for name in NAMES:
-        done = subprocess.run(
-            [sys.executable, Path(__file__), name], capture_output=True, text=True, check=True
-        ).stdout.splitlines()
-        peaks[name] = float(next(line for line in done if line.startswith("peak ")).split()[1])
-        print(f"{name}: {peaks[name]:,.0f} MiB")
-    print(f"run / by hand: {peaks['run'] / peaks['by hand']:.3f}")
+    for case in CASES:
+        peaks = {}
+        for name in NAMES:
+            command = [sys.executable, Path(__file__), name, case]
+            done = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+            peaks[name] = float(next(line for line in done if line.startswith("peak ")).split()[1])
+            print(f"{case}, {name}: {peaks[name]:,.0f} MiB")
+        print(f"{case}, run / by hand: {peaks['run'] / peaks['by hand']:.3f}")
 
 
 if __name__ == "__main__":

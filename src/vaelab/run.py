@@ -25,6 +25,7 @@ from vaelab.record.export import architecture, build_model
 from vaelab.record.run_record import RunRecord
 from vaelab.record.trackers import close
 from vaelab.tasks import Task
+from vaelab.training.allocation import keep_freed_memory
 from vaelab.training.best_validation import BestValidation, finite
 from vaelab.training.compilation import Compilation, check_compilation
 from vaelab.training.epoch_loop import EpochLoop
@@ -116,6 +117,8 @@ def build_trainer(builder: Builder, cfg: dict[str, Any], callbacks: list[L.Callb
     if auto:
         choose_precision(trainer, model)
     lay_channels_last(trainer, model)
+    if trainer.strategy.root_device.type == "cpu":
+        keep_freed_memory()
     trainer.fit_loop.epoch_loop = EpochLoop(trainer)
     return trainer
 
