@@ -114,7 +114,7 @@ def build_trainer(builder: Builder, cfg: dict[str, Any], callbacks: list[L.Callb
     auto = cfg["trainer"].get("precision") == AUTO
     settings = cfg["trainer"] | ({"precision": None} if auto else {})
     trainer: L.Trainer = builder.build(settings, "trainer", logger=False, callbacks=callbacks)
-    if auto:
+    if auto and cfg["train"]:
         choose_precision(trainer, model)
     lay_channels_last(trainer, model)
     if trainer.strategy.root_device.type == "cpu":

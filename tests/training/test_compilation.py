@@ -68,6 +68,19 @@ def test_auto_compiles_what_is_worth_it_and_says_so(
     assert losses(long) == pytest.approx(losses(short), rel=1e-4)
 
 
+def test_auto_leaves_bfloat16_convolutions_on_a_processor_and_their_test_is_compiled(
+    train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_no_time(monkeypatch)
+    monkeypatch.setattr("vaelab.training.precision.gains_by_bfloat16", lambda device, model: True)
+    conv = ("encoder=conv", "encoder.widths=[8]", "decoder.widths=[8]", "trainer.max_epochs=2", "trainer=cpu")
+    folder = train(*conv, "test=false")
+    assert objectives_compiled() == 0
+    monkeypatch.setattr(compilation, "WORTH_IN_TEST", 0.0)
+    train(*conv, "train=false", f"ckpt_path={folder}", "task.nll_samples=64", "trainer.limit_test_batches=null")
+    assert objectives_compiled() == 1
+
+
 def test_a_long_test_compiles_its_importance_weights(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     tested = [one for one in SMALL if one != "test=false"]
     plain = train(*tested, "compile=false")

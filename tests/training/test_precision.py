@@ -74,7 +74,8 @@ def test_trains_in_bfloat16_and_evaluates_in_float32(
 @pytest.mark.usefixtures("bfloat16")
 def test_numbers_are_those_of_the_weights_in_float32(train: Callable[..., Path]) -> None:
     folder = train(*CONV)
-    again = train(*CONV, "train=false", f"ckpt_path={folder}", "trainer.precision=32-true")
+    again = train(*CONV, "train=false", f"ckpt_path={folder}")
+    assert json.loads((again / "environment.json").read_text())["precision"] == "32-true"
     trained, evaluated = (json.loads((run / "metrics.json").read_text()) for run in (folder, again))
     tested = [name for name in evaluated if name.startswith("test/")]
     assert tested

@@ -40,7 +40,9 @@ class Compilation(Callback):
         """Compile now where that is asked for."""
         assert isinstance(pl_module, Model)
         self._began = None
-        if self._decided is None and self._never(trainer, pl_module):
+        # On a processor bfloat16 convolutions are as fast without: docs/performance.md.
+        half = isinstance(trainer.precision_plugin, BFloat16Training) and trainer.strategy.root_device.type == "cpu"
+        if self._decided is None and (half or self._never(trainer, pl_module)):
             self._decided = False
         if self._decided:
             self._compile(pl_module)
@@ -116,9 +118,7 @@ class Compilation(Callback):
     @staticmethod
     def _never(trainer: L.Trainer, model: Model) -> bool:
         deterministic = torch.are_deterministic_algorithms_enabled()
-        half = isinstance(trainer.precision_plugin, BFloat16Training) and trainer.strategy.root_device.type == "cpu"
-        # On a processor bfloat16 convolutions are as fast without: docs/performance.md.
-        return deterministic or half or _obstacle(model, trainer.datamodule) is not None  # type: ignore[attr-defined]
+        return deterministic or _obstacle(model, trainer.datamodule) is not None  # type: ignore[attr-defined]
 
     def state_dict(self) -> dict[str, Any]:
         """What was decided."""

@@ -35,7 +35,8 @@ class Compiled:
         try:
             return self._fast(*arguments)
         except _compiler_errors() as error:
-            message = f"{self._what} could not be compiled ({str(error).strip().splitlines()[0]})"
+            reason = " ".join(str(error).split("\n")[:2]).strip()  # who failed, and with what
+            message = f"{self._what} could not be compiled ({reason})"
             if self._required:
                 raise UserError(f"{message}; compile=false does without") from error
             Console(stderr=True, soft_wrap=True).print(f"{message}; the run goes on without")

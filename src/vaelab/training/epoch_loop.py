@@ -135,7 +135,7 @@ def periods(trainer: Trainer) -> list[int] | None:
     known = (
         type(trainer.strategy) in (SingleDeviceStrategy, DDPStrategy)
         and getattr(trainer.strategy, "_model_averager", None) is None
-        and _plain(trainer.precision_plugin)
+        and _steps_at_once(trainer.precision_plugin)
         and type(trainer.profiler) is PassThroughProfiler  # type: ignore[attr-defined]
         and len(trainer.optimizers) == 1
         and all(
@@ -149,8 +149,8 @@ def periods(trainer: Trainer) -> list[int] | None:
     return [period for period in found if period]
 
 
-def _plain(precision: Precision) -> bool:
-    """Whether its step is one optimizer step after one backward pass, which a scaler of gradients may skip."""
+def _steps_at_once(precision: Precision) -> bool:
+    """Whether each backward pass is followed by an optimizer step, which a scaler of gradients may skip."""
     if type(precision) is MixedPrecision:
         return precision.scaler is None
     return type(precision) in (Precision, DoublePrecision, BFloat16Training)
