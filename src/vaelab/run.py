@@ -31,7 +31,7 @@ from vaelab.training.compilation import Compilation, check_compilation
 from vaelab.training.epoch_loop import EpochLoop
 from vaelab.training.interruption import interruptible
 from vaelab.training.optimization import Optimization
-from vaelab.training.precision import AUTO, choose_precision, lay_channels_last
+from vaelab.training.precision import AUTO, allow_clipping, choose_precision, lay_channels_last
 from vaelab.training.progress import RunProgress
 from vaelab.training.seeding import seed_all
 
@@ -116,6 +116,7 @@ def build_trainer(builder: Builder, cfg: dict[str, Any], callbacks: list[L.Callb
     trainer: L.Trainer = builder.build(settings, "trainer", logger=False, callbacks=callbacks)
     if auto and cfg["train"]:
         choose_precision(trainer, model)
+    allow_clipping(trainer)
     lay_channels_last(trainer, model)
     if trainer.strategy.root_device.type == "cpu":
         keep_freed_memory()

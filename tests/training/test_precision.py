@@ -11,7 +11,6 @@ from lightning.pytorch.callbacks import Callback
 
 from vaelab.backbones.conv import ConvDecoder, ConvEncoder
 from vaelab.backbones.mlp import MLPEncoder
-from vaelab.training import precision
 from vaelab.training.precision import BFloat16Training, gains_by_bfloat16, lay_channels_last
 
 CPU = torch.device("cpu")
@@ -95,8 +94,9 @@ def test_ends_near_single_precision(model: str, train: Callable[..., Path]) -> N
 
 
 @pytest.mark.usefixtures("bfloat16")
-def test_clips_gradients(train: Callable[..., Path]) -> None:
-    folder = train(*CONV, "trainer.gradient_clip_val=0.5")
+@pytest.mark.parametrize("asked", ["auto", "bf16-mixed"])
+def test_clips_gradients_of_fused_optimizers(asked: str, train: Callable[..., Path]) -> None:
+    folder = train(*CONV, "trainer.gradient_clip_val=0.5", f"trainer.precision={asked}")
     assert json.loads((folder / "environment.json").read_text())["precision"] == "bf16-mixed"
 
 
@@ -123,7 +123,12 @@ def test_channels_last_goes_with_bfloat16_and_changes_no_value() -> None:
         torch.testing.assert_close(ours, theirs)
 
 
-def test_auto_is_no_precision_elsewhere(train: Callable[..., Path]) -> None:
-    assert precision.AUTO == "auto"
+def test_what_is_no_precision_is_named_with_what_would_be(
+    train: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit):
         train("trainer.precision=automatic")
+    message = capsys.readouterr().err
+    assert "trainer.precision=automatic" in message
+    assert "'auto'" in message
+    assert "'bf16-mixed'" in message

@@ -67,9 +67,10 @@ def check(config: DictConfig) -> tuple[dict[str, Any], Builder]:
             raise ConfigError(f"{group}={node}: choose an option of the group, see --help")
         if group == "data" and plain["seed"] is None and node.get("seed", 0) is None:
             node = {**node, "seed": 0}  # one is drawn when the run begins
-        if group == "trainer" and node.get("precision") == AUTO:
-            node = {**node, "precision": None}  # which one is known when the model and the device are
-        builder.check(node, group, kind)
+        if group == "trainer":
+            _check_trainer(builder, node)
+        else:
+            builder.check(node, group, kind)
     for group, kind in COLLECTIONS.items():
         nodes = plain[group] = plain.get(group) or {}
         if not isinstance(nodes, dict):
@@ -80,3 +81,14 @@ def check(config: DictConfig) -> tuple[dict[str, Any], Builder]:
                     raise ConfigError(f"{group}.{name}={node}: should name a class (_target_) or be null")
                 builder.check(node, f"{group}.{name}", kind)
     return plain, builder
+
+
+def _check_trainer(builder: Builder, node: dict[str, Any]) -> None:
+    """As any node, but that a precision may be `auto`: which one that is, is known when model and device are."""
+    if node.get("precision") == AUTO:
+        node = {**node, "precision": None}
+    try:
+        builder.check(node, "trainer", COMPONENTS["trainer"])
+    except ConfigError as error:
+        more = f" or '{AUTO}'" if str(error).startswith("trainer.precision=") else ""
+        raise ConfigError(f"{error}{more}") from error

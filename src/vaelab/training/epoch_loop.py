@@ -8,7 +8,7 @@ from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, Ti
 from lightning.pytorch.loops.fetchers import _DataFetcher, _DataLoaderIterDataFetcher
 from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
 from lightning.pytorch.loops.utilities import _block_parallel_sync_behavior
-from lightning.pytorch.plugins.precision import DoublePrecision, MixedPrecision, Precision
+from lightning.pytorch.plugins.precision import DoublePrecision, Precision
 from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from lightning.pytorch.utilities.model_helpers import is_overridden
@@ -16,7 +16,7 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 from vaelab.data.module import DataModule
 from vaelab.training.compilation import Compilation
 from vaelab.training.last_checkpoint import LastCheckpoint
-from vaelab.training.precision import BFloat16Training
+from vaelab.training.precision import BFloat16Mixed, BFloat16Training
 from vaelab.training.progress import RunProgress
 
 BLOCK = 0.2  # seconds between two rounds of hooks: how late a signal is heard and how often the bar moves
@@ -151,9 +151,7 @@ def periods(trainer: Trainer) -> list[int] | None:
 
 def _steps_at_once(precision: Precision) -> bool:
     """Whether each backward pass is followed by an optimizer step, which a scaler of gradients may skip."""
-    if type(precision) is MixedPrecision:
-        return precision.scaler is None
-    return type(precision) in (Precision, DoublePrecision, BFloat16Training)
+    return type(precision) in (Precision, DoublePrecision, BFloat16Training, BFloat16Mixed)
 
 
 def _period(callback: Callback, trainer: Trainer) -> int:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import lightning.pytorch as L
 import torch
-from lightning.pytorch.plugins.precision import Precision
+from lightning.pytorch.plugins.precision import MixedPrecision, Precision
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from rich.console import Console
 from torch import nn
@@ -32,6 +32,19 @@ class BFloat16Training(Precision):
         """Cast what layers take."""
         with torch.autocast(self._device_type, torch.bfloat16):
             yield
+
+
+class BFloat16Mixed(MixedPrecision):
+    """Lightning's bf16-mixed, clipping gradients with a fused optimizer too: without a scaler there is none to undo."""
+
+    clip_gradients = Precision.clip_gradients
+
+
+def allow_clipping(trainer: L.Trainer) -> None:
+    """Let bf16-mixed, as a user asks for it, go with fused optimizers."""
+    asked = trainer.precision_plugin
+    if type(asked) is MixedPrecision and asked.scaler is None:
+        trainer.strategy.precision_plugin = BFloat16Mixed("bf16-mixed", asked.device)
 
 
 def choose_precision(trainer: L.Trainer, model: Model) -> None:
