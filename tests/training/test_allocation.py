@@ -13,8 +13,8 @@ from vaelab.training.allocation import keep_freed_memory
 if sys.argv[1] == "keep":
     keep_freed_memory()
 x = torch.rand(10_000_000)
-for step in range(12):
-    if step == 2:
+for step in range(60):  # the first ones find out which holes fit
+    if step == 50:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     y = x * x
     del y

@@ -12,7 +12,7 @@ from vaelab.data.spec import DataSpec
 from vaelab.errors import ConfigError
 from vaelab.likelihoods.likelihood import Likelihood, alternative, soft_bound
 
-FAR = 1e4  # an edge at infinity: at the widest scale, e^3, a logistic has no mass beyond it
+FAR = 1e30  # an edge at infinity, for locations and scales of any size
 
 
 class DiscretizedLogistic(Likelihood):
