@@ -132,3 +132,13 @@ def test_what_is_no_precision_is_named_with_what_would_be(
     assert "trainer.precision=automatic" in message
     assert "'auto'" in message
     assert "'bf16-mixed'" in message
+
+
+def test_a_device_that_is_not_there_is_one_message(
+    train: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        train("trainer.accelerator=tpu")
+    message = capsys.readouterr().err
+    assert message.startswith("error: trainer")
+    assert "Traceback" not in message

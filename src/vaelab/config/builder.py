@@ -111,7 +111,7 @@ class Builder:
             return target(**given)
         except ConfigError as error:
             raise ConfigError(f"{where}: {error}" if not str(error).startswith(where) else str(error)) from error
-        except (ValueError, TypeError, RuntimeError, OverflowError, MisconfigurationException) as error:
+        except (ValueError, TypeError, RuntimeError, OverflowError, ImportError, MisconfigurationException) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise ConfigError(f"{where}: {reason}") from error
 
