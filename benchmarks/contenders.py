@@ -93,6 +93,7 @@ def run(case: Case, cfg: dict[str, Any], epochs: int, folder: str, clock: Clock)
         cfg | {"trainer": settings},
         [task, TrainerClock(clock), Compilation(case.compiled), RunProgress()],
         model,
+        data.batch_size,
     )
     trainer.loggers = [CurveLogger(folder)]
     trainer.fit(model, datamodule=data)

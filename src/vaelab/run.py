@@ -59,7 +59,7 @@ def run(config: DictConfig) -> float | None:
     check_compilation(cfg["compile"], model, data)
     callbacks = [task, best, Compilation(cfg["compile"]), *build_callbacks(builder, cfg, best)]
     refuse_unknown_monitors(callbacks, task.validation_names(model, data))
-    trainer = build_trainer(builder, cfg, callbacks, model)
+    trainer = build_trainer(builder, cfg, callbacks, model, data.batch_size)
 
     record.begin(seed, data, trainer)  # not before all is checked: a refused resume must leave the run as it was
     with opened_loggers(builder, cfg, record.folder) as loggers, interruptible(record.folder):
@@ -109,13 +109,15 @@ def build(cfg: dict[str, Any], builder: Builder, start: Path | None = None) -> t
     return data, model, task
 
 
-def build_trainer(builder: Builder, cfg: dict[str, Any], callbacks: list[L.Callback], model: Model) -> L.Trainer:
+def build_trainer(
+    builder: Builder, cfg: dict[str, Any], callbacks: list[L.Callback], model: Model, batch_size: int
+) -> L.Trainer:
     """Lightning's Trainer, taking steps in blocks; loggers are opened when all else is ready."""
     auto = cfg["trainer"].get("precision") == AUTO
     settings = cfg["trainer"] | ({"precision": None} if auto else {})
     trainer: L.Trainer = builder.build(settings, "trainer", logger=False, callbacks=callbacks)
     if auto and cfg["train"]:
-        choose_precision(trainer, model)
+        choose_precision(trainer, model, batch_size)
     allow_clipping(trainer)
     lay_channels_last(trainer, model)
     if trainer.strategy.root_device.type == "cpu":

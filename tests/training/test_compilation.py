@@ -72,7 +72,7 @@ def test_auto_leaves_bfloat16_convolutions_on_a_processor_and_their_test_is_comp
     train: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     in_no_time(monkeypatch)
-    monkeypatch.setattr("vaelab.training.precision.gains_by_bfloat16", lambda device, model: True)
+    monkeypatch.setattr("vaelab.training.precision.gains_by_bfloat16", lambda device, model, batch_size: True)
     conv = ("encoder=conv", "encoder.widths=[8]", "decoder.widths=[8]", "trainer.max_epochs=2", "trainer=cpu")
     folder = train(*conv, "test=false")
     assert objectives_compiled() == 0

@@ -8,10 +8,17 @@ import lightning.pytorch as L
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
+from torch import nn
 
 from vaelab.backbones.conv import ConvDecoder, ConvEncoder
-from vaelab.backbones.mlp import MLPEncoder
-from vaelab.training.precision import BFloat16Training, gains_by_bfloat16, lay_channels_last
+from vaelab.backbones.gru import GRUDecoder, GRUEncoder
+from vaelab.backbones.mlp import MLPDecoder, MLPEncoder
+from vaelab.backbones.transformer import TransformerDecoder, TransformerEncoder
+from vaelab.data.spec import DataSpec
+from vaelab.likelihoods import Bernoulli, Categorical
+from vaelab.models import VAE
+from vaelab.models.schedules import Constant
+from vaelab.training.precision import WORTH, BFloat16Training, gains_by_bfloat16, lay_channels_last, multiplications
 
 CPU = torch.device("cpu")
 CONV = ("trainer.max_epochs=3", "encoder=conv", "encoder.widths=[8,16]", "decoder.widths=[8,16]", "trainer=cpu")
@@ -39,19 +46,55 @@ def bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
 
 
-def test_a_processor_gains_where_it_computes_in_it_and_for_convolutions(monkeypatch: pytest.MonkeyPatch) -> None:
-    conv, mlp = ConvEncoder((1, 8, 8), 4, [8]), MLPEncoder((1, 8, 8), 4, [8])
+SHAPE = (1, 8, 8)
+
+
+def vae(encoder: nn.Module, decoder: nn.Module, spec: DataSpec) -> VAE:
+    likelihood = Categorical(spec) if spec.kind == "tokens" else Bernoulli(spec)
+    return VAE(encoder, decoder, likelihood, 4, Constant())
+
+
+@pytest.fixture
+def mlp() -> VAE:
+    spec = DataSpec("dots", "image", SHAPE, "binary", 2)
+    return vae(MLPEncoder(SHAPE, 8, [100]), MLPDecoder(4, (1, *SHAPE), [100]), spec)
+
+
+def test_multiplications_are_those_of_linear_layers(mlp: VAE) -> None:
+    assert multiplications(mlp) == 64 * 100 + 100 * 8 + 4 * 100 + 100 * 64
+
+
+def test_multiplications_of_a_sequence_are_those_of_all_steps_unless_they_wait_for_each_other() -> None:
+    spec = DataSpec("words", "tokens", (12,), "categories", 5)
+    gru = vae(GRUEncoder((12,), 8, spec, 16), GRUDecoder(4, (5, 12), spec, 16), spec)
+    transformer = vae(
+        TransformerEncoder((12,), 8, spec, 16, 1, 2), TransformerDecoder(4, (5, 12), spec, 16, 1, 2), spec
+    )
+    for model, at_once in ((gru, 1), (transformer, 12)):
+        matrices = [w for layer in model.modules() if isinstance(layer, nn.Linear | nn.GRU) for w in layer.parameters()]
+        assert multiplications(model) == at_once * sum(w.numel() for w in matrices if w.dim() == 2)
+
+
+def test_a_processor_gains_where_it_computes_in_it_and_for_convolutions_and_large_products(
+    mlp: VAE, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conv = vae(ConvEncoder(SHAPE, 8, [8]), ConvDecoder(4, (1, *SHAPE), [8]), mlp.likelihood.spec)
+    enough = WORTH // multiplications(mlp) + 1
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
-    assert gains_by_bfloat16(CPU, conv)
-    assert not gains_by_bfloat16(CPU, mlp)
+    assert gains_by_bfloat16(CPU, conv, batch_size=1)
+    assert gains_by_bfloat16(CPU, mlp, enough)
+    assert not gains_by_bfloat16(CPU, mlp, enough - 1)
     monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
-    assert not gains_by_bfloat16(CPU, conv)
+    assert not gains_by_bfloat16(CPU, conv, batch_size=1)
+    assert not gains_by_bfloat16(CPU, mlp, enough)
 
 
 @pytest.mark.parametrize(("capability", "gains"), [((7, 5), False), ((8, 0), True), ((9, 0), True)])
-def test_a_gpu_gains_from_ampere_on(capability: tuple[int, int], gains: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_gains_from_ampere_on(
+    capability: tuple[int, int], gains: bool, mlp: VAE, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
-    assert gains_by_bfloat16(torch.device("cuda"), MLPEncoder((1, 8, 8), 4, [8])) == gains
+    assert gains_by_bfloat16(torch.device("cuda"), mlp, batch_size=1) == gains
 
 
 @pytest.mark.usefixtures("bfloat16")

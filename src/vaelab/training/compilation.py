@@ -14,7 +14,7 @@ from vaelab.data.module import DataModule
 from vaelab.errors import ConfigError
 from vaelab.models import VAE, Model
 from vaelab.training.compiled import CompiledObjective, CompiledWeights
-from vaelab.training.precision import BFloat16Training
+from vaelab.training.precision import BFloat16Training, convolves
 
 WATCHED = 3.0  # seconds of steps from which `auto` learns the pace
 WORTH = 600.0  # seconds of steps left from which compiling, 10 to 40 s on a CPU, is repaid by the least gain seen, 7 %
@@ -42,7 +42,8 @@ class Compilation(Callback):
         self._began = None
         # On a processor bfloat16 convolutions are as fast without: docs/performance.md.
         half = isinstance(trainer.precision_plugin, BFloat16Training) and trainer.strategy.root_device.type == "cpu"
-        if self._decided is None and (half or self._never(trainer, pl_module)):
+        as_fast = half and convolves(pl_module)
+        if self._decided is None and (as_fast or self._never(trainer, pl_module)):
             self._decided = False
         if self._decided:
             self._compile(pl_module)

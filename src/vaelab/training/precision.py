@@ -13,6 +13,7 @@ from torch import nn
 from vaelab.models import Model
 
 AUTO = "auto"
+WORTH = 64_000_000  # multiplications of a batch from which matrix products gain more than casting weights costs
 _CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 
 
@@ -47,23 +48,41 @@ def allow_clipping(trainer: L.Trainer) -> None:
         trainer.strategy.precision_plugin = BFloat16Mixed("bf16-mixed", asked.device)
 
 
-def choose_precision(trainer: L.Trainer, model: Model) -> None:
-    """Train in bfloat16 where that is known to be faster (docs/performance.md), and say so."""
-    strategy = trainer.strategy
-    if type(strategy) in (SingleDeviceStrategy, DDPStrategy) and gains_by_bfloat16(strategy.root_device, model):
+def choose_precision(trainer: L.Trainer, model: Model, batch_size: int) -> None:
+    """Train in bfloat16 where that is known to be faster (docs/performance.md), and say so.
+
+    Args:
+        trainer: whose devices will train.
+        model: to be trained.
+        batch_size: examples of a batch over all devices.
+    """
+    strategy, share = trainer.strategy, batch_size // trainer.world_size
+    if type(strategy) in (SingleDeviceStrategy, DDPStrategy) and gains_by_bfloat16(strategy.root_device, model, share):
         strategy.precision_plugin = BFloat16Training(strategy.root_device.type)
         if trainer.is_global_zero:
             Console().print("training in bfloat16, evaluating in float32 (trainer.precision=auto)")
 
 
-def gains_by_bfloat16(device: torch.device, model: nn.Module) -> bool:
-    """Whether a device has bfloat16 in hardware, and layers of the model that are faster in it."""
+def gains_by_bfloat16(device: torch.device, model: Model, batch_size: int) -> bool:
+    """Whether a device has bfloat16 in hardware, and layers of the model are faster in it at `batch_size` examples."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     if device.type == "cpu":
         has = torch.cpu.get_capabilities()
-        return bool(has.get("avx512_bf16") or has.get("amx_bf16")) and convolves(model)
+        large = convolves(model) or multiplications(model) * batch_size >= WORTH
+        return large and bool(has.get("avx512_bf16") or has.get("amx_bf16"))
     return False
+
+
+def multiplications(model: Model) -> int:
+    """About as many as the linear layers take for one example, forward, at once: of a sequence all steps, or one.
+
+    One where a recurrent layer takes the steps one after the other.
+    """
+    layers = [module for module in model.modules() if isinstance(module, nn.Linear | nn.GRU)]
+    weights = sum(weight.numel() for layer in layers for weight in layer.parameters() if weight.dim() == 2)
+    at_once = model.likelihood.spec.sequential and not any(isinstance(layer, nn.GRU) for layer in layers)
+    return weights * (model.likelihood.spec.shape[-1] if at_once else 1)
 
 
 def convolves(model: nn.Module) -> bool:
