@@ -95,6 +95,7 @@ def build(cfg: dict[str, Any], builder: Builder, start: Path | None = None) -> t
     """
     corruption = builder.build(cfg["corruption"], "corruption")
     data: DataModule = builder.build(cfg["data"], "data", corruption=corruption)
+    data.storage = cfg["storage"]
     task: Task = builder.build(cfg["task"], "task")
     if start is not None:
         data.prepare_as(model_folder(start))

@@ -7,6 +7,7 @@ from in_memory import InMemory
 from vaelab.corruptions import Mask
 from vaelab.data import DataSpec
 from vaelab.data.loader import TrainLoader
+from vaelab.data.storage import Store
 
 COUNT, LONGEST, BATCH = 1003, 40, 10
 LENGTHS = torch.randint(1, LONGEST + 1, (COUNT,), generator=torch.Generator().manual_seed(0))
@@ -17,7 +18,7 @@ SPEC = DataSpec("tokens", "tokens", (LONGEST,), "categories", levels=7, gaps=Tru
 def loader(seed: int = 0, epoch: int = 0, rank: int = 0, world_size: int = 1, lengths: bool = True) -> TrainLoader:
     rows = torch.arange(COUNT)
     return TrainLoader(
-        VALUES, rows, rows, BATCH, seed, lambda: epoch, rank, world_size, lengths=LENGTHS if lengths else None
+        Store(VALUES, rows), rows, BATCH, seed, lambda: epoch, rank, world_size, lengths=LENGTHS if lengths else None
     )
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from vaelab.data.loader import EvalLoader, TrainLoader
+from vaelab.data.storage import Store
 
 CPU = torch.device("cpu")
 COUNT = 23
@@ -14,7 +15,7 @@ INDEX = torch.arange(0, 2 * COUNT, 2)
 
 
 def train_loader(batch_size: int = 6, seed: int = 0, epoch: int = 0, rank: int = 0, world_size: int = 1) -> TrainLoader:
-    return TrainLoader(VALUES, VALUES[:, 0].long(), INDEX, batch_size, seed, lambda: epoch, rank, world_size)
+    return TrainLoader(Store(VALUES, VALUES[:, 0].long()), INDEX, batch_size, seed, lambda: epoch, rank, world_size)
 
 
 def batches(loader: TrainLoader | EvalLoader) -> list[list[float]]:
@@ -88,7 +89,7 @@ def test_a_saved_state_resumes_with_exactly_the_remaining_batches(taken: int) ->
 
 def test_the_epoch_after_a_resumed_one_is_whole() -> None:
     now = [3]
-    loader = TrainLoader(VALUES, VALUES[:, 0].long(), INDEX, 6, 0, lambda: now[0])
+    loader = TrainLoader(Store(VALUES, VALUES[:, 0].long()), INDEX, 6, 0, lambda: now[0])
     loader.load_state_dict({"epoch": 3, "batches": 2})
     assert len(list(loader)) == 2
     now[0] = 4
@@ -97,7 +98,7 @@ def test_the_epoch_after_a_resumed_one_is_whole() -> None:
 
 def test_the_next_epoch_is_whole_where_the_last_was_cut_short() -> None:
     now = [0]
-    loader = TrainLoader(VALUES, VALUES[:, 0].long(), INDEX, 6, 0, lambda: now[0])
+    loader = TrainLoader(Store(VALUES, VALUES[:, 0].long()), INDEX, 6, 0, lambda: now[0])
     next(iter(loader))
     now[0] = 1
     assert batches(loader) == batches(train_loader(epoch=1))
@@ -106,7 +107,9 @@ def test_the_next_epoch_is_whole_where_the_last_was_cut_short() -> None:
 @pytest.mark.parametrize("world_size", [1, 2, 5, 30])
 @pytest.mark.parametrize("batch_size", [4, 100])
 def test_evaluation_visits_each_example_once_in_order(world_size: int, batch_size: int) -> None:
-    loaders = [EvalLoader(VALUES, VALUES[:, 0].long(), INDEX, batch_size, 0, r, world_size) for r in range(world_size)]
+    loaders = [
+        EvalLoader(Store(VALUES, VALUES[:, 0].long()), INDEX, batch_size, 0, r, world_size) for r in range(world_size)
+    ]
     seen = [value for loader in loaders for batch in batches(loader) for value in batch]
     assert seen == VALUES[INDEX, 0].tolist()
     assert all(len(loader) == len(list(loader)) for loader in loaders)
@@ -116,7 +119,8 @@ def test_evaluation_visits_each_example_once_in_order(world_size: int, batch_siz
 def test_evaluation_noise_depends_neither_on_batches_nor_on_ranks() -> None:
     def noise(batch_size: int, world_size: int = 1) -> torch.Tensor:
         loaders = [
-            EvalLoader(VALUES, VALUES[:, 0].long(), INDEX, batch_size, 0, r, world_size) for r in range(world_size)
+            EvalLoader(Store(VALUES, VALUES[:, 0].long()), INDEX, batch_size, 0, r, world_size)
+            for r in range(world_size)
         ]
         return torch.cat([batch.noise.normal("posterior", (4,), CPU) for loader in loaders for batch in loader])
 

@@ -34,9 +34,12 @@ class Rows(DataModule):
         return Examples(values, torch.full((self._count,), -1), DataSpec("rows", "table", (1,), "real"), self._parts)
 
 
+ON_CPU = SimpleNamespace(root_device=torch.device("cpu"))
+
+
 def epoch_of(data: DataModule, epoch: int) -> list[Batch]:
     """The prepared training batches of an epoch."""
-    data.trainer = SimpleNamespace(current_epoch=epoch, global_rank=0, world_size=1)
+    data.trainer = SimpleNamespace(current_epoch=epoch, global_rank=0, world_size=1, strategy=ON_CPU)
     return [data.on_after_batch_transfer(raw, 0) for raw in data.train_dataloader()]
 
 

@@ -7,6 +7,7 @@ import torch
 
 from vaelab.data import Batch
 from vaelab.data.loader import TrainLoader
+from vaelab.data.storage import Store
 
 
 class OneDevice:
@@ -31,7 +32,7 @@ def shares(x: torch.Tensor, world_size: int) -> list[list[Batch]]:
     label = torch.full((len(x),), -1)
     devices = []
     for rank in range(world_size):
-        loader = TrainLoader(x, label, torch.arange(len(x)), 4, 0, lambda: 0, rank, world_size)
+        loader = TrainLoader(Store(x, label), torch.arange(len(x)), 4, 0, lambda: 0, rank, world_size)
         devices.append([Batch(raw.values, raw.values, raw.label, raw.values, raw.noise, raw.weight) for raw in loader])
     return devices
 

@@ -8,7 +8,13 @@ import torch
 
 def test_accumulating_two_halves_is_one_step_over_the_whole(train: Any) -> None:
     # An AE draws no noise, and 1,294 = 2 x 647 = 1 x 1,294: one step an epoch either way.
-    settings = ("model=ae", "trainer.max_epochs=2", "optimizer=adam", "encoder.hidden=[16]")
+    settings = (
+        "model=ae",
+        "trainer.max_epochs=2",
+        "optimizer=adam",
+        "trainer.precision=32-true",
+        "encoder.hidden=[16]",
+    )
     whole = train(*settings, "data.batch_size=1294")
     halves = train(*settings, "data.batch_size=647", "trainer.accumulate_grad_batches=2")
     ours, theirs = (_weights(folder) for folder in (whole, halves))

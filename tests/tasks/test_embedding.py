@@ -122,7 +122,9 @@ def test_the_example_itself_is_encoded_and_not_its_corrupted_form() -> None:
 
 def test_latents_are_of_the_whole_split_on_the_first_of_two_devices() -> None:
     data = digits()
-    data.trainer = SimpleNamespace(global_rank=0, world_size=2)
+    data.trainer = SimpleNamespace(
+        global_rank=0, world_size=2, strategy=SimpleNamespace(root_device=torch.device("cpu"))
+    )
     with torch.no_grad():
         latents = encode_split(autoencoder(data, 3), data, "test")
     assert len(latents.codes) == len(latents.label) == len(latents.index) == 359

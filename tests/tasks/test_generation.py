@@ -5,6 +5,7 @@ import json
 import re
 from math import log
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -269,6 +270,7 @@ def test_a_part_of_the_test_split_is_drawn_from_all_of_it(tmp_path: Path) -> Non
 def test_n_is_as_many_as_the_test_split_and_less_where_a_run_was_cut_short(digits: DataModule) -> None:
     class Trainer:
         world_size, global_rank = 1, 0
+        strategy = SimpleNamespace(root_device=torch.device("cpu"))
 
         def __init__(self, batches: int) -> None:
             self.num_test_batches = [batches]

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from vaelab.baselines.pca import fit_pca
 from vaelab.data.module import DataModule
-from vaelab.data.plain import plain_size
+from vaelab.data.plain import enough, plain, plain_size
 
 MOST_COMPONENTS, SHARE, TREES, NEIGHBOURS = 32, 0.7, 200, 5
+PART = 10_000  # test examples at once
 
 Scores = NDArray[np.float64]
 
@@ -24,21 +25,25 @@ def pca_error(data: DataModule) -> Scores:
     32 of them, or seven tenths of the columns of a small table: all of them would leave no error.
     """
     pca = fit_pca(data, min(MOST_COMPONENTS, max(1, round(SHARE * plain_size(data.spec)))))
-    rest = data.rows("test") - pca.decode_rows(pca.encode(data.clean("test")))
-    return _numpy(rest.square().sum(1))
+
+    def errors(part: Tensor) -> Scores:
+        rest = plain(part, data.spec) - pca.decode_rows(pca.encode(part))
+        return rest.square().sum(1).double().numpy()
+
+    return _of_each(data, errors)
 
 
 def isolation_forest(data: DataModule) -> Scores:
     """How early random splits isolate test examples (Liu et al., 2008), `(N,)`."""
-    forest = IsolationForest(n_estimators=TREES, random_state=0).fit(_rows(data, "train"))
-    return -forest.score_samples(_rows(data, "test"))
+    forest = IsolationForest(n_estimators=TREES, random_state=0).fit(_train(data))
+    return _of_each(data, lambda part: -forest.score_samples(plain(part, data.spec).numpy()))
 
 
 def knn_distance(data: DataModule) -> Scores:
     """Distance of test examples to their k-th nearest training example (Ramaswamy et al., 2000), `(N,)`."""
-    train = _rows(data, "train")
+    train = _train(data)
     neighbours = NearestNeighbors(n_neighbors=min(NEIGHBOURS, len(train)), algorithm="brute").fit(train)
-    return neighbours.kneighbors(_rows(data, "test"))[0][:, -1].astype(np.float64)
+    return _of_each(data, lambda part: neighbours.kneighbors(plain(part, data.spec).numpy())[0][:, -1])
 
 
 OUTLIER_SCORES: dict[str, tuple[Callable[[DataModule], Scores], dict[str, Any]]] = {
@@ -48,10 +53,11 @@ OUTLIER_SCORES: dict[str, tuple[Callable[[DataModule], Scores], dict[str, Any]]]
 }
 
 
-def _rows(data: DataModule, split: str) -> NDArray[np.float32]:
-    rows: NDArray[np.float32] = data.rows(split).numpy()
+def _train(data: DataModule) -> NDArray[np.float32]:
+    rows: NDArray[np.float32] = data.rows("train", enough(data.spec)).numpy()
     return rows
 
 
-def _numpy(values: Tensor) -> Scores:
-    return values.double().numpy()
+def _of_each(data: DataModule, score: Callable[[Tensor], Scores]) -> Scores:
+    """Scores of all test examples, some at once."""
+    return np.concatenate([score(part) for part in data.clean_parts("test", PART)]).astype(np.float64)

@@ -4,7 +4,7 @@ from sklearn import decomposition
 from torch import Tensor
 
 from vaelab.data.module import DataModule
-from vaelab.data.plain import from_plain, plain
+from vaelab.data.plain import enough, from_plain, plain
 from vaelab.data.spec import DataSpec
 from vaelab.errors import ConfigError
 
@@ -33,6 +33,6 @@ class PCA:
 
 
 def fit_pca(data: DataModule, components: int) -> PCA:
-    """Fitted to the clean training split; as many components as there are, if fewer than asked for."""
-    rows = data.rows("train")
+    """Fitted to the clean train split, or `enough` of it; as many components as there are, if fewer than asked for."""
+    rows = data.rows("train", enough(data.spec))
     return PCA(min(components, *rows.shape), rows, data.spec)

@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Lt
 
+from vaelab.data.storage import Storage
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -14,6 +16,7 @@ class Settings:
     seed: Annotated[int, Ge(0), Lt(2**32)] | None  # what NumPy takes
     train: bool
     test: bool
+    storage: Storage
     compile: bool | Literal["auto", "reduce-overhead", "max-autotune"]
     ckpt_path: str | None
     resume: str | None

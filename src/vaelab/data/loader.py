@@ -1,6 +1,7 @@
-"""Whole batches from tensors in memory: a permutation per epoch and one gather per batch."""
+"""Whole batches of stored examples: a permutation per epoch and one gather per batch."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from vaelab.data.batch import RawBatch
 from vaelab.data.noise import ExampleNoise, StepNoise, mix
+from vaelab.data.storage import Store, Take, fetched
 
 POOL = 50  # batches' worth of shuffled examples that are sorted by length
 
@@ -24,8 +26,7 @@ class TrainLoader:
 
     def __init__(
         self,
-        values: Tensor,
-        label: Tensor,
+        store: Store,
         index: Tensor,
         batch_size: int,
         seed: int,
@@ -34,8 +35,7 @@ class TrainLoader:
         world_size: int = 1,
         lengths: Tensor | None = None,
     ) -> None:
-        self._values, self._label, self._index = values, label, index
-        self._lengths = lengths
+        self._store, self._index, self._lengths = store, index, lengths
         self._batch_size, self._seed, self._epoch = batch_size, seed, epoch
         self._rank, self._world_size = rank, world_size
         self._position = (0, 0)  # epoch, and batches of it that were handed out
@@ -51,18 +51,18 @@ class TrainLoader:
         order = self._index[torch.randperm(len(self._index), generator=generator)]
         if self._lengths is not None:
             order = bucketed(order, self._lengths, self._batch_size, generator)
-        for number in range(first, len(self)):
-            rows = order[number * self._batch_size : (number + 1) * self._batch_size]
-            own, weight = _share(len(rows), self._rank, self._world_size)
-            chosen = rows[own]
-            self._position = (epoch, number + 1)
-            yield RawBatch(
-                self._values.index_select(0, chosen),
-                self._label.index_select(0, chosen),
-                StepNoise(self._seed, epoch, number, own, len(rows)),
-                weight,
-                longest(self._lengths, rows),
-            )
+        with self._store.opened() as take:
+            batches = fetched(partial(self._batch, take, order, epoch), range(first, len(self)), self._store.ahead)
+            for number, batch in enumerate(batches, first):
+                self._position = (epoch, number + 1)
+                yield batch
+
+    def _batch(self, take: Take, order: Tensor, epoch: int, number: int) -> RawBatch:
+        rows = order[number * self._batch_size : (number + 1) * self._batch_size]
+        own, weight = _share(len(rows), self._rank, self._world_size)
+        values, label = take(rows[own])
+        noise = StepNoise(self._seed, epoch, number, own, len(rows))
+        return RawBatch(values, label, noise, weight, longest(self._lengths, rows))
 
     def state_dict(self) -> dict[str, Any]:
         """The epoch, and how many of its batches were handed out."""
@@ -107,8 +107,7 @@ class EvalLoader:
 
     def __init__(
         self,
-        values: Tensor,
-        label: Tensor,
+        store: Store,
         index: Tensor,
         batch_size: int,
         seed: int,
@@ -117,15 +116,17 @@ class EvalLoader:
         lengths: Tensor | None = None,
     ) -> None:
         own, weight = _share(len(index), rank, world_size)
-        self._values, self._label, self._index = values, label, index[own] if weight else index[:0]
+        self._store, self._index = store, index[own] if weight else index[:0]
         self._batch_size, self._seed, self._lengths = batch_size, seed, lengths
 
     def __len__(self) -> int:
         return -(-len(self._index) // self._batch_size)
 
     def __iter__(self) -> Iterator[RawBatch]:
-        for rows in self._index.split(self._batch_size):
-            if len(rows):
-                noise = ExampleNoise(self._seed, rows.tolist())
-                values, label = self._values.index_select(0, rows), self._label.index_select(0, rows)
-                yield RawBatch(values, label, noise, 1.0, longest(self._lengths, rows))
+        with self._store.opened() as take:
+            yield from fetched(partial(self._batch, take), range(len(self)), self._store.ahead)
+
+    def _batch(self, take: Take, number: int) -> RawBatch:
+        rows = self._index[number * self._batch_size : (number + 1) * self._batch_size]
+        noise = ExampleNoise(self._seed, rows.tolist())
+        return RawBatch(*take(rows), noise, 1.0, longest(self._lengths, rows))

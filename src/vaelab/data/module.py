@@ -21,6 +21,7 @@ from vaelab.data.loader import EvalLoader, TrainLoader
 from vaelab.data.noise import ExampleNoise, Noise, StepNoise, mix
 from vaelab.data.plain import plain
 from vaelab.data.spec import DataSpec, present_steps
+from vaelab.data.storage import CACHED, MappedFile, Storage, Store, place, stays_on_disk
 from vaelab.errors import ConfigError, DataError
 
 Binarize = Literal["static", "dynamic", "threshold"]
@@ -37,12 +38,14 @@ class Examples:
         spec: of one example.
         parts: the set's own splits as rows of `values`: "train", and "val" and "test" where it has
             them; what is missing is cut from train.
+        file: that `values` are mapped from; None where they are in memory.
     """
 
     values: Tensor
     label: Tensor
     spec: DataSpec
     parts: dict[str, range]
+    file: MappedFile | None = None
 
 
 class DataSettings(TypedDict):
@@ -66,7 +69,12 @@ class DataModule(L.LightningDataModule):
     classes or by their numbers, that train and validation are restricted to; test keeps all, and all
     others go there where the set has no test split of its own: rare anomalies are for measuring.
     Examples without a label are then in no split.
+
+    Attributes:
+        storage: where examples are kept while the run goes on; see `vaelab.data.storage.place`.
     """
+
+    storage: Storage = "auto"
 
     def __init__(
         self, binarize: Binarize | None, normal: list[str | int] | None = None, **settings: Unpack[DataSettings]
@@ -80,6 +88,7 @@ class DataModule(L.LightningDataModule):
         self.normal = normal
         self._examples: Examples | None = None
         self._lengths: Tensor | None = None
+        self._stores: dict[torch.device, Store] = {}
         self._train_loader: TrainLoader | None = None
         self._train_position: dict[str, Any] | None = None
         self.split: dict[str, Tensor] = {}
@@ -122,9 +131,22 @@ class DataModule(L.LightningDataModule):
         examples = self.load()
         if self.binarize is not None and not examples.spec.bounded:
             raise ConfigError(f"binarize={self.binarize}: {examples.spec.name} is not in [0, 1]")
+        if self.storage == "memory" and examples.file:
+            examples = replace(examples, values=examples.values.clone(), file=None)
+        if self.storage == "disk" and not examples.file:
+            raise ConfigError(
+                f"storage=disk: {examples.spec.name} is read into memory; only decoded images can stay on disk"
+            )
         self.split = self._split(examples)
         examples = self.fitted(examples, self.split["train"])
-        self._examples = self._binarized(examples) if self.binarize == "static" else examples
+        if self.binarize == "static":
+            if stays_on_disk(examples.values, examples.file, self.storage):
+                raise ConfigError(
+                    f"binarize=static: would keep a second copy of {examples.spec.name} in memory, which is read from "
+                    "disk; use binarize=dynamic or threshold, or storage=memory"
+                )
+            examples = self._binarized(examples)
+        self._examples = examples
         self._lengths = lengths(self._examples)
 
     def fitted(self, examples: Examples, train: Tensor) -> Examples:
@@ -195,8 +217,16 @@ class DataModule(L.LightningDataModule):
         return self._loader(epoch)
 
     def _loader(self, epoch: Callable[[], int], rank: int = 0, world_size: int = 1) -> TrainLoader:
-        values, label, rows = self._loaded.values, self._loaded.label, self.split["train"]
-        return TrainLoader(values, label, rows, self.batch_size, self.seed, epoch, rank, world_size, self._lengths)
+        rows = self.split["train"]
+        return TrainLoader(self._store(), rows, self.batch_size, self.seed, epoch, rank, world_size, self._lengths)
+
+    def _store(self) -> Store:
+        """Where batches come from on the device of the run, the same for all loaders."""
+        device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+        if device not in self._stores:
+            kept = self._loaded
+            self._stores[device] = place(kept.values, kept.label, kept.file, self.storage, device)
+        return self._stores[device]
 
     # Lightning restores a loader's own state only if nothing asked for the number of steps before,
     # and a learning-rate schedule has to ask; a data module's state it restores always.
@@ -224,15 +254,14 @@ class DataModule(L.LightningDataModule):
 
         Devices share it among themselves unless `whole`, which is for what one of them does alone.
         """
-        examples, trainer = self._loaded, None if whole else self.trainer
+        trainer = None if whole else self.trainer
         if trainer and trainer.world_size > len(self.split[split]):
             raise ConfigError(
                 f"trainer.devices: {trainer.world_size} devices for the {len(self.split[split])} examples of the "
                 f"{split} split; use fewer devices"
             )
         return EvalLoader(
-            examples.values,
-            examples.label,
+            self._store(),
             self.split[split],
             batch_size or max(self.batch_size, 256),  # no gradients: room for more than a training batch
             mix(self.split_seed, split),
@@ -246,9 +275,17 @@ class DataModule(L.LightningDataModule):
         for raw in self.eval_loader(split, batch_size, whole=True):
             yield self.on_after_batch_transfer(self.transfer_batch_to_device(raw, torch.device(device), 0), 0)
 
-    def clean(self, split: str, count: int | None = None) -> Tensor:
-        """The first `count` examples of a split, or all, scaled but neither binarized nor corrupted; `(N, *shape)`."""
-        return scale(self._loaded.values[self.split[split][:count]], self._loaded.spec)
+    def clean(self, split: str, which: int | Tensor | None = None) -> Tensor:
+        """The first so many examples of a split, those in some places of it, or all; `(N, *shape)`.
+
+        Scaled, but neither binarized nor corrupted.
+        """
+        rows = self.split[split][which] if isinstance(which, Tensor) else self.split[split][:which]
+        return scale(self._loaded.values[rows], self._loaded.spec)
+
+    def clean_parts(self, split: str, size: int = 512) -> Iterator[Tensor]:
+        """All of `clean`, so many at once: a split may be larger than memory."""
+        return (self.clean(split, places) for places in torch.arange(len(self.split[split])).split(size))
 
     def mean(self) -> Tensor:
         """What `Likelihood.raw_at` starts from, over the first 5,000 examples of train.
@@ -267,9 +304,9 @@ class DataModule(L.LightningDataModule):
             return values.nanmean((0, -1)).unsqueeze(-1).nan_to_num()
         return values.nanmean(0).nan_to_num()
 
-    def rows(self, split: str, count: int | None = None) -> Tensor:
-        """A clean split as `(N, R)` plain numbers, for classical methods; see `vaelab.data.plain`."""
-        return plain(self.clean(split, count), self.spec)
+    def rows(self, split: str, which: int | Tensor | None = None) -> Tensor:
+        """What `clean` gives as `(N, R)` plain numbers, for classical methods; see `vaelab.data.plain`."""
+        return plain(self.clean(split, which), self.spec)
 
     def written(self, stem: str, values: Tensor) -> dict[str, bytes | str]:
         """Examples, `(N, *shape)` as a model gives them, in the formats of their kind: contents by path."""
@@ -314,9 +351,12 @@ class DataModule(L.LightningDataModule):
         return ~self._is_normal(self._loaded)[self.split[split]]
 
     def fingerprint(self) -> str:
-        """Of the stored values, labels and splits; a digest in hexadecimal."""
-        digest = hashlib.sha256()
-        for tensor in (self._loaded.values, self._loaded.label, *self.split.values()):
+        """Of the stored values, up to a gigabyte of them, labels and splits; a digest in hexadecimal."""
+        digest, values = hashlib.sha256(), self._loaded.values
+        evenly = values[
+            :: -(-values.nbytes // CACHED)
+        ]  # all, or of a set that is read from disk as many as are soon read
+        for tensor in (*evenly.split(4096), self._loaded.label, *self.split.values()):
             digest.update(tensor.contiguous().numpy().data.cast("B"))
         return digest.hexdigest()
 

@@ -8,6 +8,13 @@ from torch import Tensor
 from vaelab.data.columns import feature_count, features
 from vaelab.data.spec import DataSpec, present
 
+MOST = 2**28  # values
+
+
+def enough(spec: DataSpec) -> int:
+    """Examples that a method which holds all of them in memory at once gets at most; a gigabyte of float32."""
+    return max(1, MOST // spec.size)
+
 
 def plain(values: Tensor, spec: DataSpec) -> Tensor:
     """`(N, *shape)` to `(N, R)` float32.

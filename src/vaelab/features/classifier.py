@@ -71,8 +71,8 @@ class Classifier(Extractor):
 
     def _accuracy(self, data: DataModule) -> float:
         labels = data.labels("test")
-        examples = data.clean("test")
-        scores = [self._net(limit_side(part.to(self.device), LONGEST)).cpu() for part in examples.split(512)]
+        parts = data.clean_parts("test")
+        scores = [self._net(limit_side(part.to(self.device), LONGEST)).cpu() for part in parts]
         right = torch.cat(scores).argmax(1) == labels
         return right[labels >= 0].double().mean().item() if (labels >= 0).any() else 0.0
 

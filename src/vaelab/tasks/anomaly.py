@@ -200,7 +200,7 @@ def step_table(model: Model, data: DataModule, scores: Tensor) -> str:
     The step's score is its mean squared error; see `step_errors`. Examples come by their score, the highest first.
     """
     chosen = scores.argsort(descending=True, stable=True)[: max(1, STEP_LINES // data.spec.shape[-1])]
-    x, places = data.clean("test")[chosen], data.split["test"][chosen].tolist()
+    x, places = data.clean("test", chosen), data.split["test"][chosen].tolist()
     lines = ["example,step,score"]
     errors = torch.cat([step_errors(model, part.to(model.device)).cpu() for part in x.split(256)])
     for place, of_one in zip(places, errors.tolist(), strict=True):

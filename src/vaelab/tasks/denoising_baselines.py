@@ -13,7 +13,7 @@ from vaelab.baselines.linear import LinearDenoiser
 from vaelab.corruptions import Corruption, Mask
 from vaelab.data import DataSpec, Noise
 from vaelab.data.module import DataModule
-from vaelab.data.plain import from_plain
+from vaelab.data.plain import enough, from_plain
 from vaelab.tasks.denoising_quality import quality_of_each, summary
 from vaelab.tasks.strengths import corrupted
 
@@ -116,9 +116,10 @@ class DenoisingBaselines:
 
     def _average(self) -> Tensor:
         """What is put in the place of masked values, `(*shape)`: means of those in train that are there."""
+        most = enough(self._data.spec)
         if self._data.spec.columns:
-            return from_plain(self._data.rows("train").mean(0, keepdim=True), self._data.spec)[0]
-        return self._data.clean("train").nanmean(0).nan_to_num()
+            return from_plain(self._data.rows("train", most).mean(0, keepdim=True), self._data.spec)[0]
+        return self._data.clean("train", most).nanmean(0).nan_to_num()
 
     def _measured(self, corruption: Corruption, denoise: Callable[[Tensor], Tensor]) -> dict[str, float]:
         noisy, clean = corrupted(self._data, "test", corruption, self.count)

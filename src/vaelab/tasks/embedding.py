@@ -8,16 +8,16 @@ from annotated_types import Ge, Gt, Le
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from vaelab.baselines import BaselineCache, fit_pca
+from vaelab.baselines import PCA, BaselineCache, fit_pca
 from vaelab.data import DataSpec
 from vaelab.data.module import DataModule
-from vaelab.data.plain import squared_error_of_each
+from vaelab.data.plain import enough, squared_error_of_each
 from vaelab.figures.embedding_page import embedding_page
 from vaelab.figures.latent_space import decoded_plane, spectrum
 from vaelab.figures.projection import Method, project, require
 from vaelab.figures.scatter import Scatter, arrange, scatter_figure
 from vaelab.models import Model
-from vaelab.tasks.embedding_quality import Points, Protocol, accuracies, neighbourhoods, subset
+from vaelab.tasks.embedding_quality import Measured, Points, Protocol, accuracies, neighbourhoods, subset
 from vaelab.tasks.latents import Latents, encode_split, to_parquet
 from vaelab.tasks.task import Findings, Task
 
@@ -77,7 +77,7 @@ class Embedding(Task):
         self, train: Latents, test: Latents, data: DataModule
     ) -> tuple[dict[str, float], dict[str, dict[str, object]]]:
         numbers, about = accuracies(Points(train.codes, train.label), Points(test.codes, test.label), self.protocol)
-        near, about_near = neighbourhoods(_rows(data, "test"), test.codes, self.protocol)
+        near, about_near = self._neighbourhoods(data, test.codes)
         named = {f"test/{name}": value for name, value in (numbers | near).items()}
         return named, {f"test/{name}": value for name, value in (about | about_near).items()}
 
@@ -89,19 +89,23 @@ class Embedding(Task):
 
         def pca() -> dict[str, float]:
             fitted = fit_pca(data, size)
-            scores = {split: fitted.encode(data.clean(split)).numpy() for split in ("train", "test")}
+            scores = {split: _encoded(fitted, data, split) for split in ("train", "test")}
             found, _ = accuracies(
                 Points(scores["train"], train.label), Points(scores["test"], test.label), self.protocol
             )
-            return found | neighbourhoods(_rows(data, "test"), scores["test"], self.protocol)[0]
+            return found | self._neighbourhoods(data, scores["test"])[0]
 
         def pixels() -> dict[str, float]:
-            seen, asked = Points(_rows(data, "train"), train.label), Points(_rows(data, "test"), test.label)
-            return accuracies(seen, asked, self.protocol)[0]
+            return accuracies(_points(data, "train"), _points(data, "test"), self.protocol)[0]
 
         return baselines.numbers("pca", settings | {"components": size}, pca) | baselines.numbers(
             "pixels", settings, pixels
         )
+
+    def _neighbourhoods(self, data: DataModule, codes: np.ndarray) -> Measured:
+        """Of test examples and their `codes: (N, d)`; `neighbourhood_examples` of them."""
+        rows = subset(len(codes), self.protocol.neighbourhood_examples)
+        return neighbourhoods(data.rows("test", torch.from_numpy(rows)).numpy(), codes[rows], self.protocol)
 
     def _scatter(self, model: Model, data: DataModule, latents: dict[str, Latents]) -> Scatter:
         test = latents["test"]
@@ -110,14 +114,14 @@ class Embedding(Task):
         projection = project(self.projection, latents["train"].codes, codes)
         share = "All" if len(rows) == len(test.index) else f"{len(rows):,} of"
         title = f"{share} {len(test.index):,} test examples, {projection.name}"
-        error = _errors(model, data.clean("test")[rows], codes)
+        error = _errors(model, data.clean("test", torch.from_numpy(rows)), codes)
         return arrange(projection, title, test.index[rows], test.label[rows], data.spec.classes, error)
 
     def _thumbnails(self, data: DataModule) -> Tensor | None:
         if data.spec.kind != "image":
             return None
-        images = data.clean("test")
-        images = images[subset(len(images), self.shown_examples)]
+        shown = subset(len(data.split["test"]), self.shown_examples)
+        images = data.clean("test", torch.from_numpy(shown))
         if data.spec.bounded:
             return images
         return (images - images.min()) / (images.max() - images.min()).clamp_min(1e-12)
@@ -135,9 +139,15 @@ class Embedding(Task):
         return pictures
 
 
-def _rows(data: DataModule, split: str) -> np.ndarray:
-    """Clean examples as `(N, D)` float32."""
-    return data.rows(split).numpy()
+def _points(data: DataModule, split: str) -> Points:
+    """Clean examples as plain rows, or `enough` of them."""
+    rows = torch.from_numpy(subset(len(data.split[split]), enough(data.spec)))
+    return Points(data.rows(split, rows).numpy(), data.labels(split)[rows].numpy())
+
+
+def _encoded(fitted: PCA, data: DataModule, split: str) -> np.ndarray:
+    """Scores of a whole split, `(N, components)`."""
+    return np.concatenate([fitted.encode(part).numpy() for part in data.clean_parts(split)])
 
 
 def _errors(model: Model, clean: Tensor, codes: np.ndarray) -> np.ndarray | None:

@@ -92,24 +92,23 @@ def neighbourhoods(original: np.ndarray, embedded: np.ndarray, protocol: Protoco
     """Whether neighbours in one space are neighbours in the other (Venna and Kaski, 2006, equations 1 and 2).
 
     `trustworthiness` falls with points that are near in the embedding only, `continuity` with those
-    that are near in the data only; both are 1 if no neighbourhood changed. They are taken on a fixed
-    random subset, since every pair of examples is compared; left out below 3 examples.
+    that are near in the data only; both are 1 if no neighbourhood changed. Every pair of examples is
+    compared, so these should be a `subset`; left out below 3 examples.
 
     Args:
         original: `(N, D)`, row by row the examples of `embedded`.
         embedded: `(N, d)`.
         protocol: see there.
     """
-    rows = subset(len(original), protocol.neighbourhood_examples)
-    k = min(protocol.neighbours, (len(rows) - 1) // 2)  # beyond half of them the measure has no meaning
+    k = min(protocol.neighbours, (len(original) - 1) // 2)  # beyond half of them the measure has no meaning
     if k < 1:
         return {}, {}
-    data, codes = original[rows].astype(np.float64), embedded[rows].astype(np.float64)
+    data, codes = original.astype(np.float64), embedded.astype(np.float64)
     numbers = {
         "trustworthiness": float(trustworthiness(data, codes, n_neighbors=k)),
         "continuity": float(trustworthiness(codes, data, n_neighbors=k)),  # the two spaces change roles
     }
-    return numbers, {name: {"k": k, "test_examples": len(rows), "distance": "Euclidean"} for name in numbers}
+    return numbers, {name: {"k": k, "test_examples": len(original), "distance": "Euclidean"} for name in numbers}
 
 
 def subset(total: int, count: int) -> np.ndarray:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from vaelab.baselines import BaselineCache, fit_pca
 from vaelab.data.module import DataModule
+from vaelab.data.plain import enough
 from vaelab.data.spec import DataSpec
 from vaelab.distances import frechet_distance, kernel_distance, precision_recall
 from vaelab.distances.manifold import MOST, NEIGHBOURS
@@ -39,7 +40,11 @@ class SampleQuality:
     ) -> None:
         self._data, self._extractor, self.count, self._baselines = data, extractor, count, baselines
         self._real = real_features(
-            extractor, folder, baselines.fingerprint, f"{count} of test", lambda: _choose(data.clean("test"), count)
+            extractor,
+            folder,
+            baselines.fingerprint,
+            f"{count} of test",
+            lambda: data.clean("test", _chosen(data, count)),
         )
 
     @property
@@ -92,7 +97,7 @@ class SampleQuality:
 
     def _pca_samples(self, components: int) -> Iterator[Tensor]:
         pca = fit_pca(self._data, components)
-        sampler = FullGaussian().fit(pca.encode(self._data.clean("train")))
+        sampler = FullGaussian().fit(pca.encode(self._data.clean("train", enough(self._data.spec))))
         return (pca.decode(part) for part in sampler.sample(self.count).split(CHUNK))
 
     def _train_examples(self) -> Iterator[Tensor]:
@@ -126,8 +131,9 @@ def not_measurable(spec: DataSpec, examples: int) -> str | None:
     return f"{examples} test examples are too few" if examples < FEWEST else None
 
 
-def _choose(examples: Tensor, count: int) -> Tensor:
-    """`count` of the examples, or all in their order; a test split may be sorted by class."""
-    if count >= len(examples):
-        return examples
-    return examples[torch.randperm(len(examples), generator=torch.Generator().manual_seed(0))[:count]]
+def _chosen(data: DataModule, count: int) -> Tensor:
+    """Places of `count` test examples, or of all in their order; a test split may be sorted by class."""
+    size = len(data.split["test"])
+    if count >= size:
+        return torch.arange(size)
+    return torch.randperm(size, generator=torch.Generator().manual_seed(0))[:count]

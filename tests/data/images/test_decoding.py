@@ -16,7 +16,9 @@ RAMP = np.arange(64, dtype=np.uint8).reshape(8, 8) * 4
 
 
 def read(folder: Path, **options: Any) -> torch.Tensor:
-    return decode(LocalSource(folder), Decoding(**({"size": None, "fit": "cover", "color": "auto"} | options)))[0]
+    decoding = Decoding(**({"size": None, "fit": "cover", "color": "auto"} | options))
+    with decode(LocalSource(folder), decoding) as images:
+        return images.in_memory()[0]
 
 
 @pytest.fixture

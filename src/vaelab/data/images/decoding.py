@@ -1,4 +1,4 @@
-"""From image files to one uint8 tensor."""
+"""From image files to pixels of one shape."""
 
 import io
 import struct
@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
 
@@ -36,30 +37,48 @@ class Decoding:
         return asdict(self)
 
 
-def decode(source: LocalSource | HubSource, decoding: Decoding) -> tuple[Tensor, Tensor, dict[str, Any]]:
-    """Decode every image of a source.
+class DecodedImages:
+    """All images of a table in one shape, decoded one after the other as they are asked for.
 
-    Returns:
-        `(N, C, H, W)` uint8 pixels, `(N,)` int64 labels, and plain data: class names, and the rows of
-        each of the source's own splits.
+    Attributes:
+        shape: `(C, H, W)` of each.
+        count: of images.
+        about: plain data: class names, and the rows of each of the source's own splits.
+    """
+
+    def __init__(self, table: Table, decoding: Decoding) -> None:
+        self._table, self._fit = table, decoding.fit
+        self.shape = _shape(table, decoding)
+        self.count = sum(table.counts.values())
+        parts, start = {}, 0
+        for split, count in table.counts.items():
+            parts[split] = [start, start + count]
+            start += count
+        self.about: dict[str, Any] = {"classes": list(table.classes), "parts": parts}
+
+    def __iter__(self) -> Iterator[tuple[NDArray[np.uint8], int]]:
+        """Pixels `(C, H, W)` and the label of each; may be asked for again."""
+        for encoded in self._table.images():
+            yield _pixels(encoded, self.shape, self._fit), encoded.label
+
+    def in_memory(self) -> tuple[Tensor, Tensor]:
+        """`(N, C, H, W)` uint8 pixels and `(N,)` int64 labels."""
+        values = np.empty((self.count, *self.shape), np.uint8)
+        label = torch.empty(self.count, dtype=torch.int64)
+        for row, (pixels, number) in enumerate(self):
+            values[row], label[row] = pixels, number
+        return torch.from_numpy(values), label
+
+
+@contextmanager
+def decode(source: LocalSource | HubSource, decoding: Decoding) -> Iterator[DecodedImages]:
+    """Read what a source holds, to be decoded before the context ends.
 
     Raises:
         DataError: names the first file that is broken or whose size does not fit.
     """
     with scratch_folder() as scratch:
-        table = source.open(scratch)
-        total = sum(table.counts.values())
-        shape = _shape(table, decoding)
-        values = np.empty((total, *shape), np.uint8)
-        label = torch.empty(total, dtype=torch.int64)
-        for row, encoded in enumerate(table.images()):
-            values[row] = _pixels(encoded, shape, decoding.fit)
-            label[row] = encoded.label
-    parts, start = {}, 0
-    for split, count in table.counts.items():
-        parts[split] = [start, start + count]
-        start += count
-    return torch.from_numpy(values), label, {"classes": list(table.classes), "parts": parts}
+        yield DecodedImages(source.open(scratch), decoding)
 
 
 def _shape(table: Table, decoding: Decoding) -> tuple[int, int, int]:

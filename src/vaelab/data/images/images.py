@@ -8,7 +8,7 @@ from annotated_types import Gt
 from vaelab.config.nearest import nearest
 from vaelab.data.images.decoding import Decoding, Fit, decode
 from vaelab.data.images.source import HubSource, LocalSource
-from vaelab.data.images.tensor_cache import Decoded, TensorCache
+from vaelab.data.images.tensor_cache import Kept, TensorCache
 from vaelab.data.module import Binarize, DataModule, DataSettings, Examples
 from vaelab.data.spec import DataSpec
 from vaelab.errors import ConfigError, DataError
@@ -18,6 +18,8 @@ Pixels = Annotated[int, Gt(0)]
 
 class Images(DataModule):
     """8-bit images of one size, decoded once into a uint8 tensor that is cached beside the source.
+
+    The tensor is mapped from its file, so that a set may be larger than memory.
 
     `path` is used as a folder or file, also within `data_dir`, where there is one; else a copy under
     `data_dir/name`; else `path` as a hub id. Pixels are `(C, H, W)` with C = 1 for grey and 3 for colour.
@@ -55,7 +57,7 @@ class Images(DataModule):
         self.data_dir = Path(data_dir)
         self._copy = self.data_dir / self.name if name or _may_be_hub_id(path) else None
         self.decoding = Decoding((size, size) if isinstance(size, int) else size, fit, color)
-        self._decoded: Decoded | None = None
+        self._kept: Kept | None = None
 
     def source(self) -> LocalSource | HubSource:
         """Where the images come from.
@@ -78,20 +80,20 @@ class Images(DataModule):
         """Decode into the cache where that has not been done."""
         source = self.source()
         cache = TensorCache(source, self.decoding, self.data_dir)
-        self._decoded = cache.read()
-        if self._decoded is None:
-            self._decoded = decode(source, self.decoding)
-            cache.write(self._decoded)
+        self._kept = cache.read()
+        if self._kept is None:
+            with decode(source, self.decoding) as images:
+                self._kept = cache.write(images) or Kept(*images.in_memory(), images.about)
 
     def load(self) -> Examples:
         """Read the cached tensors."""
-        if self._decoded is None:
+        if self._kept is None:
             self.prepare_data()
-        values, label, about = cast(Decoded, self._decoded)
-        self._decoded = None
+        values, label, about, file = cast(Kept, self._kept)
+        self._kept = None
         shape: Any = tuple(values.shape[1:])
         spec = DataSpec(self.name, "image", shape, "unit", 256, tuple(about["classes"]))
-        return Examples(values, label, spec, {name: range(*rows) for name, rows in about["parts"].items()})
+        return Examples(values, label, spec, {name: range(*rows) for name, rows in about["parts"].items()}, file)
 
 
 def _may_be_hub_id(path: str) -> bool:

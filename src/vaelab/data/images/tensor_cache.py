@@ -1,20 +1,29 @@
-"""Decoded tensors, kept beside their source."""
+"""Decoded images, kept in a file beside their source."""
 
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from vaelab.atomic_write import replacing
-from vaelab.data.images.decoding import Decoding
+from vaelab.data.images.decoding import DecodedImages, Decoding
 from vaelab.data.images.source import HubSource, LocalSource
+from vaelab.data.storage import MappedFile
 
 FORMAT = 2  # raise when decoding changes what it makes of the same file
-Decoded = tuple[Tensor, Tensor, dict[str, Any]]  # values, labels and what is known of them
+
+
+class Kept(NamedTuple):
+    """Values `(N, C, H, W)` uint8, mapped from a file where there is one, labels `(N,)`, and what is known of them."""
+
+    values: Tensor
+    label: Tensor
+    about: dict[str, Any]
+    file: MappedFile | None = None
 
 
 class TensorCache:
@@ -31,36 +40,64 @@ class TensorCache:
         name = f"{self._of_state}-{_short(json.dumps([FORMAT, decoding.to_json()]))}.safetensors"
         self.paths = [home / ".vaelab" / name for home in homes]
 
-    def read(self) -> Decoded | None:
-        """What was written; None where there is nothing, or nothing whole."""
+    def read(self) -> Kept | None:
+        """What was written, its values mapped from the file; None where there is nothing, or nothing whole."""
         for path in self.paths:
             try:
                 with safe_open(path, "pt") as file:
-                    return file.get_tensor("values"), file.get_tensor("label"), json.loads(file.metadata()["about"])
+                    values, label = file.get_tensor("values"), file.get_tensor("label")
+                    return Kept(values, label, json.loads(file.metadata()["about"]), _place_of_values(path))
             except (OSError, SafetensorError, KeyError, TypeError, ValueError):
                 continue
         return None
 
-    def write(self, decoded: Decoded) -> bool:
-        """Write whole or not at all, also when several processes do it at once; False where nothing can be written."""
+    def write(self, images: DecodedImages) -> Kept | None:
+        """Decode into a file, an image at a time; None where none can be written.
+
+        It is written whole or not at all, also when several processes do it at once.
+        """
         for path in self.paths:
             try:
-                self._write(path, *decoded)
+                self._write(path, images)
             except OSError:
                 continue
-            except SafetensorError as error:  # how it reports a full disk
-                if "os error" not in str(error):
-                    raise
-                continue
-            return True
-        return False
+            return self.read()
+        return None
 
-    def _write(self, path: Path, values: Tensor, label: Tensor, about: dict[str, Any]) -> None:
-        with replacing(path) as partial:
-            save_file({"values": values, "label": label}, partial, {"about": json.dumps(about)})
+    def _write(self, path: Path, images: DecodedImages) -> None:
+        label = np.empty(images.count, np.int64)
+        with replacing(path) as partial, partial.open("wb") as file:
+            file.write(_header(images))
+            file.seek(label.nbytes, 1)
+            for row, (pixels, number) in enumerate(images):
+                file.write(pixels.tobytes())
+                label[row] = number
+            file.seek(len(_header(images)))
+            file.write(label.tobytes())
         for old in path.parent.glob(f"{self._of_source}-*.safetensors"):
             if not old.name.startswith(self._of_state):
                 old.unlink(missing_ok=True)
+
+
+def _header(images: DecodedImages) -> bytes:
+    """Of a safetensors file with labels first, then values: `save_file` would want them all in memory."""
+    labels = 8 * images.count
+    end = labels + images.count * int(np.prod(images.shape))
+    tensors = {
+        "__metadata__": {"about": json.dumps(images.about)},
+        "label": {"dtype": "I64", "shape": [images.count], "data_offsets": [0, labels]},
+        "values": {"dtype": "U8", "shape": [images.count, *images.shape], "data_offsets": [labels, end]},
+    }
+    text = json.dumps(tensors).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
+
+
+def _place_of_values(path: Path) -> MappedFile:
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+    return MappedFile(path, 8 + length + header["values"]["data_offsets"][0])
 
 
 def _short(text: str) -> str:
