@@ -1,5 +1,6 @@
 """One run: build, fit, evaluate, record."""
 
+import gc
 import logging
 import warnings
 from collections.abc import Iterator
@@ -63,6 +64,7 @@ def run(config: DictConfig) -> float | None:
 
     record.begin(seed, data, trainer)  # not before all is checked: a refused resume must leave the run as it was
     with opened_loggers(builder, cfg, record.folder) as loggers, interruptible(record.folder):
+        gc.enable()  # the command line disables it while modules are imported, and W&B's are by now
         trainer.loggers = loggers
         record.log_config(trainer, model)
         numbers: dict[str, float] = {}
