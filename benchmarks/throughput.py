@@ -24,7 +24,9 @@ from vaelab.run import build
 
 TURNS = 40
 HERE = Path(__file__).parent
-MLP = ("data=fashion_mnist", "encoder.hidden=[512]", "decoder.hidden=[512]", "likelihood=bernoulli_dynamic")
+# Binarized once: pythae, too, draws no noise but the posterior's.
+MLP = ("data=fashion_mnist", "encoder.hidden=[512]", "decoder.hidden=[512]", "likelihood=bernoulli",
+       "likelihood.binarize=static")  # fmt: skip
 CONV = ("data=cifar10", "data.size=64", "encoder=conv", "encoder.widths=[32,64,128,256,512]", "latent_dim=128",
         "data.batch_size=64", "likelihood=gaussian")  # fmt: skip
 CASES = {

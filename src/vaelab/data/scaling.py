@@ -38,8 +38,9 @@ class Scaling:
         if method == "robust":
             robust = RobustScaler().fit(rows)
             return cls(method, robust.center_, robust.scale_)
-        standard = StandardScaler().fit(rows)
-        return cls("standard", standard.mean_, standard.scale_)
+        # It makes several copies of what it is given, and partial_fit loses a column that begins with missing values.
+        each = [StandardScaler().fit(column) for column in np.hsplit(rows, rows.shape[1])]
+        return cls("standard", *(np.concatenate([getattr(one, of) for one in each]) for of in ("mean_", "scale_")))
 
     def forward(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         """`(N, D)` to `(N, D)`."""

@@ -25,6 +25,7 @@ from vaelab.data.tables.files import SUFFIXES, find_files, read_hub, read_tables
 from vaelab.data.tables.format import Field, TableFormat, describe, to_rows
 from vaelab.errors import ConfigError, DataError
 
+AT_ONCE = 65_536  # rows encoded
 MOST_CLASSES = 1000  # distinct values that a label may have
 FORMAT_FILE = "table.json"  # in the run folder's model/
 
@@ -121,7 +122,9 @@ class Table(DataModule):
         if self._format is None:
             self._format = TableFormat.fit(self._fields, rows[train.numpy()], self.scaling, self.max_categories)
             self._mention_rare()
-        values = torch.from_numpy(self._format.encode(rows).astype(np.float32))
+        values = torch.empty(rows.shape)
+        for first in range(0, len(rows), AT_ONCE):
+            values[first : first + AT_ONCE] = torch.from_numpy(self._format.encode(rows[first : first + AT_ONCE]))
         columns = self._format.columns
         spec = DataSpec(
             examples.spec.name,
