@@ -1,10 +1,15 @@
-"""Help, printed configs and shell completion answer at once: nothing heavy is imported for them."""
+"""Help, printed configs and shell completion answer at once; a run wastes no time on imports."""
 
+import gc
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
+import lightning.pytorch as L
 import pytest
+from lightning.pytorch.callbacks import Callback
 
 from vaelab.config.help import help_page, summary
 from vaelab.config.location import config_dir
@@ -69,3 +74,25 @@ def test_help_shows_a_users_own_options(tmp_path: os.PathLike[str]) -> None:
     page = help_page([config_dir(), folder])
     assert "a net of my own" in page
     assert "fully connected layers" in page
+
+
+class Watch(Callback):
+    """Notes whether garbage is collected while a model trains."""
+
+    collecting: bool
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        Watch.collecting = gc.isenabled()
+
+
+def test_garbage_is_collected_in_training_and_after_a_refusal(
+    train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parent)
+    import test_start_up
+
+    train("debug=fdr", "trusted=[test_start_up]", "+callbacks.watch._target_=test_start_up.Watch")
+    assert test_start_up.Watch.collecting
+    with pytest.raises(SystemExit):
+        train("model.bta=1")
+    assert gc.isenabled()

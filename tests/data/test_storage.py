@@ -205,7 +205,7 @@ def test_what_is_read_into_memory_cannot_stay_on_disk() -> None:
 
 
 def test_static_binarization_of_a_set_on_disk_is_refused(folder: Path) -> None:
-    with pytest.raises(ConfigError, match="binarize=static: would keep a second copy"):
+    with pytest.raises(ConfigError, match="binarize=static: would keep a copy"):
         images(folder, "disk", binarize="static")
     assert images(folder, "memory", binarize="static").spec.support == "binary"
 

@@ -128,26 +128,23 @@ class DataModule(L.LightningDataModule):
         """Load and split, once."""
         if self._examples is not None:
             return
-        examples = self.load()
+        examples = self._in_place(self.load())
         if self.binarize is not None and not examples.spec.bounded:
             raise ConfigError(f"binarize={self.binarize}: {examples.spec.name} is not in [0, 1]")
-        if self.storage == "memory" and examples.file:
-            examples = replace(examples, values=examples.values.clone(), file=None)
+        self.split = self._split(examples)
+        examples = self.fitted(examples, self.split["train"])
+        self._examples = self._binarized(examples) if self.binarize == "static" else examples
+        self._lengths = lengths(self._examples)
+
+    def _in_place(self, examples: Examples) -> Examples:
+        """In memory or on disk, as `storage` says."""
         if self.storage == "disk" and not examples.file:
             raise ConfigError(
                 f"storage=disk: {examples.spec.name} is read into memory; only decoded images can stay on disk"
             )
-        self.split = self._split(examples)
-        examples = self.fitted(examples, self.split["train"])
-        if self.binarize == "static":
-            if stays_on_disk(examples.values, examples.file, self.storage):
-                raise ConfigError(
-                    f"binarize=static: would keep a second copy of {examples.spec.name} in memory, which is read from "
-                    "disk; use binarize=dynamic or threshold, or storage=memory"
-                )
-            examples = self._binarized(examples)
-        self._examples = examples
-        self._lengths = lengths(self._examples)
+        if self.storage == "memory" and examples.file:
+            return replace(examples, values=examples.values.clone(), file=None)
+        return examples
 
     def fitted(self, examples: Examples, train: Tensor) -> Examples:
         """Prepare all examples by what `train`, rows of `values`, has: scales, vocabularies. Most data need nothing."""
@@ -189,6 +186,11 @@ class DataModule(L.LightningDataModule):
 
     def _binarized(self, examples: Examples) -> Examples:
         """The whole set binarized once: each pixel is 1 with its grey value as probability."""
+        if stays_on_disk(examples.values, examples.file, self.storage):
+            raise ConfigError(
+                f"binarize=static: would keep a copy in memory of {examples.spec.name}, which is read from disk; "
+                "use binarize=dynamic or threshold, or storage=memory"
+            )
         rows = []
         for index in torch.arange(len(examples.values)).split(4096):
             noise = ExampleNoise(self.split_seed, index.tolist())
@@ -353,10 +355,8 @@ class DataModule(L.LightningDataModule):
     def fingerprint(self) -> str:
         """Of the stored values, up to a gigabyte of them, labels and splits; a digest in hexadecimal."""
         digest, values = hashlib.sha256(), self._loaded.values
-        evenly = values[
-            :: -(-values.nbytes // CACHED)
-        ]  # all, or of a set that is read from disk as many as are soon read
-        for tensor in (*evenly.split(4096), self._loaded.label, *self.split.values()):
+        every = -(-values.nbytes // CACHED)  # 1, unless reading all of them would take long
+        for tensor in (*values[::every].split(4096), self._loaded.label, *self.split.values()):
             digest.update(tensor.contiguous().numpy().data.cast("B"))
         return digest.hexdigest()
 
