@@ -218,3 +218,12 @@ def test_an_unknown_place_is_named_with_those_there_are(
     message = capsys.readouterr().err
     assert "storage=ram" in message
     assert "'memory'" in message
+
+
+def test_large_examples_are_held_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = digits(batch_size=4)
+    assert len(next(iter(data.eval_loader("test"))).values) == 256
+    monkeypatch.setattr("vaelab.data.module.EVALUATED", 10 * 64)
+    assert len(next(iter(data.eval_loader("test"))).values) == 10
+    monkeypatch.setattr("vaelab.data.plain.MOST", 4 * 7 * 64)
+    torch.testing.assert_close(data.mean(), data.clean("train", 8).mean(0))

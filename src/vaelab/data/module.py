@@ -19,12 +19,13 @@ from vaelab.data.columns import features
 from vaelab.data.labels import label_numbers
 from vaelab.data.loader import EvalLoader, TrainLoader
 from vaelab.data.noise import ExampleNoise, Noise, StepNoise, mix
-from vaelab.data.plain import plain
+from vaelab.data.plain import enough, plain
 from vaelab.data.spec import DataSpec, present_steps
 from vaelab.data.storage import CACHED, MappedFile, Storage, Store, place, stays_on_disk
 from vaelab.errors import ConfigError, DataError
 
 Binarize = Literal["static", "dynamic", "threshold"]
+EVALUATED = 2**24  # values of an evaluation batch: without gradients there is room for more than a training batch
 Fraction = Annotated[float, Gt(0), Lt(1)]
 
 
@@ -265,7 +266,7 @@ class DataModule(L.LightningDataModule):
         return EvalLoader(
             self._store(),
             self.split[split],
-            batch_size or max(self.batch_size, 256),  # no gradients: room for more than a training batch
+            batch_size or max(self.batch_size, min(256, EVALUATED // self.spec.size)),
             mix(self.split_seed, split),
             rank=trainer.global_rank if trainer else 0,
             world_size=trainer.world_size if trainer else 1,
@@ -290,12 +291,13 @@ class DataModule(L.LightningDataModule):
         return (self.clean(split, places) for places in torch.arange(len(self.split[split])).split(size))
 
     def mean(self) -> Tensor:
-        """What `Likelihood.raw_at` starts from, over the first 5,000 examples of train.
+        """What `Likelihood.raw_at` starts from, over the first 5,000 examples of train, fewer of very large ones.
 
         The mean of each value, `(*shape)`; of a sequence that over its steps, `(*F, 1)`; of tokens the frequency
         of each, `(V,)`; of a table with categories the means of its numbers, then frequencies.
         """
-        values, spec = self.clean("train", 5_000), self.spec
+        spec = self.spec
+        values = self.clean("train", min(5_000, 1 + enough(spec) // 4))
         if spec.support == "categories":
             counts = torch.bincount(values[values >= 0], minlength=spec.levels or 0).float()
             return counts / counts.sum()
