@@ -17,7 +17,7 @@ from vaelab.data.images.decoding import DecodedImages
 from vaelab.data.images.images import Images
 from vaelab.data.loader import TrainLoader
 from vaelab.data.storage import AHEAD, MappedFile, Storage, Store, fetched, place
-from vaelab.errors import ConfigError
+from vaelab.errors import ConfigError, DataError
 
 COUNT, SHAPE = 60, (1, 8, 8)
 CPU, META = torch.device("cpu"), torch.device("meta")  # meta: a device without memory, to see what goes there
@@ -227,3 +227,19 @@ def test_large_examples_are_held_few_at_a_time(monkeypatch: pytest.MonkeyPatch) 
     assert len(next(iter(data.eval_loader("test"))).values) == 10
     monkeypatch.setattr("vaelab.data.plain.MOST", 4 * 7 * 64)
     torch.testing.assert_close(data.mean(), data.clean("train", 8).mean(0))
+
+
+def test_a_run_goes_on_when_a_later_one_removes_its_file(folder: Path) -> None:
+    data, kept = images(folder, "disk"), images(folder, "memory")
+    data._loaded.file.path.unlink()
+    ours, theirs = ([batch.values for batch in one.train_dataloader()] for one in (data, kept))
+    assert torch.equal(torch.cat(ours), torch.cat(theirs))
+
+
+def test_images_that_cannot_be_written_cannot_stay_on_disk(folder: Path) -> None:
+    for home in (folder, folder.parent / "data"):
+        home.mkdir(exist_ok=True)
+        (home / ".vaelab").write_text("in the way")
+    with pytest.raises(DataError, match="storage=disk: decoded images can be written to none of"):
+        images(folder, "disk")
+    assert images(folder, "auto")._loaded.file is None

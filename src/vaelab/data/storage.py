@@ -4,7 +4,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -52,13 +52,14 @@ class Store:
     @contextmanager
     def opened(self) -> Iterator[Take]:
         """A function from rows, `(B,)`, to values `(B, *shape)` and labels `(B,)`."""
-        if not self.ahead:
-            yield self._take
-        elif self.file is None or not hasattr(os, "posix_fadvise"):
-            yield self._gather
-        else:
-            with self.file.path.open("rb") as handle:
-                yield partial(self._read, handle.fileno(), self.file.start, self.values[:1].nbytes)
+        with ExitStack() as stack:
+            take = self._gather if self.ahead else self._take
+            # Where the file is gone, removed by a run on a later state of its source, the map still holds all of it.
+            if self.file is not None and hasattr(os, "posix_fadvise"):
+                with suppress(FileNotFoundError):
+                    handle = stack.enter_context(self.file.path.open("rb"))
+                    take = partial(self._read, handle.fileno(), self.file.start, self.values[:1].nbytes)
+            yield take
 
     def _take(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         rows = rows.to(self.values.device)

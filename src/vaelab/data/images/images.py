@@ -83,7 +83,11 @@ class Images(DataModule):
         self._kept = cache.read()
         if self._kept is None:
             with decode(source, self.decoding) as images:
-                self._kept = cache.write(images) or Kept(*images.in_memory(), images.about)
+                self._kept = cache.write(images)
+                if self._kept is None and self.storage == "disk":
+                    raise DataError(f"storage=disk: decoded images can be written to none of {_shown(cache.paths)}")
+                if self._kept is None:
+                    self._kept = Kept(*images.in_memory(), images.about)
 
     def load(self) -> Examples:
         """Read the cached tensors."""
@@ -94,6 +98,10 @@ class Images(DataModule):
         shape: Any = tuple(values.shape[1:])
         spec = DataSpec(self.name, "image", shape, "unit", 256, tuple(about["classes"]))
         return Examples(values, label, spec, {name: range(*rows) for name, rows in about["parts"].items()}, file)
+
+
+def _shown(paths: list[Path]) -> str:
+    return ", ".join(str(path.parent) for path in paths)
 
 
 def _may_be_hub_id(path: str) -> bool:
