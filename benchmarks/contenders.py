@@ -28,7 +28,8 @@ from vaelab.config.builder import Builder
 from vaelab.config.check import check
 from vaelab.config.location import config_dir
 from vaelab.data import Batch
-from vaelab.data.module import DataModule, scale
+from vaelab.data.examples import scale
+from vaelab.data.module import DataModule
 from vaelab.models import Model
 from vaelab.record.curves import CurveLogger
 from vaelab.run import build, build_trainer, quieten

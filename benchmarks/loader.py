@@ -14,7 +14,8 @@ from torch.utils.data import DataLoader, TensorDataset
 from turns import TurnClock, race
 
 from vaelab.config.builder import Builder
-from vaelab.data.module import DataModule, scale
+from vaelab.data.examples import scale
+from vaelab.data.module import DataModule
 from vaelab.run import build
 
 TURNS, BATCH = 15, 128

@@ -7,8 +7,9 @@ from torch import Tensor
 
 from vaelab.corruptions import Corruption, Identity
 from vaelab.data import DataSpec
+from vaelab.data.examples import Examples
 from vaelab.data.images.digits import Digits
-from vaelab.data.module import DataModule, Examples
+from vaelab.data.module import DataModule
 
 SETTINGS: dict[str, Any] = {
     "batch_size": 64, "val_fraction": 0.1, "test_fraction": 0.2, "split_seed": 0, "seed": 0, "binarize": None,

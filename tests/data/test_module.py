@@ -7,8 +7,9 @@ import torch
 
 from vaelab.corruptions import Corruption, Gaussian, Identity
 from vaelab.data import Batch, DataSpec
+from vaelab.data.examples import Examples
 from vaelab.data.images.digits import Digits
-from vaelab.data.module import DataModule, Examples
+from vaelab.data.module import DataModule
 from vaelab.errors import ConfigError, DataError
 
 

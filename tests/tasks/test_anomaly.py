@@ -16,8 +16,9 @@ from vaelab.baselines import BaselineCache
 from vaelab.baselines.outliers import OUTLIER_SCORES
 from vaelab.corruptions import Identity
 from vaelab.data import DataSpec
+from vaelab.data.examples import Examples
 from vaelab.data.images.digits import Digits
-from vaelab.data.module import DataModule, Examples
+from vaelab.data.module import DataModule
 from vaelab.figures.anomalies import column_errors
 from vaelab.likelihoods import Gaussian
 from vaelab.models import AE

@@ -17,9 +17,10 @@ from vaelab.backbones import MLPDecoder, MLPEncoder
 from vaelab.baselines import BaselineCache, fit_pca
 from vaelab.corruptions import Identity
 from vaelab.data import DataSpec
+from vaelab.data.examples import Examples
 from vaelab.data.images.digits import Digits
 from vaelab.data.images.images import Images
-from vaelab.data.module import DataModule, Examples
+from vaelab.data.module import DataModule
 from vaelab.likelihoods import Gaussian
 from vaelab.models import AE, VAE, Model
 from vaelab.models.schedules import Constant as ConstantBeta

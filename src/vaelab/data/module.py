@@ -3,7 +3,7 @@
 import hashlib
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypedDict, Unpack
 
@@ -16,37 +16,19 @@ from torch import Tensor
 from vaelab.corruptions import Corruption
 from vaelab.data.batch import Batch, RawBatch
 from vaelab.data.columns import features
+from vaelab.data.examples import Examples, binarized, lengths, scale
 from vaelab.data.labels import label_numbers
 from vaelab.data.loader import EvalLoader, TrainLoader
-from vaelab.data.noise import ExampleNoise, Noise, StepNoise, mix
+from vaelab.data.noise import Noise, StepNoise, mix
 from vaelab.data.plain import enough, plain
-from vaelab.data.spec import DataSpec, present_steps
-from vaelab.data.storage import CACHED, MappedFile, Storage, Store, place, stays_on_disk
-from vaelab.errors import ConfigError, DataError
+from vaelab.data.spec import DataSpec
+from vaelab.data.split import split
+from vaelab.data.storage import CACHED, Storage, Store, place, stays_on_disk
+from vaelab.errors import ConfigError
 
 Binarize = Literal["static", "dynamic", "threshold"]
 EVALUATED = 2**24  # values of an evaluation batch: without gradients there is room for more than a training batch
 Fraction = Annotated[float, Gt(0), Lt(1)]
-
-
-@dataclass(frozen=True)
-class Examples:
-    """A data set in memory, before it is split.
-
-    Attributes:
-        values: `(N, *shape)`; uint8 counts of `levels`, or float in the range of `support`.
-        label: `(N,)` int64, -1 where there is none.
-        spec: of one example.
-        parts: the set's own splits as rows of `values`: "train", and "val" and "test" where it has
-            them; what is missing is cut from train.
-        file: that `values` are mapped from; None where they are in memory.
-    """
-
-    values: Tensor
-    label: Tensor
-    spec: DataSpec
-    parts: dict[str, range]
-    file: MappedFile | None = None
 
 
 class DataSettings(TypedDict):
@@ -132,7 +114,8 @@ class DataModule(L.LightningDataModule):
         examples = self._in_place(self.load())
         if self.binarize is not None and not examples.spec.bounded:
             raise ConfigError(f"binarize={self.binarize}: {examples.spec.name} is not in [0, 1]")
-        self.split = self._split(examples)
+        normal = None if self.normal is None else self._is_normal(examples)
+        self.split = split(examples, normal, self.val_fraction, self.test_fraction, self.split_seed)
         examples = self.fitted(examples, self.split["train"])
         self._examples = self._binarized(examples) if self.binarize == "static" else examples
         self._lengths = lengths(self._examples)
@@ -151,33 +134,6 @@ class DataModule(L.LightningDataModule):
         """Prepare all examples by what `train`, rows of `values`, has: scales, vocabularies. Most data need nothing."""
         return examples
 
-    def _split(self, examples: Examples) -> dict[str, Tensor]:
-        own = {name: torch.tensor(rows, dtype=torch.int64) for name, rows in examples.parts.items()}
-        generator = torch.Generator().manual_seed(self.split_seed)
-        order = own["train"][torch.randperm(len(own["train"]), generator=generator)]
-        if "test" in own:
-            test, rest = own["test"], order
-        else:
-            normal = self._is_normal(examples)[order]
-            usual, unusual = order[normal], order[~normal]
-            cut = round(len(usual) * self.test_fraction)
-            test, rest = torch.cat([usual[:cut], unusual]), usual[cut:]
-        train_size = len(rest) - round(len(rest) * self.val_fraction)
-        val = own.get("val", rest[train_size:])
-        train = rest if "val" in own else rest[:train_size]
-        split = {"train": train, "val": val.sort().values, "test": test.sort().values}
-        if self.normal is not None:
-            kept = self._is_normal(examples)
-            split |= {name: split[name][kept[split[name]]] for name in ("train", "val")}
-            split["test"] = split["test"][examples.label[split["test"]] >= 0]  # nobody knows what the others are
-        for name, index in split.items():
-            if len(index) == 0:
-                raise DataError(
-                    f"{examples.spec.name}: {len(examples.values)} examples leave none for the {name} split; "
-                    "add examples, or change data.val_fraction and data.test_fraction"
-                )
-        return split
-
     def _is_normal(self, examples: Examples) -> Tensor:
         """`(N,)` bool, of all examples."""
         if self.normal is None:
@@ -186,20 +142,13 @@ class DataModule(L.LightningDataModule):
         return torch.isin(examples.label, torch.tensor(numbers))
 
     def _binarized(self, examples: Examples) -> Examples:
-        """The whole set binarized once: each pixel is 1 with its grey value as probability."""
+        """Once for the whole run."""
         if stays_on_disk(examples.values, examples.file, self.storage):
             raise ConfigError(
                 f"binarize=static: would keep a copy in memory of {examples.spec.name}, which is read from disk; "
                 "use binarize=dynamic or threshold, or storage=memory"
             )
-        rows = []
-        for index in torch.arange(len(examples.values)).split(4096):
-            noise = ExampleNoise(self.split_seed, index.tolist())
-            uniform = noise.uniform("static", examples.spec.shape, torch.device("cpu"))
-            rows.append((uniform < scale(examples.values[index], examples.spec)).to(torch.uint8))
-        spec = examples.spec
-        binary = replace(spec, support="binary", levels=2)
-        return Examples(torch.cat(rows), examples.label, binary, examples.parts)
+        return binarized(examples, self.split_seed)
 
     # Lightning's hooks
 
@@ -392,26 +341,3 @@ class DataModule(L.LightningDataModule):
         if self.binarize == "threshold":
             return (clean > 0.5).to(clean.dtype)
         return clean
-
-
-def lengths(examples: Examples) -> Tensor | None:
-    """Steps up to the last token of each sequence, `(N,)`; None for data that is never padded."""
-    if examples.spec.kind != "tokens" or not examples.spec.gaps:
-        return None
-    there = present_steps(examples.values)
-    return (there * torch.arange(1, there.shape[1] + 1)).amax(1)
-
-
-def scale(values: Tensor, spec: DataSpec) -> Tensor:
-    """Stored values as floats in the declared range, where counts 0..levels-1 become [0, 1]; tokens as int64.
-
-    Counts with gaps are stored as int8, where what is negative is missing.
-    """
-    if spec.support == "categories":
-        return values.long()
-    if values.dtype == torch.uint8:
-        return values.to(torch.get_default_dtype()) / ((spec.levels or 256) - 1)
-    if values.dtype == torch.int8:
-        numbers = values.to(torch.get_default_dtype()) / ((spec.levels or 2) - 1)
-        return numbers.masked_fill(values < 0, torch.nan)
-    return values

@@ -2,7 +2,8 @@
 
 import torch
 
-from vaelab.data.module import DataModule, Examples
+from vaelab.data.examples import Examples
+from vaelab.data.module import DataModule
 from vaelab.data.spec import DataSpec
 
 

@@ -6,10 +6,11 @@ from typing import Annotated, Any, Literal, Unpack, cast
 from annotated_types import Gt
 
 from vaelab.config.nearest import nearest
+from vaelab.data.examples import Examples
 from vaelab.data.images.decoding import Decoding, Fit, decode
 from vaelab.data.images.source import HubSource, LocalSource
 from vaelab.data.images.tensor_cache import Kept, TensorCache
-from vaelab.data.module import Binarize, DataModule, DataSettings, Examples
+from vaelab.data.module import Binarize, DataModule, DataSettings
 from vaelab.data.spec import DataSpec
 from vaelab.errors import ConfigError, DataError
 

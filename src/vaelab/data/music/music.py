@@ -10,7 +10,8 @@ from annotated_types import Ge, Gt
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from vaelab.data.module import DataModule, DataSettings, Examples
+from vaelab.data.examples import Examples
+from vaelab.data.module import DataModule, DataSettings
 from vaelab.data.noise import Noise
 from vaelab.data.preparation import read_preparation
 from vaelab.data.spec import DataSpec

@@ -13,8 +13,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vaelab.data.examples import Examples
 from vaelab.data.labels import natural
-from vaelab.data.module import DataModule, DataSettings, Examples
+from vaelab.data.module import DataModule, DataSettings
 from vaelab.data.preparation import gaps_as_trained, read_preparation
 from vaelab.data.scaling import Method
 from vaelab.data.series.format import SeriesFormat

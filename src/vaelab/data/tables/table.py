@@ -16,8 +16,9 @@ from rich.console import Console
 from torch import Tensor
 
 from vaelab.config.nearest import did_you_mean
+from vaelab.data.examples import Examples
 from vaelab.data.labels import natural
-from vaelab.data.module import DataModule, DataSettings, Examples
+from vaelab.data.module import DataModule, DataSettings
 from vaelab.data.preparation import gaps_as_trained, read_preparation
 from vaelab.data.scaling import Method
 from vaelab.data.spec import DataSpec

@@ -9,7 +9,8 @@ import torch
 from annotated_types import Ge, Gt
 from torch import Tensor
 
-from vaelab.data.module import DataModule, DataSettings, Examples
+from vaelab.data.examples import Examples
+from vaelab.data.module import DataModule, DataSettings
 from vaelab.data.spec import HIDDEN, PADDING, DataSpec
 from vaelab.data.text.files import Texts, read_texts
 from vaelab.data.text.tokens import TOKENS_FILE, TokenKind, Tokens
