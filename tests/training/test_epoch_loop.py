@@ -68,6 +68,7 @@ def same(ours: Any, theirs: Any, where: str = "") -> None:
         ["trainer.val_check_interval=8", "trainer.check_val_every_n_epoch=null"],
         ["trainer.max_steps=17", "trainer.log_every_n_steps=4"],
         ["trainer.limit_train_batches=7", "trainer.precision=64-true"],
+        ["optimizer._target_=torch.optim.NAdam", "~optimizer.fused", "trainer.max_epochs=2"],
         ["trainer.precision=bf16-mixed", "trainer.accumulate_grad_batches=2"],
         ["trainer.accumulate_grad_batches=2", "+callbacks.best.every_n_train_steps=3", "callbacks.best.monitor=null"],
     ],
@@ -97,3 +98,10 @@ def test_a_callback_that_wants_each_step_gets_it(train: Callable[..., Path], mon
     test_epoch_loop.EveryStep.seen.clear()
     train(*SMALL, *WATCHED)
     assert test_epoch_loop.EveryStep.seen == list(range(1, 40))
+
+
+def test_an_optimizer_that_evaluates_the_objective_itself_may(train: Callable[..., Path], blocks: list[int]) -> None:
+    plain = [f"~optimizer.{key}" for key in ("fused", "betas", "eps", "weight_decay")]
+    run = train(*SMALL, "optimizer._target_=torch.optim.LBFGS", *plain, "trainer.max_epochs=1", "test=false")
+    assert (run / "metrics.json").is_file()
+    assert not blocks

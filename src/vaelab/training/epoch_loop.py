@@ -1,5 +1,6 @@
 """Lightning's training loop, taking several optimizer steps between two rounds of its hooks."""
 
+from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
@@ -16,6 +17,7 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 from vaelab.data.module import DataModule
 from vaelab.training.compilation import Compilation
 from vaelab.training.last_checkpoint import LastCheckpoint
+from vaelab.training.plain_step import clear_gradients, needs_closure, plain_step
 from vaelab.training.precision import BFloat16Mixed, BFloat16Training
 from vaelab.training.progress import RunProgress
 
@@ -65,9 +67,9 @@ class EpochLoop(_TrainingEpochLoop):
         """Take a block of steps, the last of them Lightning's."""
         count = 0 if self._periods is None or self.restarting else self._room()
         if count:
-            began = perf_counter()
+            began, update = perf_counter(), plain_step(self.trainer.optimizers[0])
             for _ in range(count):
-                self._step(data_fetcher)
+                self._step(data_fetcher, update)
             pace = (perf_counter() - began) / count
             self._block = max(1, min(2 * self._block, int(BLOCK / pace)))
         super().advance(data_fetcher)
@@ -85,7 +87,7 @@ class EpochLoop(_TrainingEpochLoop):
         count = int(min(*room, self._block + 1)) - 1
         return trainer.strategy.broadcast(count) if trainer.world_size > 1 else count  # paces differ, steps must not
 
-    def _step(self, data_fetcher: _DataFetcher) -> None:
+    def _step(self, data_fetcher: _DataFetcher, update: Callable[[], Any]) -> None:
         """What Lightning does in a step, less the hooks: the same arithmetic and the same counts."""
         trainer, strategy = self.trainer, self.trainer.strategy
         progress = self.batch_progress
@@ -100,7 +102,7 @@ class EpochLoop(_TrainingEpochLoop):
         with _block_parallel_sync_behavior(strategy, block=accumulating):
             loss: Any = strategy.training_step(batch, batch_idx)
             if batch_idx % trainer.accumulate_grad_batches == 0:
-                optimizer.zero_grad()
+                clear_gradients(optimizer)
                 counts.zero_grad.increment_ready()
                 counts.zero_grad.increment_started()
                 counts.zero_grad.increment_completed()
@@ -111,7 +113,7 @@ class EpochLoop(_TrainingEpochLoop):
                     optimizer, trainer.gradient_clip_val, trainer.gradient_clip_algorithm
                 )
             counts.step.increment_ready()
-            optimizer.step()
+            update()
             counts.step.increment_completed()
         progress.increment_processed()
         if not accumulating:
@@ -138,6 +140,7 @@ def periods(trainer: Trainer) -> list[int] | None:
         and _steps_at_once(trainer.precision_plugin)
         and type(trainer.profiler) is PassThroughProfiler  # type: ignore[attr-defined]
         and len(trainer.optimizers) == 1
+        and not needs_closure(trainer.optimizers[0])
         and all(
             c.interval == "step" and c.frequency == 1 and not c.reduce_on_plateau for c in trainer.lr_scheduler_configs
         )
