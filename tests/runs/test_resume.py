@@ -1,6 +1,7 @@
 """A run that was killed and resumed ends as if nothing had happened."""
 
 import os
+import signal as signals
 import subprocess
 import sys
 from pathlib import Path
@@ -32,7 +33,11 @@ SMALL += ("corruption=gaussian", "trainer.log_every_n_steps=5", "data.batch_size
 def launch(folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PYTHONPATH": str(folder)}
     command = [sys.executable, str(REPOSITORY / "train.py"), *overrides]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    before = signals.signal(signals.SIGINT, signals.default_int_handler)  # a job in the background ignores it
+    try:
+        return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    finally:
+        signals.signal(signals.SIGINT, before)
 
 
 def only_run(folder: Path) -> Path:
