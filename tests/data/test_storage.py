@@ -236,10 +236,11 @@ def test_a_run_goes_on_when_a_later_one_removes_its_file(folder: Path) -> None:
     assert torch.equal(torch.cat(ours), torch.cat(theirs))
 
 
-def test_images_that_cannot_be_written_cannot_stay_on_disk(folder: Path) -> None:
+def test_images_that_cannot_be_written_cannot_stay_on_disk(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for home in (folder, folder.parent / "data"):
         home.mkdir(exist_ok=True)
         (home / ".vaelab").write_text("in the way")
     with pytest.raises(DataError, match="storage=disk: decoded images can be written to none of"):
         images(folder, "disk")
     assert images(folder, "auto")._loaded.file is None
+    assert "they are held in memory, and each run decodes them anew" in capsys.readouterr().err

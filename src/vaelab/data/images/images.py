@@ -4,10 +4,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Unpack, cast
 
 from annotated_types import Gt
+from rich.console import Console
 
 from vaelab.config.nearest import nearest
 from vaelab.data.examples import Examples
-from vaelab.data.images.decoding import Decoding, Fit, decode
+from vaelab.data.images.decoding import DecodedImages, Decoding, Fit, decode
 from vaelab.data.images.source import HubSource, LocalSource
 from vaelab.data.images.tensor_cache import Kept, TensorCache
 from vaelab.data.module import Binarize, DataModule, DataSettings
@@ -84,11 +85,17 @@ class Images(DataModule):
         self._kept = cache.read()
         if self._kept is None:
             with decode(source, self.decoding) as images:
-                self._kept = cache.write(images)
-                if self._kept is None and self.storage == "disk":
-                    raise DataError(f"storage=disk: decoded images can be written to none of {_shown(cache.paths)}")
-                if self._kept is None:
-                    self._kept = Kept(*images.in_memory(), images.about)
+                self._kept = cache.write(images) or self._in_memory(images, cache.paths)
+
+    def _in_memory(self, images: DecodedImages, paths: list[Path]) -> Kept:
+        """Where no file can be written."""
+        unwritable = "decoded images can be written to none of " + ", ".join(str(path.parent) for path in paths)
+        if self.storage == "disk":
+            raise DataError(f"storage=disk: {unwritable}")
+        Console(stderr=True, soft_wrap=True).print(
+            f"note: {unwritable}, so they are held in memory, and each run decodes them anew", highlight=False
+        )
+        return Kept(*images.in_memory(), images.about)
 
     def load(self) -> Examples:
         """Read the cached tensors."""
@@ -99,10 +106,6 @@ class Images(DataModule):
         shape: Any = tuple(values.shape[1:])
         spec = DataSpec(self.name, "image", shape, "unit", 256, tuple(about["classes"]))
         return Examples(values, label, spec, {name: range(*rows) for name, rows in about["parts"].items()}, file)
-
-
-def _shown(paths: list[Path]) -> str:
-    return ", ".join(str(path.parent) for path in paths)
 
 
 def _may_be_hub_id(path: str) -> bool:
