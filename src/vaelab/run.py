@@ -18,6 +18,7 @@ from vaelab.config.builder import Builder
 from vaelab.config.check import check
 from vaelab.config.nearest import did_you_mean
 from vaelab.data.module import DataModule
+from vaelab.data.sharing import SharedExamples
 from vaelab.errors import ConfigError
 from vaelab.models import Model
 from vaelab.record.checkpoints import find_checkpoint, model_folder, vet_checkpoint
@@ -36,6 +37,8 @@ from vaelab.training.precision import AUTO, allow_clipping, choose_precision, la
 from vaelab.training.progress import RunProgress
 from vaelab.training.seeding import seed_all
 
+_SHARED = SharedExamples()  # among the jobs of a sweep
+
 
 def run(config: DictConfig) -> float | None:
     """Train and evaluate what a composed config describes; returns the number the task watches.
@@ -53,7 +56,8 @@ def run(config: DictConfig) -> float | None:
     record.show()
 
     start = find_start(cfg)
-    data, model, task = build(cfg, builder, start)
+    sweep = HydraConfig.get().mode == RunMode.MULTIRUN
+    data, model, task = build(cfg, builder, start, _SHARED if sweep else None)
     if start is not None:
         vet_checkpoint(start, model.architecture)
     best = BestValidation(*task.watched(model))
@@ -90,19 +94,25 @@ def opened_loggers(builder: Builder, cfg: dict[str, Any], folder: Path) -> Itera
     close(loggers)
 
 
-def build(cfg: dict[str, Any], builder: Builder, start: Path | None = None) -> tuple[DataModule, Model, Task]:
+def build(
+    cfg: dict[str, Any], builder: Builder, start: Path | None = None, shared: SharedExamples | None = None
+) -> tuple[DataModule, Model, Task]:
     """Data first, since every size in the model is derived from what one example is.
 
-    Where there is a checkpoint to start from, examples are prepared as its model's were.
+    Where there is a checkpoint to start from, examples are prepared as its model's were; else they may be `shared`
+    with other jobs of this process.
     """
     corruption = builder.build(cfg["corruption"], "corruption")
     data: DataModule = builder.build(cfg["data"], "data", corruption=corruption)
     data.storage = cfg["storage"]
     task: Task = builder.build(cfg["task"], "task")
-    if start is not None:
-        data.prepare_as(model_folder(start))
-    data.prepare_data()
-    data.setup()
+    if shared is not None and start is None:
+        data = shared.prepared(data, cfg["data"])
+    else:
+        if start is not None:
+            data.prepare_as(model_folder(start))
+        data.prepare_data()
+        data.setup()
     task.check_data(data)
     model = build_model(architecture(cfg, data.spec), builder)
     model.start_at(data.mean())
