@@ -10,13 +10,16 @@ from vaelab.errors import ConfigError
 
 
 class PCA:
-    """Scikit-learn's PCA (Hotelling, 1933) of examples as plain rows; see `vaelab.data.plain`."""
+    """Scikit-learn's PCA (Hotelling, 1933) of examples as plain rows; see `vaelab.data.plain`.
+
+    It is fitted in place: `rows: (N, R)` are overwritten, since a copy of them may be a gigabyte.
+    """
 
     def __init__(self, components: int, rows: Tensor, spec: DataSpec) -> None:
         if components > min(rows.shape):
             raise ConfigError(f"PCA has at most {min(rows.shape)} components here, not {components}")
         self._spec = spec
-        self._fitted = decomposition.PCA(components, random_state=0).fit(rows.numpy())
+        self._fitted = decomposition.PCA(components, copy=False, random_state=0).fit(rows.numpy())
 
     def encode(self, examples: Tensor) -> Tensor:
         """`(N, *shape)` to scores, `(N, components)`."""
