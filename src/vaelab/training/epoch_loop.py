@@ -67,9 +67,8 @@ class EpochLoop(_TrainingEpochLoop):
         """Take a block of steps, the last of them Lightning's."""
         count = 0 if self._periods is None or self.restarting else self._room()
         if count:
-            began, update = perf_counter(), plain_step(self.trainer.optimizers[0])
-            for _ in range(count):
-                self._step(data_fetcher, update)
+            began = perf_counter()
+            self._take(count, data_fetcher)
             pace = (perf_counter() - began) / count
             self._block = max(1, min(2 * self._block, int(BLOCK / pace)))
         super().advance(data_fetcher)
@@ -87,49 +86,52 @@ class EpochLoop(_TrainingEpochLoop):
         count = int(min(*room, self._block + 1)) - 1
         return trainer.strategy.broadcast(count) if trainer.world_size > 1 else count  # paces differ, steps must not
 
-    def _step(self, data_fetcher: _DataFetcher, update: Callable[[], Any]) -> None:
-        """What Lightning does in a step, less the hooks: the same arithmetic and the same counts."""
-        trainer, strategy = self.trainer, self.trainer.strategy
-        progress = self.batch_progress
-        batch_idx = self.batch_idx + 1
-        batch, _, _ = next(data_fetcher)
-        progress.is_last_batch = data_fetcher.done
-        batch = self._placed(trainer.precision_plugin.convert_input(batch))
-        progress.increment_ready()
-        progress.increment_started()
+    def _take(self, count: int, data_fetcher: _DataFetcher) -> None:
+        """What Lightning does in each of `count` steps, less the hooks: the same arithmetic and the same counts."""
+        trainer, strategy, precision = self.trainer, self.trainer.strategy, self.trainer.precision_plugin
+        progress, place, every = self.batch_progress, self._placement(), trainer.accumulate_grad_batches
         optimizer, counts = trainer.optimizers[0], self.automatic_optimization.optim_progress.optimizer
-        accumulating = self._should_accumulate()
-        with _block_parallel_sync_behavior(strategy, block=accumulating):
-            loss: Any = strategy.training_step(batch, batch_idx)
-            if batch_idx % trainer.accumulate_grad_batches == 0:
-                clear_gradients(optimizer)
-                counts.zero_grad.increment_ready()
-                counts.zero_grad.increment_started()
-                counts.zero_grad.increment_completed()
-            (loss / trainer.accumulate_grad_batches if trainer.accumulate_grad_batches > 1 else loss).backward()
-        if not accumulating:
-            if trainer.gradient_clip_val:
-                trainer.lightning_module.clip_gradients(
-                    optimizer, trainer.gradient_clip_val, trainer.gradient_clip_algorithm
-                )
-            counts.step.increment_ready()
-            update()
-            counts.step.increment_completed()
-        progress.increment_processed()
-        if not accumulating:
-            for config in trainer.lr_scheduler_configs:
-                self.scheduler_progress.increment_ready()
-                config.scheduler.step()  # type: ignore[call-arg]
-                self.scheduler_progress.increment_completed()
-            self._batches_that_stepped += 1
-        progress.increment_completed()
+        update, schedules = plain_step(optimizer), [config.scheduler for config in trainer.lr_scheduler_configs]
+        first = self.batch_idx + 1
+        for batch_idx in range(first, first + count):
+            batch, _, _ = next(data_fetcher)
+            progress.is_last_batch = data_fetcher.done
+            batch = place(precision.convert_input(batch))
+            progress.increment_ready()
+            progress.increment_started()
+            accumulating = every > 1 and self._should_accumulate()
+            with _block_parallel_sync_behavior(strategy, block=accumulating):
+                loss: Any = strategy.training_step(batch, batch_idx)
+                if batch_idx % every == 0:
+                    clear_gradients(optimizer)
+                    counts.zero_grad.increment_ready()
+                    counts.zero_grad.increment_started()
+                    counts.zero_grad.increment_completed()
+                (loss / every if every > 1 else loss).backward()
+            if not accumulating:
+                if trainer.gradient_clip_val:
+                    trainer.lightning_module.clip_gradients(
+                        optimizer, trainer.gradient_clip_val, trainer.gradient_clip_algorithm
+                    )
+                counts.step.increment_ready()
+                update()
+                counts.step.increment_completed()
+            progress.increment_processed()
+            if not accumulating:
+                for schedule in schedules:
+                    self.scheduler_progress.increment_ready()
+                    schedule.step()
+                    self.scheduler_progress.increment_completed()
+                self._batches_that_stepped += 1
+            progress.increment_completed()
 
-    def _placed(self, batch: Any) -> Any:
-        """A batch as the model takes it, without Lightning's search, at each step, for who overrides which hook."""
-        data, strategy = self.trainer.datamodule, self.trainer.strategy  # type: ignore[attr-defined]
+    def _placement(self) -> Callable[[Any], Any]:
+        """What makes of a batch what the model takes: Lightning looks, at each step, for who overrides which hook."""
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        strategy, device = self.trainer.strategy, self.trainer.strategy.root_device
         if not isinstance(data, DataModule):
-            return strategy.batch_to_device(batch)
-        return data.on_after_batch_transfer(data.transfer_batch_to_device(batch, strategy.root_device, 0), 0)
+            return strategy.batch_to_device
+        return lambda batch: data.on_after_batch_transfer(data.transfer_batch_to_device(batch, device, 0), 0)
 
 
 def periods(trainer: Trainer) -> list[int] | None:
