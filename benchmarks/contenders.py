@@ -49,11 +49,13 @@ class Case:
         overrides: of the run.
         compiled: whether `compile=auto` compiles a run of the usual length of this kind.
         limit: batches of an epoch; None for all.
+        epochs: of a turn. Each turn begins with cold caches, so a very short one measures little else.
     """
 
     overrides: tuple[str, ...]
     compiled: bool
     limit: int | None = None
+    epochs: int = 1
 
     def config(self, folder: str) -> dict[str, Any]:
         """The checked config of the run."""

@@ -30,7 +30,7 @@ MLP = ("data=fashion_mnist", "encoder.hidden=[512]", "decoder.hidden=[512]", "li
 CONV = ("data=cifar10", "data.size=64", "encoder=conv", "encoder.widths=[32,64,128,256,512]", "latent_dim=128",
         "data.batch_size=64", "likelihood=gaussian")  # fmt: skip
 CASES = {
-    "digits, the default run": Case((), compiled=False),
+    "digits, the default run": Case((), compiled=False, epochs=3),
     "MLP VAE 784-512-16-512-784, batch 128": Case(MLP, compiled=True, limit=60),
     "conv VAE 64 x 64 x 3, widths 32-512, batch 64": Case(CONV, compiled=False, limit=4),
 }
@@ -49,9 +49,10 @@ def peers(name: str, case: Case) -> dict[str, list[str]]:
 
 def measure(name: str, case: Case) -> Table:
     """One case, as a table of medians."""
-    taken = race({contender: command(contender, case) for contender in CONTENDERS} | peers(name, case), TURNS)
+    ours = {contender: command(contender, case, case.epochs) for contender in CONTENDERS}
+    taken = race(ours | peers(name, case), TURNS)
     with TemporaryDirectory() as folder:
-        size = examples_an_epoch(case, build(case.config(folder), Builder())[0])
+        size = case.epochs * examples_an_epoch(case, build(case.config(folder), Builder())[0])
     table = Table("", "samples/s", "run / it", "quartiles", "", title=name, title_justify="left")
     for contender in taken[0]:
         ratios = [seconds[contender] / seconds["run"] for seconds in taken]
