@@ -1,6 +1,6 @@
 """Scaling of the numbers of a table, fitted on train alone."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -27,20 +27,32 @@ class Scaling:
 
     @classmethod
     def fit(cls, method: Any, rows: NDArray[np.float64]) -> "Scaling":
-        """To the rows of train."""
-        if not rows.shape[1]:
+        """To the rows of train, column by column: scikit-learn makes several copies of what it is given."""
+        return cls.beside([cls._of_column(method, column) for column in np.hsplit(rows, rows.shape[1])])
+
+    @classmethod
+    def beside(cls, scalings: Sequence["Scaling"]) -> "Scaling":
+        """Of the columns of all of them, which have the same method and as many rows."""
+        if not scalings:
             return cls("standard", np.zeros(0), np.ones(0))
+        first = np.concatenate([one.first for one in scalings], axis=-1)
+        if scalings[0].method == "quantile":
+            return cls("quantile", first, scalings[0].second)
+        return cls(scalings[0].method, first, np.concatenate([one.second for one in scalings]))
+
+    @classmethod
+    def _of_column(cls, method: Any, column: NDArray[np.float64]) -> "Scaling":
+        """Of `(N, 1)`."""
         if method == "quantile":
             fitted = QuantileTransformer(
-                n_quantiles=min(QUANTILES, len(rows)), output_distribution="normal", subsample=None
-            ).fit(rows)
+                n_quantiles=min(QUANTILES, len(column)), output_distribution="normal", subsample=None
+            ).fit(column)
             return cls(method, fitted.quantiles_, fitted.references_)
         if method == "robust":
-            robust = RobustScaler().fit(rows)
+            robust = RobustScaler().fit(column)
             return cls(method, robust.center_, robust.scale_)
-        # It makes several copies of what it is given, and partial_fit loses a column that begins with missing values.
-        each = [StandardScaler().fit(column) for column in np.hsplit(rows, rows.shape[1])]
-        return cls("standard", *(np.concatenate([getattr(one, of) for one in each]) for of in ("mean_", "scale_")))
+        standard = StandardScaler().fit(column)  # not partial_fit, which loses a column that begins with missing values
+        return cls("standard", standard.mean_, standard.scale_)
 
     def forward(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         """`(N, D)` to `(N, D)`."""

@@ -1,6 +1,6 @@
 """Between the columns of a table and rows of standardised numbers, both ways."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -76,30 +76,41 @@ def _kind(name: str, of: pa.DataType, numeric: Sequence[str], categorical: Seque
     raise DataError(f"column {name}: holds {of}, which is neither number, text, boolean nor date; add it to data.drop")
 
 
-def to_rows(table: pa.Table, fields: Sequence[Field]) -> Rows:
-    """`(N, D)`: numbers as they are, dates as counts of their unit, categories as places in `Field.values`.
+def to_rows(table: pa.Table, fields: Sequence[Field], first: int = 0) -> Rows:
+    """`to_columns` side by side, `(N, D)`."""
+    rows = np.empty((table.num_rows, len(fields)))
+    for place, column in enumerate(to_columns(table, fields, first)):
+        rows[:, place] = column
+    return rows
+
+
+def to_columns(table: pa.Table, fields: Sequence[Field], first: int = 0) -> Iterator[Rows]:
+    """`(N,)` each: numbers as they are, dates as counts of their unit, categories as places in `Field.values`.
 
     NaN where a value is missing; a category that `fields` does not have is the place after the last.
+
+    Args:
+        table: rows of a file.
+        fields: the columns.
+        first: how many rows the file has before those.
 
     Raises:
         DataError: a column is missing, is of another kind, or has an infinite value.
     """
-    rows = np.empty((table.num_rows, len(fields)))
-    for place, field in enumerate(fields):
+    for field in fields:
         if field.name not in table.column_names:
             raise DataError(f"column {field.name}: is missing; the columns are {', '.join(table.column_names)}")
         column = table[field.name].combine_chunks()
         try:
-            rows[:, place] = _numbers(column, field)
+            numbers = _numbers(column, field)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise DataError(
                 f"column {field.name}: holds {column.type} where {field.arrow} is expected ({error})"
             ) from error
-        if np.isinf(rows[:, place]).any():
-            raise DataError(
-                f"column {field.name}: has an infinite value in row {int(np.isinf(rows[:, place]).argmax())}"
-            )
-    return rows
+        infinite = np.isinf(numbers)
+        if infinite.any():
+            raise DataError(f"column {field.name}: has an infinite value in row {first + int(infinite.argmax())}")
+        yield numbers
 
 
 def _numbers(column: Any, field: Field) -> NDArray[np.float64]:
@@ -140,28 +151,32 @@ class TableFormat:
     scaling: Scaling
 
     @classmethod
-    def fit(cls, fields: Sequence[Field], rows: Rows, scaling: str, most: int) -> "TableFormat":
+    def fit(cls, fields: Sequence[Field], columns: Iterable[Rows], scaling: str, most: int) -> "TableFormat":
         """See the class.
 
         Args:
             fields: of the columns.
-            rows: of the train split, from `to_rows`.
+            columns: of the train split, as from `to_columns`, one at a time: all of them may be more than memory holds.
             scaling: `standard`, `robust` or `quantile`.
             most: categories kept in a column; the rarest others become `OTHER`.
 
         Raises:
             DataError: a column has no value in train.
         """
-        kept = []
-        for place, field in enumerate(fields):
-            seen = rows[:, place][~np.isnan(rows[:, place])]
+        kept: list[tuple[int, ...]] = []
+        scalings = []
+        for field, column in zip(fields, columns, strict=True):
+            seen = column[~np.isnan(column)]
             if not len(seen):
                 raise DataError(f"column {field.name}: has no value in the train split; add it to data.drop")
-            codes, counts = np.unique(seen.astype(int), return_counts=True) if field.kind == "category" else ((), ())
-            commonest = np.argsort(-np.asarray(counts), kind="stable")[:most]
+            if field.kind != "category":
+                kept.append(())
+                scalings.append(Scaling.fit(scaling, column[:, None]))
+                continue
+            codes, counts = np.unique(seen.astype(int), return_counts=True)
+            commonest = np.argsort(-counts, kind="stable")[:most]
             kept.append(tuple(sorted(int(codes[c]) for c in commonest)))
-        numbers = [place for place, field in enumerate(fields) if field.kind != "category"]
-        return cls(tuple(fields), tuple(kept), Scaling.fit(scaling, rows[:, numbers]))
+        return cls(tuple(fields), tuple(kept), Scaling.beside(scalings))
 
     @property
     def columns(self) -> tuple[Column, ...]:

@@ -23,7 +23,7 @@ from vaelab.data.preparation import gaps_as_trained, read_preparation
 from vaelab.data.scaling import Method
 from vaelab.data.spec import DataSpec
 from vaelab.data.tables.files import SUFFIXES, find_files, read_hub, read_tables
-from vaelab.data.tables.format import Field, TableFormat, describe, to_rows
+from vaelab.data.tables.format import Field, TableFormat, describe, to_columns, to_rows
 from vaelab.errors import ConfigError, DataError
 
 AT_ONCE = 65_536  # rows encoded
@@ -74,6 +74,7 @@ class Table(DataModule):
         self.numeric, self.categorical = tuple(numeric), tuple(categorical)
         self.scaling, self.max_categories, self.encoding = scaling, max_categories, encoding
         self._fields: list[Field] = []
+        self._table: pa.Table | None = None  # until it is encoded
         self._format: TableFormat | None = None
         self._trained_gaps: bool | None = None  # of the model that the rows are prepared for
 
@@ -99,7 +100,7 @@ class Table(DataModule):
         raise DataError(f"data.path={self.path}: no such file or folder, and not a hub id (owner/name)")
 
     def load(self) -> Examples:
-        """Read all rows; they are neither scaled nor counted yet."""
+        """Read all rows; they are not encoded yet."""
         tables = self.tables()
         parts, first = {}, 0
         for split, table in tables.items():
@@ -113,27 +114,32 @@ class Table(DataModule):
         if not table.column_names:
             raise DataError(f"{self.path}: no column is left to model")
         self._fields = list(self._format.fields) if self._format else describe(table, self.numeric, self.categorical)
-        values = torch.from_numpy(to_rows(table, self._fields))
+        self._table = table
         spec = DataSpec(self.name, "table", (len(self._fields),), "real", classes=classes)
-        return Examples(values, label, spec, parts)
+        return Examples(torch.zeros(len(label), 1, dtype=torch.uint8), label, spec, parts)
 
     def fitted(self, examples: Examples, train: Tensor) -> Examples:
         """Scale and count by what train has, or as a trained model's rows were."""
-        rows = examples.values.numpy()
+        table, self._table = self._table, None
+        assert table is not None
         if self._format is None:
-            self._format = TableFormat.fit(self._fields, rows[train.numpy()], self.scaling, self.max_categories)
+            columns = (column[train.numpy()] for column in to_columns(table, self._fields))
+            self._format = TableFormat.fit(self._fields, columns, self.scaling, self.max_categories)
             self._mention_rare()
-        values = torch.empty(rows.shape)
-        for first in range(0, len(rows), AT_ONCE):
-            values[first : first + AT_ONCE] = torch.from_numpy(self._format.encode(rows[first : first + AT_ONCE]))
-        columns = self._format.columns
+        values = torch.empty(table.num_rows, len(self._fields))
+        for first in range(0, table.num_rows, AT_ONCE):
+            rows = to_rows(table.slice(first, AT_ONCE), self._fields, first)
+            values[first : first + AT_ONCE] = torch.from_numpy(self._format.encode(rows))
+        del table
+        pa.default_memory_pool().release_unused()
+        encoded = self._format.columns
         spec = DataSpec(
             examples.spec.name,
             "table",
             examples.spec.shape,
-            "mixed" if any(column.categories for column in columns) else "real",
+            "mixed" if any(column.categories for column in encoded) else "real",
             classes=examples.spec.classes,
-            columns=columns,
+            columns=encoded,
             gaps=gaps_as_trained(values, self._trained_gaps),
         )
         return Examples(values, examples.label, spec, examples.parts)
