@@ -111,12 +111,12 @@ class DataModule(L.LightningDataModule):
         """Load and split, once."""
         if self._examples is not None:
             return
-        examples = self._in_place(self.load())
+        examples = self.load()
         if self.binarize is not None and not examples.spec.bounded:
             raise ConfigError(f"binarize={self.binarize}: {examples.spec.name} is not in [0, 1]")
         normal = None if self.normal is None else self._is_normal(examples)
         self.split = split(examples, normal, self.val_fraction, self.test_fraction, self.split_seed)
-        examples = self.fitted(examples, self.split["train"])
+        examples = self._in_place(self.fitted(examples, self.split["train"]))
         self._examples = self._binarized(examples) if self.binarize == "static" else examples
         self._lengths = lengths(self._examples)
 
@@ -124,7 +124,8 @@ class DataModule(L.LightningDataModule):
         """In memory or on disk, as `storage` says."""
         if self.storage == "disk" and not examples.file:
             raise ConfigError(
-                f"storage=disk: {examples.spec.name} is read into memory; only decoded images can stay on disk"
+                f"storage=disk: {examples.spec.name} is read into memory; only images, tables, texts and series can "
+                "stay on disk"
             )
         if self.storage == "memory" and examples.file:
             return replace(examples, values=examples.values.clone(), file=None)

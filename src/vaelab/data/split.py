@@ -26,7 +26,7 @@ def split(
     Raises:
         DataError: a split would be empty.
     """
-    own = {name: torch.tensor(rows, dtype=torch.int64) for name, rows in examples.parts.items()}
+    own = {name: torch.arange(rows.start, rows.stop) for name, rows in examples.parts.items()}
     generator = torch.Generator().manual_seed(seed)
     order = own["train"][torch.randperm(len(own["train"]), generator=generator)]
     if "test" in own:

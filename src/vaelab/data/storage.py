@@ -93,7 +93,12 @@ def place(values: Tensor, label: Tensor, file: MappedFile | None, storage: Stora
 
 def stays_on_disk(values: Tensor, file: MappedFile | None, storage: Storage) -> bool:
     """Whether batches of values are read from the file they are mapped from."""
-    return file is not None and (storage == "disk" or (storage == "auto" and values.nbytes > CACHED))
+    return file is not None and belongs_on_disk(values.nbytes, storage)
+
+
+def belongs_on_disk(size: int, storage: Storage) -> bool:
+    """Whether so many bytes of examples are better mapped from a file than held in memory."""
+    return storage == "disk" or (storage == "auto" and size > CACHED)
 
 
 def free_memory(device: torch.device) -> int:

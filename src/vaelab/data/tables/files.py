@@ -1,31 +1,53 @@
 """Rows of CSV and Parquet files, and of the hub's tables, as Arrow."""
 
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import csv
 
 from vaelab.data.images.source import SPLITS
+from vaelab.data.scratch import Scratch
 from vaelab.errors import ConfigError, DataError
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
 MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?"]
+_CELLS = csv.ConvertOptions(null_values=MISSING, strings_can_be_null=True, quoted_strings_can_be_null=False)
 
 
-def read_tables(paths: list[Path], encoding: str, header: bool = True) -> pa.Table:
+def memory_needed(paths: Iterable[Path]) -> int:
+    """Bytes that tables take in memory, about."""
+    return sum(path.stat().st_size if _is_text(path) else _parquet_size(path) for path in paths if path.is_file())
+
+
+def _parquet_size(path: Path) -> int:
+    try:
+        about = pq.read_metadata(path)
+    except (pa.ArrowInvalid, OSError):
+        return 0  # which reading it will tell
+    return int(about.num_rows * about.num_columns * 8)
+
+
+def _is_text(path: Path) -> bool:
+    return path.suffix.lower() != ".parquet"
+
+
+def read_tables(paths: list[Path], encoding: str, header: bool = True, scratch: Scratch | None = None) -> pa.Table:
     """All files, whose columns must be the same, one under the other.
 
     Args:
         paths: of the files.
         encoding: of the text of CSV files.
         header: whether their first line holds the names of columns, which else are numbers from 0.
+        scratch: where the rows go that are too many for memory; None for those that are not.
 
     Raises:
         DataError: a file cannot be read, holds no row, or has other columns than the first; names it.
     """
-    tables = [_read(path, encoding, header) for path in paths]
+    tables = [_read(path, encoding, header, scratch) for path in paths]
     for path, table in zip(paths[1:], tables[1:], strict=True):
         if table.column_names != tables[0].column_names:
             raise DataError(f"{path}: has other columns than {paths[0]}")
@@ -35,19 +57,20 @@ def read_tables(paths: list[Path], encoding: str, header: bool = True) -> pa.Tab
         raise DataError(f"{paths[0].parent}: columns differ in type between files ({_line(error)})") from error
 
 
-def _read(path: Path, encoding: str, header: bool) -> pa.Table:
+def _read(path: Path, encoding: str, header: bool, scratch: Scratch | None) -> pa.Table:
     if not path.is_file():
         raise DataError(f"{path}: no such file")
     if path.stat().st_size == 0:
         raise DataError(f"{path}: the file is empty")
     try:
-        table = pq.read_table(path) if path.suffix.lower() == ".parquet" else _read_csv(path, encoding, header)
+        read = _read_csv if _is_text(path) else _read_parquet
+        table = read(path, encoding, header, scratch)
         names = Counter(table.column_names)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowKeyError, OSError, LookupError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read as {path.suffix[1:]} ({_line(error)}){_remedy(error)}") from error
     if table.num_rows == 0:
         raise DataError(f"{path}: holds no row")
-    if path.suffix.lower() != ".parquet" and (broken := [f.name for f in table.schema if pa.types.is_binary(f.type)]):
+    if _is_text(path) and (broken := [f.name for f in table.schema if pa.types.is_binary(f.type)]):
         raise DataError(
             f"{path}: column {broken[0]} is not {encoding}; name the file's encoding, such as data.encoding=latin-1"
         )
@@ -56,16 +79,56 @@ def _read(path: Path, encoding: str, header: bool) -> pa.Table:
     return table
 
 
-def _read_csv(path: Path, encoding: str, header: bool) -> pa.Table:
-    table = csv.read_csv(
-        path,
-        read_options=csv.ReadOptions(encoding=encoding, autogenerate_column_names=not header),
-        parse_options=csv.ParseOptions(delimiter=_delimiter(path, encoding), newlines_in_values=True),
-        convert_options=csv.ConvertOptions(
-            null_values=MISSING, strings_can_be_null=True, quoted_strings_can_be_null=False
-        ),
-    )
+def _read_parquet(path: Path, encoding: str, header: bool, scratch: Scratch | None) -> pa.Table:
+    if scratch is None:
+        return pq.read_table(path)
+    with pq.ParquetFile(path, memory_map=True) as file:
+        return scratch.table(file.schema_arrow, file.iter_batches())
+
+
+def _read_csv(path: Path, encoding: str, header: bool, scratch: Scratch | None) -> pa.Table:
+    reading = csv.ReadOptions(encoding=encoding, autogenerate_column_names=not header)
+    parsing = csv.ParseOptions(delimiter=_delimiter(path, encoding), newlines_in_values=True)
+    if scratch is None:
+        table = csv.read_csv(path, reading, parsing, _CELLS)
+    else:
+        table = _from_csv_by_columns(path, reading, parsing, scratch)
     return table if header else table.rename_columns([str(place) for place in range(table.num_columns)])
+
+
+def _from_csv_by_columns(path: Path, reading: Any, parsing: Any, scratch: Scratch) -> pa.Table:
+    """What `csv.read_csv` gives: types that fit all cells of a column, which no reader of blocks can know before.
+
+    So cells are first kept as text, then a column at a time is held in memory and read.
+    """
+    with csv.open_csv(path, reading, parsing, _CELLS) as file:
+        names = file.schema.names
+    cells = csv.ConvertOptions(
+        column_types=dict.fromkeys(names, pa.string()),
+        null_values=MISSING,
+        strings_can_be_null=True,
+        quoted_strings_can_be_null=False,
+    )
+    with csv.open_csv(path, reading, parsing, cells) as file:
+        text = scratch.table(file.schema, file)
+    columns = []
+    for place in range(len(names)):
+        column = _typed(text.column(place))
+        schema = pa.schema([pa.field(names[place], column.type)])
+        batches = (pa.record_batch([chunk], schema=schema) for chunk in column.chunks)
+        columns.append(scratch.table(schema, batches).column(0))
+        del column
+        pa.default_memory_pool().release_unused()
+    return pa.Table.from_arrays(columns, names)
+
+
+def _typed(cells: Any) -> Any:
+    """A column of texts in the type that fits all of them; quotes tell what is there from what is missing."""
+    file = pa.BufferOutputStream()
+    csv.write_csv(pa.table({"": cells}), file, csv.WriteOptions(include_header=False, quoting_style="all_valid"))
+    reading = csv.ReadOptions(column_names=["cell"])
+    parsing = csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False)
+    return csv.read_csv(pa.BufferReader(file.getvalue()), reading, parsing, _CELLS).column(0)
 
 
 def _delimiter(path: Path, encoding: str) -> str:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Unpack
 
@@ -21,12 +22,14 @@ from vaelab.data.labels import natural
 from vaelab.data.module import DataModule, DataSettings
 from vaelab.data.preparation import gaps_as_trained, read_preparation
 from vaelab.data.scaling import Method
+from vaelab.data.scratch import Scratch
 from vaelab.data.spec import DataSpec
-from vaelab.data.tables.files import SUFFIXES, find_files, read_hub, read_tables
+from vaelab.data.storage import belongs_on_disk
+from vaelab.data.tables.files import SUFFIXES, find_files, memory_needed, read_hub, read_tables
 from vaelab.data.tables.format import Field, TableFormat, describe, to_columns, to_rows
 from vaelab.errors import ConfigError, DataError
 
-AT_ONCE = 65_536  # rows encoded
+AT_ONCE = 8_192  # rows encoded
 MOST_CLASSES = 1000  # distinct values that a label may have
 FORMAT_FILE = "table.json"  # in the run folder's model/
 
@@ -35,7 +38,8 @@ class Table(DataModule):
     """Rows of a table. Scaling and categories are fitted to the train split alone.
 
     A model sees `(D,)` floats for a row: numbers and dates scaled, categories by their number, NaN where a
-    value is missing. `restore` is the way back to the original columns.
+    value is missing. `restore` is the way back to the original columns. Rows that are too many for memory
+    are mapped from files, and a column or a block of rows at a time is held in it while they are read.
 
     Args:
         path: a CSV or Parquet file, a folder of them (files named train, val and test are splits), or a hub id.
@@ -73,6 +77,7 @@ class Table(DataModule):
         self.label, self.drop = label, tuple(drop)
         self.numeric, self.categorical = tuple(numeric), tuple(categorical)
         self.scaling, self.max_categories, self.encoding = scaling, max_categories, encoding
+        self._scratch = Scratch(self.data_dir / ".vaelab")
         self._fields: list[Field] = []
         self._table: pa.Table | None = None  # until it is encoded
         self._format: TableFormat | None = None
@@ -92,7 +97,10 @@ class Table(DataModule):
         """
         for place in (Path(self.path).expanduser(), self.data_dir / self.path):
             if place.exists():
-                return {split: read_tables(files, self.encoding) for split, files in find_files(place).items()}
+                files = find_files(place)
+                needed = memory_needed(chain(*files.values()))
+                scratch = self._scratch if belongs_on_disk(needed, self.storage) else None
+                return {split: read_tables(some, self.encoding, scratch=scratch) for split, some in files.items()}
         if self.path.lower().endswith(SUFFIXES):
             raise DataError(f"data.path={self.path}: no such file, nor is there one at {self.data_dir / self.path}")
         if self.path.count("/") == 1 and not self.path.startswith((".", "/", "~")):
@@ -126,10 +134,13 @@ class Table(DataModule):
             columns = (column[train.numpy()] for column in to_columns(table, self._fields))
             self._format = TableFormat.fit(self._fields, columns, self.scaling, self.max_categories)
             self._mention_rare()
-        values = torch.empty(table.num_rows, len(self._fields))
-        for first in range(0, table.num_rows, AT_ONCE):
-            rows = to_rows(table.slice(first, AT_ONCE), self._fields, first)
-            values[first : first + AT_ONCE] = torch.from_numpy(self._format.encode(rows))
+        how, fields = self._format, self._fields
+        blocks = (
+            how.encode(to_rows(table.slice(first, AT_ONCE), fields, first))
+            for first in range(0, len(examples.label), AT_ONCE)
+        )
+        shape = (table.num_rows, len(fields))
+        values, file = self._scratch.kept(blocks, shape, np.float32, self.storage)
         del table
         pa.default_memory_pool().release_unused()
         encoded = self._format.columns
@@ -142,7 +153,7 @@ class Table(DataModule):
             columns=encoded,
             gaps=gaps_as_trained(values, self._trained_gaps),
         )
-        return Examples(values, examples.label, spec, examples.parts)
+        return Examples(values, examples.label, spec, examples.parts, file)
 
     def _mention_rare(self) -> None:
         """A column of names or numbers with decimal commas would otherwise be "(other)" without a word."""
@@ -189,7 +200,7 @@ class Table(DataModule):
             return torch.full((table.num_rows,), -1), ()
         self._refuse_unknown("label", [self.label], table)
         texts = pc.cast(table[self.label].combine_chunks(), pa.string())
-        classes = sorted({text for text in texts.to_pylist() if text is not None}, key=natural)
+        classes = sorted((text for text in pc.unique(texts).to_pylist() if text is not None), key=natural)
         if len(classes) > MOST_CLASSES:
             raise ConfigError(
                 f"data.label={self.label}: has {len(classes)} distinct values; a label is a class, so name another "
