@@ -42,7 +42,8 @@ def folder(root: Path, count: int = 20) -> Path:
 def series(path: Path, corruption: Corruption | None = None, **settings: Any) -> Series:
     """The data set, ready."""
     defaults: dict[str, Any] = {
-        "data_dir": ".", "batch_size": 8, "val_fraction": 0.2, "test_fraction": 0.2, "split_seed": 0, "seed": 0,
+        "data_dir": str(path.parent), "batch_size": 8, "val_fraction": 0.2, "test_fraction": 0.2, "split_seed": 0,
+        "seed": 0,
     }  # fmt: skip
     data = Series(corruption=corruption or Identity(), path=str(path), **defaults | settings)
     data.setup()

@@ -9,6 +9,8 @@ from vaelab.data.noise import ExampleNoise
 from vaelab.data.spec import DataSpec, present_steps
 from vaelab.data.storage import MappedFile
 
+AT_ONCE = 4_096  # examples
+
 
 @dataclass(frozen=True)
 class Examples:
@@ -34,8 +36,8 @@ def lengths(examples: Examples) -> Tensor | None:
     """Steps up to the last token of each sequence, `(N,)`; None for data that is never padded."""
     if examples.spec.kind != "tokens" or not examples.spec.gaps:
         return None
-    there = present_steps(examples.values)
-    return (there * torch.arange(1, there.shape[1] + 1)).amax(1)
+    steps = torch.arange(1, examples.values.shape[-1] + 1)
+    return torch.cat([(present_steps(part) * steps).amax(1) for part in examples.values.split(AT_ONCE)])
 
 
 def scale(values: Tensor, spec: DataSpec) -> Tensor:
@@ -56,7 +58,7 @@ def scale(values: Tensor, spec: DataSpec) -> Tensor:
 def binarized(examples: Examples, seed: int) -> Examples:
     """All examples as zeros and ones, drawn once: each value is 1 with its grey level as probability."""
     rows = []
-    for index in torch.arange(len(examples.values)).split(4096):
+    for index in torch.arange(len(examples.values)).split(AT_ONCE):
         noise = ExampleNoise(seed, index.tolist())
         uniform = noise.uniform("static", examples.spec.shape, torch.device("cpu"))
         rows.append((uniform < scale(examples.values[index], examples.spec)).to(torch.uint8))

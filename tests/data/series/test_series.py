@@ -11,6 +11,7 @@ import torch
 
 from series_files import folder, series, waves, write_csv
 from vaelab.data.series.format import SeriesFormat
+from vaelab.data.series.recordings import Reading, read_recordings
 from vaelab.data.series.series import Series
 from vaelab.errors import ConfigError, DataError, UserError
 
@@ -245,3 +246,43 @@ def test_pictures_are_drawn_of_anything(tmp_path: Path) -> None:
     scores = x.square().mean(1)
     for figure in data.compared("where", {"a": x, "b": x + 1, "c": x}, ["t"] * len(x), scores).values():
         figure.canvas.draw()
+
+
+# More than memory should hold
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64, np.int16])
+@pytest.mark.parametrize("scaling", ["standard", "quantile"])
+def test_windows_on_disk_are_the_windows(
+    tmp_path: Path, kind: type, scaling: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blocks of them are cut from a file that is mapped, and the overlaps are nowhere in memory."""
+    np.save(tmp_path / "long.npy", (100 * waves(1, steps=600)[0]).astype(kind))
+    settings = {"window": 24, "stride": 2, "scaling": scaling}  # 2 channels of 24 steps
+    whole = series(tmp_path / "long.npy", **settings)
+    monkeypatch.setattr("vaelab.data.series.series.AT_ONCE", 48 * 7)
+    monkeypatch.setattr("vaelab.data.series.format.AT_ONCE", 48 * 5)
+    monkeypatch.setattr("vaelab.data.preparation.AT_ONCE", 48 * 3)
+    monkeypatch.setattr(Series, "storage", "disk")
+    disk = series(tmp_path / "long.npy", **settings)
+    assert disk._loaded.file is not None
+    assert disk._loaded.values.dtype == whole._loaded.values.dtype == torch.float32
+    assert disk.spec == whole.spec
+    assert disk.fingerprint() == whole.fingerprint()
+    assert len(whole._loaded.values) > 200
+    for ours, theirs in zip(disk.train_dataloader(), whole.train_dataloader(), strict=True):
+        assert torch.equal(ours.values, theirs.values)
+
+
+def test_series_of_any_length_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = series(folder(tmp_path / "all"))
+    monkeypatch.setattr(Series, "storage", "disk")
+    disk = series(folder(tmp_path / "again"))
+    torch.testing.assert_close(disk._loaded.values, whole._loaded.values, rtol=0, atol=0, equal_nan=True)
+    assert disk.spec.gaps
+
+
+def test_an_array_is_mapped_from_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    np.save(tmp_path / "x.npy", waves(30))
+    _, recordings = read_recordings(tmp_path / "x.npy", Reading())
+    assert all(isinstance(recording.values.base, np.memmap) for recording in recordings)

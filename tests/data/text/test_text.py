@@ -62,6 +62,25 @@ def test_text_comes_back_as_it_was(lines: Path, settings: dict[str, Any]) -> Non
 
 
 @pytest.mark.parametrize("tokens", ["characters", "bpe"])
+@pytest.mark.parametrize("unit", ["line", "window"])
+def test_blocks_of_texts_on_disk_are_the_texts(
+    lines: Path, tokens: str, unit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = text(lines, tokens=tokens, vocabulary=300, unit=unit, max_length=30)
+    monkeypatch.setattr("vaelab.data.text.text.AT_ONCE", 7)
+    monkeypatch.setattr("vaelab.data.examples.AT_ONCE", 7)
+    monkeypatch.setattr(Text, "storage", "disk")
+    disk = text(lines, tokens=tokens, vocabulary=300, unit=unit, max_length=30)
+    assert disk._loaded.file is not None
+    assert disk._loaded.values.dtype == whole._loaded.values.dtype == torch.int16
+    assert disk.spec == whole.spec
+    assert disk.fingerprint() == whole.fingerprint()
+    for ours, theirs in zip(disk.train_dataloader(), whole.train_dataloader(), strict=True):
+        assert torch.equal(ours.values, theirs.values)
+        assert ours.steps == theirs.steps
+
+
+@pytest.mark.parametrize("tokens", ["characters", "bpe"])
 def test_characters_are_counted_whatever_the_tokens(tmp_path: Path, tokens: str) -> None:
     """Characters of several bytes too; the end of a line counts as a line feed would."""
     rows = ["plain", "naïve café", "日本語 テキスト", "🎈🎈", "ß ¡hola!"]

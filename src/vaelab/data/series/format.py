@@ -1,6 +1,6 @@
 """Between measured series and standardised ones, both ways."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from vaelab.data.scaling import Method, Scaling
 from vaelab.errors import DataError
 
-CHUNK = 4_096  # series scaled at a time: scaling is in double precision
+AT_ONCE = 2**22  # values scaled: scaling is in double precision
 
 
 @dataclass(frozen=True)
@@ -28,28 +28,28 @@ class SeriesFormat:
     scaling: Scaling
 
     @classmethod
-    def fit(cls, channels: tuple[str, ...], values: Tensor, method: Method) -> "SeriesFormat":
-        """To the series of train, `(N, C, T)`.
+    def fit(cls, channels: tuple[str, ...], values: Iterable[NDArray[np.float64]], method: Method) -> "SeriesFormat":
+        """To all steps of train, one channel, `(n,)`, after the other.
 
         Raises:
             DataError: a channel has no value in train.
         """
-        rows = _steps(values)
-        empty = np.isnan(rows).all(0)
-        if empty.any():
-            name = channels[int(empty.argmax())]
-            raise DataError(f"channel {name}: has no value in the train split; add it to data.drop")
-        return cls(channels, Scaling.fit(method, rows))
+        scalings = []
+        for name, column in zip(channels, values, strict=True):
+            if np.isnan(column).all():
+                raise DataError(f"channel {name}: has no value in the train split; add it to data.drop")
+            scalings.append(Scaling.fit(method, column[:, None]))
+        return cls(channels, Scaling.beside(scalings))
 
     def encode(self, values: Tensor) -> Tensor:
         """Measured `(N, C, T)` to what a model sees, float32; NaN stays."""
-        return torch.cat([self._scaled(part, self.scaling.forward).float() for part in values.split(CHUNK)])
+        return torch.cat([self._scaled(part, self.scaling.forward).float() for part in values.split(_at_once(values))])
 
     def decode(self, values: Tensor) -> Tensor:
         """The inverse of `encode`, float64."""
         if not len(values):
             return values.double()
-        return torch.cat([self._scaled(part, self.scaling.inverse) for part in values.split(CHUNK)])
+        return torch.cat([self._scaled(part, self.scaling.inverse) for part in values.split(_at_once(values))])
 
     def _scaled(self, values: Tensor, scale: Any) -> Tensor:
         rows = torch.from_numpy(np.ascontiguousarray(scale(_steps(values))))
@@ -63,6 +63,10 @@ class SeriesFormat:
     def from_json(cls, data: Mapping[str, Any]) -> "SeriesFormat":
         """The inverse of `to_json`."""
         return cls(tuple(data["channels"]), Scaling.from_json(data["scaling"]))
+
+
+def _at_once(values: Tensor) -> int:
+    return max(1, AT_ONCE // values[0].numel())
 
 
 def _steps(values: Tensor) -> NDArray[np.float64]:

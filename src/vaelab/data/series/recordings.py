@@ -139,15 +139,14 @@ def _load(path: Path, kinds: str) -> NDArray[Any]:
     if not path.is_file():
         raise DataError(f"{path}: no such file")
     try:
-        with path.open("rb") as file:
-            array = np.lib.format.read_array(file, allow_pickle=False)
+        array = np.lib.format.open_memmap(path, mode="r")
     except (ValueError, OSError, EOFError) as error:
         reason = "the file is empty" if path.stat().st_size == 0 else "cannot be read as a .npy array of plain values"
         raise DataError(f"{path}: {reason}") from error
     if array.dtype.kind not in kinds:
         wanted = "labels as numbers or text" if "U" in kinds else "real numbers"
         raise DataError(f"{path}: holds {array.dtype}; should be {wanted}")
-    return array if array.dtype.kind in "fSU" else array.astype(np.float64)
+    return array
 
 
 def _channels_first(array: NDArray[Any], path: Path, layout: Layout | None) -> NDArray[Any]:
@@ -162,8 +161,8 @@ def _channels_first(array: NDArray[Any], path: Path, layout: Layout | None) -> N
 
 
 def _labels(path: Path, values: NDArray[Any]) -> list[tuple[str | None, ...]]:
-    array = _load(path, "biufSU")
-    steps = values.shape[2]
+    array, steps = _load(path, "biufSU"), values.shape[2]
+    array = array if array.dtype.kind in "SU" else array.astype(np.float64)
     if array.ndim == 1 and len(values) == 1 and len(array) == steps:
         return [tuple(map(_label_text, array.tolist()))]
     if array.shape in ((len(values),), (len(values), 1)):

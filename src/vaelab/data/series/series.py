@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from io import BytesIO, StringIO
+from math import prod
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Unpack
 
@@ -18,7 +19,8 @@ from vaelab.data.labels import natural
 from vaelab.data.module import DataModule, DataSettings
 from vaelab.data.preparation import gaps_as_trained, read_preparation
 from vaelab.data.scaling import Method
-from vaelab.data.series.format import SeriesFormat
+from vaelab.data.scratch import Scratch
+from vaelab.data.series.format import AT_ONCE, SeriesFormat
 from vaelab.data.series.recordings import ORDER, Form, Layout, Reading, Recording, read_recordings
 from vaelab.data.series.windows import WindowLabel, blocks, label_of, occurrences, starts
 from vaelab.data.spec import DataSpec
@@ -102,6 +104,8 @@ class Series(DataModule):
         self._reading = Reading(form, layout, labels, label, time, tuple(drop), header, encoding, window is not None)
         self._channels: tuple[str, ...] = ()
         self._pieces: list[tuple[str, int, str]] = []
+        self._values: list[NDArray[Any]] = []  # of the pieces, `(C, steps)` each, until they are scaled
+        self._scratch = Scratch(self.data_dir / ".vaelab")
         self._format: SeriesFormat | None = None
         self._trained_gaps: bool | None = None  # of the model that the series are prepared for
 
@@ -120,7 +124,7 @@ class Series(DataModule):
         raise DataError(f"data.{key}={path}: no such file or folder, neither here nor in {self.data_dir}")
 
     def load(self) -> Examples:
-        """Read all series; they are not scaled yet."""
+        """Read all series; they are neither scaled nor one tensor yet."""
         self._channels, recordings = read_recordings(self._place("path", self.path), self._reading)
         if self.window is None and len(recordings) == 1:
             raise ConfigError(
@@ -128,17 +132,16 @@ class Series(DataModule):
                 "data.window=<steps>, or say data.form=rows if each row is a series"
             )
         pieces = self._cut(recordings) if self.window is not None else self._whole(recordings)
-        longest = max(piece.values.shape[1] for piece in pieces)
-        kind = np.result_type(*{piece.values.dtype for piece in pieces})
-        values = np.full((len(pieces), len(self._channels), longest), np.nan, dtype=kind)
-        for row, piece in enumerate(pieces):
-            values[row, :, : piece.values.shape[1]] = piece.values
-        if np.isinf(values).any():
-            raise DataError(f"{pieces[int(np.isinf(values).any((1, 2)).argmax())].source}: has an infinite value")
+        for piece in pieces:
+            if np.isinf(piece.values).any():
+                raise DataError(f"{piece.source}: has an infinite value")
         self._pieces = [(piece.source, piece.first, piece.split) for piece in pieces]
+        self._values = [piece.values for piece in pieces]
         label, classes = _classes([piece.label for piece in pieces])
-        spec = DataSpec(self.name, "series", values.shape[1:], "real", classes=classes)
-        return Examples(torch.from_numpy(values), label, spec, _parts([piece.split for piece in pieces]))
+        shape = (len(self._channels), max(values.shape[1] for values in self._values))
+        spec = DataSpec(self.name, "series", shape, "real", classes=classes)
+        parts = _parts([piece.split for piece in pieces])
+        return Examples(torch.zeros(len(pieces), 1, dtype=torch.uint8), label, spec, parts)
 
     def _whole(self, recordings: list[Recording]) -> list[Piece]:
         counts = occurrences(recording.labels for recording in recordings)
@@ -181,18 +184,27 @@ class Series(DataModule):
 
     def fitted(self, examples: Examples, train: Tensor) -> Examples:
         """Scale each channel by what train has, or as a trained model's were."""
+        old, series, self._values = examples.spec, self._values, []
         if self._format is None:
-            self._format = SeriesFormat.fit(self._channels, examples.values[train], self.scaling)
+            steps = (
+                np.concatenate([series[row][channel] for row in train.tolist()], dtype=np.float64)
+                for channel in range(len(self._channels))
+            )
+            self._format = SeriesFormat.fit(self._channels, steps, self.scaling)
         elif self._format.channels != self._channels:
             raise DataError(
                 f"{self.path}: has the channels {', '.join(self._channels)}; the model was trained on "
                 f"{', '.join(self._format.channels)}"
             )
-        values = self._format.encode(examples.values)
-        old = examples.spec
+        how, at_once = self._format, max(1, AT_ONCE // prod(old.shape))
+        blocks = (
+            how.encode(_padded(series[first : first + at_once], old.shape)).numpy()
+            for first in range(0, len(series), at_once)
+        )
+        values, file = self._scratch.kept(blocks, (len(series), *old.shape), np.float32, self.storage)
         gaps = gaps_as_trained(values, self._trained_gaps)
         spec = DataSpec(old.name, old.kind, old.shape, old.support, classes=old.classes, gaps=gaps)
-        return Examples(values, examples.label, spec, examples.parts)
+        return Examples(values, examples.label, spec, examples.parts, file)
 
     @property
     def format(self) -> SeriesFormat:
@@ -245,6 +257,14 @@ class Series(DataModule):
             f"model/{FORMAT_FILE}": json.dumps(self.format.to_json() | {"gaps": self.spec.gaps}) + "\n",
             PLACES_FILE: "\n".join(lines) + "\n",
         }
+
+
+def _padded(series: Sequence[NDArray[Any]], shape: tuple[int, ...]) -> Tensor:
+    """Of one shape, `(n, *shape)` float64, NaN after their ends."""
+    values = np.full((len(series), *shape), np.nan)
+    for row, one in zip(values, series, strict=True):
+        row[:, : one.shape[1]] = one
+    return torch.from_numpy(values)
 
 
 def _parts(splits: list[str]) -> dict[str, range]:

@@ -1,16 +1,19 @@
 """Text: lines, rows or windows of it, as sequences of characters or byte pairs."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal, Unpack
+from typing import Annotated, Any, Literal, NamedTuple, Unpack
 
 import numpy as np
 import torch
 from annotated_types import Ge, Gt
+from numpy.typing import NDArray
 from torch import Tensor
 
 from vaelab.data.examples import Examples
 from vaelab.data.module import DataModule, DataSettings
+from vaelab.data.scratch import Scratch
 from vaelab.data.spec import HIDDEN, PADDING, DataSpec
 from vaelab.data.text.files import Texts, read_texts
 from vaelab.data.text.tokens import TOKENS_FILE, TokenKind, Tokens
@@ -18,8 +21,22 @@ from vaelab.errors import ConfigError, DataError
 
 LINE_FEED = "\u23ce"  # how one within an example is shown
 WITHHELD = "\u25a1"
+AT_ONCE = 16_384  # texts encoded
 MOST_CLASSES = 1000  # distinct labels
 NAMELESS = 3  # examples that a source needs for three splits
+
+
+class Encoded(NamedTuple):
+    """The tokens of some texts, one after the other, and how many each has."""
+
+    numbers: NDArray[Any]
+    lengths: NDArray[np.int64]
+
+    def padded(self, steps: int) -> NDArray[Any]:
+        """`(N, steps)`."""
+        values = np.full((len(self.lengths), steps), PADDING, self.numbers.dtype)
+        values[np.arange(steps) < self.lengths[:, None]] = self.numbers
+        return values
 
 
 class Text(DataModule):
@@ -69,7 +86,8 @@ class Text(DataModule):
         self.unit, self.max_length, self.longer, self.limit = unit, max_length, longer, limit
         self.token_kind: TokenKind = tokens
         self.vocabulary = vocabulary
-        self._texts: list[str] = []
+        self._texts: list[str] = []  # until they are encoded
+        self._scratch = Scratch(self.data_dir / ".vaelab")
         self._tokens: Tokens | None = None
 
     @property
@@ -132,17 +150,12 @@ class Text(DataModule):
     def fitted(self, examples: Examples, train: Tensor) -> Examples:
         """Find the tokens of train, and encode all."""
         self._tokens = Tokens.fit([self._texts[row] for row in train.tolist()], self.token_kind, self.vocabulary)
-        encoded = self._tokens.encode(self._texts)
+        texts, self._texts = self._texts, []
         end = self._tokens.end if self.unit == "line" else None
-        if end is not None:
-            encoded = [np.append(row, np.int32(end))[: self.max_length] for row in encoded]
-        steps = max(len(row) for row in encoded)
-        values = torch.full(
-            (len(encoded), steps), PADDING, dtype=torch.int16 if self.tokens.end < 2**15 else torch.int32
-        )
-        table = values.numpy()
-        for row, numbers in zip(table, encoded, strict=True):
-            row[: len(numbers)] = numbers
+        encoded = [self._encoded(texts[first : first + AT_ONCE], end) for first in range(0, len(texts), AT_ONCE)]
+        steps = max(int(some.lengths.max()) for some in encoded)
+        padded, shape = (some.padded(steps) for some in encoded), (len(texts), steps)
+        values, file = self._scratch.kept(padded, shape, encoded[0].numbers.dtype, self.storage)
         characters = self._tokens.characters if end is not None else self._tokens.characters[:-1]
         spec = DataSpec(
             self.name,
@@ -151,12 +164,21 @@ class Text(DataModule):
             "categories",
             levels=len(characters),
             classes=examples.spec.classes,
-            gaps=bool((values == PADDING).any()),
+            gaps=any(int(some.lengths.min()) < steps for some in encoded),
             end=end,
             characters=characters,
             vocabulary=self._tokens.digest,
         )
-        return Examples(values, examples.label, spec, examples.parts)
+        return Examples(values, examples.label, spec, examples.parts, file)
+
+    def _encoded(self, texts: Sequence[str], end: int | None) -> Encoded:
+        rows = self.tokens.encode(texts)
+        numbers, lengths = np.concatenate(rows), np.array([len(row) for row in rows])
+        if end is not None:
+            numbers, lengths = np.insert(numbers, lengths.cumsum(), end), lengths + 1
+            steps = np.arange(len(numbers)) - np.repeat(lengths.cumsum() - lengths, lengths)
+            numbers, lengths = numbers[steps < self.max_length], lengths.clip(max=self.max_length)
+        return Encoded(numbers.astype(np.int16 if self.tokens.end < 2**15 else np.int32), lengths)
 
     def texts(self, values: Tensor) -> list[str]:
         """Each example as one line; a line feed within it is shown as a return sign, a withheld token as a box."""
