@@ -126,3 +126,17 @@ def test_evaluation_noise_depends_neither_on_batches_nor_on_ranks() -> None:
 
     draws = [noise(100), noise(4), noise(1), noise(5, 3)]
     assert all(torch.equal(a, b) for a, b in pairwise(draws))
+
+
+@pytest.mark.parametrize("seen", [0, 1, 3, 4])
+def test_an_evaluation_goes_on_where_it_was(seen: int) -> None:
+    loader, again = (EvalLoader(Store(VALUES, VALUES[:, 0].long()), INDEX, 6, 0) for _ in range(2))
+    whole = batches(loader)
+    assert len(whole) == 4
+    coming = iter(loader)
+    for _ in range(seen):
+        next(coming)
+    state = loader.state_dict() if seen else again.state_dict()
+    again.load_state_dict(state)
+    assert batches(again) == whole[seen % 4 :]
+    assert batches(again) == whole  # the next pass is whole

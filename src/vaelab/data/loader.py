@@ -103,7 +103,10 @@ def _share(total: int, rank: int, world_size: int) -> tuple[slice, float]:
 
 
 class EvalLoader:
-    """A split in its own order, each example once over all devices, its noise tied to the example."""
+    """A split in its own order, each example once over all devices, its noise tied to the example.
+
+    A state tells how many batches of a pass were handed out; the pass after `load_state_dict` is the rest of that one.
+    """
 
     def __init__(
         self,
@@ -118,15 +121,28 @@ class EvalLoader:
         own, weight = _share(len(index), rank, world_size)
         self._store, self._index = store, index[own] if weight else index[:0]
         self._batch_size, self._seed, self._lengths = batch_size, seed, lengths
+        self._first = self._done = 0  # batches that the next pass leaves out, and those handed out of this one
 
     def __len__(self) -> int:
         return -(-len(self._index) // self._batch_size)
 
     def __iter__(self) -> Iterator[RawBatch]:
+        first, self._first = self._first, 0
         with self._store.opened() as take:
-            yield from fetched(partial(self._batch, take), range(len(self)), self._store.ahead)
+            batches = fetched(partial(self._batch, take), range(first, len(self)), self._store.ahead)
+            for number, batch in enumerate(batches, first):
+                self._done = number + 1
+                yield batch
 
     def _batch(self, take: Take, number: int) -> RawBatch:
         rows = self._index[number * self._batch_size : (number + 1) * self._batch_size]
         noise = ExampleNoise(self._seed, rows.tolist())
         return RawBatch(*take(rows), noise, 1.0, longest(self._lengths, rows))
+
+    def state_dict(self) -> dict[str, Any]:
+        """How many batches were handed out; none after the last."""
+        return {"batches": self._done % len(self) if len(self) else 0}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Leave the batches that a saved state had handed out out of the next pass."""
+        self._first = int(state["batches"])
