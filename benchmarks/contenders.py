@@ -115,10 +115,15 @@ def by_hand_tuned(case: Case, cfg: dict[str, Any], epochs: int, folder: str, clo
     _by_hand(case, cfg, epochs, clock, tuned=True)
 
 
-def _by_hand(case: Case, cfg: dict[str, Any], epochs: int, clock: Clock, tuned: bool) -> None:
+def by_hand_in_bfloat16(case: Case, cfg: dict[str, Any], epochs: int, folder: str, clock: Clock) -> None:
+    """The tuned loop in bfloat16, for models that `trainer.precision=auto` trains so."""
+    _by_hand(case, cfg, epochs, clock, tuned=True, bfloat16=True)
+
+
+def _by_hand(case: Case, cfg: dict[str, Any], epochs: int, clock: Clock, tuned: bool, bfloat16: bool = False) -> None:
     seed_all(0)
     data, model, _ = build(cfg, Builder())
-    half = tuned and convolves(model)
+    half = bfloat16 or (tuned and convolves(model))
     if half:
         model.to(memory_format=torch.channels_last)
     optimizer = Builder().build(cfg["optimizer"], "optimizer", params=list(model.parameters()))
@@ -128,7 +133,7 @@ def _by_hand(case: Case, cfg: dict[str, Any], epochs: int, clock: Clock, tuned: 
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
             return _loss(model, x, noise)
 
-    if tuned and not half:
+    if tuned and not convolves(model):
         loss_of = torch.compile(loss_of)
     for _ in range(epochs):
         clock.begin()
@@ -230,10 +235,12 @@ def examples_an_epoch(case: Case, data: DataModule) -> int:
     return size if case.limit is None else min(size, case.limit * data.batch_size)
 
 
+IN_BFLOAT16 = "tuned by hand, in bfloat16"
 CONTENDERS = {
     "run": run,
     "by hand": by_hand,
     "tuned by hand": by_hand_tuned,
+    IN_BFLOAT16: by_hand_in_bfloat16,
     "plain Lightning": plain_lightning,
     "float32 matrix products": matrix_peak,
 }

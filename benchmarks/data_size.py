@@ -2,7 +2,7 @@
 
     python benchmarks/data_size.py
 
-A table is kept in memory, images are read from disk.
+A table is kept in memory, then read from disk, as images are.
 """
 
 import io
@@ -11,6 +11,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Event, Thread
@@ -33,6 +34,12 @@ def table(folder: Path, times: int) -> Case:
     values = np.random.default_rng(0).normal(size=(COLUMNS, times * ROWS)).astype(np.float32)
     pq.write_table(pa.table({f"x{number}": column for number, column in enumerate(values)}), path)
     return Case(("data=table", f"data.path={path}"), compiled=False)
+
+
+def table_on_disk(folder: Path, times: int) -> Case:
+    """The same, as a larger one would be."""
+    case = table(folder, times)
+    return replace(case, overrides=(*case.overrides, "storage=disk"))
 
 
 def images(folder: Path, times: int) -> Case:
@@ -89,18 +96,16 @@ def measure(made: Callable[[Path, int], Case]) -> None:
     for times in TIMES:
         low, middle, high = statistics.quantiles((turn[str(times)] / turn[str(TIMES[0])] for turn in taken), n=4)
         more = peaks[times] - peaks[TIMES[0]]
-        print(
-            f"{made.__name__} x {times}: {middle:.3f} of the time ({low:.3f} to {high:.3f}), {more:+,.0f} MiB",
-            flush=True,
-        )
+        time = f"{middle:.3f} of the time ({low:.3f} to {high:.3f})"
+        print(f"{made.__name__.replace('_', ' ')} x {times}: {time}, {more:+,.0f} MiB", flush=True)
 
 
 def main() -> None:
     if len(sys.argv) > 1:
         print(watched(Case(**json.loads(sys.argv[1]))))
         return
-    measure(table)
-    measure(images)
+    for made in (table, table_on_disk, images):
+        measure(made)
 
 
 if __name__ == "__main__":
