@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 from numpy.typing import DTypeLike, NDArray
+from rich.console import Console
 from torch import Tensor
 
 from vaelab.data.storage import MappedFile, Storage, belongs_on_disk
@@ -95,5 +96,10 @@ class Scratch:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             return tempfile.TemporaryFile(dir=self._folder)
-        except OSError:
+        except OSError as error:
+            Console(stderr=True, soft_wrap=True).print(
+                f"note: {self._folder} cannot be written ({error.strerror}), so examples that are too many for memory "
+                f"lie in {tempfile.gettempdir()}",
+                highlight=False,
+            )
             return tempfile.TemporaryFile()

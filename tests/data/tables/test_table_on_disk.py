@@ -177,7 +177,13 @@ def test_a_run_gives_the_same_numbers(file: Path, train: Callable[..., Path]) ->
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [("a,b\n1,2\n3\n", "Expected 2 columns, got 1"), ("", "is empty"), ("a,b\n", "no row|Empty")]
+    ("content", "said"),
+    [
+        ("a,b,a\n1,2,3\n", "several columns named a"),
+        ("a,b\n1,2\n3\n", "Expected 2 columns, got 1"),
+        ("", "is empty"),
+        ("a,b\n", "no row|Empty"),
+    ],
 )
 def test_broken_files_are_named(content: str, said: str, tmp_path: Path, scratch: Scratch) -> None:
     path = tmp_path / "broken.csv"

@@ -15,7 +15,6 @@ from vaelab.errors import ConfigError, DataError
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
 MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?"]
-_CELLS = csv.ConvertOptions(null_values=MISSING, strings_can_be_null=True, quoted_strings_can_be_null=False)
 
 
 def memory_needed(paths: Iterable[Path]) -> int:
@@ -90,7 +89,7 @@ def _read_csv(path: Path, encoding: str, header: bool, scratch: Scratch | None) 
     reading = csv.ReadOptions(encoding=encoding, autogenerate_column_names=not header)
     parsing = csv.ParseOptions(delimiter=_delimiter(path, encoding), newlines_in_values=True)
     if scratch is None:
-        table = csv.read_csv(path, reading, parsing, _CELLS)
+        table = csv.read_csv(path, reading, parsing, _cells())
     else:
         table = _from_csv_by_columns(path, reading, parsing, scratch)
     return table if header else table.rename_columns([str(place) for place in range(table.num_columns)])
@@ -101,15 +100,9 @@ def _from_csv_by_columns(path: Path, reading: Any, parsing: Any, scratch: Scratc
 
     So cells are first kept as text, then a column at a time is held in memory and read.
     """
-    with csv.open_csv(path, reading, parsing, _CELLS) as file:
+    with csv.open_csv(path, reading, parsing, _cells()) as file:
         names = file.schema.names
-    cells = csv.ConvertOptions(
-        column_types=dict.fromkeys(names, pa.string()),
-        null_values=MISSING,
-        strings_can_be_null=True,
-        quoted_strings_can_be_null=False,
-    )
-    with csv.open_csv(path, reading, parsing, cells) as file:
+    with csv.open_csv(path, reading, parsing, _cells(dict.fromkeys(names, pa.string()))) as file:
         text = scratch.table(file.schema, file)
     columns = []
     for place in range(len(names)):
@@ -128,7 +121,13 @@ def _typed(cells: Any) -> Any:
     csv.write_csv(pa.table({"": cells}), file, csv.WriteOptions(include_header=False, quoting_style="all_valid"))
     reading = csv.ReadOptions(column_names=["cell"])
     parsing = csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False)
-    return csv.read_csv(pa.BufferReader(file.getvalue()), reading, parsing, _CELLS).column(0)
+    return csv.read_csv(pa.BufferReader(file.getvalue()), reading, parsing, _cells()).column(0)
+
+
+def _cells(types: dict[str, pa.DataType] | None = None) -> Any:
+    return csv.ConvertOptions(
+        column_types=types, null_values=MISSING, strings_can_be_null=True, quoted_strings_can_be_null=False
+    )
 
 
 def _delimiter(path: Path, encoding: str) -> str:
