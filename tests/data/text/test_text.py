@@ -1,6 +1,7 @@
 """Texts of any file become tokens and come back; what cannot be read is named with its remedy."""
 
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from pyarrow import csv
 
 from in_memory import SETTINGS
 from vaelab.corruptions import Identity
@@ -67,7 +69,7 @@ def test_blocks_of_texts_on_disk_are_the_texts(
     lines: Path, tokens: str, unit: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = text(lines, tokens=tokens, vocabulary=300, unit=unit, max_length=30)
-    monkeypatch.setattr("vaelab.data.text.text.AT_ONCE", 7)
+    monkeypatch.setattr("vaelab.data.text.pieces.AT_ONCE", 7)
     monkeypatch.setattr("vaelab.data.examples.AT_ONCE", 7)
     monkeypatch.setattr(Text, "storage", "disk")
     disk = text(lines, tokens=tokens, vocabulary=300, unit=unit, max_length=30)
@@ -78,6 +80,64 @@ def test_blocks_of_texts_on_disk_are_the_texts(
     for ours, theirs in zip(disk.train_dataloader(), whole.train_dataloader(), strict=True):
         assert torch.equal(ours.values, theirs.values)
         assert ours.steps == theirs.steps
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".parquet"])
+@pytest.mark.parametrize("settings", [{"label": "kind"}, {"unit": "window", "max_length": 9}, {"limit": 15}])
+def test_rows_on_disk_are_the_rows(
+    tmp_path: Path, suffix: str, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [{"text": line, "kind": None if number % 3 == 0 else "ab"[number % 2]} for number, line in enumerate(LINES)]
+    table = pa.Table.from_pylist(rows)
+    if suffix == ".jsonl":
+        written(tmp_path / "a.jsonl", "\n".join(json.dumps(row) for row in rows))
+    else:
+        (csv.write_csv if suffix == ".csv" else pq.write_table)(table, tmp_path / f"a{suffix}")
+    whole = text(tmp_path / f"a{suffix}", **settings)
+    monkeypatch.setattr("vaelab.data.text.pieces.AT_ONCE", 7)
+    monkeypatch.setattr("vaelab.data.text.files.ROWS", 3)
+    monkeypatch.setattr(Text, "storage", "disk")
+    disk = text(tmp_path / f"a{suffix}", **settings)
+    assert disk._loaded.file is not None
+    assert disk.spec == whole.spec
+    assert torch.equal(disk._loaded.values, whole._loaded.values)
+    assert torch.equal(disk._loaded.label, whole._loaded.label)
+    assert disk.fingerprint() == whole.fingerprint()
+
+
+def test_memory_does_not_grow_with_a_text_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vaelab.data.text.pieces.AT_ONCE", 100)
+    monkeypatch.setattr("vaelab.data.text.files.AT_ONCE", 4096)
+    monkeypatch.setattr(Text, "storage", "disk")
+    peaks = []
+    for times in (25, 25, 250):  # the first imports
+        path = written(tmp_path / f"{times}.txt", "\n".join(LINES * times))
+        tracemalloc.start()
+        text(path)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    per_line = (peaks[2] - peaks[1]) / (len(LINES) * 225)
+    assert per_line < 10  # bytes: the lines have 36 characters, and their tokens take 2 bytes each
+
+
+@pytest.mark.parametrize("tokens", ["characters", "bpe"])
+def test_half_a_character_is_shown_as_such(tmp_path: Path, tokens: str) -> None:
+    """JSON can escape what no file can hold."""
+    rows = [json.dumps({"text": line}) for line in LINES] + ['{"text": "half \\ud83d, \\ud83d\\ude00"}'] * 5
+    data = text(written(tmp_path / "a.jsonl", "\n".join(rows)), tokens=tokens)
+    assert all_texts(data) == sorted([*LINES, *["half \ufffd, \U0001f600"] * 5])
+
+
+def test_a_file_is_checked_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In blocks, whose edges may lie within a character or between a return and a line feed."""
+    monkeypatch.setattr("vaelab.data.text.files.AT_ONCE", 5)
+    odd = ["naïve café", "日本語", "🎈🎈"] * 4
+    content = "\r\n".join(odd).encode()
+    assert all_texts(text(written(tmp_path / "a.txt", content))) == sorted(odd)
+    with pytest.raises(DataError, match=r"is not utf-8 \(line 14\)"):
+        text(written(tmp_path / "b.txt", content + b"\n\ncaf\xe9"))
+    with pytest.raises(DataError, match=r"is not utf-8 \(line 12\)"):
+        text(written(tmp_path / "c.txt", content + "é".encode()[:1]))
 
 
 @pytest.mark.parametrize("tokens", ["characters", "bpe"])
@@ -209,6 +269,7 @@ def test_a_limit_draws_the_same_examples_each_time(lines: Path) -> None:
         ),
         ("a.txt", "plain\ntext".encode("utf-16"), {}, "data.encoding=utf-16"),
         ("a.txt", b"text", {"encoding": "latin-99"}, "data.encoding=latin-99"),
+        ("a.txt", b"text", {"encoding": "rot13"}, "data.encoding=rot13"),
         ("a.txt", b"text", {"label": "kind"}, "data.label=kind"),
         ("a.jsonl", b'{"text": "a"}\nnot json\n', {}, "a.jsonl: line 2 is no JSON"),
         ("a.jsonl", b'{"body": "a"}\n', {}, "a.jsonl: line 1 has no field data.field=text"),

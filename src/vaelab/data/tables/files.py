@@ -27,7 +27,8 @@ def _parquet_size(path: Path) -> int:
         about = pq.read_metadata(path)
     except (pa.ArrowInvalid, OSError):
         return 0  # which reading it will tell
-    return int(about.num_rows * about.num_columns * 8)
+    decompressed = sum(about.row_group(group).total_byte_size for group in range(about.num_row_groups))
+    return max(about.num_rows * about.num_columns * 8, decompressed)
 
 
 def _is_text(path: Path) -> bool:

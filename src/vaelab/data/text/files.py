@@ -1,42 +1,68 @@
-"""Texts from plain files, JSONL, tables and the hub, each with the label that stands beside it."""
+"""Texts of plain files, JSONL, tables and the hub, each with the label that stands beside it, a few at a time."""
 
+import codecs
 import json
 import re
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from io import StringIO
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from vaelab.config.nearest import did_you_mean
 from vaelab.data.images.source import SPLITS
-from vaelab.data.tables.files import read_hub, read_tables
+from vaelab.data.scratch import Scratch
+from vaelab.data.storage import Storage, belongs_on_disk
+from vaelab.data.tables.files import memory_needed, read_hub, read_tables
 from vaelab.errors import ConfigError, DataError
 
 PLAIN, JSONL, TABLES = (".txt", ".text", ".md"), (".jsonl", ".ndjson"), (".csv", ".tsv", ".parquet")
 SUFFIXES = PLAIN + JSONL + TABLES
 WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff")  # how UTF-16 begins
+AT_ONCE = 2**20  # bytes of a file
+HELD = 3  # bytes of memory for each byte of a text, about: itself, and two for its tokens
+ROWS = 8_192  # of a table
 
 Held = TypeVar("Held")
+Document = tuple[TextIO, str | None]  # to be read from, with line feeds at the ends of lines; and its label
 
 
-@dataclass
+@dataclass(frozen=True)
 class Texts:
-    """Texts in their order.
+    """Texts of a split in their order, read anew from where they lie whenever they are asked for.
 
     Attributes:
-        documents: a plain file as a whole, or one row of anything else; lines end in a line feed.
-        labels: one for each document; None where there is none.
+        sources: each gives its documents: a plain file as a whole, or one row after the other of anything else.
         rows: whether documents are rows, of which each is one text, rather than files of many lines.
+        labelled: whether rows have labels.
+        large: whether they are more than memory should hold.
     """
 
-    documents: list[str] = field(default_factory=list)
-    labels: list[str | None] = field(default_factory=list)
-    rows: bool = False
+    sources: Sequence[Callable[[], Iterator[Document]]]
+    rows: bool
+    labelled: bool
+    large: bool
+
+    def documents(self) -> Iterator[Document]:
+        """One after the other; each is to be read before the next is asked for."""
+        for source in self.sources:
+            yield from source()
+
+    @property
+    def blank(self) -> bool:
+        """Whether there is nothing but blanks."""
+        return not any(
+            part.strip() for document, _ in self.documents() for part in iter(partial(document.read, AT_ONCE), "")
+        )
 
 
-def read_texts(path: str, data_dir: Path, column: str, label: str | None, encoding: str) -> dict[str, Texts]:
+def read_texts(
+    path: str, data_dir: Path, column: str, label: str | None, encoding: str, scratch: Scratch, storage: Storage
+) -> dict[str, Texts]:
     """The texts of each split, `train` and, where the source has them, `val` and `test`.
 
     Args:
@@ -45,19 +71,30 @@ def read_texts(path: str, data_dir: Path, column: str, label: str | None, encodi
         column: the field of JSONL, or column of a table, that holds the text.
         label: the one that holds its label.
         encoding: of files that are no Parquet.
+        scratch: where the rows of tables go that are too many for memory.
+        storage: where texts belong.
 
     Raises:
-        DataError: there is no such file or set, one cannot be read, or none holds any text; names it.
+        DataError: there is no such file or set, one cannot be read, or none holds any text; names it. What is wrong
+            with a line of JSONL is said when that is read.
     """
     for place in (Path(path).expanduser(), data_dir / path):
         if place.exists():
             files = _files(place)
-            return {split: _read(members, column, label, encoding) for split, members in files.items()}
+            return {split: _read(some, column, label, encoding, scratch, storage) for split, some in files.items()}
     if path.count("/") == 1 and not path.startswith((".", "/", "~")):
         found = read_hub(path, data_dir / ".vaelab" / "hub")
         names = {name: SPLITS.get(name.lower()) for name in found}
         tables = {split: found[name] for name, split in names.items() if split} if len(found) > 1 else found
-        texts = {split: _columns(table, path, column, label) for split, table in tables.items()}
+        texts = {
+            split: Texts(
+                [_columns(table, path, column, label)],
+                True,
+                label is not None,
+                belongs_on_disk(HELD * table.nbytes, storage),
+            )
+            for split, table in tables.items()
+        }
         return _with_train(path, texts if len(found) > 1 else {"train": next(iter(texts.values()))})
     raise DataError(f"data.path={path}: no such file or folder, and not a hub id (owner/name)")
 
@@ -87,21 +124,27 @@ def _with_train(source: str, splits: dict[str, Held]) -> dict[str, Held]:
     return splits
 
 
-def _read(files: list[Path], column: str, label: str | None, encoding: str) -> Texts:
+def _read(
+    files: list[Path], column: str, label: str | None, encoding: str, scratch: Scratch, storage: Storage
+) -> Texts:
     """All files of a split; an empty file among others adds nothing."""
-    found = Texts(rows=all(file.suffix.lower() in JSONL + TABLES for file in files))
+    large = belongs_on_disk(HELD * memory_needed(files), storage)
+    sources: list[Callable[[], Iterator[Document]]] = []
     for file in files:
         suffix = file.suffix.lower()
         if suffix in TABLES:
-            one = _columns(read_tables([file], encoding), str(file), column, label)
-        elif suffix in JSONL:
-            one = _json_lines(file, column, label, encoding)
+            table = read_tables([file], encoding, scratch=scratch if large else None)
+            sources.append(_columns(table, str(file), column, label))
+            continue
+        _refuse_undecodable(file, encoding)
+        if suffix in JSONL:
+            sources.append(partial(_json_lines, file, column, label, encoding))
         else:
             _refuse_label(file, label)
-            one = Texts([content], [None]) if (content := _decoded(file, encoding)).strip() else Texts()
-        found.documents += one.documents
-        found.labels += one.labels
-    if not any(document.strip() for document in found.documents):
+            sources.append(partial(_plain, file, encoding))
+    rows = all(file.suffix.lower() in JSONL + TABLES for file in files)
+    found = Texts(sources, rows, label is not None, large)
+    if found.blank:
         more = "" if len(files) == 1 else f", as are the other {len(files) - 1} of its split"
         raise DataError(f"{files[0]}: is empty or holds nothing but blanks{more}")
     return found
@@ -112,55 +155,86 @@ def _refuse_label(file: Path, label: str | None) -> None:
         raise ConfigError(f"data.label={label}: {file} is plain text, which has no labels; use JSONL or a table")
 
 
-def _decoded(file: Path, encoding: str) -> str:
-    """The text of a file, without a byte order mark, lines ending in a line feed."""
+def _refuse_undecodable(file: Path, encoding: str) -> None:
+    """Decode a whole file once, so that later, wherever it is read, it can be."""
+    lines = 1
     try:
-        content = file.read_bytes()
-        text = content.decode("utf-8-sig" if encoding.lower() in ("utf-8", "utf8") else encoding)
+        " ".encode(encoding)  # Python also has codecs that are no encodings of text, such as hex
+        decoder = codecs.getincrementaldecoder(_marked(encoding))()
+        with file.open("rb") as content:
+            while block := content.read(AT_ONCE):
+                decoder.decode(block)
+                lines += block.count(b"\n")
+            decoder.decode(b"", final=True)
     except OSError as error:
         raise DataError(f"{file}: cannot be read ({error.strerror})") from error
     except LookupError as error:
         raise ConfigError(f"data.encoding={encoding}: is no encoding that Python knows, such as latin-1") from error
     except UnicodeError as error:
-        line = content[: getattr(error, "start", 0)].count(b"\n") + 1
-        remedy = "utf-16" if content.startswith(WIDE_MARKS) else "latin-1"
+        if isinstance(error, UnicodeDecodeError):
+            lines += error.object[: error.start].count(b"\n")
+        with file.open("rb") as content:
+            remedy = "utf-16" if content.read(2) in WIDE_MARKS else "latin-1"
         raise DataError(
-            f"{file}: is not {encoding} (line {line}); name its encoding, such as data.encoding={remedy}"
+            f"{file}: is not {encoding} (line {lines}); name its encoding, such as data.encoding={remedy}"
         ) from error
-    return _line_feeds(text)
 
 
-def _line_feeds(text: str) -> str:
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+def _opened(file: Path, encoding: str) -> TextIO:
+    """To be read without a byte order mark, and with line feeds at the ends of lines."""
+    return file.open(encoding=_marked(encoding), newline=None)
 
 
-def _json_lines(file: Path, column: str, label: str | None, encoding: str) -> Texts:
-    found = Texts(rows=True)
-    for number, line in enumerate(_decoded(file, encoding).split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            row: Any = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DataError(f"{file}: line {number} is no JSON ({error.msg})") from error
-        if not isinstance(row, dict):
-            raise DataError(f"{file}: line {number} is no JSON object with a field {column}")
-        for key, name in (("field", column), ("label", label)):
-            if name is not None and name not in row:
-                raise DataError(f"{file}: line {number} has no field data.{key}={name}; {did_you_mean(name, row)}")
-        if not isinstance(row[column], str):
-            raise DataError(f"{file}: line {number}: the field {column} holds no text; see data.field")
-        found.documents.append(_line_feeds(row[column]))
-        found.labels.append(None if label is None or row[label] is None else str(row[label]))
-    return found
+def _marked(encoding: str) -> str:
+    return "utf-8-sig" if encoding.lower() in ("utf-8", "utf8") else encoding
 
 
-def _columns(table: pa.Table, source: str, column: str, label: str | None) -> Texts:
+def _plain(file: Path, encoding: str) -> Iterator[Document]:
+    with _opened(file, encoding) as text:
+        yield text, None
+
+
+def _row(text: str, label: str | None) -> Document:
+    return StringIO(text.replace("\r\n", "\n").replace("\r", "\n")), label
+
+
+def _json_lines(file: Path, column: str, label: str | None, encoding: str) -> Iterator[Document]:
+    with _opened(file, encoding) as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            try:
+                row: Any = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise DataError(f"{file}: line {number} is no JSON ({error.msg})") from error
+            if not isinstance(row, dict):
+                raise DataError(f"{file}: line {number} is no JSON object with a field {column}")
+            for key, name in (("field", column), ("label", label)):
+                if name is not None and name not in row:
+                    raise DataError(f"{file}: line {number} has no field data.{key}={name}; {did_you_mean(name, row)}")
+            if not isinstance(row[column], str):
+                raise DataError(f"{file}: line {number}: the field {column} holds no text; see data.field")
+            kind = None if label is None or row[label] is None else _whole(str(row[label]))
+            yield _row(_whole(row[column]), kind)
+
+
+def _whole(text: str) -> str:
+    """Halves of characters, which JSON can escape and no file can hold, become U+FFFD."""
+    return text if text.isascii() else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def _columns(table: pa.Table, source: str, column: str, label: str | None) -> Callable[[], Iterator[Document]]:
     for key, name in (("field", column), ("label", label)):
         if name is not None and name not in table.column_names:
             raise DataError(f"data.{key}={name}: {source} has no such column; {did_you_mean(name, table.column_names)}")
     if not (pa.types.is_string(table[column].type) or pa.types.is_large_string(table[column].type)):
         raise DataError(f"data.field={column}: holds {table[column].type} in {source}, not text")
-    documents = [_line_feeds(text or "") for text in table[column].to_pylist()]
-    labels = [None] * len(documents) if label is None else pc.cast(table[label], pa.string()).to_pylist()
-    return Texts(documents, labels, rows=True)
+    return partial(_rows, table.select([column] if label is None else [column, label]))
+
+
+def _rows(table: pa.Table) -> Iterator[Document]:
+    """Of a column of texts and, where there is a second, one of labels."""
+    for batch in table.to_batches(max_chunksize=ROWS):
+        texts, *labels = (pc.cast(column, pa.string()).to_pylist() for column in batch.columns)
+        for text, label in zip(texts, *(labels or [[None] * len(texts)]), strict=True):
+            yield _row(text or "", label)

@@ -1,14 +1,17 @@
 """Text: lines, rows or windows of it, as sequences of characters or byte pairs."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain, compress
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Unpack
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from annotated_types import Ge, Gt
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 from torch import Tensor
 
 from vaelab.data.examples import Examples
@@ -16,12 +19,12 @@ from vaelab.data.module import DataModule, DataSettings
 from vaelab.data.scratch import Scratch
 from vaelab.data.spec import HIDDEN, PADDING, DataSpec
 from vaelab.data.text.files import Texts, read_texts
+from vaelab.data.text.pieces import SCHEMA, Piece, Unit, cut, from_arrow, to_arrow
 from vaelab.data.text.tokens import TOKENS_FILE, TokenKind, Tokens
 from vaelab.errors import ConfigError, DataError
 
 LINE_FEED = "\u23ce"  # how one within an example is shown
 WITHHELD = "\u25a1"
-AT_ONCE = 16_384  # texts encoded
 MOST_CLASSES = 1000  # distinct labels
 NAMELESS = 3  # examples that a source needs for three splits
 
@@ -31,6 +34,16 @@ class Encoded(NamedTuple):
 
     numbers: NDArray[Any]
     lengths: NDArray[np.int64]
+
+    def to_arrow(self) -> Any:
+        """A list for each text."""
+        ends = np.concatenate([[0], self.lengths.cumsum()])
+        return pa.LargeListArray.from_arrays(pa.array(ends, pa.int64()), pa.array(self.numbers))
+
+    @classmethod
+    def from_arrow(cls, lists: Any) -> "Encoded":
+        """The inverse of `to_arrow`."""
+        return cls(lists.flatten().to_numpy(), pc.list_value_length(lists).to_numpy())
 
     def padded(self, steps: int) -> NDArray[Any]:
         """`(N, steps)`."""
@@ -66,7 +79,7 @@ class Text(DataModule):
         data_dir: str,
         field: str = "text",
         label: str | None = None,
-        unit: Literal["line", "window"] = "line",
+        unit: Unit = "line",
         max_length: Annotated[int, Ge(2)] = 128,
         longer: Literal["cut", "drop"] = "cut",
         limit: Annotated[int, Gt(0)] | None = None,
@@ -86,7 +99,8 @@ class Text(DataModule):
         self.unit, self.max_length, self.longer, self.limit = unit, max_length, longer, limit
         self.token_kind: TokenKind = tokens
         self.vocabulary = vocabulary
-        self._texts: list[str] = []  # until they are encoded
+        self._pieces: pa.Table | None = None  # until they are encoded
+        self._large = False  # whether they are more than memory should hold
         self._scratch = Scratch(self.data_dir / ".vaelab")
         self._tokens: Tokens | None = None
 
@@ -99,63 +113,83 @@ class Text(DataModule):
 
     def load(self) -> Examples:
         """Read all texts; they are not encoded yet."""
-        source = read_texts(self.path, self.data_dir, self.field, self.label, self.encoding)
-        labels: list[str | None] = []
-        parts = {}
-        for split, texts in source.items():
-            pieces = self._pieces(texts)
-            first = len(self._texts)
-            self._texts += [piece for piece, _ in pieces]
-            labels += [label for _, label in pieces]
-            parts[split] = range(first, len(self._texts))
-        if set(parts) == {"train"} and len(self._texts) < NAMELESS:
+        source = read_texts(
+            self.path, self.data_dir, self.field, self.label, self.encoding, self._scratch, self.storage
+        )
+        self._large = any(texts.large for texts in source.values())
+        names: dict[str | None, int] = {None: -1}  # of labels, numbered as they come
+        tables = {
+            split: self._drawn(self._kept(SCHEMA, to_arrow(self._cut(texts), names))) for split, texts in source.items()
+        }
+        self._pieces = pa.concat_tables(tables.values())
+        parts, first = {}, 0
+        for split, table in tables.items():
+            parts[split] = range(first, first + table.num_rows)
+            first += table.num_rows
+        if set(parts) == {"train"} and first < NAMELESS:
             remedy = "data.unit=window cuts running text into examples" if self.unit == "line" else "add text"
             raise DataError(
-                f"data.path={self.path}: {len(self._texts)} example(s) in it are too few for a train, a val and a "
+                f"data.path={self.path}: {first} example(s) in it are too few for a train, a val and a "
                 f"test split; {remedy}"
             )
-        classes = tuple(sorted({label for label in labels if label is not None}))
-        if len(classes) > MOST_CLASSES:
-            raise ConfigError(f"data.label={self.label}: has {len(classes)} distinct values; a label is a class")
-        numbers = {name: number for number, name in enumerate(classes)}
-        label = torch.tensor([-1 if one is None else numbers[one] for one in labels])
+        label, classes = self._classes(names)
         spec = DataSpec(self.name, "tokens", (1,), "categories", classes=classes)
         return Examples(torch.zeros(len(label), 1, dtype=torch.uint8), label, spec, parts)
 
-    def _pieces(self, texts: Texts) -> list[tuple[str, str | None]]:
-        """The examples of a split and their labels, without empty ones."""
-        if self.unit == "line" and not texts.rows:
-            pieces: list[tuple[str, str | None]] = [
-                (line.rstrip(), None) for text in texts.documents for line in text.split("\n")
-            ]
-        elif self.unit == "line":
-            pieces = [(text.rstrip(), label) for text, label in zip(texts.documents, texts.labels, strict=True)]
-        else:
-            joined = ["\n".join(texts.documents)] if texts.rows and self.label is None else texts.documents
-            labels = texts.labels if len(joined) == len(texts.labels) else [None]
-            starts = [range(0, len(text), self.max_length) for text in joined]
-            pieces = [
-                (text[start : start + self.max_length], label)
-                for text, label, begun in zip(joined, labels, starts, strict=True)
-                for start in begun
-            ]
-        kept = [(text, label) for text, label in pieces if text.strip()]
+    def _classes(self, names: dict[str | None, int]) -> tuple[Tensor, tuple[str, ...]]:
+        """Labels by the places of their names in the alphabet, of those that examples have."""
+        assert self._pieces is not None
+        numbers = torch.tensor(self._pieces["label"].to_numpy())
+        there = set(numbers.unique().tolist())
+        classes = tuple(sorted(name for name, number in names.items() if name is not None and number in there))
+        if len(classes) > MOST_CLASSES:
+            raise ConfigError(f"data.label={self.label}: has {len(classes)} distinct values; a label is a class")
+        places = torch.full((len(names),), -1)  # the last for those without a label
+        for place, name in enumerate(classes):
+            places[names[name]] = place
+        return places[numbers], classes
+
+    def _kept(self, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> pa.Table:
+        return self._scratch.table(schema, batches) if self._large else pa.Table.from_batches(batches, schema)
+
+    def _cut(self, texts: Texts) -> Iterator[Piece]:
+        pieces = cut(texts, self.unit, self.max_length)
         if self.unit == "line" and self.longer == "drop":
-            kept = [(text, label) for text, label in kept if len(text) < self.max_length]
-        if self.limit is None or len(kept) <= self.limit:
-            return kept
-        drawn = torch.randperm(len(kept), generator=torch.Generator().manual_seed(self.split_seed))[: self.limit]
-        return [kept[place] for place in drawn.sort().values.tolist()]
+            return (piece for piece in pieces if len(piece[0]) < self.max_length)
+        return pieces
+
+    def _drawn(self, pieces: pa.Table) -> pa.Table:
+        """At most `limit` of the examples of a split."""
+        if self.limit is None or pieces.num_rows <= self.limit:
+            return pieces
+        drawn = torch.randperm(pieces.num_rows, generator=torch.Generator().manual_seed(self.split_seed))[: self.limit]
+        return pieces.take(drawn.sort().values.numpy())
 
     def fitted(self, examples: Examples, train: Tensor) -> Examples:
         """Find the tokens of train, and encode all."""
-        self._tokens = Tokens.fit([self._texts[row] for row in train.tolist()], self.token_kind, self.vocabulary)
-        texts, self._texts = self._texts, []
+        pieces, self._pieces = self._pieces, None
+        assert pieces is not None
+        chosen = np.zeros(pieces.num_rows, bool)
+        chosen[train.numpy()] = True
+        in_train = compress(chain.from_iterable(from_arrow(pieces)), chosen)
+        self._tokens = Tokens.fit(in_train, self.token_kind, self.vocabulary)
         end = self._tokens.end if self.unit == "line" else None
-        encoded = [self._encoded(texts[first : first + AT_ONCE], end) for first in range(0, len(texts), AT_ONCE)]
-        steps = max(int(some.lengths.max()) for some in encoded)
-        padded, shape = (some.padded(steps) for some in encoded), (len(texts), steps)
-        values, file = self._scratch.kept(padded, shape, encoded[0].numbers.dtype, self.storage)
+        kind = np.int16 if self._tokens.end < 2**15 else np.int32
+        schema = pa.schema([("tokens", pa.large_list(pa.from_numpy_dtype(kind)))])
+        encoded = self._kept(
+            schema,
+            (
+                pa.record_batch([self._encoded(texts, end, kind).to_arrow()], schema=schema)
+                for texts in from_arrow(pieces)
+            ),
+        )
+        del pieces
+        lengths = pc.min_max(pc.list_value_length(encoded["tokens"])).as_py()
+        steps, shape = lengths["max"], (encoded.num_rows, lengths["max"])
+        padded = (Encoded.from_arrow(batch.column(0)).padded(steps) for batch in encoded.to_batches())
+        values, file = self._scratch.kept(padded, shape, kind, self.storage)
+        del encoded
+        pa.default_memory_pool().release_unused()
         characters = self._tokens.characters if end is not None else self._tokens.characters[:-1]
         spec = DataSpec(
             self.name,
@@ -164,21 +198,21 @@ class Text(DataModule):
             "categories",
             levels=len(characters),
             classes=examples.spec.classes,
-            gaps=any(int(some.lengths.min()) < steps for some in encoded),
+            gaps=lengths["min"] < steps,
             end=end,
             characters=characters,
             vocabulary=self._tokens.digest,
         )
         return Examples(values, examples.label, spec, examples.parts, file)
 
-    def _encoded(self, texts: Sequence[str], end: int | None) -> Encoded:
+    def _encoded(self, texts: Sequence[str], end: int | None, kind: DTypeLike) -> Encoded:
         rows = self.tokens.encode(texts)
         numbers, lengths = np.concatenate(rows), np.array([len(row) for row in rows])
         if end is not None:
             numbers, lengths = np.insert(numbers, lengths.cumsum(), end), lengths + 1
             steps = np.arange(len(numbers)) - np.repeat(lengths.cumsum() - lengths, lengths)
             numbers, lengths = numbers[steps < self.max_length], lengths.clip(max=self.max_length)
-        return Encoded(numbers.astype(np.int16 if self.tokens.end < 2**15 else np.int32), lengths)
+        return Encoded(numbers.astype(kind), lengths)
 
     def texts(self, values: Tensor) -> list[str]:
         """Each example as one line; a line feed within it is shown as a return sign, a withheld token as a box."""

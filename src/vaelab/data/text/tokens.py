@@ -3,7 +3,7 @@
 import hashlib
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -29,7 +29,7 @@ class Tokens:
         self.tokenizer = tokenizer
 
     @classmethod
-    def fit(cls, texts: Sequence[str], kind: TokenKind, size: int) -> "Tokens":
+    def fit(cls, texts: Iterable[str], kind: TokenKind, size: int) -> "Tokens":
         """What `texts` need, at most `size` tokens.
 
         Args:
@@ -114,7 +114,7 @@ class Tokens:
         return cls.from_json(file.read_text(encoding="utf-8"))
 
 
-def _characters(texts: Sequence[str], size: int) -> Tokenizer:
+def _characters(texts: Iterable[str], size: int) -> Tokenizer:
     counts: Counter[str] = Counter()
     for text in texts:
         counts.update(text)
@@ -126,7 +126,7 @@ def _characters(texts: Sequence[str], size: int) -> Tokenizer:
     return tokenizer
 
 
-def _pairs(texts: Sequence[str], size: int) -> Tokenizer:
+def _pairs(texts: Iterable[str], size: int) -> Tokenizer:
     if size <= BYTES + 1:
         raise ConfigError(f"data.vocabulary={size}: bpe begins with {BYTES} bytes and an end; ask for more, say 1000")
     tokenizer = Tokenizer(models.BPE())
