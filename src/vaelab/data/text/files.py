@@ -24,7 +24,7 @@ PLAIN, JSONL, TABLES = (".txt", ".text", ".md"), (".jsonl", ".ndjson"), (".csv",
 SUFFIXES = PLAIN + JSONL + TABLES
 WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff")  # how UTF-16 begins
 AT_ONCE = 2**20  # bytes of a file
-HELD = 3  # bytes of memory for each byte of a text, about: itself, and two for its tokens
+PER_BYTE = 3  # bytes of memory for each of a text, about: itself, and two for its tokens
 ROWS = 8_192  # of a table
 
 Held = TypeVar("Held")
@@ -91,7 +91,7 @@ def read_texts(
                 [_columns(table, path, column, label)],
                 True,
                 label is not None,
-                belongs_on_disk(HELD * table.nbytes, storage),
+                belongs_on_disk(PER_BYTE * table.nbytes, storage),
             )
             for split, table in tables.items()
         }
@@ -128,7 +128,7 @@ def _read(
     files: list[Path], column: str, label: str | None, encoding: str, scratch: Scratch, storage: Storage
 ) -> Texts:
     """All files of a split; an empty file among others adds nothing."""
-    large = belongs_on_disk(HELD * memory_needed(files), storage)
+    large = belongs_on_disk(PER_BYTE * memory_needed(files), storage)
     sources: list[Callable[[], Iterator[Document]]] = []
     for file in files:
         suffix = file.suffix.lower()
