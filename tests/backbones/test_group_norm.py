@@ -35,12 +35,14 @@ def test_fast_path_is_exact_in_double_precision(shape: tuple[int, ...]) -> None:
         torch.testing.assert_close(mine, other, rtol=1e-3, atol=2e-4)
 
 
-def test_channels_last_bfloat16_takes_it_and_is_as_near_the_truth_as_torch() -> None:
+# Small images with few channels a group, whose forward pass is ours; large ones, and many channels, whose is torch's.
+@pytest.mark.parametrize("shape", [(4, 32, 16, 16), (2, 32, 32, 40), (4, 128, 4, 4)])
+def test_channels_last_bfloat16_takes_it_and_is_as_near_the_truth_as_torch(shape: tuple[int, ...]) -> None:
     torch.manual_seed(0)
-    layer = group_norm(32)
+    layer = group_norm(shape[1])
     nn.init.normal_(layer.weight)
-    x = (3 * torch.randn(4, 32, 16, 16) + 1).bfloat16().to(memory_format=torch.channels_last)
-    dy = torch.randn(4, 32, 16, 16).bfloat16().to(memory_format=torch.channels_last)
+    x = (3 * torch.randn(shape) + 1).bfloat16().to(memory_format=torch.channels_last)
+    dy = torch.randn(shape).bfloat16().to(memory_format=torch.channels_last)
     truth = gradients(layer, x.float(), dy.float())
     fast, plain = gradients(layer, x, dy), gradients(_plain(layer), x, dy)
     assert "Normalise" in type(layer(x.clone(memory_format=torch.preserve_format).requires_grad_()).grad_fn).__name__
@@ -50,10 +52,11 @@ def test_channels_last_bfloat16_takes_it_and_is_as_near_the_truth_as_torch() -> 
         assert errors[0] < max(1.5 * errors[1], 0.004)
 
 
-def test_second_gradients_are_torchs_too() -> None:
+@pytest.mark.parametrize("shape", [(2, 4, 3, 3), (2, 32, 3, 3)])
+def test_second_gradients_are_torchs_too(shape: tuple[int, ...]) -> None:
     torch.manual_seed(0)
-    weight, bias = torch.randn(2, 4).unbind()
-    x = torch.randn(2, 4, 3, 3, requires_grad=True)
+    weight, bias = torch.randn(2, shape[1]).unbind()
+    x = torch.randn(shape, requires_grad=True)
     seconds = []
     for normalised in (_Normalise.apply(x, weight, bias, 2, 1e-5), F.group_norm(x, 2, weight, bias)):
         (first,) = torch.autograd.grad(normalised.square().sum() + normalised.sin().sum(), x, create_graph=True)
