@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 from vaelab.compare.table import Table
 from vaelab.metric_names import more_is_better
 
+ABOVE = 6  # the legend, which covers the lines of baselines but no run
 COLORS = ("tab:orange", "tab:green", "tab:purple", "tab:brown")
 
 
@@ -48,14 +49,16 @@ def _points(axes: Axes, table: Table, column: str) -> None:
         value = row.mean(column)
         if value is not None:
             color = "tab:red" if row.label == best else "tab:blue"
-            axes.errorbar(value, number, xerr=row.spread(column), fmt="o", markersize=5, color=color, capsize=3)
+            axes.errorbar(
+                value, number, xerr=row.spread(column), fmt="o", markersize=5, color=color, capsize=3, zorder=ABOVE
+            )
     axes.set_yticks(range(len(table.rows)), [row.label for row in table.rows])
     axes.set_ylim(len(table.rows) - 0.5, -0.5)
     axes.grid(axis="x", alpha=0.3)
     for color, (name, value) in zip(COLORS, _flat_baselines(table, column), strict=False):
         axes.axvline(value, color=color, linestyle="--", linewidth=1, label=name)
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(fontsize=6, frameon=False)
+        axes.legend(fontsize=6, framealpha=0.8, edgecolor="none")
 
 
 def _line(axes: Axes, table: Table, column: str, key: str, numbers: list[float]) -> None:
@@ -65,7 +68,7 @@ def _line(axes: Axes, table: Table, column: str, key: str, numbers: list[float])
         [numbers[i] for i in measured],
         [table.rows[i].mean(column) or 0.0 for i in measured],
         yerr=[table.rows[i].spread(column) or 0.0 for i in measured],
-        fmt="o-", markersize=4, color="tab:blue", label="runs",
+        fmt="o-", markersize=4, color="tab:blue", label="runs", zorder=ABOVE,
     )  # fmt: skip
     names = list(dict.fromkeys(name for row in table.rows for name in row.baselines))
     for color, name in zip(COLORS, names, strict=False):
@@ -76,7 +79,7 @@ def _line(axes: Axes, table: Table, column: str, key: str, numbers: list[float])
         axes.set_xscale("log")
     axes.set_xlabel(key, fontsize=8)
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=6, frameon=False)
+    axes.legend(fontsize=6, framealpha=0.8, edgecolor="none")
 
 
 def _flat_baselines(table: Table, column: str) -> list[tuple[str, float]]:
