@@ -67,9 +67,11 @@ def test_another_folder_is_taken_and_named_where_this_one_cannot_be_written(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder.write_text("in the way")
-    values, _ = Scratch(folder).kept(blocks(), VALUES.shape, np.float32, "disk")
-    assert torch.equal(values, torch.from_numpy(VALUES))
-    assert f"{folder} cannot be written" in capsys.readouterr().err
+    scratch = Scratch(folder)
+    for _ in range(2):
+        values, _ = scratch.kept(blocks(), VALUES.shape, np.float32, "disk")
+        assert torch.equal(values, torch.from_numpy(VALUES))
+    assert capsys.readouterr().err.count(f"{folder} cannot be written") == 1
 
 
 def test_an_error_of_the_source_is_not_one_of_the_disk(folder: Path) -> None:

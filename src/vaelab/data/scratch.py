@@ -102,4 +102,5 @@ class Scratch:
                 f"lie in {tempfile.gettempdir()}",
                 highlight=False,
             )
-            return tempfile.TemporaryFile()
+            self._folder = Path(tempfile.gettempdir())  # from now on, and said once
+            return tempfile.TemporaryFile(dir=self._folder)

@@ -55,6 +55,8 @@ class Encoded(NamedTuple):
 class Text(DataModule):
     """`(T,)` tokens for each example, -1 after its end. Tokens are found in the train split alone.
 
+    Texts that are too many for memory, and their tokens, are mapped from files.
+
     Args:
         path: a text, JSONL, CSV or Parquet file, a folder of them (names with train, val or test are splits), or a
             hub id.
