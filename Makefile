@@ -1,10 +1,11 @@
-# `make train ARGS="task=denoising model=ae"` trains; `make test` tests. Both make the environment first.
+# `make train ARGS="task=denoising model=ae"` trains; `make test` tests in minutes, `make test-all` tests everything.
+# Each makes the environment first.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: train test test-long check bench clean
+.PHONY: train test test-all check bench clean
 
 train: $(READY)
 	$(BIN)/python train.py $(ARGS)
@@ -12,8 +13,8 @@ train: $(READY)
 test: $(READY)
 	$(BIN)/pytest -m "not long" --numprocesses auto $(ARGS)
 
-test-long: $(READY)
-	$(BIN)/pytest -m long $(ARGS)
+test-all: $(READY)
+	$(BIN)/pytest --numprocesses auto $(ARGS)
 
 check: $(READY)
 	$(BIN)/ruff format --check .

@@ -1,9 +1,8 @@
-"""Every model, encoder, decoder and likelihood with every kind of data that they say they fit.
+"""Every two of model, encoder, decoder and likelihood meet, with every kind of data that they say they fit.
 
 Options are found in `conf/`, so a new one is tried here with everything it claims.
 """
 
-import itertools
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from pairwise import pairwise
 from vaelab import load
 from vaelab.config.builder import Builder
 from vaelab.config.location import config_dir
@@ -70,46 +70,43 @@ def fits(spec: DataSpec, group: str, name: str) -> bool:
     return True
 
 
-CASES = [
-    pytest.param(spec, model, likelihood, id=f"{spec.name}-{model}-{likelihood}")
-    for spec, model, likelihood in itertools.product(SPECS, options("model"), options("likelihood"))
-    if fits(spec, "likelihood", likelihood)
-]
+def cases(spec: DataSpec) -> list[Any]:
+    """Every two options of two groups that fit a kind of data meet in some model."""
+    fitting = {group: [o for o in options(group) if fits(spec, group, o)] for group in ("encoder", "decoder")}
+    likelihoods = [o for o in options("likelihood") if fits(spec, "likelihood", o)]
+    assert all(fitting.values())
+    chosen = pairwise({"model": options("model"), "likelihood": likelihoods} | fitting)
+    return [pytest.param(spec, choice, id=f"{spec.name}-{'-'.join(choice.values())}") for choice in chosen]
 
 
-@pytest.mark.parametrize(("spec", "model", "likelihood"), CASES)
+@pytest.mark.parametrize(("spec", "chosen"), [case for spec in SPECS for case in cases(spec)])
 def test_trains_a_step_decodes_its_own_shape_and_reloads(
-    spec: DataSpec, model: str, likelihood: str, tmp_path: Path
+    spec: DataSpec, chosen: dict[str, str], tmp_path: Path
 ) -> None:
     torch.manual_seed(0)
     x = values(spec, 4)
     batch = Batch(x, x, torch.zeros(4).long(), x, ExampleNoise(0, range(4)), 1.0)
-    encoders, decoders = ([o for o in options(g) if fits(spec, g, o)] for g in ("encoder", "decoder"))
-    assert encoders
-    assert decoders
-    for encoder, decoder in itertools.product(encoders, decoders):
-        chosen = {"model": model, "encoder": encoder, "decoder": decoder, "likelihood": likelihood}
-        about = {"latent_dim": 3, "spec": spec.to_json()} | {group: node(group, chosen[group]) for group in PARTS}
-        built = build_model(about, Builder())
-        optimizer = torch.optim.Adam(built.parameters(), lr=1e-3)
-        before = [p.clone() for p in built.encoder.parameters()]
-        loss = built(batch).loss.mean()
-        loss.backward()
-        optimizer.step()
-        assert torch.isfinite(loss)
-        assert all(torch.isfinite(p.grad).all() for p in built.parameters() if p.grad is not None)
-        assert any(not torch.equal(a, b) for a, b in zip(before, built.encoder.parameters(), strict=True))
+    about = {"latent_dim": 3, "spec": spec.to_json()} | {group: node(group, chosen[group]) for group in PARTS}
+    built = build_model(about, Builder())
+    optimizer = torch.optim.Adam(built.parameters(), lr=1e-3)
+    before = [p.clone() for p in built.encoder.parameters()]
+    loss = built(batch).loss.mean()
+    loss.backward()
+    optimizer.step()
+    assert torch.isfinite(loss)
+    assert all(torch.isfinite(p.grad).all() for p in built.parameters() if p.grad is not None)
+    assert any(not torch.equal(a, b) for a, b in zip(before, built.encoder.parameters(), strict=True))
 
-        built.eval()
-        with torch.no_grad():
-            prediction = built.predict(batch)
-            assert prediction.reconstruction.shape == x.shape
-            assert prediction.latent.shape == (4, 3)
-            drawn = built.likelihood.sample(built.decoder(prediction.latent), torch.Generator().manual_seed(0))
-            assert drawn.shape == x.shape
-            save_model(built, tmp_path / "model")
-            again = load(tmp_path)
-            torch.testing.assert_close(again.predict(batch).reconstruction, prediction.reconstruction, rtol=0, atol=0)
+    built.eval()
+    with torch.no_grad():
+        prediction = built.predict(batch)
+        assert prediction.reconstruction.shape == x.shape
+        assert prediction.latent.shape == (4, 3)
+        drawn = built.likelihood.sample(built.decoder(prediction.latent), torch.Generator().manual_seed(0))
+        assert drawn.shape == x.shape
+        save_model(built, tmp_path / "model")
+        again = load(tmp_path)
+        torch.testing.assert_close(again.predict(batch).reconstruction, prediction.reconstruction, rtol=0, atol=0)
 
 
 SETTINGS = {  # what a task does not run without, and what would take long
@@ -119,12 +116,12 @@ SETTINGS = {  # what a task does not run without, and what would take long
 }
 
 
-@pytest.mark.parametrize("task", options("task"))
-@pytest.mark.parametrize("model", ["ae", "vae"])
-@pytest.mark.parametrize(
-    "encoder", [e for e in options("encoder") if e != "mlp_small" and fits(SPECS[0], "encoder", e)]
-)
-def test_every_task_runs_with_every_encoder(train: Any, task: str, model: str, encoder: str) -> None:
+ENCODERS = [e for e in options("encoder") if e != "mlp_small" and fits(SPECS[0], "encoder", e)]
+RUNS = pairwise({"task": options("task"), "encoder": ENCODERS, "model": ["ae", "vae"]})
+
+
+@pytest.mark.parametrize(("task", "encoder", "model"), [tuple(run.values()) for run in RUNS])
+def test_every_task_runs_with_every_encoder(train: Any, task: str, encoder: str, model: str) -> None:
     folder = train(f"task={task}", f"model={model}", f"encoder={encoder}", "debug=fdr", *SETTINGS.get(task, []))
     assert (folder / "metrics.json").is_file()
 
