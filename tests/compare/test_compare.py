@@ -6,11 +6,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from vaelab.compare.command import compare
+from vaelab.compare.page import comparison_page
 from vaelab.compare.runs import find_runs
 from vaelab.compare.table import tabulate
 from vaelab.errors import ConfigError
@@ -20,13 +22,26 @@ Make = Callable[..., Path]
 
 @pytest.fixture
 def make_run(tmp_path: Path) -> Make:
-    """`make_run(*overrides, task=..., **metrics)` writes what a finished run leaves."""
+    """`make_run(*overrides, task=..., **metrics)` writes what a finished run leaves.
+
+    The config is that of the defaults below with the overrides in it; options of a group become a class of that name.
+    """
 
     def make(*overrides: str, task: str = "Generation", **metrics: float) -> Path:
         folder = tmp_path / "runs" / str(len(list(tmp_path.glob("runs/*"))))
         folder.mkdir(parents=True)
         (folder / "metrics.json").write_text(json.dumps({k.replace("__", "/"): v for k, v in metrics.items()}))
-        (folder / "config.yaml").write_text(yaml.safe_dump({"task": {"_target_": f"vaelab.tasks.{task}"}}))
+        config: dict[str, Any] = {group: {"_target_": f"x.{group}"} for group in ("data", "model", "encoder")}
+        config |= {"latent_dim": 16, "seed": 1, "callbacks": {}, "paths": {"log_dir": str(folder)}}
+        for word in overrides:
+            key, _, value = word.partition("=")
+            *above, last = key.split(".")
+            node = config
+            for name in above:
+                node = node.setdefault(name, {})
+            node[last] = {"_target_": f"x.{value}"} if isinstance(node.get(last), dict) else yaml.safe_load(value)
+        config["task"] = {"_target_": f"vaelab.tasks.{task}"}
+        (folder / "config.yaml").write_text(yaml.safe_dump(config))
         (folder / "overrides.yaml").write_text(yaml.safe_dump(list(overrides)))
         return folder
 
@@ -39,8 +54,8 @@ def rows(folder: Path, metrics: list[str] | None = None) -> dict[str, dict[str, 
 
 
 def test_a_row_is_named_by_what_tells_it_from_the_others(make_run: Make, tmp_path: Path) -> None:
-    make_run("data=mnist", "model.beta=1", "paths.log_dir=a", test__mse=3.0)
-    make_run("data=mnist", "model.beta=4", "paths.log_dir=b", test__mse=5.0)
+    make_run("data=mnist", "model.beta=1", test__mse=3.0)
+    make_run("data=mnist", "model.beta=4", test__mse=5.0)
     assert rows(tmp_path) == {"model.beta=1": {"test/mse": 3.0}, "model.beta=4": {"test/mse": 5.0}}
 
 
@@ -61,11 +76,7 @@ def test_tasks_share_a_row_and_keep_their_own_columns(make_run: Make, tmp_path: 
     assert list(found) == ["model=ae", "model=vae"]
     assert found["model=ae"] == {"panel test/mse": 1.0, "test/fid": 9.0, "test/psnr_gain": 5.0, "test/auroc": 0.9}
     table = tabulate(find_runs([tmp_path]))
-    assert [table.best(c) for c in ("panel test/mse", "test/fid", "test/auroc")] == [
-        "model=ae",
-        "model=vae",
-        "model=vae",
-    ]
+    assert [table.best(c) for c in ("panel test/mse", "test/fid", "test/auroc")] == pytest.approx([1.0, 8.0, 0.95])
     assert set(rows(tmp_path, ["mse"])["model=vae"]) == {"panel test/mse", "denoising test/mse"}
     assert set(rows(tmp_path, ["denoising mse", "auroc"])["model=vae"]) == {"denoising test/mse", "test/auroc"}
 
@@ -81,6 +92,78 @@ def test_baselines_stand_beside(make_run: Make, tmp_path: Path) -> None:
         make_run(f"latent_dim={dim}", test__mse=pca / 2, baseline__pca__mse=pca)
     table = tabulate(find_runs([tmp_path]))
     assert [row.baselines for row in table.rows] == [{"pca": {"test/mse": 0.5}}, {"pca": {"test/mse": 0.3}}]
+
+
+def test_what_was_typed_and_the_same_default_share_a_row(make_run: Make, tmp_path: Path) -> None:
+    make_run("latent_dim=16", test__mse=2.0)
+    make_run("seed=2", test__mse=4.0)
+    (row,) = tabulate(find_runs([tmp_path])).rows
+    assert row.values == {"test/mse": [2.0, 4.0]}
+
+
+def test_experiments_are_told_apart_by_what_they_set(make_run: Make, tmp_path: Path) -> None:
+    """Two experiments are not two seeds of one run, although nothing else was typed."""
+    for dim in (2, 32):
+        run = make_run(f"latent_dim={dim}", test__mse=dim / 100)
+        (run / "overrides.yaml").write_text(yaml.safe_dump([f"experiment=of_{dim}"]))
+    assert rows(tmp_path) == {"latent_dim=2": {"test/mse": 0.02}, "latent_dim=32": {"test/mse": 0.32}}
+
+
+def test_a_callback_that_changes_results_makes_a_row(make_run: Make, tmp_path: Path) -> None:
+    make_run(test__mse=1.0)
+    make_run("callbacks.stop.patience=3", test__mse=2.0)
+    assert rows(tmp_path) == {"as it is": {"test/mse": 1.0}, "callbacks.stop.patience=3": {"test/mse": 2.0}}
+
+
+def test_trackers_and_places_make_no_row(make_run: Make, tmp_path: Path) -> None:
+    make_run("logger.wandb.project=a", "callbacks.best.dirpath=a", "seed=1", test__mse=1.0)
+    make_run("logger.wandb.project=b", "callbacks.best.dirpath=b", "seed=2", test__mse=3.0)
+    assert rows(tmp_path) == {"as it is": {"test/mse": 2.0}}
+
+
+def test_recorded_options_name_a_row(make_run: Make, tmp_path: Path) -> None:
+    for option in ("small", "large"):
+        run = make_run(f"encoder=class_{option}", test__mse=1.0)
+        (run / "choices.yaml").write_text(yaml.safe_dump({"encoder": option}))
+    assert list(rows(tmp_path)) == ["encoder=small", "encoder=large"]
+
+
+def test_the_same_run_twice_has_no_spread(make_run: Make, tmp_path: Path) -> None:
+    for _ in range(2):
+        make_run("seed=3", test__mse=1.0)
+    (row,) = tabulate(find_runs([tmp_path])).rows
+    assert row.values == {"test/mse": [1.0]}
+
+
+def test_settings_of_a_task_tell_its_runs_apart(make_run: Make, tmp_path: Path) -> None:
+    make_run("data.normal=[0]", task="Anomaly", test__auroc=0.9)
+    make_run("data.normal=[1]", task="Anomaly", test__auroc=0.8)
+    make_run(task="Panel", test__mse=1.0)
+    assert len(rows(tmp_path)) == 3
+
+
+def test_a_baseline_of_the_test_split_stands_in_no_other_column(make_run: Make, tmp_path: Path) -> None:
+    make_run(test__mse=0.2, val__mse=0.1, baseline__pca__mse=0.5)
+    (row,) = tabulate(find_runs([tmp_path]), ["mse", "val/mse"]).rows
+    assert row.baselines == {"pca": {"test/mse": 0.5}}
+
+
+def test_a_baseline_that_wins_is_the_best_and_a_reference_takes_no_part(make_run: Make, tmp_path: Path) -> None:
+    for beta in (1, 4):
+        make_run(f"model.beta={beta}", test__mse=beta / 10, baseline__pca__mse=0.05, baseline__train_split__mse=0.0)
+    table = tabulate(find_runs([tmp_path]))
+    assert table.best("test/mse") == 0.05
+    page = comparison_page(table, "", "", {})
+    assert "<b>0.05</b>" in page
+    assert "<b>0.1</b>" not in page
+
+
+def test_a_broken_run_is_left_out_by_name(make_run: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_run(test__mse=1.0)
+    for text in ("{", "[1]", '{"test/mse": "x"}', '{"test/mse": null}', "\0" * 20):
+        (make_run(test__mse=1.0) / "metrics.json").write_text(text)
+    assert len(find_runs([tmp_path])) == 1
+    assert capsys.readouterr().err.count("left out: ") == 5
 
 
 def test_a_baseline_says_whom_it_stands_beside(make_run: Make, tmp_path: Path) -> None:

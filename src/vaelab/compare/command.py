@@ -10,8 +10,9 @@ from rich.console import Console
 
 from vaelab.atomic_write import write_file
 from vaelab.compare.page import comparison_page
+from vaelab.compare.rows import labels
 from vaelab.compare.runs import Run, find_runs
-from vaelab.compare.table import Table, labels_of, tabulate
+from vaelab.compare.table import Table, tabulate
 from vaelab.compare.terminal import show
 
 
@@ -58,7 +59,7 @@ def write(table: Table, runs: list[Run], out: Path, title: str, command: str) ->
     for label, name, numbers in table.baselines():
         writer.writerow([f"{name} beside {label}", *(value for c in table.columns for value in (numbers.get(c), None))])
     write_file(out / "comparison.csv", lines.getvalue())
-    figures = {"comparison": draw(table, title), "rate_distortion": draw_curve(runs, labels_of(runs))}
+    figures = {"comparison": draw(table, title), "rate_distortion": draw_curve(runs, labels(runs))}
     pictures: dict[str, bytes] = {}
     for name, figure in figures.items():
         if figure is not None:

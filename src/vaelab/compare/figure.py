@@ -11,7 +11,7 @@ COLORS = ("tab:orange", "tab:green", "tab:purple", "tab:brown")
 
 
 def draw(table: Table, title: str) -> Figure:
-    """The figure of a comparison, baselines as dashed lines."""
+    """The figure of a comparison, baselines as dashed lines; a run that nothing beats is red."""
     columns = min(3, len(table.columns))
     rows = -(-len(table.columns) // columns)
     axis = _numbers([row.label for row in table.rows])
@@ -48,7 +48,7 @@ def _points(axes: Axes, table: Table, column: str) -> None:
     for number, row in enumerate(table.rows):
         value = row.mean(column)
         if value is not None:
-            color = "tab:red" if row.label == best else "tab:blue"
+            color = "tab:red" if value == best else "tab:blue"
             axes.errorbar(
                 value, number, xerr=row.spread(column), fmt="o", markersize=5, color=color, capsize=3, zorder=ABOVE
             )

@@ -8,7 +8,7 @@ from vaelab.record.page import table as html_table
 
 
 def comparison_page(table: Table, title: str, command: str, pictures: dict[str, bytes]) -> str:
-    """The page; the best of each column is bold.
+    """The page; the best of each column, baselines included, is bold.
 
     Args:
         table: what is compared.
@@ -16,12 +16,14 @@ def comparison_page(table: Table, title: str, command: str, pictures: dict[str, 
         command: what made it.
         pictures: PNG bytes by name.
     """
-    rows = []
-    for row in table.rows:
-        cells = [number(row.mean(column), row.spread(column)) for column in table.columns]
-        best = [row.label == table.best(column) for column in table.columns]
-        rows.append([escape(row.label), *(f"<b>{c}</b>" if b else c for c, b in zip(cells, best, strict=True))])
+    best = {column: table.best(column) for column in table.columns}
+
+    def cell(column: str, value: float | None, spread: float | None = None) -> str:
+        text = number(value, spread)
+        return f"<b>{text}</b>" if text and value == best[column] else text
+
+    rows = [[escape(row.label), *(cell(c, row.mean(c), row.spread(c)) for c in table.columns)] for row in table.rows]
     for label, name, numbers in table.baselines():
         beside = f"<i>{escape(name)} beside {escape(label)}</i>"
-        rows.append([beside, *(number(numbers.get(column)) for column in table.columns)])
+        rows.append([beside, *(cell(column, numbers.get(column)) for column in table.columns)])
     return page(title, command, [html_table(["run", *map(escape, table.columns)], rows)], pictures)

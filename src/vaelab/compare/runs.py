@@ -1,12 +1,18 @@
 """Finished runs, found on disk."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import Path
+from typing import Any
 
 import yaml
+from rich.console import Console
+from rich.markup import escape
 
 from vaelab.errors import ConfigError
+
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's, ten times as fast, where PyYAML has it
 
 
 @dataclass(frozen=True)
@@ -16,21 +22,27 @@ class Run:
     Attributes:
         folder: where it lies.
         task: the class name of its task in lower case, such as `denoising`.
+        config: the resolved config, one level deep: `model.beta` to 4.0.
+        choices: group to the name of its option, as far as the run recorded or was told it.
         overrides: what was typed, in order.
-        metrics: as in `metrics.json`.
+        metrics: the finite numbers of `metrics.json`.
     """
 
     folder: Path
     task: str
+    config: dict[str, Any]
+    choices: dict[str, str]
     overrides: tuple[str, ...]
-    metrics: dict[str, float]
+    metrics: dict[str, float] = field(default_factory=dict)
 
 
 def find_runs(places: list[Path]) -> list[Run]:
     """Every run with a `metrics.json` in or under the given folders, in the order of their names.
 
+    A run whose files are broken is left out, and named on the terminal.
+
     Raises:
-        ConfigError: a place does not exist or holds no finished run.
+        ConfigError: a place does not exist or holds no finished run, or all runs are broken.
     """
     folders: dict[Path, None] = {}
     for place in places:
@@ -40,7 +52,18 @@ def find_runs(places: list[Path]) -> list[Run]:
         if not found:
             raise ConfigError(f"{place}: holds no finished run (metrics.json beside config.yaml)")
         folders |= dict.fromkeys(sorted(found, key=_natural))
-    return [_read(folder) for folder in folders]
+    runs, broken = [], []
+    for folder in folders:
+        try:
+            runs.append(_read(folder))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, yaml.YAMLError) as error:
+            reason = (str(error).splitlines() or [""])[0] or type(error).__name__
+            broken.append(f"{folder}: is no whole run folder ({reason})")
+    if not runs:
+        raise ConfigError(broken[0] if len(broken) == 1 else f"{broken[0]}; so are {len(broken) - 1} more")
+    for line in broken:
+        Console(stderr=True, soft_wrap=True).print(f"left out: {escape(line)}", highlight=False)
+    return runs
 
 
 def _natural(folder: Path) -> list[tuple[bool, int, str]]:
@@ -49,11 +72,48 @@ def _natural(folder: Path) -> list[tuple[bool, int, str]]:
 
 
 def _read(folder: Path) -> Run:
-    try:
-        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-        overrides = yaml.safe_load((folder / "overrides.yaml").read_text(encoding="utf-8")) or []
-        task = config["task"]["_target_"].rpartition(".")[2].lower()
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{folder}: is no whole run folder ({error})") from error
-    return Run(folder, task, tuple(map(str, overrides)), {name: float(value) for name, value in metrics.items()})
+    metrics = {name: _number(value) for name, value in _mapping(folder / "metrics.json", json.loads).items()}
+    config = _mapping(folder / "config.yaml", _plain_yaml)
+    task = config["task"]["_target_"].rpartition(".")[2].lower()
+    overrides = _plain_yaml((folder / "overrides.yaml").read_text(encoding="utf-8")) or []
+    if not isinstance(overrides, list):
+        raise ValueError("overrides.yaml is not a list")
+    typed = [str(word) for word in overrides]
+    recorded = folder / "choices.yaml"
+    choices = _mapping(recorded, _plain_yaml) if recorded.is_file() else _typed_choices(typed, config)
+    finite = {name: value for name, value in metrics.items() if isfinite(value)}
+    return Run(folder, task, _flat(config), {k: str(v) for k, v in choices.items()}, tuple(typed), finite)
+
+
+def _plain_yaml(text: str) -> Any:
+    return yaml.load(text, _LOADER)
+
+
+def _mapping(path: Path, parse: Any) -> dict[str, Any]:
+    found = parse(path.read_text(encoding="utf-8"))
+    if not isinstance(found, dict):
+        raise ValueError(f"{path.name} holds no names with values")
+    return found
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"metrics.json holds {value!r} where a number belongs")
+    return float(value)
+
+
+def _typed_choices(typed: list[str], config: dict[str, Any]) -> dict[str, str]:
+    """The options that were named, of a run that is older than the record of all choices."""
+    pairs = (word.partition("=") for word in typed)
+    return {key: option for key, _, option in pairs if isinstance(config.get(key), dict)}
+
+
+def _flat(node: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested names joined with dots; lists stay whole."""
+    rows: dict[str, Any] = {}
+    for key, value in node.items():
+        if isinstance(value, dict):
+            rows |= _flat(value, f"{prefix}{key}.")
+        else:
+            rows[f"{prefix}{key}"] = value
+    return rows

@@ -1,35 +1,40 @@
-"""Rows that differ in what was typed, columns that were measured."""
+"""Rows of runs that are told the same, columns that were measured."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from statistics import mean, stdev
 
+from vaelab.compare.rows import SEEDS, identities, labels
 from vaelab.compare.runs import Run
 from vaelab.config.nearest import did_you_mean
 from vaelab.errors import ConfigError
-from vaelab.metric_names import more_is_better
+from vaelab.metric_names import is_reference, more_is_better
 
 # What is shown unless metrics are named, as far as runs have it.
 HEADLINES = (
     "mse", "psnr", "ssim", "nll", "bpd", "fid", "fid_prior", "aggregate_kl", "knn_accuracy", "trustworthiness",
     "psnr_gain", "auroc", "auprc",
 )  # fmt: skip
-REPEATS = ("seed=", "data.split_seed=")  # runs that differ in these alone are repeats of one another
-UNTOLD = ("paths.", "logger", "tags", "experiment=", "callbacks", "hydra.")  # change no number
 
 
 @dataclass
 class Row:
-    """Runs that were told the same.
+    """Runs whose configs are the same.
 
     Attributes:
-        label: the overrides in which they differ from other rows.
+        label: the words in which they differ from other rows.
         values: column to the numbers of the runs, one for each repeat.
-        baselines: baseline to column to its number.
+        beside: baseline to column to its numbers, one for each repeat.
     """
 
     label: str
     values: dict[str, list[float]] = field(default_factory=dict)
-    baselines: dict[str, dict[str, float]] = field(default_factory=dict)
+    beside: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+
+    @property
+    def baselines(self) -> dict[str, dict[str, float]]:
+        """Baseline to column to its mean over the repeats."""
+        return {name: {column: mean(values) for column, values in found.items()} for name, found in self.beside.items()}
 
     def mean(self, column: str) -> float | None:
         """Over the repeats; None where nothing was measured."""
@@ -47,12 +52,17 @@ class Table:
     columns: list[str]
     rows: list[Row]
 
-    def best(self, column: str) -> str | None:
-        """The label of the best row, if several were measured."""
-        found = {row.label: value for row in self.rows if (value := row.mean(column)) is not None}
+    def best(self, column: str) -> float | None:
+        """The best number of a column, baselines included; None if there is nothing to choose from.
+
+        What no run is meant to beat, such as the train split itself, takes no part.
+        """
+        found = [value for row in self.rows if (value := row.mean(column)) is not None]
+        rivals = [numbers.get(column) for _, name, numbers in self.baselines() if not is_reference(name)]
+        found += [value for value in rivals if value is not None]
         if len(found) < 2:
             return None
-        return max(found, key=found.__getitem__) if more_is_better(column) else min(found, key=found.__getitem__)
+        return max(found) if more_is_better(column) else min(found)
 
     def baselines(self) -> list[tuple[str, str, dict[str, float]]]:
         """Whom it stands beside, the baseline and its numbers; the same beside several rows is named once."""
@@ -73,16 +83,11 @@ def number(value: float | None, spread: float | None = None) -> str:
     return f"{value:.4g}" if spread is None else f"{value:.4g} ± {spread:.2g}"
 
 
-def metric_of(column: str) -> str:
-    """`test/mse` of `denoising test/mse` or `test/mse` is `mse`."""
-    return column.rpartition("/")[2]
-
-
 def tabulate(runs: list[Run], metrics: list[str] | None = None) -> Table:
     """Put runs into rows.
 
-    Runs that differ only in the task, and in what goes with it, share a row; runs that differ only in
-    a seed are repeats. A metric that several tasks report is a column for each of them.
+    Runs are compared by their resolved configs. Those that differ only in the task, and in what goes with it, share a
+    row; those that differ only in a seed are repeats. A metric that several tasks report is a column for each of them.
 
     Args:
         runs: from `find_runs`.
@@ -93,20 +98,25 @@ def tabulate(runs: list[Run], metrics: list[str] | None = None) -> Table:
         ConfigError: no run has a metric that was named.
     """
     tasks = list(dict.fromkeys(run.task for run in runs))
-    labels = labels_of(runs)
-    rows = {label: Row(label) for label in labels}
+    rows: dict[Hashable, Row] = {}
     wanted = _columns(runs, tasks, metrics)
-    for run, label in zip(runs, labels, strict=True):
+    counted: set[Hashable] = set()
+    for run, identity, label in zip(runs, identities(runs), labels(runs), strict=True):
+        row = rows.setdefault(identity, Row(label))
+        copy = (identity, run.task, *(run.config.get(key) for key in SEEDS), tuple(sorted(run.metrics.items())))
+        if copy in counted:
+            continue  # the same run once more says nothing about its spread
+        counted.add(copy)
         for column, (task, name) in wanted.items():
             if run.task != task:
                 continue
-            row = rows[label]
             if name in run.metrics:
                 row.values.setdefault(column, []).append(run.metrics[name])
             for key, value in run.metrics.items():
                 prefix, _, metric = key.rpartition("/")
-                if prefix.startswith("baseline/") and metric == metric_of(name):
-                    row.baselines.setdefault(prefix.split("/", 1)[1], {})[column] = value
+                # Baselines are measured on the test split.
+                if prefix.startswith("baseline/") and name == f"test/{metric}":
+                    row.beside.setdefault(prefix.split("/", 1)[1], {}).setdefault(column, []).append(value)
     return Table(list(wanted), list(rows.values()))
 
 
@@ -134,31 +144,6 @@ def _columns(runs: list[Run], tasks: list[str], metrics: list[str] | None) -> di
         for name in names
         for task in chosen[name]
     }
-
-
-def labels_of(runs: list[Run]) -> list[str]:
-    """What tells each run from the others, less its task, what goes with the task, and seeds."""
-    told = [[o for o in run.overrides if not o.startswith((*REPEATS, *UNTOLD))] for run in runs]
-    tasks = {run.task for run in runs}
-    bound = {task: _bound(task, runs, told) for task in tasks}
-    common = set.intersection(*map(set, told)) if len(runs) > 1 else set()
-    labels = []
-    for run, overrides in zip(runs, told, strict=True):
-        hidden = common | bound[run.task]
-        rest = [o for o in overrides if o not in hidden and not (len(tasks) > 1 and o.startswith("task="))]
-        labels.append(" ".join(rest) or "as it is")
-    return labels
-
-
-def _bound(task: str, runs: list[Run], told: list[list[str]]) -> set[str]:
-    """What all runs of a task were told, about keys that no run of another task was told of."""
-    own = [set(overrides) for run, overrides in zip(runs, told, strict=True) if run.task == task]
-    others = {
-        o.partition("=")[0] for run, overrides in zip(runs, told, strict=True) if run.task != task for o in overrides
-    }
-    if not others:
-        return set()
-    return {o for o in set.intersection(*own) if o.partition("=")[0] not in others}
 
 
 def _together(labels: list[str], rows: int) -> str:

@@ -1,0 +1,126 @@
+"""Which runs belong into one row of a comparison, and what the row is called.
+
+Runs are held against each other by their resolved configs, so that a value counts the same whether it was typed, came
+with an experiment or is a default.
+"""
+
+from collections.abc import Hashable, Iterable
+from typing import Any
+
+from vaelab.compare.runs import Run
+
+SEEDS = ("seed", "data.seed", "data.split_seed")  # runs that differ in these alone are repeats of one another
+# What changes no number of a run: where it writes, what it prints, whom it tells.
+SILENT = (
+    "paths", "logger", "tags", "resume", "trusted", "storage", "trainer.default_root_dir",
+    "trainer.enable_progress_bar", "trainer.enable_model_summary", "trainer.profiler", "trainer.log_every_n_steps",
+)  # fmt: skip
+PLACES = ("dirpath", "output_dir", "data_dir")  # of a callback, a data set or a task
+# What may go with a task: runs of several tasks share a row although they differ in these.
+OF_THE_TASK = ("task", "corruption", "data.normal")
+# The words of the sentence, which name a row before any key does.
+GROUPS = ("data", "model", "model/schedule", "encoder", "decoder", "likelihood", "corruption", "optimizer",
+          "scheduler", "trainer")  # fmt: skip
+UNNAMED = "as it is"
+
+
+def identities(runs: list[Run]) -> list[Hashable]:
+    """What decides the row of each run: its config less seeds, and less what goes with its task where tasks differ."""
+    tasks = {run.task for run in runs}
+    bound = _bound(runs) if len(tasks) > 1 else set()
+    return [
+        frozenset((key, _value(value)) for key, value in run.config.items() if _counts(key) and key not in bound)
+        for run in runs
+    ]
+
+
+def labels(runs: list[Run]) -> list[str]:
+    """What tells each run's row from the others, as words that could be typed."""
+    found = identities(runs)
+    rows: dict[Hashable, list[Run]] = {}
+    for run, identity in zip(runs, found, strict=True):
+        rows.setdefault(identity, []).append(run)
+    named = _named(list(rows.values()), _bound(runs) if len({run.task for run in runs}) > 1 else set())
+    names = dict(zip(rows, named, strict=True))
+    return [names[identity] for identity in found]
+
+
+def _counts(key: str) -> bool:
+    return key not in SEEDS and not _within(key, SILENT) and key.rpartition(".")[2] not in PLACES
+
+
+def _value(value: Any) -> str:
+    """The same for 4 and 4.0, which are the same setting."""
+    if isinstance(value, list):
+        return f"[{','.join(map(_value, value))}]"
+    return repr(float(value)) if isinstance(value, int) and not isinstance(value, bool) else repr(value)
+
+
+def _within(key: str, places: Iterable[str]) -> bool:
+    return any(key == place or key.startswith(f"{place}.") for place in places)
+
+
+def _bound(runs: list[Run]) -> set[str]:
+    """Keys that go with the task: the same in all runs of one task."""
+    keys = {key for run in runs for key in run.config if _within(key, OF_THE_TASK)}
+    values: dict[tuple[str, str], set[str]] = {}
+    for run in runs:
+        for key in keys:
+            values.setdefault((key, run.task), set()).add(_value(run.config.get(key)))
+    varying = {key for (key, _), found in values.items() if len(found) > 1}
+    return keys - varying
+
+
+def _named(rows: list[list[Run]], bound: set[str]) -> list[str]:
+    """A name for each row: the fewest words, in the order of the sentence, that tell it from every other."""
+    if len(rows) == 1:
+        return [UNNAMED]
+    chosen: list[str] = []
+    parted: list[tuple[str, ...]] = [()] * len(
+        rows
+    )  # the words of each row so far; rows that have the same ones are not told apart yet
+    words = {key: [_word(row[0], key) for row in rows] for key in _candidates(rows, bound)}
+    while len(set(parted)) < len(rows):
+        gains = {key: len(set(zip(parted, values, strict=True))) for key, values in words.items() if key not in chosen}
+        # The first that tells any rows apart: a word of the sentence says more than the keys that follow from it.
+        best = next((key for key in gains if gains[key] > len(set(parted))), None)
+        assert best is not None, "rows differ in a key that counts"
+        chosen.append(best)
+        parted = [(*before, word) for before, word in zip(parted, words[best], strict=True)]
+    return [" ".join(word for word in row if word) or UNNAMED for row in parted]
+
+
+def _candidates(rows: list[list[Run]], bound: set[str]) -> list[str]:
+    """Groups, then keys that somebody typed, then all other keys in which rows differ."""
+    runs = [row[0] for row in rows]
+    keys = [key for run in runs for key in run.config if _counts(key) and key not in bound]
+    differing = [key for key in dict.fromkeys(keys) if len({_word(run, key) for run in runs}) > 1]
+    typed = {override.partition("=")[0].lstrip("+") for run in runs for override in run.overrides}
+    groups = [group for group in GROUPS if len({_word(run, group) for run in runs}) > 1]
+    groups = [group for group in groups if not _within(group, bound) and group not in bound]
+    return [*groups, *(k for k in differing if k in typed), *(k for k in differing if k not in typed)]
+
+
+def _word(run: Run, key: str) -> str:
+    """`model=ae`, `model.beta=4`; empty where a run has no such key."""
+    if key in GROUPS:
+        return f"{key}={_option(run, key)}" if _option(run, key) else ""
+    if key not in run.config:
+        return ""
+    value = run.config[key]
+    whole = isinstance(value, float) and value.is_integer() and abs(value) < 1e6
+    return f"{key.removesuffix('._target_')}={_shown(int(value) if whole else value)}"
+
+
+def _option(run: Run, group: str) -> str:
+    """The option of a group by name; of an older run that did not record it, what its class is called."""
+    place = group.replace("/", ".")
+    target = str(run.config.get(f"{place}._target_", "")).rpartition(".")[2].lower()
+    return run.choices.get(group) or str(run.config.get(f"{place}.name") or "") or target
+
+
+def _shown(value: Any) -> str:
+    """As it would be typed."""
+    if isinstance(value, list):
+        return f"[{','.join(map(_shown, value))}]"
+    return str(value).lower() if isinstance(value, bool) else "null" if value is None else str(value)
