@@ -126,7 +126,7 @@ def _by_hand(case: Case, cfg: dict[str, Any], epochs: int, clock: Clock, tuned: 
     half = bfloat16 or (tuned and convolves(model))
     if half:
         model.to(memory_format=torch.channels_last)
-    optimizer = Builder().build(cfg["optimizer"], "optimizer", params=list(model.parameters()))
+    optimizer = Builder().build(cfg["optimizer"], "optimizer", torch.optim.Optimizer, params=list(model.parameters()))
     model.train()
 
     def loss_of(x: Tensor, noise: Tensor) -> Tensor:
@@ -201,7 +201,8 @@ class Plain(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """The run's own."""
-        return Builder().build(self.cfg["optimizer"], "optimizer", params=list(self.model.parameters()))
+        weights = list(self.model.parameters())
+        return Builder().build(self.cfg["optimizer"], "optimizer", torch.optim.Optimizer, params=weights)
 
 
 class Given:

@@ -7,6 +7,12 @@ class UserError(Exception):
     exit_code = 1
 
 
+def printable(text: str, longest: int) -> str:
+    """What a file or a user says, fit for a message: at most so many characters, and none that a terminal obeys."""
+    text = text if len(text) <= longest else f"{text[:longest]}..."
+    return text if text.isprintable() else ascii(text)[1:-1]
+
+
 class ConfigError(UserError):
     """A key, option or value that does not fit."""
 

@@ -15,7 +15,7 @@ from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 
 from vaelab.config.builder import Builder
-from vaelab.config.check import check
+from vaelab.config.check import COLLECTIONS, COMPONENTS, check
 from vaelab.config.nearest import did_you_mean
 from vaelab.data.module import DataModule
 from vaelab.data.sharing import SharedExamples
@@ -102,10 +102,10 @@ def build(
     Where there is a checkpoint to start from, examples are prepared as its model's were; else they may be `shared`
     with other jobs of this process.
     """
-    corruption = builder.build(cfg["corruption"], "corruption")
-    data: DataModule = builder.build(cfg["data"], "data", corruption=corruption)
+    corruption = builder.build(cfg["corruption"], "corruption", COMPONENTS["corruption"])
+    data: DataModule = builder.build(cfg["data"], "data", COMPONENTS["data"], corruption=corruption)
     data.storage = cfg["storage"]
-    task: Task = builder.build(cfg["task"], "task")
+    task: Task = builder.build(cfg["task"], "task", COMPONENTS["task"])
     if shared is not None and start is None:
         data = shared.prepared(data, cfg["data"])
     else:
@@ -128,7 +128,7 @@ def build_trainer(
     """Lightning's Trainer, taking steps in blocks; loggers are opened when all else is ready."""
     auto = cfg["trainer"].get("precision") == AUTO
     settings = cfg["trainer"] | ({"precision": None} if auto else {})
-    trainer: L.Trainer = builder.build(settings, "trainer", logger=False, callbacks=callbacks)
+    trainer: L.Trainer = builder.build(settings, "trainer", COMPONENTS["trainer"], logger=False, callbacks=callbacks)
     if auto and cfg["train"]:
         choose_precision(trainer, model, batch_size)
     allow_clipping(trainer)
@@ -142,7 +142,8 @@ def build_trainer(
 def build_all(builder: Builder, cfg: dict[str, Any], group: str) -> list[Any]:
     """Every node of a collection that is not null."""
     nodes = (cfg[group] or {}).items()
-    return [builder.build(node, f"{group}.{name}") for name, node in nodes if node is not None]
+    kind = COLLECTIONS[group]
+    return [builder.build(node, f"{group}.{name}", kind) for name, node in nodes if node is not None]
 
 
 def build_callbacks(builder: Builder, cfg: dict[str, Any], best: BestValidation) -> list[L.Callback]:

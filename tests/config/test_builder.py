@@ -7,9 +7,14 @@ from typing import Annotated, Any
 import pytest
 from annotated_types import Gt
 from torch import nn
+from torch.optim import Optimizer
 
+from vaelab.config import targets
 from vaelab.config.builder import Builder, check_arguments
+from vaelab.corruptions import Chain, Corruption
+from vaelab.data.module import DataModule
 from vaelab.errors import ConfigError
+from vaelab.models import Model
 from vaelab.models.schedules import Linear, Schedule
 
 
@@ -36,14 +41,14 @@ def takes(
 )
 def test_a_target_outside_the_allow_list_is_refused(target: str) -> None:
     with pytest.raises(ConfigError, match=target.replace(".", r"\.")):
-        Builder().resolve({"_target_": target}, "model")
+        Builder().resolve({"_target_": target}, "model", Model)
 
 
 def test_a_refused_module_is_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "vaelab_evil.py").write_text("raise SystemExit('imported')\nclass Net: ...\n")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ConfigError, match=r"trusted=\[vaelab_evil\]"):
-        Builder().resolve({"_target_": "vaelab_evil.Net"}, "encoder")
+        Builder().resolve({"_target_": "vaelab_evil.Net"}, "encoder", nn.Module)
     assert "vaelab_evil" not in sys.modules
 
 
@@ -63,15 +68,61 @@ def test_a_refused_module_is_not_imported(tmp_path: Path, monkeypatch: pytest.Mo
 )
 def test_only_what_an_allowed_package_defines_can_be_named(target: str) -> None:
     with pytest.raises(ConfigError):
-        Builder().resolve({"_target_": target}, "model")
+        Builder().resolve({"_target_": target}, "model", Model)
+
+
+MINE = """
+from pathlib import Path
+from torch import nn
+from vaelab.config.targets import target
+class Net(nn.Module): ...
+class Other: ...
+@target
+def small() -> Net: return Net()
+def unregistered() -> Net: return Net()
+@target
+def no_net() -> Other: return Other()
+"""
 
 
 def test_a_trusted_package_may_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "my_nets.py").write_text("from pathlib import Path\nclass Net: ...\n")
+    (tmp_path / "my_nets.py").write_text(MINE)
     monkeypatch.syspath_prepend(tmp_path)
-    assert Builder(["my_nets"]).resolve({"_target_": "my_nets.Net"}, "encoder").__name__ == "Net"
+
+    def resolve(name: str) -> Any:
+        return Builder(["my_nets"]).resolve({"_target_": f"my_nets.{name}"}, "encoder", nn.Module)
+
+    assert resolve("Net").__name__ == "Net"
+    assert isinstance(Builder("my_nets").build({"_target_": "my_nets.small"}, "encoder", nn.Module), resolve("Net"))
     with pytest.raises(ConfigError, match=r"trusted=\[pathlib\]"):
-        Builder(["my_nets"]).resolve({"_target_": "my_nets.Path"}, "encoder")
+        resolve("Path")
+    with pytest.raises(ConfigError, match=r"unregistered: is a function that no config may name.*target allows it"):
+        resolve("unregistered")
+    for name in ("Other", "no_net"):  # trust is in a package, and does not lift the kind
+        with pytest.raises(ConfigError, match=rf"{name}: should be a Module"):
+            resolve(name)
+
+
+def test_only_a_function_that_says_what_it_returns_can_be_registered() -> None:
+    for wrong in (lambda: None, Linear, takes, print):
+        with pytest.raises(TypeError, match="annotated with the class it returns"):
+            targets.target(wrong)
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["torch.nn.Identity", "vaelab.models.VAE", "vaelab.data.images.digits.Digits", "vaelab.likelihoods.Gaussian"],
+)
+def test_a_kind_is_sought_in_its_own_rooms_only(target: str) -> None:
+    with pytest.raises(ConfigError, match=r"should be a Module of vaelab\.backbones"):
+        Builder().resolve({"_target_": target}, "encoder", nn.Module)
+
+
+def test_a_class_that_is_none_by_itself_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"is abstract, it has no .*code_size"):
+        Builder().resolve({"_target_": "vaelab.models.Model"}, "model", Model)
+    with pytest.raises(ConfigError, match=r"is abstract, it has no load"):
+        Builder().resolve({"_target_": "vaelab.data.module.DataModule"}, "data", DataModule)
 
 
 @pytest.mark.parametrize("key", ["hidden", "activation"])
@@ -79,17 +130,18 @@ def test_a_class_may_not_stand_where_a_plain_value_should(key: str, tmp_path: Pa
     writes = {"_target_": "vaelab.atomic_write.write_file", "path": str(tmp_path / "written"), "content": "x"}
     node = {"_target_": "vaelab.backbones.MLPEncoder", "hidden": [4]} | {key: writes}
     with pytest.raises(ConfigError, match=rf"encoder\.{key}.*plain value"):
-        Builder().build(node, "encoder", input_shape=(1, 8, 8), output_size=2)
+        Builder().build(node, "encoder", nn.Module, input_shape=(1, 8, 8), output_size=2)
     assert not (tmp_path / "written").exists()
 
 
 def test_a_nested_class_must_be_what_the_signature_says() -> None:
     vae = {"_target_": "vaelab.models.VAE", "schedule": {"_target_": "vaelab.models.schedules.Linear", "steps": 3}}
-    assert "schedule" in Builder().check(vae, "model")
+    assert "schedule" in Builder().check(vae, "model", Model)
     with pytest.raises(ConfigError, match=r"model\.schedule.*Schedule"):
-        Builder().check(vae | {"schedule": {"_target_": "torch.nn.Identity"}}, "model")
+        Builder().check(vae | {"schedule": {"_target_": "torch.nn.Identity"}}, "model", Model)
+    node = {"_target_": "vaelab.models.schedules.Linear", "stepz": 3}
     with pytest.raises(ConfigError, match=r"model\.schedule\.stepz.*model\.schedule\.steps"):
-        Builder().check(vae | {"schedule": {"_target_": "vaelab.models.schedules.Linear", "stepz": 3}}, "model")
+        Builder().check(vae | {"schedule": node}, "model", Model)
 
 
 def test_a_class_of_another_kind_is_refused() -> None:
@@ -99,6 +151,41 @@ def test_a_class_of_another_kind_is_refused() -> None:
         Builder().resolve(node, "encoder", nn.Module)
     with pytest.raises(ConfigError, match=r"logger\.x\._target_"):
         Builder().resolve({"_target_": "vaelab.atomic_write.write_file"}, "logger.x", nn.Module)
+
+
+def takes_more(number: float = 1.0, **more: Any) -> None: ...
+
+
+NODE = {"_target_": "vaelab.models.schedules.Constant"}
+
+
+@pytest.mark.parametrize("value", [NODE, [NODE], [[1, NODE]], {"a": NODE}, {"a": [{"b": NODE}]}, {"a": NODE, "b": 1}])
+@pytest.mark.parametrize("key", ["more", "anything", "widths"])
+def test_where_plain_values_are_wanted_no_node_lies_within_them(key: str, value: Any) -> None:
+    target = takes_more if key == "more" else takes
+    with pytest.raises(ConfigError, match=rf"x\.{key}.*plain value|x\.{key}=|x\.{key}\.a"):
+        check_arguments(target, {key: value}, "x", Builder())
+
+
+def test_arguments_that_a_signature_takes_without_naming_them_are_plain_values() -> None:
+    given = {"number": 2.0, "path": "a", "many": [1, {"b": None}]}
+    assert check_arguments(takes_more, given, "x", Builder()) == given
+
+
+def test_a_dict_of_parts_takes_parts_by_name_only() -> None:
+    mask = {"_target_": "vaelab.corruptions.Mask", "fraction": 0.2}
+    chain = {"_target_": "vaelab.corruptions.Chain", "parts": {"first": mask, "none": None}}
+    assert isinstance(Builder().build(chain, "corruption", Corruption), Chain)
+    for parts in (mask, [mask], {"first": [mask]}, {"first": mask, "second": 3}):
+        with pytest.raises(ConfigError, match=r"corruption\.parts"):
+            Builder().build(chain | {"parts": parts}, "corruption", Corruption)
+
+
+def test_a_value_in_a_message_is_short_and_printable() -> None:
+    with pytest.raises(ConfigError) as refused:
+        check_arguments(takes, {"number": "\x1b[2J" + "a" * 100_000}, "x")
+    assert str(refused.value).isprintable()
+    assert len(str(refused.value)) < 300
 
 
 @pytest.mark.parametrize(
@@ -130,15 +217,15 @@ def test_arguments_are_converted_as_the_signature_says() -> None:
 
 
 def test_what_the_run_sets_cannot_be_set() -> None:
-    node = {"_target_": "torch.nn.Linear", "in_features": 2, "out_features": 3}
-    assert Builder().build({**node}, "encoder", bias=False).bias is None
+    node, builder = {"_target_": "torch.nn.Linear", "in_features": 2, "out_features": 3}, Builder(["torch.nn"])
+    assert builder.build({**node}, "encoder", nn.Module, bias=False).bias is None
     with pytest.raises(ConfigError, match=r"encoder\.bias: is set by the run"):
-        Builder().build({**node, "bias": True}, "encoder", bias=False)
+        builder.build({**node, "bias": True}, "encoder", nn.Module, bias=False)
     with pytest.raises(ConfigError, match=r"encoder\.out_features: needs a value"):
-        Builder().build({"_target_": "torch.nn.Linear", "in_features": 2}, "encoder")
+        builder.build({"_target_": "torch.nn.Linear", "in_features": 2}, "encoder", nn.Module)
 
 
 def test_a_refusal_by_the_class_itself_names_the_key() -> None:
     parameter = nn.Parameter()
     with pytest.raises(ConfigError, match="optimizer: Invalid learning rate: -1"):
-        Builder().build({"_target_": "torch.optim.Adam", "lr": -1.0}, "optimizer", params=[parameter])
+        Builder().build({"_target_": "torch.optim.Adam", "lr": -1.0}, "optimizer", Optimizer, params=[parameter])

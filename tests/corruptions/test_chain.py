@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from vaelab.config.builder import Builder
-from vaelab.corruptions import Blur, Chain, Gaussian, Identity, Mask, SaltPepper
+from vaelab.corruptions import Blur, Chain, Corruption, Gaussian, Identity, Mask, SaltPepper
 from vaelab.data import DataSpec, ExampleNoise, StepNoise
 from vaelab.errors import ConfigError
 
@@ -85,7 +85,9 @@ def test_changes_where_any_part_does() -> None:
 
 def test_is_built_from_nested_nodes() -> None:
     built = Builder().build(
-        node("Chain", parts={"first": node("Blur", sigma=[0.5, 1]), "second": node("Mask", fraction=0.2)}), "corruption"
+        node("Chain", parts={"first": node("Blur", sigma=[0.5, 1]), "second": node("Mask", fraction=0.2)}),
+        "corruption",
+        Corruption,
     )
     assert repr(built) == repr(Chain({"first": Blur((0.5, 1.0)), "second": Mask(0.2)}))
 
@@ -120,7 +122,7 @@ def test_every_setting_of_every_part_is_in_repr_in_any_process() -> None:
 )
 def test_what_does_not_fit_is_refused_by_its_place(parts: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        Builder().build(node("Chain", parts=parts), "corruption")
+        Builder().build(node("Chain", parts=parts), "corruption", Corruption)
 
 
 def test_a_part_that_does_not_fit_the_data_is_refused() -> None:

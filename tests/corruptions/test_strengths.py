@@ -126,7 +126,7 @@ def test_strength_zero_changes_nothing(corruption: Corruption) -> None:
 def test_a_strength_that_does_not_exist_is_refused(target: str, setting: str, value: object, message: str) -> None:
     node = {"_target_": f"vaelab.corruptions.{target}", setting: value}
     with pytest.raises(ConfigError, match=message):
-        Builder().build(node, "corruption")
+        Builder().build(node, "corruption", Corruption)
 
 
 def test_a_strength_beyond_the_limit_is_refused_by_at() -> None:

@@ -55,9 +55,25 @@ def test_a_shared_model_cannot_run_code(folder: Path, tmp_path: Path) -> None:
     assert not mark.exists()
 
 
+def test_arguments_that_a_signature_does_not_name_run_nothing(folder: Path, tmp_path: Path) -> None:
+    mark = tmp_path / "written"
+    writes = {"_target_": "vaelab.atomic_write.write_file", "path": str(mark), "content": "x"}
+    loads = {"_target_": "vaelab.record.export.load_model", "run": str(folder), "trusted": ["subprocess"]}
+    for inner in (writes, loads, [writes], {"a": writes}):
+        edit(folder, encoder={"_target_": "torch.nn.Identity", "x": inner})
+        with pytest.raises(UserError, match=r"encoder\._target_=torch\.nn\.Identity: should be a Module of vaelab"):
+            vaelab.load(folder)
+        with pytest.raises(UserError, match=r"encoder\.x"):  # trusting the class does not let it have more
+            vaelab.load(folder, trusted=("torch.nn",))
+    assert not mark.exists()
+
+
 def test_trust_comes_from_the_caller_and_never_from_the_file(folder: Path) -> None:
-    edit(folder, trusted=["os"], encoder={"_target_": "os.getcwd"})
+    edit(folder, encoder={"_target_": "os.getcwd", "trusted": ["os"]})
     with pytest.raises(UserError, match=r"encoder\._target_=os\.getcwd"):
+        vaelab.load(folder)
+    edit(folder, trusted=["os"])
+    with pytest.raises(UserError, match="unknown key trusted"):
         vaelab.load(folder)
 
 

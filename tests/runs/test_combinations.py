@@ -62,7 +62,7 @@ def fits(spec: DataSpec, group: str, name: str) -> bool:
     builder, chosen = Builder(), node(group, name)
     try:
         if group == "likelihood":
-            builder.build(chosen, group, spec=spec)
+            builder.build(chosen, group, PARTS[group], spec=spec)
         else:
             refuse_misfit(builder, chosen, group, spec)
     except ConfigError:

@@ -35,7 +35,7 @@ from vaelab.figures.projection import Projection, project
 from vaelab.figures.scatter import arrange
 from vaelab.likelihoods import Gaussian as GaussianLikelihood
 from vaelab.models import AE
-from vaelab.tasks import Embedding, Findings
+from vaelab.tasks import Embedding, Findings, Task
 from vaelab.tasks.embedding_quality import Protocol, subset
 from vaelab.tasks.latents import encode_split
 
@@ -224,7 +224,7 @@ def test_missing_umap_is_refused_before_training(monkeypatch: pytest.MonkeyPatch
 def test_options_out_of_range_are_refused_by_name(key: str, value: Any) -> None:
     node = {"_target_": "vaelab.tasks.Embedding", **SETTINGS, key: value}
     with pytest.raises(ConfigError, match=rf"task\.{key}="):
-        Builder().check(node, "task")
+        Builder().check(node, "task", Task)
 
 
 def test_projections_place_latents_as_they_say() -> None:

@@ -16,6 +16,7 @@ from vaelab.data.module import DataModule
 from vaelab.data.noise import mix
 from vaelab.data.spec import present_steps
 from vaelab.data.text.characters import characters_of_each
+from vaelab.likelihoods import Likelihood
 from vaelab.models import Model
 from vaelab.models.model import at_least_single
 from vaelab.record.export import build_backbone
@@ -81,11 +82,10 @@ class Decoder(nn.Module):
 
     def __init__(self, model: Model, data: DataModule, optimization: Optimization) -> None:
         super().__init__()
-        self.likelihood = optimization.builder.build(model.architecture["likelihood"], "likelihood", spec=data.spec)
+        builder, about = optimization.builder, model.architecture
+        self.likelihood = builder.build(about["likelihood"], "likelihood", Likelihood, spec=data.spec)
         sizes = {"latent_dim": 1, "output_shape": self.likelihood.raw_shape}
-        self.decoder = build_backbone(
-            optimization.builder, model.architecture["decoder"], "decoder", data.spec, **sizes
-        )
+        self.decoder = build_backbone(builder, about["decoder"], "decoder", data.spec, **sizes)
         self.offset: Tensor
         self.register_buffer("offset", self.likelihood.raw_at(data.mean()))
 

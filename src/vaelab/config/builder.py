@@ -1,60 +1,82 @@
 """Check and build what `_target_` names, through an allow-list.
 
-A config may come with a checkpoint from somebody else, so a target outside the allow-list is refused
-before anything is imported, and unknown keys, wrong types and values out of range are refused before
-anything is built. What a target resolves to must itself be defined under the allow-list, since a module
-also holds whatever it imported; and it must be of the kind that its place in the config asks for.
+A config may come from somebody else, with a model or as a file, so nothing is imported, built or called because a
+config names it, except a part of the kind that its place asks for:
+
+- Every place has a kind: those of the config's groups are given by the caller, those of arguments by the signature.
+  An argument whose type is no kind takes plain values, at any depth.
+- A part of a kind comes from the rooms of that kind or from a package that the user trusts. This is checked by
+  name, before anything is imported.
+- What the name stands for must be a class of the kind, or a function that is registered as a target
+  (`vaelab.config.targets`) and returns the kind.
+- Unknown keys, wrong types and values out of range are refused before anything is built.
 """
 
 import importlib
 import inspect
 import json
-from collections.abc import Iterable, Mapping
-from types import FunctionType
-from typing import Any, get_args
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from types import FunctionType, UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from pydantic import ConfigDict, PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, ValidationError
+from pydantic_core import SchemaError
 
 from vaelab.config.nearest import did_you_mean
 from vaelab.config.signature import arguments, hints, takes_any
-from vaelab.errors import ConfigError
+from vaelab.config.targets import is_target
+from vaelab.errors import ConfigError, printable
 
-ALLOWED = ("vaelab", "torch.nn", "torch.optim", "lightning.pytorch", "torchmetrics")
-_FOREIGN = ("lightning.fabric",)  # where some classes that lightning.pytorch offers are defined
+LIBRARIES = ("vaelab", "torch.nn", "torch.optim", "lightning.pytorch", "lightning.fabric", "torchmetrics")
+ROOMS = {  # of kinds that are not only found in the room where the kind itself is defined
+    "torch.nn.modules.module.Module": ("vaelab.backbones",),
+    "torch.optim.optimizer.Optimizer": ("torch.optim",),
+    "lightning.pytorch.callbacks.callback.Callback": ("lightning.pytorch.callbacks", "vaelab.training"),
+    "lightning.pytorch.loggers.logger.Logger": ("lightning.pytorch.loggers", "vaelab.record"),
+    "lightning.pytorch.trainer.trainer.Trainer": ("lightning.pytorch.Trainer",),
+}
+LONGEST_SHOWN = 200  # characters of a value in a message
 _ARBITRARY = ConfigDict(arbitrary_types_allowed=True, allow_inf_nan=False)
+
+Kind = type | tuple[type, ...]
 
 
 class Builder:
-    """Resolves, checks and builds config nodes of the form `{_target_: dotted.name, key: value}`."""
+    """Resolves, checks and builds config nodes of the form `{_target_: dotted.name, key: value}`.
+
+    Args:
+        trusted: packages, beside those of the kind in question, whose classes and registered functions may be
+            named. They must come from the user, never from the file whose nodes are built.
+    """
 
     def __init__(self, trusted: Iterable[str] = ()) -> None:
-        self.allowed = (*ALLOWED, *trusted)
+        self.trusted = (trusted,) if isinstance(trusted, str) else tuple(trusted)
 
-    def resolve(self, node: Mapping[str, Any], where: str, kind: type | None = None) -> Any:
+    def resolve(self, node: Mapping[str, Any], where: str, kind: Kind) -> Any:
         """Import the class or function that a node names.
 
         Args:
             node: with a `_target_`.
             where: the node's key, for messages.
-            kind: what the class must be, or the function must say that it returns.
+            kind: what the class must be, or the function must say that it returns; one of several if a tuple.
 
         Raises:
-            ConfigError: no `_target_`, one outside the allow-list, one that does not exist, or one of
-                another kind.
+            ConfigError: no `_target_`, one outside the rooms of the kind, one that does not exist, or one of another
+                kind.
         """
+        kinds = kind if isinstance(kind, tuple) else (kind,)
         target = node.get("_target_")
         if not isinstance(target, str):
             raise ConfigError(f"{where}: names no class (_target_); choose an option of the group, see --help")
-        key = f"{where}._target_={target}"
-        if not self._allows(target):
-            raise ConfigError(
-                f"{key}: only {', '.join(self.allowed)} may be named; "
-                f"if you trust this package, add trusted=[{target.split('.')[0]}]"
-            )
-        if any(part.startswith("_") for part in target.split(".")):
-            raise ConfigError(f"{key}: is private")
+        key = f"{where}._target_={_shown(target)}"
+        if not _lies_in(target, (*self._rooms(kinds), *self.trusted)):
+            raise ConfigError(f"{key}: {self._outside(target, kinds)}")
         module, _, name = target.rpartition(".")
+        parts = target.split(".")
+        if len(target) > LONGEST_SHOWN or not module or any(p.startswith("_") or not p.isidentifier() for p in parts):
+            raise ConfigError(f"{key}: is private, or no name of a class")
         try:
             holder = importlib.import_module(module)
         except ImportError as error:
@@ -65,18 +87,75 @@ class Builder:
         found = getattr(holder, name)
         if not isinstance(found, type | FunctionType):
             raise ConfigError(f"{key}: is no class or function")
-        if not self._allows(f"{found.__module__}.", *_FOREIGN):
-            raise ConfigError(
-                f"{key}: comes from {found.__module__}; if you trust it, add trusted=[{found.__module__.split('.')[0]}]"
-            )
-        if kind is not None and not issubclass(_produced(found), kind):
-            raise ConfigError(f"{key}: should be a {kind.__module__}.{kind.__name__}")
+        if not _lies_in(found.__module__, (*LIBRARIES, *self.trusted)):
+            raise ConfigError(f"{key}: comes from {found.__module__}; {_remedy(found.__module__)}")
+        if isinstance(found, FunctionType) and not is_target(found):
+            raise ConfigError(f"{key}: is a function that no config may name; @vaelab.config.targets.target allows it")
+        if not set(kinds) & set(_produced(found).__mro__):
+            raise ConfigError(f"{key}: {_should_be(kinds)}")
+        if lacking := _abstract(found):
+            raise ConfigError(f"{key}: is abstract, it has no {', '.join(lacking)}; name a class that derives from it")
         return found
 
-    def _allows(self, name: str, *more: str) -> bool:
-        return any(name.startswith(prefix + ".") for prefix in (*self.allowed, *more))
+    def find(self, node: Any, place: Sequence[str], where: str, kind: Kind) -> tuple[Mapping[str, Any], Any]:
+        """The node at a place within another, and what it names.
 
-    def check(self, node: Mapping[str, Any], where: str, kind: type | None = None) -> dict[str, Any]:
+        Args:
+            node: of a group, such as `model`.
+            place: keys within it, such as `["schedule"]`; none for the node itself.
+            where, kind: see `resolve`.
+
+        Raises:
+            ConfigError: no node stands there, or one that `resolve` refuses.
+        """
+        if not _is_node(node):
+            raise ConfigError(f"{where}: names no class (_target_)")
+        target = self.resolve(node, where, kind)
+        if not place:
+            return node, target
+        key, *rest = place
+        argument, value = arguments(target).get(key), node.get(key)
+        kinds = self.kinds(argument.hint) if argument else ()
+        if argument and rest and _holds_nodes(value):
+            kinds, value, (name, *rest) = self.kinds_by_name(argument.hint), value.get(rest[0]), rest
+            key = f"{key}.{name}"
+        return self.find(value, rest, f"{where}.{key}", kinds)
+
+    def _rooms(self, kinds: tuple[type, ...]) -> tuple[str, ...]:
+        """Where parts of these kinds are found, trusted packages aside."""
+        found: dict[str, None] = {}
+        for kind in kinds:
+            room = _room(kind.__module__)
+            found |= dict.fromkeys(ROOMS.get(f"{kind.__module__}.{kind.__qualname__}", (room,) if room else ()))
+            if room and room.startswith("lightning.fabric."):  # which lightning.pytorch offers under its own name
+                found[room.replace("fabric", "pytorch", 1)] = None
+        return tuple(found)
+
+    def _outside(self, target: str, kinds: tuple[type, ...]) -> str:
+        rooms = " or ".join(self._rooms(kinds))
+        wanted = _should_be(kinds) + (f" of {rooms}" if rooms else "")
+        return wanted if _lies_in(target, ("vaelab",)) else f"{wanted}; {_remedy(target)}"
+
+    def kinds(self, hint: Any) -> tuple[type, ...]:
+        """The classes in a type hint that a node may stand for; none where only plain values fit."""
+        if inspect.isclass(hint):
+            known = _lies_in(hint.__module__, (*LIBRARIES, *self.trusted))
+            return (hint,) if known and not getattr(hint, "_is_protocol", False) else ()
+        if get_origin(hint) is Annotated:
+            return self.kinds(get_args(hint)[0])
+        if get_origin(hint) in (Union, UnionType):
+            return tuple(kind for part in get_args(hint) for kind in self.kinds(part))
+        return ()
+
+    def kinds_by_name(self, hint: Any) -> tuple[type, ...]:
+        """The same for the values of a dict, such as `dict[str, Corruption]`."""
+        if get_origin(hint) in (Annotated, Union, UnionType):
+            return tuple(kind for part in get_args(hint) for kind in self.kinds_by_name(part))
+        if inspect.isclass(get_origin(hint)) and issubclass(get_origin(hint), Mapping):
+            return self.kinds(get_args(hint)[1])
+        return ()
+
+    def check(self, node: Mapping[str, Any], where: str, kind: Kind) -> dict[str, Any]:
         """Validate a node's keys, types and ranges against the signature it names.
 
         Returns the keyword arguments, converted (a list to a tuple where the signature says so).
@@ -86,25 +165,28 @@ class Builder:
         given = {key: value for key, value in node.items() if key != "_target_"}
         return check_arguments(target, given, where, self)
 
-    def build(self, node: Mapping[str, Any], where: str, **supplied: Any) -> Any:
+    def build(self, node: Mapping[str, Any], where: str, kind: Kind, /, **supplied: Any) -> Any:
         """Build a node, nested nodes first. `supplied` are arguments that the run itself knows.
 
         Raises:
             ConfigError: an unknown or missing key, a wrong type, or a value the class refuses.
         """
-        target = self.resolve(node, where)
-        given = self.check(node, where)
+        target = self.resolve(node, where, kind)
+        given, known = self.check(node, where, kind), arguments(target)
         for key, value in given.items():
             if key in supplied:
                 raise ConfigError(f"{where}.{key}: is set by the run itself, leave it out")
             if _is_node(value):
-                given[key] = self.build(value, f"{where}.{key}")
+                given[key] = self.build(value, f"{where}.{key}", self.kinds(known[key].hint))
             elif _holds_nodes(value):
+                kinds = self.kinds_by_name(known[key].hint)
                 given[key] = {
-                    name: self.build(part, f"{where}.{key}.{name}") for name, part in value.items() if part is not None
+                    name: self.build(part, f"{where}.{key}.{name}", kinds)
+                    for name, part in value.items()
+                    if part is not None
                 }
         given |= supplied
-        for name, argument in arguments(target).items():
+        for name, argument in known.items():
             if argument.required and name not in given:
                 raise ConfigError(f"{where}.{name}: needs a value")
         try:
@@ -114,12 +196,16 @@ class Builder:
         except (ValueError, TypeError, RuntimeError, OverflowError, ImportError, MisconfigurationException) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise ConfigError(f"{where}: {reason}") from error
+        except Exception as error:
+            raise ConfigError(f"{where}: {type(error).__name__} in {target.__name__} ({error})") from error
 
 
 def check_arguments(
     target: Any, given: Mapping[str, Any], where: str, builder: Builder | None = None
 ) -> dict[str, Any]:
     """Hold keyword arguments against a signature; returns them converted.
+
+    Arguments that the signature does not name, but takes (`**kwargs`), may be plain values only.
 
     Raises:
         ConfigError: names the first key that is unknown or whose value does not fit.
@@ -128,22 +214,25 @@ def check_arguments(
     prefix = f"{where}." if where else ""
     checked: dict[str, Any] = {}
     for key, value in given.items():
+        full = f"{prefix}{_shown(key)}"
         if key not in known:
-            if takes_any(target):
-                checked[key] = value
-                continue
-            raise ConfigError(f"unknown key {prefix}{key}; {did_you_mean(prefix + key, [prefix + n for n in known])}")
+            if not takes_any(target):
+                raise ConfigError(f"unknown key {full}; {did_you_mean(full, [prefix + n for n in known])}")
+            _refuse_nodes(value, full)
+            checked[key] = value
+            continue
         hint = known[key].hint
         if builder and _is_node(value):
-            _check_nested(value, hint, prefix + key, builder)
+            _check_nested(value, builder.kinds(hint), full, builder)
             checked[key] = value
         elif builder and _holds_nodes(value):
             for name, part in value.items():
                 if part is not None:
-                    _check_nested(part, hint, f"{prefix}{key}.{name}", builder)
+                    _check_nested(part, builder.kinds_by_name(hint), f"{full}.{_shown(name)}", builder)
             checked[key] = value
         else:
-            checked[key] = _convert(value, hint, prefix + key)
+            _refuse_nodes(value, full)
+            checked[key] = _convert(value, _adapter(target, key), full)
     return checked
 
 
@@ -157,25 +246,45 @@ def _holds_nodes(value: Any) -> bool:
     return bool(parts) and not _is_node(value) and all(map(_is_node, parts))
 
 
-def _check_nested(node: Mapping[str, Any], hint: Any, key: str, builder: Builder) -> None:
+def _check_nested(node: Mapping[str, Any], kinds: tuple[type, ...], key: str, builder: Builder) -> None:
     """An object may stand only where the signature names a class that it is."""
-    kinds = _classes(hint)
-    produced = _produced(builder.resolve(node, key))
-    if not any(produced.__mro__.count(kind) or getattr(kind, "_is_protocol", False) for kind in kinds):
-        wanted = [k.__name__ for k in kinds if k.__module__ != "builtins"]
-        raise ConfigError(f"{key}._target_={node['_target_']}: {_should_be(wanted)}")
-    builder.check(node, key)
+    if not kinds:
+        raise ConfigError(f"{key}._target_={_shown(node['_target_'])}: should be a plain value, no class")
+    builder.check(node, key, kinds)
 
 
-def _should_be(wanted: list[str]) -> str:
-    return f"should be a {' or '.join(wanted)}" if wanted else "should be a plain value, no class"
+def _refuse_nodes(value: Any, key: str) -> None:
+    """Where plain values are wanted, none may lie within them either: what takes the value could build it."""
+    within = [value]
+    while within:
+        part = within.pop()
+        if _is_node(part):
+            raise ConfigError(f"{key}: holds a _target_; it takes plain values only")
+        if isinstance(part, Mapping):
+            within += part.values()
+        elif isinstance(part, Sequence) and not isinstance(part, str | bytes):
+            within += part
 
 
-def _classes(hint: Any) -> list[type]:
-    """The classes in a type hint; `object` and `Any` are left out, since everything is one."""
-    if inspect.isclass(hint):
-        return [] if hint in (object, Any) else [hint]
-    return [found for part in get_args(hint) for found in _classes(part)]
+def _lies_in(name: str, places: Iterable[str]) -> bool:
+    return any(name == place or name.startswith(f"{place}.") for place in places)
+
+
+def _room(module: str) -> str | None:
+    """The part of a library that a module lies in, such as `vaelab.models`; None for any other module."""
+    for library in LIBRARIES:
+        if module.startswith(f"{library}."):
+            return f"{library}.{module.removeprefix(f'{library}.').partition('.')[0]}"
+    return None
+
+
+def _remedy(name: str) -> str:
+    package = next((library for library in LIBRARIES if _lies_in(name, [library])), name.partition(".")[0])
+    return f"if you trust this package, add trusted=[{_shown(package)}]"
+
+
+def _should_be(kinds: tuple[type, ...]) -> str:
+    return f"should be a {' or '.join(kind.__name__ for kind in kinds)}"
 
 
 def _produced(target: Any) -> type:
@@ -184,12 +293,33 @@ def _produced(target: Any) -> type:
     return found if inspect.isclass(found) else object
 
 
-def _convert(value: Any, hint: Any, key: str) -> Any:
+@cache
+def _abstract(target: Any) -> list[str]:
+    """Methods that a class names and does not define, whether or not its metaclass looks for them."""
+    if not inspect.isclass(target):
+        return []
+    named = {name for base in target.__mro__ for name, value in vars(base).items() if _is_abstract(value)}
+    return sorted(name for name in named if _is_abstract(inspect.getattr_static(target, name)))
+
+
+def _is_abstract(member: Any) -> bool:
+    return getattr(member, "__isabstractmethod__", False) is True
+
+
+@cache
+def _adapter(target: Any, key: str) -> "TypeAdapter[Any] | None":
+    """What checks and converts an argument, which takes a while to make; None for a type that nothing is known of."""
+    hint = arguments(target)[key].hint
     try:
-        adapter: TypeAdapter[Any] = TypeAdapter(hint, config=_ARBITRARY)
+        return TypeAdapter(hint, config=_ARBITRARY)
     except PydanticUserError:
-        adapter = TypeAdapter(hint)  # the hint is a type with a config of its own
-    except PydanticSchemaGenerationError:
+        return TypeAdapter(hint)  # the hint is a type with a config of its own
+    except (PydanticSchemaGenerationError, SchemaError):
+        return None
+
+
+def _convert(value: Any, adapter: "TypeAdapter[Any] | None", key: str) -> Any:
+    if adapter is None:
         return value
     try:
         converted = adapter.validate_python(value)
@@ -216,4 +346,10 @@ def _reason(error: Any) -> str:
 
 
 def _shown(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, default=str)
+    """A value in a message: short, and without what a terminal would obey."""
+    text = value if isinstance(value, str) else ""
+    for piece in () if isinstance(value, str) else json.JSONEncoder(default=str).iterencode(value):
+        text += piece
+        if len(text) > LONGEST_SHOWN:
+            break
+    return printable(text, LONGEST_SHOWN)

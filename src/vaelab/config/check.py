@@ -18,17 +18,18 @@ from vaelab.errors import ConfigError
 from vaelab.record.export import PARTS
 from vaelab.tasks import Task
 from vaelab.training.precision import AUTO
+from vaelab.training.schedulers import LearningRate
 
-COMPONENTS: dict[str, type | None] = {
+COMPONENTS: dict[str, type] = {
     "task": Task,
     "data": DataModule,
     **PARTS,
     "corruption": Corruption,
     "optimizer": Optimizer,
-    "scheduler": None,
+    "scheduler": LearningRate,
     "trainer": L.Trainer,
 }
-COLLECTIONS = {"callbacks": L.Callback, "logger": Logger}  # name -> node, or null to leave one out
+COLLECTIONS: dict[str, type] = {"callbacks": L.Callback, "logger": Logger}  # name -> node, or null to leave one out
 PATHS = ("log_dir", "data_dir", "output_dir")
 
 

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from typing import Any, cast
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -86,15 +85,19 @@ def _unknown_key(key: str, overrides: list[str]) -> str:
 def _unset(config: DictConfig, key: str) -> dict[str, str]:
     """Keys beside `key` that the class of their node takes and the config does not set, with the class."""
     from vaelab.config.builder import Builder
+    from vaelab.config.check import COLLECTIONS, COMPONENTS
     from vaelab.config.signature import arguments
 
     folder = key.rpartition(".")[0]
-    found = OmegaConf.select(config, folder, throw_on_resolution_failure=False) if folder else None
-    if not isinstance(found, DictConfig):
+    group, *place = folder.split(".")
+    kind = COMPONENTS.get(group) or COLLECTIONS.get(group)
+    if kind is None or group not in config:
         return {}
-    node = cast(dict[str, Any], OmegaConf.to_container(found, resolve=False))
+    node = OmegaConf.to_container(config[group], resolve=False) if isinstance(config[group], DictConfig) else None
+    if group in COLLECTIONS and isinstance(node, dict) and place:
+        node, place = node.get(place[0]), place[1:]
     try:
-        target = Builder(config.trusted).resolve(node, folder)
+        node, target = Builder(config.trusted).find(node, place, group, kind)
     except ConfigError:
         return {}
     return {f"{folder}.{name}": target.__name__ for name in arguments(target) if name not in node}

@@ -1,7 +1,9 @@
 """What a class or function can be called with."""
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache
+from types import MappingProxyType
 from typing import Any, NamedTuple, NotRequired, Required, Unpack, get_args, get_origin, get_type_hints
 
 
@@ -12,16 +14,16 @@ class Argument(NamedTuple):
     required: bool
 
 
-def arguments(target: Any) -> dict[str, Argument]:
+@cache
+def arguments(target: Any) -> Mapping[str, Argument]:
     """Keyword arguments by name; `**settings: Unpack[SomeTypedDict]` (PEP 692) stands for the keys of that."""
-    return dict(_arguments(target))
+    return MappingProxyType(dict(_arguments(target)))
 
 
 def takes_any(target: Any) -> bool:
     """Whether there are arguments that the signature does not name."""
     return any(
-        p.kind is p.VAR_KEYWORD and _unpacked(hints(target).get(p.name)) is None
-        for p in inspect.signature(target).parameters.values()
+        p.kind is p.VAR_KEYWORD and _unpacked(hints(target).get(p.name)) is None for p in _parameters(target).values()
     )
 
 
@@ -35,13 +37,21 @@ def hints(target: Any) -> dict[str, Any]:
 
 def _arguments(target: Any) -> Iterator[tuple[str, Argument]]:
     known = hints(target)
-    for name, parameter in inspect.signature(target).parameters.items():
+    for name, parameter in _parameters(target).items():
         if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
             yield name, Argument(known.get(name, Any), parameter.default is parameter.empty)
         elif parameter.kind is parameter.VAR_KEYWORD and (keys := _unpacked(known.get(name))) is not None:
             for key, hint in get_type_hints(keys, include_extras=True).items():
                 bare = get_args(hint)[0] if get_origin(hint) in (Required, NotRequired) else hint
                 yield key, Argument(bare, key in keys.__required_keys__)
+
+
+def _parameters(target: Any) -> Mapping[str, inspect.Parameter]:
+    """None where a signature cannot be had, as of some classes that are not written in Python."""
+    try:
+        return inspect.signature(target).parameters
+    except ValueError:
+        return {}
 
 
 def _unpacked(hint: Any) -> Any:

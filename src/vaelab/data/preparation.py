@@ -1,6 +1,5 @@
 """How a trained model's examples were prepared: scales and categories that its run keeps in `model/`."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -8,9 +7,11 @@ from typing import Any, TypeVar
 from rich.console import Console
 from torch import Tensor
 
-from vaelab.errors import DataError
+from vaelab.careful_read import read_json, shown
+from vaelab.errors import CheckpointError, DataError
 
 AT_ONCE = 2**22  # values looked at
+MOST_BYTES = 2**28  # of a file: the texts of all categories, and up to a thousand quantiles of each column
 
 T = TypeVar("T")
 
@@ -19,18 +20,20 @@ def read_preparation(path: Path, parse: Callable[[dict[str, Any]], T]) -> T | No
     """What a run noted in its `model/` of how it prepares examples; None, and a note to the user, if it has not.
 
     Raises:
-        DataError: it is no JSON, or not what a run writes.
+        DataError: it is no JSON, larger than any that a run writes, or not what a run writes.
     """
-    if not path.is_file():
+    if not path.exists():
         Console(stderr=True, soft_wrap=True).print(
             f"note: {path} is not there, so the data are scaled by their own train split, not as the checkpoint's were",
             highlight=False,
         )
         return None
     try:
-        return parse(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: is broken ({type(error).__name__}: {error})") from error
+        return parse(read_json(path, MOST_BYTES))
+    except CheckpointError as error:
+        raise DataError(str(error)) from error
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        raise DataError(f"{path}: is broken ({type(error).__name__}: {shown(str(error))})") from error
 
 
 def gaps_as_trained(values: Tensor, trained: bool | None) -> bool:

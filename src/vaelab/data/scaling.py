@@ -1,7 +1,7 @@
 """Scaling of the numbers of a table, fitted on train alone."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,7 +78,22 @@ class Scaling:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Scaling":
-        """The inverse of `to_json`."""
-        return cls(
-            data["method"], np.array(data["first"], dtype=np.float64), np.array(data["second"], dtype=np.float64)
-        )
+        """The inverse of `to_json`.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is not what `to_json` gives.
+        """
+        method = data["method"]
+        first, second = (np.array(data[key], dtype=np.float64) for key in ("first", "second"))
+        if method not in get_args(Method):
+            raise ValueError(f"scaling.method={method}: should be {', '.join(get_args(Method))}")
+        if (first.ndim, second.ndim) != ((2, 1) if method == "quantile" else (1, 1)) or len(first) != len(second):
+            raise ValueError(f"scaling: shapes {first.shape} and {second.shape} do not fit each other")
+        if not (np.isfinite(first).all() and np.isfinite(second).all()):
+            raise ValueError("scaling: a number is not finite")
+        return cls(method, first, second)
+
+    @property
+    def columns(self) -> int:
+        """D, how many it scales."""
+        return int(self.first.shape[-1])

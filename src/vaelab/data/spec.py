@@ -2,12 +2,18 @@
 
 from dataclasses import asdict, dataclass
 from math import prod
-from typing import Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
+from annotated_types import Ge, Le, MaxLen, MinLen
+from pydantic import ConfigDict, FailFast
 from torch import Tensor
+
+from vaelab.config.builder import check_arguments
+from vaelab.errors import ConfigError
 
 Kind = Literal["image", "table", "series", "tokens", "roll"]
 Support = Literal["binary", "unit", "real", "categories", "mixed"]
+MOST_CLASSES, MOST_VALUES, MOST_LEVELS = 100_000, 2**40, 2**31
 PADDING, HIDDEN = -1, -2  # tokens that are none: after the end of a sequence, and withheld by a corruption
 
 
@@ -33,6 +39,7 @@ class Column:
 
     name: str
     categories: tuple[str, ...] = ()
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
 
 @dataclass(frozen=True)
@@ -58,14 +65,14 @@ class DataSpec:
 
     name: str
     kind: Kind
-    shape: tuple[int, ...]
+    shape: Annotated[tuple[Annotated[int, Ge(1)], ...], MinLen(1), MaxLen(8)]
     support: Support
-    levels: int | None = None
-    classes: tuple[str, ...] = ()
-    columns: tuple[Column, ...] = ()
+    levels: Annotated[int, Ge(1), Le(MOST_LEVELS)] | None = None
+    classes: Annotated[tuple[str, ...], FailFast(), MaxLen(MOST_CLASSES)] = ()
+    columns: Annotated[tuple[Column, ...], FailFast()] = ()
     gaps: bool = False
-    end: int | None = None
-    characters: tuple[int, ...] = ()
+    end: Annotated[int, Ge(0)] | None = None
+    characters: Annotated[tuple[Annotated[int, Ge(0)], ...], FailFast()] = ()
     vocabulary: str = ""
 
     @property
@@ -91,8 +98,27 @@ class DataSpec:
         return {key: value for key, value in plain.items() if key not in text} | (text if self.characters else {})
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> "DataSpec":
-        """The inverse of `to_json`."""
-        columns = tuple(Column(column["name"], tuple(column["categories"])) for column in data["columns"])
-        tuples = {key: tuple(data.get(key, ())) for key in ("shape", "classes", "characters")}
-        return cls(**{**data, **tuples, "columns": columns})
+    def from_json(cls, data: Any) -> "DataSpec":
+        """The inverse of `to_json`.
+
+        Raises:
+            ConfigError: it does not describe data; names the first key that is unknown, missing or does not fit.
+        """
+        if not isinstance(data, dict):
+            raise ConfigError(f"spec={data if data is None else type(data).__name__}: should be an object")
+        if lacking := [key for key in ("name", "kind", "shape", "support") if key not in data]:
+            raise ConfigError(f"spec.{lacking[0]}: needs a value")
+        spec = cls(**check_arguments(cls, data, "spec"))
+        spec._refuse_contradictions()
+        return spec
+
+    def _refuse_contradictions(self) -> None:
+        shape, dimensions = list(self.shape), {"image": 3, "table": 1}.get(self.kind)
+        if dimensions is not None and len(shape) != dimensions:
+            raise ConfigError(f"spec.shape={shape}: should have {dimensions} dimensions, since spec.kind={self.kind}")
+        if self.size > MOST_VALUES:
+            raise ConfigError(f"spec.shape={shape}: is more than {MOST_VALUES:,} values for one example")
+        if self.support == "categories" and self.levels is None:
+            raise ConfigError("spec.levels: needs a value, since spec.support=categories")
+        if len(self.columns) != self.size and (self.columns or self.support == "mixed"):
+            raise ConfigError(f"spec.columns: has {len(self.columns)} columns, spec.shape={shape} has {self.size}")

@@ -2,6 +2,7 @@
 
 from math import sqrt
 
+from vaelab.config.targets import target
 from vaelab.data.spec import DataSpec
 from vaelab.likelihoods.categorical import Categorical
 from vaelab.likelihoods.likelihood import Likelihood
@@ -9,6 +10,7 @@ from vaelab.likelihoods.location_scale import Gaussian
 from vaelab.likelihoods.mixed import Mixed
 
 
+@target
 def squared_error(spec: DataSpec) -> Likelihood:
     """||x - x^||^2 and a constant: the Gaussian of sigma 1 / sqrt(2). Categories have their cross entropy instead."""
     if spec.support == "categories":

@@ -15,11 +15,13 @@ from matplotlib.figure import Figure
 
 from vaelab.atomic_write import write_json
 from vaelab.config.secrets import redact_text
+from vaelab.config.targets import target
 from vaelab.errors import ConfigError
 
 Mode = Literal["auto", "online", "offline", "disabled"]
 
 
+@target
 def wandb(
     output_dir: str,
     project: str,
@@ -82,6 +84,7 @@ def _reachable_mode() -> Literal["online", "offline"]:
     return "online" if known else "offline"
 
 
+@target
 def tensorboard(output_dir: str) -> TensorBoardLogger:
     """TensorBoard, its files under `<output_dir>/tensorboard`."""
     try:
@@ -90,6 +93,7 @@ def tensorboard(output_dir: str) -> TensorBoardLogger:
         raise ConfigError("needs TensorBoard: pip install tensorboard") from error
 
 
+@target
 def mlflow(
     output_dir: str,
     experiment: str,

@@ -22,6 +22,11 @@ class FullGaussian(Sampler):
         self.mean = torch.zeros(0) if mean is None else mean.double()
         self.covariance = torch.zeros(0, 0) if covariance is None else covariance.double()
 
+    @property
+    def dimensions(self) -> int:
+        """See `Sampler.dimensions`."""
+        return len(self.mean)
+
     def fit(self, latents: Tensor) -> Self:
         """Mean and covariance of `(N, latent_dim)`, the maximum-likelihood ones (divided by N)."""
         rows = latents.double().cpu()
@@ -45,7 +50,12 @@ class FullGaussian(Sampler):
     @classmethod
     def from_json(cls, about: dict[str, Any]) -> Self:
         """See `Sampler.from_json`."""
-        return cls(*(torch.tensor(about[key], dtype=torch.float64) for key in ("mean", "covariance")))
+        mean, covariance = (torch.tensor(about[key], dtype=torch.float64) for key in ("mean", "covariance"))
+        if mean.dim() != 1 or covariance.shape != (len(mean), len(mean)):
+            raise ValueError(f"a mean of shape {list(mean.shape)} with a covariance of {list(covariance.shape)}")
+        if not (mean.isfinite().all() and covariance.isfinite().all()):
+            raise ValueError("a number of it is not finite")
+        return cls(mean, covariance)
 
 
 def square_root(covariance: Tensor) -> Tensor:

@@ -36,6 +36,11 @@ class Mixture(Sampler):
         self.parts: list[FullGaussian] = []
         self.converged = False
 
+    @property
+    def dimensions(self) -> int:
+        """See `Sampler.dimensions`."""
+        return self.parts[0].dimensions if self.parts else 0
+
     def fit(self, latents: Tensor) -> Self:
         """Fit to `(N, latent_dim)`.
 
@@ -86,4 +91,8 @@ class Mixture(Sampler):
         made.converged = bool(about["converged"])
         made.weights = torch.tensor(about["weights"], dtype=torch.float64)
         made.parts = [FullGaussian.from_json(part) for part in about["components"]]
+        if not made.parts or made.weights.shape != (len(made.parts),) or not (made.weights >= 0).all():
+            raise ValueError("should have a weight, of at least 0, for each component")
+        if not 0 < made.weights.sum() < torch.inf or len({part.dimensions for part in made.parts}) > 1:
+            raise ValueError("components do not fit each other")
         return made

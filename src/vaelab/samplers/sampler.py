@@ -18,6 +18,11 @@ class Sampler(ABC):
     name: ClassVar[str]
     fits: ClassVar[bool] = True
 
+    @property
+    @abstractmethod
+    def dimensions(self) -> int:
+        """Numbers of a latent that it was fitted to."""
+
     @abstractmethod
     def fit(self, latents: Tensor) -> Self:
         """Fit to `latents: (N, latent_dim)` and return itself."""
@@ -37,7 +42,11 @@ class Sampler(ABC):
     @classmethod
     @abstractmethod
     def from_json(cls, about: dict[str, Any]) -> Self:
-        """The inverse of `to_json`."""
+        """The inverse of `to_json`.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is not what `to_json` gives.
+        """
 
 
 def noise(count: int, dimensions: int, seed: int) -> Tensor:

@@ -1,8 +1,8 @@
 """Samplers by name, and back from a run folder."""
 
-import json
 from pathlib import Path
 
+from vaelab.careful_read import read_json, shown
 from vaelab.errors import CheckpointError
 from vaelab.samplers.gaussian import FullGaussian
 from vaelab.samplers.mixture import Mixture
@@ -10,6 +10,7 @@ from vaelab.samplers.sampler import Sampler
 from vaelab.samplers.standard_normal import StandardNormal
 
 FILE = "sampler.json"  # in the folder `model` of a run
+MOST_BYTES = 2**28  # of it: twenty for each number of a covariance
 SAMPLERS: dict[str, type[Sampler]] = {kind.name: kind for kind in (StandardNormal, FullGaussian, Mixture)}
 
 
@@ -22,14 +23,19 @@ def load_sampler(run: str | Path) -> Sampler:
         run: a run folder, its folder `model`, or the file itself.
 
     Raises:
-        CheckpointError: there is none, or it cannot be read.
+        CheckpointError: there is none, or it cannot be read, or it is not for the model beside it.
     """
     run = Path(run)
     path = next((p for p in (run / "model" / FILE, run / FILE, run) if p.is_file()), None)
     if path is None:
         raise CheckpointError(f"{run}: holds no model/{FILE}; task=generation writes one")
+    about = read_json(path, MOST_BYTES)
     try:
-        about = json.loads(path.read_text(encoding="utf-8"))
-        return SAMPLERS[about["sampler"]].from_json(about)
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path}: does not describe a sampler ({error})") from error
+        sampler = SAMPLERS[about["sampler"]].from_json(about)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"{path}: does not describe a sampler ({shown(str(error))})") from error
+    model = path.with_name("model.json")
+    latent_dim = read_json(model)["latent_dim"] if model.is_file() else sampler.dimensions
+    if sampler.dimensions != latent_dim:
+        raise CheckpointError(f"{path}: is for latents of {sampler.dimensions} numbers, the model has {latent_dim}")
+    return sampler

@@ -16,6 +16,11 @@ class StandardNormal(Sampler):
     def __init__(self, latent_dim: int = 0) -> None:
         self.latent_dim = latent_dim
 
+    @property
+    def dimensions(self) -> int:
+        """See `Sampler.dimensions`."""
+        return self.latent_dim
+
     def fit(self, latents: Tensor) -> Self:
         """Take the number of dimensions."""
         self.latent_dim = latents.shape[1]
@@ -32,4 +37,7 @@ class StandardNormal(Sampler):
     @classmethod
     def from_json(cls, about: dict[str, Any]) -> Self:
         """See `Sampler.from_json`."""
-        return cls(int(about["latent_dim"]))
+        latent_dim = about["latent_dim"]
+        if type(latent_dim) is not int or not 0 < latent_dim < 2**31:
+            raise ValueError("latent_dim should be a whole number of at least 1")
+        return cls(latent_dim)

@@ -2,9 +2,12 @@
 
 from dataclasses import asdict, dataclass
 from math import ceil, inf, isfinite
-from typing import Any
+from typing import Annotated, Any
 
+from annotated_types import Ge, Gt, Lt
 from torch import Tensor
+
+from vaelab.config.builder import check_arguments
 
 
 @dataclass(frozen=True)
@@ -20,8 +23,8 @@ class Threshold:
 
     score: str
     value: float
-    rate: float
-    n: int
+    rate: Annotated[float, Gt(0), Lt(1)]
+    n: Annotated[int, Ge(0)]
 
     def alarms(self, scores: Tensor) -> Tensor:
         """`(N,)` scores to `(N,)` bool."""
@@ -33,8 +36,15 @@ class Threshold:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "Threshold":
-        """The inverse of `to_json`."""
-        return cls(data["score"], inf if data["value"] is None else data["value"], data["rate"], data["n"])
+        """The inverse of `to_json`.
+
+        Raises:
+            ConfigError: names the first key that does not fit.
+            KeyError: one is missing.
+        """
+        given = {key: data[key] for key in ("score", "rate", "n")}
+        value = {} if data["value"] is None else {"value": data["value"]}
+        return cls(**{"value": inf} | check_arguments(cls, given | value, "threshold"))
 
 
 def conformal_threshold(score: str, clean: Tensor, rate: float) -> Threshold:

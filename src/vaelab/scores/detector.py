@@ -5,12 +5,13 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor, nn
 
-from vaelab.errors import CheckpointError
+from vaelab.careful_read import DIGEST, Weights, digest, read_json, shown
+from vaelab.errors import CheckpointError, ConfigError
 from vaelab.models import VAE, Model
-from vaelab.record.export import load_model
+from vaelab.record.export import ABOUT, load_model
 from vaelab.scores.conformal import Threshold
 from vaelab.scores.elbo import Elbo
 from vaelab.scores.latent import Latent
@@ -20,6 +21,7 @@ from vaelab.scores.relative import Relative
 from vaelab.scores.score import Score
 
 THRESHOLD, STATE = "threshold.json", "scores.safetensors"  # in the run folder's model/
+MOST_SAMPLES = 1_000_000  # K that a file may ask for; all K latents of an example are in memory at once
 
 
 class Detector:
@@ -32,15 +34,7 @@ class Detector:
 
     def __init__(self, model: Model, nll_samples: int) -> None:
         self.model, self.nll_samples = model, nll_samples
-        found: dict[str, Score] = {
-            "reconstruction": Reconstruction(),
-            "latent": Latent(model.latent_dim),
-        }
-        if model.likelihood.spec.support not in ("categories", "mixed"):
-            found["relative"] = Relative()
-        if isinstance(model, VAE):
-            found |= {"elbo": Elbo(), "nll": NegativeLogLikelihood(nll_samples)}
-        self.scores = nn.ModuleDict(found).to(model.device)
+        self.scores = _scores(model, nll_samples).to(model.device)
         self.threshold: Threshold | None = None
 
     def fit(self, normal: Callable[[], Iterable[Tensor]]) -> None:
@@ -75,26 +69,46 @@ class Detector:
         """What the run folder keeps beside the model, by path within it."""
         about = self._threshold.to_json() | {"nll_samples": self.nll_samples}
         state = {name: value.contiguous().cpu() for name, value in self.scores.state_dict().items()}
-        return {f"model/{THRESHOLD}": json.dumps(about, indent=2) + "\n", f"model/{STATE}": save(state)}
+        binary = save(state, {DIGEST: digest(state)})
+        return {f"model/{THRESHOLD}": json.dumps(about, indent=2) + "\n", f"model/{STATE}": binary}
 
     @classmethod
     def load(cls, run: str | Path, trusted: tuple[str, ...] = ()) -> "Detector":
         """Bring back the detector of a run folder, on the CPU.
 
         Raises:
-            CheckpointError: the folder holds no model, or one that was not trained with `task=anomaly`.
+            CheckpointError: the folder holds no model, or one that was not trained with `task=anomaly`, or a detector
+                that is broken or of another model.
         """
         run = Path(run)
         model = load_model(run, trusted)
         folder = run / "model" if (run / "model").is_dir() else run
         for name in (THRESHOLD, STATE):
-            if not (folder / name).is_file():
+            if not (folder / name).exists():
                 raise CheckpointError(f"{run}: holds no detector ({name} is missing); train with task=anomaly")
+        about, state = read_json(folder / THRESHOLD), Weights(folder / STATE)
         try:
-            about = json.loads((folder / THRESHOLD).read_text(encoding="utf-8"))
-            detector = cls(model, about["nll_samples"])
-            detector.scores.load_state_dict(load_file(folder / STATE))
-            detector.threshold = Threshold.from_json(about)
-        except (ValueError, KeyError, RuntimeError, TypeError) as error:
-            raise CheckpointError(f"{folder}: the detector is broken or of another model ({error})") from error
+            threshold, samples = Threshold.from_json(about), about["nll_samples"]
+        except (KeyError, TypeError, ConfigError) as error:
+            raise CheckpointError(f"{folder / THRESHOLD}: is broken ({shown(str(error))})") from error
+        if type(samples) is not int or not 0 < samples <= MOST_SAMPLES:
+            raise CheckpointError(f"{folder / THRESHOLD}: nll_samples should be a whole number up to {MOST_SAMPLES:,}")
+        with torch.device("meta"):
+            outline = _scores(model, samples)
+        if threshold.score not in outline:
+            raise CheckpointError(f"{folder / THRESHOLD}: {shown(threshold.score)} is no score of this model")
+        state.refuse_others(outline.state_dict(), ABOUT)
+        detector = cls(model, samples)
+        detector.scores.load_state_dict(state.load())
+        detector.threshold = threshold
         return detector
+
+
+def _scores(model: Model, nll_samples: int) -> nn.ModuleDict:
+    """Those that a model has, by name, not fitted yet."""
+    found: dict[str, Score] = {"reconstruction": Reconstruction(), "latent": Latent(model.latent_dim)}
+    if model.likelihood.spec.support not in ("categories", "mixed"):
+        found["relative"] = Relative()
+    if isinstance(model, VAE):
+        found |= {"elbo": Elbo(), "nll": NegativeLogLikelihood(nll_samples)}
+    return nn.ModuleDict(found)

@@ -1,12 +1,21 @@
 """Learning-rate schedules: pure functions from the optimizer step to a factor of `optimizer.lr`."""
 
+from abc import ABC, abstractmethod
 from math import cos, pi
 from typing import Annotated
 
 from annotated_types import Ge, Le
 
 
-class Constant:
+class LearningRate(ABC):
+    """What a schedule is; a subclass takes `total_steps` from the run and its own settings after it."""
+
+    @abstractmethod
+    def __call__(self, step: int) -> float:
+        """The factor at an optimizer step, counted from 0."""
+
+
+class Constant(LearningRate):
     """A linear warm-up from 0, then 1."""
 
     def __init__(self, total_steps: int, warmup_steps: Annotated[int, Ge(0)] = 0) -> None:
@@ -17,7 +26,7 @@ class Constant:
         return min(1.0, (step + 1) / (self.warmup_steps + 1))
 
 
-class Cosine:
+class Cosine(LearningRate):
     """A linear warm-up from 0, then half a cosine from 1 to `final` at the last step (Loshchilov, 2017)."""
 
     def __init__(

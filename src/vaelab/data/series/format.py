@@ -61,8 +61,15 @@ class SeriesFormat:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "SeriesFormat":
-        """The inverse of `to_json`."""
-        return cls(tuple(data["channels"]), Scaling.from_json(data["scaling"]))
+        """The inverse of `to_json`.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is not what `to_json` gives.
+        """
+        channels, scaling = tuple(map(str, data["channels"])), Scaling.from_json(data["scaling"])
+        if len(channels) != scaling.columns:
+            raise ValueError(f"{len(channels)} channels and a scaling of {scaling.columns}")
+        return cls(channels, scaling)
 
 
 def _at_once(values: Tensor) -> int:

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+from pydantic import NonNegativeInt, TypeAdapter
 
 from vaelab.data.scaling import Scaling
 from vaelab.data.spec import Column
@@ -234,9 +235,21 @@ class TableFormat:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "TableFormat":
-        """The inverse of `to_json`."""
-        fields = tuple(Field(**{**field, "values": tuple(field["values"])}) for field in data["fields"])
-        return cls(fields, tuple(tuple(codes) for codes in data["kept"]), Scaling.from_json(data["scaling"]))
+        """The inverse of `to_json`.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is not what `to_json` gives.
+        """
+        fields = TypeAdapter(tuple[Field, ...]).validate_python(data["fields"])
+        kept = TypeAdapter(tuple[tuple[NonNegativeInt, ...], ...]).validate_python(data["kept"])
+        scaling = Scaling.from_json(data["scaling"])
+        if len(kept) != len(fields) or any(
+            max(k, default=-1) >= len(f.values) for f, k in zip(fields, kept, strict=True)
+        ):
+            raise ValueError("kept: should be places among the values of each field")
+        if scaling.columns != (numbers := sum(field.kind != "category" for field in fields)):
+            raise ValueError(f"{numbers} fields that are no categories and a scaling of {scaling.columns}")
+        return cls(fields, kept, scaling)
 
 
 def _typed(values: Rows, field: Field) -> Any:

@@ -11,12 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from vaelab.careful_read import broken, read_bytes
 from vaelab.errors import CheckpointError, ConfigError
 
 TokenKind = Literal["characters", "bpe"]
 UNKNOWN, SHOWN = "<unknown>", "\ufffd"  # what is no token, and how it is read
 TOKENS_FILE = "tokenizer.json"  # in the run folder's model/
 BYTES = 256
+MOST_BYTES = 2**26  # of the file; fifty for each token and each merge
 
 
 class Tokens:
@@ -98,20 +100,36 @@ class Tokens:
 
     @classmethod
     def from_json(cls, text: str) -> "Tokens":
-        """The inverse of `to_json`."""
-        return cls(Tokenizer.from_str(text))
+        """The inverse of `to_json`.
+
+        Raises:
+            ValueError: it is no tokenizer, or one whose tokens have no numbers from 0 on.
+        """
+        try:
+            tokenizer = Tokenizer.from_str(text)
+        except Exception as error:  # what `tokenizers` raises is of no other class
+            raise ValueError(str(error)) from error
+        vocabulary = tokenizer.get_vocab()
+        if sorted(vocabulary.values()) != list(range(tokenizer.get_vocab_size())):
+            raise ValueError("its tokens are not numbered from 0 on")
+        if UNKNOWN in vocabulary and any(len(name) != 1 for name in vocabulary.keys() - {UNKNOWN}):
+            raise ValueError("a token is not one character")
+        return cls(tokenizer)
 
     @classmethod
     def load(cls, run: Path | str) -> "Tokens":
         """The tokens of a run folder.
 
         Raises:
-            CheckpointError: it has none.
+            CheckpointError: it has none, or a file that is no tokenizer.
         """
         file = Path(run) / "model" / TOKENS_FILE
-        if not file.is_file():
+        if not file.exists():
             raise CheckpointError(f"{run}: holds no tokens of text (model/{TOKENS_FILE} is missing)")
-        return cls.from_json(file.read_text(encoding="utf-8"))
+        try:
+            return cls.from_json(read_bytes(file, MOST_BYTES).decode())
+        except ValueError as error:
+            broken(file, error)
 
 
 def _characters(texts: Iterable[str], size: int) -> Tokenizer:

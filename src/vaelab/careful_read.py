@@ -1,0 +1,197 @@
+"""Read files that may come from somebody else.
+
+Sizes are checked before memory is taken, nothing in a file is run, and whatever is wrong ends in one message that
+names the file.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from vaelab.errors import CheckpointError, printable
+
+MOST_BYTES = 2**24  # of a JSON file; a few kilobytes are usual
+MOST_CONTAINERS = 2**18  # lists and objects in it, each of which takes twenty times its text in memory
+DEEPEST = 32  # lists and objects within each other
+MOST_HEADER = 2**24  # bytes of names and shapes in a file of weights
+LONGEST_MESSAGE = 600  # characters of what is passed on about a file
+DIGEST = "sha256"  # under which a file of weights keeps what `digest` gives
+FLOATS = {"F64": torch.float64, "F32": torch.float32, "BF16": torch.bfloat16}  # precisions that weights are trained in
+DTYPES = FLOATS | {"I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8,
+                   "BOOL": torch.bool}  # fmt: skip
+
+
+def read_json(path: Path, most_bytes: int = MOST_BYTES) -> Any:
+    """Plain data.
+
+    Raises:
+        CheckpointError: it is no file, larger or more nested than plain data of its kind is, no UTF-8, no JSON, or
+            holds a number that is not finite.
+    """
+    content = read_bytes(path, most_bytes)
+    if content.count(b"[") + content.count(b"{") > MOST_CONTAINERS:
+        raise CheckpointError(f"{path}: has more than {MOST_CONTAINERS:,} lists and objects, and is not read")
+    try:
+        data = json.loads(content.decode(), parse_constant=_not_finite)
+        _check_depth_and_texts(data)
+    except (ValueError, RecursionError) as error:
+        broken(path, error)
+    return data
+
+
+def read_bytes(path: Path, most: int) -> bytes:
+    """All of a file of at most so many bytes.
+
+    Raises:
+        CheckpointError: it is no file, larger, or cannot be read.
+    """
+    refuse_no_file(path)
+    try:
+        with path.open("rb") as file:
+            content = file.read(most + 1)
+    except OSError as error:
+        broken(path, error)
+    if len(content) > most:
+        raise CheckpointError(f"{path}: is larger than {most:,} bytes, and is not read")
+    return content
+
+
+def _not_finite(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number that JSON has")
+
+
+def _check_depth_and_texts(data: Any) -> None:
+    """Level by level, since a recursion would itself fail on what it looks for."""
+    level = [data]
+    for _ in range(DEEPEST):
+        for part in level:
+            if isinstance(part, str):
+                part.encode()  # an escaped half of a surrogate pair is no text, and cannot be shown
+        level = [
+            inner
+            for part in level
+            if isinstance(part, dict | list)
+            for inner in ([*part, *part.values()] if isinstance(part, dict) else part)
+        ]
+        if not level:
+            return
+    raise ValueError(f"more than {DEEPEST} lists or objects lie within each other")
+
+
+class Weights:
+    """A safetensors file. Only its header is read until `load` is called.
+
+    Attributes:
+        layout: shape and safetensors' name of the dtype of each tensor.
+
+    Raises:
+        CheckpointError: it is no file, or cut short, or no safetensors.
+    """
+
+    def __init__(self, path: Path) -> None:
+        refuse_no_file(path)
+        self.path = path
+        try:
+            self._refuse_long_header()
+            with safe_open(path, "pt") as file:
+                slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+                self.layout = {name: (tuple(of.get_shape()), str(of.get_dtype())) for name, of in slices.items()}
+                self._digest = (file.metadata() or {}).get(DIGEST)
+        except (OSError, SafetensorError, ValueError, OverflowError) as error:
+            broken(path, error)
+
+    def _refuse_long_header(self) -> None:
+        with self.path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+        if length > min(MOST_HEADER, self.path.stat().st_size):
+            raise ValueError(f"it begins with a header of {length:,} bytes")
+
+    def refuse_others(self, state: Mapping[str, Tensor], described: str) -> None:
+        """Compare names, shapes and dtypes with those of a module; any precision of numbers may stand for another.
+
+        Args:
+            state: its `state_dict`, which may lie on the meta device.
+            described: what says that the module is so, such as `model.json`.
+
+        Raises:
+            CheckpointError: names the first difference.
+        """
+        for name, tensor in state.items():
+            if name not in self.layout:
+                self._refuse(described, f"{name} is missing in {self.path.name}")
+            shape, dtype = self.layout[name]
+            if shape != tuple(tensor.shape):
+                there, here = list(shape), list(tensor.shape)
+                self._refuse(described, f"{name} has shape {there} in {self.path.name} and {here} by {described}")
+            fits = dtype in FLOATS if tensor.is_floating_point() else DTYPES.get(dtype) is tensor.dtype
+            if not fits:
+                wanted = str(tensor.dtype).removeprefix("torch.")
+                self._refuse(described, f"{name} is {dtype} in {self.path.name} and should be {wanted}")
+        if more := self.layout.keys() - state.keys():
+            self._refuse(described, f"{self.path.name} has {shown(min(more))}, {described} has not")
+
+    def _refuse(self, described: str, difference: str) -> NoReturn:
+        raise CheckpointError(
+            f"{self.path.parent}: {described} and {self.path.name} do not belong together: {difference}"
+        )
+
+    def load(self) -> dict[str, Tensor]:
+        """All tensors, on the CPU.
+
+        Raises:
+            CheckpointError: a number is not finite, or the file is not as it was written.
+        """
+        try:
+            with safe_open(self.path, "pt") as file:
+                tensors = {name: file.get_tensor(name) for name in self.layout}
+        except (OSError, SafetensorError) as error:
+            broken(self.path, error)
+        for name, tensor in tensors.items():
+            if (
+                tensor.is_floating_point()
+                and tensor.numel()
+                and not torch.stack(torch.aminmax(tensor)).isfinite().all()
+            ):
+                raise CheckpointError(f"{self.path}: {shown(name)} holds NaN or infinity")
+        if self._digest is not None and self._digest != digest(tensors):
+            raise CheckpointError(f"{self.path}: is broken, it is not as it was written (its {DIGEST} differs)")
+        return tensors
+
+
+def digest(tensors: Mapping[str, Tensor]) -> str:
+    """Of names, dtypes, shapes and values on the CPU; in hexadecimal."""
+    of = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        of.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        of.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return of.hexdigest()
+
+
+def refuse_no_file(path: Path) -> None:
+    """A folder, a pipe or a device in the place of a file would fail later, or never end.
+
+    Raises:
+        CheckpointError: it is none.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path}: {'is no file' if path.exists() else 'no such file'}")
+
+
+def broken(path: Path, error: Exception) -> NoReturn:
+    """Say that a file cannot be read.
+
+    Raises:
+        CheckpointError: always.
+    """
+    raise CheckpointError(f"{path}: is broken or cut short ({shown(str(error))})") from error
+
+
+def shown(text: str) -> str:
+    """What a file says, fit for a message."""
+    return printable(" ".join(text.split()), LONGEST_MESSAGE)
