@@ -27,6 +27,16 @@ DTYPES = FLOATS | {"I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "
                    "BOOL": torch.bool}  # fmt: skip
 
 
+def excess_of(content: bytes, most_bytes: int | None = None) -> str | None:
+    """Why `read_json` would not read JSON of this size; None if it would."""
+    most = MOST_BYTES if most_bytes is None else most_bytes
+    if len(content) > most:
+        return f"is larger than {most:,} bytes"
+    if content.count(b"[") + content.count(b"{") > MOST_CONTAINERS:
+        return f"has more than {MOST_CONTAINERS:,} lists and objects"
+    return None
+
+
 def read_json(path: Path, most_bytes: int = MOST_BYTES) -> Any:
     """Plain data.
 
@@ -35,8 +45,8 @@ def read_json(path: Path, most_bytes: int = MOST_BYTES) -> Any:
             holds a number that is not finite.
     """
     content = read_bytes(path, most_bytes)
-    if content.count(b"[") + content.count(b"{") > MOST_CONTAINERS:
-        raise CheckpointError(f"{path}: has more than {MOST_CONTAINERS:,} lists and objects, and is not read")
+    if excess := excess_of(content, most_bytes):
+        raise CheckpointError(f"{path}: {excess}, and is not read")
     try:
         data = json.loads(content.decode(), parse_constant=_not_finite)
         _check_depth_and_texts(data)

@@ -90,6 +90,43 @@ def test_what_was_fitted_comes_back_from_the_run_folder(
         assert torch.equal(again.sample(50, seed=1), sampler.sample(50, seed=1))
 
 
+PART = {"mean": [0, 1], "covariance": [[1, 0], [0, 1]]}
+BROKEN = [
+    {"sampler": "standard_normal", "latent_dim": 2.5},
+    {"sampler": "standard_normal", "latent_dim": 0},
+    {"sampler": "standard_normal", "latent_dim": 10**12},
+    {"sampler": ["gaussian"]},
+    {"sampler": "gaussian", "mean": 3, "covariance": 4},
+    {"sampler": "gaussian", "mean": [0, 1], "covariance": [[1, 0]]},
+    {"sampler": "gaussian", "mean": [0, "a"], "covariance": [[1, 0], [0, 1]]},
+    {"sampler": "gaussian", "mean": [0, 1e999], "covariance": [[1, 0], [0, 1]]},
+    {"sampler": "mixture", "converged": True, "weights": [], "components": []},
+    {"sampler": "mixture", "converged": True, "weights": [1], "components": [PART, PART]},
+    {"sampler": "mixture", "converged": True, "weights": [2, -1], "components": [PART, PART]},
+    {"sampler": "mixture", "converged": True, "weights": [0, 0], "components": [PART, PART]},
+    {"sampler": "mixture", "converged": True, "weights": [1, 1],
+     "components": [PART, {"mean": [0], "covariance": [[1]]}]},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("about", BROKEN)
+def test_a_sampler_that_cannot_be_drawn_from_is_refused(about: dict[str, object], tmp_path: Path) -> None:
+    (tmp_path / "sampler.json").write_text(json.dumps(about))
+    with pytest.raises(CheckpointError, match=r"sampler\.json: (does not describe a sampler|is broken)"):
+        load_sampler(tmp_path)
+
+
+def test_a_sampler_for_another_model_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "model.json").write_text('{"latent_dim": 3}')
+    (tmp_path / "sampler.json").write_text(json.dumps({"sampler": "gaussian", **PART}))
+    with pytest.raises(CheckpointError, match=r"is for latents of 2 numbers, the model has 3"):
+        load_sampler(tmp_path)
+    for broken in ("[]", "{}", "{"):
+        (tmp_path / "model.json").write_text(broken)
+        with pytest.raises(CheckpointError, match=r"model\.json: "):
+            load_sampler(tmp_path)
+
+
 @pytest.mark.parametrize("content", ["{", "{}", '{"sampler": "flow"}', '{"sampler": "gaussian"}', "[1]"])
 def test_a_file_that_is_no_sampler_is_named(content: str, tmp_path: Path) -> None:
     (tmp_path / "sampler.json").write_text(content)

@@ -16,7 +16,7 @@ from torch.nn.modules.module import (
 )
 
 from vaelab.atomic_write import replacing, write_json
-from vaelab.careful_read import DIGEST, MOST_BYTES, Weights, digest, read_json, shown
+from vaelab.careful_read import DIGEST, Weights, digest, excess_of, read_json, shown
 from vaelab.config.builder import Builder
 from vaelab.config.location import config_dir
 from vaelab.config.nearest import did_you_mean
@@ -38,9 +38,11 @@ def architecture(config: dict[str, Any], spec: DataSpec) -> dict[str, Any]:
         ConfigError: it is more than a model.json may hold, so that the trained model could not be loaded.
     """
     about = {"latent_dim": config["latent_dim"], "spec": spec.to_json()} | {group: config[group] for group in PARTS}
-    if len(json.dumps(about, indent=2)) > MOST_BYTES:
-        raise ConfigError(f"data: the names of the classes and categories of {spec.name} take more than {MOST_BYTES:,} "
-                          "bytes; use fewer columns or a smaller data.max_categories")  # fmt: skip
+    if excess := excess_of(json.dumps(about, indent=2).encode()):
+        raise ConfigError(
+            f"data: {spec.name} has so many classes, columns or categories that the model could not be loaded again "
+            f"(its {ABOUT} {excess}); use fewer columns or a smaller data.max_categories"
+        )
     return about
 
 

@@ -34,8 +34,12 @@ def load_sampler(run: str | Path) -> Sampler:
         sampler = SAMPLERS[about["sampler"]].from_json(about)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{path}: does not describe a sampler ({shown(str(error))})") from error
-    model = path.with_name("model.json")
-    latent_dim = read_json(model)["latent_dim"] if model.is_file() else sampler.dimensions
-    if sampler.dimensions != latent_dim:
-        raise CheckpointError(f"{path}: is for latents of {sampler.dimensions} numbers, the model has {latent_dim}")
+    if (model := path.with_name("model.json")).exists():
+        described = read_json(model)
+        if not isinstance(described, dict) or type(described.get("latent_dim")) is not int:
+            raise CheckpointError(f"{model}: does not describe a model")
+        if (size := described["latent_dim"]) != sampler.dimensions:
+            raise CheckpointError(
+                f"{path}: is for latents of {sampler.dimensions} numbers, the model has {shown(str(size))}"
+            )
     return sampler
