@@ -13,7 +13,6 @@ from typing import Any, NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, read_write
 
@@ -22,8 +21,8 @@ from vaelab.config.explain import COMPOSITION_ERRORS, explain
 from vaelab.config.help import help_page
 from vaelab.config.location import config_dir
 from vaelab.config.quoting import quoted
-from vaelab.config.resume import expand_resume, resumed_folder
-from vaelab.errors import ConfigError, DivergenceError, InterruptionError, UserError
+from vaelab.config.resume import expand_resume
+from vaelab.errors import ConfigError, DivergenceError, UserError
 from vaelab.record.folder import can_go_on, claim_run_dir, claim_sweep_dir, discard_unstarted, redact_sweep
 from vaelab.record.sweep import FILE as SWEEP
 from vaelab.record.sweep import Sweep, mark_done, print_sweep
@@ -99,20 +98,19 @@ def train(arguments: list[str] | None = None) -> None:
 
 def _what_goes_on(arguments: list[str]) -> list[str]:
     """The whole command line of what `resume=` names, a run or a sweep."""
-    folder = resumed_folder(arguments)
-    if folder is None or not (folder / SWEEP).is_file():
+    named = next((a.partition("=")[2] for a in reversed(arguments) if a.startswith("resume=")), "")
+    folder = Path(named.strip("'\""))  # as Hydra reads it
+    if not named or not (folder / SWEEP).is_file():
         return expand_resume(arguments)
     sweep = Sweep.current = Sweep.read(folder)
     flags, overrides = _flags_and_overrides(arguments)
-    for override in overrides:
-        if "," in override and OverridesParser.create().parse_override(override).is_sweep_override():
-            raise ConfigError(f"{override}: resume={folder} runs the jobs that the sweep has; give one value for all")
     of_hydra = [o for o in overrides if o.lstrip("+~").startswith(("hydra.", "hydra/"))]
     sweep.typed = [o for o in overrides if o not in of_hydra and not o.startswith("resume=")]
+    sweep.config_folders = _config_folders(flags)
     if not sweep.missing():
         print(f"{folder}: all {len(sweep.jobs)} jobs are done")
         sys.exit(0)
-    flags = [flag for flag in flags if flag not in _MULTIRUN]
+    flags = [flag for flag in flags if flag not in (*_MULTIRUN, "-r", "--run")]
     return [*flags, "--multirun", *of_hydra, f"hydra.sweep.dir={quoted(str(folder))}"]
 
 
@@ -214,7 +212,7 @@ def _stop(code: int, run: Path | None = None) -> NoReturn:
 
 def _refuse(error: UserError) -> NoReturn:
     """Say what is wrong, and leave no run folder behind where nothing ran."""
-    if not isinstance(error, DivergenceError | InterruptionError):
+    if not isinstance(error, DivergenceError):
         discard_unstarted()
     _fail(str(error), error.exit_code)
 
@@ -238,7 +236,7 @@ def _flags_and_overrides(arguments: list[str]) -> tuple[list[str], list[str]]:
 
 def _config_folders(arguments: list[str]) -> list[Path]:
     folders = [config_dir()]
-    for flag, value in zip(arguments, [*arguments[1:], ""], strict=True):
+    for flag, value in zip(arguments, [*arguments[1:], ""], strict=False):
         name, equals, inline = flag.partition("=")
         if name in ("-cd", "--config-dir"):
             folder = Path(inline if equals else value)

@@ -16,7 +16,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from vaelab.atomic_write import write_file
 from vaelab.config.explain import COMPOSITION_ERRORS, explain
 from vaelab.config.quoting import quoted
-from vaelab.config.resume import expand_resume, recorded_overrides
+from vaelab.config.recorded_jobs import recorded_overrides
+from vaelab.config.resume import expand_resume
 from vaelab.config.secrets import redact, redact_text
 from vaelab.errors import ConfigError, InterruptionError, UserError
 from vaelab.record.folder import discard
@@ -142,10 +143,11 @@ class SweepRunner:
         if not sweep.resumed:
             return list(job.overrides)
         place = [f"hydra.sweep.subdir={quoted(job.folder)}"]
+        recorded, typed = recorded_overrides(job.overrides, sweep.typed, sweep.folder / FILE, sweep.config_folders)
         if sweep.can_go_on(job):
-            resumed = expand_resume([f"resume={quoted(str(sweep.path(job)))}", *sweep.typed])
+            resumed = expand_resume([f"resume={quoted(str(sweep.path(job)))}", *typed])
             return [o for o in resumed if o != "hydra.mode=RUN"] + place
-        return recorded_overrides(job.overrides, sweep.folder / FILE, sweep.typed) + sweep.typed + place
+        return recorded + typed + place
 
     def _as_if_running(self, job: Job, config: DictConfig) -> DictConfig:
         """The config that the job's function will be given; notes the job's folder."""

@@ -8,12 +8,6 @@ from vaelab.config.secrets import HIDDEN
 from vaelab.errors import CheckpointError
 
 
-def resumed_folder(arguments: list[str]) -> Path | None:
-    """The folder that `resume=` names on a command line."""
-    folder = next((a.partition("=")[2] for a in reversed(arguments) if a.startswith("resume=")), "null")
-    return Path(folder.strip("'\"")) if folder not in ("null", "") else None  # as Hydra reads it
-
-
 def expand_resume(arguments: list[str]) -> list[str]:
     """Put a resumed run's own overrides before the new ones; a new one replaces its namesake.
 
@@ -37,25 +31,11 @@ def expand_resume(arguments: list[str]) -> list[str]:
         raise CheckpointError(f"{typed}: is not a list of overrides")
     if any(a in ("-m", "--multirun") for a in arguments):
         raise CheckpointError("resume=...: resumes one run; leave out --multirun")
-    # One job of a sweep goes on alone, also where its experiment is a sweep by itself.
-    return [*recorded_overrides(before, typed, arguments), *arguments, "hydra.mode=RUN"]
-
-
-def recorded_overrides(before: list[str], record: Path, typed: list[str]) -> list[str]:
-    """What is taken of overrides that are read from a file: those that are not typed anew.
-
-    Args:
-        before: as they stand in the file.
-        record: the file, for messages.
-        typed: what is typed now.
-
-    Raises:
-        CheckpointError: something has to be typed again.
-    """
-    new = {_key(a) for a in typed if not a.startswith("-")}
+    new = {_key(a) for a in arguments if not a.startswith("-")}
     if lost := [_key(o) for o in before if HIDDEN in o and _key(o) not in new]:
-        raise CheckpointError(f"{record}: {lost[0]} was given when the run began and is a secret; give it again")
-    return [o for o in before if _key(o) not in new]
+        raise CheckpointError(f"resume={folder}: {lost[0]} was given when the run began and is a secret; give it again")
+    # One job of a sweep goes on alone, also where its experiment is a sweep by itself.
+    return [*(o for o in before if _key(o) not in new), *arguments, "hydra.mode=RUN"]
 
 
 def _key(override: str) -> str:
