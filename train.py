@@ -3,7 +3,27 @@
 `python train.py --help` lists what there is. The run itself is `vaelab.run.run`, on one screen.
 """
 
-from vaelab.cli import train
+import sys
+
+
+def refuse(reason: str) -> None:
+    """End with one line that says what to type instead. Any Python 3 can run this."""
+    from shlex import quote
+
+    typed = " ".join(map(quote, sys.argv[1:]))
+    instead = f'make train ARGS="{typed}"' if typed else "make train"
+    sys.exit(f"error: {reason}; type: {instead}")
+
+
+if sys.version_info < (3, 11):  # noqa: UP036, an older one may well be what `python3` is
+    refuse(f"vaelab needs Python 3.11 or newer, and {sys.executable} is {sys.version.split()[0]}")
+try:
+    from vaelab.start import train
+except KeyboardInterrupt:
+    print("error: interrupted before the run began", file=sys.stderr)
+    sys.exit(130)
+except ModuleNotFoundError:
+    refuse(f"vaelab is not installed for {sys.executable}")
 
 if __name__ == "__main__":
     train()

@@ -1,26 +1,35 @@
-"""A Hydra sweeper over sets of overrides, such as an AE beside VAEs of several betas.
+"""The Hydra sweeper of every sweep: `-m latent_dim=2,8`, or sets of overrides, such as an AE beside several VAEs.
 
 Hydra finds plugins in the namespace package `hydra_plugins` alone, and loads each anew when it looks.
 """
 
 import shlex
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import product
+from typing import Any
 
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+from vaelab.record.sweep import Sweep
+from vaelab.sweep import Outcome, SweepRunner, outcome
 
 
 class JobList(BasicSweeper):
     """Runs every combination of one entry of each axis and of what the command line sweeps over.
 
     Hydra's own sweeper combines values of single keys: `model=ae,vae model.beta=1,4` has no meaning
-    for the AE. An entry here is any number of overrides.
+    for the AE. An entry here is any number of overrides. Hydra's own also ends at the first job that fails.
 
     Args:
         axes: name to entries, each as on a command line: `model=vae model.beta=4`.
         params: as in Hydra's basic sweeper.
-        max_batch_size: as in Hydra's basic sweeper.
+        max_batch_size: jobs that a launcher of several at once is given together; all.
     """
 
     def __init__(
@@ -32,6 +41,10 @@ class JobList(BasicSweeper):
         super().__init__(max_batch_size, params)
         self.axes = [[shlex.split(entry) for entry in entries] for entries in axes.values()]
 
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """As in every sweeper; the launcher is given a function that returns what became of a job, and never raises."""
+        super().setup(hydra_context=hydra_context, task_function=partial(outcome, task_function), config=config)
+
     def split_arguments(  # type: ignore[override]
         self, overrides: list[Override], max_batch_size: int | None
     ) -> list[list[list[str]]]:
@@ -39,3 +52,20 @@ class JobList(BasicSweeper):
         (typed,) = BasicSweeper.split_arguments(overrides, None)
         jobs = [sum(entries, start) for start in typed for entries in product(*self.axes)]
         return [list(chunk) for chunk in self.split_overrides_to_chunks(jobs, max_batch_size)]
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Run the jobs; or, where an earlier sweep goes on, those of it that are missing."""
+        assert self.hydra_context is not None
+        assert self.config is not None
+        loader = self.hydra_context.config_loader
+        if Sweep.current is None:
+            typed = OverridesParser.create(config_loader=loader).parse_overrides([*self._parse_config(), *arguments])
+            (jobs,) = self.split_arguments(typed, None)
+            Sweep.current = Sweep.of(jobs)
+        one_by_one = isinstance(self.launcher, BasicLauncher)
+        at_once = 1 if one_by_one else self.max_batch_size or len(Sweep.current.jobs)
+        return SweepRunner(Sweep.current, self.config, loader, self._launch, at_once).run()
+
+    def _launch(self, jobs: Sequence[Sequence[str]], first: int) -> list[Outcome]:
+        assert self.launcher is not None
+        return [job.return_value for job in self.launcher.launch(jobs, initial_job_idx=first)]

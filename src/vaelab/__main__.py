@@ -1,6 +1,6 @@
 """`python -m vaelab`."""
 
-from vaelab.cli import main
+from vaelab.start import main
 
 if __name__ == "__main__":
     main()

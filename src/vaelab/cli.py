@@ -7,28 +7,33 @@ answer at once.
 import gc
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, read_write
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from vaelab.compare.command import compare
-from vaelab.config.explain import explain
+from vaelab.config.explain import COMPOSITION_ERRORS, explain
 from vaelab.config.help import help_page
 from vaelab.config.location import config_dir
+from vaelab.config.quoting import quoted
 from vaelab.config.resume import expand_resume
-from vaelab.errors import ConfigError, DivergenceError, InterruptionError, UserError
-from vaelab.record.folder import claim_run_dir, discard_unstarted, redact_sweep
+from vaelab.errors import ConfigError, DivergenceError, UserError
+from vaelab.record.folder import can_go_on, claim_run_dir, claim_sweep_dir, discard_unstarted, redact_sweep
+from vaelab.record.sweep import FILE as SWEEP
+from vaelab.record.sweep import Sweep, mark_done, print_sweep
+from vaelab.start import NOT_BEGUN, ending_at_once, exit_code, missing, raising_when_told_to_end, say
+from vaelab.sweep import errors_are_collected
 
 OmegaConf.register_new_resolver("vaelab.run_dir", claim_run_dir, use_cache=True, replace=True)
+OmegaConf.register_new_resolver("vaelab.sweep_dir", claim_sweep_dir, use_cache=True, replace=True)
 
 _FULL = "HYDRA_FULL_ERROR"
+_MULTIRUN = ("-m", "--multirun")
 _WITH_VALUE = {"-c", "--cfg", "-p", "--package", "-cp", "--config-path", "-cn", "--config-name", "-cd", "--config-dir",
                "-i", "--info", "--experimental-rerun"}  # fmt: skip
 _COMMANDS = """\
@@ -52,33 +57,72 @@ def main() -> None:
 
 
 def train(arguments: list[str] | None = None) -> None:
-    """Compose a config from the command line and run it; exits with 1 or 2 after one message on an error."""
+    """Compose a config from the command line and run it, or every job of a sweep.
+
+    Exits after one message: with 1 or 2 on an error, with 1 where a job of a sweep failed, and with 128 + the signal
+    after an interruption.
+    """
     typed = list(sys.argv)
     arguments = sys.argv[1:] if arguments is None else arguments
     if {"-h", "--help"} & set(arguments):
         print(help_page(_config_folders(arguments)))
         return
     wants_traceback = os.environ.get(_FULL) == "1"
+    Sweep.current = None
     try:
-        arguments = _flags_first(expand_resume(arguments))
-        sys.argv = [sys.argv[0], *arguments]
-        os.environ[_FULL] = "1"  # so that Hydra hands its errors over; `_job` takes it back
-        _compose_and_run(wants_traceback, typed if typed[1:2] == ["train"] else sys.argv)
+        with raising_when_told_to_end():
+            flags, overrides = _flags_and_overrides(_what_goes_on(arguments))
+            arguments = [*flags, *overrides]
+            sys.argv = [sys.argv[0], *arguments]
+            os.environ[_FULL] = "1"  # so that Hydra hands its errors over; `job` takes it back
+            program = typed[:2] if typed[1:2] == ["train"] else typed[:1]
+            relaunch = typed if typed[1:2] == ["train"] else sys.argv
+            _compose_and_run(wants_traceback, relaunch, [*program, *(f for f in flags if f not in _MULTIRUN)])
+            _end_sweep()
     except UserError as error:
         if wants_traceback:
             raise
         _refuse(error)
-    except (HydraException, OmegaConfBaseException, YAMLError, ValueError, OSError) as error:
+    except COMPOSITION_ERRORS as error:
         if wants_traceback:
             raise
         _refuse(ConfigError(explain(error, arguments)))
+    except KeyboardInterrupt as stop:
+        _stop(exit_code(stop))
     finally:
+        Sweep.current = None
         sys.argv = typed
         if not wants_traceback:
             os.environ.pop(_FULL, None)
 
 
-def _compose_and_run(wants_traceback: bool, relaunch: list[str]) -> None:
+def _what_goes_on(arguments: list[str]) -> list[str]:
+    """The whole command line of what `resume=` names, a run or a sweep."""
+    named = next((a.partition("=")[2] for a in reversed(arguments) if a.startswith("resume=")), "")
+    folder = Path(named.strip("'\""))  # as Hydra reads it
+    if not named or not (folder / SWEEP).is_file():
+        return expand_resume(arguments)
+    sweep = Sweep.current = Sweep.read(folder)
+    flags, overrides = _flags_and_overrides(arguments)
+    of_hydra = [o for o in overrides if o.lstrip("+~").startswith(("hydra.", "hydra/"))]
+    sweep.typed = [o for o in overrides if o not in of_hydra and not o.startswith("resume=")]
+    sweep.config_folders = _config_folders(flags)
+    if not sweep.missing():
+        print(f"{folder}: all {len(sweep.jobs)} jobs are done")
+        sys.exit(0)
+    flags = [flag for flag in flags if flag not in (*_MULTIRUN, "-r", "--run")]
+    return [*flags, "--multirun", *of_hydra, f"hydra.sweep.dir={quoted(str(folder))}"]
+
+
+def _compose_and_run(wants_traceback: bool, relaunch: list[str], alone: list[str]) -> None:
+    """Hand over to Hydra.
+
+    Args:
+        wants_traceback: whether errors are shown with one.
+        relaunch: the command line of a run's other processes.
+        alone: the beginning of a command line that runs one job of a sweep by itself, to which its overrides are added.
+    """
+
     @hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="train")
     def job(config: DictConfig) -> float | None:
         if not wants_traceback:
@@ -88,30 +132,87 @@ def _compose_and_run(wants_traceback: bool, relaunch: list[str]) -> None:
         current: Any = HydraConfig.instance().cfg
         with read_write(current.hydra):
             current.hydra.run.dir = current.hydra.runtime.output_dir
-        if current.hydra.mode == RunMode.MULTIRUN:
+        in_sweep = current.hydra.mode == RunMode.MULTIRUN
+        if in_sweep:
             redact_sweep(Path(current.hydra.sweep.dir))
-        gc.disable()  # a quarter of the time of imports: nothing in them is garbage. `run` enables it again
-        from lightning.fabric.utilities.exceptions import MisconfigurationException
-
-        from vaelab.run import run
-
-        if not gc.get_freeze_count():
-            gc.freeze()  # modules stay
+            overrides = list(current.hydra.overrides.task)
+            by_itself_a_sweep = any(override.startswith("experiment=") for override in overrides)
+            sys.argv = [*alone, *overrides, *(["hydra.mode=RUN"] if by_itself_a_sweep else [])]
         try:
-            return run(config)
-        except (UserError, MisconfigurationException) as error:
-            if wants_traceback:
+            watched = _import_run()(config)
+            if config.resume and not in_sweep:
+                mark_done(Path(config.resume))
+            return watched
+        except KeyboardInterrupt as stop:
+            if errors_are_collected():
                 raise
-            _refuse(error if isinstance(error, UserError) else ConfigError(str(error).splitlines()[0]))
+            _stop(exit_code(stop), Path(current.hydra.runtime.output_dir))
+        except Exception as error:
+            told = _for_people(error)
+            if told is None or wants_traceback:
+                raise
+            if errors_are_collected():
+                raise told from error
+            _refuse(told)
         finally:
             gc.enable()
 
     job()
 
 
+def _end_sweep() -> None:
+    """Say what became of the jobs of a sweep, if there was one, and exit with 1 unless all of them are done."""
+    sweep = Sweep.current
+    if sweep is None:
+        return
+    discard_unstarted()
+    if sweep.stopped is not None and not sweep.folder.is_dir():
+        _fail(NOT_BEGUN, sweep.stopped)
+    print_sweep(sweep)
+    if sweep.exit_code:
+        sys.exit(sweep.exit_code)
+
+
+def _import_run() -> Callable[[DictConfig], float | None]:
+    """`vaelab.run.run`, and with it all that is slow to import."""
+    gc.disable()  # a quarter of the time of imports: nothing in them is garbage. `run` enables it again
+    try:
+        with ending_at_once():
+            from vaelab.run import run
+    except ModuleNotFoundError as error:
+        raise UserError(missing(error)) from error
+    if not gc.get_freeze_count():
+        gc.freeze()  # modules stay
+    return run
+
+
+def _for_people(error: Exception) -> UserError | None:
+    """An error of a run as one message; None where it is a fault of the program, which needs its traceback."""
+    if isinstance(error, UserError):
+        return error
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+    return ConfigError(str(error).splitlines()[0]) if isinstance(error, MisconfigurationException) else None
+
+
+def _stop(code: int, run: Path | None = None) -> NoReturn:
+    """End as a process does that a signal ends, after one line, or after the table of a sweep."""
+    sweep = Sweep.current
+    if sweep is not None and sweep.begun:
+        sweep.stop(code)
+        _end_sweep()
+    discard_unstarted()
+    message = NOT_BEGUN
+    if run is not None and run.is_dir():
+        how = f"go on with resume={run}" if can_go_on(run) else "no checkpoint had been written yet"
+        message = f"interrupted; {how}"
+    say(f"error: {message}")
+    sys.exit(code)
+
+
 def _refuse(error: UserError) -> NoReturn:
     """Say what is wrong, and leave no run folder behind where nothing ran."""
-    if not isinstance(error, DivergenceError | InterruptionError):
+    if not isinstance(error, DivergenceError):
         discard_unstarted()
     _fail(str(error), error.exit_code)
 
@@ -121,8 +222,8 @@ def _fail(message: str, code: int) -> NoReturn:
     sys.exit(code)
 
 
-def _flags_first(arguments: list[str]) -> list[str]:
-    """Flags and their values before overrides: Hydra's parser refuses `model=ae --multirun seed=1,2`."""
+def _flags_and_overrides(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Flags with their values, and overrides: Hydra's parser refuses `model=ae --multirun seed=1,2`."""
     flags: list[str] = []
     overrides: list[str] = []
     takes_value = False
@@ -130,12 +231,12 @@ def _flags_first(arguments: list[str]) -> list[str]:
         is_override = not argument.startswith("-") and not takes_value
         (overrides if is_override else flags).append(argument)
         takes_value = argument in _WITH_VALUE
-    return [*flags, *overrides]
+    return flags, overrides
 
 
 def _config_folders(arguments: list[str]) -> list[Path]:
     folders = [config_dir()]
-    for flag, value in zip(arguments, [*arguments[1:], ""], strict=True):
+    for flag, value in zip(arguments, [*arguments[1:], ""], strict=False):
         name, equals, inline = flag.partition("=")
         if name in ("-cd", "--config-dir"):
             folder = Path(inline if equals else value)

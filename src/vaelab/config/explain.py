@@ -15,6 +15,8 @@ from vaelab.config.location import config_dir, groups
 from vaelab.config.nearest import did_you_mean, nearest
 from vaelab.errors import ConfigError
 
+COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, YAMLError, ValueError, OSError)
+
 _UNKNOWN = re.compile(r"Could not override '(?P<key>[^'@]+)(?P<place>@[^']+)?'")
 _PLACES = re.compile(r"Did you mean to override (?:one of )?(?P<known>[^?]+)\?")
 _UNKNOWN_OPTION = re.compile(r"Could not (?:find|load) '(?P<option>[^']+)'")
@@ -129,12 +131,16 @@ def _composed(overrides: list[str]) -> tuple[DictConfig, list[str]]:
     """The config with the options that the command line chose where they exist, and the names of the groups."""
     names = groups(config_dir())
     chosen = [o for o in overrides if o.partition("=")[0] in names]
+    before = GlobalHydra.instance().hydra  # that of a sweep which goes on with its other jobs
     GlobalHydra.instance().clear()
-    with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        try:
-            return compose("train", chosen), names
-        except (HydraException, OmegaConfBaseException):
-            return compose("train"), names
+    try:
+        with initialize_config_dir(str(config_dir()), version_base="1.3"):
+            try:
+                return compose("train", chosen), names
+            except (HydraException, OmegaConfBaseException):
+                return compose("train"), names
+    finally:
+        GlobalHydra.instance().hydra = before
 
 
 def _flat(config: DictConfig, prefix: str = "") -> Iterator[str]:

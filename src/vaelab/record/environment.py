@@ -1,16 +1,14 @@
 """Where and how a run was made."""
 
 import platform
-import shlex
 import subprocess
-import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from vaelab.config.secrets import redact_text
+from vaelab.record.command_line import command_line
 
 PACKAGES = ("vaelab", "torch", "lightning", "hydra-core", "torchmetrics", "wandb", "datasets", "scikit-learn", "numpy")
 
@@ -31,13 +29,6 @@ def environment(seed: int, device: torch.device, precision: str) -> dict[str, An
         "seed": seed,
         "command": command_line(),
     }
-
-
-def command_line() -> str:
-    """What was typed, without secrets."""
-    program = Path(sys.argv[0]).name
-    program = f"python {program}" if program.endswith(".py") else program
-    return redact_text(" ".join([program, *(shlex.quote(a) for a in sys.argv[1:])]))
 
 
 def _version(name: str) -> str | None:

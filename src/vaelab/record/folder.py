@@ -9,7 +9,7 @@ import yaml
 from vaelab.atomic_write import write_file
 from vaelab.config.secrets import redact
 
-BEFORE_THE_RUN = {"config.yaml", "overrides.yaml", "environment.json", "multirun.yaml"}
+BEFORE_THE_RUN = {"config.yaml", "overrides.yaml", "environment.json", "multirun.yaml", "sweep.json"}
 _claimed: list[Path] = []
 
 
@@ -34,17 +34,41 @@ def claim_run_dir(resume: str | None, parent: str) -> str:
             return str(folder)
 
 
-def discard_unstarted() -> None:
-    """Remove the folders that this process claimed and in which nothing ran: a refused command line leaves none."""
-    while _claimed:
-        folder = _claimed.pop()
-        files = [path for path in folder.rglob("*") if not path.is_dir()]
-        if all(path.name in BEFORE_THE_RUN for path in files):
-            rmtree(folder, ignore_errors=True)
+def claim_sweep_dir(log_dir: str, task: str) -> str:
+    """The same for a sweep: `<log_dir>/<task>/multirun/...`, or `<log_dir>/multirun/...` for one over several tasks.
+
+    Args:
+        log_dir: where all runs go.
+        task: of the jobs, separated by commas if they have several.
+    """
+    return claim_run_dir(None, str(Path(log_dir, "multirun") if "," in task else Path(log_dir, task, "multirun")))
+
+
+def discard_unstarted() -> list[Path]:
+    """Remove the folders that this process claimed and in which nothing ran: a refused command line leaves none.
+
+    Returns:
+        The claimed folders in which something ran.
+    """
+    claimed = list(_claimed)
+    _claimed.clear()
+    return [folder for folder in claimed if not discard(folder)]
+
+
+def discard(folder: Path) -> bool:
+    """Remove a folder if nothing ran in it; says whether it is gone."""
+    if all(path.name in BEFORE_THE_RUN for path in folder.rglob("*") if not path.is_dir()):
+        rmtree(folder, ignore_errors=True)
+    return not folder.exists()
+
+
+def can_go_on(folder: Path) -> bool:
+    """Whether a run left a checkpoint to go on from."""
+    return (folder / "checkpoints" / "last.ckpt").is_file()
 
 
 def redact_sweep(folder: Path) -> None:
-    """Hide the secrets in the config of a whole sweep, which Hydra writes as it was typed."""
+    """Hide the secrets in the config of a whole sweep, which Hydra's own sweeper writes as it was typed."""
     path = folder / "multirun.yaml"
     if path.is_file():
         write_file(path, yaml.safe_dump(redact(yaml.safe_load(path.read_text(encoding="utf-8"))), sort_keys=False))

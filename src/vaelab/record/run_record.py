@@ -22,6 +22,7 @@ from vaelab.record.curves import FILE, read_curves
 from vaelab.record.environment import environment
 from vaelab.record.export import save_model
 from vaelab.record.report import report
+from vaelab.record.sweep import sweep_of
 from vaelab.record.trackers import log_figures
 from vaelab.tasks import Findings, Task
 
@@ -49,6 +50,9 @@ class RunRecord:
     def begin(self, seed: int, data: DataModule, trainer: L.Trainer) -> None:
         """Write what is known before the run, how examples are prepared included: a killed run can be used too."""
         self._environment = environment(seed, trainer.strategy.root_device, str(trainer.precision))
+        if found := sweep_of(self.folder):
+            sweep, job = found
+            self._environment["sweep"] = {"job": job.number, "command": sweep.command}
         write_file(self.folder / "config.yaml", yaml.safe_dump(self._config, sort_keys=False))
         write_file(self.folder / "overrides.yaml", yaml.safe_dump(self._overrides))
         write_json(self.folder / "environment.json", self._environment)

@@ -1,0 +1,107 @@
+"""What is taken of the overrides in `sweep.json`: the folder of a sweep may come from somebody else."""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, OverrideType
+from hydra.errors import HydraException
+
+from vaelab.config.secrets import HIDDEN
+from vaelab.errors import CheckpointError, ConfigError
+
+_NAME = re.compile(r"\w[\w-]*(?:[./]\w[\w-]*)*")
+_OF_THE_USER = ("hydra", "trusted", "paths")  # what Hydra does, whose code runs, where files are written
+_PLACE = re.compile(r"(?:^|[._])(?:dir|dirpath|directory|folder|root|path|file|uri|url|inception)$")
+_READ_ONLY = ("data.path", "data.labels", "ckpt_path")
+_NO_MATTER = ("paths.log_dir", "resume")  # the jobs stay in the folder of the sweep
+
+
+def recorded_overrides(
+    words: list[str], typed: list[str], record: Path, folders: Iterable[Path]
+) -> tuple[list[str], list[str]]:
+    """Of a recorded job, the overrides that a file may decide; and those that are typed now, which win.
+
+    A file may choose among the options in `folders` and set existing keys to plain values. All else has to be typed
+    again. An override that is typed with several values, as when the sweep began, lets each job have its own of them.
+
+    Args:
+        words: the overrides of the job in the file.
+        typed: overrides that are typed now.
+        record: the file, for messages.
+        folders: of config groups, those of the user included.
+
+    Raises:
+        CheckpointError: names what has to be typed again.
+        ConfigError: a job has none of the values that are typed for its key.
+    """
+    now = {_key(word): (text, word) for text in typed if (word := _parsed(text)) is not None}
+    taken: list[str] = []
+    again: list[str] = []
+    own = [text for text, word in now.values() if not word.is_sweep_override()]
+    for text in words:
+        word = _parsed(text.replace(HIDDEN, "hidden"))
+        if word is None:
+            raise CheckpointError(f"{record}: {text} is no override")
+        key = _key(word)
+        if key in now:
+            several = now[key][1]
+            if several.is_sweep_override():
+                if text not in _values(several):
+                    raise ConfigError(f"{now[key][0]}: a job of the sweep has {text}, which is none of these")
+                own.append(text)
+        elif key in _NO_MATTER:
+            continue
+        elif HIDDEN not in text and _may_be_read(word, folders):
+            taken.append(text)
+        else:
+            again.append(word.get_key_element() + ("" if word.is_delete() else "=..."))
+    if again:
+        raise CheckpointError(
+            f"{record}: may come from somebody else, so not all of its overrides are taken from it. If they are yours, "
+            f"type these again as when the sweep began: {' '.join(again)}"
+        )
+    return taken, own
+
+
+def _parsed(text: str) -> Override | None:
+    try:
+        return OverridesParser.create().parse_override(text)
+    except HydraException:
+        return None
+
+
+def _key(word: Override) -> str:
+    return str(word.key_or_group) + (f"@{word.package}" if word.package else "")
+
+
+def _values(word: Override) -> list[str]:
+    """The overrides of single values that one of several stands for, as a sweep records them."""
+    values = word.sweep_string_iterator() if word.is_discrete_sweep() else []
+    return [f"{word.get_key_element()}={value}" for value in values]
+
+
+def _may_be_read(word: Override, folders: Iterable[Path]) -> bool:
+    """Whether an override only chooses an option that there is, or gives an existing key a plain value."""
+    key = word.key_or_group
+    if word.type != OverrideType.CHANGE or word.is_sweep_override() or word.package or not _NAME.fullmatch(key):
+        return False
+    value: Any = word.value()
+    parts = re.split(r"[./]", key)
+    if parts[0] in _OF_THE_USER or "_target_" in parts or not _is_plain(value):
+        return False
+    if any((folder / key).is_dir() for folder in folders):
+        named = isinstance(value, str) and bool(_NAME.fullmatch(value))
+        return named and any((folder / key / f"{value}.yaml").is_file() for folder in folders)
+    return key in _READ_ONLY or not (_PLACE.search(key) and isinstance(value, str))
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value is a number, a text that nothing interprets, true, false, null or a list of these."""
+    if isinstance(value, list):
+        return all(map(_is_plain, value))
+    if isinstance(value, str):
+        return "${" not in value and value != "???"
+    return value is None or isinstance(value, bool | int | float)

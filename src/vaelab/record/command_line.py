@@ -1,0 +1,14 @@
+"""The command line that a run was started with. Imports nothing heavy."""
+
+import shlex
+import sys
+from pathlib import Path
+
+from vaelab.config.secrets import redact_text
+
+
+def command_line() -> str:
+    """What was typed, without secrets; in a job of a sweep, what would run that job alone."""
+    program = Path(sys.argv[0]).name
+    program = f"python {program}" if program.endswith(".py") else program
+    return redact_text(" ".join([program, *(shlex.quote(a) for a in sys.argv[1:])]))

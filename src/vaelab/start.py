@@ -1,0 +1,115 @@
+"""What a process does first: name what is not installed, and end with one line if it is told to before a run begins.
+
+Needs nothing but the standard library, since it also runs where nothing else is installed.
+"""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType, ModuleType
+from typing import Any, NoReturn
+
+ENDING = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name)
+)  # Windows lacks two of them
+
+NOT_BEGUN = "interrupted before the run began"
+
+
+class Terminated(KeyboardInterrupt):
+    """Told to end by a signal other than Ctrl-C's. What stops for Ctrl-C stops for it too."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.exit_code = 128 + number
+
+
+def main() -> None:
+    """The `vaelab` command."""
+    _command_line().main()
+
+
+def train() -> None:
+    """`python train.py`."""
+    _command_line().train()
+
+
+def exit_code(stop: KeyboardInterrupt) -> int:
+    """128 + the number of the signal, as shells and schedulers expect: 130 after Ctrl-C, 143 after SIGTERM."""
+    return stop.exit_code if isinstance(stop, Terminated) else 128 + signal.SIGINT
+
+
+@contextmanager
+def ending_at_once() -> Iterator[None]:
+    """While modules are imported, a signal ends the process with one line and without a run folder.
+
+    An exception in the middle of an import may be swallowed by the module that it hits, or come out as an ImportError.
+    """
+    with _handling(_end, ENDING):
+        yield
+
+
+@contextmanager
+def raising_when_told_to_end() -> Iterator[None]:
+    """While a run is prepared, every signal that ends a process raises, as Ctrl-C does anyway.
+
+    Raises:
+        Terminated: there was such a signal, and nothing else has taken over its handling since.
+    """
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if signal.getsignal(number) is stop:  # else called by Lightning's handler, which knows better when to stop
+            raise Terminated(number)
+
+    with _handling(stop, [number for number in ENDING if number != signal.SIGINT]):
+        yield
+
+
+@contextmanager
+def _handling(handler: Callable[[int, FrameType | None], Any], numbers: Any) -> Iterator[None]:
+    """Handle signals, except those that the process was started to ignore, such as SIGHUP under nohup."""
+    before: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        known = {number: signal.getsignal(number) for number in numbers}
+        before = {number: old for number, old in known.items() if old not in (signal.SIG_IGN, None)}
+    for number in before:
+        signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+def _end(number: int, frame: FrameType | None) -> NoReturn:
+    if folders := sys.modules.get("vaelab.record.folder"):
+        folders.discard_unstarted()
+    say(f"error: {NOT_BEGUN}")
+    os._exit(128 + number)
+
+
+def say(line: str) -> None:
+    """One line for the person at the keyboard; the other processes of a run over several devices stay silent."""
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        os.write(2, f"{line}\n".encode())
+
+
+def _command_line() -> ModuleType:
+    try:
+        with ending_at_once():
+            import vaelab.cli
+
+            return vaelab.cli
+    except ModuleNotFoundError as error:
+        sys.exit(f"error: {missing(error)}")
+
+
+def missing(error: ModuleNotFoundError) -> str:
+    """One line on a package that is not installed."""
+    makefile = Path(__file__).parents[2] / "Makefile"
+    remedy = "`make train` makes the environment" if makefile.is_file() else "install vaelab again, or pip install it"
+    return f"{error.name} is not installed for {sys.executable}: {remedy}"
