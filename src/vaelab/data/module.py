@@ -55,9 +55,13 @@ class DataModule(L.LightningDataModule):
 
     Attributes:
         storage: where examples are kept while the run goes on; see `vaelab.data.storage.place`.
+        all_as_test: whether every example is in the test split, in the order of the files, and none is trained on:
+            for data that a trained model never saw. Labels then only say which examples are normal, and need not be
+            there. To be set before the data are prepared.
     """
 
     storage: Storage = "auto"
+    all_as_test: bool = False
 
     def __init__(
         self, binarize: Binarize | None, normal: list[str | int] | None = None, **settings: Unpack[DataSettings]

@@ -1,6 +1,7 @@
 """What a task is: measurement around a model that does not know of it."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as L
@@ -46,7 +47,12 @@ class Task(Callback):
 
     Args:
         monitor: what the best checkpoint watches; null leaves it to the model.
+
+    Attributes:
+        detector_from: the `model/` folder of the run that is evaluated without training; None where a model is trained.
     """
+
+    detector_from: Path | None = None
 
     def __init__(self, monitor: str | None = None) -> None:
         self.monitor = monitor
