@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
@@ -20,6 +21,7 @@ from vaelab.scores.relative import Relative
 from vaelab.scores.score import Score
 
 THRESHOLD, STATE = "threshold.json", "scores.safetensors"  # in the run folder's model/
+WEIGHTS = "model.safetensors"  # beside them
 
 
 class Detector:
@@ -85,16 +87,60 @@ class Detector:
             CheckpointError: the folder holds no model, or one that was not trained with `task=anomaly`.
         """
         run = Path(run)
-        model = load_model(run, trusted)
-        folder = run / "model" if (run / "model").is_dir() else run
-        for name in (THRESHOLD, STATE):
-            if not (folder / name).is_file():
-                raise CheckpointError(f"{run}: holds no detector ({name} is missing); train with task=anomaly")
+        return cls.restored(load_model(run, trusted), run / "model" if (run / "model").is_dir() else run)
+
+    @classmethod
+    def restored(cls, model: Model, folder: Path) -> "Detector":
+        """The detector that lies in a run's `model/`, for the model that is there too, in evaluation mode.
+
+        Raises:
+            CheckpointError: there is none, or it is broken or of another model.
+        """
+        threshold, nll_samples = read_threshold(folder)
         try:
-            about = json.loads((folder / THRESHOLD).read_text(encoding="utf-8"))
-            detector = cls(model, about["nll_samples"])
+            detector = cls(model, nll_samples)
             detector.scores.load_state_dict(load_file(folder / STATE))
-            detector.threshold = Threshold.from_json(about)
-        except (ValueError, KeyError, RuntimeError, TypeError) as error:
+        except (OSError, ValueError, KeyError, RuntimeError, TypeError, SafetensorError) as error:
             raise CheckpointError(f"{folder}: the detector is broken or of another model ({error})") from error
+        detector.threshold = threshold
         return detector
+
+
+def has_detector(folder: Path) -> bool:
+    """Whether a run's `model/` holds one."""
+    return all((folder / name).is_file() for name in (THRESHOLD, STATE))
+
+
+def read_threshold(folder: Path) -> tuple[Threshold, int]:
+    """The threshold in a run's `model/`, and the K of its `nll`.
+
+    Raises:
+        CheckpointError: there is none, or it is broken.
+    """
+    for name in (THRESHOLD, STATE):
+        if not (folder / name).is_file():
+            raise CheckpointError(f"{folder}: holds no detector ({name} is missing); train with task=anomaly")
+    try:
+        about = json.loads((folder / THRESHOLD).read_text(encoding="utf-8"))
+        found, nll_samples = Threshold.from_json(about), int(about["nll_samples"])
+        if not (isinstance(found.score, str) and 0 < found.rate < 1 and found.n >= 0 and nll_samples > 0):
+            raise ValueError("no threshold has such values")
+        return found, nll_samples
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{folder / THRESHOLD}: is broken ({error})") from error
+
+
+def same_weights(model: Model, folder: Path) -> bool:
+    """Whether a model has the weights in a run's `model/`, in its own precision; True where none lie there."""
+    path = folder / WEIGHTS
+    if not path.is_file():
+        return True
+    own = model.state_dict()
+    try:
+        saved = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path}: is broken ({error})") from error
+    return saved.keys() == own.keys() and all(
+        saved[name].shape == value.shape and torch.equal(saved[name].to(value.dtype), value.cpu())
+        for name, value in own.items()
+    )
