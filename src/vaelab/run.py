@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as L
+import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from lightning.pytorch.loggers import Logger
@@ -110,6 +111,9 @@ def build(
         data = shared.prepared(data, cfg["data"])
     else:
         if start is not None:
+            if not cfg["train"]:
+                task.detector_from = model_folder(start)
+                data.all_as_test = _recorded_path(start) != cfg["data"].get("path")
             data.prepare_as(model_folder(start))
         data.prepare_data()
         data.setup()
@@ -120,6 +124,12 @@ def build(
     model.optimization.configure(model, total_steps=1)  # what does not fit is refused before any tracker opens
     task.check(model, data.spec, corruption.changes)
     return data, model, task
+
+
+def _recorded_path(start: Path) -> Any:
+    """`data.path` of the run that a checkpoint belongs to; None where it has none."""
+    config = model_folder(start).parent / "config.yaml"
+    return yaml.safe_load(config.read_text(encoding="utf-8"))["data"].get("path") if config.is_file() else None
 
 
 def build_trainer(

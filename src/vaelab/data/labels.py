@@ -1,7 +1,9 @@
 """Labels as people write them."""
 
 from collections.abc import Sequence
+from math import isfinite
 
+import torch
 from torch import Tensor
 
 from vaelab.errors import ConfigError
@@ -35,6 +37,30 @@ def label_numbers(chosen: Sequence[str | int], classes: Sequence[str], label: Te
         else:
             raise ConfigError(f"data.normal={entry}: no such label; {_known(known)}")
     return numbers
+
+
+def renumbered(label: Tensor, classes: Sequence[str], trained: Sequence[str]) -> tuple[Tensor, tuple[str, ...]]:
+    """Labels by the numbers that classes had in training; classes that were not there come after those.
+
+    Args:
+        label: `(N,)` numbers of `classes`, -1 where there is none.
+        classes: in the order of their own data; the same number, such as 1 and 1.0, is the same class.
+        trained: in the order of training.
+    """
+    exact = {name: number for number, name in enumerate(trained)}
+    equal = {_number(name): number for number, name in reversed([*enumerate(trained)])}
+    found = {name: exact.get(name, equal.get(_number(name)) if _number(name) is not None else None) for name in classes}
+    new = [name for name in classes if found[name] is None]
+    found |= {name: number for number, name in enumerate(new, len(trained))}
+    return torch.tensor([*(found[name] for name in classes), -1])[label], (*trained, *new)
+
+
+def _number(name: str) -> float | None:
+    try:
+        number = float(name)
+    except ValueError:
+        return None
+    return number if isfinite(number) else None
 
 
 def natural(text: str) -> tuple[bool, float, str]:

@@ -17,14 +17,15 @@ from vaelab.corruptions import Corruption
 from vaelab.data.batch import Batch, RawBatch
 from vaelab.data.columns import features
 from vaelab.data.examples import Examples, binarized, lengths, scale
-from vaelab.data.labels import label_numbers
+from vaelab.data.labels import label_numbers, renumbered
 from vaelab.data.loader import EvalLoader, TrainLoader
 from vaelab.data.noise import Noise, StepNoise, mix
 from vaelab.data.plain import enough, plain
+from vaelab.data.preparation import trained_spec
 from vaelab.data.spec import DataSpec
 from vaelab.data.split import split
 from vaelab.data.storage import CACHED, Storage, Store, place, stays_on_disk
-from vaelab.errors import ConfigError
+from vaelab.errors import ConfigError, DataError
 
 Binarize = Literal["static", "dynamic", "threshold"]
 EVALUATED = 2**24  # values of an evaluation batch: without gradients there is room for more than a training batch
@@ -55,9 +56,13 @@ class DataModule(L.LightningDataModule):
 
     Attributes:
         storage: where examples are kept while the run goes on; see `vaelab.data.storage.place`.
+        all_as_test: whether every example is in the test split, in the order of the files, and none is trained on:
+            for data that a trained model never saw. Labels then only say which examples are normal, and need not be
+            there. To be set before the data are prepared.
     """
 
     storage: Storage = "auto"
+    all_as_test: bool = False
 
     def __init__(
         self, binarize: Binarize | None, normal: list[str | int] | None = None, **settings: Unpack[DataSettings]
@@ -70,6 +75,7 @@ class DataModule(L.LightningDataModule):
         self.binarize = binarize
         self.normal = normal
         self._examples: Examples | None = None
+        self._trained: DataSpec | None = None  # of the model that examples are prepared for
         self._lengths: Tensor | None = None
         self._stores: dict[torch.device, Store] = {}
         self._train_loader: TrainLoader | None = None
@@ -87,11 +93,12 @@ class DataModule(L.LightningDataModule):
     def prepare_as(self, folder: Path) -> None:
         """Prepare examples as those of the model in `folder`, a run's `model/`, were: on its scales, not on new ones.
 
-        To be called before `setup`. Most data are prepared in the same way in every run.
+        To be called before `prepare_data` and `setup`. Most data are prepared in the same way in every run.
 
         Raises:
             DataError: what the folder says cannot be read.
         """
+        self._trained = trained_spec(folder)
 
     @property
     def spec(self) -> DataSpec:
@@ -114,11 +121,28 @@ class DataModule(L.LightningDataModule):
         examples = self.load()
         if self.binarize is not None and not examples.spec.bounded:
             raise ConfigError(f"binarize={self.binarize}: {examples.spec.name} is not in [0, 1]")
-        normal = None if self.normal is None else self._is_normal(examples)
-        self.split = split(examples, normal, self.val_fraction, self.test_fraction, self.split_seed)
+        if self._trained is not None and self._trained.kind != examples.spec.kind:
+            raise DataError(
+                f"{examples.spec.name}: is {examples.spec.kind} data; the model was trained on {self._trained.name}, "
+                f"which is {self._trained.kind} data"
+            )
+        if self.all_as_test:
+            examples = self._labelled_as_trained(examples)
+            none = torch.empty(0, dtype=torch.int64)
+            self.split = {"train": none, "val": none, "test": torch.arange(len(examples.label))}
+        else:
+            normal = None if self.normal is None else self._is_normal(examples)
+            self.split = split(examples, normal, self.val_fraction, self.test_fraction, self.split_seed)
         examples = self._in_place(self.fitted(examples, self.split["train"]))
         self._examples = self._binarized(examples) if self.binarize == "static" else examples
         self._lengths = lengths(self._examples)
+
+    def _labelled_as_trained(self, examples: Examples) -> Examples:
+        """With the model's own numbers of classes, whichever of them are here."""
+        if self._trained is None or not self._trained.classes:
+            return examples
+        label, classes = renumbered(examples.label, examples.spec.classes, self._trained.classes)
+        return replace(examples, label=label, spec=replace(examples.spec, classes=classes))
 
     def _in_place(self, examples: Examples) -> Examples:
         """In memory or on disk, as `storage` says."""
@@ -139,6 +163,8 @@ class DataModule(L.LightningDataModule):
         """`(N,)` bool, of all examples."""
         if self.normal is None:
             return torch.ones(len(examples.label), dtype=torch.bool)
+        if self.all_as_test and not (examples.label >= 0).any():
+            return torch.zeros(len(examples.label), dtype=torch.bool)
         numbers = label_numbers(self.normal, examples.spec.classes, examples.label)
         return torch.isin(examples.label, torch.tensor(numbers))
 
@@ -202,10 +228,16 @@ class DataModule(L.LightningDataModule):
         """The test split in order."""
         return self.eval_loader("test")
 
-    def eval_loader(self, split: str, batch_size: int | None = None, whole: bool = False) -> EvalLoader:
+    def eval_loader(
+        self, split: str, batch_size: int | None = None, whole: bool = False, which: Tensor | None = None
+    ) -> EvalLoader:
         """Any split in order, without augmentation, with noise tied to each example.
 
-        Devices share it among themselves unless `whole`, which is for what one of them does alone.
+        Args:
+            split: which.
+            batch_size: examples of a batch; null for as many as evaluation takes.
+            whole: whether all devices get all of it, for what one of them does alone.
+            which: places in the split, in any order; null for all.
         """
         trainer = None if whole else self.trainer
         if trainer and trainer.world_size > len(self.split[split]):
@@ -215,7 +247,7 @@ class DataModule(L.LightningDataModule):
             )
         return EvalLoader(
             self._store(),
-            self.split[split],
+            self.split[split] if which is None else self.split[split][which],
             batch_size or max(self.batch_size, min(256, EVALUATED // self.spec.size)),
             mix(self.split_seed, split),
             rank=trainer.global_rank if trainer else 0,
@@ -223,10 +255,37 @@ class DataModule(L.LightningDataModule):
             lengths=self._lengths,
         )
 
-    def batches(self, split: str, device: torch.device | str = "cpu", batch_size: int | None = None) -> Iterator[Batch]:
-        """A whole split in order, whatever the number of devices, prepared as in evaluation."""
-        for raw in self.eval_loader(split, batch_size, whole=True):
+    def batches(
+        self,
+        split: str,
+        device: torch.device | str = "cpu",
+        batch_size: int | None = None,
+        which: Tensor | None = None,
+    ) -> Iterator[Batch]:
+        """A whole split in order, or some places of it, whatever the number of devices, prepared as in evaluation."""
+        for raw in self.eval_loader(split, batch_size, whole=True, which=which):
             yield self.on_after_batch_transfer(self.transfer_batch_to_device(raw, torch.device(device), 0), 0)
+
+    def drawn(self, split: str, count: int) -> Tensor:
+        """Places of at most `count` examples of a split, to be shown; int64, the same in every run of these data.
+
+        As many of each class as of any other, as far as there are as many, drawn by `split_seed`: files often come
+        sorted by class. One of each class comes first, in the order of the classes, then a second of each, and so on.
+        Of more classes than `count` some are drawn, and examples without a label are a class of their own.
+        """
+        generator = torch.Generator().manual_seed(mix(self.split_seed, split, "shown"))
+        label = self.labels(split)
+        order = torch.randperm(len(label), generator=generator)
+        classes, group = label[order].unique(return_inverse=True)
+        if len(classes) > count:
+            kept = torch.randperm(len(classes), generator=generator)[:count]
+            within = torch.isin(group, kept)
+            order, group = order[within], group[within]
+        by_group = group.argsort(stable=True)  # and within each in random order
+        sizes = group.bincount(minlength=len(classes))
+        turn = torch.empty_like(group)
+        turn[by_group] = torch.arange(len(group)) - (sizes.cumsum(0) - sizes)[group[by_group]]
+        return order[(turn * len(classes) + group).argsort()][:count]
 
     def clean(self, split: str, which: int | Tensor | None = None) -> Tensor:
         """The first so many examples of a split, those in some places of it, or all; `(N, *shape)`.
@@ -244,10 +303,11 @@ class DataModule(L.LightningDataModule):
         """What `Likelihood.raw_at` starts from, over the first 5,000 examples of train, fewer of very large ones.
 
         The mean of each value, `(*shape)`; of a sequence that over its steps, `(*F, 1)`; of tokens the frequency
-        of each, `(V,)`; of a table with categories the means of its numbers, then frequencies.
+        of each, `(V,)`; of a table with categories the means of its numbers, then frequencies. Where nothing is
+        trained on it is over test, and says nothing of the model, whose own is in its checkpoint.
         """
         spec = self.spec
-        values = self.clean("train", min(5_000, 1 + enough(spec) // 4))
+        values = self.clean("test" if self.all_as_test else "train", min(5_000, 1 + enough(spec) // 4))
         if spec.support == "categories":
             counts = torch.bincount(values[values >= 0], minlength=spec.levels or 0).float()
             return counts / counts.sum()
@@ -296,20 +356,38 @@ class DataModule(L.LightningDataModule):
         """Whether batches are cut to the longest of their sequences."""
         return self._lengths is not None
 
+    def origins(self, rows: Tensor) -> dict[str, list[Any]]:
+        """Where examples were read from, as columns of a CSV file: name to a cell for each; empty where nothing says.
+
+        Such as `file`, a path relative to `data.path`, or `row`, the number of a row in its file, which counts from 0
+        and leaves out the line of column names.
+
+        Args:
+            rows: `(n,)` numbers of examples in the data, as `split` has them.
+        """
+        return {}
+
     def labels(self, split: str) -> Tensor:
         """`(N,)` int64, -1 where there is none."""
         return self._loaded.label[self.split[split]]
 
     def is_anomaly(self, split: str) -> Tensor:
-        """`(N,)` bool: whose label is not among `normal`; all False where `normal` is null."""
-        return ~self._is_normal(self._loaded)[self.split[split]]
+        """`(N,)` bool: whose label is not among `normal`; False where there is no label, or `normal` is null."""
+        return (~self._is_normal(self._loaded) & (self._loaded.label >= 0))[self.split[split]]
+
+    @property
+    def new_classes(self) -> tuple[str, ...]:
+        """Those of examples that are evaluated with a model which never saw them."""
+        trained = self._trained.classes if self._trained is not None and self.all_as_test else ()
+        return self.spec.classes[len(trained) :] if trained else ()
 
     def fingerprint(self) -> str:
         """Of the stored values, up to a gigabyte of them, labels and splits; a digest in hexadecimal."""
         digest, values = hashlib.sha256(), self._loaded.values
         every = -(-values.nbytes // CACHED)  # 1, unless reading all of them would take long
         for tensor in (*values[::every].split(4096), self._loaded.label, *self.split.values()):
-            digest.update(tensor.contiguous().numpy().data.cast("B"))
+            if len(tensor):  # what is empty has no view as bytes
+                digest.update(tensor.contiguous().numpy().data.cast("B"))
         return digest.hexdigest()
 
     def transfer_batch_to_device(self, batch: RawBatch, device: torch.device, dataloader_idx: int) -> RawBatch:

@@ -4,12 +4,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+import yaml
 from rich.console import Console
 from torch import Tensor
 
 from vaelab.careful_read import read_json, shown
+from vaelab.data.spec import DataSpec
 from vaelab.errors import CheckpointError, DataError
 
+MODEL_FILE = "model.json"  # of every run that came to its end
 AT_ONCE = 2**22  # values looked at
 MOST_BYTES = 2**28  # of a file: the texts of all categories, and up to a thousand quantiles of each column
 
@@ -34,6 +37,32 @@ def read_preparation(path: Path, parse: Callable[[dict[str, Any]], T]) -> T | No
         raise DataError(str(error)) from error
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise DataError(f"{path}: is broken ({type(error).__name__}: {shown(str(error))})") from error
+
+
+def trained_spec(folder: Path) -> DataSpec | None:
+    """What one example is to the model in `folder`, a run's `model/`; None where a run that was killed left none.
+
+    Raises:
+        DataError: the file is no description of a model.
+    """
+    path = folder / MODEL_FILE
+    if not path.is_file():
+        return None
+    try:
+        return DataSpec.from_json(read_json(path)["spec"])
+    except CheckpointError as error:
+        raise DataError(str(error)) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{path}: is broken ({type(error).__name__}: {shown(str(error))})") from error
+
+
+def recorded_data(run: Path) -> dict[str, Any]:
+    """The settings under `data` that a run noted in its `config.yaml`; empty where it has none that can be read."""
+    try:
+        found = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))["data"]
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def gaps_as_trained(values: Tensor, trained: bool | None) -> bool:

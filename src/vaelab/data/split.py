@@ -24,8 +24,10 @@ def split(
         seed: of the shuffle.
 
     Raises:
-        DataError: a split would be empty.
+        DataError: a split would be empty, or the set has splits of its own, of which none is train.
     """
+    if "train" not in examples.parts:
+        raise DataError(f"{examples.spec.name}: has no train split, only {', '.join(examples.parts)}")
     own = {name: torch.arange(rows.start, rows.stop) for name, rows in examples.parts.items()}
     generator = torch.Generator().manual_seed(seed)
     order = own["train"][torch.randperm(len(own["train"]), generator=generator)]

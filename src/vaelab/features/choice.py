@@ -55,6 +55,10 @@ class Choice:
             return Classifier(data, self.folder, device)
         return Values(data, device) if name == "values" else RandomNetwork(data, device)
 
+    def trainless(self, data: DataModule, device: torch.device) -> bool:
+        """Whether the features of these data are the same whatever they were trained on."""
+        return self._resolve(data, device) in ("inception", "torchmetrics")
+
     def _resolve(self, data: DataModule, device: torch.device) -> str:
         if self.name != "auto":
             return self.name

@@ -14,12 +14,19 @@ from vaelab.figures.images import tile
 
 Scores = NDArray[np.float64]
 Truth = NDArray[np.bool_]
+COLORS = {"normal": "tab:blue", "anomalous": "tab:red"}
 
 
-def score_histogram(scores: Scores, anomalous: Truth, threshold: float, name: str) -> Figure:
-    """Densities of the score for normal and anomalous test examples, and the threshold if it is finite.
+def score_histogram(scores: Scores, groups: Mapping[str, Truth], threshold: float, name: str) -> Figure:
+    """Densities of the score for groups of test examples, and the threshold if it is finite.
 
     The axis ends at the 99.5th percentile; what lies beyond is counted in the last bar.
+
+    Args:
+        scores: `(N,)`.
+        groups: `normal`, `anomalous` or others to `(N,)` bool, none empty.
+        threshold: of alarms.
+        name: of the score.
     """
     figure = Figure(figsize=(6, 3.2), dpi=120, layout="constrained")
     axes = figure.subplots()
@@ -27,8 +34,8 @@ def score_histogram(scores: Scores, anomalous: Truth, threshold: float, name: st
     if isfinite(threshold):
         high = max(high, threshold)
     bins = np.linspace(low, high if high > low else low + 1, 61)
-    for chosen, label, color in (~anomalous, "normal", "tab:blue"), (anomalous, "anomalous", "tab:red"):
-        shown = scores[chosen].clip(bins[0], bins[-1])
+    for label, chosen in groups.items():
+        shown, color = scores[chosen].clip(bins[0], bins[-1]), COLORS.get(label, "tab:gray")
         axes.hist(shown, bins.tolist(), density=True, alpha=0.55, color=color, label=f"{label} ({chosen.sum():,})")
     if isfinite(threshold):
         axes.axvline(threshold, color="black", linestyle="--", linewidth=1, label=f"threshold {threshold:.4g}")

@@ -50,27 +50,31 @@ def reconstructions(rows: dict[str, Tensor]) -> Figure:
     return figure
 
 
-def traversals(decode: Callable[[Tensor], Tensor], code: Tensor, spread: Tensor, most: int = 10) -> Figure:
-    """One latent dimension changed at a time, from -3 to 3 standard deviations of the codes.
+def traversals(
+    decode: Callable[[Tensor], Tensor], code: Tensor, middle: Tensor, spread: Tensor, most: int = 10
+) -> Figure:
+    """One latent dimension changed at a time, 3 standard deviations of the codes to both sides of their mean.
 
     Args:
         decode: `(B, latent_dim)` to `(B, C, H, W)`.
         code: `(latent_dim,)`, the example that the others are changes of.
-        spread: `(latent_dim,)`; the dimensions of widest spread are shown, those without any left out.
+        middle: `(latent_dim,)`, mean of the codes.
+        spread: `(latent_dim,)`, some of them above 0; the dimensions of widest spread are shown, those without any
+            left out.
         most: rows at the most.
     """
     widest = spread.argsort(descending=True)[:most]
     dimensions = [int(d) for d in widest if spread[d] > 0.1 * spread[widest[0]]]
-    steps = torch.linspace(-3, 3, 11)
+    steps = torch.linspace(-3, 3, 11).to(code)
     rows = []
     for dimension in dimensions:
         codes = code.repeat(len(steps), 1)
-        codes[:, dimension] = steps * spread[dimension]
+        codes[:, dimension] = middle[dimension] + steps * spread[dimension]
         rows.append(decode(codes))
     figure = Figure(figsize=(6, 0.5 + 6 * len(rows) / len(steps)), dpi=120, layout="constrained")
     axes = figure.subplots()
     _show(axes, tile(torch.cat(rows), len(steps)))
     height = (axes.get_ylim()[0] + 0.5) / len(rows)
     axes.set_yticks([(row + 0.5) * height for row in range(len(rows))], [f"z[{d}]" for d in dimensions], fontsize=7)
-    axes.set_title("Latent traversals, -3 to 3 standard deviations of the codes", fontsize=9)
+    axes.set_title("Latent traversals, -3 to 3 standard deviations around the mean of the codes", fontsize=9)
     return figure

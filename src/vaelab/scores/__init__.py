@@ -1,7 +1,7 @@
 """Anomaly scores of a trained model, and what is made of them: a ranking, a threshold, a detector."""
 
-from vaelab.scores.conformal import Threshold, conformal_threshold, examples_needed
-from vaelab.scores.detector import Detector
+from vaelab.scores.conformal import Threshold, alarms_by_chance, conformal_threshold, examples_needed
+from vaelab.scores.detector import Detector, has_detector, read_threshold, same_weights
 from vaelab.scores.elbo import Elbo
 from vaelab.scores.latent import Latent
 from vaelab.scores.nll import NegativeLogLikelihood
@@ -20,8 +20,12 @@ __all__ = [
     "Relative",
     "Score",
     "Threshold",
+    "alarms_by_chance",
     "conformal_threshold",
     "estimates",
     "examples_needed",
+    "has_detector",
     "intervals",
+    "read_threshold",
+    "same_weights",
 ]

@@ -4,10 +4,14 @@ from dataclasses import asdict, dataclass
 from math import ceil, inf, isfinite
 from typing import Annotated, Any
 
+import numpy as np
 from annotated_types import Ge, Gt, Lt
+from scipy.stats import betabinom
 from torch import Tensor
 
 from vaelab.config.builder import check_arguments
+
+MOST_COUNTED = 100_000  # examples of which the probability of each number of alarms is computed
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,26 @@ def conformal_threshold(score: str, clean: Tensor, rate: float) -> Threshold:
     rank = _rank(len(clean), rate)
     value = inf if rank > len(clean) else float(clean.sort().values[rank - 1])
     return Threshold(score, value, rate, len(clean))
+
+
+def alarms_by_chance(threshold: Threshold, count: int, level: float = 0.99) -> int:
+    """How many of `count` further normal examples raise an alarm at most, with the probability `level`.
+
+    A threshold that is the r-th smallest of n scores has a false-alarm rate of its own, which varies with those n as
+    Beta(n + 1 - r, r); so the number of alarms is beta-binomial, whatever the distribution of the scores (Angelopoulos
+    and Bates, 2023, section 3.2). It supposes that examples are exchangeable: one by one, not windows that overlap.
+
+    Args:
+        threshold: finite; an infinite one raises none.
+        count: of examples.
+        level: in (0, 1).
+    """
+    rank = _rank(threshold.n, threshold.rate)
+    if rank > threshold.n or not count:
+        return 0
+    drawn = min(count, MOST_COUNTED)  # of more, as large a share of all
+    chances = betabinom.pmf(np.arange(drawn + 1), drawn, threshold.n + 1 - rank, rank)
+    return ceil(int(np.searchsorted(chances.cumsum(), level)) / drawn * count)
 
 
 def examples_needed(rate: float) -> int:

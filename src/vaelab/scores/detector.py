@@ -22,6 +22,7 @@ from vaelab.scores.score import Score
 
 THRESHOLD, STATE = "threshold.json", "scores.safetensors"  # in the run folder's model/
 MOST_SAMPLES = 1_000_000  # K that a file may ask for; all K latents of an example are in memory at once
+WEIGHTS = "model.safetensors"  # beside them
 
 
 class Detector:
@@ -81,18 +82,17 @@ class Detector:
                 that is broken or of another model.
         """
         run = Path(run)
-        model = load_model(run, trusted)
-        folder = run / "model" if (run / "model").is_dir() else run
-        for name in (THRESHOLD, STATE):
-            if not (folder / name).exists():
-                raise CheckpointError(f"{run}: holds no detector ({name} is missing); train with task=anomaly")
-        about, state = read_json(folder / THRESHOLD), Weights(folder / STATE)
-        try:
-            threshold, samples = Threshold.from_json(about), about["nll_samples"]
-        except (KeyError, TypeError, ConfigError) as error:
-            raise CheckpointError(f"{folder / THRESHOLD}: is broken ({shown(str(error))})") from error
-        if type(samples) is not int or not 0 < samples <= MOST_SAMPLES:
-            raise CheckpointError(f"{folder / THRESHOLD}: nll_samples should be a whole number up to {MOST_SAMPLES:,}")
+        return cls.restored(load_model(run, trusted), run / "model" if (run / "model").is_dir() else run)
+
+    @classmethod
+    def restored(cls, model: Model, folder: Path) -> "Detector":
+        """The detector that lies in a run's `model/`, for the model that is there too, in evaluation mode.
+
+        Raises:
+            CheckpointError: there is none, or it is broken or of another model.
+        """
+        threshold, samples = read_threshold(folder)
+        state = Weights(folder / STATE)
         with torch.device("meta"):
             outline = _scores(model, samples)
         if threshold.score not in outline:
@@ -112,3 +112,39 @@ def _scores(model: Model, nll_samples: int) -> nn.ModuleDict:
     if isinstance(model, VAE):
         found |= {"elbo": Elbo(), "nll": NegativeLogLikelihood(nll_samples)}
     return nn.ModuleDict(found)
+
+
+def has_detector(folder: Path) -> bool:
+    """Whether a run's `model/` holds one."""
+    return all((folder / name).exists() for name in (THRESHOLD, STATE))
+
+
+def read_threshold(folder: Path) -> tuple[Threshold, int]:
+    """The threshold in a run's `model/`, and the K of its `nll`.
+
+    Raises:
+        CheckpointError: there is none, or it is broken.
+    """
+    for name in (THRESHOLD, STATE):
+        if not (folder / name).exists():
+            raise CheckpointError(f"{folder}: holds no detector ({name} is missing); train with task=anomaly")
+    about = read_json(folder / THRESHOLD)
+    try:
+        threshold, samples = Threshold.from_json(about), about["nll_samples"]
+    except (KeyError, TypeError, ConfigError) as error:
+        raise CheckpointError(f"{folder / THRESHOLD}: is broken ({shown(str(error))})") from error
+    if type(samples) is not int or not 0 < samples <= MOST_SAMPLES:
+        raise CheckpointError(f"{folder / THRESHOLD}: nll_samples should be a whole number up to {MOST_SAMPLES:,}")
+    return threshold, samples
+
+
+def same_weights(model: Model, folder: Path) -> bool:
+    """Whether a model has the weights in a run's `model/`, in its own precision; True where none lie there."""
+    path = folder / WEIGHTS
+    if not path.is_file():
+        return True
+    own, saved = model.state_dict(), Weights(path).load()
+    return saved.keys() == own.keys() and all(
+        saved[name].shape == value.shape and torch.equal(saved[name].to(value.dtype), value.cpu())
+        for name, value in own.items()
+    )

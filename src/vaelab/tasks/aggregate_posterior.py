@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from vaelab.csv_text import csv_text
 from vaelab.data.module import DataModule
 from vaelab.models import VAE, Model
 
@@ -42,11 +43,14 @@ class AggregatePosterior:
 
     def to_csv(self) -> str:
         """A line for each dimension: its rate in nats (empty for an AE), and mean and variance of q(z)."""
-        lines = ["dimension,rate_nats,aggregate_mean,aggregate_variance"]
-        for d, (mean, variance) in enumerate(zip(self.mean, self.covariance.diagonal(), strict=True)):
-            rate = "" if self.rates is None else f"{self.rates[d]:.6g}"
-            lines.append(f"{d},{rate},{mean:.6g},{variance:.6g}")
-        return "\n".join(lines) + "\n"
+        rates = [None] * len(self.mean) if self.rates is None else [f"{rate:.6g}" for rate in self.rates]
+        rows = (
+            [dimension, rate, f"{mean:.6g}", f"{variance:.6g}"]
+            for dimension, (rate, mean, variance) in enumerate(
+                zip(rates, self.mean, self.covariance.diagonal(), strict=True)
+            )
+        )
+        return csv_text(["dimension", "rate_nats", "aggregate_mean", "aggregate_variance"], rows)
 
 
 def aggregate_posterior(model: Model, data: DataModule, split: str) -> AggregatePosterior:

@@ -29,7 +29,7 @@ from vaelab.tasks.codec import (
     squared_error,
 )
 from vaelab.tasks.image_metrics import has_ssim, psnr, ssim, ssim_window
-from vaelab.tasks.task import Constant, Findings, Task, refuse_tokens
+from vaelab.tasks.task import NO_TRAIN, Constant, Findings, Task, refuse_tokens, shown_batch
 
 FLOAT_BITS = 32  # of one number in an unquantised code, and of one continuous value of an example
 SHOWN = 16  # examples in a figure
@@ -75,35 +75,39 @@ class Compression(Task):
     def findings(self, model: Model, data: DataModule, baselines: BaselineCache) -> Findings:
         """Distributions, bits, quantised codes and reconstructions, with PCA beside them."""
         codec = Codec(model.encode, model.decode, model.latent_dim, model.device, isinstance(model, VAE))
-        fitted = fit_pca(data, model.latent_dim)
-        components = fitted.encode(data.clean("train", 1)).shape[1]
-        pca = Codec(fitted.encode, fitted.decode, components, torch.device("cpu"))
-        each = {"run": distortions(codec, data), "PCA": distortions(pca, data)}
-        points = quantised(codec, data, self.range_tail)
-        numbers = bits_in_and_out(data.spec, codec) | distribution(each["run"]) | rates(points)
+        codecs, each = {"run": codec}, {"run": distortions(codec, data)}
+        numbers = bits_in_and_out(data.spec, codec) | distribution(each["run"])
         if isinstance(model, VAE):
             numbers |= sampled(model, data)
-        settings = {"components": pca.size, "range_tail": self.range_tail, "examples": RANGE_EXAMPLES}
-        beside = baselines.numbers("pca", settings, lambda: self._all_numbers(pca, data, each["PCA"]))
+        beside: dict[str, float] = {}
+        pca = None
+        if not data.all_as_test:
+            numbers |= rates(quantised(codec, data, self.range_tail))
+            fitted = fit_pca(data, model.latent_dim)
+            components = fitted.encode(data.clean("train", 1)).shape[1]
+            pca = Codec(fitted.encode, fitted.decode, components, torch.device("cpu"))
+            codecs["PCA"], each["PCA"] = pca, distortions(pca, data)
+            settings = {"components": pca.size, "range_tail": self.range_tail, "examples": RANGE_EXAMPLES}
+            of_pca = each["PCA"]
+            beside = baselines.numbers("pca", settings, lambda: self._all_numbers(pca, data, of_pca))
         own = {f"test/{name}": value for name, value in numbers.items()}
-        floats = {"test/mse": float(each["run"]["mse"].mean())}
-        figures = {
-            "distribution": draw_distributions(each),
-            "rate_distortion": quantisation_curves(own | floats | beside, data.spec.size, data.spec.bounded),
-        }
+        figures = {"distribution": draw_distributions(each)}
+        if pca is not None:
+            floats = {"test/mse": float(each["run"]["mse"].mean())}
+            curves = own | floats | beside
+            figures["rate_distortion"] = quantisation_curves(curves, data.spec.size, data.spec.bounded)
         if data.spec.kind == "image":
             order = each["run"]["mse"].argsort(descending=True, stable=True)
             chosen = {
-                "reconstructions": torch.arange(SHOWN),
+                "reconstructions": data.drawn("test", SHOWN),
                 "worst_reconstructions": order[:SHOWN],
                 "best_reconstructions": order.flip(0)[:SHOWN],
             }
-            codecs = {"run": codec, "PCA": pca}
             figures |= {name: _side_by_side(data, positions, codecs) for name, positions in chosen.items()}
         else:
-            x, clean = _pick(data, torch.arange(SHOWN))
-            again = codec.decode(codec.encode(x.to(codec.device))).cpu()
-            figures |= data.compared("reconstructions", {"original": clean, "reconstruction": again})
+            batch = shown_batch(data, SHOWN)
+            again = codec.decode(codec.encode(batch.x.to(codec.device))).cpu()
+            figures |= data.compared("reconstructions", {"original": batch.clean, "reconstruction": again})
         return Findings(own | beside, figures, metadata=self._metadata(data, codec, pca))
 
     def _all_numbers(self, codec: Codec, data: DataModule, each: dict[str, Tensor]) -> dict[str, float]:
@@ -112,14 +116,21 @@ class Compression(Task):
         bits = bits_in_and_out(data.spec, codec)
         return means(each) | known | bits | distribution(each) | rates(quantised(codec, data, self.range_tail))
 
-    def _metadata(self, data: DataModule, codec: Codec, pca: Codec) -> dict[str, Any]:
-        known = min(RANGE_EXAMPLES, len(data.split["train"]))
-        percent = f"{100 * self.range_tail:g}"
+    def _metadata(self, data: DataModule, codec: Codec, pca: Codec | None) -> dict[str, Any]:
         spec = data.spec
         about: dict[str, Any] = {
             "test/bits_in": {"for": f"{spec.size} values of {spec.levels or f'2^{FLOAT_BITS}'} levels"},
             "test/bits_out": {"for": f"{codec.size} floats of {FLOAT_BITS} bits"},
             "test/mse_quantile_*": {"over": f"{len(data.split['test'])} test examples", "per cent": [*QUANTILES]},
+        } | (self._fitted_to_train(data, codec, pca) if pca is not None else {"test/mse_*bit": NO_TRAIN})
+        if has_ssim(spec):
+            about["test/ssim"] = {"window": f"Gaussian {ssim_window(spec)} x {ssim_window(spec)}", "edges": "mirrored"}
+        return about
+
+    def _fitted_to_train(self, data: DataModule, codec: Codec, pca: Codec) -> dict[str, Any]:
+        known = min(RANGE_EXAMPLES, len(data.split["train"]))
+        percent = f"{100 * self.range_tail:g}"
+        return {
             "test/mse_*bit": {
                 "quantiser": f"uniform, each dimension from its {percent} % to its {100 - 100 * self.range_tail:g} % "
                 f"quantile over {known} training codes"
@@ -134,9 +145,6 @@ class Compression(Task):
                 "reconstructions": "not clipped to the data's range",
             },
         }
-        if has_ssim(spec):
-            about["test/ssim"] = {"window": f"Gaussian {ssim_window(spec)} x {ssim_window(spec)}", "edges": "mirrored"}
-        return about
 
 
 def bits_in_and_out(spec: DataSpec, codec: Codec) -> dict[str, float]:
@@ -169,21 +177,9 @@ def sampled(model: VAE, data: DataModule) -> dict[str, float]:
 
 def _side_by_side(data: DataModule, positions: Tensor, codecs: dict[str, Codec]) -> Any:
     """Originals above reconstructions, at these places of the test split, in this order."""
-    x, clean = _pick(data, positions)
-    rows = {"original": clean}
+    batch = next(data.batches("test", "cpu", len(positions), positions))
+    rows = {"original": batch.clean}
     for name, codec in codecs.items():
-        decoded = codec.decode(codec.encode(x.to(codec.device))).cpu()
-        rows[f"{name}\nmse {float((decoded - clean).square().mean()):.2g}"] = decoded
+        decoded = codec.decode(codec.encode(batch.x.to(codec.device))).cpu()
+        rows[f"{name}\nmse {float((decoded - batch.clean).square().mean()):.2g}"] = decoded
     return reconstructions(rows)
-
-
-def _pick(data: DataModule, positions: Tensor) -> tuple[Tensor, Tensor]:
-    """`x` and `clean` of chosen test examples."""
-    found: dict[int, tuple[Tensor, Tensor]] = {}
-    first, wanted = 0, set(positions.tolist())
-    for batch in data.batches("test"):
-        for position in sorted(wanted & set(range(first, first + len(batch.x)))):
-            found[position] = batch.x[position - first], batch.clean[position - first]
-        first += len(batch.x)
-    chosen = [found[position] for position in positions.tolist() if position in found]
-    return torch.stack([x for x, _ in chosen]), torch.stack([clean for _, clean in chosen])

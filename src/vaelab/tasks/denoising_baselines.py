@@ -51,12 +51,12 @@ class DenoisingBaselines:
         data: of the run.
         cache: of the run.
         asked: first test images to measure on, fewer where they are very large; other examples are
-            all measured, unless it is 0.
+            all measured, unless it is 0. None are where nothing is trained on, which all of them are fitted to.
     """
 
     def __init__(self, data: DataModule, cache: BaselineCache, asked: int) -> None:
         self._data, self._cache = data, cache
-        self.count = total = len(data.split["test"]) if asked else 0
+        self.count = total = len(data.split["test"]) if asked and not data.all_as_test else 0
         if is_restorable(data.spec):
             self.count = min(total, asked, max(1, MOST_VALUES // data.spec.size))
 

@@ -18,6 +18,7 @@ from vaelab.models import Model
 from vaelab.tasks.denoising_baselines import FITTED_TO, Rival
 from vaelab.tasks.denoising_quality import MOST_DB, quality_of_each, summary
 from vaelab.tasks.strengths import strengths_around
+from vaelab.tasks.task import shown_batch
 
 Conditions = dict[str, Corruption]
 Each = dict[str, dict[str, Tensor]]
@@ -67,7 +68,7 @@ def pictures(
         for suffix in reversed(shown.values()):
             figures[f"denoised{suffix}"] = _strip(model, data, chosen[suffix], rivals[suffix])
     else:
-        batch = next(data.batches("test", model.device, SHOWN))
+        batch = shown_batch(data, SHOWN, model.device)
         noisy = chosen[""](batch.clean, batch.noise, data.spec)
         versions = {"clean": batch.clean, "noisy": noisy, "denoised": model.restore(noisy)}
         figures |= data.compared("denoised", {name: values.cpu() for name, values in versions.items()})
@@ -77,8 +78,8 @@ def pictures(
 
 
 def readings(model: Model, data: DataModule, corruption: Corruption) -> list[str]:
-    """The first test examples under the training corruption, restored, and clean, as lines; empty for no text."""
-    batch = next(data.batches("test", model.device, SHOWN))
+    """Some test examples under the training corruption, restored, and clean, as lines; empty for no text."""
+    batch = shown_batch(data, SHOWN, model.device)
     noisy = corruption(batch.clean, batch.noise, data.spec)
     versions = [data.texts(values.cpu()) for values in (noisy, model.restore(noisy), batch.clean)]
     names = ("noisy", "denoised", "clean")
@@ -88,14 +89,14 @@ def readings(model: Model, data: DataModule, corruption: Corruption) -> list[str
 
 
 def _strip(model: Model, data: DataModule, corruption: Corruption, rivals: dict[str, Rival]) -> Figure:
-    """The first test images as given, denoised by the run and by the baselines, and clean."""
-    batch = next(data.batches("test", model.device, SHOWN))
+    """Some test images as given, denoised by the run and by the baselines, and clean."""
+    batch = shown_batch(data, SHOWN, model.device)
     noisy = corruption(batch.clean, batch.noise, data.spec)
     rows = {"noisy": noisy, "denoised": model.decode(model.encode(noisy))}
     for denoiser in IMAGE_DENOISERS:
         if denoiser.name in rivals:
             rows[denoiser.label] = denoiser(noisy, rivals[denoiser.name].fitted)
-    return strips(rows | {"clean": batch.clean}, f"The first test images under {_name(corruption)}")
+    return strips(rows | {"clean": batch.clean}, f"Test images under {_name(corruption)}")
 
 
 def _name(corruption: Corruption) -> str:

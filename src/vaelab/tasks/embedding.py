@@ -1,6 +1,6 @@
 """Embedding: what the latents know of the examples, as numbers, as a map and as files."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -17,9 +17,10 @@ from vaelab.figures.latent_space import decoded_plane, spectrum
 from vaelab.figures.projection import Method, project, require
 from vaelab.figures.scatter import Scatter, arrange, scatter_figure
 from vaelab.models import Model
+from vaelab.scores import same_weights
 from vaelab.tasks.embedding_quality import Measured, Points, Protocol, accuracies, neighbourhoods, subset
-from vaelab.tasks.latents import Latents, encode_split, to_parquet
-from vaelab.tasks.task import Findings, Task
+from vaelab.tasks.latents import Latents, encode_split, read_latents, to_parquet
+from vaelab.tasks.task import NO_TRAIN, Findings, Task
 
 SPLITS = ("train", "val", "test")
 
@@ -61,22 +62,42 @@ class Embedding(Task):
 
     def findings(self, model: Model, data: DataModule, baselines: BaselineCache) -> Findings:
         """Latents of every split, what they are worth, and pictures of them."""
-        latents = {split: encode_split(model, data, split) for split in SPLITS}
+        splits = ("test",) if data.all_as_test else SPLITS
+        latents = {split: encode_split(model, data, split) for split in splits}
         files: dict[str, bytes | str] = {
             f"latents/{split}.parquet": to_parquet(found, data.spec.classes) for split, found in latents.items()
         }
-        numbers, metadata = self._measure(latents["train"], latents["test"], data)
-        scatter = self._scatter(model, data, latents)
+        train = self._saved(model) if data.all_as_test else latents["train"]
+        numbers, metadata = self._measure(train, latents["test"], data)
+        space = train or latents["test"]
+        scatter = self._scatter(model, data, space, latents["test"])
         facts = {name.removeprefix("test/").replace("_", " "): f"{value:.4f}" for name, value in numbers.items()}
         files["embedding.html"] = embedding_page(scatter, self._thumbnails(data), {"data": data.spec.name} | facts)
-        numbers |= self._baselines(latents["train"], latents["test"], data, baselines, model.latent_dim)
-        figures = {"embedding": scatter_figure(scatter)} | self._pictures(model, data, latents["train"])
+        if train is not None and not data.all_as_test:
+            numbers |= self._baselines(train, latents["test"], data, baselines, model.latent_dim)
+        figures = {"embedding": scatter_figure(scatter)} | self._pictures(model, data, space)
         return Findings(numbers, figures, files, metadata)
 
+    def _saved(self, model: Model) -> Latents | None:
+        """Train latents that the run kept, where the model has its weights."""
+        if self.detector_from is None or not same_weights(model, self.detector_from):
+            return None
+        return read_latents(self.detector_from.parent / "latents" / "train.parquet", model.latent_dim)
+
     def _measure(
-        self, train: Latents, test: Latents, data: DataModule
+        self, train: Latents | None, test: Latents, data: DataModule
     ) -> tuple[dict[str, float], dict[str, dict[str, object]]]:
-        numbers, about = accuracies(Points(train.codes, train.label), Points(test.codes, test.label), self.protocol)
+        numbers: dict[str, float] = {}
+        about: dict[str, Any] = dict.fromkeys(("knn_accuracy", "linear_probe_accuracy"), NO_TRAIN)
+        if train is not None:
+            found = Points(test.codes, test.label)
+            if data.new_classes:  # nothing fitted to train could find them
+                old = test.label < len(data.spec.classes) - len(data.new_classes)
+                found = Points(test.codes[old], test.label[old])
+            numbers, about = accuracies(Points(train.codes, train.label), found, self.protocol)
+            if data.new_classes and numbers:
+                left_out = f"{int((~old).sum())} examples of classes that train does not have"
+                about = {name: facts | {"left out": left_out} for name, facts in about.items()}
         near, about_near = self._neighbourhoods(data, test.codes)
         named = {f"test/{name}": value for name, value in (numbers | near).items()}
         return named, {f"test/{name}": value for name, value in (about | about_near).items()}
@@ -107,11 +128,11 @@ class Embedding(Task):
         rows = subset(len(codes), self.protocol.neighbourhood_examples)
         return neighbourhoods(data.rows("test", torch.from_numpy(rows)).numpy(), codes[rows], self.protocol)
 
-    def _scatter(self, model: Model, data: DataModule, latents: dict[str, Latents]) -> Scatter:
-        test = latents["test"]
+    def _scatter(self, model: Model, data: DataModule, space: Latents, test: Latents) -> Scatter:
+        """Of test latents on a plane that `space` decides, the train latents where there are any."""
         rows = subset(len(test.index), self.shown_examples)
         codes = test.codes[rows]
-        projection = project(self.projection, latents["train"].codes, codes)
+        projection = project(self.projection, space.codes, codes)
         share = "All" if len(rows) == len(test.index) else f"{len(rows):,} of"
         title = f"{share} {len(test.index):,} test examples, {projection.name}"
         error = _errors(model, data.clean("test", torch.from_numpy(rows)), codes)
@@ -126,16 +147,16 @@ class Embedding(Task):
             return images
         return (images - images.min()) / (images.max() - images.min()).clamp_min(1e-12)
 
-    def _pictures(self, model: Model, data: DataModule, train: Latents) -> dict[str, Figure]:
+    def _pictures(self, model: Model, data: DataModule, space: Latents) -> dict[str, Figure]:
         pictures = {}
         if model.latent_dim == 2 and data.spec.kind == "image":
 
             def decode(codes: Tensor) -> Tensor:
                 return model.decode(codes.to(model.device)).cpu()
 
-            pictures["decoded_plane"] = decoded_plane(decode, torch.from_numpy(train.codes))
+            pictures["decoded_plane"] = decoded_plane(decode, torch.from_numpy(space.codes))
         if model.latent_dim > 2:
-            pictures["latent_spectrum"] = spectrum(train.codes)
+            pictures["latent_spectrum"] = spectrum(space.codes)
         return pictures
 
 

@@ -18,7 +18,7 @@ from vaelab.errors import ConfigError
 from vaelab.features import Choice, ExtractorName, refuse_absent
 from vaelab.figures.rates import rate_bars
 from vaelab.models import VAE, Model, Prediction
-from vaelab.samplers import SAMPLERS, Mixture, Sampler, StandardNormal, train_latents
+from vaelab.samplers import SAMPLERS, Mixture, Sampler, StandardNormal, load_sampler, train_latents
 from vaelab.tasks.active_units import ActiveUnits
 from vaelab.tasks.aggregate_posterior import AggregatePosterior, aggregate_posterior
 from vaelab.tasks.generation_examples import show_examples
@@ -123,7 +123,7 @@ class Generation(Task):
         self._sequences(found, model, data, baselines)
         self._quality(found, model, data, baselines, sampler)
         if data.spec.kind == "image":
-            found.figures |= generation_figures(model, data, sampler, aggregate.spread, self.temperatures)
+            found.figures |= generation_figures(model, data, sampler, aggregate, self.temperatures)
         else:
             samples = show_examples(found, model, data, sampler)
             if isinstance(data, Music):
@@ -133,9 +133,32 @@ class Generation(Task):
             found.metadata[name] = {"not measured": "the result is no finite number"}
         return found
 
+    def check_data(self, data: DataModule) -> None:
+        """A sampler that is fitted to train latents must have been, where the data were not trained on."""
+        if data.all_as_test and self.sampler != StandardNormal.name:
+            self._saved_sampler()
+
+    def _saved_sampler(self) -> Sampler:
+        """The one that the run fitted."""
+        saved = load_sampler(self.detector_from) if self.detector_from is not None else None
+        if saved is None or saved.name != self.sampler:
+            kept = "none" if saved is None else saved.name
+            raise ConfigError(
+                f"task.sampler={self.sampler}: is fitted to train latents, which are not among these data, and the run "
+                f"keeps the sampler {kept}; use task.sampler={StandardNormal.name}"
+            )
+        if isinstance(saved, Mixture) and saved.components != self.components:
+            raise ConfigError(
+                f"task.components={self.components}: the mixture that the run keeps has {saved.components}, and cannot "
+                "be fitted anew without its train split"
+            )
+        return saved
+
     def _fitted(self, model: Model, data: DataModule) -> Sampler:
         if self.sampler == StandardNormal.name:
             return StandardNormal(model.latent_dim)
+        if data.all_as_test:
+            return self._saved_sampler()
         sampler = Mixture(self.components) if self.sampler == Mixture.name else SAMPLERS[self.sampler]()
         return sampler.fit(train_latents(model, data))
 
@@ -160,7 +183,7 @@ class Generation(Task):
                 "at most": f"{log(examples):.4g}, the log of {examples} examples",
                 "unit": "nats",
             }
-        asked = self.no_latent_baseline
+        asked = False if data.all_as_test else self.no_latent_baseline
         if asked is True or (asked == "auto" and data.spec.characters and model.autoregressive):
             found.numbers |= no_latent(model, data, baselines)
             found.metadata["baseline/no_latent"] = {
@@ -175,6 +198,12 @@ class Generation(Task):
         if reason := not_measurable(data.spec, len(data.split["test"])):
             found.metadata["test/fid"] = {"not measured": reason}
             return
+        if data.all_as_test and not self.extractor.trainless(data, model.device):
+            found.metadata["test/fid"] = {
+                "not measured": "its features are learned from the train split, or standardised over it, and these "
+                "data were not trained on; task.extractor=inception needs no train split"
+            }
+            return
         extractor = self.extractor.build(data, model.device)
         count = sample_count(data, self.fid_samples)
         quality = SampleQuality(data, extractor, count, self.folder, baselines)
@@ -187,6 +216,8 @@ class Generation(Task):
             prior = StandardNormal(model.latent_dim)
             found.numbers["test/fid_prior"] = quality.frechet(model, prior)
             found.metadata["test/fid_prior"] = quality.about | _described(prior, isinstance(model, VAE))
+        if data.all_as_test:
+            return
         found.numbers |= quality.baseline_numbers(model.latent_dim)
         found.metadata["baseline/pca_gaussian"] = {
             "samples of": "a full-covariance Gaussian on the codes of as many principal components as latents",
@@ -199,15 +230,18 @@ class Generation(Task):
 
 
 def _latents(found: Findings, aggregate: AggregatePosterior) -> None:
+    found.files["latent_dimensions.csv"] = aggregate.to_csv()
+    if aggregate.rates is not None:
+        found.figures["rate_per_dimension"] = rate_bars(aggregate.rates)
+    if aggregate.count < 2:
+        found.metadata["test/aggregate_kl"] = {"not measured": "a single example has no spread"}
+        return
     found.numbers["test/aggregate_kl"] = aggregate.kl_to_prior()
     found.metadata["test/aggregate_kl"] = {
         "estimate": "KL(N(mean, covariance of q(z)) || N(0, I)), the least that these moments allow",
         "samples": aggregate.count,
         "unit": "nats",
     }
-    found.files["latent_dimensions.csv"] = aggregate.to_csv()
-    if aggregate.rates is not None:
-        found.figures["rate_per_dimension"] = rate_bars(aggregate.rates)
 
 
 def _described(sampler: Sampler, has_posterior: bool) -> dict[str, Any]:

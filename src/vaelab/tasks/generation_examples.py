@@ -7,7 +7,7 @@ from vaelab.data.module import DataModule
 from vaelab.models import Model
 from vaelab.samplers import Sampler, lerp
 from vaelab.tasks.sample_quality import generate
-from vaelab.tasks.task import Findings, example_batch
+from vaelab.tasks.task import Findings, shown_batch
 
 SAMPLES, SHOWN, STEPS = 1_000, 8, 7
 
@@ -22,7 +22,7 @@ def show_examples(found: Findings, model: Model, data: DataModule, sampler: Samp
     Returns:
         The samples, `(N, *shape)`.
     """
-    batch = example_batch(data, "test", SHOWN, model.device)
+    batch = shown_batch(data, SHOWN, model.device)
     codes = model.encode(batch.x)
     shown = {
         "samples": torch.cat(list(generate(model, sampler.sample(min(SAMPLES, len(data.split["test"])))))),

@@ -7,15 +7,16 @@ from torch import Tensor
 from vaelab.data.module import DataModule
 from vaelab.figures import image_grid, reconstructions, traversals
 from vaelab.figures.blocks import blocks
-from vaelab.models import Model
+from vaelab.models import VAE, Model
 from vaelab.samplers import Sampler, lerp, slerp
-from vaelab.tasks.task import example_batch
+from vaelab.tasks.aggregate_posterior import AggregatePosterior
+from vaelab.tasks.task import shown_batch
 
 PAIRS, STEPS, NEIGHBOURS_SHOWN = 4, 11, 12
 
 
 def generation_figures(
-    model: Model, data: DataModule, sampler: Sampler, spread: Tensor, temperatures: list[float]
+    model: Model, data: DataModule, sampler: Sampler, aggregate: AggregatePosterior, temperatures: list[float]
 ) -> dict[str, Figure]:
     """Samples, the nearest train examples to them, ways between test examples, and single dimensions.
 
@@ -23,21 +24,24 @@ def generation_figures(
         model: decodes.
         data: of kind image.
         sampler: where samples come from.
-        spread: `(latent_dim,)` standard deviations of codes over the test split.
+        aggregate: where the codes of the test split lie.
         temperatures: a block of samples for each; none leaves the figure out.
     """
-    batch = example_batch(data, "test", 16, model.device)
+    batch = shown_batch(data, 16, model.device)
     codes = model.encode(batch.x)
+    middle, spread = aggregate.mean.to(codes), aggregate.spread.to(codes)
     samples = _drawn(model, sampler, 64)
     source = {"standard_normal": "N(0, I)"}.get(sampler.name, f"a {sampler.name} fitted to train latents")
     figures = {
         "samples": image_grid(samples, f"Decoded samples of {source}"),
-        "nearest_train": _nearest(samples[:NEIGHBOURS_SHOWN], data),
         "reconstructions": reconstructions({"original": batch.clean, "reconstruction": model.decode(codes)}),
-        "traversals": traversals(model.decode, codes[0], spread.to(codes)),
     }
+    if not data.all_as_test:
+        figures["nearest_train"] = _nearest(samples[:NEIGHBOURS_SHOWN], data)
+    if spread.any():
+        figures["traversals"] = traversals(model.decode, codes[0], middle, spread)
     if len(codes) > 1:
-        figures["interpolations"] = _interpolations(model, codes)
+        figures["interpolations"] = _interpolations(model, codes, middle)
     if temperatures:
         named = [(f"T = {t:g}", _drawn(model, sampler, 24, t)) for t in temperatures]
         figures["temperatures"] = blocks(
@@ -50,13 +54,18 @@ def _drawn(model: Model, sampler: Sampler, count: int, temperature: float = 1.0)
     return model.decode(sampler.sample(count, temperature=temperature).to(model.device))
 
 
-def _interpolations(model: Model, codes: Tensor) -> Figure:
-    """A straight and a great-arc row for each pair of test examples."""
-    named = []
+def _interpolations(model: Model, codes: Tensor, middle: Tensor) -> Figure:
+    """A straight and a great-arc row for each pair of test examples.
+
+    The arc is one around 0, where the prior of a VAE has its mean; an AE has none, and its codes lie around `middle`.
+    """
+    named, around = [], torch.zeros_like(middle) if isinstance(model, VAE) else middle
     for start, end in zip(codes[0 : 2 * PAIRS : 2], codes[1 : 2 * PAIRS : 2], strict=False):
         named.append(("linear", model.decode(lerp(start, end, STEPS))))
-        named.append(("spherical", model.decode(slerp(start, end, STEPS))))
-    return blocks(named, STEPS, "Between the codes of two test examples, straight and along the great arc")
+        named.append(("spherical", model.decode(around + slerp(start - around, end - around, STEPS))))
+    center = "0" if isinstance(model, VAE) else "the mean of the codes"
+    title = f"Between the codes of two test examples, straight and along the great arc around {center}"
+    return blocks(named, STEPS, title)
 
 
 def _nearest(samples: Tensor, data: DataModule) -> Figure:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -39,6 +40,16 @@ def encode_split(model: Model, data: DataModule, split: str) -> Latents:
         codes.append(model.encode(batch.target).float().cpu())
         labels.append(batch.label.cpu())  # from the same batch, so that no other order can creep in
     return Latents(data.split[split].numpy(), torch.cat(labels).numpy(), torch.cat(codes).numpy())
+
+
+def read_latents(path: Path, latent_dim: int) -> Latents | None:
+    """What `to_parquet` wrote of a model of this size; None where no such file is there."""
+    try:
+        table = pq.read_table(path)
+        codes = np.column_stack([table[f"z{d}"].to_numpy() for d in range(latent_dim)]).astype(np.float32)
+        return Latents(table["index"].to_numpy(), table["label"].to_numpy(), codes)
+    except (OSError, KeyError, ValueError):  # of Arrow's own errors those of reading are among these
+        return None
 
 
 def to_parquet(latents: Latents, classes: Sequence[str]) -> bytes:

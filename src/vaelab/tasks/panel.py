@@ -1,5 +1,9 @@
 """Several tasks measured on one trained model."""
 
+from typing import Any
+
+import lightning.pytorch as L
+
 from vaelab.baselines import BaselineCache
 from vaelab.data import Batch, DataSpec
 from vaelab.data.module import DataModule
@@ -30,7 +34,13 @@ class Panel(Task):
     def check_data(self, data: DataModule) -> None:
         """Each part must fit."""
         for part in self.parts.values():
+            part.detector_from = self.detector_from
             part.check_data(data)
+
+    def on_test_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+        """Each part looks at what it is given."""
+        for part in self.parts.values():
+            part.on_test_start(trainer, pl_module)
 
     def validation_names(self, model: Model, data: DataModule) -> set[str]:
         """What any part logs."""

@@ -1,6 +1,7 @@
 """What a task is: measurement around a model that does not know of it."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as L
@@ -46,7 +47,12 @@ class Task(Callback):
 
     Args:
         monitor: what the best checkpoint watches; null leaves it to the model.
+
+    Attributes:
+        detector_from: the `model/` folder of the run that is evaluated without training; None where a model is trained.
     """
+
+    detector_from: Path | None = None
 
     def __init__(self, monitor: str | None = None) -> None:
         self.monitor = monitor
@@ -68,8 +74,9 @@ class Task(Callback):
     def validation_names(self, model: Model, data: DataModule) -> set[str]:
         """The metrics that a validation pass logs, seen on two examples."""
         model.eval()
+        split = "test" if data.all_as_test else "val"
         with torch.no_grad():
-            terms = model.predict(example_batch(data, "val", 2)).terms.named()
+            terms = model.predict(next(data.batches(split, "cpu", 2))).terms.named()
         model.train()
         return {f"val/{name}" for name in (*terms, *self.metrics("val", model, data.spec))}
 
@@ -178,6 +185,10 @@ class Constant(MeanMetric):
         self.update(value)
 
 
-def example_batch(data: DataModule, split: str, count: int, device: torch.device | str = "cpu") -> Batch:
-    """The first `count` examples of a split, prepared as in evaluation."""
-    return next(data.batches(split, device, count))
+def shown_batch(data: DataModule, count: int, device: torch.device | str = "cpu") -> Batch:
+    """At most `count` test examples to show, drawn over all classes, prepared as in evaluation."""
+    chosen = data.drawn("test", count)
+    return next(data.batches("test", device, len(chosen), chosen))
+
+
+NO_TRAIN = {"not measured": "it takes the train split, and these data were not trained on"}  # of a metric

@@ -1,19 +1,24 @@
 """Image data sets: a folder of image files, Parquet, or any id on the Hugging Face hub."""
 
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Unpack, cast
 
+import torch
 from annotated_types import Gt
 from rich.console import Console
+from torch import Tensor
 
 from vaelab.config.nearest import nearest
 from vaelab.data.examples import Examples
 from vaelab.data.images.decoding import DecodedImages, Decoding, Fit, decode
-from vaelab.data.images.source import HubSource, LocalSource
+from vaelab.data.images.source import HubSource, LocalSource, folders_of
 from vaelab.data.images.tensor_cache import Kept, TensorCache
 from vaelab.data.module import Binarize, DataModule, DataSettings
 from vaelab.data.spec import DataSpec
 from vaelab.errors import ConfigError, DataError
+from vaelab.notes import note, some
 
 Pixels = Annotated[int, Gt(0)]
 
@@ -80,12 +85,24 @@ class Images(DataModule):
 
     def prepare_data(self) -> None:
         """Decode into the cache where that has not been done."""
+        self._kept = self._decoded(self.decoding)
+        if self._trained is None or not self.all_as_test or self.decoding.color != "auto":
+            return
+        channels = self._trained.shape[0]
+        if self._kept.values.shape[1] != channels:  # as the images of the model were, whatever these are
+            if channels == 1:
+                note(f"{self.path}: some of its images are in colour; they are made grey, as those of the model are")
+            self._kept = self._decoded(replace(self.decoding, color="grey" if channels == 1 else "rgb"))
+
+    def _decoded(self, decoding: Decoding) -> Kept:
         source = self.source()
-        cache = TensorCache(source, self.decoding, self.data_dir)
-        self._kept = cache.read()
-        if self._kept is None:
-            with decode(source, self.decoding) as images:
-                self._kept = cache.write(images) or self._in_memory(images, cache.paths)
+        cache = TensorCache(source, decoding, self.data_dir)
+        if (kept := cache.read()) is not None:
+            return kept
+        with decode(source, decoding) as images:
+            if not (images.about["parts"].get("train") or self.all_as_test):
+                raise DataError(f"{source}: has no train split, only {', '.join(images.about['parts'])}")
+            return cache.write(images) or self._in_memory(images, cache.paths)
 
     def _in_memory(self, images: DecodedImages, paths: list[Path]) -> Kept:
         """Where no file can be written."""
@@ -104,8 +121,43 @@ class Images(DataModule):
         values, label, about, file = cast(Kept, self._kept)
         self._kept = None
         shape: Any = tuple(values.shape[1:])
-        spec = DataSpec(self.name, "image", shape, "unit", 256, tuple(about["classes"]))
+        classes = tuple(about["classes"])
+        if self.all_as_test and self._trained is not None:
+            if shape[1:] != self._trained.shape[1:]:
+                height, width = self._trained.shape[1:]
+                raise DataError(
+                    f"{self.path}: its images have {shape[1]} x {shape[2]} pixels, the model was trained on {height} x "
+                    f"{width}; data.size=[{height},{width}] brings them to that size"
+                )
+            label, classes = self._labels_of_folders(label, classes, self._trained.classes)
+        spec = DataSpec(self.name, "image", shape, "unit", 256, classes)
         return Examples(values, label, spec, {name: range(*rows) for name, rows in about["parts"].items()}, file)
+
+    def _labels_of_folders(
+        self, label: Tensor, classes: tuple[str, ...], trained: tuple[str, ...]
+    ) -> tuple[Tensor, tuple[str, ...]]:
+        """Labels of later images: not all classes have come, some images lie in none, and a folder may be no class."""
+        source = self.source()
+        files = source.files() if isinstance(source, LocalSource) else ()
+        if not trained or len(files) != len(label):
+            return label, classes
+        folders = [next(iter(place), None) for place in folders_of(files, source.home or Path()).values()]
+        found = sorted({folder for folder in folders if folder is not None})
+        if not set(found) & set(trained):
+            if found:
+                note(f"{self.path}: no folder in it is a class of the model's ({some([*trained])}), so none is a label")
+            return torch.full_like(label, -1), ()
+        numbers = {name: number for number, name in enumerate(found)}
+        return torch.tensor([-1 if folder is None else numbers[folder] for folder in folders]), tuple(found)
+
+    def origins(self, rows: Tensor) -> dict[str, list[Any]]:
+        """See `DataModule.origins`: the `file` of each; nothing for Parquet, where examples are rows."""
+        with suppress(DataError):
+            source = self.source()
+            files = source.files() if isinstance(source, LocalSource) else ()
+            if len(files) == len(self._loaded.label):  # else they are no longer those that were read
+                return {"file": [files[row].relative_to(source.home or Path()).as_posix() for row in rows.tolist()]}
+        return {}
 
 
 def _may_be_hub_id(path: str) -> bool:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
@@ -34,6 +34,7 @@ class Table:
     counts: dict[str, int]
     classes: tuple[str, ...]
     read: Callable[[str], Iterator[EncodedImage]]  # the rows of a split in their order
+    files: tuple[Path, ...] = ()  # of all rows, where each is a file
 
     def images(self) -> Iterator[EncodedImage]:
         """The rows of all splits in their order; may be asked for again."""
@@ -87,6 +88,12 @@ class LocalSource:
         if images := [f for f in files if f.suffix.lower() in SUFFIXES]:
             return _folder(self.path, images)
         raise DataError(f"data.path={self.path}: holds no image, that is no {', '.join(SUFFIXES)} and no .parquet")
+
+    def files(self) -> tuple[Path, ...]:
+        """The image file of each row, in the order of rows; none for Parquet."""
+        found = sorted(_visible(self.path)) if self.path.is_dir() else []
+        images = [f for f in found if f.suffix.lower() in SUFFIXES]
+        return _folder(self.path, images).files if images and not any(f.suffix == ".parquet" for f in found) else ()
 
 
 class HubSource:
@@ -151,6 +158,14 @@ def _stat(path: Path) -> tuple[int, int]:
     return stat.st_size, stat.st_mtime_ns
 
 
+def folders_of(files: Sequence[Path], root: Path) -> dict[Path, list[str]]:
+    """The folders below `root` that each file lies in, the outermost first, less a first one that names its split."""
+    places = {file: list(file.relative_to(root).parts[:-1]) for file in files}
+    if all(place and place[0].lower() in SPLITS for place in places.values()):
+        return {file: place[1:] for file, place in places.items()}
+    return places
+
+
 def _folder(root: Path, files: list[Path]) -> Table:
     """Image files: the first folder is the split where all first folders name one, the next is the class."""
     places = {file: list(file.relative_to(root).parts[:-1]) for file in files}
@@ -167,7 +182,8 @@ def _folder(root: Path, files: list[Path]) -> Table:
                 yield EncodedImage(_content(file), classes.index(places[file][0]) if classes else -1, str(file))
 
     counts = {name: list(split.values()).count(name) for name in ORDER if name in split.values()}
-    return Table(_with_train(str(root), counts), classes, read)
+    in_order = tuple(file for name in counts for file in files if split[file] == name)
+    return Table(_not_empty(str(root), counts), classes, read, in_order)
 
 
 def _parquet_splits(root: Path, files: list[Path]) -> dict[str, list[Path]]:
@@ -214,7 +230,7 @@ def _table(shown: str, path: str, scratch: str, **options: Any) -> Table:
                 content = _content(Path(cell["path"]))
             yield EncodedImage(content or b"", int(row[label]) if label and row[label] is not None else -1, name)
 
-    return Table(_with_train(shown, {name: len(rows[name][0]) for name in ORDER if name in rows}), classes, read)
+    return Table(_not_empty(shown, {name: len(rows[name][0]) for name in ORDER if name in rows}), classes, read)
 
 
 def _holds_images(feature: Any) -> bool:
@@ -225,11 +241,9 @@ def _holds_images(feature: Any) -> bool:
     return declared or (isinstance(feature, datasets.Value) and feature.dtype in ("binary", "large_binary"))
 
 
-def _with_train(shown: str, counts: dict[str, int]) -> dict[str, int]:
+def _not_empty(shown: str, counts: dict[str, int]) -> dict[str, int]:
     if not sum(counts.values()):
         raise DataError(f"{shown}: holds no image")
-    if not counts.get("train"):
-        raise DataError(f"{shown}: has no train split, only {', '.join(counts)}")
     return counts
 
 

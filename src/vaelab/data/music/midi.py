@@ -26,6 +26,8 @@ class Midi(Music):
         form, steps, hop, steps_per_quarter, pitches, transpose and the rest: see `Music`.
     """
 
+    source = "file"
+
     def __init__(
         self,
         path: str | None,
@@ -49,7 +51,7 @@ class Midi(Music):
         pieces, bad = [], []
         for file in files:
             try:
-                pieces.append(self._piece(file))
+                pieces.append(self._piece(file)._replace(name=file.relative_to(folder).as_posix()))
             except UnreadableError as error:
                 bad.append(f"{file.relative_to(folder)}: {error}")
         if bad:

@@ -3,7 +3,7 @@
 import json
 from abc import abstractmethod
 from pathlib import Path
-from typing import Annotated, Any, Literal, Unpack
+from typing import Annotated, Any, ClassVar, Literal, Unpack
 
 import torch
 from annotated_types import Ge, Gt
@@ -20,6 +20,7 @@ from vaelab.figures.rolls import rolls
 from vaelab.music.midi import CHOIR, PIANO, mido, write_midi
 from vaelab.music.notes import FIRST_PITCH, Note, Piece, from_roll, from_tokens, sounding, to_roll, to_tokens
 from vaelab.music.transposition import drawn_shifts, transposed_roll, transposed_tokens
+from vaelab.notes import some
 
 Form = Literal["tokens", "roll"]
 WRITTEN = 16  # examples that become files
@@ -56,6 +57,8 @@ class Music(DataModule):
         batch_size, val_fraction, test_fraction (of works), split_seed, seed, corruption: see `DataModule`.
     """
 
+    source: ClassVar[str] = "piece"  # what the name of a piece is
+
     def __init__(
         self,
         name: str,
@@ -75,9 +78,11 @@ class Music(DataModule):
         self.steps_per_quarter, self.pitches, self.transpose = steps_per_quarter, pitches, transpose
         self.name: str = name
         self.lowest = self.highest = 0  # MIDI numbers; set by `load`
+        self._places: list[tuple[str, int]] = []  # the piece of each window, and the step that it begins at
 
     def prepare_as(self, folder: Path) -> None:
         """With the pitches of a trained model."""
+        super().prepare_as(folder)
         pitches = read_preparation(
             folder / FORMAT_FILE, lambda about: [int(about["lowest_pitch"]), int(about["highest_pitch"])]
         )
@@ -99,16 +104,19 @@ class Music(DataModule):
         self.lowest, self.highest = low, high
         count = high - low + 1
         parts, windows, first = {}, [], 0
-        for split, members in self._works_of_splits(works).items():
+        splits = {"test": set(works)} if self.all_as_test else self._works_of_splits(works)
+        for split, members in splits.items():
             for piece, work in zip(pieces, works, strict=True):
                 if work in members:
                     whole = to_tokens(piece, low) if self.form == "tokens" else to_roll(piece, low, count)
-                    windows.append(cut(whole, self.steps, self.hop if split == "train" else self.steps, self.form))
+                    hop = self.hop if split == "train" else self.steps
+                    windows.append(cut(whole, self.steps, hop, self.form))
+                    self._places += [(piece.name, window * hop) for window in range(len(windows[-1]))]
             total = sum(map(len, windows))
             parts[split] = range(first, total)
             first = total
         values = torch.cat(windows)
-        gaps = bool((values < 0).any())
+        gaps = self._gaps(bool((values < 0).any()))
         if self.form == "tokens":
             spec = DataSpec(self.name, "tokens", tuple(values.shape[1:]), "categories", FIRST_PITCH + count, gaps=gaps)
         else:
@@ -120,12 +128,33 @@ class Music(DataModule):
         if self.pitches is None:
             return low, high
         outside = [p.name for p in pieces if p.pitches[0] < self.pitches[0] or p.pitches[1] > self.pitches[1]]
+        if outside and self._trained is not None:
+            raise DataError(
+                f"{self.name}: {len(outside)} pieces have pitches beyond {self.pitches[0]} to {self.pitches[1]}, those "
+                f"that the model was trained on: {some(outside)}"
+            )
         if outside:
             raise ConfigError(
                 f"data.pitches={self.pitches}: {len(outside)} pieces go beyond it, such as {outside[0]}; "
                 f"[{low},{high}] holds all"
             )
         return self.pitches[0], self.pitches[1]
+
+    def _gaps(self, padded: bool) -> bool:
+        """Whether windows may be longer than what is left of a piece: as in training, where a model was trained."""
+        if self._trained is None or self._trained.gaps == padded:
+            return padded
+        if padded:
+            raise DataError(
+                f"{self.name}: has pieces that do not end with a window of {self.steps} steps, and the model was "
+                "trained on windows that pieces fill"
+            )
+        return True
+
+    def origins(self, rows: Tensor) -> dict[str, list[Any]]:
+        """See `DataModule.origins`: the `file`, or `piece` of a corpus, and the `first_step` of the window."""
+        names, firsts = zip(*(self._places[row] for row in rows.tolist()), strict=True) if len(rows) else ((), ())
+        return {self.source: list(names), "first_step": list(firsts)}
 
     def _works_of_splits(self, works: list[int]) -> dict[str, set[int]]:
         known = sorted(set(works))

@@ -1,8 +1,8 @@
 """Series as they lie in files: .npy arrays, tables whose rows are steps, tables whose rows are series."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ from vaelab.config.nearest import did_you_mean
 from vaelab.data.images.source import SPLITS
 from vaelab.data.tables.files import SUFFIXES, first_line, read_tables
 from vaelab.errors import ConfigError, DataError
+from vaelab.notes import note, some
 
 Form = Literal["steps", "rows"]
 Layout = Literal["channels_first", "channels_last"]
@@ -28,6 +29,7 @@ class Recording:
     Attributes:
         values: `(C, T)`, NaN where one is missing.
         source: the file, and the row in it, for people.
+        place: where it was read from, as columns of a CSV file: `file`, relative to what was named, and `row`.
         split: `train`, `val` or `test`.
         labels: of each step, `(T,)`, or one for all, `(1,)`; None for a missing one; empty without labels.
     """
@@ -36,6 +38,7 @@ class Recording:
     source: str
     split: str = "train"
     labels: tuple[str | None, ...] = ()
+    place: Mapping[str, str | int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,9 @@ class Reading:
     header: bool | None = None
     encoding: str = "utf-8"
     long: bool = False  # a .npy of one dimension less is one long recording
+    later: bool = False  # whether a label, and columns to leave out, may be missing
+    channels: tuple[str, ...] = ()  # of tables of steps: those to take; empty for all that are left
+    classes: tuple[str, ...] = ()  # that a trained model knows: folders of later series
 
 
 def read_recordings(place: Path, how: Reading) -> tuple[tuple[str, ...], list[Recording]]:
@@ -66,22 +72,31 @@ def read_recordings(place: Path, how: Reading) -> tuple[tuple[str, ...], list[Re
         raise ConfigError(f"data.labels: goes with a .npy file; the label column of {place.name} is data.label=<name>")
     files = _files(place)
     if how.form == "rows":
-        return ("value",), _sorted([r for file in files for r in _rows(file, _split_by_name(place, file), how)])
+        return ("value",), _sorted([r for file in files for r in _rows(file, place, how)])
     places = {file: list(file.relative_to(place).parts[:-1]) if place.is_dir() else [] for file in files}
     splits = dict.fromkeys(files, "train")
     if place.is_dir() and all(parts and parts[0].lower() in SPLITS for parts in places.values()):
         splits = {file: SPLITS[parts.pop(0).lower()] for file, parts in places.items()}
     classes = {parts[0] for parts in places.values() if parts}
-    labelled = len(classes) > 1 and all(places.values()) and how.label is None
+    labelled = len(classes) > 1 and all(places.values())
+    if how.later:  # not all classes have come, and what is no class may be a folder too
+        labelled = bool(classes & set(how.classes))
+    labelled = labelled and how.label is None
     found: list[Recording] = []
     channels: tuple[str, ...] = ()
+    extra: dict[str, Path] = {}
     for file in files:
-        names, values, labels = _steps(file, how)
+        names, values, labels = _steps(file, how, extra)
         if found and sorted(names) != sorted(channels):
             raise DataError(f"{file}: has the channels {_some(names)}, but {files[0]} has {_some(channels)}")
         channels = channels or names
         values = values[[names.index(name) for name in channels]]
-        found.append(Recording(values, str(file), splits[file], (places[file][0],) if labelled else labels))
+        if labelled:
+            labels = tuple(places[file][:1])
+        found.append(Recording(values, str(file), splits[file], labels, {"file": _relative(place, file)}))
+    if extra:
+        named = some([f"{name} (in {_relative(place, file)})" for name, file in extra.items()])
+        note(f"{place} has columns that the model was not trained on, and which are left out: {named}")
     return channels, _sorted(found)
 
 
@@ -99,6 +114,10 @@ def _files(place: Path) -> list[Path]:
     if not files:
         raise DataError(f"data.path={place}: holds no .csv, .tsv or .parquet file")
     return files
+
+
+def _relative(place: Path, file: Path) -> str:
+    return file.name if file == place else file.relative_to(place).as_posix()
 
 
 def _split_by_name(place: Path, file: Path) -> str:
@@ -129,7 +148,9 @@ def _array(path: Path, how: Reading) -> tuple[tuple[str, ...], list[Recording]]:
     names = tuple(f"channel {number}" for number in range(values.shape[1])) if values.shape[1] > 1 else ("value",)
     one = len(values) == 1
     found = [
-        Recording(series, str(path) if one else f"{path}[{row}]", labels=labels[row])
+        Recording(
+            series, str(path) if one else f"{path}[{row}]", labels=labels[row], place={"file": path.name, "row": row}
+        )
         for row, series in enumerate(values)
     ]
     return names, found
@@ -186,7 +207,7 @@ def _table(file: Path, how: Reading) -> pa.Table:
     table = read_tables([file], how.encoding, _has_header(file, how))
     names = table.column_names
     for key, columns in (("label", [how.label]), ("time", [how.time]), ("drop", how.drop)):
-        for column in columns:
+        for column in columns if key == "time" or not how.later else ():
             if column is not None and str(column) not in names:
                 raise ConfigError(f"data.{key}: {file} has no column {column}; {did_you_mean(str(column), names)}")
     return table
@@ -215,39 +236,52 @@ def _has_header(file: Path, how: Reading) -> bool:
     return counts
 
 
-def _steps(file: Path, how: Reading) -> tuple[tuple[str, ...], NDArray[np.float64], tuple[str | None, ...]]:
-    """Names of channels, values `(C, T)` and labels of steps."""
+def _steps(
+    file: Path, how: Reading, extra: dict[str, Path]
+) -> tuple[tuple[str, ...], NDArray[np.float64], tuple[str | None, ...]]:
+    """Names of channels, values `(C, T)` and labels of steps; adds to `extra` the columns that are not wanted."""
     table = _table(file, how)
     labels = _texts(table, how.label)
     if how.time is not None:
         _refuse_disorder(table[str(how.time)], file, str(how.time))
-    names, rows = _numbers(table, file, how)
+    names, rows = _numbers(table, file, how, how.channels)
+    left = set(table.column_names) - {*names, *_left_out(how)}
+    extra |= {name: file for name in table.column_names if name in left and name not in extra}
     return names, rows.T, labels
 
 
-def _rows(file: Path, split: str, how: Reading) -> list[Recording]:
+def _rows(file: Path, place: Path, how: Reading) -> list[Recording]:
     """A series of one channel for each row."""
+    split, name = _split_by_name(place, file), _relative(place, file)
     table = _table(file, how)
     labels = _texts(table, how.label)
     _, rows = _numbers(table, file, how)
     return [
-        Recording(row[None], f"{file} row {number}", split, labels[number : number + 1])
+        Recording(row[None], f"{file} row {number}", split, labels[number : number + 1], {"file": name, "row": number})
         for number, row in enumerate(rows)
     ]
 
 
 def _texts(table: pa.Table, name: str | int | None) -> tuple[str | None, ...]:
-    if name is None:
+    if name is None or str(name) not in table.column_names:
         return ()
     column = table[str(name)].combine_chunks()
     values = column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
     return tuple(_label_text(value) for value in values.to_pylist())
 
 
-def _numbers(table: pa.Table, file: Path, how: Reading) -> tuple[tuple[str, ...], NDArray[np.float64]]:
-    """Names and values `(rows, columns)` of all that is neither label, time nor dropped."""
-    left_out = {str(name) for name in (how.label, how.time, *how.drop) if name is not None}
-    names = tuple(name for name in table.column_names if name not in left_out)
+def _left_out(how: Reading) -> set[str]:
+    return {str(name) for name in (how.label, how.time, *how.drop) if name is not None}
+
+
+def _numbers(
+    table: pa.Table, file: Path, how: Reading, wanted: tuple[str, ...] = ()
+) -> tuple[tuple[str, ...], NDArray[np.float64]]:
+    """Names and values `(rows, columns)` of what is wanted, or of all that is neither label, time nor dropped."""
+    if lacking := [name for name in wanted if name not in table.column_names]:
+        raise DataError(f"{file}: lacks channels that the model was trained on: {some(lacking)}")
+    left_out = _left_out(how)
+    names = wanted or tuple(name for name in table.column_names if name not in left_out)
     if not names:
         raise DataError(f"{file}: no column is left to model")
     rows = np.empty((table.num_rows, len(names)))

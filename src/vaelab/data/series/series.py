@@ -1,8 +1,10 @@
 """Multivariate time series of fixed or variable length, such as electrocardiograms."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from io import BytesIO, StringIO
+from dataclasses import replace
+from io import BytesIO
 from math import prod
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Unpack
@@ -14,10 +16,11 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vaelab.csv_text import csv_text
 from vaelab.data.examples import Examples
 from vaelab.data.labels import natural
 from vaelab.data.module import DataModule, DataSettings
-from vaelab.data.preparation import gaps_as_trained, read_preparation
+from vaelab.data.preparation import gaps_as_trained, read_preparation, recorded_data
 from vaelab.data.scaling import Method
 from vaelab.data.scratch import Scratch
 from vaelab.data.series.format import AT_ONCE, SeriesFormat
@@ -27,6 +30,7 @@ from vaelab.data.spec import DataSpec
 from vaelab.data.tables.table import MOST_CLASSES
 from vaelab.errors import ConfigError, DataError
 from vaelab.figures.series import panels
+from vaelab.notes import note
 
 FORMAT_FILE, PLACES_FILE = "series.json", "examples.csv"
 MOST_LINES = 100_000  # of a CSV file of generated series; the .npy file beside it has all
@@ -40,6 +44,7 @@ class Piece(NamedTuple):
     first: int
     split: str
     label: str | None
+    place: Mapping[str, str | int]  # as columns of a CSV file
 
 
 class Series(DataModule):
@@ -100,22 +105,32 @@ class Series(DataModule):
         self.name: str = name or Path(path).stem
         self.window, self.stride, self.window_label = window, stride or window, window_label
         self.scaling: Method = scaling
+        self._labels = labels
+        self._run: Path | None = None  # whose model the series are prepared for
+        self._occurrences: Counter[str] = Counter()  # of the labels of steps, which say what is rare
         labels = None if labels is None else str(self._place("labels", labels))
         self._reading = Reading(form, layout, labels, label, time, tuple(drop), header, encoding, window is not None)
         self._channels: tuple[str, ...] = ()
-        self._pieces: list[tuple[str, int, str]] = []
+        self._pieces: list[tuple[str, int, Mapping[str, str | int]]] = []  # source, first step and place of each
         self._values: list[NDArray[Any]] = []  # of the pieces, `(C, steps)` each, until they are scaled
         self._scratch = Scratch(self.data_dir / ".vaelab")
         self._format: SeriesFormat | None = None
         self._trained_gaps: bool | None = None  # of the model that the series are prepared for
 
     def prepare_as(self, folder: Path) -> None:
-        """With the scales of a trained model."""
+        """With the channels and scales of a trained model."""
+        super().prepare_as(folder)
         read = read_preparation(
-            folder / FORMAT_FILE, lambda about: (SeriesFormat.from_json(about), bool(about["gaps"]))
+            folder / FORMAT_FILE,
+            lambda about: (
+                SeriesFormat.from_json(about),
+                bool(about["gaps"]),
+                Counter(about.get("labelled_steps", {})),
+            ),
         )
         if read is not None:
-            self._format, self._trained_gaps = read
+            self._format, self._trained_gaps, self._occurrences = read
+        self._run = folder.parent
 
     def _place(self, key: str, path: str) -> Path:
         for place in (Path(path).expanduser(), self.data_dir / path):
@@ -125,37 +140,79 @@ class Series(DataModule):
 
     def load(self) -> Examples:
         """Read all series; they are neither scaled nor one tensor yet."""
-        self._channels, recordings = read_recordings(self._place("path", self.path), self._reading)
-        if self.window is None and len(recordings) == 1:
+        how = self._reading_of_later() if self.all_as_test else self._reading
+        self._channels, recordings = read_recordings(self._place("path", self.path), how)
+        if how.later and how.label is not None and not any(recording.labels for recording in recordings):
+            note(f"{self.path} has no column {how.label}, so that nothing tells the labels of its series")
+        if self.window is None and len(recordings) == 1 and not self.all_as_test:
             raise ConfigError(
                 f"data.path={self.path}: holds one series of {recordings[0].values.shape[1]} steps; cut it with "
                 "data.window=<steps>, or say data.form=rows if each row is a series"
             )
+        if not (self.all_as_test and self._occurrences):
+            self._occurrences = occurrences(recording.labels for recording in recordings)
         pieces = self._cut(recordings) if self.window is not None else self._whole(recordings)
         for piece in pieces:
             if np.isinf(piece.values).any():
                 raise DataError(f"{piece.source}: has an infinite value")
-        self._pieces = [(piece.source, piece.first, piece.split) for piece in pieces]
+        self._pieces = [(piece.source, piece.first, piece.place) for piece in pieces]
         self._values = [piece.values for piece in pieces]
         label, classes = _classes([piece.label for piece in pieces])
-        shape = (len(self._channels), max(values.shape[1] for values in self._values))
+        shape = (len(self._channels), self._steps(pieces))
         spec = DataSpec(self.name, "series", shape, "real", classes=classes)
         parts = _parts([piece.split for piece in pieces])
         return Examples(torch.zeros(len(pieces), 1, dtype=torch.uint8), label, spec, parts)
 
+    def _reading_of_later(self) -> Reading:
+        """Labels, and columns that the run left out, may be missing; other columns than the model's are left out."""
+        how = replace(self._reading, later=True, classes=self._trained.classes if self._trained else ())
+        if self._format is not None and how.form == "steps":
+            how = replace(how, channels=self._format.channels)
+        recorded = recorded_data(self._run) if self._run else {}
+        if self._labels is not None and recorded.get("labels") == self._labels and recorded.get("path") != self.path:
+            note(
+                f"data.labels={self._labels}: are those of the run's own series, and are not used for {self.path}; "
+                "data.labels=<.npy> names its own"
+            )
+            how = replace(how, labels=None)
+        return how
+
+    def _steps(self, pieces: list[Piece]) -> int:
+        """Of an example: as many as the longest has, or those of the model's.
+
+        Raises:
+            DataError: a series is longer than the model's; names it.
+        """
+        longest = max(pieces, key=lambda piece: piece.values.shape[1])
+        steps = longest.values.shape[1]
+        if self._trained is None or self.window is not None:
+            return steps
+        known = self._trained.shape[-1]
+        if steps > known:
+            raise DataError(
+                f"{longest.source}: has {steps} steps, more than the {known} of the longest series that the model was "
+                "trained on; cut it"
+            )
+        shortest = min(pieces, key=lambda piece: piece.values.shape[1])
+        if not self._trained.gaps and shortest.values.shape[1] < known:
+            raise DataError(
+                f"{shortest.source}: has {shortest.values.shape[1]} steps; the model was trained on series of {known}, "
+                "none of them shorter"
+            )
+        return known
+
     def _whole(self, recordings: list[Recording]) -> list[Piece]:
-        counts = occurrences(recording.labels for recording in recordings)
         for recording in recordings:
             if np.isnan(recording.values).all():
                 raise DataError(f"{recording.source}: holds no value")
         return [
-            Piece(r.values, r.source, 0, r.split, label_of(r.labels, self.window_label, counts)) for r in recordings
+            Piece(r.values, r.source, 0, r.split, label_of(r.labels, self.window_label, self._occurrences), r.place)
+            for r in recordings
         ]
 
     def _cut(self, recordings: list[Recording]) -> list[Piece]:
         """Windows of all recordings, those of train first; windows without any value are left out."""
         window, stride = self.window or 0, self.stride or 0
-        counts = occurrences(recording.labels for recording in recordings)
         own = {recording.split for recording in recordings}
         found: list[Piece] = []
         for recording in recordings:
@@ -163,17 +220,21 @@ class Series(DataModule):
             if steps < window:
                 raise DataError(f"{recording.source}: has {steps} steps, fewer than data.window={window}")
             parts = {recording.split: range(steps)}
-            if recording.split == "train":
+            if recording.split == "train" and not self.all_as_test:
                 fractions = ("val" not in own) * self.val_fraction, ("test" not in own) * self.test_fraction
                 parts = blocks(steps, *fractions)
             for split, block in parts.items():
-                for first in starts(block, window, stride):
+                for first in starts(block, window, stride, to_the_end=self.all_as_test):
                     values = recording.values[:, first : first + window]
                     if not np.isnan(values).all():
                         of = recording.labels[first : first + window] if len(recording.labels) > 1 else recording.labels
-                        label = label_of(of, self.window_label, counts)
-                        found.append(Piece(values, recording.source, first, split, label))
-        if lacking := [split for split in ORDER if split not in {piece.split for piece in found}]:
+                        label = label_of(of, self.window_label, self._occurrences)
+                        place = {**recording.place, "first_step": first}
+                        found.append(Piece(values, recording.source, first, split, label, place))
+        if self.all_as_test and not found:
+            raise DataError(f"data.path={self.path}: holds no value")
+        lacking = [split for split in ORDER if split not in {piece.split for piece in found}]
+        if lacking and not self.all_as_test:
             raise DataError(
                 f"data.window={window}: no window lies within the {lacking[0]} part of a recording; use a shorter "
                 f"window or a larger data.{lacking[0]}_fraction"
@@ -191,7 +252,10 @@ class Series(DataModule):
                 for channel in range(len(self._channels))
             )
             self._format = SeriesFormat.fit(self._channels, steps, self.scaling)
-        elif self._format.channels != self._channels:
+        elif sorted(self._format.channels) == sorted(self._channels):
+            order = [self._channels.index(name) for name in self._format.channels]
+            series = series if order == sorted(order) else [values[order] for values in series]
+        else:
             raise DataError(
                 f"{self.path}: has the channels {', '.join(self._channels)}; the model was trained on "
                 f"{', '.join(self._format.channels)}"
@@ -224,15 +288,12 @@ class Series(DataModule):
         return {f"{stem}.npy": binary.getvalue(), f"{stem}.csv": self._csv(restored)}
 
     def _csv(self, series: NDArray[np.float64]) -> str:
-        text = StringIO()
-        names = ('"' + name.replace('"', '""') + '"' for name in self.format.channels)
-        text.write(",".join(("example", "step", *names)) + "\n")
-        for number, one in enumerate(series[: max(1, MOST_LINES // series.shape[2])]):
-            there = ~np.isnan(one).all(0)
-            steps = int(there.nonzero()[0].max()) + 1 if there.any() else 0
-            for step, row in enumerate(one.T[:steps]):
-                text.write(f"{number},{step}," + ",".join("" if np.isnan(v) else f"{v:.7g}" for v in row) + "\n")
-        return text.getvalue()
+        rows = (
+            [number, step, *(None if np.isnan(value) else f"{value:.7g}" for value in row)]
+            for number, one in enumerate(series[: max(1, MOST_LINES // series.shape[2])])
+            for step, row in enumerate(one.T[: _length(one)])
+        )
+        return csv_text(["example", "step", *self.format.channels], rows)
 
     def pictures(self, name: str, values: Tensor) -> dict[str, Figure]:
         """The series as lines, in the units of the files."""
@@ -246,17 +307,26 @@ class Series(DataModule):
         below = None if step_scores is None else step_scores.cpu().numpy()
         return {name: panels(restored, self.format.channels, titles, below)}
 
+    def origins(self, rows: Tensor) -> dict[str, list[Any]]:
+        """See `DataModule.origins`: `file`; `row` of a .npy file or where rows are series; of windows `first_step`."""
+        places = [self._pieces[row][2] for row in rows.tolist()]
+        return {name: [place.get(name) for place in places] for name in (places[0] if places else ())}
+
     def files(self) -> dict[str, bytes | str]:
         """How new series are to be scaled, and where each example comes from."""
         split = {row: name for name, rows in self.split.items() for row in rows.tolist()}
-        lines = ["example,split,source,first_step"]
-        for row, (source, first, _) in enumerate(self._pieces):
-            if row in split:
-                lines.append(f'{row},{split[row]},"{source}",{first}')
+        rows = ([row, split[row], *self._pieces[row][:2]] for row in sorted(split))
+        about = {"gaps": self.spec.gaps, "labelled_steps": dict(self._occurrences)}
         return {
-            f"model/{FORMAT_FILE}": json.dumps(self.format.to_json() | {"gaps": self.spec.gaps}) + "\n",
-            PLACES_FILE: "\n".join(lines) + "\n",
+            f"model/{FORMAT_FILE}": json.dumps(self.format.to_json() | about) + "\n",
+            PLACES_FILE: csv_text(["example", "split", "source", "first_step"], rows),
         }
+
+
+def _length(series: NDArray[np.float64]) -> int:
+    """Steps of `(C, T)` up to the last that holds a value."""
+    there = np.flatnonzero(~np.isnan(series).all(0))
+    return int(there.max()) + 1 if len(there) else 0
 
 
 def _padded(series: Sequence[NDArray[Any]], shape: tuple[int, ...]) -> Tensor:
@@ -274,8 +344,6 @@ def _parts(splits: list[str]) -> dict[str, range]:
         if count := splits.count(split):
             found[split] = range(first, first + count)
             first += count
-    if "train" not in found:
-        raise DataError(f"data.path: has no train split, only {', '.join(found)}")
     return found
 
 

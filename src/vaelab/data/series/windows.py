@@ -20,9 +20,18 @@ def blocks(steps: int, val_fraction: float, test_fraction: float) -> dict[str, r
     return {"train": range(train), "val": range(train, rest), "test": range(rest, steps)}
 
 
-def starts(block: range, window: int, stride: int) -> Iterator[int]:
-    """First steps of the windows that lie within a block."""
-    return iter(range(block.start, block.stop - window + 1, stride))
+def starts(block: range, window: int, stride: int, to_the_end: bool = False) -> Iterator[int]:
+    """First steps of the windows that lie within a block.
+
+    Args:
+        block: of steps.
+        window, stride: in steps.
+        to_the_end: whether one more window ends with the block, where the last of the others does not.
+    """
+    last = block.stop - window
+    yield from range(block.start, last + 1, stride)
+    if to_the_end and last > block.start and (last - block.start) % stride:
+        yield last
 
 
 def label_of(labels: Sequence[str | None], rule: WindowLabel, counts: Counter[str]) -> str | None:

@@ -1,7 +1,7 @@
 """Rows of CSV and Parquet files, and of the hub's tables, as Arrow."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,14 @@ def _is_text(path: Path) -> bool:
     return path.suffix.lower() != ".parquet"
 
 
-def read_tables(paths: list[Path], encoding: str, header: bool = True, scratch: Scratch | None = None) -> pa.Table:
+def read_tables(
+    paths: list[Path],
+    encoding: str,
+    header: bool = True,
+    scratch: Scratch | None = None,
+    texts: Collection[str] = (),
+    sizes: dict[Path, int] | None = None,
+) -> pa.Table:
     """All files, whose columns must be the same, one under the other.
 
     Args:
@@ -43,11 +50,15 @@ def read_tables(paths: list[Path], encoding: str, header: bool = True, scratch: 
         encoding: of the text of CSV files.
         header: whether their first line holds the names of columns, which else are numbers from 0.
         scratch: where the rows go that are too many for memory; None for those that are not.
+        texts: columns of CSV files that hold texts, whatever their cells look like, such as 007.
+        sizes: takes the number of rows of each file.
 
     Raises:
         DataError: a file cannot be read, holds no row, or has other columns than the first; names it.
     """
-    tables = [_read(path, encoding, header, scratch) for path in paths]
+    tables = [_read(path, encoding, header, scratch, texts) for path in paths]
+    if sizes is not None:
+        sizes |= {path: table.num_rows for path, table in zip(paths, tables, strict=True)}
     for path, table in zip(paths[1:], tables[1:], strict=True):
         if table.column_names != tables[0].column_names:
             raise DataError(f"{path}: has other columns than {paths[0]}")
@@ -57,14 +68,14 @@ def read_tables(paths: list[Path], encoding: str, header: bool = True, scratch: 
         raise DataError(f"{paths[0].parent}: columns differ in type between files ({_line(error)})") from error
 
 
-def _read(path: Path, encoding: str, header: bool, scratch: Scratch | None) -> pa.Table:
+def _read(path: Path, encoding: str, header: bool, scratch: Scratch | None, texts: Collection[str]) -> pa.Table:
     if not path.is_file():
         raise DataError(f"{path}: no such file")
     if path.stat().st_size == 0:
         raise DataError(f"{path}: the file is empty")
     try:
-        read = _read_csv if _is_text(path) else _read_parquet
-        table = read(path, encoding, header, scratch)
+        is_text = _is_text(path)
+        table = _read_csv(path, encoding, header, scratch, texts) if is_text else _read_parquet(path, scratch)
         names = Counter(table.column_names)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowKeyError, OSError, LookupError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read as {path.suffix[1:]} ({_line(error)}){_remedy(error)}") from error
@@ -79,24 +90,24 @@ def _read(path: Path, encoding: str, header: bool, scratch: Scratch | None) -> p
     return table
 
 
-def _read_parquet(path: Path, encoding: str, header: bool, scratch: Scratch | None) -> pa.Table:
+def _read_parquet(path: Path, scratch: Scratch | None) -> pa.Table:
     if scratch is None:
         return pq.read_table(path)
     with pq.ParquetFile(path, memory_map=True) as file:
         return scratch.table(file.schema_arrow, file.iter_batches())
 
 
-def _read_csv(path: Path, encoding: str, header: bool, scratch: Scratch | None) -> pa.Table:
+def _read_csv(path: Path, encoding: str, header: bool, scratch: Scratch | None, texts: Collection[str]) -> pa.Table:
     reading = csv.ReadOptions(encoding=encoding, autogenerate_column_names=not header)
     parsing = csv.ParseOptions(delimiter=_delimiter(path, encoding), newlines_in_values=True)
     if scratch is None:
-        table = csv.read_csv(path, reading, parsing, _cells())
+        table = csv.read_csv(path, reading, parsing, _cells(dict.fromkeys(texts, pa.string())))
     else:
-        table = _from_csv_by_columns(path, reading, parsing, scratch)
+        table = _from_csv_by_columns(path, reading, parsing, scratch, texts)
     return table if header else table.rename_columns([str(place) for place in range(table.num_columns)])
 
 
-def _from_csv_by_columns(path: Path, reading: Any, parsing: Any, scratch: Scratch) -> pa.Table:
+def _from_csv_by_columns(path: Path, reading: Any, parsing: Any, scratch: Scratch, texts: Collection[str]) -> pa.Table:
     """What `csv.read_csv` gives: types that fit all cells of a column, which no reader of blocks can know before.
 
     So cells are first kept as text, then a column at a time is held in memory and read.
@@ -107,7 +118,7 @@ def _from_csv_by_columns(path: Path, reading: Any, parsing: Any, scratch: Scratc
         text = scratch.table(file.schema, file)
     columns = []
     for place in range(len(names)):
-        column = _typed(text.column(place))
+        column = text.column(place) if names[place] in texts else _typed(text.column(place))
         schema = pa.schema([pa.field(names[place], column.type)])
         batches = (pa.record_batch([chunk], schema=schema) for chunk in column.chunks)
         columns.append(scratch.table(schema, batches).column(0))
@@ -202,6 +213,4 @@ def find_files(place: Path) -> dict[str, list[Path]]:
     for path in files:
         word = path.stem.lower().replace("-", "_").split("_")[0].split(".")[0]
         found.setdefault(SPLITS.get(word, "train"), []).append(path)
-    if "train" not in found:
-        raise DataError(f"data.path={place}: has no train split, only {', '.join(found)}")
     return found

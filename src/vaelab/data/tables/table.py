@@ -1,7 +1,7 @@
 """Any table: numbers, categories and dates, some of them missing, from CSV, Parquet or the hub."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Unpack
@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 from annotated_types import Ge
+from numpy.typing import NDArray
 from pyarrow import csv
 from rich.console import Console
 from torch import Tensor
@@ -26,8 +27,9 @@ from vaelab.data.scratch import Scratch
 from vaelab.data.spec import DataSpec
 from vaelab.data.storage import belongs_on_disk
 from vaelab.data.tables.files import SUFFIXES, find_files, memory_needed, read_hub, read_tables
-from vaelab.data.tables.format import Field, TableFormat, describe, to_columns, to_rows
+from vaelab.data.tables.format import Field, Rows, TableFormat, describe, to_columns, to_rows
 from vaelab.errors import ConfigError, DataError
+from vaelab.notes import note, some
 
 AT_ONCE = 8_192  # rows encoded
 MOST_CLASSES = 1000  # distinct values that a label may have
@@ -78,6 +80,7 @@ class Table(DataModule):
         self.numeric, self.categorical = tuple(numeric), tuple(categorical)
         self.scaling, self.max_categories, self.encoding = scaling, max_categories, encoding
         self._scratch = Scratch(self.data_dir / ".vaelab")
+        self._sizes: dict[str, int] = {}  # rows of each file, in the order of reading
         self._fields: list[Field] = []
         self._table: pa.Table | None = None  # until it is encoded
         self._format: TableFormat | None = None
@@ -85,6 +88,7 @@ class Table(DataModule):
 
     def prepare_as(self, folder: Path) -> None:
         """With the columns, categories and scales of a trained model."""
+        super().prepare_as(folder)
         read = read_preparation(folder / FORMAT_FILE, lambda about: (TableFormat.from_json(about), bool(about["gaps"])))
         if read is not None:
             self._format, self._trained_gaps = read
@@ -100,7 +104,16 @@ class Table(DataModule):
                 files = find_files(place)
                 needed = memory_needed(chain(*files.values()))
                 scratch = self._scratch if belongs_on_disk(needed, self.storage) else None
-                return {split: read_tables(some, self.encoding, scratch=scratch) for split, some in files.items()}
+                sizes: dict[Path, int] = {}
+                tables = {
+                    split: read_tables(some, self.encoding, scratch=scratch, texts=self._text_columns(), sizes=sizes)
+                    for split, some in files.items()
+                }
+                self._sizes = {
+                    file.name if place.is_file() else file.relative_to(place).as_posix(): rows
+                    for file, rows in sizes.items()
+                }
+                return tables
         if self.path.lower().endswith(SUFFIXES):
             raise DataError(f"data.path={self.path}: no such file, nor is there one at {self.data_dir / self.path}")
         if self.path.count("/") == 1 and not self.path.startswith((".", "/", "~")):
@@ -115,10 +128,13 @@ class Table(DataModule):
             parts[split] = range(first, first + table.num_rows)
             first += table.num_rows
         table = pa.concat_tables(tables.values(), promote_options="permissive")
-        for key, names in (("drop", self.drop), ("numeric", self.numeric), ("categorical", self.categorical)):
-            self._refuse_unknown(key, names, table)
+        if self._format is None:
+            for key, names in (("drop", self.drop), ("numeric", self.numeric), ("categorical", self.categorical)):
+                self._refuse_unknown(key, names, table)
         label, classes = self._labels(table)
         table = table.drop_columns([n for n in {*self.drop, self.label} if n in table.column_names])
+        if self._format is not None:
+            table = self._as_trained(table, self._format)
         if not table.column_names:
             raise DataError(f"{self.path}: no column is left to model")
         self._fields = list(self._format.fields) if self._format else describe(table, self.numeric, self.categorical)
@@ -126,21 +142,45 @@ class Table(DataModule):
         spec = DataSpec(self.name, "table", (len(self._fields),), "real", classes=classes)
         return Examples(torch.zeros(len(label), 1, dtype=torch.uint8), label, spec, parts)
 
+    def _text_columns(self) -> list[str]:
+        """The columns that a trained model knows as texts, which 007 is too."""
+        fields = self._format.fields if self._format else ()
+        return [field.name for field in fields if field.arrow in ("string", "large_string")]
+
+    def _as_trained(self, table: pa.Table, how: TableFormat) -> pa.Table:
+        """The columns that the model was trained on, and no others.
+
+        Raises:
+            DataError: some are missing; names them.
+        """
+        names = [field.name for field in how.fields]
+        if lacking := [name for name in names if name not in table.column_names]:
+            raise DataError(
+                f"data.path={self.path}: lacks columns that the model was trained on: {some(lacking)}; its columns are "
+                f"{some(table.column_names)}"
+            )
+        if extra := [name for name in table.column_names if name not in names]:
+            note(f"{self.path} has columns that the model was not trained on, and which are left out: {some(extra)}")
+        return table.select(names)
+
     def fitted(self, examples: Examples, train: Tensor) -> Examples:
         """Scale and count by what train has, or as a trained model's rows were."""
         table, self._table = self._table, None
         assert table is not None
         if self._format is None:
+            if self.all_as_test:
+                raise DataError(f"{self.path}: the run keeps no {FORMAT_FILE}, which says how its rows were prepared")
             columns = (column[train.numpy()] for column in to_columns(table, self._fields))
             self._format = TableFormat.fit(self._fields, columns, self.scaling, self.max_categories)
             self._mention_rare()
         how, fields = self._format, self._fields
-        blocks = (
-            how.encode(to_rows(table.slice(first, AT_ONCE), fields, first))
-            for first in range(0, len(examples.label), AT_ONCE)
-        )
+        unseen = np.zeros(len(fields), np.int64)
+        blocks = _encoded(table, how, unseen)
         shape = (table.num_rows, len(fields))
         values, file = self._scratch.kept(blocks, shape, np.float32, self.storage)
+        if new := [f"{field.name} in {count}" for field, count in zip(fields, unseen, strict=True) if count]:
+            rest = "taken for (other), as rare ones were in training"
+            note(f"of {len(examples.label)} rows some hold categories that training never saw, {rest}: {some(new)}")
         del table
         pa.default_memory_pool().release_unused()
         encoded = self._format.columns
@@ -188,6 +228,17 @@ class Table(DataModule):
         """How new rows are to be encoded."""
         return {f"model/{FORMAT_FILE}": json.dumps(self.format.to_json() | {"gaps": self.spec.gaps}) + "\n"}
 
+    def origins(self, rows: Tensor) -> dict[str, list[Any]]:
+        """See `DataModule.origins`: `row`, as pandas numbers what it reads, and `file` where there are several."""
+        if not self._sizes:
+            return {}
+        ends = np.cumsum(list(self._sizes.values()))
+        file = np.searchsorted(ends, rows.numpy(), side="right")
+        within = rows.numpy() - np.concatenate([[0], ends])[file]
+        names = list(self._sizes)
+        named = {"file": [names[number] for number in file]} if len(names) > 1 else {}
+        return {**named, "row": within.tolist()}
+
     def _refuse_unknown(self, key: str, names: Sequence[str], table: pa.Table) -> None:
         for name in names:
             if name not in table.column_names:
@@ -197,6 +248,9 @@ class Table(DataModule):
 
     def _labels(self, table: pa.Table) -> tuple[Tensor, tuple[str, ...]]:
         if self.label is None:
+            return torch.full((table.num_rows,), -1), ()
+        if self.all_as_test and self.label not in table.column_names:
+            note(f"{self.path} has no column {self.label}, so that nothing tells the labels of its rows")
             return torch.full((table.num_rows,), -1), ()
         self._refuse_unknown("label", [self.label], table)
         texts = pc.cast(table[self.label].combine_chunks(), pa.string())
@@ -208,3 +262,13 @@ class Table(DataModule):
             )
         codes: Any = pc.fill_null(pc.index_in(texts, value_set=pa.array(classes, pa.string())), -1)
         return torch.from_numpy(codes.to_numpy(zero_copy_only=False).astype(np.int64)), tuple(classes)
+
+
+def _encoded(table: pa.Table, how: TableFormat, unseen: NDArray[np.int64]) -> Iterator[Rows]:
+    """Rows as a model sees them, a block at a time; counts cells of categories that `how` does not know."""
+    for first in range(0, table.num_rows, AT_ONCE):
+        rows = to_rows(table.slice(first, AT_ONCE), how.fields, first)
+        for place, field in enumerate(how.fields):
+            if field.kind == "category":
+                unseen[place] += np.count_nonzero(rows[:, place] == len(field.values))
+        yield how.encode(rows)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from io import StringIO
 from pathlib import Path
-from typing import Any, TextIO, TypeVar
+from typing import Any, Literal, TextIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -27,8 +27,8 @@ AT_ONCE = 2**20  # bytes of a file
 PER_BYTE = 3  # bytes of memory for each of a text, about: itself, and two for its tokens
 ROWS = 8_192  # of a table
 
-Held = TypeVar("Held")
-Document = tuple[TextIO, str | None]  # to be read from, with line feeds at the ends of lines; and its label
+# To be read from, with line feeds at the ends of lines; its label; and its line or row in its source.
+Document = tuple[TextIO, str | None, int]
 
 
 @dataclass(frozen=True)
@@ -37,31 +37,48 @@ class Texts:
 
     Attributes:
         sources: each gives its documents: a plain file as a whole, or one row after the other of anything else.
+        names: of the files that they are, relative to where they were looked for; empty for a set of the hub.
+        numbered: what the numbers of each source's documents, or of the lines of a plain file, count: lines from 1 or
+            rows from 0.
         rows: whether documents are rows, of which each is one text, rather than files of many lines.
         labelled: whether rows have labels.
         large: whether they are more than memory should hold.
     """
 
     sources: Sequence[Callable[[], Iterator[Document]]]
+    names: Sequence[str]
+    numbered: Sequence[Literal["line", "row"]]
     rows: bool
     labelled: bool
     large: bool
 
-    def documents(self) -> Iterator[Document]:
-        """One after the other; each is to be read before the next is asked for."""
-        for source in self.sources:
-            yield from source()
+    def documents(self) -> Iterator[tuple[int, Document]]:
+        """One after the other with the number of its source; each is to be read before the next is asked for."""
+        for number, source in enumerate(self.sources):
+            for document in source():
+                yield number, document
+
+    def whole(self, source: int, number: int) -> bool:
+        """Whether a document is a plain file, and no line or row of one."""
+        return self.numbered[source] == "line" and number == 0
 
     @property
     def blank(self) -> bool:
         """Whether there is nothing but blanks."""
         return not any(
-            part.strip() for document, _ in self.documents() for part in iter(partial(document.read, AT_ONCE), "")
+            part.strip() for _, (text, *_) in self.documents() for part in iter(partial(text.read, AT_ONCE), "")
         )
 
 
 def read_texts(
-    path: str, data_dir: Path, column: str, label: str | None, encoding: str, scratch: Scratch, storage: Storage
+    path: str,
+    data_dir: Path,
+    column: str,
+    label: str | None,
+    encoding: str,
+    scratch: Scratch,
+    storage: Storage,
+    unlabelled: bool = False,
 ) -> dict[str, Texts]:
     """The texts of each split, `train` and, where the source has them, `val` and `test`.
 
@@ -73,6 +90,7 @@ def read_texts(
         encoding: of files that are no Parquet.
         scratch: where the rows of tables go that are too many for memory.
         storage: where texts belong.
+        unlabelled: whether the label may be missing.
 
     Raises:
         DataError: there is no such file or set, one cannot be read, or none holds any text; names it. What is wrong
@@ -80,22 +98,24 @@ def read_texts(
     """
     for place in (Path(path).expanduser(), data_dir / path):
         if place.exists():
-            files = _files(place)
-            return {split: _read(some, column, label, encoding, scratch, storage) for split, some in files.items()}
+            wanted = Wanted(place, column, label, encoding, unlabelled)
+            return {split: _read(some, wanted, scratch, storage) for split, some in _files(place).items()}
     if path.count("/") == 1 and not path.startswith((".", "/", "~")):
         found = read_hub(path, data_dir / ".vaelab" / "hub")
         names = {name: SPLITS.get(name.lower()) for name in found}
         tables = {split: found[name] for name, split in names.items() if split} if len(found) > 1 else found
         texts = {
             split: Texts(
-                [_columns(table, path, column, label)],
+                [_columns(table, path, Wanted(Path(path), column, label, encoding, unlabelled))],
+                [],
+                ["row"],
                 True,
                 label is not None,
                 belongs_on_disk(PER_BYTE * table.nbytes, storage),
             )
             for split, table in tables.items()
         }
-        return _with_train(path, texts if len(found) > 1 else {"train": next(iter(texts.values()))})
+        return texts if len(found) > 1 else {"train": next(iter(texts.values()))}
     raise DataError(f"data.path={path}: no such file or folder, and not a hub id (owner/name)")
 
 
@@ -115,44 +135,53 @@ def _files(place: Path) -> dict[str, list[Path]]:
     for file in files:
         words = re.split(r"[-._ /]", file.relative_to(place).as_posix().lower())
         found.setdefault(next((SPLITS[word] for word in words if word in SPLITS), "train"), []).append(file)
-    return _with_train(str(place), found)
+    return found
 
 
-def _with_train(source: str, splits: dict[str, Held]) -> dict[str, Held]:
-    if "train" not in splits:
-        raise DataError(f"data.path={source}: has no train split, only {', '.join(splits)}")
-    return splits
+@dataclass(frozen=True)
+class Wanted:
+    """What is looked for in files below `place`, or in that file: see `read_texts`."""
+
+    place: Path
+    column: str
+    label: str | None
+    encoding: str
+    unlabelled: bool
+
+    def name(self, file: Path) -> str:
+        """Of a file, relative to the place."""
+        return file.name if file == self.place else file.relative_to(self.place).as_posix()
 
 
-def _read(
-    files: list[Path], column: str, label: str | None, encoding: str, scratch: Scratch, storage: Storage
-) -> Texts:
+def _read(files: list[Path], wanted: Wanted, scratch: Scratch, storage: Storage) -> Texts:
     """All files of a split; an empty file among others adds nothing."""
     large = belongs_on_disk(PER_BYTE * memory_needed(files), storage)
     sources: list[Callable[[], Iterator[Document]]] = []
+    numbered: list[Literal["line", "row"]] = []
     for file in files:
         suffix = file.suffix.lower()
+        numbered.append("row" if suffix in TABLES else "line")
         if suffix in TABLES:
-            table = read_tables([file], encoding, scratch=scratch if large else None)
-            sources.append(_columns(table, str(file), column, label))
+            table = read_tables([file], wanted.encoding, scratch=scratch if large else None)
+            sources.append(_columns(table, str(file), wanted))
             continue
-        _refuse_undecodable(file, encoding)
+        _refuse_undecodable(file, wanted.encoding)
         if suffix in JSONL:
-            sources.append(partial(_json_lines, file, column, label, encoding))
+            sources.append(partial(_json_lines, file, wanted))
         else:
-            _refuse_label(file, label)
-            sources.append(partial(_plain, file, encoding))
+            _refuse_label(file, wanted)
+            sources.append(partial(_plain, file, wanted.encoding))
     rows = all(file.suffix.lower() in JSONL + TABLES for file in files)
-    found = Texts(sources, rows, label is not None, large)
+    found = Texts(sources, [wanted.name(file) for file in files], numbered, rows, wanted.label is not None, large)
     if found.blank:
         more = "" if len(files) == 1 else f", as are the other {len(files) - 1} of its split"
         raise DataError(f"{files[0]}: is empty or holds nothing but blanks{more}")
     return found
 
 
-def _refuse_label(file: Path, label: str | None) -> None:
-    if label is not None:
-        raise ConfigError(f"data.label={label}: {file} is plain text, which has no labels; use JSONL or a table")
+def _refuse_label(file: Path, wanted: Wanted) -> None:
+    if wanted.label is not None and not wanted.unlabelled:
+        raise ConfigError(f"data.label={wanted.label}: {file} is plain text, which has no labels; use JSONL or a table")
 
 
 def _refuse_undecodable(file: Path, encoding: str) -> None:
@@ -191,15 +220,16 @@ def _marked(encoding: str) -> str:
 
 def _plain(file: Path, encoding: str) -> Iterator[Document]:
     with _opened(file, encoding) as text:
-        yield text, None
+        yield text, None, 0
 
 
-def _row(text: str, label: str | None) -> Document:
-    return StringIO(text.replace("\r\n", "\n").replace("\r", "\n")), label
+def _row(text: str, label: str | None, number: int) -> Document:
+    return StringIO(text.replace("\r\n", "\n").replace("\r", "\n")), label, number
 
 
-def _json_lines(file: Path, column: str, label: str | None, encoding: str) -> Iterator[Document]:
-    with _opened(file, encoding) as lines:
+def _json_lines(file: Path, wanted: Wanted) -> Iterator[Document]:
+    column, label = wanted.column, wanted.label
+    with _opened(file, wanted.encoding) as lines:
         for number, line in enumerate(lines, start=1):
             if not line.strip():
                 continue
@@ -210,12 +240,12 @@ def _json_lines(file: Path, column: str, label: str | None, encoding: str) -> It
             if not isinstance(row, dict):
                 raise DataError(f"{file}: line {number} is no JSON object with a field {column}")
             for key, name in (("field", column), ("label", label)):
-                if name is not None and name not in row:
+                if name is not None and name not in row and not (key == "label" and wanted.unlabelled):
                     raise DataError(f"{file}: line {number} has no field data.{key}={name}; {did_you_mean(name, row)}")
             if not isinstance(row[column], str):
                 raise DataError(f"{file}: line {number}: the field {column} holds no text; see data.field")
-            kind = None if label is None or row[label] is None else _whole(str(row[label]))
-            yield _row(_whole(row[column]), kind)
+            kind = None if label is None or row.get(label) is None else _whole(str(row[label]))
+            yield _row(_whole(row[column]), kind, number)
 
 
 def _whole(text: str) -> str:
@@ -223,7 +253,9 @@ def _whole(text: str) -> str:
     return text if text.isascii() else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
-def _columns(table: pa.Table, source: str, column: str, label: str | None) -> Callable[[], Iterator[Document]]:
+def _columns(table: pa.Table, source: str, wanted: Wanted) -> Callable[[], Iterator[Document]]:
+    column = wanted.column
+    label = None if wanted.unlabelled and wanted.label not in table.column_names else wanted.label
     for key, name in (("field", column), ("label", label)):
         if name is not None and name not in table.column_names:
             raise DataError(f"data.{key}={name}: {source} has no such column; {did_you_mean(name, table.column_names)}")
@@ -234,7 +266,9 @@ def _columns(table: pa.Table, source: str, column: str, label: str | None) -> Ca
 
 def _rows(table: pa.Table) -> Iterator[Document]:
     """Of a column of texts and, where there is a second, one of labels."""
+    number = 0
     for batch in table.to_batches(max_chunksize=ROWS):
         texts, *labels = (pc.cast(column, pa.string()).to_pylist() for column in batch.columns)
         for text, label in zip(texts, *(labels or [[None] * len(texts)]), strict=True):
-            yield _row(text or "", label)
+            yield _row(text or "", label, number)
+            number += 1

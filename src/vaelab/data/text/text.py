@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import chain, compress
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Unpack
@@ -22,6 +23,7 @@ from vaelab.data.text.files import Texts, read_texts
 from vaelab.data.text.pieces import SCHEMA, Piece, Unit, cut, from_arrow, to_arrow
 from vaelab.data.text.tokens import TOKENS_FILE, TokenKind, Tokens
 from vaelab.errors import ConfigError, DataError
+from vaelab.notes import note
 
 LINE_FEED = "\u23ce"  # how one within an example is shown
 WITHHELD = "\u25a1"
@@ -102,9 +104,23 @@ class Text(DataModule):
         self.token_kind: TokenKind = tokens
         self.vocabulary = vocabulary
         self._pieces: pa.Table | None = None  # until they are encoded
+        self._counts: dict[str, int] = {}  # of the examples of each split of the source, before some are drawn
+        self._too_long = 0  # texts with more tokens than the model's sequences
         self._large = False  # whether they are more than memory should hold
         self._scratch = Scratch(self.data_dir / ".vaelab")
         self._tokens: Tokens | None = None
+
+    def prepare_as(self, folder: Path) -> None:
+        """With the tokens of a trained model, in sequences as long as its were."""
+        super().prepare_as(folder)
+        file = folder / TOKENS_FILE
+        if not file.is_file():
+            note(f"{file} is not there, so the tokens are those of the train split, which may be others")
+            return
+        try:
+            self._tokens = Tokens.from_json(file.read_text(encoding="utf-8"))
+        except Exception as error:  # the library raises nothing more special
+            raise DataError(f"{file}: is broken ({error})") from error
 
     @property
     def tokens(self) -> Tokens:
@@ -115,20 +131,22 @@ class Text(DataModule):
 
     def load(self) -> Examples:
         """Read all texts; they are not encoded yet."""
-        source = read_texts(
-            self.path, self.data_dir, self.field, self.label, self.encoding, self._scratch, self.storage
-        )
+        source = self._read()
         self._large = any(texts.large for texts in source.values())
         names: dict[str | None, int] = {None: -1}  # of labels, numbered as they come
-        tables = {
-            split: self._drawn(self._kept(SCHEMA, to_arrow(self._cut(texts), names))) for split, texts in source.items()
-        }
+        tables = {}
+        for split, texts in source.items():
+            pieces = self._kept(SCHEMA, to_arrow(self._cut(texts), names))
+            rows = self._drawn_of(split, pieces.num_rows)
+            tables[split] = pieces if rows is None else pieces.take(rows.numpy())
         self._pieces = pa.concat_tables(tables.values())
         parts, first = {}, 0
         for split, table in tables.items():
             parts[split] = range(first, first + table.num_rows)
             first += table.num_rows
-        if set(parts) == {"train"} and first < NAMELESS:
+        if not first:
+            raise DataError(f"data.path={self.path}: no line in it is shorter than data.max_length={self.max_length}")
+        if set(parts) == {"train"} and first < NAMELESS and not self.all_as_test:
             remedy = "data.unit=window cuts running text into examples" if self.unit == "line" else "add text"
             raise DataError(
                 f"data.path={self.path}: {first} example(s) in it are too few for a train, a val and a "
@@ -137,6 +155,13 @@ class Text(DataModule):
         label, classes = self._classes(names)
         spec = DataSpec(self.name, "tokens", (1,), "categories", classes=classes)
         return Examples(torch.zeros(len(label), 1, dtype=torch.uint8), label, spec, parts)
+
+    def _read(self) -> dict[str, Texts]:
+        scratch = self._scratch
+        found = read_texts(
+            self.path, self.data_dir, self.field, self.label, self.encoding, scratch, self.storage, self.all_as_test
+        )
+        return found
 
     def _classes(self, names: dict[str | None, int]) -> tuple[Tensor, tuple[str, ...]]:
         """Labels by the places of their names in the alphabet, of those that examples have."""
@@ -160,12 +185,37 @@ class Text(DataModule):
             return (piece for piece in pieces if len(piece[0]) < self.max_length)
         return pieces
 
-    def _drawn(self, pieces: pa.Table) -> pa.Table:
-        """At most `limit` of the examples of a split."""
-        if self.limit is None or pieces.num_rows <= self.limit:
-            return pieces
-        drawn = torch.randperm(pieces.num_rows, generator=torch.Generator().manual_seed(self.split_seed))[: self.limit]
-        return pieces.take(drawn.sort().values.numpy())
+    def _drawn_of(self, split: str, count: int) -> Tensor | None:
+        """Which of the `count` examples of a split are kept where there is a `limit`; None for all."""
+        self._counts[split] = count
+        if self.limit is None or count <= self.limit or self.all_as_test:
+            return None
+        return (
+            torch.randperm(count, generator=torch.Generator().manual_seed(self.split_seed))[: self.limit].sort().values
+        )
+
+    def origins(self, rows: Tensor) -> dict[str, list[Any]]:
+        """See `DataModule.origins`: `file`; `line`, from 1, or `row`; of windows `first_character`.
+
+        The files are read once more, which keeps millions of places out of memory.
+        """
+        with suppress(DataError):
+            return self._found_again(dict.fromkeys(rows.tolist()), rows)
+        return {}
+
+    def _found_again(self, wanted: dict[int, Any], rows: Tensor) -> dict[str, list[Any]]:
+        first = 0
+        for split, texts in self._read().items():
+            kept = self._drawn_of(split, self._counts.get(split, 0))
+            places = {int(row): first + place for place, row in enumerate(kept)} if kept is not None else None
+            for row, piece in enumerate(self._cut(texts)):
+                example = first + row if places is None else places.get(row, -1)
+                if example in wanted:
+                    wanted[example] = _place(piece, texts)
+            first += self._counts.get(split, 0) if kept is None else len(kept)
+        found = [wanted[row] or {} for row in rows.tolist()]
+        names = [name for name in ("file", "line", "row", "first_character") if any(name in place for place in found)]
+        return {name: [place.get(name) for place in found] for name in names}
 
     def fitted(self, examples: Examples, train: Tensor) -> Examples:
         """Find the tokens of train, and encode all."""
@@ -173,8 +223,11 @@ class Text(DataModule):
         assert pieces is not None
         chosen = np.zeros(pieces.num_rows, bool)
         chosen[train.numpy()] = True
-        in_train = compress(chain.from_iterable(from_arrow(pieces)), chosen)
-        self._tokens = Tokens.fit(in_train, self.token_kind, self.vocabulary)
+        if self._tokens is None:
+            if self.all_as_test:
+                raise DataError(f"{self.path}: the run keeps no {TOKENS_FILE}, which says what its tokens are")
+            in_train = compress(chain.from_iterable(from_arrow(pieces)), chosen)
+            self._tokens = Tokens.fit(in_train, self.token_kind, self.vocabulary)
         end = self._tokens.end if self.unit == "line" else None
         kind = np.int16 if self._tokens.end < 2**15 else np.int32
         schema = pa.schema([("tokens", pa.large_list(pa.from_numpy_dtype(kind)))])
@@ -187,7 +240,11 @@ class Text(DataModule):
         )
         del pieces
         lengths = pc.min_max(pc.list_value_length(encoded["tokens"])).as_py()
-        steps, shape = lengths["max"], (encoded.num_rows, lengths["max"])
+        steps = self._trained.shape[-1] if self._trained else lengths["max"]
+        gaps = self._gaps(lengths["min"] < steps)
+        if self._too_long:
+            note(f"{self._too_long} of {encoded.num_rows} texts are cut: the model's sequences have {steps} tokens")
+        shape = (encoded.num_rows, steps)
         padded = (Encoded.from_arrow(batch.column(0)).padded(steps) for batch in encoded.to_batches())
         values, file = self._scratch.kept(padded, shape, kind, self.storage)
         del encoded
@@ -200,7 +257,7 @@ class Text(DataModule):
             "categories",
             levels=len(characters),
             classes=examples.spec.classes,
-            gaps=lengths["min"] < steps,
+            gaps=gaps,
             end=end,
             characters=characters,
             vocabulary=self._tokens.digest,
@@ -212,9 +269,26 @@ class Text(DataModule):
         numbers, lengths = np.concatenate(rows), np.array([len(row) for row in rows])
         if end is not None:
             numbers, lengths = np.insert(numbers, lengths.cumsum(), end), lengths + 1
+        limits = [self.max_length] if end is not None else []
+        if self._trained is not None:
+            longest = self._trained.shape[-1]
+            self._too_long += int(np.count_nonzero(lengths.clip(max=min([*limits, lengths.max()])) > longest))
+            limits.append(longest)
+        if limits:
             steps = np.arange(len(numbers)) - np.repeat(lengths.cumsum() - lengths, lengths)
-            numbers, lengths = numbers[steps < self.max_length], lengths.clip(max=self.max_length)
+            numbers, lengths = numbers[steps < min(limits)], lengths.clip(max=min(limits))
         return Encoded(numbers.astype(kind), lengths)
+
+    def _gaps(self, shorter: bool) -> bool:
+        """Whether sequences may be shorter than the longest: as the model was trained with, if there is one."""
+        if self._trained is None or self._trained.gaps == shorter:
+            return shorter
+        if shorter:
+            raise DataError(
+                f"{self.path}: has texts of fewer than {self._trained.shape[-1]} tokens, and the model was trained on "
+                "texts of one length"
+            )
+        return True
 
     def texts(self, values: Tensor) -> list[str]:
         """Each example as one line; a line feed within it is shown as a return sign, a withheld token as a box."""
@@ -239,3 +313,14 @@ class Text(DataModule):
 
     def _decoded(self, values: Tensor) -> list[str]:
         return [self.tokens.decode(row) for row in values.tolist()]
+
+
+def _place(piece: Piece, texts: Texts) -> dict[str, Any]:
+    """Where a piece stands, by the names of columns."""
+    found: dict[str, Any] = {}
+    if piece.source is not None:
+        if texts.names:
+            found["file"] = texts.names[piece.source]
+        if piece.number is not None:
+            found[texts.numbered[piece.source]] = piece.number
+    return found if piece.first is None else found | {"first_character": piece.first}
