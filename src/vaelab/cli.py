@@ -22,9 +22,10 @@ from vaelab.compare.command import compare
 from vaelab.config.explain import explain
 from vaelab.config.help import help_page
 from vaelab.config.location import config_dir
+from vaelab.config.redacted_output import redacted_output
 from vaelab.config.resume import expand_resume
 from vaelab.errors import ConfigError, DivergenceError, InterruptionError, UserError
-from vaelab.record.folder import claim_run_dir, discard_unstarted, redact_sweep
+from vaelab.record.folder import claim_run_dir, discard_unstarted, redact_subfolder, redact_sweep
 
 OmegaConf.register_new_resolver("vaelab.run_dir", claim_run_dir, use_cache=True, replace=True)
 
@@ -36,6 +37,7 @@ usage: vaelab train [overrides]       train or evaluate; vaelab train --help say
        vaelab compare <folder> ...    one table and one figure of finished runs"""
 
 
+@redacted_output()
 def main() -> None:
     """The `vaelab` command."""
     command, *arguments = sys.argv[1:] or [""]
@@ -51,6 +53,7 @@ def main() -> None:
         sys.exit(0 if command in ("-h", "--help") else 2)
 
 
+@redacted_output()
 def train(arguments: list[str] | None = None) -> None:
     """Compose a config from the command line and run it; exits with 1 or 2 after one message on an error."""
     typed = list(sys.argv)
@@ -90,6 +93,8 @@ def _compose_and_run(wants_traceback: bool, relaunch: list[str]) -> None:
             current.hydra.run.dir = current.hydra.runtime.output_dir
         if current.hydra.mode == RunMode.MULTIRUN:
             redact_sweep(Path(current.hydra.sweep.dir))
+        if current.hydra.output_subdir is not None:
+            redact_subfolder(Path(current.hydra.runtime.output_dir) / current.hydra.output_subdir)
         gc.disable()  # a quarter of the time of imports: nothing in them is garbage. `run` enables it again
         from lightning.fabric.utilities.exceptions import MisconfigurationException
 

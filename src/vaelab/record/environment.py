@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from vaelab.config.secrets import redact_text
+from vaelab.config.secrets import redact_override
 
 PACKAGES = ("vaelab", "torch", "lightning", "hydra-core", "torchmetrics", "wandb", "datasets", "scikit-learn", "numpy")
 
@@ -37,7 +37,7 @@ def command_line() -> str:
     """What was typed, without secrets."""
     program = Path(sys.argv[0]).name
     program = f"python {program}" if program.endswith(".py") else program
-    return redact_text(" ".join([program, *(shlex.quote(a) for a in sys.argv[1:])]))
+    return " ".join([program, *(shlex.quote(redact_override(argument)) for argument in sys.argv[1:])])
 
 
 def _version(name: str) -> str | None:
