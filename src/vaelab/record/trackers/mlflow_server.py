@@ -36,6 +36,8 @@ class MLflowTracker(Tracker, MLFlowLogger):
         patience: seconds that a server may add to the run in all.
     """
 
+    silence = 4.0
+
     def __init__(self, output_dir: str, experiment: str, name: str, address: str, patience: float) -> None:
         local = urlsplit(address).scheme in ("", "file", "sqlite")
         Tracker.__init__(self, f"MLflow at {redact_text(address)}", None if local else patience)

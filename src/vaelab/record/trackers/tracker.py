@@ -52,12 +52,15 @@ class Tracker(Logger):
         patience: seconds that its service may add to a run in all; None for a tracker that writes files here.
     """
 
+    silence: float | None = None  # seconds without a message taken after which the end of a run waits no longer
+
     def __init__(self, label: str, patience: float | None) -> None:
         self.label, self.patience = label, patience
         self.notices: list[str] = []  # for the person at the keyboard
         self._latest: dict[str, float] = {}
-        self._error: Exception | None = None
         self._refusal: UserError | None = None
+        self._reason = ""  # why the service did not take something, in its words
+        self._heard = 0.0  # when it last took something
         self._unsent: Counter[str] = Counter()
         self._messages: deque[_Message] = deque()
         self._changed = Condition()
@@ -167,22 +170,32 @@ class Tracker(Logger):
             return
         self._tried.wait(None if self.patience is None else max(0.0, until - monotonic()))
         if self._refusal:
+            self._thread = None  # there is no run to say anything of
             raise self._refusal
-        if not self._begun:
-            self.notices.append(f"{self.label} does not answer; the run goes on, and it is told as soon as it does")
+        if not self._begun and not self.notices:
+            self.notices.append(f"{self.label} has not answered yet; the run goes on")
 
     def await_end(self, until: float | None) -> None:
         """Wait for everything to be sent until a `monotonic` time, without end if None; leave what is not."""
         if self._thread is None:
             return
-        if not self._done.wait(None if until is None else max(0.0, until - monotonic())):
+        if not self._wait_for_end(until):
             self.abandon()
         unsent = {what: count for what, count in self._unsent.items() if what and count}
         if unsent:
             parts = [f"{count} {what}" if count > 1 else what for what, count in unsent.items()]
-            reason = str(self._error or "").partition("\n")[0]
-            because = f" ({reason})" if reason else ""
-            self.notices.append(f"{self.label} did not take everything{because}: {', '.join(parts)}{self.remedy()}")
+            reason = f"did not take everything ({self._reason})" if self._reason else "did not answer"
+            self.notices.append(f"{self.label} {reason}; not sent: {', '.join(parts)}{self.remedy()}")
+
+    def _wait_for_end(self, until: float | None) -> bool:
+        """Whether everything has been sent before `until`, and without a pause longer than `silence`."""
+        if until is None or self.silence is None:
+            return self._done.wait(None if until is None else max(0.0, until - monotonic()))
+        self._heard = monotonic()
+        while (left := min(until, self._heard + self.silence) - monotonic()) > 0:
+            if self._done.wait(left):
+                return True
+        return False
 
     def abandon(self) -> None:
         """Send no more."""
@@ -248,17 +261,17 @@ class Tracker(Logger):
         while not self._over:
             try:
                 do()
-            except UserError as error:
-                self._refusal = self._error = error
-                return False
             except Exception as error:  # whatever a library raises: the run has nothing to do with it
-                self._error = error
                 if not self.may_pass(error):
+                    self._reason = str(error).partition("\n")[0] or type(error).__name__
+                    self._refusal = error if isinstance(error, UserError) else None
                     return False
             else:
+                self._heard = monotonic()
                 return True
             self._tried.set()
             with self._changed:
                 closing = self._closing
-                self._changed.wait_for(lambda: self._over or self._closing != closing, 1.0 if closing else RETRY)  # noqa: B023
+                pause = min(1.0, RETRY) if closing else RETRY
+                self._changed.wait_for(lambda: self._over or self._closing != closing, pause)  # noqa: B023
         return False

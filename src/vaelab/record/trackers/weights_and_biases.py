@@ -101,7 +101,7 @@ class WandbTracker(Tracker, WandbLogger):
         online = self._mode in ("online", "shared")
         settings = self._described | _git(self._folder)
         if online:
-            settings["finish_timeout"] = max(1.0, (self.patience or 0.0) - START - EXIT)
+            settings["finish_timeout"] = max(1.0, (self.patience or 0.0) - START - 2 * EXIT)
         with _redacted_command_line():
             return wandb.init(
                 dir=str(self._folder),
