@@ -21,9 +21,17 @@ from vaelab.config.explain import COMPOSITION_ERRORS, explain
 from vaelab.config.help import help_page
 from vaelab.config.location import config_dir
 from vaelab.config.quoting import quoted
+from vaelab.config.redacted_output import redacted_output
 from vaelab.config.resume import expand_resume
 from vaelab.errors import ConfigError, DivergenceError, UserError
-from vaelab.record.folder import can_go_on, claim_run_dir, claim_sweep_dir, discard_unstarted, redact_sweep
+from vaelab.record.folder import (
+    can_go_on,
+    claim_run_dir,
+    claim_sweep_dir,
+    discard_unstarted,
+    redact_subfolder,
+    redact_sweep,
+)
 from vaelab.record.sweep import FILE as SWEEP
 from vaelab.record.sweep import Sweep, mark_done, print_sweep
 from vaelab.start import NOT_BEGUN, ending_at_once, exit_code, missing, raising_when_told_to_end, say
@@ -41,6 +49,7 @@ usage: vaelab train [overrides]       train or evaluate; vaelab train --help say
        vaelab compare <folder> ...    one table and one figure of finished runs"""
 
 
+@redacted_output()
 def main() -> None:
     """The `vaelab` command."""
     command, *arguments = sys.argv[1:] or [""]
@@ -56,6 +65,7 @@ def main() -> None:
         sys.exit(0 if command in ("-h", "--help") else 2)
 
 
+@redacted_output()
 def train(arguments: list[str] | None = None) -> None:
     """Compose a config from the command line and run it, or every job of a sweep.
 
@@ -138,6 +148,8 @@ def _compose_and_run(wants_traceback: bool, relaunch: list[str], alone: list[str
             overrides = list(current.hydra.overrides.task)
             by_itself_a_sweep = any(override.startswith("experiment=") for override in overrides)
             sys.argv = [*alone, *overrides, *(["hydra.mode=RUN"] if by_itself_a_sweep else [])]
+        if current.hydra.output_subdir is not None:
+            redact_subfolder(Path(current.hydra.runtime.output_dir) / current.hydra.output_subdir)
         try:
             watched = _import_run()(config)
             if config.resume and not in_sweep:

@@ -1,10 +1,15 @@
 """Errors meant for the person at the keyboard: one message, no traceback, a non-zero exit code."""
 
+from vaelab.config.secrets import redact_text
+
 
 class UserError(Exception):
-    """Something the user can put right. The message names the key, file or value, and the remedy."""
+    """Something the user can put right. The message names the key, file or value, and the remedy, and no secret."""
 
     exit_code = 1
+
+    def __init__(self, message: str) -> None:
+        super().__init__(redact_text(message))
 
 
 def printable(text: str, longest: int) -> str:

@@ -26,7 +26,7 @@ from vaelab.record.checkpoints import find_checkpoint, model_folder, vet_checkpo
 from vaelab.record.curves import CurveLogger
 from vaelab.record.export import architecture, build_model
 from vaelab.record.run_record import RunRecord
-from vaelab.record.trackers import close
+from vaelab.record.trackers import tracking
 from vaelab.tasks import Task
 from vaelab.training.allocation import keep_freed_memory
 from vaelab.training.best_validation import BestValidation, finite
@@ -87,12 +87,8 @@ def run(config: DictConfig) -> float | None:
 def opened_loggers(builder: Builder, cfg: dict[str, Any], folder: Path) -> Iterator[list[Logger]]:
     """The curves of the run folder and every tracker, closed at the end whatever happens."""
     loggers = [CurveLogger(folder), *build_all(builder, cfg, "logger")]
-    try:
+    with tracking(loggers):
         yield loggers
-    except BaseException:
-        close(loggers, failed=True)
-        raise
-    close(loggers)
 
 
 def build(

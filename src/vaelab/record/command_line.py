@@ -4,11 +4,11 @@ import shlex
 import sys
 from pathlib import Path
 
-from vaelab.config.secrets import redact_text
+from vaelab.config.secrets import redact_override
 
 
 def command_line() -> str:
     """What was typed, without secrets; in a job of a sweep, what would run that job alone."""
     program = Path(sys.argv[0]).name
     program = f"python {program}" if program.endswith(".py") else program
-    return redact_text(" ".join([program, *(shlex.quote(a) for a in sys.argv[1:])]))
+    return " ".join([program, *(shlex.quote(redact_override(argument)) for argument in sys.argv[1:])])

@@ -9,7 +9,9 @@ import yaml
 from vaelab.atomic_write import write_file
 from vaelab.config.secrets import redact
 
-BEFORE_THE_RUN = {"config.yaml", "overrides.yaml", "environment.json", "multirun.yaml", "sweep.json"}
+BEFORE_THE_RUN = {
+    "config.yaml", "overrides.yaml", "environment.json", "multirun.yaml", "sweep.json", "hydra.yaml",
+}  # fmt: skip
 _claimed: list[Path] = []
 
 
@@ -69,6 +71,15 @@ def can_go_on(folder: Path) -> bool:
 
 def redact_sweep(folder: Path) -> None:
     """Hide the secrets in the config of a whole sweep, which Hydra's own sweeper writes as it was typed."""
-    path = folder / "multirun.yaml"
+    _redact_file(folder / "multirun.yaml")
+
+
+def redact_subfolder(folder: Path) -> None:
+    """Hide the secrets in the folder that `hydra.output_subdir=...` asks for."""
+    for name in ("config", "hydra", "overrides"):
+        _redact_file(folder / f"{name}.yaml")
+
+
+def _redact_file(path: Path) -> None:
     if path.is_file():
         write_file(path, yaml.safe_dump(redact(yaml.safe_load(path.read_text(encoding="utf-8"))), sort_keys=False))

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from vaelab.atomic_write import write_file, write_json
 from vaelab.baselines import BaselineCache
-from vaelab.config.secrets import redact, redact_text
+from vaelab.config.secrets import redact, redact_override
 from vaelab.data.module import DataModule
 from vaelab.figures import loss_curves
 from vaelab.models import Model
@@ -23,7 +23,7 @@ from vaelab.record.environment import environment
 from vaelab.record.export import save_model
 from vaelab.record.report import report
 from vaelab.record.sweep import sweep_of
-from vaelab.record.trackers import log_figures
+from vaelab.record.trackers import log_pictures, log_summary
 from vaelab.tasks import Findings, Task
 
 
@@ -38,7 +38,7 @@ class RunRecord:
             for group, option in hydra.runtime.choices.items()
             if option and not str(group).startswith("hydra/") and "@" not in str(group)  # parts of an option
         }
-        self._overrides = [redact_text(o) for o in hydra.overrides.task]
+        self._overrides = [redact_override(o) for o in hydra.overrides.task]
         self._environment: dict[str, Any] = {}
 
     @rank_zero_only
@@ -61,10 +61,8 @@ class RunRecord:
 
     @rank_zero_only
     def log_config(self, trainer: L.Trainer, model: Model) -> None:
-        """Say how large the model is, and give the trackers the config; a resumed tracker run has it."""
+        """Say how large the model is, and give the trackers the config, which a resumed run may have changed."""
         print_size(model)
-        if self._config["resume"]:
-            return
         choices = {group.replace("/", "_"): option for group, option in self._choices.items()}
         for logger in trainer.loggers:
             logger.log_hyperparams(self._config | {"choices": choices})
@@ -79,8 +77,9 @@ class RunRecord:
             logger.log_metrics(found.numbers, trainer.global_step)
         metrics = dict(sorted((numbers | found.numbers).items()))
         write_json(self.folder / "metrics.json", metrics)
-        if found.metadata:
-            write_json(self.folder / "metrics_metadata.json", found.metadata)
+        metadata = redact(found.metadata)
+        if metadata:
+            write_json(self.folder / "metrics_metadata.json", metadata)
         texts = {f"texts/{name}.txt": text + "\n" for name, text in found.texts.items()}
         for name, content in (found.files | texts).items():
             write_file(self.folder / name, content)
@@ -89,9 +88,11 @@ class RunRecord:
             figures["curves"] = curves
         pictures = {name: self._save(name, figure) for name, figure in figures.items()}
         title = " ".join(f"{group}={self._choices[group]}" for group in ("task", "data", "model"))
-        page = report(title, self._environment, metrics, pictures, found.metadata, found.texts)
+        page = report(title, self._environment, metrics, pictures, metadata, found.texts)
         write_file(self.folder / "report.html", page)
-        log_figures(trainer.loggers, figures, trainer.global_step)
+        paths = {name: self._picture(name) for name in figures}
+        log_pictures(trainer.loggers, paths, trainer.global_step)
+        log_summary(trainer.loggers, metrics, trainer.global_step)
         print_metrics(metrics, str(self.folder))
 
     def _findings(self, model: Model, data: DataModule, task: Task) -> Findings:
@@ -105,7 +106,10 @@ class RunRecord:
     def _save(self, name: str, figure: Figure) -> bytes:
         buffer = BytesIO()
         figure.savefig(buffer, format="png")
-        path = self.folder / "figures" / f"{name}.png"
+        path = self._picture(name)
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(buffer.getvalue())
         return buffer.getvalue()
+
+    def _picture(self, name: str) -> Path:
+        return self.folder / "figures" / f"{name}.png"

@@ -1,0 +1,85 @@
+"""Nothing that this process prints holds a secret, whoever prints it: Hydra, a warning, a traceback, a library."""
+
+import logging
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from threading import Lock
+from types import TracebackType
+from typing import Any, TextIO, cast
+
+from vaelab.config.secrets import redact_text
+
+
+class RedactedStream:
+    """A text stream that hides secrets line by line; in all else the stream that it stands before."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._held = ""
+        self._lock = Lock()
+
+    def write(self, text: str) -> int:
+        """Write the lines that are complete: `print` writes a line in pieces."""
+        with self._lock:
+            self._held += text
+            complete = max(self._held.rfind("\n"), self._held.rfind("\r")) + 1
+            if complete:
+                self._stream.write(redact_text(self._held[:complete]))
+                self._held = self._held[complete:]
+        return len(text)
+
+    def writelines(self, lines: list[str]) -> None:
+        """Write each."""
+        for line in lines:
+            self.write(line)
+
+    def flush(self) -> None:
+        """Write what there is."""
+        with self._lock:
+            if self._held:
+                self._stream.write(redact_text(self._held))
+                self._held = ""
+        self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def redacted_output() -> Iterator[None]:
+    """Hide secrets in what is printed and logged; in the traceback of an error that ends the process, too."""
+    printed, written, make_record = sys.stdout, sys.stderr, logging.getLogRecordFactory()
+    streams = [RedactedStream(printed), RedactedStream(written)]
+    sys.stdout, sys.stderr = (cast(TextIO, stream) for stream in streams)
+    logging.setLogRecordFactory(_redacting(make_record))  # log files are no streams of ours
+    if sys.excepthook is sys.__excepthook__:
+        sys.excepthook = print_redacted
+    try:
+        yield
+    finally:
+        for stream in streams:
+            stream.flush()
+        sys.stdout, sys.stderr = printed, written
+        logging.setLogRecordFactory(make_record)
+
+
+def print_redacted(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print a traceback as Python does, without secrets."""
+    print(redact_text("".join(traceback.format_exception(kind, error, trace))), end="", file=sys.stderr)
+
+
+def _redacting(make: Any) -> Any:
+    def make_redacted(*args: Any, **kwargs: Any) -> logging.LogRecord:
+        record: logging.LogRecord = make(*args, **kwargs)
+        with suppress(TypeError, ValueError):  # a message that does not fit its arguments is logging's to report
+            text = record.getMessage()
+            if (hidden := redact_text(text)) != text:
+                record.msg, record.args = hidden, ()
+        if record.exc_info:
+            trace = "".join(traceback.format_exception(*record.exc_info)).rstrip("\n")
+            record.exc_text = redact_text(trace)
+        return record
+
+    return make_redacted

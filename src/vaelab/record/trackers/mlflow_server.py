@@ -1,0 +1,181 @@
+"""MLflow: a server, or a store in files."""
+
+import logging
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from time import time
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from annotated_types import Ge
+from lightning.pytorch.loggers import MLFlowLogger
+from lightning.pytorch.loggers.logger import DummyLogger, rank_zero_experiment
+
+from vaelab.config.secrets import redact, redact_text
+from vaelab.config.targets import target
+from vaelab.errors import ConfigError
+from vaelab.record.trackers.identity import given, recall, remember
+from vaelab.record.trackers.session import START
+from vaelab.record.trackers.tracker import Row, Status, Tracker
+
+STATUS: dict[Status, str] = {"finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
+AT_ONCE = {"metrics": 1000, "params": 100, "tags": 100}  # in one request, as MLflow allows
+LONGEST = 6000  # characters of a parameter, as MLflow allows
+_NO_NAME = re.compile(r"[^\w/. :-]")  # what names of MLflow may not hold
+
+
+class MLflowTracker(Tracker, MLFlowLogger):
+    """A run of MLflow. A parameter keeps its first value there; a later one is a tag, `changed.<name>`.
+
+    Args:
+        output_dir: the run folder.
+        experiment: what MLflow groups runs by.
+        name: of the run.
+        address: of the server, or `file:<folder>` or `sqlite:///<file>`.
+        patience: seconds that a server may add to the run in all.
+    """
+
+    silence = 4.0
+
+    def __init__(self, output_dir: str, experiment: str, name: str, address: str, patience: float) -> None:
+        local = urlsplit(address).scheme in ("", "file", "sqlite")
+        Tracker.__init__(self, f"MLflow at {redact_text(address)}", None if local else patience)
+        MLFlowLogger.__init__(self, experiment, run_name=name, tracking_uri=address)
+        self._folder = Path(output_dir)
+        self._client: Any = self._mlflow_client
+        self._goes_on = False
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> Any:
+        """MLflow's client, for code of your own; takes and ignores all if there is no run."""
+        self._tried.wait(START)
+        return self._mlflow_client if self._run_id else DummyLogger().experiment
+
+    @property
+    def name(self) -> str | None:
+        """Of the experiment."""
+        return self._experiment_name
+
+    @property
+    def version(self) -> str | None:
+        """The run's id, once it is known."""
+        return self._run_id
+
+    def begin(self) -> None:
+        """Begin a run, or go on with the one that this folder had."""
+        from mlflow.exceptions import MlflowException
+        from mlflow.tracking.context.registry import resolve_tags
+
+        client = self._client
+        try:
+            run_id = recall(self._folder, "mlflow") or given(os.environ.get("MLFLOW_RUN_ID"))
+            if run_id is None:
+                found = client.get_experiment_by_name(self._experiment_name)
+                group = found.experiment_id if found else client.create_experiment(self._experiment_name)
+                tags = redact(resolve_tags({}))
+                run_id = client.create_run(group, tags=tags, run_name=self._run_name).info.run_id
+            else:
+                client.update_run(run_id, status="RUNNING")
+                self._goes_on = True
+        except MlflowException as error:
+            if self.may_pass(error):
+                raise
+            raise ConfigError(f"{self.label} refuses the run ({str(error).partition(chr(10))[0]})") from error
+        remember(self._folder, "mlflow", run_id)
+        self._run_id, self._initialized = run_id, True
+
+    def send_config(self, config: dict[str, Any]) -> None:
+        """As parameters, nested names joined by `/`; what a resumed run has changed as tags."""
+        from mlflow.entities import Param, RunTag
+
+        given = {_name(name): str(value)[:LONGEST] for name, value in _flat(config)}
+        known = self._client.get_run(self._run_id).data.params if self._goes_on else {}
+        tags = [RunTag(f"changed.{name}", given[name]) for name in given if known.get(name, given[name]) != given[name]]
+        params = [Param(name, value) for name, value in given.items() if name not in known]
+        self._log("params", params)
+        self._log("tags", tags)
+
+    def send_numbers(self, rows: list[Row]) -> None:
+        """As metrics, many steps in one request."""
+        from mlflow.entities import Metric
+
+        metrics = [
+            Metric(_name(name), value, int(row.time * 1000), row.step)
+            for row in rows
+            for name, value in row.numbers.items()
+        ]
+        self._log("metrics", metrics)
+
+    def send_pictures(self, pictures: Mapping[str, Path], step: int) -> None:
+        """As artifacts."""
+        for path in pictures.values():
+            self._client.log_artifact(self._run_id, str(path), "figures")
+
+    def send_summary(self, numbers: dict[str, float], step: int) -> None:
+        """As one more value of each metric that was another last: MLflow shows the last one."""
+        self.send_numbers([Row(self.differing(numbers), step, time())])
+
+    def end(self, status: Status) -> None:
+        """Finished, failed or killed."""
+        self._client.set_terminated(self._run_id, STATUS[status])
+
+    def may_pass(self, error: Exception) -> bool:
+        """No answer, a full one, or a server's own failure."""
+        from mlflow.exceptions import MlflowException
+        from requests import RequestException
+
+        if isinstance(error, MlflowException):
+            return self.patience is not None and (
+                error.get_http_status_code() >= 500 or error.get_http_status_code() == 429
+            )
+        if isinstance(error, RequestException):
+            return error.response is None or error.response.status_code >= 500
+        return False
+
+    def _log(self, kind: str, entries: list[Any]) -> None:
+        size = AT_ONCE[kind]
+        for start in range(0, len(entries), size):
+            batch: dict[str, Any] = {kind: entries[start : start + size]}
+            self._client.log_batch(self._run_id, **batch)
+
+
+@target
+def mlflow(
+    output_dir: str,
+    experiment: str,
+    name: str,
+    tracking_uri: str | None = None,
+    patience: Annotated[float, Ge(0)] = 15.0,
+) -> MLflowTracker:
+    """MLflow, at `tracking_uri` (a server, or file:<folder>), or where the variable MLFLOW_TRACKING_URI says.
+
+    Args:
+        patience: seconds that a server may add to a run in all where it is slow or dead.
+    """
+    address = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
+    if address is None:
+        raise ConfigError("logger.mlflow.tracking_uri: needs a server, such as http://localhost:5000, or file:<folder>")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    # Attempts are repeated here, where a run that ends can stop them.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
+    try:
+        return MLflowTracker(output_dir, redact_text(experiment), redact_text(name), address, patience)
+    except ModuleNotFoundError as error:
+        raise ConfigError("needs MLflow: pip install 'vaelab[mlflow]'") from error
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in config.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{key}/")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _name(name: str) -> str:
+    return _NO_NAME.sub("", name)

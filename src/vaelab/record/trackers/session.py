@@ -1,0 +1,91 @@
+"""The trackers of one run: opened before it, closed after it, and waited for no longer than they are worth."""
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic
+
+from lightning.pytorch.loggers import Logger, WandbLogger
+
+from vaelab.errors import InterruptionError
+from vaelab.record.trackers.tracker import Status, Tracker
+
+START = 5.0  # seconds to wait for the first answers, out of the patience with a tracker
+EXIT = 1.0  # seconds of it that are left for the end of the process
+HURRY = 2.0  # seconds to wait after the run was told to stop
+
+
+@contextmanager
+def tracking(loggers: Sequence[Logger]) -> Iterator[None]:
+    """Open the trackers among some loggers, and close all loggers at the end whatever happens.
+
+    Trackers are waited for side by side: several that hang cost no more than one.
+
+    Raises:
+        vaelab.errors.UserError: a tracker's service refuses the run.
+    """
+    trackers = [logger for logger in loggers if isinstance(logger, Tracker)]
+    status: Status = "failed"
+    began, waited = monotonic(), 0.0
+    try:
+        try:
+            for tracker in trackers:
+                tracker.open()
+            for tracker in trackers:
+                tracker.await_begin(began + START)
+        finally:
+            waited = monotonic() - began
+        _say(trackers)
+        yield
+        status = "finished"
+    except (InterruptionError, KeyboardInterrupt, SystemExit):
+        status = "killed"
+        raise
+    finally:
+        _close(loggers, trackers, status, waited)
+
+
+def log_pictures(loggers: Sequence[Logger], pictures: Mapping[str, Path], step: int) -> None:
+    """Send PNG files to every tracker that shows pictures."""
+    for logger in loggers:
+        if isinstance(logger, Tracker):
+            logger.log_pictures(pictures, step)
+
+
+def log_summary(loggers: Sequence[Logger], numbers: Mapping[str, float], step: int) -> None:
+    """Send the numbers of `metrics.json` to every tracker that has a place for final numbers."""
+    for logger in loggers:
+        if isinstance(logger, Tracker):
+            logger.log_summary(numbers, step)
+
+
+def _close(loggers: Sequence[Logger], trackers: Sequence[Tracker], status: Status, waited: float) -> None:
+    for tracker in trackers:
+        tracker.close(status)
+    began = monotonic()
+    try:
+        for logger in loggers:
+            if not isinstance(logger, Tracker):
+                logger.finalize("success" if status == "finished" else "failed")
+            if type(logger) is WandbLogger:  # a user's own: in a sweep the next job begins a run of its own
+                logger.experiment.finish(exit_code=0 if status == "finished" else 1)
+        for tracker in trackers:
+            tracker.await_end(None if tracker.patience is None else began + _left(tracker.patience, status, waited))
+    except BaseException:  # Ctrl-C while it waits
+        for tracker in trackers:
+            tracker.abandon()
+        raise
+    finally:
+        _say(trackers)
+
+
+def _left(patience: float, status: Status, waited: float) -> float:
+    left = max(0.0, patience - waited - EXIT)
+    return min(left, HURRY) if status == "killed" else left
+
+
+def _say(trackers: Sequence[Tracker]) -> None:
+    for tracker in trackers:
+        while tracker.notices:
+            print(f"warning: {tracker.notices.pop(0)}", file=sys.stderr)

@@ -1,0 +1,63 @@
+"""TensorBoard, in the run folder."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from lightning.pytorch.loggers import TensorBoardLogger
+from PIL import Image
+
+from vaelab.config.targets import target
+from vaelab.errors import ConfigError
+from vaelab.record.trackers.tracker import Row, Status, Tracker
+
+
+class TensorBoardTracker(Tracker, TensorBoardLogger):
+    """Curves, pictures, and final numbers beside the config under HParams."""
+
+    def __init__(self, output_dir: str) -> None:
+        Tracker.__init__(self, "TensorBoard", patience=None)
+        TensorBoardLogger.__init__(self, save_dir=output_dir, name="tensorboard", version="", default_hp_metric=False)
+        self._config: dict[str, Any] = {}
+
+    def send_config(self, config: dict[str, Any]) -> None:
+        """As `hparams.yaml`."""
+        self._config = config
+        TensorBoardLogger.log_hyperparams(self, config)
+        TensorBoardLogger.save(self)
+
+    def send_numbers(self, rows: list[Row]) -> None:
+        """As scalars."""
+        for row in rows:
+            for name, value in row.numbers.items():
+                self.experiment.add_scalar(name, value, row.step, walltime=row.time)
+
+    def send_pictures(self, pictures: Mapping[str, Path], step: int) -> None:
+        """As images."""
+        for name, path in pictures.items():
+            with Image.open(path) as image:
+                self.experiment.add_image(f"figures/{name}", np.asarray(image.convert("RGB")), step, dataformats="HWC")
+
+    def send_summary(self, numbers: dict[str, float], step: int) -> None:
+        """As `final/<name>` under HParams: a scalar has no value of its own beside its last one."""
+        TensorBoardLogger.log_hyperparams(
+            self, self._config, {f"final/{name}": numbers[name] for name in numbers}, step
+        )
+
+    def flush(self) -> None:
+        """Write events."""
+        self.experiment.flush()
+
+    def end(self, status: Status) -> None:
+        """Close the file."""
+        TensorBoardLogger.finalize(self, "success" if status == "finished" else "failed")
+
+
+@target
+def tensorboard(output_dir: str) -> TensorBoardTracker:
+    """TensorBoard, its files under `<output_dir>/tensorboard`."""
+    try:
+        return TensorBoardTracker(output_dir)
+    except ModuleNotFoundError as error:
+        raise ConfigError("needs TensorBoard: pip install tensorboard") from error

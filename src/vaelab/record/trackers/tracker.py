@@ -1,0 +1,277 @@
+"""What a run tells an experiment tracker, and how long it waits for one."""
+
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import islice, takewhile
+from pathlib import Path
+from threading import Condition, Event, Thread
+from time import monotonic, time
+from typing import Any, Literal
+
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities import rank_zero_only
+
+from vaelab.errors import UserError
+
+Status = Literal["finished", "failed", "killed"]
+
+RETRY = 5.0  # seconds between two attempts to reach a service
+ROOM = 20_000  # messages that may wait for a slow service
+ROWS = 500  # rows of numbers that are sent at once if so many wait
+_END = "the end of the run"
+
+
+@dataclass(frozen=True)
+class Row:
+    """Numbers of one step, and when they were logged, in seconds since 1970."""
+
+    numbers: dict[str, float]
+    step: int
+    time: float
+
+
+@dataclass(frozen=True)
+class _Message:
+    what: str  # for the line that says what was not sent
+    content: Row | Callable[[], None]
+    count: int = 1
+
+
+class Tracker(Logger):
+    """A tracker that is told everything by a thread of its own, in order.
+
+    Its service may be down, slow or hanging: the run goes on, and hears signals. What the service does not take is
+    said in one line at the end. `vaelab.record.trackers.session` opens and closes trackers, and waits for them.
+
+    A subclass says how to `begin` and `end`, and how to send what it has a place for. These methods run in the
+    thread and may raise anything.
+
+    Args:
+        label: how messages name it, with the address of its service.
+        patience: seconds that its service may add to a run in all; None for a tracker that writes files here.
+    """
+
+    silence: float | None = None  # seconds without a message taken after which the end of a run waits no longer
+
+    def __init__(self, label: str, patience: float | None) -> None:
+        self.label, self.patience = label, patience
+        self.notices: list[str] = []  # for the person at the keyboard
+        self._latest: dict[str, float] = {}
+        self._refusal: UserError | None = None
+        self._reason = ""  # why the service did not take something, in its words
+        self._heard = 0.0  # when it last took something
+        self._unsent: Counter[str] = Counter()
+        self._messages: deque[_Message] = deque()
+        self._changed = Condition()
+        self._tried, self._done = Event(), Event()
+        self._begun = self._closing = self._over = False
+        self._thread: Thread | None = None
+
+    # What a tracker has a place for: in the thread
+
+    def begin(self) -> None:
+        """Begin the tracker's run, or go on with the one that it had.
+
+        Raises:
+            vaelab.errors.UserError: the service refuses the run for a reason that the user can put right.
+        """
+
+    def send_config(self, config: dict[str, Any]) -> None:
+        """Send the resolved config: nested plain data without secrets. A resumed run sends it again."""
+
+    def send_numbers(self, rows: list[Row]) -> None:
+        """Send numbers by name, in order."""
+
+    def send_pictures(self, pictures: Mapping[str, Path], step: int) -> None:
+        """Send PNG files by name."""
+
+    def send_summary(self, numbers: dict[str, float], step: int) -> None:
+        """Make the run's final numbers those of its best checkpoint, as `metrics.json` has them."""
+
+    def flush(self) -> None:
+        """Write what is held in memory."""
+
+    def end(self, status: Status) -> None:
+        """End the tracker's run."""
+
+    def may_pass(self, error: Exception) -> bool:
+        """Whether a later attempt may succeed: the service did not answer, in contrast to one that refused."""
+        return False
+
+    def leave(self) -> None:
+        """Leave a service that hangs, so that the end of the process does not wait for it."""
+
+    def remedy(self) -> str:
+        """How to send later what was not sent: words that follow on a semicolon."""
+        return ""
+
+    # What a run says: in the run's own thread; never waits
+
+    def open(self) -> None:
+        """Begin. In the other processes of a run a tracker does nothing."""
+        if getattr(rank_zero_only, "rank", 0) == 0:
+            self._thread = Thread(target=self._work, name=f"tracker {self.label}", daemon=True)
+            self._thread.start()
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        """Numbers of one step."""
+        numbers = {name: float(value) for name, value in metrics.items()}
+        self._latest |= numbers
+        self._put(_Message("rows of numbers", Row(numbers, step or 0, time())))
+
+    @rank_zero_only
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+        """The config."""
+        config = dict(params if isinstance(params, Mapping) else vars(params))
+        self._put(_Message("the config", lambda: self.send_config(config)))
+
+    @rank_zero_only
+    def log_pictures(self, pictures: Mapping[str, Path], step: int) -> None:
+        """PNG files by name, which stay where they are."""
+        shown = dict(pictures)
+        self._put(_Message("pictures", lambda: self.send_pictures(shown, step), len(shown)))
+
+    @rank_zero_only
+    def log_summary(self, numbers: Mapping[str, float], step: int) -> None:
+        """The numbers of `metrics.json`."""
+        final = dict(numbers)
+        self._put(_Message("the final numbers", lambda: self.send_summary(final, step)))
+
+    @rank_zero_only
+    def save(self) -> None:
+        """Write what is held in memory."""
+        self._put(_Message("", self.flush))
+
+    @rank_zero_only
+    def finalize(self, status: str = "success") -> None:
+        """Nothing: Lightning says it after the fit and after the test, and the run goes on; see `close`."""
+
+    def differing(self, numbers: Mapping[str, float]) -> dict[str, float]:
+        """Those that are not the last ones logged under their names."""
+        return {name: value for name, value in numbers.items() if self._latest.get(name) != value}
+
+    def close(self, status: Status) -> None:
+        """The run has ended."""
+        with self._changed:
+            self._closing = True
+        self._put(_Message(_END, lambda: self.end(status)))
+
+    # Waiting
+
+    def await_begin(self, until: float) -> None:
+        """Wait for a first answer until a `monotonic` time; without end for a tracker that writes files.
+
+        Raises:
+            vaelab.errors.UserError: the service refuses the run.
+        """
+        if self._thread is None:
+            return
+        self._tried.wait(None if self.patience is None else max(0.0, until - monotonic()))
+        if self._refusal:
+            self._thread = None  # there is no run to say anything of
+            raise self._refusal
+        if not self._begun and not self.notices:
+            self.notices.append(f"{self.label} has not answered yet; the run goes on")
+
+    def await_end(self, until: float | None) -> None:
+        """Wait for everything to be sent until a `monotonic` time, without end if None; leave what is not."""
+        if self._thread is None:
+            return
+        if not self._wait_for_end(until):
+            self.abandon()
+        unsent = {what: count for what, count in self._unsent.items() if what and count}
+        if unsent:
+            parts = [f"{count} {what}" if count > 1 else what for what, count in unsent.items()]
+            reason = f"did not take everything ({self._reason})" if self._reason else "did not answer"
+            self.notices.append(f"{self.label} {reason}; not sent: {', '.join(parts)}{self.remedy()}")
+
+    def _wait_for_end(self, until: float | None) -> bool:
+        """Whether everything has been sent before `until`, and without a pause longer than `silence`."""
+        if until is None or self.silence is None:
+            return self._done.wait(None if until is None else max(0.0, until - monotonic()))
+        self._heard = monotonic()
+        while (left := min(until, self._heard + self.silence) - monotonic()) > 0:
+            if self._done.wait(left):
+                return True
+        return False
+
+    def abandon(self) -> None:
+        """Send no more."""
+        self._lose_all()
+        self.leave()
+
+    # The thread
+
+    def _put(self, message: _Message) -> None:
+        if self._thread is None:
+            return
+        with self._changed:
+            if not self._over and (len(self._messages) < ROOM or message.what == _END):
+                self._messages.append(message)
+                self._changed.notify_all()
+            else:
+                self._unsent[message.what] += message.count
+
+    def _lose_all(self) -> None:
+        with self._changed:
+            self._over = True
+            for message in self._messages:
+                self._unsent[message.what] += message.count
+            self._messages.clear()
+            self._changed.notify_all()
+
+    def _work(self) -> None:
+        if self._attempt(self.begin):
+            self._begun = True
+            self._tried.set()
+            while (messages := self._next()) and not self._deliver(messages):
+                pass
+        self._lose_all()
+        self._tried.set()
+        self._done.set()
+
+    def _next(self) -> list[_Message]:
+        """The oldest message, and the rows of numbers that follow on one; none when all is over. They stay in line."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._messages or self._over)
+            first = list(islice(self._messages, ROWS))
+        rows = list(takewhile(lambda message: isinstance(message.content, Row), first))
+        return rows or first[:1]
+
+    def _deliver(self, messages: list[_Message]) -> bool:
+        """Send messages and take them out of the line; returns whether they were the last."""
+        first = messages[0]
+        if isinstance(first.content, Row):
+            rows = [message.content for message in messages if isinstance(message.content, Row)]
+            sent = self._attempt(lambda: self.send_numbers(rows))
+        else:
+            sent = self._attempt(first.content)
+        with self._changed:
+            if self._over:
+                return True
+            for message in messages:
+                self._messages.popleft()
+                self._unsent[message.what] += 0 if sent else message.count
+        return first.what == _END
+
+    def _attempt(self, do: Callable[[], None]) -> bool:
+        """Do it, again and again while a later attempt may succeed."""
+        while not self._over:
+            try:
+                do()
+            except Exception as error:  # whatever a library raises: the run has nothing to do with it
+                if not self.may_pass(error):
+                    self._reason = str(error).partition("\n")[0] or type(error).__name__
+                    self._refusal = error if isinstance(error, UserError) else None
+                    return False
+            else:
+                self._heard = monotonic()
+                return True
+            self._tried.set()
+            with self._changed:
+                closing = self._closing
+                pause = min(1.0, RETRY) if closing else RETRY
+                self._changed.wait_for(lambda: self._over or self._closing != closing, pause)  # noqa: B023
+        return False

@@ -1,0 +1,256 @@
+"""Weights & Biases, its files under `<run folder>/wandb`."""
+
+import netrc
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from annotated_types import Ge
+from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.loggers.logger import DummyLogger, rank_zero_experiment
+from lightning.pytorch.utilities import rank_zero_only
+
+from vaelab.config.secrets import redact, redact_override, redact_text
+from vaelab.config.targets import target
+from vaelab.errors import ConfigError
+from vaelab.record.trackers.identity import given, recall, remember
+from vaelab.record.trackers.reachability import answers
+from vaelab.record.trackers.session import EXIT, START
+from vaelab.record.trackers.tracker import Row, Status, Tracker
+
+Mode = Literal["auto", "online", "offline", "disabled"]
+
+PROBE, INIT = 3.0, 8.0  # seconds for a first answer, and for W&B to begin a run
+STEP = "trainer/global_step"  # the axis, as Lightning names it
+EXIT_CODES: dict[Status, int] = {"finished": 0, "failed": 1, "killed": 143}
+# Texts of people and machines that W&B records; environment variables set them too.
+RECORDED = ("project", "entity", "run_name", "run_group", "run_job_type", "run_notes", "run_tags", "host", "username",
+            "email", "docker", "program", "notebook_name", "job_name", "x_label")  # fmt: skip
+
+
+class WandbTracker(Tracker, WandbLogger):
+    """A run of W&B: online where its server answers, else offline in the same folder, to be sent later.
+
+    Args:
+        output_dir: the run folder.
+        mode: `online`, `offline`, `disabled` or `shared`.
+        patience: seconds that the server may add to the run in all.
+        described: W&B's settings of what the run is.
+    """
+
+    def __init__(self, output_dir: str, mode: str, patience: float, described: dict[str, Any]) -> None:
+        address = "" if mode in ("offline", "disabled") else described.pop("base_url")
+        label = f"W&B at {redact_text(address)}" if address else "W&B"
+        Tracker.__init__(self, label, patience if address else None)
+        WandbLogger.__init__(self, save_dir=output_dir, project=described["project"], name=described["run_name"])
+        self._folder, self._mode, self._address, self._described = Path(output_dir), mode, address, described
+        self._fell_back = False
+        self._run: Any = None
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> Any:
+        """W&B's run, for `logger.experiment.log(...)` in code of your own; takes and ignores all if there is none."""
+        if self._experiment is None and self._thread is not None:
+            self._tried.wait(START)
+        return self._experiment or DummyLogger().experiment
+
+    def await_begin(self, until: float) -> None:
+        """As any tracker; but while W&B records the command line, no other process may be started with it."""
+        super().await_begin(until if sys.argv == _redacted_argv() else until + PROBE + INIT - START)
+
+    def begin(self) -> None:
+        """Begin a run, or go on with the one that this folder had."""
+        if self._address and not answers(self._address, PROBE):
+            self._go_offline()
+        known = recall(self._folder, "wandb")
+        run_id = known or given(os.environ.get("WANDB_RUN_ID")) or secrets.token_hex(4)
+        before = set(self._folder.glob("wandb/*"))
+        began = monotonic()
+        try:
+            run = self._init(run_id)
+        except Exception as error:
+            for path in set(self._folder.glob("wandb/*")) - before:
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+            if self._mode == "offline" or monotonic() - began < INIT:  # an answer
+                reason = str(error).partition("\n")[0]
+                remedy = "logger.wandb.mode=offline asks nobody"
+                raise ConfigError(f"{self.label} refuses the run ({reason}); {remedy}") from error
+            _session(anew=True)
+            self._go_offline()
+            run = self._init(run_id)
+        remember(self._folder, "wandb", run.id)
+        run.define_metric(STEP)
+        run.define_metric("*", step_metric=STEP, step_sync=True)
+        self._experiment = self._run = run
+
+    def _go_offline(self) -> None:
+        self._mode, self._fell_back = "offline", True
+        self.notices.append(f"{self.label} does not answer; this run is kept offline, and can be sent later")
+
+    def _init(self, run_id: str) -> Any:
+        import wandb
+
+        online = self._mode in ("online", "shared")
+        settings = self._described | _git(self._folder)
+        if online:
+            settings["finish_timeout"] = max(1.0, (self.patience or 0.0) - START - 2 * EXIT)
+        with _redacted_command_line():
+            return wandb.init(
+                dir=str(self._folder),
+                id=run_id,
+                mode=self._mode,  # type: ignore[arg-type]
+                resume="allow" if online else None,  # an offline run keeps its id, and is joined on syncing
+                settings=wandb.Settings(
+                    silent=True,
+                    console="off",
+                    init_timeout=INIT,
+                    finish_timeout_raises=True,
+                    save_code=False,  # a program may hold a secret
+                    **settings,
+                ),
+            )
+
+    def send_config(self, config: dict[str, Any]) -> None:
+        """As the run's config; what a resumed run has changed takes the place of what was."""
+        WandbLogger.log_hyperparams(self, config)
+
+    def send_numbers(self, rows: list[Row]) -> None:
+        """As history."""
+        for row in rows:
+            self._run.log(row.numbers | {STEP: row.step})
+
+    def send_pictures(self, pictures: Mapping[str, Path], step: int) -> None:
+        """As images."""
+        import wandb
+
+        images = {f"figures/{name}": wandb.Image(str(path)) for name, path in pictures.items()}
+        self._run.log(images | {STEP: step})
+
+    def send_summary(self, numbers: dict[str, float], step: int) -> None:
+        """As the summary, which until then holds the last value of each number."""
+        self._run.summary.update(numbers)
+
+    def end(self, status: Status) -> None:
+        """Finish, with the exit code of the run."""
+        try:
+            self._run.finish(exit_code=EXIT_CODES[status])
+        except TimeoutError:
+            self.notices.append(f"{self.label} did not take everything in time{self.remedy()}")
+        if self._fell_back:
+            self.notices.append(f"{self.label} has nothing of this run{self.remedy()}")
+
+    def leave(self) -> None:
+        """Take back the hook by which W&B waits for its service at exit: that goes on without us, for a while."""
+        from wandb.sdk import wandb_setup
+
+        connection = getattr(wandb_setup.singleton(), "_connection", None)
+        if take_back := getattr(connection, "_cleanup", None):
+            take_back()
+
+    def remedy(self) -> str:
+        """The command that sends the run's files."""
+        return f"; send it with: wandb sync {Path(self._run.dir).parent}" if self._run else ""
+
+
+@target
+def wandb(
+    output_dir: str,
+    project: str,
+    name: str,
+    entity: str | None = None,
+    group: str | None = None,
+    tags: list[str] | None = None,
+    notes: str | None = None,
+    mode: Mode = "auto",
+    patience: Annotated[float, Ge(0)] = 15.0,
+) -> WandbTracker:
+    """Weights & Biases, its files under `<output_dir>/wandb`.
+
+    Mode `auto` is online where somebody is logged in (WANDB_API_KEY, or a netrc entry) and offline
+    elsewhere; the variable WANDB_MODE decides over it. It never asks for anything.
+
+    Args:
+        patience: seconds that W&B may add to a run in all where its server is slow or dead.
+    """
+    asked = {"project": project, "run_name": name, "entity": entity, "run_group": group, "run_notes": notes,
+             "run_tags": tuple(tags or ())}  # fmt: skip
+    if not _first():  # other processes tell W&B nothing
+        return WandbTracker(output_dir, "offline", patience, asked)
+    session = _session()
+    recorded = {field: asked.get(field) or getattr(session, field, None) for field in RECORDED}
+    described = {field: redact(value) for field, value in recorded.items() if value}
+    wanted = os.environ.get("WANDB_MODE") or _reachable_mode(session) if mode == "auto" else mode
+    wanted = {"run": "online", "dryrun": "offline"}.get(wanted, wanted)
+    return WandbTracker(output_dir, wanted, patience, described | {"base_url": session.base_url})
+
+
+def _first() -> bool:
+    """Whether this process is the first of its run; before a trainer exists, too."""
+    return getattr(rank_zero_only, "rank", 0) == 0
+
+
+def _session(anew: bool = False) -> Any:
+    """W&B's settings of this process, from its variables and files."""
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # sends errors to W&B, and waits for it at exit
+    import wandb
+
+    if anew:
+        wandb.teardown()
+    try:
+        return wandb.setup(wandb.Settings(silent=True)).settings
+    except Exception as error:
+        raise ConfigError(f"W&B could not start ({error}); logger=none does without") from error
+
+
+def _reachable_mode(session: Any) -> Literal["online", "offline"]:
+    """Online where a key is known; asking for one would hang a run that nobody watches."""
+    if session.api_key or session.identity_token_file or os.environ.get("WANDB_API_KEY"):
+        return "online"
+    address = urlsplit(session.base_url)
+    hosts = [address.netloc, address.hostname or ""] + ["api.wandb.ai"] * ("WANDB_BASE_URL" not in os.environ)
+    try:
+        file = netrc.netrc(os.environ.get("NETRC"))
+    except (OSError, netrc.NetrcParseError):
+        return "offline"
+    return "online" if any(file.authenticators(host) for host in hosts) else "offline"
+
+
+def _git(folder: Path) -> dict[str, Any]:
+    """The commit, and the repository's address without a password; W&B would record a token in it."""
+    commit = os.environ.get("WANDB_GIT_COMMIT") or _run_git(folder, "rev-parse", "HEAD")
+    if not commit:
+        return {"disable_git": True}
+    address = os.environ.get("WANDB_GIT_REMOTE_URL") or _run_git(folder, "config", "--get", "remote.origin.url")
+    return {"git_commit": commit, "git_remote_url": redact_text(address)}
+
+
+def _run_git(folder: Path, *arguments: str) -> str:
+    try:
+        done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def _redacted_argv() -> list[str]:
+    return [redact_override(argument) for argument in sys.argv]
+
+
+@contextmanager
+def _redacted_command_line() -> Iterator[None]:
+    """W&B records the command line."""
+    typed = sys.argv
+    sys.argv = _redacted_argv()
+    try:
+        yield
+    finally:
+        sys.argv = typed
