@@ -1,5 +1,6 @@
 """Scores of one trained model: deterministic, of each example alone, and what they say they are."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -138,7 +139,8 @@ def test_a_run_without_a_detector_is_refused(train, tmp_path: Path) -> None:
     run = train("task=compression", "debug=fdr")
     with pytest.raises(CheckpointError, match="task=anomaly"):
         Detector.load(run)
-    write_file(run / "model/threshold.json", "{}")
+    about = {"score": "reconstruction", "value": 1.0, "rate": 0.05, "n": 100, "nll_samples": 1}
+    write_file(run / "model/threshold.json", json.dumps(about))
     write_file(run / "model/scores.safetensors", b"")
     with pytest.raises(CheckpointError, match=r"scores\.safetensors: is broken"):
         Detector.load(run)
