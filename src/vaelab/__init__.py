@@ -16,11 +16,17 @@ __version__ = "0.1.0"
 def load(folder: str | Path, trusted: tuple[str, ...] = ()) -> "Model":
     """Bring back the trained model of a run folder, in evaluation mode, on the CPU.
 
-    Reads `model/model.json` (plain data) and `model/model.safetensors`; no pickle is involved, and a
-    class that the JSON names must belong to vaelab, torch or one of the `trusted` packages.
+    Reads `model/model.json` (plain data) and `model/model.safetensors`; no pickle is involved, and nothing that
+    the files say is run. See `docs/trust.md`.
+
+    Args:
+        folder: a run folder, or its folder `model`.
+        trusted: packages whose classes the JSON may name, beside vaelab's own models, backbones and likelihoods.
+            Importing a package runs it, so name only those that you trust.
 
     Raises:
-        vaelab.errors.UserError: the folder holds no model, or the model does not fit its weights.
+        vaelab.errors.UserError: the folder holds no model, or one that is broken, that names a class which is not
+            trusted, or that does not fit its weights.
     """
     from vaelab.record.export import load_model
 

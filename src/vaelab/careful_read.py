@@ -19,7 +19,7 @@ from vaelab.errors import CheckpointError, printable
 MOST_BYTES = 2**24  # of a JSON file; a few kilobytes are usual
 MOST_CONTAINERS = 2**18  # lists and objects in it, each of which takes twenty times its text in memory
 DEEPEST = 32  # lists and objects within each other
-MOST_HEADER = 2**24  # bytes of names and shapes in a file of weights
+MOST_HEADER = 2**22  # bytes of names and shapes in a file of weights: some forty thousand tensors
 LONGEST_MESSAGE = 600  # characters of what is passed on about a file
 DIGEST = "sha256"  # under which a file of weights keeps what `digest` gives
 FLOATS = {"F64": torch.float64, "F32": torch.float32, "BF16": torch.bfloat16}  # precisions that weights are trained in

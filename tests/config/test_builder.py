@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from vaelab.config import targets
 from vaelab.config.builder import Builder, check_arguments
+from vaelab.config.check import COLLECTIONS, COMPONENTS
 from vaelab.corruptions import Chain, Corruption
 from vaelab.data.module import DataModule
 from vaelab.errors import ConfigError
@@ -116,6 +117,42 @@ def test_only_a_function_that_says_what_it_returns_can_be_registered() -> None:
 def test_a_kind_is_sought_in_its_own_rooms_only(target: str) -> None:
     with pytest.raises(ConfigError, match=r"should be a Module of vaelab\.backbones"):
         Builder().resolve({"_target_": target}, "encoder", nn.Module)
+
+
+LIGHTNING = "lightning.pytorch"
+TRAINER = {"_target_": f"{LIGHTNING}.Trainer"}
+ACCEPTED = [
+    ("callbacks", {"_target_": f"{LIGHTNING}.callbacks.LearningRateMonitor"}),
+    ("callbacks", {"_target_": "vaelab.training.last_checkpoint.LastCheckpoint", "output_dir": "x"}),
+    ("logger", {"_target_": f"{LIGHTNING}.loggers.CSVLogger", "save_dir": "x"}),
+    ("logger", {"_target_": "vaelab.record.trackers.tensorboard", "output_dir": "x"}),
+    ("optimizer", {"_target_": "torch.optim.LBFGS"}),
+    ("trainer", TRAINER | {"profiler": {"_target_": f"{LIGHTNING}.profilers.SimpleProfiler"}}),
+    ("trainer", TRAINER | {"strategy": {"_target_": f"{LIGHTNING}.strategies.DDPStrategy"}}),
+    ("trainer", TRAINER | {"plugins": {"_target_": f"{LIGHTNING}.plugins.environments.SLURMEnvironment"}}),
+]
+REFUSED = [
+    ("callbacks", {"_target_": f"{LIGHTNING}.callbacks.LambdaCallback", "on_fit_start": {"_target_": "os.getcwd"}}),
+    ("callbacks", {"_target_": f"{LIGHTNING}.callbacks.LambdaCallback", "on_fit_start": "os.getcwd"}),
+    ("logger", {"_target_": f"{LIGHTNING}.loggers.WandbLogger", "settings": {"_target_": "os.getcwd"}}),
+    ("logger", {"_target_": "vaelab.record.trackers.log_figures"}),
+    ("logger", {"_target_": "vaelab.record.export.load_model", "run": "x", "trusted": ["os"]}),
+    ("trainer", {"_target_": f"{LIGHTNING}.cli.LightningCLI"}),
+    ("trainer", TRAINER | {"limit_train_batches": TRAINER}),
+    ("scheduler", {"_target_": "vaelab.training.schedulers.LearningRate"}),
+    ("data", {"_target_": "vaelab.data.tables.files.read_hub"}),
+]
+
+
+@pytest.mark.parametrize(("group", "node"), ACCEPTED)
+def test_parts_of_a_run_may_be_those_of_lightning_and_torch(group: str, node: dict[str, Any]) -> None:
+    Builder().check(node, group, {**COMPONENTS, **COLLECTIONS}[group])
+
+
+@pytest.mark.parametrize(("group", "node"), REFUSED)
+def test_other_things_of_theirs_and_functions_that_are_no_targets_are_refused(group: str, node: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=group):
+        Builder().check(node, group, {**COMPONENTS, **COLLECTIONS}[group])
 
 
 def test_a_class_that_is_none_by_itself_is_refused() -> None:

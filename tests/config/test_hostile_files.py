@@ -292,7 +292,7 @@ def test_no_argument_makes_a_model_do_anything_else(folder: Path) -> None:
 @pytest.mark.long
 def test_no_argument_of_any_makes_a_model_do_anything_else(folder: Path) -> None:
     abouts_image = abouts()["all/image"]
-    for about, path, value in variations(folder):
+    for about, path, value in random.Random(1).sample(variations(folder), 20_000):
         attempt(folder, changed(about, path, value))
     for target, path in itertools.product(ALL, PLACES[:6]):
         attempt(folder, changed(abouts_image, path, {"_target_": target}))
@@ -304,7 +304,8 @@ def test_a_config_is_checked_without_doing_anything(folder: Path, group: str) ->
     """In every place of a whole config, too, nothing but the rooms of its kind is imported, and nothing is built."""
     kind, values = {**COMPONENTS, **COLLECTIONS}[group], itertools.cycle(harmful(folder))
     rooms = Builder()._rooms((kind,))
-    for target, value in zip(ALL, values, strict=False):
+    tried = [n for n in ALL if _lies_in(n, rooms)] + [n for n in ALL if not _lies_in(n, rooms)][::5]
+    for target, value in zip(tried, values, strict=False):
         with EAR, suppress(ConfigError):
             Builder().check({"_target_": target, "path": value, "hidden": value, "fn": value}, group, kind)
         harm = EAR.harm_of_imports() if _lies_in(target, rooms) else EAR.harm(rooms=())

@@ -13,7 +13,7 @@ from vaelab.errors import ConfigError
 
 Kind = Literal["image", "table", "series", "tokens", "roll"]
 Support = Literal["binary", "unit", "real", "categories", "mixed"]
-MOST_CLASSES, MOST_VALUES, MOST_LEVELS = 100_000, 2**40, 2**31
+MOST_CLASSES, MOST_TOKENS, MOST_VALUES, MOST_LEVELS = 100_000, 2**20, 2**40, 2**31  # far more than any data has
 PADDING, HIDDEN = -1, -2  # tokens that are none: after the end of a sequence, and withheld by a corruption
 
 
@@ -72,7 +72,7 @@ class DataSpec:
     columns: Annotated[tuple[Column, ...], FailFast()] = ()
     gaps: bool = False
     end: Annotated[int, Ge(0)] | None = None
-    characters: Annotated[tuple[Annotated[int, Ge(0)], ...], FailFast()] = ()
+    characters: Annotated[tuple[Annotated[int, Ge(0)], ...], FailFast(), MaxLen(MOST_TOKENS)] = ()
     vocabulary: str = ""
 
     @property
