@@ -14,11 +14,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 import vaelab
-from vaelab import careful_read
+from vaelab import careful_read, models
 from vaelab.backbones import MLPEncoder
 from vaelab.config.builder import Builder
+from vaelab.config.targets import target
 from vaelab.data.spec import Column, DataSpec
 from vaelab.errors import CheckpointError, ConfigError
+from vaelab.likelihoods import Likelihood
+from vaelab.models.schedules import Constant
 from vaelab.record.export import architecture, build_model, save_model
 
 VAE = {"_target_": "vaelab.models.VAE", "schedule": {"_target_": "vaelab.models.schedules.Constant"}}
@@ -284,4 +287,26 @@ def test_a_class_of_a_trusted_package_may_compute_in_its_constructor(tmp_path: P
     assert f"add trusted=[{__name__}]" in refused(tmp_path)
     edit(tmp_path, "encoder.depth", 10**12)
     with pytest.raises(CheckpointError, match="has many more weights than the"):
+        vaelab.load(tmp_path, trusted=(__name__,))
+
+
+@target
+def small_encoder(input_shape: tuple[int, ...], output_size: int) -> MLPEncoder:
+    return MLPEncoder(input_shape, output_size, hidden=[3])
+
+
+@target
+def plain_vae(encoder: nn.Module, decoder: nn.Module, likelihood: Likelihood, latent_dim: int) -> models.VAE:
+    return models.VAE(encoder, decoder, likelihood, latent_dim, Constant())
+
+
+def test_registered_functions_of_a_trusted_package_stand_for_what_they_return(tmp_path: Path) -> None:
+    names = {"encoder": "small_encoder", "model": "plain_vae"}
+    parts = {group: {"_target_": f"{__name__}.{name}"} for group, name in names.items()}
+    built = build_model(architecture(IMAGE | parts, SPECS["image"]), Builder([__name__])).eval()
+    save_model(built, tmp_path / "model")
+    x = torch.rand(3, 1, 5, 7)
+    assert torch.equal(vaelab.load(tmp_path, trusted=(__name__,)).encode(x), built.encode(x))
+    edit(tmp_path, "encoder._target_", f"{__name__}.refused")
+    with pytest.raises(CheckpointError, match="is a function that no config may name"):
         vaelab.load(tmp_path, trusted=(__name__,))

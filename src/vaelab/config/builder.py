@@ -87,11 +87,11 @@ class Builder:
         found = getattr(holder, name)
         if not isinstance(found, type | FunctionType):
             raise ConfigError(f"{key}: is no class or function")
-        if not _lies_in(found.__module__, (*LIBRARIES, *self.trusted)):
+        if not _lies_in(str(found.__module__), (*LIBRARIES, *self.trusted)):
             raise ConfigError(f"{key}: comes from {found.__module__}; {_remedy(found.__module__)}")
         if isinstance(found, FunctionType) and not is_target(found):
             raise ConfigError(f"{key}: is a function that no config may name; @vaelab.config.targets.target allows it")
-        if not set(kinds) & set(_produced(found).__mro__):
+        if not set(kinds) & set(produced(found).__mro__):
             raise ConfigError(f"{key}: {_should_be(kinds)}")
         if lacking := _abstract(found):
             raise ConfigError(f"{key}: is abstract, it has no {', '.join(lacking)}; name a class that derives from it")
@@ -287,7 +287,7 @@ def _should_be(kinds: tuple[type, ...]) -> str:
     return f"should be a {' or '.join(kind.__name__ for kind in kinds)}"
 
 
-def _produced(target: Any) -> type:
+def produced(target: Any) -> type:
     """What calling a class or function gives; `object` where a function does not say."""
     found = target if inspect.isclass(target) else hints(target).get("return")
     return found if inspect.isclass(found) else object

@@ -17,7 +17,7 @@ from torch.nn.modules.module import (
 
 from vaelab.atomic_write import replacing, write_json
 from vaelab.careful_read import DIGEST, Weights, digest, excess_of, read_json, shown
-from vaelab.config.builder import Builder
+from vaelab.config.builder import Builder, produced
 from vaelab.config.location import config_dir
 from vaelab.config.nearest import did_you_mean
 from vaelab.config.signature import arguments
@@ -58,7 +58,7 @@ def build_model(about: dict[str, Any], builder: Builder) -> Model:
     latent_dim: int = about["latent_dim"]
     for group, kind in PARTS.items():
         builder.check(about[group], group, kind)
-    model_class = builder.resolve(about["model"], "model", Model)
+    model_class: Any = produced(builder.resolve(about["model"], "model", Model))
     likelihood = builder.build(about["likelihood"], "likelihood", Likelihood, spec=spec)
     for side in ("encoder", "decoder"):
         refuse_misfit(builder, about[side], side, spec)
@@ -119,7 +119,7 @@ def refuse_misfit(builder: Builder, node: dict[str, Any], side: str, spec: DataS
         ConfigError: names the backbone and the kinds it fits.
     """
     backbone = builder.resolve(node, side, PARTS[side])
-    kinds = getattr(backbone, "kinds", None)
+    kinds = getattr(produced(backbone), "kinds", None)
     if kinds is not None and spec.kind not in kinds:
         raise ConfigError(
             f"{side}: {backbone.__name__} fits {', '.join(sorted(kinds))}; {spec.name} is {spec.kind} data, which "
