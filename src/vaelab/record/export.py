@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from vaelab.atomic_write import write_json
+from vaelab.atomic_write import replacing, write_json
 from vaelab.config.builder import Builder
 from vaelab.config.location import config_dir
 from vaelab.data.spec import DataSpec
@@ -82,8 +82,9 @@ def fitting(builder: Builder, side: str, spec: DataSpec) -> list[str]:
 
 def save_model(model: Model, folder: Path) -> None:
     """Write `model.json` and `model.safetensors`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    save_file({name: value.contiguous() for name, value in model.state_dict().items()}, folder / "model.safetensors")
+    weights = {name: value.contiguous() for name, value in model.state_dict().items()}
+    with replacing(folder / "model.safetensors") as partial:
+        save_file(weights, partial)
     write_json(folder / "model.json", model.architecture)
 
 
