@@ -56,11 +56,11 @@ def traversals(decode: Callable[[Tensor], Tensor], code: Tensor, spread: Tensor,
     Args:
         decode: `(B, latent_dim)` to `(B, C, H, W)`.
         code: `(latent_dim,)`, the example that the others are changes of.
-        spread: `(latent_dim,)`; the dimensions of widest spread are shown, those without any left out.
+        spread: `(latent_dim,)`; the dimensions of widest spread are shown, and all of them where none has any.
         most: rows at the most.
     """
     widest = spread.argsort(descending=True)[:most]
-    dimensions = [int(d) for d in widest if spread[d] > 0.1 * spread[widest[0]]]
+    dimensions = [int(d) for d in widest if spread[d] >= 0.1 * spread[widest[0]]]
     steps = torch.linspace(-3, 3, 11)
     rows = []
     for dimension in dimensions:
