@@ -1,7 +1,8 @@
 """Anomaly detection: a model of normal data only, and how well its scores tell what is not."""
 
 import csv
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from io import StringIO
 from math import isfinite
 from typing import Annotated, Literal
@@ -15,6 +16,7 @@ from rich.console import Console
 from torch import Tensor
 
 from vaelab.baselines import BaselineCache
+from vaelab.baselines.limits import rows_used
 from vaelab.baselines.outliers import OUTLIER_SCORES
 from vaelab.data import DataSpec
 from vaelab.data.module import DataModule
@@ -25,7 +27,7 @@ from vaelab.scores import Detector, conformal_threshold, estimates, examples_nee
 from vaelab.scores.attribution import value_errors
 from vaelab.scores.score import reconstruct
 from vaelab.scores.steps import step_errors
-from vaelab.tasks.task import Findings, Task
+from vaelab.tasks.task import Baseline, Findings, Say, Task
 
 SHOWN = 10  # examples in a row of the heat maps
 SERIES = 4  # with the highest scores, and as many with the lowest, beside each other
@@ -45,7 +47,7 @@ class Anomaly(Task):
         precision_at: k, how many of the highest scores are looked at; as many as there are anomalies
             if null.
         resamples: of the bootstrap intervals.
-        monitor: see `Task`.
+        monitor, baselines: see `Task`.
     """
 
     def __init__(
@@ -56,8 +58,9 @@ class Anomaly(Task):
         precision_at: Annotated[int, Gt(0)] | None,
         resamples: Annotated[int, Ge(100)],
         monitor: str | None = None,
+        baselines: bool = True,
     ) -> None:
-        super().__init__(monitor)
+        super().__init__(monitor, baselines)
         self.score, self.nll_samples = score, nll_samples
         self.false_alarm_rate, self.precision_at, self.resamples = false_alarm_rate, precision_at, resamples
 
@@ -98,11 +101,10 @@ class Anomaly(Task):
         clean = scored(detector, data, "val", headline)
         detector.threshold = conformal_threshold(headline, clean, self.false_alarm_rate)
         test = {name: scored(detector, data, "test", name) for name in detector.scores}
-        others = baseline_scores(data, baselines)
         anomalous = data.is_anomaly("test")
 
         found = Findings(files=dict(detector.files()))
-        self._rank(found, headline, test, others, anomalous.numpy())
+        self._rank(found, headline, test, anomalous.numpy())
         alarms = detector.threshold.alarms(test[headline])
         found.numbers["test/false_alarm_rate"] = float(alarms[~anomalous].double().mean())
         found.numbers["test/detection_rate"] = float(alarms[anomalous].double().mean())
@@ -119,32 +121,48 @@ class Anomaly(Task):
             found.files["columns.csv"] = attribution(model, data, test[headline])
         if data.spec.kind == "series":
             found.files["step_scores.csv"] = step_table(model, data, test[headline])
-        shown = {f"this run, {headline}": test[headline].numpy()} | {n: s.numpy() for n, s in others.items()}
+        shown = {f"this run, {headline}": test[headline].numpy()}
         value = detector.threshold.value
         found.figures = {
             "scores": score_histogram(test[headline].numpy(), anomalous.numpy(), value, headline),
             "roc_pr": roc_and_pr(shown, anomalous.numpy()),
         } | where(model, data, test[headline])
+        found.baselines = [
+            Baseline(name, partial(self._beside, name, data, baselines, shown)) for name in OUTLIER_SCORES
+        ]
+        found.beside = [lambda: {"roc_pr": roc_and_pr(shown, anomalous.numpy())}]
         return found
+
+    def _beside(
+        self, name: str, data: DataModule, baselines: BaselineCache, shown: dict[str, NDArray[np.float64]], say: Say
+    ) -> Findings:
+        """Rank the test split by a classical method; its scores join those that are `shown`."""
+        scores, about = baseline_scores(name, data, baselines)
+        anomalous, measured = data.is_anomaly("test").numpy(), ~np.isnan(scores)
+        k = self.precision_at or int(anomalous.sum())
+        if not measured.all():  # the same share of what is looked at
+            k = max(1, round(k * measured.mean()))
+        shown[name] = scores
+        numbers = estimates(scores[measured], anomalous[measured], k)
+        return Findings(
+            {f"baseline/{name}/{metric}": value for metric, value in numbers.items()},
+            metadata={f"baseline/{name}": about | {"k": k}},
+        )
 
     def _rank(
         self,
         found: Findings,
         headline: str,
         test: dict[str, Tensor],
-        others: dict[str, Tensor],
         anomalous: NDArray[np.bool_],
     ) -> None:
-        """Numbers of every score and baseline."""
+        """Numbers of every score."""
         k = self.precision_at or int(anomalous.sum())
         for metric, (value, low, high) in intervals(test[headline].numpy(), anomalous, k, self.resamples).items():
             found.numbers |= {f"test/{metric}": value, f"test/{metric}_low": low, f"test/{metric}_high": high}
         for name in test.keys() - {headline}:
             of_score = estimates(test[name].numpy(), anomalous, k)
             found.numbers |= {f"test/{metric}_{name}": of_score[metric] for metric in ("auroc", "auprc")}
-        for name, scores in others.items():
-            of_baseline = estimates(scores.numpy(), anomalous, k)
-            found.numbers |= {f"baseline/{name}/{metric}": value for metric, value in of_baseline.items()}
         about = {"score": headline, "normal": int((~anomalous).sum()), "anomalous": int(anomalous.sum())}
         interval_about = {"interval": f"95 %, stratified bootstrap of {self.resamples}"}
         for metric in ("auroc", "auprc"):
@@ -165,15 +183,21 @@ def scored(detector: Detector, data: DataModule, split: str, name: str) -> Tenso
     return torch.cat([detector.score(x, name).double().cpu() for x in examples(data, split, detector.model.device)])
 
 
-def baseline_scores(data: DataModule, baselines: BaselineCache) -> dict[str, Tensor]:
-    """Scores of the test split by classical methods, `(N,)` float64 each."""
-
-    def of(score: Callable[[DataModule], NDArray[np.float64]]) -> Callable[[], Tensor]:
-        return lambda: torch.from_numpy(score(data))
-
-    return {
-        name: baselines.tensor(f"outliers-{name}", about, of(score)) for name, (score, about) in OUTLIER_SCORES.items()
+def baseline_scores(
+    name: str, data: DataModule, baselines: BaselineCache
+) -> tuple[NDArray[np.float64], dict[str, object]]:
+    """Scores of the test split by a classical method, `(N,)`, NaN where none was taken; and what it was given."""
+    method = OUTLIER_SCORES[name]
+    rows, train, test = method.rows(data), len(data.split["train"]), len(data.split["test"])
+    settings = method.settings | {"train_rows": rows.train, "test_rows": len(rows.test)}
+    kept = baselines.tensor(f"outliers-{name}", settings, lambda: torch.from_numpy(method.score(data, rows)))
+    scores = np.full(test, np.nan)
+    scores[rows.test.numpy()] = kept.numpy()
+    about: dict[str, object] = {
+        "fitted to": rows_used(rows.train, train, "train"),
+        "measured on": rows_used(len(rows.test), test, "test"),
     }
+    return scores, about
 
 
 def score_table(data: DataModule, test: dict[str, Tensor], alarms: Tensor) -> str:

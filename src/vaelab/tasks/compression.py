@@ -6,10 +6,12 @@ from typing import Annotated, Any
 import sklearn
 import torch
 from annotated_types import Ge, Lt
+from matplotlib.figure import Figure
 from torch import Tensor
 from torchmetrics import Metric
 
 from vaelab.baselines import BaselineCache, fit_pca
+from vaelab.baselines.limits import held_in_memory, rows_used
 from vaelab.data import Batch, DataSpec
 from vaelab.data.module import DataModule
 from vaelab.figures.distributions import distributions as draw_distributions
@@ -29,7 +31,7 @@ from vaelab.tasks.codec import (
     squared_error,
 )
 from vaelab.tasks.image_metrics import has_ssim, psnr, ssim, ssim_window
-from vaelab.tasks.task import Constant, Findings, Task, refuse_tokens
+from vaelab.tasks.task import Baseline, Constant, Findings, Say, Task, refuse_no_numbers, refuse_tokens
 
 FLOAT_BITS = 32  # of one number in an unquantised code, and of one continuous value of an example
 SHOWN = 16  # examples in a figure
@@ -39,22 +41,28 @@ class Compression(Task):
     """What is lost through the code, its values and bits, and both again with quantised codes.
 
     mse, psnr and ssim are means over the test split and, in `findings`, quantiles over its examples;
-    `findings` also quantises the code to 2 to 8 bits a dimension, and puts principal components of the
-    same number beside it all. A VAE is measured at its posterior mean; its `mse_sampled` is that of one
+    `findings` also quantises the code to 2 to 8 bits a dimension; principal components of the same number
+    are the baseline of it all. A VAE is measured at its posterior mean; its `mse_sampled` is that of one
     seeded draw, which belongs to the rate `bits_kl`.
 
     Args:
         range_tail: share of training codes below, and above, the range that the quantiser covers.
-        monitor: what the best checkpoint watches.
+        monitor, baselines: see `Task`.
     """
 
-    def __init__(self, range_tail: Annotated[float, Ge(0), Lt(0.5)] = 0.001, monitor: str | None = "val/mse") -> None:
-        super().__init__(monitor)
+    def __init__(
+        self,
+        range_tail: Annotated[float, Ge(0), Lt(0.5)] = 0.001,
+        monitor: str | None = "val/mse",
+        baselines: bool = True,
+    ) -> None:
+        super().__init__(monitor, baselines)
         self.range_tail = range_tail
 
     def check(self, model: Model, spec: DataSpec, corrupts: bool) -> None:
-        """Tokens have no squared error."""
+        """Tokens and categories have no squared error."""
         refuse_tokens(spec, "compression")
+        refuse_no_numbers(spec, "compression")
 
     def metrics(self, stage: str, model: Model, spec: DataSpec) -> dict[str, Metric]:
         """mse in validation; everything in test."""
@@ -73,38 +81,48 @@ class Compression(Task):
                 metrics[name].update(prediction.reconstruction, batch.clean)
 
     def findings(self, model: Model, data: DataModule, baselines: BaselineCache) -> Findings:
-        """Distributions, bits, quantised codes and reconstructions, with PCA beside them."""
+        """Distributions, bits, quantised codes and reconstructions; then the same of PCA beside them."""
         codec = Codec(model.encode, model.decode, model.latent_dim, model.device, isinstance(model, VAE))
-        fitted = fit_pca(data, model.latent_dim)
-        components = fitted.encode(data.clean("train", 1)).shape[1]
-        pca = Codec(fitted.encode, fitted.decode, components, torch.device("cpu"))
-        each = {"run": distortions(codec, data), "PCA": distortions(pca, data)}
+        each, codecs = {"run": distortions(codec, data)}, {"run": codec}
         points = quantised(codec, data, self.range_tail)
         numbers = bits_in_and_out(data.spec, codec) | distribution(each["run"]) | rates(points)
         if isinstance(model, VAE):
             numbers |= sampled(model, data)
-        settings = {"components": pca.size, "range_tail": self.range_tail, "examples": RANGE_EXAMPLES}
-        beside = baselines.numbers("pca", settings, lambda: self._all_numbers(pca, data, each["PCA"]))
-        own = {f"test/{name}": value for name, value in numbers.items()}
-        floats = {"test/mse": float(each["run"]["mse"].mean())}
-        figures = {
-            "distribution": draw_distributions(each),
-            "rate_distortion": quantisation_curves(own | floats | beside, data.spec.size, data.spec.bounded),
+        found = Findings({f"test/{name}": value for name, value in numbers.items()})
+        curves = found.numbers | {"test/mse": float(each["run"]["mse"].mean())}
+        order = each["run"]["mse"].argsort(descending=True, stable=True)
+        chosen = {
+            "reconstructions": torch.arange(SHOWN),
+            "worst_reconstructions": order[:SHOWN],
+            "best_reconstructions": order.flip(0)[:SHOWN],
         }
-        if data.spec.kind == "image":
-            order = each["run"]["mse"].argsort(descending=True, stable=True)
-            chosen = {
-                "reconstructions": torch.arange(SHOWN),
-                "worst_reconstructions": order[:SHOWN],
-                "best_reconstructions": order.flip(0)[:SHOWN],
+
+        def draw() -> dict[str, Figure]:
+            figures = {
+                "distribution": draw_distributions(each),
+                "rate_distortion": quantisation_curves(curves, data.spec.size, data.spec.bounded),
             }
-            codecs = {"run": codec, "PCA": pca}
-            figures |= {name: _side_by_side(data, positions, codecs) for name, positions in chosen.items()}
-        else:
+            if data.spec.kind == "image":
+                figures |= {name: _side_by_side(data, positions, codecs) for name, positions in chosen.items()}
+            return figures
+
+        def pca(say: Say) -> Findings:
+            fitted = fit_pca(data, model.latent_dim)
+            components = fitted.encode(data.clean("train", 1)).shape[1]
+            codecs["PCA"] = Codec(fitted.encode, fitted.decode, components, torch.device("cpu"))
+            each["PCA"] = distortions(codecs["PCA"], data)
+            settings = {"components": components, "range_tail": self.range_tail, "examples": RANGE_EXAMPLES}
+            numbers = baselines.numbers("pca", settings, lambda: self._all_numbers(codecs["PCA"], data, each["PCA"]))
+            curves.update(numbers)
+            return Findings(numbers, metadata={"baseline/pca": _about_pca(data, components)})
+
+        found.figures, found.metadata = draw(), self._metadata(data, codec)
+        if data.spec.kind != "image":
             x, clean = _pick(data, torch.arange(SHOWN))
             again = codec.decode(codec.encode(x.to(codec.device))).cpu()
-            figures |= data.compared("reconstructions", {"original": clean, "reconstruction": again})
-        return Findings(own | beside, figures, metadata=self._metadata(data, codec, pca))
+            found.figures |= data.compared("reconstructions", {"original": clean, "reconstruction": again})
+        found.baselines, found.beside = [Baseline("pca", pca)], [draw]
+        return found
 
     def _all_numbers(self, codec: Codec, data: DataModule, each: dict[str, Tensor]) -> dict[str, float]:
         """What the test pass and `findings` say of the model, of a baseline."""
@@ -112,7 +130,7 @@ class Compression(Task):
         bits = bits_in_and_out(data.spec, codec)
         return means(each) | known | bits | distribution(each) | rates(quantised(codec, data, self.range_tail))
 
-    def _metadata(self, data: DataModule, codec: Codec, pca: Codec) -> dict[str, Any]:
+    def _metadata(self, data: DataModule, codec: Codec) -> dict[str, Any]:
         known = min(RANGE_EXAMPLES, len(data.split["train"]))
         percent = f"{100 * self.range_tail:g}"
         spec = data.spec
@@ -127,16 +145,21 @@ class Compression(Task):
             },
             "test/bits_entropy_*bit": {"tables": "of the test codes themselves: a lower bound"},
             "test/bits_coded_*bit": {"tables": f"of {known} training codes"},
-            "baseline/pca": {
-                "library": f"scikit-learn {sklearn.__version__}",
-                "components": pca.size,
-                "fitted on": f"{len(data.split['train'])} training examples",
-                "reconstructions": "not clipped to the data's range",
-            },
         }
         if has_ssim(spec):
             about["test/ssim"] = {"window": f"Gaussian {ssim_window(spec)} x {ssim_window(spec)}", "edges": "mirrored"}
         return about
+
+
+def _about_pca(data: DataModule, components: int) -> dict[str, Any]:
+    train, test = len(data.split["train"]), len(data.split["test"])
+    return {
+        "library": f"scikit-learn {sklearn.__version__}",
+        "components": components,
+        "fitted to": rows_used(held_in_memory(train, data.spec), train, "train"),
+        "measured on": rows_used(test, test, "test"),
+        "reconstructions": "not clipped to the data's range",
+    }
 
 
 def bits_in_and_out(spec: DataSpec, codec: Codec) -> dict[str, float]:
