@@ -2,11 +2,15 @@
 
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from errno import ENOENT
 from pathlib import Path
 from typing import Any
+
+_IN_RUST = re.compile(r"\(os error (\d+)\)")
 
 
 @contextmanager
@@ -14,18 +18,25 @@ def replacing(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to; it takes the place of `path` at the end, and is removed after an error.
 
     Raises:
-        OSError: the folder cannot be made or written.
+        OSError: the folder cannot be made or the file cannot be written; it names `path`. Libraries that report the
+            system's errors as their own, such as a full disk as a RuntimeError, raise it too.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    partial = Path(name)
+    partial = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        partial = Path(name)
+        os.close(handle)
         yield partial
         partial.chmod(0o666 & ~_umask())  # a temporary file is for its owner alone
         os.replace(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
+    except BaseException as error:
+        if partial is not None:
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
+        code = _system_code(error)
+        if code is not None:
+            raise OSError(code, os.strerror(code), str(path)) from error
         raise
 
 
@@ -38,6 +49,26 @@ def write_file(path: Path, content: str | bytes) -> None:
 def write_json(path: Path, data: Any) -> None:
     """Plain data."""
     write_file(path, json.dumps(data, indent=2, allow_nan=False) + "\n")
+
+
+def require_folder(folder: Path) -> None:
+    """Refuse to write into a run folder that somebody has removed: what is written now would be all that is in it.
+
+    Raises:
+        FileNotFoundError: names the folder.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(ENOENT, os.strerror(ENOENT), str(folder))
+
+
+def _system_code(error: BaseException) -> int | None:
+    """The `errno` behind an error of this package, of torch, which hides it, or of safetensors, which tells it."""
+    if isinstance(error, OSError):
+        return error.errno
+    if isinstance(error, RuntimeError) and isinstance(error.__context__, OSError):
+        return error.__context__.errno
+    told = _IN_RUST.search(str(error)) if isinstance(error, Exception) else None
+    return int(told[1]) if told else None
 
 
 def _umask() -> int:

@@ -30,9 +30,10 @@ from vaelab.record.trackers import tracking
 from vaelab.tasks import Task
 from vaelab.training.allocation import keep_freed_memory
 from vaelab.training.best_validation import BestValidation, finite
+from vaelab.training.checkpoint_files import CheckpointFiles
 from vaelab.training.compilation import Compilation, check_compilation
 from vaelab.training.epoch_loop import EpochLoop
-from vaelab.training.interruption import interruptible
+from vaelab.training.interruption import StopSignals, keeping, stoppable
 from vaelab.training.optimization import Optimization
 from vaelab.training.precision import AUTO, allow_clipping, choose_precision, lay_channels_last
 from vaelab.training.progress import RunProgress
@@ -41,11 +42,13 @@ from vaelab.training.seeding import seed_all
 _SHARED = SharedExamples()  # among the jobs of a sweep
 
 
+@stoppable
 def run(config: DictConfig) -> float | None:
     """Train and evaluate what a composed config describes; returns the number the task watches.
 
     Raises:
-        vaelab.errors.UserError: something in the config, the data or a checkpoint does not fit.
+        vaelab.errors.UserError: something in the config, the data or a checkpoint does not fit, the run was told to
+            stop, or the machine refused something; see `stoppable`.
     """
     cfg, builder = check(config)
     refuse_sweep_over_devices(cfg)
@@ -68,7 +71,7 @@ def run(config: DictConfig) -> float | None:
     trainer = build_trainer(builder, cfg, callbacks, model, data.batch_size)
 
     record.begin(seed, data, trainer)  # not before all is checked: a refused resume must leave the run as it was
-    with opened_loggers(builder, cfg, record.folder) as loggers, interruptible(record.folder):
+    with opened_loggers(builder, cfg, record.folder) as loggers:
         gc.enable()  # the command line disables it while modules are imported, and W&B's are by now
         trainer.loggers = loggers
         record.log_config(trainer, model)
@@ -77,7 +80,8 @@ def run(config: DictConfig) -> float | None:
             trainer.fit(model, datamodule=data, ckpt_path=start, weights_only=True)
             start, numbers = best_checkpoint(trainer), dict(best.numbers)
         if cfg["test"]:
-            trainer.test(model, datamodule=data, ckpt_path=start, weights_only=True, verbose=False)
+            with keeping(record.interrupted):
+                trainer.test(model, datamodule=data, ckpt_path=start, weights_only=True, verbose=False)
         numbers |= finite(trainer.callback_metrics, "test/")
         record.finish(trainer, model, data, task, numbers)
     return numbers.get(best.monitor)
@@ -142,6 +146,8 @@ def build_trainer(
     if trainer.strategy.root_device.type == "cpu":
         keep_freed_memory()
     trainer.fit_loop.epoch_loop = EpochLoop(trainer)
+    trainer._signal_connector = StopSignals(trainer)
+    trainer.strategy.checkpoint_io = CheckpointFiles(Path(cfg["paths"]["output_dir"]))
     return trainer
 
 

@@ -94,7 +94,8 @@ def test_baselines_are_scikit_learns_on_the_same_split(train: Run) -> None:
     assert found["baseline/pca/auprc"] == pytest.approx(average_precision_score(anomalous, error), abs=1e-6)
     fifth = torch.cdist(test.double(), rows.double()).sort(1).values[:, 4]
     assert found["baseline/knn/auroc"] == pytest.approx(roc_auc_score(anomalous, fifth), abs=1e-6)
-    forest = OUTLIER_SCORES["isolation_forest"][0](data)
+    method = OUTLIER_SCORES["isolation_forest"]
+    forest = method.score(data, method.rows(data))
     assert found["baseline/isolation_forest/auroc"] == roc_auc_score(anomalous, forest)
     assert min(found[f"baseline/{name}/auroc"] for name in OUTLIER_SCORES) > 0.9
 
@@ -173,7 +174,7 @@ def test_the_broken_column_of_a_table_is_named(tmp_path: Path) -> None:
         encoder.bias.copy_(-weights @ mean)
         decoder.weight.copy_(weights.T)
         decoder.bias.copy_(mean)
-        found = Anomaly(None, 5, 0.05, None, 100).findings(model, data, BaselineCache(tmp_path, data))
+        found = Anomaly(None, 5, 0.05, None, 100).findings(model, data, BaselineCache(tmp_path, data)).complete()
     labels = [label.get_text() for label in found.figures["where"].axes[0].get_yticklabels()]
     assert labels[0] == "column 7"
     assert found.metadata["test/auroc"]["score"] == "reconstruction"

@@ -232,7 +232,7 @@ def test_any_data_and_both_models(kind: str, spec: DataSpec, tmp_path: Path) -> 
     data.setup()
     model = model_for(kind, spec)
     with torch.no_grad():
-        found = Compression().findings(model, data, BaselineCache(tmp_path, data))
+        found = Compression().findings(model, data, BaselineCache(tmp_path, data)).complete()
     numbers = found.numbers
     assert all(isfinite(value) for value in numbers.values())
     assert ("test/ssim_quantile_50" in numbers) == (spec.kind == "image")
@@ -250,7 +250,9 @@ def test_any_data_and_both_models(kind: str, spec: DataSpec, tmp_path: Path) -> 
 def test_findings_do_not_change_from_call_to_call(digits: Digits, tmp_path: Path) -> None:
     model = model_for("vae", DIGITS)
     with torch.no_grad():
-        first, second = (Compression().findings(model, digits, BaselineCache(tmp_path, digits)) for _ in range(2))
+        first, second = (
+            Compression().findings(model, digits, BaselineCache(tmp_path, digits)).complete() for _ in range(2)
+        )
     assert first.numbers == second.numbers
     assert len(list(tmp_path.iterdir())) == 1
 
@@ -274,7 +276,7 @@ def test_more_components_than_there_are_give_as_many_as_there_are(tmp_path: Path
     data = Noise(TABLE)
     data.setup()
     with torch.no_grad():
-        found = Compression().findings(model_for("ae", TABLE, 12), data, BaselineCache(tmp_path, data))
+        found = Compression().findings(model_for("ae", TABLE, 12), data, BaselineCache(tmp_path, data)).complete()
     assert found.numbers["baseline/pca/values_out"] == 7
     assert found.numbers["baseline/pca/mse"] < 1e-10
 

@@ -62,7 +62,7 @@ def find(tmp_path: Path) -> Callable[..., Findings]:
     def findings(data: DataModule, **settings: Any) -> Findings:
         with torch.no_grad():
             cache = BaselineCache(tmp_path / "baselines", data)
-            return Denoising(**settings).findings(autoencoder(data.spec), data, cache)
+            return Denoising(**settings).findings(autoencoder(data.spec), data, cache).complete()
 
     return findings
 

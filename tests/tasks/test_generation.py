@@ -65,7 +65,7 @@ def measured(model: Model, data: DataModule, folder: Path, **settings: Any) -> F
     } | settings)  # fmt: skip
     task.check(model, data.spec, corrupts=False)
     with torch.no_grad():
-        return task.findings(model, data, BaselineCache(folder, data))
+        return task.findings(model, data, BaselineCache(folder, data)).complete()
 
 
 # The aggregate posterior

@@ -1,5 +1,6 @@
 """The decoder of a run without a latent: what an autoregressive decoder reaches by itself."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import count
@@ -95,11 +96,12 @@ class Decoder(nn.Module):
         return -self.likelihood.log_prob(raw + self.offset, target)
 
 
-def no_latent(model: Model, data: DataModule, cache: BaselineCache) -> dict[str, float]:
+def no_latent(model: Model, data: DataModule, cache: BaselineCache, say: Callable[[str], None]) -> dict[str, float]:
     """`baseline/no_latent/` nll, nll_per_step, perplexity and, of text, bits_per_character on the test split.
 
     It has the decoder of `model`, its optimizer, schedule, examples and as many steps; the weights that are
     likeliest on the validation split are kept, as the run's are. Empty for a model that no trainer has had.
+    `say` is told the step.
     """
     optimization, budget = model.optimization, Budget.of(model, data)
     if optimization is None or budget is None:
@@ -123,13 +125,20 @@ def no_latent(model: Model, data: DataModule, cache: BaselineCache) -> dict[str,
         with torch.random.fork_rng(), torch.enable_grad():
             torch.manual_seed(mix(data.seed, NAME))
             decoder = Decoder(model, data, optimization).to(model.device)
-            _fit(decoder, data, optimization, budget, model.device)
+            _fit(decoder, data, optimization, budget, model.device, say)
         return _measured(decoder.eval(), data, model.device, budget.test_batches)
 
     return cache.numbers(NAME, settings, compute)
 
 
-def _fit(decoder: Decoder, data: DataModule, optimization: Optimization, budget: Budget, device: torch.device) -> None:
+def _fit(
+    decoder: Decoder,
+    data: DataModule,
+    optimization: Optimization,
+    budget: Budget,
+    device: torch.device,
+    say: Callable[[str], None],
+) -> None:
     """Train, and keep what is likeliest on the validation split."""
     configured: Any = optimization.configure(decoder, budget.total)
     optimizer, schedule = configured["optimizer"], configured["lr_scheduler"]["scheduler"]
@@ -146,6 +155,7 @@ def _fit(decoder: Decoder, data: DataModule, optimization: Optimization, budget:
                 schedule.step()
                 optimizer.zero_grad()
                 step += 1
+                say(f"step {step} of {budget.steps}")
             if number == budget.batches or step == budget.steps:
                 break
         if (epoch + 1) % budget.validate == 0 or step >= budget.steps:

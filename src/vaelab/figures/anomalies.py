@@ -49,17 +49,19 @@ def roc_and_pr(scores: Mapping[str, Scores], anomalous: Truth) -> Figure:
     """ROC and precision-recall curves on the test split, with the area under each.
 
     Args:
-        scores: by the name of who gave them, the run first.
+        scores: by the name of who gave them, the run first; NaN for examples that were not measured.
         anomalous: `(N,)`.
     """
     figure = Figure(figsize=(8, 3.8), dpi=120, layout="constrained")
     roc, pr = figure.subplots(1, 2)
     for number, (name, values) in enumerate(scores.items()):
         style = {"linewidth": 1.8 if number == 0 else 1.0, "color": f"C{number}", "zorder": 3 if number == 0 else 2}
-        false_alarms, found, _ = roc_curve(anomalous, values)
-        roc.plot(false_alarms, found, label=f"{name} {roc_auc_score(anomalous, values):.3f}", **style)
-        precision, recall, _ = precision_recall_curve(anomalous, values)
-        label = f"{name} {average_precision_score(anomalous, values):.3f}"
+        measured = ~np.isnan(values)
+        truth, values = anomalous[measured], values[measured]
+        false_alarms, found, _ = roc_curve(truth, values)
+        roc.plot(false_alarms, found, label=f"{name} {roc_auc_score(truth, values):.3f}", **style)
+        precision, recall, _ = precision_recall_curve(truth, values)
+        label = f"{name} {average_precision_score(truth, values):.3f}"
         pr.plot(recall[:-1], precision[:-1], label=label, **style)
     roc.plot([0, 1], [0, 1], color="0.7", linewidth=0.8, linestyle=":")
     share = float(anomalous.mean())

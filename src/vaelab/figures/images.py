@@ -59,12 +59,11 @@ def traversals(
         decode: `(B, latent_dim)` to `(B, C, H, W)`.
         code: `(latent_dim,)`, the example that the others are changes of.
         middle: `(latent_dim,)`, mean of the codes.
-        spread: `(latent_dim,)`, some of them above 0; the dimensions of widest spread are shown, those without any
-            left out.
+        spread: `(latent_dim,)`; the dimensions of widest spread are shown, and all of them where none has any.
         most: rows at the most.
     """
     widest = spread.argsort(descending=True)[:most]
-    dimensions = [int(d) for d in widest if spread[d] > 0.1 * spread[widest[0]]]
+    dimensions = [int(d) for d in widest if spread[d] >= 0.1 * spread[widest[0]]]
     steps = torch.linspace(-3, 3, 11).to(code)
     rows = []
     for dimension in dimensions:

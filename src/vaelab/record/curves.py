@@ -2,12 +2,16 @@
 
 import csv
 from argparse import Namespace
+from contextlib import nullcontext, suppress
+from io import StringIO
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
+
+from vaelab.atomic_write import require_folder, write_file
 
 FILE = "metrics.csv"
 
@@ -61,18 +65,19 @@ class CurveLogger(Logger):
         if not self._rows:
             return
         found = {key for row in self._rows for key in row} - {"step"}
-        partial = self.path.with_suffix(".partial")
-        with partial.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, ["step", *sorted(found)])
-            writer.writeheader()
-            writer.writerows(self._rows)
-        partial.replace(self.path)
+        text = StringIO(newline="")
+        writer = csv.DictWriter(text, ["step", *sorted(found)])
+        writer.writeheader()
+        writer.writerows(self._rows)
+        require_folder(self.path.parent)
+        write_file(self.path, text.getvalue())
         self._unsaved = 0
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        """Write what is left."""
-        self.save()
+        """Write what is left; after a failure as far as that can be done, since the failure is what matters."""
+        with suppress(OSError) if status == "failed" else nullcontext():
+            self.save()
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:

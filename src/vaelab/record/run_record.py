@@ -1,6 +1,11 @@
 """Fills the run folder at the start and at the end of a run."""
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from io import BytesIO
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +15,9 @@ import yaml
 from hydra.conf import HydraConf
 from lightning.pytorch.utilities import rank_zero_only
 from matplotlib.figure import Figure
+from rich.console import Console
 
-from vaelab.atomic_write import write_file, write_json
+from vaelab.atomic_write import require_folder, write_file, write_json
 from vaelab.baselines import BaselineCache
 from vaelab.config.secrets import redact, redact_override
 from vaelab.data.module import DataModule
@@ -22,9 +28,13 @@ from vaelab.record.curves import FILE, read_curves
 from vaelab.record.environment import environment
 from vaelab.record.export import save_model
 from vaelab.record.report import report
+from vaelab.record.stages import Stages
 from vaelab.record.sweep import sweep_of
 from vaelab.record.trackers import log_pictures, log_summary
 from vaelab.tasks import Findings, Task
+from vaelab.training.interruption import keeping
+
+log = logging.getLogger(__name__)
 
 
 class RunRecord:
@@ -40,6 +50,8 @@ class RunRecord:
         }
         self._overrides = [redact_override(o) for o in hydra.overrides.task]
         self._environment: dict[str, Any] = {}
+        self._pictures: dict[str, bytes] = {}
+        self._stages = Stages(config["trainer"].get("enable_progress_bar", True))
 
     @rank_zero_only
     def show(self) -> None:
@@ -69,47 +81,106 @@ class RunRecord:
 
     @rank_zero_only
     def finish(self, trainer: L.Trainer, model: Model, data: DataModule, task: Task, numbers: dict[str, float]) -> None:
-        """Write numbers, figures, report and the model for use."""
+        """Write the model for use, then the run's own results, then measure baselines and add what they give.
+
+        Each step keeps what those before it have written, whatever becomes of it. A baseline that fails is named and
+        left out.
+        """
         model.eval()
+        require_folder(self.folder)
         save_model(model, self.folder / "model")
-        found = self._findings(model.to(trainer.strategy.root_device).float(), data, task)
-        for logger in trainer.loggers:
-            logger.log_metrics(found.numbers, trainer.global_step)
-        metrics = dict(sorted((numbers | found.numbers).items()))
-        write_json(self.folder / "metrics.json", metrics)
-        metadata = redact(found.metadata)
-        if metadata:
-            write_json(self.folder / "metrics_metadata.json", metadata)
-        texts = {f"texts/{name}.txt": text + "\n" for name, text in found.texts.items()}
-        for name, content in (found.files | texts).items():
-            write_file(self.folder / name, content)
-        figures = found.figures
-        if curves := loss_curves(read_curves(self.folder / FILE)):
-            figures["curves"] = curves
-        pictures = {name: self._save(name, figure) for name, figure in figures.items()}
-        title = " ".join(f"{group}={self._choices[group]}" for group in ("task", "data", "model"))
-        page = report(title, self._environment, metrics, pictures, metadata, found.texts)
-        write_file(self.folder / "report.html", page)
-        paths = {name: self._picture(name) for name in figures}
-        log_pictures(trainer.loggers, paths, trainer.global_step)
-        log_summary(trainer.loggers, metrics, trainer.global_step)
-        print_metrics(metrics, str(self.folder))
+        found = Findings(dict(numbers))
+        self._write_numbers(found)
+        with keeping(self.interrupted):
+            own = self._findings(model.to(trainer.strategy.root_device).float(), data, task)
+            if curves := loss_curves(read_curves(self.folder / FILE)):
+                own.figures["curves"] = curves
+            found.add(own)
+            self._publish(found, own, trainer)
+        try:
+            if found.baselines:
+                with keeping(f"the run's own results are in {self.folder}; task.baselines=false leaves baselines out"):
+                    self._publish(found, self._compare(found), trainer)
+        finally:
+            log_summary(trainer.loggers, found.numbers, trainer.global_step)
+            print_metrics(found.numbers, str(self.folder))
 
     def _findings(self, model: Model, data: DataModule, task: Task) -> Findings:
-        """Measured once, in single precision; nothing where the config asks for no test."""
+        """The run's own results, in single precision; nothing where the config asks for no test."""
         if not self._config["test"]:
             return Findings()
         cache = BaselineCache(Path(self._config["paths"]["data_dir"]) / ".vaelab" / "baselines", data)
-        with torch.no_grad():
-            return task.findings(model, data, cache)
+        with torch.no_grad(), self._stages.show("measuring and drawing"):
+            found = task.findings(model, data, cache)
+        return found if task.baselines else replace(found, baselines=[], beside=[])
+
+    def _compare(self, found: Findings) -> Findings:
+        """Measure every baseline of `found`, and keep its numbers at once; returns all that was added."""
+        added = Findings()
+        with torch.no_grad(), self._stages.show("baseline", len(found.baselines)) as stage:
+            for baseline in found.baselines:
+                stage.begin(baseline.name)
+                with self._left_out_if_it_fails(f"baseline/{baseline.name}", added):
+                    added.add(baseline.measure(stage.say))
+                found.add(added)
+                self._write_numbers(found)
+            stage.done()
+        for draw in found.beside:
+            with self._left_out_if_it_fails("figures of baselines", added):
+                added.figures |= draw()
+        found.add(added)
+        return added
+
+    @contextmanager
+    def _left_out_if_it_fails(self, what: str, found: Findings) -> Iterator[None]:
+        """Say in one line, and beside the numbers, that there is no `what`; the run goes on without it."""
+        try:
+            yield
+        except Exception as error:  # of a library, on data that nobody has thought of
+            text = " ".join(f"{type(error).__name__}: {error}".split())
+            found.metadata[what] = {"not measured": text}
+            log.debug(f"{what} failed", exc_info=True)
+            Console(stderr=True, soft_wrap=True).print(f"note: {what} is left out, it failed: {text}", highlight=False)
+
+    def _publish(self, found: Findings, new: Findings, trainer: L.Trainer) -> None:
+        """Write all that is found; of it, `new` has not been written or sent to the trackers before."""
+        self._write_numbers(found)
+        numbers = {name: value for name, value in new.numbers.items() if name in found.numbers}
+        for logger in trainer.loggers:
+            logger.log_metrics(numbers, trainer.global_step)
+        texts = {f"texts/{name}.txt": text + "\n" for name, text in new.texts.items()}
+        for name, content in (new.files | texts).items():
+            self._write(name, content)
+        self._pictures |= {name: self._save(name, figure) for name, figure in new.figures.items()}
+        title = " ".join(f"{group}={self._choices[group]}" for group in ("task", "data", "model"))
+        page = report(title, self._environment, found.numbers, self._pictures, redact(found.metadata), found.texts)
+        self._write("report.html", page)
+        paths = {name: self.folder / "figures" / f"{name}.png" for name in new.figures}
+        log_pictures(trainer.loggers, paths, trainer.global_step)
+
+    def _write_numbers(self, found: Findings) -> None:
+        """`metrics.json`, and what the numbers depend on; those that are not finite are no numbers."""
+        for name in [name for name, value in found.numbers.items() if not isfinite(value)]:
+            del found.numbers[name]
+            found.metadata[name] = {"not measured": "the result is no finite number"}
+        require_folder(self.folder)
+        write_json(self.folder / "metrics.json", dict(sorted(found.numbers.items())))
+        if found.metadata:
+            write_json(self.folder / "metrics_metadata.json", redact(found.metadata))
 
     def _save(self, name: str, figure: Figure) -> bytes:
         buffer = BytesIO()
         figure.savefig(buffer, format="png")
-        path = self._picture(name)
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(buffer.getvalue())
+        self._write(f"figures/{name}.png", buffer.getvalue())
         return buffer.getvalue()
 
-    def _picture(self, name: str) -> Path:
-        return self.folder / "figures" / f"{name}.png"
+    def _write(self, name: str, content: str | bytes) -> None:
+        require_folder(self.folder)
+        write_file(self.folder / name, content)
+
+    @property
+    def interrupted(self) -> str:
+        """What there is, and what to type, when the measuring of a trained model has been interrupted."""
+        if not self._config["train"]:
+            return "the same command measures again"
+        return f"training has ended, its best weights are kept; train=false ckpt_path={self.folder} measures them"

@@ -1,7 +1,8 @@
 """Anomaly detection: a model of normal data only, and how well its scores tell what is not."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from math import isfinite
 from typing import Annotated, Any, Literal, cast
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vaelab.baselines import BaselineCache
+from vaelab.baselines.limits import rows_used
 from vaelab.baselines.outliers import OUTLIER_SCORES
 from vaelab.csv_text import csv_text
 from vaelab.data import DataSpec
@@ -39,7 +41,7 @@ from vaelab.scores.detector import STATE, THRESHOLD
 from vaelab.scores.score import reconstruct
 from vaelab.scores.steps import step_errors
 from vaelab.tasks.latents import class_name
-from vaelab.tasks.task import Findings, Task
+from vaelab.tasks.task import Baseline, Findings, Say, Task
 
 SHOWN = 10  # examples in a row of the heat maps
 SERIES = 4  # with the highest scores, and as many with the lowest, beside each other
@@ -59,7 +61,7 @@ class Anomaly(Task):
         precision_at: k, how many of the highest scores are looked at; as many as there are anomalies
             if null.
         resamples: of the bootstrap intervals.
-        monitor: see `Task`.
+        monitor, baselines: see `Task`.
     """
 
     def __init__(
@@ -70,8 +72,9 @@ class Anomaly(Task):
         precision_at: Annotated[int, Gt(0)] | None,
         resamples: Annotated[int, Ge(100)],
         monitor: str | None = None,
+        baselines: bool = True,
     ) -> None:
-        super().__init__(monitor)
+        super().__init__(monitor, baselines)
         self.score, self.nll_samples = score, nll_samples
         self.false_alarm_rate, self.precision_at, self.resamples = false_alarm_rate, precision_at, resamples
 
@@ -163,9 +166,8 @@ class Anomaly(Task):
         test = {name: scored(detector, data, "test", name) for name in detector.scores}
 
         found = Findings(files=dict(detector.files()))
-        others = {} if data.all_as_test else baseline_scores(data, baselines)
         if truth.lacking is None:
-            self._rank(found, headline, test, others, truth)
+            self._rank(found, headline, test, truth)
         else:
             found.metadata["test/auroc"] = {"not measured": truth.lacking}
         alarms = threshold.alarms(test[headline])
@@ -191,9 +193,14 @@ class Anomaly(Task):
         masks = {name: kind.numpy() for name, kind in groups.items() if kind.any()}
         found.figures["scores"] = score_histogram(test[headline].numpy(), masks, threshold.value, headline)
         if truth.lacking is None:
-            known = {f"this run, {headline}": test[headline]} | others
-            shown = {name: scores[truth.known].numpy() for name, scores in known.items()}
-            found.figures["roc_pr"] = roc_and_pr(shown, truth.anomalous[truth.known].numpy())
+            shown = {f"this run, {headline}": test[headline][truth.known].numpy()}
+            anomalous = truth.anomalous[truth.known].numpy()
+            found.figures["roc_pr"] = roc_and_pr(shown, anomalous)
+            if not data.all_as_test:  # there is no train split that a classical method could be fitted to
+                found.baselines = [
+                    Baseline(name, partial(self._beside, name, data, baselines, shown)) for name in OUTLIER_SCORES
+                ]
+                found.beside = [lambda: {"roc_pr": roc_and_pr(shown, anomalous)}]
         found.figures |= where(model, data, test[headline])
         return found
 
@@ -217,26 +224,38 @@ class Anomaly(Task):
         detector.threshold = conformal_threshold(headline, clean, self.false_alarm_rate)
         return detector
 
+    def _beside(
+        self, name: str, data: DataModule, baselines: BaselineCache, shown: dict[str, NDArray[np.float64]], say: Say
+    ) -> Findings:
+        """Rank the test split by a classical method; its scores join those that are `shown`."""
+        scores, about = baseline_scores(name, data, baselines)
+        anomalous, measured = data.is_anomaly("test").numpy(), ~np.isnan(scores)
+        k = self.precision_at or int(anomalous.sum())
+        if not measured.all():  # the same share of what is looked at
+            k = max(1, round(k * measured.mean()))
+        shown[name] = scores
+        numbers = estimates(scores[measured], anomalous[measured], k)
+        return Findings(
+            {f"baseline/{name}/{metric}": value for metric, value in numbers.items()},
+            metadata={f"baseline/{name}": about | {"k": k}},
+        )
+
     def _rank(
         self,
         found: Findings,
         headline: str,
         test: dict[str, Tensor],
-        others: dict[str, Tensor],
         truth: "Truth",
     ) -> None:
-        """Numbers of every score and baseline, over the examples that have a label."""
+        """Numbers of every score, over the examples that have a label."""
         anomalous = truth.anomalous[truth.known].numpy()
-        test, others = ({name: scores[truth.known] for name, scores in of.items()} for of in (test, others))
+        test = {name: scores[truth.known] for name, scores in test.items()}
         k = min(self.precision_at or int(anomalous.sum()), len(anomalous))
         for metric, (value, low, high) in intervals(test[headline].numpy(), anomalous, k, self.resamples).items():
             found.numbers |= {f"test/{metric}": value, f"test/{metric}_low": low, f"test/{metric}_high": high}
         for name in test.keys() - {headline}:
             of_score = estimates(test[name].numpy(), anomalous, k)
             found.numbers |= {f"test/{metric}_{name}": of_score[metric] for metric in ("auroc", "auprc")}
-        for name, scores in others.items():
-            of_baseline = estimates(scores.numpy(), anomalous, k)
-            found.numbers |= {f"baseline/{name}/{metric}": value for metric, value in of_baseline.items()}
         about = {"score": headline, "normal": int((~anomalous).sum()), "anomalous": int(anomalous.sum())}
         interval_about = {"interval": f"95 %, stratified bootstrap of {self.resamples}"}
         for metric in ("auroc", "auprc"):
@@ -332,15 +351,21 @@ def scored(detector: Detector, data: DataModule, split: str, name: str) -> Tenso
     return torch.cat([detector.score(x, name).double().cpu() for x in examples(data, split, detector.model.device)])
 
 
-def baseline_scores(data: DataModule, baselines: BaselineCache) -> dict[str, Tensor]:
-    """Scores of the test split by classical methods, `(N,)` float64 each."""
-
-    def of(score: Callable[[DataModule], NDArray[np.float64]]) -> Callable[[], Tensor]:
-        return lambda: torch.from_numpy(score(data))
-
-    return {
-        name: baselines.tensor(f"outliers-{name}", about, of(score)) for name, (score, about) in OUTLIER_SCORES.items()
+def baseline_scores(
+    name: str, data: DataModule, baselines: BaselineCache
+) -> tuple[NDArray[np.float64], dict[str, object]]:
+    """Scores of the test split by a classical method, `(N,)`, NaN where none was taken; and what it was given."""
+    method = OUTLIER_SCORES[name]
+    rows, train, test = method.rows(data), len(data.split["train"]), len(data.split["test"])
+    settings = method.settings | {"train_rows": rows.train, "test_rows": len(rows.test)}
+    kept = baselines.tensor(f"outliers-{name}", settings, lambda: torch.from_numpy(method.score(data, rows)))
+    scores = np.full(test, np.nan)
+    scores[rows.test.numpy()] = kept.numpy()
+    about: dict[str, object] = {
+        "fitted to": rows_used(rows.train, train, "train"),
+        "measured on": rows_used(len(rows.test), test, "test"),
     }
+    return scores, about
 
 
 def score_table(data: DataModule, test: dict[str, Tensor], alarms: Tensor) -> str:

@@ -6,10 +6,12 @@ from typing import Annotated, Any
 import sklearn
 import torch
 from annotated_types import Ge, Lt
+from matplotlib.figure import Figure
 from torch import Tensor
 from torchmetrics import Metric
 
 from vaelab.baselines import BaselineCache, fit_pca
+from vaelab.baselines.limits import held_in_memory, rows_used
 from vaelab.data import Batch, DataSpec
 from vaelab.data.module import DataModule
 from vaelab.figures.distributions import distributions as draw_distributions
@@ -29,7 +31,17 @@ from vaelab.tasks.codec import (
     squared_error,
 )
 from vaelab.tasks.image_metrics import has_ssim, psnr, ssim, ssim_window
-from vaelab.tasks.task import NO_TRAIN, Constant, Findings, Task, refuse_tokens, shown_batch
+from vaelab.tasks.task import (
+    NO_TRAIN,
+    Baseline,
+    Constant,
+    Findings,
+    Say,
+    Task,
+    refuse_no_numbers,
+    refuse_tokens,
+    shown_batch,
+)
 
 FLOAT_BITS = 32  # of one number in an unquantised code, and of one continuous value of an example
 SHOWN = 16  # examples in a figure
@@ -39,22 +51,28 @@ class Compression(Task):
     """What is lost through the code, its values and bits, and both again with quantised codes.
 
     mse, psnr and ssim are means over the test split and, in `findings`, quantiles over its examples;
-    `findings` also quantises the code to 2 to 8 bits a dimension, and puts principal components of the
-    same number beside it all. A VAE is measured at its posterior mean; its `mse_sampled` is that of one
+    `findings` also quantises the code to 2 to 8 bits a dimension; principal components of the same number
+    are the baseline of it all. A VAE is measured at its posterior mean; its `mse_sampled` is that of one
     seeded draw, which belongs to the rate `bits_kl`.
 
     Args:
         range_tail: share of training codes below, and above, the range that the quantiser covers.
-        monitor: what the best checkpoint watches.
+        monitor, baselines: see `Task`.
     """
 
-    def __init__(self, range_tail: Annotated[float, Ge(0), Lt(0.5)] = 0.001, monitor: str | None = "val/mse") -> None:
-        super().__init__(monitor)
+    def __init__(
+        self,
+        range_tail: Annotated[float, Ge(0), Lt(0.5)] = 0.001,
+        monitor: str | None = "val/mse",
+        baselines: bool = True,
+    ) -> None:
+        super().__init__(monitor, baselines)
         self.range_tail = range_tail
 
     def check(self, model: Model, spec: DataSpec, corrupts: bool) -> None:
-        """Tokens have no squared error."""
+        """Tokens and categories have no squared error."""
         refuse_tokens(spec, "compression")
+        refuse_no_numbers(spec, "compression")
 
     def metrics(self, stage: str, model: Model, spec: DataSpec) -> dict[str, Metric]:
         """mse in validation; everything in test."""
@@ -73,42 +91,49 @@ class Compression(Task):
                 metrics[name].update(prediction.reconstruction, batch.clean)
 
     def findings(self, model: Model, data: DataModule, baselines: BaselineCache) -> Findings:
-        """Distributions, bits, quantised codes and reconstructions, with PCA beside them."""
+        """Distributions, bits, quantised codes and reconstructions; then the same of PCA beside them."""
         codec = Codec(model.encode, model.decode, model.latent_dim, model.device, isinstance(model, VAE))
-        codecs, each = {"run": codec}, {"run": distortions(codec, data)}
+        each, codecs = {"run": distortions(codec, data)}, {"run": codec}
         numbers = bits_in_and_out(data.spec, codec) | distribution(each["run"])
+        if not data.all_as_test:  # the quantiser's range is that of the train codes
+            numbers |= rates(quantised(codec, data, self.range_tail))
         if isinstance(model, VAE):
             numbers |= sampled(model, data)
-        beside: dict[str, float] = {}
-        pca = None
-        if not data.all_as_test:
-            numbers |= rates(quantised(codec, data, self.range_tail))
+        found = Findings({f"test/{name}": value for name, value in numbers.items()})
+        curves = found.numbers | {"test/mse": float(each["run"]["mse"].mean())}
+        order = each["run"]["mse"].argsort(descending=True, stable=True)
+        chosen = {
+            "reconstructions": data.drawn("test", SHOWN),
+            "worst_reconstructions": order[:SHOWN],
+            "best_reconstructions": order.flip(0)[:SHOWN],
+        }
+
+        def draw() -> dict[str, Figure]:
+            figures = {"distribution": draw_distributions(each)}
+            if not data.all_as_test:
+                figures["rate_distortion"] = quantisation_curves(curves, data.spec.size, data.spec.bounded)
+            if data.spec.kind == "image":
+                figures |= {name: _side_by_side(data, positions, codecs) for name, positions in chosen.items()}
+            return figures
+
+        def pca(say: Say) -> Findings:
             fitted = fit_pca(data, model.latent_dim)
             components = fitted.encode(data.clean("train", 1)).shape[1]
-            pca = Codec(fitted.encode, fitted.decode, components, torch.device("cpu"))
-            codecs["PCA"], each["PCA"] = pca, distortions(pca, data)
-            settings = {"components": pca.size, "range_tail": self.range_tail, "examples": RANGE_EXAMPLES}
-            of_pca = each["PCA"]
-            beside = baselines.numbers("pca", settings, lambda: self._all_numbers(pca, data, of_pca))
-        own = {f"test/{name}": value for name, value in numbers.items()}
-        figures = {"distribution": draw_distributions(each)}
-        if pca is not None:
-            floats = {"test/mse": float(each["run"]["mse"].mean())}
-            curves = own | floats | beside
-            figures["rate_distortion"] = quantisation_curves(curves, data.spec.size, data.spec.bounded)
-        if data.spec.kind == "image":
-            order = each["run"]["mse"].argsort(descending=True, stable=True)
-            chosen = {
-                "reconstructions": data.drawn("test", SHOWN),
-                "worst_reconstructions": order[:SHOWN],
-                "best_reconstructions": order.flip(0)[:SHOWN],
-            }
-            figures |= {name: _side_by_side(data, positions, codecs) for name, positions in chosen.items()}
-        else:
+            codecs["PCA"] = Codec(fitted.encode, fitted.decode, components, torch.device("cpu"))
+            each["PCA"] = distortions(codecs["PCA"], data)
+            settings = {"components": components, "range_tail": self.range_tail, "examples": RANGE_EXAMPLES}
+            numbers = baselines.numbers("pca", settings, lambda: self._all_numbers(codecs["PCA"], data, each["PCA"]))
+            curves.update(numbers)
+            return Findings(numbers, metadata={"baseline/pca": _about_pca(data, components)})
+
+        found.figures, found.metadata = draw(), self._metadata(data, codec)
+        if data.spec.kind != "image":
             batch = shown_batch(data, SHOWN)
             again = codec.decode(codec.encode(batch.x.to(codec.device))).cpu()
-            figures |= data.compared("reconstructions", {"original": batch.clean, "reconstruction": again})
-        return Findings(own | beside, figures, metadata=self._metadata(data, codec, pca))
+            found.figures |= data.compared("reconstructions", {"original": batch.clean, "reconstruction": again})
+        if not data.all_as_test:
+            found.baselines, found.beside = [Baseline("pca", pca)], [draw]
+        return found
 
     def _all_numbers(self, codec: Codec, data: DataModule, each: dict[str, Tensor]) -> dict[str, float]:
         """What the test pass and `findings` say of the model, of a baseline."""
@@ -116,18 +141,18 @@ class Compression(Task):
         bits = bits_in_and_out(data.spec, codec)
         return means(each) | known | bits | distribution(each) | rates(quantised(codec, data, self.range_tail))
 
-    def _metadata(self, data: DataModule, codec: Codec, pca: Codec | None) -> dict[str, Any]:
+    def _metadata(self, data: DataModule, codec: Codec) -> dict[str, Any]:
         spec = data.spec
         about: dict[str, Any] = {
             "test/bits_in": {"for": f"{spec.size} values of {spec.levels or f'2^{FLOAT_BITS}'} levels"},
             "test/bits_out": {"for": f"{codec.size} floats of {FLOAT_BITS} bits"},
             "test/mse_quantile_*": {"over": f"{len(data.split['test'])} test examples", "per cent": [*QUANTILES]},
-        } | (self._fitted_to_train(data, codec, pca) if pca is not None else {"test/mse_*bit": NO_TRAIN})
+        } | ({"test/mse_*bit": NO_TRAIN} if data.all_as_test else self._fitted_to_train(data, codec))
         if has_ssim(spec):
             about["test/ssim"] = {"window": f"Gaussian {ssim_window(spec)} x {ssim_window(spec)}", "edges": "mirrored"}
         return about
 
-    def _fitted_to_train(self, data: DataModule, codec: Codec, pca: Codec) -> dict[str, Any]:
+    def _fitted_to_train(self, data: DataModule, codec: Codec) -> dict[str, Any]:
         known = min(RANGE_EXAMPLES, len(data.split["train"]))
         percent = f"{100 * self.range_tail:g}"
         return {
@@ -138,13 +163,18 @@ class Compression(Task):
             },
             "test/bits_entropy_*bit": {"tables": "of the test codes themselves: a lower bound"},
             "test/bits_coded_*bit": {"tables": f"of {known} training codes"},
-            "baseline/pca": {
-                "library": f"scikit-learn {sklearn.__version__}",
-                "components": pca.size,
-                "fitted on": f"{len(data.split['train'])} training examples",
-                "reconstructions": "not clipped to the data's range",
-            },
         }
+
+
+def _about_pca(data: DataModule, components: int) -> dict[str, Any]:
+    train, test = len(data.split["train"]), len(data.split["test"])
+    return {
+        "library": f"scikit-learn {sklearn.__version__}",
+        "components": components,
+        "fitted to": rows_used(held_in_memory(train, data.spec), train, "train"),
+        "measured on": rows_used(test, test, "test"),
+        "reconstructions": "not clipped to the data's range",
+    }
 
 
 def bits_in_and_out(spec: DataSpec, codec: Codec) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """Denoising: how much of a corruption is undone."""
 
+from functools import partial
 from typing import Annotated
 
 from annotated_types import Ge
@@ -14,9 +15,18 @@ from vaelab.errors import ConfigError
 from vaelab.models import Model, Prediction
 from vaelab.tasks.denoising_baselines import DenoisingBaselines, is_restorable
 from vaelab.tasks.denoising_quality import MeanPSNR, summary
-from vaelab.tasks.denoising_sweep import conditions, described, measured, pictures, readings
+from vaelab.tasks.denoising_sweep import (
+    Conditions,
+    Rivals,
+    conditions,
+    described,
+    described_rival,
+    measured,
+    pictures,
+    readings,
+)
 from vaelab.tasks.image_metrics import ssim
-from vaelab.tasks.task import Findings, Task
+from vaelab.tasks.task import Baseline, Findings, Say, Task, refuse_no_numbers
 
 
 class Denoising(Task):
@@ -29,6 +39,7 @@ class Denoising(Task):
         strengths: of the corruption to measure at; null takes the trained one and some never trained on.
         baseline_examples: first test images that the classical denoisers get; 0 leaves baselines out.
         monitor: what the best checkpoint watches; null takes val/mse, or for tokens what the model watches.
+        baselines: see `Task`.
     """
 
     def __init__(
@@ -36,8 +47,9 @@ class Denoising(Task):
         strengths: list[Annotated[float, Ge(0)]] | None = None,
         baseline_examples: Annotated[int, Ge(0)] = 200,
         monitor: str | None = None,
+        baselines: bool = True,
     ) -> None:
-        super().__init__(monitor)
+        super().__init__(monitor, baselines)
         self.strengths, self.baseline_examples = strengths, baseline_examples
 
     def watched(self, model: Model) -> tuple[str, str]:
@@ -50,6 +62,7 @@ class Denoising(Task):
         """There must be something to undo."""
         if not corrupts:
             raise ConfigError("task=denoising corruption=none: nothing to undo; use corruption=gaussian or another")
+        refuse_no_numbers(spec, "denoising")
 
     def validation_names(self, model: Model, data: DataModule) -> set[str]:
         """As for any task; strengths that do not exist are refused here, before training, not after it."""
@@ -90,19 +103,36 @@ class Denoising(Task):
             model.log(f"{stage}/mse_ratio", self._metrics["mse"].compute() / given)
 
     def findings(self, model: Model, data: DataModule, baselines: BaselineCache) -> Findings:
-        """Numbers at several strengths, baselines, strips noisy | denoised | clean, and a curve over the strengths."""
+        """Numbers at several strengths, strips noisy | denoised | clean, a curve over the strengths; then baselines."""
         chosen = conditions(data.corruption, self.strengths)
-        classical = DenoisingBaselines(data, baselines, self.baseline_examples)
-        rivals = {suffix: classical.numbers(corruption) for suffix, corruption in chosen.items()}
+        classical = DenoisingBaselines(data, baselines, self.baseline_examples if self.baselines else 0)
+        rivals: Rivals = {suffix: {} for suffix in chosen}
         each = measured(model, data, chosen)
-        found = Findings(figures=pictures(model, data, chosen, each, rivals, classical.count))
+        draw = partial(pictures, model, data, chosen, each, rivals, classical.count)
+        found = Findings(figures=draw(), metadata=described(data, chosen, classical.count))
         for suffix in chosen:
             if suffix:  # the test pass has measured the training corruption itself, on all devices
                 found.numbers |= {f"test/{name}{suffix}": value for name, value in summary(each[suffix]).items()}
-            for name, numbers in rivals[suffix].items():
-                found.numbers |= {f"baseline/{name}/{key}{suffix}": value for key, value in numbers.metrics.items()}
-        if rivals[""] and is_restorable(data.spec):
+        if classical.count and is_restorable(data.spec):
             found.numbers["test/psnr_baseline_examples"] = summary(each[""], classical.count)["psnr"]
         found.texts = {"denoised": "\n\n".join(lines)} if (lines := readings(model, data, data.corruption)) else {}
-        found.metadata = described(data, chosen, rivals, classical.count)
+        found.baselines = [
+            Baseline(name, partial(self._beside, name, chosen, classical, rivals))
+            for name in classical.names(data.corruption)
+        ]
+        found.beside = [draw] if found.baselines else []
         return found
+
+    def _beside(
+        self, name: str, chosen: Conditions, classical: DenoisingBaselines, rivals: Rivals, say: Say
+    ) -> Findings:
+        """A baseline under each condition, added to `rivals`."""
+        found = {}
+        for number, (suffix, corruption) in enumerate(chosen.items(), start=1):
+            say(f"condition {number} of {len(chosen)}")
+            found[suffix] = classical.rival(name, corruption)
+        numbers: dict[str, float] = {}
+        for suffix, rival in found.items():
+            rivals[suffix][name] = rival
+            numbers |= {f"baseline/{name}/{key}{suffix}": value for key, value in rival.metrics.items()}
+        return Findings(numbers, metadata={f"baseline/{name}": described_rival(found, classical.rows(name))})

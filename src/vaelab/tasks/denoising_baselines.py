@@ -3,12 +3,14 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from torch import Tensor
 
 from vaelab.baselines import BaselineCache
 from vaelab.baselines.commonest_token import CommonestToken
 from vaelab.baselines.denoisers import IMAGE_DENOISERS, ImageDenoiser
+from vaelab.baselines.limits import held_in_memory, rows_used
 from vaelab.baselines.linear import LinearDenoiser
 from vaelab.corruptions import Corruption, Mask
 from vaelab.data import DataSpec, Noise
@@ -24,6 +26,7 @@ FITTED_TO = 32  # validation images that settings are chosen on
 MOST_VALUES = 4_000_000  # restored in one go; large images get fewer than asked for
 LINEAR_ROWS = 20_000  # training examples of the linear estimate
 LINEAR_VALUES = 2_000  # above these an example is too large for a linear map of all its values
+COUNTED = 30_000_000  # training tokens that are counted; sorting them takes about 10 s of a core
 
 
 def is_restorable(spec: DataSpec) -> bool:
@@ -60,35 +63,67 @@ class DenoisingBaselines:
         if is_restorable(data.spec):
             self.count = min(total, asked, max(1, MOST_VALUES // data.spec.size))
 
+    def names(self, corruption: Corruption) -> list[str]:
+        """The baselines that there are under this corruption, whatever its strength; none where none was asked for."""
+        return list(self._computed(corruption))
+
     def numbers(self, corruption: Corruption) -> dict[str, Rival]:
-        """Each baseline under this corruption; none where none was asked for."""
+        """Each baseline under this corruption."""
+        return {name: self.rival(name, corruption) for name in self.names(corruption)}
+
+    def rival(self, name: str, corruption: Corruption) -> Rival:
+        """One of the `names` under this corruption."""
+        settings: dict[str, Any] = {"corruption": repr(corruption), "examples": self.count}
+        if self._data.spec.support == "categories" and self._counted < len(self._data.split["train"]):
+            settings["train_rows"] = self._counted
+        numbers = self._cache.numbers(name, settings, self._computed(corruption)[name])
+        plain = {key.removeprefix(f"baseline/{name}/"): value for key, value in numbers.items()}
+        metrics = {key: value for key, value in plain.items() if key in METRICS}
+        return Rival(metrics, {key: value for key, value in plain.items() if key not in METRICS})
+
+    def rows(self, name: str) -> dict[str, str]:
+        """On which examples a baseline was fitted and measured, in words."""
+        train, test = len(self._data.split["train"]), len(self._data.split["test"])
+        fitted = {
+            "linear": rows_used(min(train, LINEAR_ROWS), train, "train"),
+            "mean": rows_used(held_in_memory(train, self._data.spec), train, "train"),
+            "commonest": rows_used(self._counted, train, "train"),
+            "neighbours": rows_used(self._counted, train, "train"),
+        }
+        few = min(self._few, len(self._data.split["val"]))
+        return {
+            "fitted to": fitted.get(name, f"the first {few} validation images"),
+            "examples": f"the first {self.count} of {test} test examples",
+        }
+
+    def _computed(self, corruption: Corruption) -> dict[str, Compute]:
         if not self.count:
             return {}
         if is_restorable(self._data.spec):
-            computed = self._image_denoisers(corruption)
-        elif self._data.spec.support == "categories":
-            computed = {name: partial(self._commonest, corruption, name) for name in ("commonest", "neighbours")}
-        else:
-            computed = self._estimates(corruption)
-        found = {}
-        for name, compute in computed.items():
-            settings = {"corruption": repr(corruption), "examples": self.count}
-            numbers = self._cache.numbers(name, settings, compute)
-            plain = {key.removeprefix(f"baseline/{name}/"): value for key, value in numbers.items()}
-            metrics = {key: value for key, value in plain.items() if key in METRICS}
-            found[name] = Rival(metrics, {key: value for key, value in plain.items() if key not in METRICS})
-        return found
+            return self._image_denoisers(corruption)
+        if self._data.spec.support == "categories":
+            return {name: partial(self._commonest, corruption, name) for name in ("commonest", "neighbours")}
+        return self._estimates(corruption)
+
+    @property
+    def _counted(self) -> int:
+        """Training examples whose tokens are counted."""
+        return min(len(self._data.split["train"]), max(1, COUNTED // self._data.spec.size))
+
+    @property
+    def _few(self) -> int:
+        """Validation images that settings are chosen on."""
+        return max(1, min(FITTED_TO, MOST_VALUES // 10 // self._data.spec.size))
 
     def _image_denoisers(self, corruption: Corruption) -> dict[str, Compute]:
         return {denoiser.name: partial(self._fitted, denoiser, corruption) for denoiser in IMAGE_DENOISERS}
 
     def _fitted(self, denoiser: ImageDenoiser, corruption: Corruption) -> Mapping[str, float]:
-        few = max(1, min(FITTED_TO, MOST_VALUES // 10 // self._data.spec.size))
-        fitted = denoiser.fit(*corrupted(self._data, "val", corruption, few))
+        fitted = denoiser.fit(*corrupted(self._data, "val", corruption, self._few))
         return self._measured(corruption, lambda noisy: denoiser(noisy, fitted)) | fitted
 
     def _commonest(self, corruption: Corruption, name: str) -> Mapping[str, float]:
-        tokens = CommonestToken(self._data.clean("train"), between=name == "neighbours")
+        tokens = CommonestToken(self._data.clean("train", self._counted), between=name == "neighbours")
         return self._measured(corruption, tokens)
 
     def _estimates(self, corruption: Corruption) -> dict[str, Compute]:

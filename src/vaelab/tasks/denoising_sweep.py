@@ -15,7 +15,7 @@ from vaelab.errors import ConfigError
 from vaelab.figures.strengths import by_strength
 from vaelab.figures.strips import strips
 from vaelab.models import Model
-from vaelab.tasks.denoising_baselines import FITTED_TO, Rival
+from vaelab.tasks.denoising_baselines import Rival
 from vaelab.tasks.denoising_quality import MOST_DB, quality_of_each, summary
 from vaelab.tasks.strengths import strengths_around
 from vaelab.tasks.task import shown_batch
@@ -111,6 +111,7 @@ def _curve(chosen: Conditions, each: Each, rivals: Rivals, count: int) -> Figure
     """The run, its input and the baselines over the strengths, all on the baselines' examples."""
     corruption = chosen[""]
     suffixes = [suffix for suffix in chosen if suffix]
+    count = count if rivals[""] else 0  # alone, the run is shown on all examples
     own = [summary(each[suffix], count or None) for suffix in suffixes]
     metric = next((name for name in ("psnr", "mse") if name in own[-1]), "withheld_accuracy")
     curves = {"this run": [o.get(metric, nan) for o in own]}
@@ -126,8 +127,8 @@ def _curve(chosen: Conditions, each: Each, rivals: Rivals, count: int) -> Figure
     )
 
 
-def described(data: DataModule, chosen: Conditions, rivals: Rivals, count: int) -> dict[str, Any]:
-    """What the numbers depend on."""
+def described(data: DataModule, chosen: Conditions, count: int) -> dict[str, Any]:
+    """What the run's numbers depend on; `count` test examples are those that baselines get."""
     corruption = chosen[""]
     low, high = corruption.range
     total = len(data.split["test"])
@@ -143,14 +144,16 @@ def described(data: DataModule, chosen: Conditions, rivals: Rivals, count: int) 
     if data.spec.bounded:
         about["psnr"] = f"the mean over examples, each {MOST_DB:g} dB at most"
     described = {"test/..._at_<strength>": about}
-    for name in rivals[""]:
-        fitted = {suffix: found[name].fitted for suffix, found in rivals.items() if found[name].fitted}
-        described[f"baseline/{name}"] = {"examples": f"the first {count} of {total} test examples"}
-        if fitted:
-            described[f"baseline/{name}"]["fitted to"] = f"the first {FITTED_TO} validation images at most, to"
-        for suffix, values in fitted.items():
-            place = suffix.removeprefix("_").replace("_", " ") or "training corruption"
-            described[f"baseline/{name}"][place] = " ".join(f"{key} {value:.4g}" for key, value in values.items())
     if count and count < total and data.spec.bounded:
         described["test/psnr_baseline_examples"] = {"examples": f"the first {count} test examples, as for baselines"}
     return described
+
+
+def described_rival(found: dict[str, Rival], rows: dict[str, str]) -> dict[str, str]:
+    """What the numbers of one baseline depend on: rows, and the settings that were fitted under each condition."""
+    about = dict(rows)
+    for suffix, rival in found.items():
+        if rival.fitted:
+            place = suffix.removeprefix("_").replace("_", " ") or "training corruption"
+            about[place] = " ".join(f"{key} {value:.4g}" for key, value in rival.fitted.items())
+    return about

@@ -1,5 +1,7 @@
 """Embedding: what the latents know of the examples, as numbers, as a map and as files."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any
 
 import numpy as np
@@ -11,16 +13,16 @@ from torch import Tensor
 from vaelab.baselines import PCA, BaselineCache, fit_pca
 from vaelab.data import DataSpec
 from vaelab.data.module import DataModule
-from vaelab.data.plain import enough, squared_error_of_each
+from vaelab.data.plain import enough, plain_size, squared_error_of_each
 from vaelab.figures.embedding_page import embedding_page
 from vaelab.figures.latent_space import decoded_plane, spectrum
 from vaelab.figures.projection import Method, project, require
 from vaelab.figures.scatter import Scatter, arrange, scatter_figure
 from vaelab.models import Model
 from vaelab.scores import same_weights
-from vaelab.tasks.embedding_quality import Measured, Points, Protocol, accuracies, neighbourhoods, subset
+from vaelab.tasks.embedding_quality import Measured, Points, Protocol, accuracies, neighbourhoods, rows_of, subset
 from vaelab.tasks.latents import Latents, encode_split, read_latents, to_parquet
-from vaelab.tasks.task import NO_TRAIN, Findings, Task
+from vaelab.tasks.task import NO_TRAIN, Baseline, Findings, Say, Task, has_numbers
 
 SPLITS = ("train", "val", "test")
 
@@ -38,7 +40,7 @@ class Embedding(Task):
         probe_examples: training examples of the linear probe at most.
         probe_iterations: of the linear probe at most.
         shown_examples: test examples in the scatter and on the page at most.
-        monitor: what the best checkpoint watches; null leaves it to the model.
+        monitor, baselines: see `Task`.
     """
 
     def __init__(
@@ -50,8 +52,9 @@ class Embedding(Task):
         probe_iterations: Annotated[int, Gt(0)],
         shown_examples: Annotated[int, Ge(10), Le(10_000)],
         monitor: str | None = None,
+        baselines: bool = True,
     ) -> None:
-        super().__init__(monitor)
+        super().__init__(monitor, baselines)
         self.projection: Method = projection
         self.protocol = Protocol(neighbours, neighbourhood_examples, probe_examples, probe_iterations)
         self.shown_examples = shown_examples
@@ -61,7 +64,7 @@ class Embedding(Task):
         require(self.projection)
 
     def findings(self, model: Model, data: DataModule, baselines: BaselineCache) -> Findings:
-        """Latents of every split, what they are worth, and pictures of them."""
+        """Latents of every split, what they are worth, and pictures of them; then baselines."""
         splits = ("test",) if data.all_as_test else SPLITS
         latents = {split: encode_split(model, data, split) for split in splits}
         files: dict[str, bytes | str] = {
@@ -73,10 +76,11 @@ class Embedding(Task):
         scatter = self._scatter(model, data, space, latents["test"])
         facts = {name.removeprefix("test/").replace("_", " "): f"{value:.4f}" for name, value in numbers.items()}
         files["embedding.html"] = embedding_page(scatter, self._thumbnails(data), {"data": data.spec.name} | facts)
+        beside: list[Baseline] = []
         if train is not None and not data.all_as_test:
-            numbers |= self._baselines(train, latents["test"], data, baselines, model.latent_dim)
+            beside = self._beside(train, latents["test"], data, baselines, model.latent_dim)
         figures = {"embedding": scatter_figure(scatter)} | self._pictures(model, data, space)
-        return Findings(numbers, figures, files, metadata)
+        return Findings(numbers, figures, files, metadata, baselines=beside)
 
     def _saved(self, model: Model) -> Latents | None:
         """Train latents that the run kept, where the model has its weights."""
@@ -102,9 +106,9 @@ class Embedding(Task):
         named = {f"test/{name}": value for name, value in (numbers | near).items()}
         return named, {f"test/{name}": value for name, value in (about | about_near).items()}
 
-    def _baselines(
+    def _beside(
         self, train: Latents, test: Latents, data: DataModule, baselines: BaselineCache, size: int
-    ) -> dict[str, float]:
+    ) -> list[Baseline]:
         """PCA scores of the same size, and the raw values themselves, through the same protocol."""
         settings = {"task": "embedding", **self.protocol.to_json()}
 
@@ -119,9 +123,23 @@ class Embedding(Task):
         def pixels() -> dict[str, float]:
             return accuracies(_points(data, "train"), _points(data, "test"), self.protocol)[0]
 
-        return baselines.numbers("pca", settings | {"components": size}, pca) | baselines.numbers(
-            "pixels", settings, pixels
-        )
+        def measured(
+            name: str,
+            rows: dict[str, dict[str, int]],
+            depends: dict[str, Any],
+            compute: Callable[[], dict[str, float]],
+            say: Say,
+        ) -> Findings:
+            about = {f"baseline/{name}/{metric}": counts for metric, counts in rows.items()}
+            return Findings(baselines.numbers(name, depends | {"rows": rows}, compute), metadata=about)
+
+        held = [part.label[_places(data, split)] for part, split in ((train, "train"), (test, "test"))]
+        codes = rows_of(train.label, test.label, size, self.protocol)
+        values = rows_of(held[0], held[1], plain_size(data.spec), self.protocol)
+        return [
+            Baseline("pca", partial(measured, "pca", codes, settings | {"components": size}, pca)),
+            Baseline("pixels", partial(measured, "pixels", values, settings, pixels)),
+        ]
 
     def _neighbourhoods(self, data: DataModule, codes: np.ndarray) -> Measured:
         """Of test examples and their `codes: (N, d)`; `neighbourhood_examples` of them."""
@@ -160,9 +178,14 @@ class Embedding(Task):
         return pictures
 
 
+def _places(data: DataModule, split: str) -> np.ndarray:
+    """Of all examples of a split, or of `enough` of them."""
+    return subset(len(data.split[split]), enough(data.spec))
+
+
 def _points(data: DataModule, split: str) -> Points:
     """Clean examples as plain rows, or `enough` of them."""
-    rows = torch.from_numpy(subset(len(data.split[split]), enough(data.spec)))
+    rows = torch.from_numpy(_places(data, split))
     return Points(data.rows(split, rows).numpy(), data.labels(split)[rows].numpy())
 
 
@@ -174,6 +197,7 @@ def _encoded(fitted: PCA, data: DataModule, split: str) -> np.ndarray:
 def _errors(model: Model, clean: Tensor, codes: np.ndarray) -> np.ndarray | None:
     """Mean squared error of each example's reconstruction, `(N,)`; None where a mean is no reconstruction."""
     decoded = torch.cat([model.decode(z.to(model.device)).cpu() for z in torch.from_numpy(codes).split(256)])
-    if decoded.shape != clean.shape or model.likelihood.spec.support == "categories":
+    spec = model.likelihood.spec
+    if decoded.shape != clean.shape or spec.support == "categories" or not has_numbers(spec):
         return None
-    return squared_error_of_each(decoded, clean, model.likelihood.spec).double().numpy()
+    return squared_error_of_each(decoded, clean, spec).double().numpy()

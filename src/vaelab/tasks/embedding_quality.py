@@ -12,6 +12,8 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from vaelab.baselines.limits import nearest_limits
+
 Measured = tuple[dict[str, float], dict[str, Any]]  # numbers, and what each depends on, by metric name
 
 
@@ -52,19 +54,29 @@ class Points:
         """Those that have a label."""
         return Points(self.values[self.label >= 0], self.label[self.label >= 0])
 
+    def some(self, count: int) -> "Points":
+        """At most `count` of them; see `subset`."""
+        if count >= len(self.label):
+            return self
+        rows = subset(len(self.label), count)
+        return Points(self.values[rows], self.label[rows])
+
 
 def accuracies(train: Points, test: Points, protocol: Protocol) -> Measured:
     """Share of test examples whose class two classifiers find, both fitted to training examples.
 
-    `knn_accuracy`: the majority of the K nearest training points by Euclidean distance.
+    `knn_accuracy`: the majority of the K nearest training points by Euclidean distance, of as many points as
+    `nearest_limits` allows.
     `linear_probe_accuracy`: logistic regression on standardised values (Alain and Bengio, 2017), with
     scikit-learn's own L2 penalty, C = 1. Both are left out where there are fewer than two classes.
     """
     train, test = train.labelled(), test.labelled()
     if len(np.unique(train.label)) < 2 or len(test.label) == 0:
         return {}, {}
-    neighbours = min(protocol.neighbours, len(train.label))
-    nearest = KNeighborsClassifier(neighbours).fit(train.values, train.label)
+    near, far = nearest_limits(len(train.label), len(test.label), train.values.shape[1])
+    known, asked = train.some(near), test.some(far)
+    neighbours = min(protocol.neighbours, len(known.label))
+    nearest = KNeighborsClassifier(neighbours).fit(known.values, known.label)
     rows = subset(len(train.label), protocol.probe_examples)
     probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=protocol.probe_iterations))
     with warnings.catch_warnings():
@@ -72,20 +84,31 @@ def accuracies(train: Points, test: Points, protocol: Protocol) -> Measured:
         probe.fit(train.values[rows].astype(np.float64), train.label[rows])
     iterations = int(probe[-1].n_iter_.max())
     numbers = {
-        "knn_accuracy": float(nearest.score(test.values, test.label)),
+        "knn_accuracy": float(nearest.score(asked.values, asked.label)),
         "linear_probe_accuracy": float(probe.score(test.values.astype(np.float64), test.label)),
     }
-    sizes = {"test_examples": len(test.label)}
     about = {
-        "knn_accuracy": {"k": neighbours, "train_examples": len(train.label)} | sizes,
+        "knn_accuracy": {"k": neighbours, "train_examples": len(known.label), "test_examples": len(asked.label)},
         "linear_probe_accuracy": {
             "train_examples": len(rows),
             "iterations": iterations,
             "converged": iterations < protocol.probe_iterations,
-        }
-        | sizes,
+            "test_examples": len(test.label),
+        },
     }
     return numbers, about
+
+
+def rows_of(train: np.ndarray, test: np.ndarray, size: int, protocol: Protocol) -> dict[str, dict[str, int]]:
+    """How many points `accuracies` takes of those with these labels, whose values have `size` numbers."""
+    known, asked = int((train >= 0).sum()), int((test >= 0).sum())
+    if not known or not asked:
+        return {}
+    near, far = nearest_limits(known, asked, size)
+    return {
+        "knn_accuracy": {"train_examples": near, "test_examples": far},
+        "linear_probe_accuracy": {"train_examples": min(known, protocol.probe_examples), "test_examples": asked},
+    }
 
 
 def neighbourhoods(original: np.ndarray, embedded: np.ndarray, protocol: Protocol) -> Measured:

@@ -1,7 +1,7 @@
 """Generation: how likely data is under the model, and how close its samples are to data."""
 
 import json
-from math import isfinite, log
+from math import log
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -9,6 +9,7 @@ from annotated_types import Ge, Gt
 from torchmetrics import MeanMetric, Metric
 
 from vaelab.baselines import BaselineCache
+from vaelab.baselines.limits import held_in_memory, rows_used
 from vaelab.baselines.no_latent import no_latent
 from vaelab.data import Batch, DataSpec
 from vaelab.data.module import DataModule
@@ -26,7 +27,7 @@ from vaelab.tasks.generation_figures import generation_figures
 from vaelab.tasks.generation_music import measure_music
 from vaelab.tasks.mutual_information import measure_mutual_information
 from vaelab.tasks.sample_quality import SampleQuality, not_measurable, sample_count
-from vaelab.tasks.task import Constant, Findings, Task
+from vaelab.tasks.task import Baseline, Constant, Findings, Say, Task
 from vaelab.tasks.token_rates import token_rates, update_token_rates
 
 SamplerName = Literal["standard_normal", "gaussian", "mixture"]
@@ -51,7 +52,7 @@ class Generation(Task):
         data_dir: where the classifier and baselines are kept, under `.vaelab`.
         no_latent_baseline: whether the decoder is trained without a latent too, as long as the run was, to compare
             nll with; `auto` does so for a VAE on text. It needs a decoder that is told the steps before each.
-        monitor: see `Task`.
+        monitor, baselines: see `Task`.
     """
 
     def __init__(
@@ -66,8 +67,9 @@ class Generation(Task):
         data_dir: str,
         monitor: str | None = None,
         no_latent_baseline: Literal["auto"] | bool = "auto",
+        baselines: bool = True,
     ) -> None:
-        super().__init__(monitor)
+        super().__init__(monitor, baselines)
         self.nll_samples, self.fid_samples = nll_samples, fid_samples
         self.sampler, self.components, self.temperatures = sampler, components, temperatures
         self.folder = Path(data_dir) / ".vaelab" / "features"
@@ -114,7 +116,7 @@ class Generation(Task):
                 metrics["bpd"].update(nll / (batch.target[0].numel() * log(2)))
 
     def findings(self, model: Model, data: DataModule, baselines: BaselineCache) -> Findings:
-        """Rates, the aggregate posterior, the sampler and the quality of its samples, and figures."""
+        """Rates, the aggregate posterior, the sampler, the quality of its samples and figures; then baselines."""
         aggregate = aggregate_posterior(model, data, "test")
         sampler = self._fitted(model, data)
         found = Findings(files={"model/sampler.json": json.dumps(sampler.to_json())})
@@ -128,9 +130,6 @@ class Generation(Task):
             samples = show_examples(found, model, data, sampler)
             if isinstance(data, Music):
                 measure_music(found, data, samples, baselines)
-        for name in [name for name, value in found.numbers.items() if not isfinite(value)]:
-            del found.numbers[name]
-            found.metadata[name] = {"not measured": "the result is no finite number"}
         return found
 
     def check_data(self, data: DataModule) -> None:
@@ -185,12 +184,16 @@ class Generation(Task):
             }
         asked = False if data.all_as_test else self.no_latent_baseline
         if asked is True or (asked == "auto" and data.spec.characters and model.autoregressive):
-            found.numbers |= no_latent(model, data, baselines)
-            found.metadata["baseline/no_latent"] = {
+            about = {
                 "decoder": "the run's, its latent always 0, without word dropout",
                 "trained": "with the run's optimizer, schedule, examples and number of steps; best on validation",
                 "nll": "exact, not a bound",
             }
+
+            def measure(say: Say) -> Findings:
+                return Findings(no_latent(model, data, baselines, say), metadata={"baseline/no_latent": about})
+
+            found.baselines.append(Baseline("no_latent", measure))
 
     def _quality(
         self, found: Findings, model: Model, data: DataModule, baselines: BaselineCache, sampler: Sampler
@@ -216,17 +219,30 @@ class Generation(Task):
             prior = StandardNormal(model.latent_dim)
             found.numbers["test/fid_prior"] = quality.frechet(model, prior)
             found.metadata["test/fid_prior"] = quality.about | _described(prior, isinstance(model, VAE))
-        if data.all_as_test:
-            return
-        found.numbers |= quality.baseline_numbers(model.latent_dim)
-        found.metadata["baseline/pca_gaussian"] = {
+        if not data.all_as_test:
+            found.baselines += _beside(quality, data, model.latent_dim)
+
+
+def _beside(quality: SampleQuality, data: DataModule, latent_dim: int) -> list[Baseline]:
+    train = len(data.split["train"])
+
+    def pca_gaussian(say: Say) -> Findings:
+        about = {
             "samples of": "a full-covariance Gaussian on the codes of as many principal components as latents",
+            "fitted to": rows_used(held_in_memory(train, data.spec), train, "train"),
             "compared as": "test/fid",
         }
-        found.metadata["baseline/train_split"] = {
+        return Findings(quality.pca_gaussian(latent_dim), metadata={"baseline/pca_gaussian": about})
+
+    def train_split(say: Say) -> Findings:
+        about = {
             "samples of": "the train split: what a perfect sampler would get",
+            "samples": rows_used(min(quality.count, train), train, "train"),
             "compared as": "test/fid",
         }
+        return Findings(quality.train_split(), metadata={"baseline/train_split": about})
+
+    return [Baseline("pca_gaussian", pca_gaussian), Baseline("train_split", train_split)]
 
 
 def _latents(found: Findings, aggregate: AggregatePosterior) -> None:

@@ -1,26 +1,27 @@
 """What is measured of generated music beyond its likelihood: baselines and notes."""
 
+from functools import partial
+
 from torch import Tensor
 
 from vaelab.baselines import BaselineCache
+from vaelab.baselines.limits import rows_used
 from vaelab.data.music.music import Music
 from vaelab.figures.note_statistics import note_bars
 from vaelab.music.markov import fit_markov
 from vaelab.music.statistics import NAMES, note_statistics, total_variation
-from vaelab.tasks.task import Findings
+from vaelab.tasks.task import Baseline, Findings, Say
 
 FORMAT = 1  # raise when a number of the same data changes
 
 
 def measure_music(found: Findings, data: Music, samples: Tensor, baselines: BaselineCache) -> None:
-    """Add a Markov chain's nats per frame, and how far the notes of `samples: (N, *shape)` are from those of test.
+    """Add how far the notes of `samples: (N, *shape)` are from those of test; then a Markov chain's nats per frame.
 
     The distances are total variations of pitch classes, melodic intervals and durations; `baseline/train_split/*`
     are those of as many train examples, in their own keys, which is what a perfect sampler would get.
     """
     spec, grid = data.spec, data.steps_per_quarter
-    if not data.all_as_test:
-        _measure_chain(found, data, baselines)
     sources = {"test": data.clean("test"), "samples": samples.cpu()}
     if not data.all_as_test:
         sources["train"] = data.clean("train", len(samples))
@@ -42,9 +43,11 @@ def measure_music(found: Findings, data: Music, samples: Tensor, baselines: Base
         }
         heads[name] = ", ".join(f"{source} {distance:.3f}" for source, distance in far.items()) + " from test"
     found.figures["note_statistics"] = note_bars(counted, heads, f"{spec.name}: shares of notes, total variation")
+    if not data.all_as_test:
+        found.baselines.append(Baseline("markov", partial(_markov, data, baselines)))
 
 
-def _measure_chain(found: Findings, data: Music, baselines: BaselineCache) -> None:
+def _markov(data: Music, baselines: BaselineCache, say: Say) -> Findings:
     spec, grid = data.spec, data.steps_per_quarter
     settings = {"format": FORMAT, "steps_per_quarter": grid, "transpose": data.transpose}
 
@@ -53,10 +56,12 @@ def _measure_chain(found: Findings, data: Music, baselines: BaselineCache) -> No
         return {"nll_per_step": fitted.nll_per_step(data.clean("test")), "val_nll_per_step": on_val, "k": fitted.added}
 
     numbers = baselines.numbers("markov", settings, chain)
-    found.numbers["baseline/markov/nll_per_step"] = numbers["baseline/markov/nll_per_step"]
-    found.metadata["baseline/markov/nll_per_step"] = {
+    about = {
         "unit": "nats per frame",
         "model": "first-order Markov chain over frames, a voice after the other; see docs/data/music.md",
+        "fitted to": rows_used(len(data.split["train"]), len(data.split["train"]), "train"),
         "k": numbers["baseline/markov/k"],
         "chosen on": f"validation, {numbers['baseline/markov/val_nll_per_step']:.4f} nats per frame",
     }
+    name = "baseline/markov/nll_per_step"
+    return Findings({name: numbers[name]}, metadata={name: about})

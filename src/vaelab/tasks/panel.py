@@ -17,11 +17,11 @@ class Panel(Task):
 
     Args:
         parts: tasks by name; null leaves one out.
-        monitor: what the best checkpoint watches; null leaves it to the model.
+        monitor, baselines: see `Task`. A part whose own `baselines` is false has none either.
     """
 
-    def __init__(self, parts: dict[str, Task], monitor: str | None = None) -> None:
-        super().__init__(monitor)
+    def __init__(self, parts: dict[str, Task], monitor: str | None = None, baselines: bool = True) -> None:
+        super().__init__(monitor, baselines)
         if not parts:
             raise ConfigError("task.parts: name at least one task")
         self.parts = parts
@@ -51,11 +51,9 @@ class Panel(Task):
         found = Findings()
         for part in self.parts.values():
             theirs = part.findings(model, data, baselines)
-            found.numbers |= theirs.numbers
-            found.figures |= theirs.figures
-            found.files |= theirs.files
-            found.metadata |= theirs.metadata
-            found.texts |= theirs.texts
+            if not part.baselines:
+                theirs.baselines, theirs.beside = [], []
+            found.add(theirs)
         return found
 
     def begin(self, stage: str, model: Model, spec: DataSpec) -> None:

@@ -1,5 +1,6 @@
 """What a task is: measurement around a model that does not know of it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,15 @@ from vaelab.errors import ConfigError
 from vaelab.metric_names import more_is_better
 from vaelab.models import Model, Prediction
 
+Say = Callable[[str], None]  # shows how far a long measurement is, such as "step 200 of 5000"
+
 
 @dataclass
 class Findings:
     """What a task says of a trained model, beyond the metrics of the test pass.
+
+    The run's own results come first and are written before any baseline starts: `numbers`, `figures` and so on hold
+    only them. `baselines` and `beside` are what follows, and each of them may fail without harm to the rest.
 
     Attributes:
         numbers: metric name, `test/...` or `baseline/<name>/...`, to number.
@@ -30,6 +36,9 @@ class Findings:
         files: bytes or text by path within the run folder.
         metadata: metric name to what its number depends on, as plain data.
         texts: what is best read, such as generated sentences, by name.
+        baselines: what to measure next, in this order.
+        beside: called after the baselines; gives figures that show them beside the run, in place of those of the
+            same names.
     """
 
     numbers: dict[str, float] = field(default_factory=dict)
@@ -37,16 +46,55 @@ class Findings:
     files: dict[str, bytes | str] = field(default_factory=dict)
     metadata: dict[str, Any] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
+    baselines: list["Baseline"] = field(default_factory=list)
+    beside: list[Callable[[], dict[str, Figure]]] = field(default_factory=list)
+
+    def add(self, other: "Findings") -> None:
+        """Take over what another one found; of one name, the other's."""
+        self.numbers |= other.numbers
+        self.figures |= other.figures
+        self.files |= other.files
+        self.metadata |= other.metadata
+        self.texts |= other.texts
+        self.baselines += other.baselines
+        self.beside += other.beside
+
+    def complete(self) -> "Findings":
+        """Measure every baseline and draw what shows them; returns these findings.
+
+        Raises:
+            Exception: whatever a baseline raises. A run goes on without that baseline; see `RunRecord.finish`.
+        """
+        while self.baselines:
+            self.add(self.baselines.pop(0).measure(lambda text: None))
+        while self.beside:
+            self.figures |= self.beside.pop(0)()
+        return self
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A method that the run is compared with, measured after the run's own results are written.
+
+    Attributes:
+        name: as in `baseline/<name>/...`.
+        measure: gives its numbers, with metadata that say on how many rows they were measured. It may say how far
+            it is.
+    """
+
+    name: str
+    measure: Callable[[Say], Findings]
 
 
 class Task(Callback):
     """Measures validation and test batches and draws figures at the end. It never changes the loss.
 
     A subclass extends `metrics` (what is counted in a pass over a split, on all devices), `update`
-    (how) and `findings` (what is measured once at the end, with baselines and figures).
+    (how) and `findings` (what is measured once at the end, with figures, and which baselines follow).
 
     Args:
         monitor: what the best checkpoint watches; null leaves it to the model.
+        baselines: whether classical methods are measured too, after the run's own results.
 
     Attributes:
         detector_from: the `model/` folder of the run that is evaluated without training; None where a model is trained.
@@ -54,8 +102,8 @@ class Task(Callback):
 
     detector_from: Path | None = None
 
-    def __init__(self, monitor: str | None = None) -> None:
-        self.monitor = monitor
+    def __init__(self, monitor: str | None = None, baselines: bool = True) -> None:
+        self.monitor, self.baselines = monitor, baselines
         self._metrics: dict[str, Metric] = {}
 
     def watched(self, model: Model) -> tuple[str, str]:
@@ -102,7 +150,8 @@ class Task(Callback):
         """
         if spec.support == "categories":
             return {"token_accuracy": MeanMetric()}
-        names = ("mse", "category_accuracy") if spec.support == "mixed" else ("mse",)
+        names = ["mse"] if has_numbers(spec) else []
+        names += ["category_accuracy"] if spec.support == "mixed" else []
         return {name: MeanMetric() for name in names}
 
     def update(self, metrics: dict[str, Metric], model: Model, prediction: Prediction, batch: Batch) -> None:
@@ -112,14 +161,23 @@ class Task(Callback):
             there = present(batch.clean)
             metrics["token_accuracy"].update((reconstruction == batch.clean)[there].float())
             return
-        metrics["mse"].update(squared_error_of_each(reconstruction, batch.clean, spec))
+        if "mse" in metrics:
+            metrics["mse"].update(squared_error_of_each(reconstruction, batch.clean, spec))
         if "category_accuracy" in metrics:
             places = [place for place, column in enumerate(spec.columns) if column.categories]
             right, there = (reconstruction == batch.clean)[:, places], present(batch.clean)[:, places]
             metrics["category_accuracy"].update(right[there].float())
 
     def findings(self, model: Model, data: DataModule, baselines: BaselineCache) -> Findings:
-        """What is measured and drawn once, after training, on the first device; no gradients are kept."""
+        """What is measured and drawn once, after training, on the first device; no gradients are kept.
+
+        Nothing that needs a baseline is computed here: it goes into `Findings.baselines` and `Findings.beside`.
+
+        Args:
+            model: trained, in evaluation mode.
+            data: of the run.
+            baselines: keeps what baselines gave on the same data.
+        """
         return Findings()
 
     # A pass over a split
@@ -174,6 +232,24 @@ def refuse_tokens(spec: DataSpec, task: str) -> None:
         raise ConfigError(
             f"task={task}: measures squared errors, and {spec.name} holds tokens; "
             "task=generation, denoising, anomaly and embedding fit them"
+        )
+
+
+def has_numbers(spec: DataSpec) -> bool:
+    """Whether an example has any value that a squared error can be taken of: a table may hold categories alone."""
+    return not spec.columns or any(not column.categories for column in spec.columns)
+
+
+def refuse_no_numbers(spec: DataSpec, task: str) -> None:
+    """What measures squared errors has nothing to say of categories.
+
+    Raises:
+        ConfigError: names the tasks that have.
+    """
+    if not has_numbers(spec):
+        raise ConfigError(
+            f"task={task}: measures squared errors, and {spec.name} has no numeric column; "
+            "task=generation, anomaly and embedding fit it"
         )
 
 

@@ -16,6 +16,7 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 
 from vaelab.data.module import DataModule
 from vaelab.training.compilation import Compilation
+from vaelab.training.interruption import StopSignals
 from vaelab.training.last_checkpoint import LastCheckpoint
 from vaelab.training.plain_step import clear_gradients, needs_closure, plain_step
 from vaelab.training.precision import BFloat16Mixed, BFloat16Training
@@ -65,6 +66,8 @@ class EpochLoop(_TrainingEpochLoop):
 
     def advance(self, data_fetcher: _DataFetcher) -> None:
         """Take a block of steps, the last of them Lightning's."""
+        if isinstance(self.trainer._signal_connector, StopSignals):
+            self.trainer._signal_connector.agree()
         count = 0 if self._periods is None or self.restarting else self._room()
         if count:
             began = perf_counter()
@@ -72,6 +75,12 @@ class EpochLoop(_TrainingEpochLoop):
             pace = (perf_counter() - began) / count
             self._block = max(1, min(2 * self._block, int(BLOCK / pace)))
         super().advance(data_fetcher)
+
+    def _broadcast_sigterm_tensor(self) -> None:
+        """Lightning's way for devices to agree on a signal, where `StopSignals.agree` is not one."""
+        connector = self.trainer._signal_connector
+        if not isinstance(connector, StopSignals) or connector.requeues:
+            super()._broadcast_sigterm_tensor()
 
     def _room(self) -> int:
         """Plain steps before the next one that somebody looks at."""

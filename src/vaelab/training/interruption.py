@@ -1,27 +1,234 @@
-"""Ctrl-C and SIGTERM: say how to go on, and exit as an interrupted process does."""
+"""Ctrl-C and signals: save where there is something to save, say how to go on, exit as an interrupted process does."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import os
+import select
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import wraps
 from pathlib import Path
+from time import monotonic
+from types import FrameType
+from typing import Any
 
+import lightning.pytorch as L
+import torch
+from lightning.fabric.plugins.environments import SLURMEnvironment
+from lightning.pytorch.trainer.connectors.signal_connector import _SignalConnector
+from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
+from omegaconf import DictConfig, OmegaConf
 
 from vaelab.errors import InterruptionError
+from vaelab.faults import fault, how_to_go_on
 
-SIGINT_EXIT, SIGTERM_EXIT = 130, 143  # 128 + the signal, as shells and schedulers expect
+# 128 + the signal, as shells and schedulers expect; SIGUSR1 is how schedulers announce a SIGTERM
+EXIT = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: 143, signal.SIGHUP: 129}
+STOPS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
+REPEATS = 10.0  # seconds in which the same signal again means the same: schedulers send it to every process of a job
+PATIENCE = 20.0  # seconds that a validation may go on after a signal, so that its epoch is not lost; 30 are usual
+
+Run = Callable[[DictConfig], float | None]
+
+
+class StoppedError(SIGTERMException):
+    """A signal has told this process to stop. It is a SystemExit, as Lightning's own, so that nobody catches it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(EXIT[signal.Signals(number)])
+        self.number = number
+
+
+def stoppable(run: Run) -> Run:
+    """Turn what ends a run from outside into one message: Ctrl-C, a signal, a full disk, too little memory.
+
+    Raises:
+        InterruptionError: the run was told to stop; says what is kept and how to go on. Its exit code is 128 plus the
+            signal, that of SIGTERM for SIGUSR1.
+        FaultError: the machine refused something; see `vaelab.faults`.
+    """
+
+    @wraps(run)
+    def guarded(config: DictConfig) -> float | None:
+        folder = Path(_setting(config, "paths.output_dir") or ".")
+        try:
+            with listening():
+                return run(config)
+        except (KeyboardInterrupt, SystemExit) as stop:
+            code = exit_code(stop)
+            if code is None:
+                raise
+            if getattr(rank_zero_only, "rank", 0) != 0:  # the first process says it
+                raise SystemExit(code) from stop
+            kept = getattr(stop, "__notes__", None)
+            raise InterruptionError(f"interrupted; {kept[0] if kept else how_to_go_on(folder)}", code) from stop
+        except Exception as error:
+            lost = isinstance(error, OSError) and silence_lost_output()
+            found = fault(error, folder, _setting(config, "data.batch_size"), lost)
+            if found is None:
+                raise
+            raise found from error
+
+    return guarded
+
+
+def _setting(config: DictConfig, key: str) -> Any:
+    """A value of a config that may be wrong in any way: it has not been checked yet."""
+    return OmegaConf.select(config, key, throw_on_resolution_failure=False)
+
+
+def exit_code(stop: BaseException) -> int | None:
+    """That of an interrupted process; None if nobody has interrupted it."""
+    if isinstance(stop, StoppedError):
+        return EXIT[signal.Signals(stop.number)]
+    if isinstance(stop, SIGTERMException):
+        return EXIT[signal.SIGTERM]
+    pressed = isinstance(stop, KeyboardInterrupt) or isinstance(stop.__context__, KeyboardInterrupt)
+    return EXIT[signal.SIGINT] if pressed else None  # Lightning exits with 1 after Ctrl-C
 
 
 @contextmanager
-def interruptible(folder: Path) -> Iterator[None]:
-    """Turn an interruption into one message with the command that goes on.
-
-    Raises:
-        InterruptionError: in place of Lightning's exit, whose status would be 0 or 1.
-    """
+def keeping(what: str) -> Iterator[None]:
+    """Say `what` an interruption in here leaves behind, and how to go on; the innermost is said."""
     try:
         yield
-    except SystemExit as exit_:
-        code = SIGTERM_EXIT if isinstance(exit_, SIGTERMException) else SIGINT_EXIT
-        resumable = (folder / "checkpoints" / "last.ckpt").is_file()
-        how = f"go on with resume={folder}" if resumable else "no checkpoint had been written yet"
-        raise InterruptionError(f"interrupted; {how}", code) from exit_
+    except (KeyboardInterrupt, SystemExit) as stop:
+        stop.add_note(what)
+        raise
+
+
+@contextmanager
+def listening() -> Iterator[None]:
+    """Raise `StoppedError` where a signal comes, unless somebody else, such as nohup or a launcher, handles it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _Shutdown.begun = None
+    ours = [number for number in STOPS if signal.getsignal(number) is signal.SIG_DFL]
+    for number in ours:
+        signal.signal(number, _stop_here)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
+
+
+class _Shutdown:
+    """The first signal ends the run; one that comes much later, while the run still ends, ends the process."""
+
+    begun: float | None = None
+
+    @classmethod
+    def begin(cls, number: int) -> None:
+        """Raise `StoppedError`, once.
+
+        Raises:
+            StoppedError: for the first signal.
+        """
+        if cls.begun is None:
+            cls.begun = monotonic()
+            raise StoppedError(number)
+        if monotonic() - cls.begun > REPEATS:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+
+
+def _stop_here(number: int, frame: FrameType | None) -> None:
+    silence_lost_output()
+    _Shutdown.begin(number)
+
+
+def silence_lost_output() -> bool:
+    """Whether the terminal or program that read this process's output is gone.
+
+    What is printed there from now on goes nowhere: it would be an error each time, and end the saving.
+    """
+    lost = False
+    for stream in (sys.__stdout__, sys.__stderr__):
+        with suppress(OSError, ValueError, AttributeError):
+            handle = stream.fileno()  # type: ignore[union-attr]
+            watched = select.poll()
+            watched.register(handle, 0)  # POLLERR and POLLHUP are always told
+            if watched.poll(0):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), handle)
+                lost = True
+    return lost
+
+
+class StopSignals(_SignalConnector):
+    """Between two training steps every device stops at the same one, and saves; in evaluation a signal stops at once.
+
+    Lightning's own handler sets a flag that its loops look at between steps too, but it calls a collective from
+    within the handler, hears SIGTERM alone, and leaves a test pass to end by itself.
+    """
+
+    def __init__(self, trainer: L.Trainer) -> None:
+        self.number = 0  # of the signal that came, which the loop has not acted upon
+        self._since = 0.0
+        self._set_by_lightning = False
+        super().__init__(trainer)
+
+    @property
+    def requeues(self) -> bool:
+        """Whether SLURM requeues the job by Lightning's own handlers."""
+        environment = self.trainer._accelerator_connector.cluster_environment
+        return isinstance(environment, SLURMEnvironment) and environment.auto_requeue
+
+    @property
+    def received_sigterm(self) -> bool:
+        """What Lightning's loops look at: also whether a validation in training goes on too long; see `PATIENCE`."""
+        late = bool(self.number) and monotonic() - self._since > PATIENCE
+        return self._set_by_lightning or (late and bool(self.trainer.validating) and self.trainer.world_size == 1)
+
+    @received_sigterm.setter
+    def received_sigterm(self, value: bool) -> None:
+        self._set_by_lightning = value
+
+    def register_signal_handlers(self) -> None:
+        """Hear the signals that `listening` hears."""
+        if self.requeues:
+            super().register_signal_handlers()
+            return
+        self.number, self._since = 0, 0.0
+        known = (*STOPS, signal.SIGINT)  # Lightning ignores SIGINT while it shuts down
+        self._original_handlers = {number: signal.getsignal(number) for number in known}
+        for number in STOPS:
+            if signal.getsignal(number) is _stop_here:
+                self._register_signal(number, self._heard)
+
+    def _heard(self, number: int, frame: FrameType | None) -> None:
+        silence_lost_output()
+        trainer: Any = self.trainer
+        if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
+            self.number = self.number or number
+            self._since = self._since or monotonic()
+            return
+        if trainer.strategy.launcher is not None:
+            trainer.strategy.launcher.kill(number)
+        _Shutdown.begin(number)
+
+    def agree(self) -> None:
+        """To be called on every device between the same two steps.
+
+        Raises:
+            StoppedError: a signal has come to one of them.
+        """
+        number = self.number
+        if self.trainer.world_size > 1 and not self.requeues:
+            told = torch.tensor([number], device=self.trainer.strategy.root_device)
+            torch.distributed.all_reduce(told, torch.distributed.ReduceOp.MAX)
+            number = int(told)
+        if number:
+            self.number = 0
+            _Shutdown.begin(number)
+
+    def teardown(self) -> None:
+        """Restore the handlers; a signal that came after the last step ends the run here."""
+        super().teardown()
+        number, self.number = self.number, 0
+        if number and sys.exc_info()[0] is None:
+            _Shutdown.begin(number)

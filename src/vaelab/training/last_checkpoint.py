@@ -1,6 +1,5 @@
 """`last.ckpt`, what a run is resumed from."""
 
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,14 +12,18 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 class LastCheckpoint(Checkpoint):
     """Writes `checkpoints/last.ckpt` at the end of each epoch, every n steps, and when the process is told to end.
 
-    Lightning's ModelCheckpoint does one of the first two, not both, and a file cut short by a kill would
-    take the place of a good one. Ctrl-C may come within a step, where there is no state worth keeping.
+    Lightning's ModelCheckpoint does one of the first two, not both. Ctrl-C may come within a step, where there is
+    no state worth keeping.
     """
 
     def __init__(self, output_dir: str, every_n_train_steps: Annotated[int, Gt(0)] | None = None) -> None:
         self.path = Path(output_dir) / "checkpoints" / "last.ckpt"
         self.every = every_n_train_steps
         self._saved_at = 0
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """What training begins with is kept already, or is nothing."""
+        self._saved_at = trainer.global_step
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -35,17 +38,15 @@ class LastCheckpoint(Checkpoint):
         self._save(trainer)
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        """Save if a scheduler ends the process: Lightning raises SIGTERM between two steps."""
-        if isinstance(exception, SIGTERMException) and trainer.training:
+        """Save if a signal ends the process; it is heard between two steps, see `vaelab.training.interruption`."""
+        if isinstance(exception, SIGTERMException) and trainer.training and trainer.global_step != self._saved_at:
             self._save(trainer)
 
     def _save(self, trainer: L.Trainer) -> None:
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
+        trainer.save_checkpoint(self.path)
         self._saved_at = trainer.global_step
-        partial = self.path.with_name(".last.ckpt")
-        trainer.save_checkpoint(partial)
-        if trainer.is_global_zero and partial.is_file():
-            os.replace(partial, self.path)
+        if trainer.is_global_zero:
             for logger in trainer.loggers:  # a run that is resumed from here has its curves up to here
                 logger.save()

@@ -1,0 +1,97 @@
+"""What the machine does to a run, such as a full disk or too little memory, as one message with a remedy."""
+
+import os
+import re
+import shutil
+from errno import EACCES, EDQUOT, EFBIG, EIO, EMFILE, ENOENT, ENOMEM, ENOSPC, EPERM, EPIPE, EROFS, ESTALE
+from pathlib import Path
+
+from vaelab.errors import UserError
+
+_FULL = "HYDRA_FULL_ERROR=1 shows where"
+_NO_MEMORY = re.compile(r"can't allocate memory|not enough memory|out of memory|Cannot allocate memory", re.IGNORECASE)
+
+
+class FaultError(UserError):
+    """Something that the machine refused: room on a disk, memory, the right to write."""
+
+
+def fault(
+    error: BaseException, folder: Path, batch_size: int | None = None, output_lost: bool = False
+) -> FaultError | None:
+    """The message for an error that the machine has caused; None for any other, which keeps its traceback.
+
+    Args:
+        error: that nobody has caught.
+        folder: of the run.
+        batch_size: of the run, to name a smaller one.
+        output_lost: whether nobody reads what the run prints any more.
+    """
+    if is_out_of_memory(error):
+        return FaultError(f"out of memory ({_first_line(error)}); {_less_memory(batch_size)}; {_FULL}")
+    if not isinstance(error, OSError):
+        return None
+    if output_lost and error.errno in (EPIPE, EIO):
+        what: str | None = "the terminal or program that this run wrote to has ended"
+    elif error.errno is None:  # Lightning's own, of a checkpoint that is gone
+        what = str(error) if isinstance(error, FileNotFoundError) and str(folder) in str(error) else None
+    else:
+        what = _system_fault(error.errno, error.filename, folder)
+    return None if what is None else FaultError(f"{what}; {how_to_go_on(folder)}")
+
+
+def how_to_go_on(folder: Path) -> str:
+    """What to type after a run has ended early."""
+    resumable = (folder / "checkpoints" / "last.ckpt").is_file()
+    return f"go on with resume={folder}" if resumable else "no checkpoint had been written yet"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the host or a device had no memory left; torch has an error of its own for some of that only."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and bool(_NO_MEMORY.search(str(error)))
+
+
+def _system_fault(code: int, filename: object, folder: Path) -> str | None:
+    where = Path(str(filename)) if isinstance(filename, str | bytes | os.PathLike) else folder
+    reason = os.strerror(code)
+    if not folder.is_dir() and code in (ENOENT, ESTALE, EIO):
+        return f"{folder}: the run folder is gone ({reason}); what the run would write next has no place"
+    if code in (ENOSPC, EDQUOT):
+        return (
+            f"{where}: cannot be written, the disk is full ({reason}{_room(where)}); make room, or name another disk "
+            "with paths.log_dir and paths.data_dir"
+        )
+    if code == EFBIG:
+        return f"{where}: cannot be written ({reason}); allow larger files, see ulimit -f"
+    if code in (EROFS, EACCES, EPERM):
+        return f"{where}: cannot be written ({reason}); make the folder writable, or name another with paths.log_dir"
+    if code in (EIO, ESTALE):
+        return f"{where}: the disk does not answer ({reason})"
+    if code == EMFILE:
+        return f"{where}: {reason}; allow more open files, see ulimit -n"
+    if code == ENOMEM:
+        return f"out of memory ({reason}); {_less_memory(None)}"
+    if code == ENOENT and where.is_absolute() and folder.absolute() in where.parents:
+        return f"{where}: is gone ({reason})"
+    return None
+
+
+def _room(path: Path) -> str:
+    """How much is left where a file should have gone."""
+    place = next((p for p in (path, *path.parents) if p.is_dir()), None)
+    try:
+        return "" if place is None else f", {shutil.disk_usage(place).free / 2**20:.0f} MiB are free"
+    except OSError:
+        return ""
+
+
+def _less_memory(batch_size: int | None) -> str:
+    smaller = f"data.batch_size={batch_size // 2}" if batch_size and batch_size > 1 else "a smaller data.batch_size"
+    return f"{smaller}, a smaller model or storage=disk needs less"
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:200] if lines else type(error).__name__
