@@ -17,12 +17,13 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, read_write
 
 from vaelab.compare.command import compare
+from vaelab.config.command_line import config_folders, parts
+from vaelab.config.continuation import Continuation, compose_again
 from vaelab.config.explain import COMPOSITION_ERRORS, explain
 from vaelab.config.help import help_page
 from vaelab.config.location import config_dir
 from vaelab.config.quoting import quoted
 from vaelab.config.redacted_output import redacted_output
-from vaelab.config.resume import expand_resume
 from vaelab.errors import ConfigError, DivergenceError, UserError
 from vaelab.record.folder import (
     can_go_on,
@@ -42,8 +43,6 @@ OmegaConf.register_new_resolver("vaelab.sweep_dir", claim_sweep_dir, use_cache=T
 
 _FULL = "HYDRA_FULL_ERROR"
 _MULTIRUN = ("-m", "--multirun")
-_WITH_VALUE = {"-c", "--cfg", "-p", "--package", "-cp", "--config-path", "-cn", "--config-name", "-cd", "--config-dir",
-               "-i", "--info", "--experimental-rerun"}  # fmt: skip
 _COMMANDS = """\
 usage: vaelab train [overrides]       train or evaluate; vaelab train --help says more
        vaelab compare <folder> ...    one table and one figure of finished runs"""
@@ -78,16 +77,19 @@ def train(arguments: list[str] | None = None) -> None:
         print(help_page(_config_folders(arguments)))
         return
     wants_traceback = os.environ.get(_FULL) == "1"
+    relaunch = typed if typed[1:] in (arguments, ["train", *arguments]) else [typed[0], *arguments]
     Sweep.current = None
     try:
         with raising_when_told_to_end():
-            flags, overrides = _flags_and_overrides(_what_goes_on(arguments))
-            arguments = [*flags, *overrides]
+            whole = _sweep_that_goes_on(arguments)
+            continued = compose_again(arguments) if whole is None else None
+            flags, overrides = parts(whole or (continued.arguments if continued else arguments))
+            arguments = [*flags, *overrides]  # Hydra's parser refuses `model=ae --multirun seed=1,2`
             sys.argv = [sys.argv[0], *arguments]
             os.environ[_FULL] = "1"  # so that Hydra hands its errors over; `job` takes it back
             program = typed[:2] if typed[1:2] == ["train"] else typed[:1]
-            relaunch = typed if typed[1:2] == ["train"] else sys.argv
-            _compose_and_run(wants_traceback, relaunch, [*program, *(f for f in flags if f not in _MULTIRUN)])
+            alone = [*program, *(f for f in flags if f not in _MULTIRUN)]
+            _compose_and_run(wants_traceback, relaunch, alone, continued)
             _end_sweep()
     except UserError as error:
         if wants_traceback:
@@ -106,14 +108,14 @@ def train(arguments: list[str] | None = None) -> None:
             os.environ.pop(_FULL, None)
 
 
-def _what_goes_on(arguments: list[str]) -> list[str]:
-    """The whole command line of what `resume=` names, a run or a sweep."""
+def _sweep_that_goes_on(arguments: list[str]) -> list[str] | None:
+    """The whole command line of the sweep that `resume=` names; None if it names none."""
     named = next((a.partition("=")[2] for a in reversed(arguments) if a.startswith("resume=")), "")
     folder = Path(named.strip("'\""))  # as Hydra reads it
     if not named or not (folder / SWEEP).is_file():
-        return expand_resume(arguments)
+        return None
     sweep = Sweep.current = Sweep.read(folder)
-    flags, overrides = _flags_and_overrides(arguments)
+    flags, overrides = parts(arguments)
     of_hydra = [o for o in overrides if o.lstrip("+~").startswith(("hydra.", "hydra/"))]
     sweep.typed = [o for o in overrides if o not in of_hydra and not o.startswith("resume=")]
     sweep.config_folders = _config_folders(flags)
@@ -124,13 +126,16 @@ def _what_goes_on(arguments: list[str]) -> list[str]:
     return [*flags, "--multirun", *of_hydra, f"hydra.sweep.dir={quoted(str(folder))}"]
 
 
-def _compose_and_run(wants_traceback: bool, relaunch: list[str], alone: list[str]) -> None:
+def _compose_and_run(
+    wants_traceback: bool, relaunch: list[str], alone: list[str], continued: Continuation | None
+) -> None:
     """Hand over to Hydra.
 
     Args:
         wants_traceback: whether errors are shown with one.
         relaunch: the command line of a run's other processes.
         alone: the beginning of a command line that runs one job of a sweep by itself, to which its overrides are added.
+        continued: the run that goes on or is evaluated; a job of a sweep that goes on has its own.
     """
 
     @hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="train")
@@ -151,7 +156,10 @@ def _compose_and_run(wants_traceback: bool, relaunch: list[str], alone: list[str
         if current.hydra.output_subdir is not None:
             redact_subfolder(Path(current.hydra.runtime.output_dir) / current.hydra.output_subdir)
         try:
-            watched = _import_run()(config)
+            goes_on = continued
+            if in_sweep and Sweep.current is not None:
+                goes_on = Sweep.current.continued.get(int(current.hydra.job.num), continued)
+            watched = _import_run()(config, goes_on)
             if config.resume and not in_sweep:
                 mark_done(Path(config.resume))
             return watched
@@ -185,7 +193,7 @@ def _end_sweep() -> None:
         sys.exit(sweep.exit_code)
 
 
-def _import_run() -> Callable[[DictConfig], float | None]:
+def _import_run() -> Callable[[DictConfig, Continuation | None], float | None]:
     """`vaelab.run.run`, and with it all that is slow to import."""
     gc.disable()  # a quarter of the time of imports: nothing in them is garbage. `run` enables it again
     try:
@@ -234,25 +242,9 @@ def _fail(message: str, code: int) -> NoReturn:
     sys.exit(code)
 
 
-def _flags_and_overrides(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """Flags with their values, and overrides: Hydra's parser refuses `model=ae --multirun seed=1,2`."""
-    flags: list[str] = []
-    overrides: list[str] = []
-    takes_value = False
-    for argument in arguments:
-        is_override = not argument.startswith("-") and not takes_value
-        (overrides if is_override else flags).append(argument)
-        takes_value = argument in _WITH_VALUE
-    return flags, overrides
-
-
 def _config_folders(arguments: list[str]) -> list[Path]:
-    folders = [config_dir()]
-    for flag, value in zip(arguments, [*arguments[1:], ""], strict=False):
-        name, equals, inline = flag.partition("=")
-        if name in ("-cd", "--config-dir"):
-            folder = Path(inline if equals else value)
-            if not folder.is_dir():
-                _fail(f"{flag}: {folder} is not a folder", 2)
-            folders.append(folder)
-    return folders
+    folders = config_folders(arguments)
+    for folder in folders:
+        if not folder.is_dir():
+            _fail(f"--config-dir: {folder} is not a folder", 2)
+    return [config_dir(), *folders]

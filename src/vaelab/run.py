@@ -5,28 +5,34 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as L
-import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 
 from vaelab.config.builder import Builder
+from vaelab.config.changes import refuse_changes
 from vaelab.config.check import COLLECTIONS, COMPONENTS, check
+from vaelab.config.continuation import Continuation, run_folder
 from vaelab.config.nearest import did_you_mean
+from vaelab.config.recorded import read_recorded
+from vaelab.config.secrets import redact
+from vaelab.corruptions import Corruption
 from vaelab.data.module import DataModule
 from vaelab.data.sharing import SharedExamples
 from vaelab.errors import ConfigError
 from vaelab.models import Model
-from vaelab.record.checkpoints import find_checkpoint, model_folder, vet_checkpoint
+from vaelab.record.checkpoints import Start, find_checkpoint, print_note, read_start
 from vaelab.record.curves import CurveLogger
 from vaelab.record.export import architecture, build_model
 from vaelab.record.run_record import RunRecord
 from vaelab.record.trackers import tracking
+from vaelab.record.trained_on import TrainedOn, Use
 from vaelab.tasks import Task
 from vaelab.training.allocation import keep_freed_memory
 from vaelab.training.best_validation import BestValidation, finite
@@ -37,51 +43,70 @@ from vaelab.training.interruption import StopSignals, keeping, stoppable
 from vaelab.training.optimization import Optimization
 from vaelab.training.precision import AUTO, allow_clipping, choose_precision, lay_channels_last
 from vaelab.training.progress import RunProgress
-from vaelab.training.seeding import seed_all
+from vaelab.training.resumption import Resumption, refuse_done
+from vaelab.training.seeding import OneSeed, choose_seed, seed_all
 
 _SHARED = SharedExamples()  # among the jobs of a sweep
 
 
 @stoppable
-def run(config: DictConfig) -> float | None:
+def run(config: DictConfig, continued: Continuation | None = None) -> float | None:
     """Train and evaluate what a composed config describes; returns the number the task watches.
+
+    Args:
+        config: composed, not resolved.
+        continued: the run that it was composed from, where it goes on with one or evaluates one.
 
     Raises:
         vaelab.errors.UserError: something in the config, the data or a checkpoint does not fit, the run was told to
             stop, or the machine refused something; see `stoppable`.
     """
+    drawn = "seed" in config and config.seed is None
+    if drawn:
+        config.seed = choose_seed(None)  # before anything follows it by interpolation
     cfg, builder = check(config)
     refuse_sweep_over_devices(cfg)
+    if cfg["resume"]:
+        refuse_changes(read_recorded(Path(cfg["resume"])).config, redact(cfg), cfg["resume"])
     seed = seed_all(cfg["seed"])
     if cfg["data"].get("seed", 0) is None:
         cfg["data"]["seed"] = seed
     quieten()
-    record = RunRecord(Path(cfg["paths"]["output_dir"]), cfg, HydraConfig.get())
+    record = RunRecord(Path(cfg["paths"]["output_dir"]), cfg, HydraConfig.get(), continued)
     record.show()
 
-    start = find_start(cfg)
+    start = find_start(cfg, continued)
     sweep = HydraConfig.get().mode == RunMode.MULTIRUN
-    data, model, task = build(cfg, builder, start, _SHARED if sweep else None)
-    if start is not None:
-        vet_checkpoint(start, model.architecture)
+    data, model, task, trained_on = build(cfg, builder, start, _SHARED if sweep else None)
     best = BestValidation(*task.watched(model))
     check_compilation(cfg["compile"], model, data)
     callbacks = [task, best, Compilation(cfg["compile"]), *build_callbacks(builder, cfg, best)]
-    refuse_unknown_monitors(callbacks, task.validation_names(model, data))
+    callbacks += [Resumption(trained_on.to_json()), *([OneSeed(seed, data)] if drawn else [])]
+    if cfg["train"]:
+        refuse_unknown_monitors(callbacks, task.validation_names(model, data))
     trainer = build_trainer(builder, cfg, callbacks, model, data.batch_size)
 
-    record.begin(seed, data, trainer)  # not before all is checked: a refused resume must leave the run as it was
+    # Not before all is checked: a refused resume must leave the run as it was.
+    record.begin(seed, data, trainer, trained_on, None if cfg["train"] or start is None else start.step)
     with opened_loggers(builder, cfg, record.folder) as loggers:
         gc.enable()  # the command line disables it while modules are imported, and W&B's are by now
         trainer.loggers = loggers
         record.log_config(trainer, model)
         numbers: dict[str, float] = {}
+        weights: Path | None = None
+        if start is not None and not cfg["resume"]:
+            start.load_into(model)
         if cfg["train"]:
-            trainer.fit(model, datamodule=data, ckpt_path=start, weights_only=True)
-            start, numbers = best_checkpoint(trainer), dict(best.numbers)
+            trainer.fit(
+                model, datamodule=data, ckpt_path=start.path if start and cfg["resume"] else None, weights_only=True
+            )
+            weights, numbers = best_checkpoint(trainer), dict(best.numbers)
+            record.trained(trained_on, trainer.global_step)
+        elif start is not None:
+            stand_at(trainer, start.step)
         if cfg["test"]:
             with keeping(record.interrupted):
-                trainer.test(model, datamodule=data, ckpt_path=start, weights_only=True, verbose=False)
+                trainer.test(model, datamodule=data, ckpt_path=weights, weights_only=True, verbose=False)
         numbers |= finite(trainer.callback_metrics, "test/")
         record.finish(trainer, model, data, task, numbers)
     return numbers.get(best.monitor)
@@ -96,40 +121,99 @@ def opened_loggers(builder: Builder, cfg: dict[str, Any], folder: Path) -> Itera
 
 
 def build(
-    cfg: dict[str, Any], builder: Builder, start: Path | None = None, shared: SharedExamples | None = None
-) -> tuple[DataModule, Model, Task]:
+    cfg: dict[str, Any], builder: Builder, start: Start | None = None, shared: SharedExamples | None = None
+) -> tuple[DataModule, Model, Task, TrainedOn]:
     """Data first, since every size in the model is derived from what one example is.
 
-    Where there is a checkpoint to start from, examples are prepared as its model's were; else they may be `shared`
-    with other jobs of this process.
+    Where there are weights to start from, examples are prepared as their run did, and what these weights fit is
+    checked; else examples may be `shared` with other jobs of this process.
+
+    Returns:
+        Data, model, task, and what the model is trained on, or was.
     """
     corruption = builder.build(cfg["corruption"], "corruption", COMPONENTS["corruption"])
-    data: DataModule = builder.build(cfg["data"], "data", COMPONENTS["data"], corruption=corruption)
-    data.storage = cfg["storage"]
     task: Task = builder.build(cfg["task"], "task", COMPONENTS["task"])
-    if shared is not None and start is None:
-        data = shared.prepared(data, cfg["data"])
+    if start is None:
+        data = new_data(cfg, builder, corruption)
+        if shared is None:
+            prepare(data)
+        else:
+            data = shared.prepared(data, cfg["data"])
+        trained_on = TrainedOn.of(data, cfg["data"])
     else:
-        if start is not None:
-            if not cfg["train"]:
-                task.detector_from = model_folder(start)
-                data.all_as_test = _recorded_path(start) != cfg["data"].get("path")
-            data.prepare_as(model_folder(start))
-        data.prepare_data()
-        data.setup()
+        data, trained_on = data_for(start, cfg, builder, corruption, task)
     task.check_data(data)
-    model = build_model(architecture(cfg, data.spec), builder)
-    model.start_at(data.mean())
+    about = architecture(cfg, data.spec)
+    if start is not None:
+        start.refuse_another(about, advise=cfg["train"] and not cfg["resume"])
+    model = build_model(about, builder)
+    if start is not None:
+        start.refuse_misfit(model, about)
+    else:
+        model.start_at(data.mean())
     model.optimization = Optimization(cfg["optimizer"], cfg["scheduler"], builder)
     model.optimization.configure(model, total_steps=1)  # what does not fit is refused before any tracker opens
+    if start is not None and cfg["resume"]:
+        model.optimization.refuse_other_state(start.state["optimizer_states"][0])
+        refuse_done(start.state, cfg["trainer"].get("max_epochs"), cfg["trainer"].get("max_steps", -1))
     task.check(model, data.spec, corruption.changes)
-    return data, model, task
+    return data, model, task, trained_on
 
 
-def _recorded_path(start: Path) -> Any:
-    """`data.path` of the run that a checkpoint belongs to; None where it has none."""
-    config = model_folder(start).parent / "config.yaml"
-    return yaml.safe_load(config.read_text(encoding="utf-8"))["data"].get("path") if config.is_file() else None
+def new_data(cfg: dict[str, Any], builder: Builder, corruption: Corruption) -> DataModule:
+    """The data of the config, not yet read."""
+    data: DataModule = builder.build(cfg["data"], "data", COMPONENTS["data"], corruption=corruption)
+    data.storage = cfg["storage"]
+    return data
+
+
+def prepare(data: DataModule) -> None:
+    """Read and split."""
+    data.prepare_data()
+    data.setup()
+
+
+def data_for(
+    start: Start, cfg: dict[str, Any], builder: Builder, corruption: Corruption, task: Task
+) -> tuple[DataModule, TrainedOn]:
+    """Data for weights that were trained before, and what these are trained on; none of that is held out now.
+
+    Of other data than those that it was trained on, a model is evaluated on all examples.
+    """
+    use: Use = "resume" if cfg["resume"] else "training" if cfg["train"] else "evaluation"
+    known = trained_before(start)
+    evaluates = use == "evaluation"
+    if evaluates:
+        task.detector_from = start.model_folder
+
+    def read(all_as_test: bool) -> tuple[DataModule, TrainedOn]:
+        data = new_data(cfg, builder, corruption)
+        data.all_as_test = all_as_test
+        data.prepare_as(start.model_folder)
+        prepare(data)
+        return data, TrainedOn.of(data, cfg["data"], known if use == "training" else None)
+
+    other = evaluates and known is not None and known.is_elsewhere(cfg["data"])
+    data, now = read(all_as_test=other)
+    if known is None:
+        return data, now
+    if other and known.content == now.content:  # a copy of the same data
+        data, now = read(all_as_test=False)
+    elif evaluates and not other and known.content not in ("", now.content) and known.folder != now.folder:
+        data, now = read(all_as_test=True)  # other data of the same name
+    if note := known.allows(now, use):
+        print_note(note)
+    if use == "resume":
+        now = replace(now, before=known.before)
+    return data, known if use == "evaluation" else now
+
+
+def trained_before(start: Start) -> TrainedOn | None:
+    """What weights were trained on, as far as their run tells."""
+    if start.trained_on is not None:
+        return TrainedOn.from_json(start.trained_on)
+    node = read_recorded(start.model_folder.parent).config.get("data")
+    return TrainedOn.from_settings(node) if isinstance(node, dict) else None
 
 
 def build_trainer(
@@ -178,15 +262,24 @@ def refuse_unknown_monitors(callbacks: list[L.Callback], known: set[str]) -> Non
             raise ConfigError(f"monitor={monitor}: nothing logs it; {did_you_mean(monitor, known)}")
 
 
-def find_start(cfg: dict[str, Any]) -> Path | None:
-    """The checkpoint to start from."""
+def find_start(cfg: dict[str, Any], continued: Continuation | None) -> Start | None:
+    """The weights to start from, and all the rest of a run that goes on."""
     if cfg["resume"]:
-        return Path(cfg["resume"]) / "checkpoints" / "last.ckpt"
+        return read_start(Path(cfg["resume"]) / "checkpoints" / "last.ckpt", resumes=True)
     if cfg["ckpt_path"]:
-        return find_checkpoint(cfg["ckpt_path"])
+        if not cfg["train"] and continued is None and run_folder(Path(cfg["ckpt_path"])):
+            raise ConfigError(
+                "train=false: is not typed but comes from an option, and the config would not be the run's"
+            )
+        return read_start(find_checkpoint(cfg["ckpt_path"]))
     if not cfg["train"]:
-        raise ConfigError("train=false: needs ckpt_path=<checkpoint or run folder> to evaluate")
+        raise ConfigError("train=false: needs ckpt_path=<run folder, model/ folder or checkpoint> to evaluate")
     return None
+
+
+def stand_at(trainer: L.Trainer, step: int) -> None:
+    """Let a trainer that only tests stand where training ended: scheduled terms are those of that step."""
+    trainer.fit_loop.epoch_loop.automatic_optimization.optim_progress.optimizer.step.total.completed = step
 
 
 def best_checkpoint(trainer: L.Trainer) -> Path | None:

@@ -14,10 +14,11 @@ from hydra.types import TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from vaelab.atomic_write import write_file
+from vaelab.config.command_line import parts
+from vaelab.config.continuation import compose_again
 from vaelab.config.explain import COMPOSITION_ERRORS, explain
 from vaelab.config.quoting import quoted
 from vaelab.config.recorded_jobs import recorded_overrides
-from vaelab.config.resume import expand_resume
 from vaelab.config.secrets import redact, redact_text
 from vaelab.errors import ConfigError, InterruptionError, UserError
 from vaelab.record.folder import discard
@@ -145,8 +146,11 @@ class SweepRunner:
         place = [f"hydra.sweep.subdir={quoted(job.folder)}"]
         recorded, typed = recorded_overrides(job.overrides, sweep.typed, sweep.folder / FILE, sweep.config_folders)
         if sweep.can_go_on(job):
-            resumed = expand_resume([f"resume={quoted(str(sweep.path(job)))}", *typed])
-            return [o for o in resumed if o != "hydra.mode=RUN"] + place
+            flags = [f"--config-dir={folder}" for folder in sweep.config_folders[1:]]
+            continued = compose_again([*flags, f"resume={quoted(str(sweep.path(job)))}", *typed])
+            assert continued is not None
+            sweep.continued[job.number] = continued
+            return [word for word in parts(continued.arguments)[1] if word != "hydra.mode=RUN"] + place
         return recorded + typed + place
 
     def _as_if_running(self, job: Job, config: DictConfig) -> DictConfig:

@@ -44,6 +44,8 @@ SPECS = {
     "series": DataSpec("waves", "series", (2, 9), "real"),
 }
 
+PACKAGE = str(Path(vaelab.__file__).parent)
+
 
 class Ear:
     """Hears what Python itself does. An audit hook cannot be taken out again, so it is one that can be switched off."""
@@ -81,8 +83,8 @@ class Ear:
             return event in ("os.scandir", "pathlib.Path.glob") or (event == "open" and how == "r")
         if event == "compile" and what.startswith("b'def foo("):  # `inspect` parses the signature of `object` so
             return True
-        if event == "os.listdir":  # of the import system, which looks for a module of a room
-            return any(what.endswith(room.replace(".", "/")) for room in rooms)
+        if event == "os.listdir":  # of the import system, which looks again at folders of the package that have changed
+            return what.startswith(PACKAGE) or any(what.endswith(room.replace(".", "/")) for room in rooms)
         return (event == "open" and what in own and how in ("r", "rb")) or (event == "import" and _lies_in(what, rooms))
 
     def harm_of_imports(self) -> list[tuple[Any, ...]]:

@@ -28,6 +28,7 @@ from vaelab.data.storage import CACHED, Storage, Store, place, stays_on_disk
 from vaelab.errors import ConfigError, DataError
 
 Binarize = Literal["static", "dynamic", "threshold"]
+DIGESTED, BLOCKS = 2**26, 64  # bytes of a data set that tell it from others, and the places that they are read at
 EVALUATED = 2**24  # values of an evaluation batch: without gradients there is room for more than a training batch
 Fraction = Annotated[float, Gt(0), Lt(1)]
 
@@ -76,6 +77,7 @@ class DataModule(L.LightningDataModule):
         self.normal = normal
         self._examples: Examples | None = None
         self._trained: DataSpec | None = None  # of the model that examples are prepared for
+        self._content: str | None = None
         self._lengths: Tensor | None = None
         self._stores: dict[torch.device, Store] = {}
         self._train_loader: TrainLoader | None = None
@@ -134,6 +136,8 @@ class DataModule(L.LightningDataModule):
             normal = None if self.normal is None else self._is_normal(examples)
             self.split = split(examples, normal, self.val_fraction, self.test_fraction, self.split_seed)
         examples = self._in_place(self.fitted(examples, self.split["train"]))
+        if self.binarize == "static":  # by `split_seed`, of which the content must not depend
+            self._content = digest(examples.values)
         self._examples = self._binarized(examples) if self.binarize == "static" else examples
         self._lengths = lengths(self._examples)
 
@@ -390,6 +394,21 @@ class DataModule(L.LightningDataModule):
                 digest.update(tensor.contiguous().numpy().data.cast("B"))
         return digest.hexdigest()
 
+    @property
+    def examples(self) -> int:
+        """N, of all splits."""
+        return len(self._loaded.label)
+
+    def content(self) -> str:
+        """A digest of the stored values, or of a part of those that are many; it does not depend on the split."""
+        if self._content is None:
+            self._content = digest(self._loaded.values)
+        return self._content
+
+    def split_digests(self) -> dict[str, str]:
+        """A digest of the rows of each split."""
+        return {name: digest(rows, whole=True) for name, rows in self.split.items()}
+
     def transfer_batch_to_device(self, batch: RawBatch, device: torch.device, dataloader_idx: int) -> RawBatch:
         """Lightning's own walks through the batch as through any nested collection, at each step."""
         values, label = batch.values.to(device, non_blocking=True), batch.label.to(device, non_blocking=True)
@@ -420,3 +439,15 @@ class DataModule(L.LightningDataModule):
         if self.binarize == "threshold":
             return (clean > 0.5).to(clean.dtype)
         return clean
+
+
+def digest(values: Tensor, whole: bool = False) -> str:
+    """Of rows of values and their shape, in hexadecimal; of many bytes `BLOCKS` runs of rows, unless `whole`."""
+    sha = hashlib.sha256(str((values.dtype, tuple(values.shape))).encode())
+    rows, size = len(values), max(1, values[:1].nbytes)
+    at_once = max(1, DIGESTED // BLOCKS // size)
+    few = whole or values.nbytes <= DIGESTED
+    starts = range(0, rows, at_once) if few else [(rows - at_once) * n // (BLOCKS - 1) for n in range(BLOCKS)]
+    for first in starts:
+        sha.update(values[first : first + at_once].contiguous().numpy().data.cast("B"))
+    return sha.hexdigest()[:32]

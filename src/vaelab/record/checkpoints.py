@@ -1,27 +1,111 @@
-"""Find and vet checkpoints before they are loaded."""
+"""Find, vet and read the weights that a run starts from."""
 
+import json
 import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile, is_zipfile
 
 import torch
+from rich.console import Console
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
 
+from vaelab.config.recorded import may_be_set, read_recorded, written
 from vaelab.errors import CheckpointError
 
-NEEDED = {
-    "state_dict",
-    "epoch",
-    "global_step",
-    "pytorch-lightning_version",
-    "optimizer_states",
-    "lr_schedulers",
-    "loops",
-}
+MODEL, TRAINING = "model.safetensors", "training.json"  # in the `model/` of a run
+STATE = {"state_dict", "epoch", "global_step", "pytorch-lightning_version"}
+TRAINING_STATE = {"optimizer_states", "lr_schedulers", "loops", "callbacks"}  # to go on with training
+_PARTS = ("latent_dim", "model", "encoder", "decoder", "likelihood")  # of the config, that an architecture has
+
+
+@dataclass(frozen=True)
+class Start:
+    """Weights to start from.
+
+    Attributes:
+        path: a `.ckpt`, or the `model.safetensors` of a run.
+        weights: by their names in the model.
+        architecture: of the model, as plain data.
+        step: optimizer steps that the run had taken in the end, as far as it is known.
+        trained_on: what the run says of its data; see `vaelab.record.trained_on`.
+        state: of training, to go on with it; empty where only weights are wanted.
+    """
+
+    path: Path
+    weights: Mapping[str, Tensor]
+    architecture: dict[str, Any]
+    step: int = 0
+    trained_on: Any = None
+    state: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def model_folder(self) -> Path:
+        """`model/` of the run that the weights belong to."""
+        return model_folder(self.path)
+
+    def refuse_another(self, architecture: dict[str, Any], advise: bool = False) -> None:
+        """Refuse an architecture whose weights are others, before any of them is made.
+
+        Args:
+            architecture: of the config.
+            advise: whether to say which words would give the architecture of the run.
+
+        Raises:
+            CheckpointError: names the keys that differ.
+        """
+        before, now = flat(self.architecture), flat(architecture)
+        changed = [key for key in {**before, **now} if before.get(key) != now.get(key) and _matters(key)]
+        if changed:
+            advice = self._advice(changed, before) if advise else ""
+            raise CheckpointError(
+                f"{self.path}: was trained with another architecture: {_shown(changed, before, now)}{advice}"
+            )
+
+    def refuse_misfit(self, model: nn.Module, architecture: dict[str, Any]) -> None:
+        """Refuse a model whose weights have other names or shapes.
+
+        Raises:
+            CheckpointError: names the settings that differ, or the weights.
+        """
+        there = {name: tuple(value.shape) for name, value in self.weights.items()}
+        here = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+        if there == here:
+            return
+        before, now = flat(self.architecture), flat(architecture)
+        settings = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+        names = [name for name in {**there, **here} if there.get(name) != here.get(name)]
+        why = f": {_shown(settings, before, now)}" if settings else ""
+        weights = _shown(names, there, here)
+        raise CheckpointError(
+            f"{self.path}: was trained with another architecture{why}; weights that differ: {weights}"
+        )
+
+    def load_into(self, model: nn.Module) -> None:
+        """Give a model these weights."""
+        model.load_state_dict(self.weights)
+
+    def _advice(self, changed: list[str], before: dict[str, Any]) -> str:
+        """The words that give the architecture of the run, as far as its folder tells."""
+        choices = read_recorded(self.model_folder.parent).choices
+        groups = [key.partition(".")[0] for key in changed if key.endswith("._target_") and key.count(".") == 1]
+        words = [f"{group}={choices[group]}" for group in groups if group in choices and group in _PARTS]
+        if len(words) < len(groups):
+            return ""
+        words += [
+            written(key, before[key])
+            for key in changed
+            if key in before and key.partition(".")[0] in _PARTS and may_be_set(key, before[key])
+        ]
+        return f". Type {' '.join(words)} for the same one" if words else ""
 
 
 def find_checkpoint(path: str) -> Path:
-    """A checkpoint file, or the best one of a run folder.
+    """A file of weights: the one that is named, or the best one of a run folder or a folder in it.
 
     Raises:
         CheckpointError: there is none.
@@ -29,41 +113,107 @@ def find_checkpoint(path: str) -> Path:
     place = Path(path)
     if place.is_file():
         return place
-    for name in ("best.ckpt", "last.ckpt"):
-        for folder in (place / "checkpoints", place):
+    for name in ("best.ckpt", "last.ckpt", MODEL):
+        for folder in (place / "checkpoints", place / "model", place):
             if (folder / name).is_file():
+                if name == "last.ckpt":
+                    print_note(f"{place} has no best.ckpt, so its last checkpoint is taken: {folder / name}")
                 return folder / name
-    raise CheckpointError(f"ckpt_path={path}: no checkpoint is there; give a .ckpt file or a run folder")
+    raise CheckpointError(
+        f"ckpt_path={path}: no checkpoint is there; give a run folder, a model/ folder or a .ckpt file"
+    )
+
+
+def print_note(text: str) -> None:
+    """One line for the user that is no error."""
+    Console(stderr=True, soft_wrap=True).print(f"note: {text}", highlight=False, markup=False)
 
 
 def model_folder(checkpoint: Path) -> Path:
     """`model/` of the run that a checkpoint belongs to."""
     inside = checkpoint.absolute().parent
+    if checkpoint.name == MODEL:
+        return inside
     return (inside.parent if inside.name == "checkpoints" else inside) / "model"
 
 
-def vet_checkpoint(path: Path, architecture: dict[str, Any]) -> None:
-    """Make sure that a checkpoint can be read without running code, and was trained with this architecture.
+def read_start(path: Path, resumes: bool = False) -> Start:
+    """Read weights without running code; with the state of training if the run goes on.
 
     Raises:
-        CheckpointError: says what is wrong, and for another architecture which keys differ.
+        CheckpointError: the file is broken, could run code, or lacks what is needed; says what is wrong.
     """
+    start = _read_model(path) if path.suffix == ".safetensors" else _read_checkpoint(path, resumes)
+    for name, value in start.weights.items():
+        if not bool(torch.isfinite(value).all()):
+            raise CheckpointError(f"{path}: weight {name} is not a number")
+    return start
+
+
+def _read_checkpoint(path: Path, resumes: bool) -> Start:
+    loaded = _loaded(path)
+    checkpoint: dict[str, Any] = loaded if isinstance(loaded, dict) else {}
+    architecture, weights = checkpoint.get("architecture"), checkpoint.get("state_dict")
+    if not isinstance(architecture, dict) or not isinstance(weights, dict) or not checkpoint.keys() >= STATE:
+        raise CheckpointError(f"{path}: is no checkpoint of vaelab")
+    if not all(isinstance(value, Tensor) for value in weights.values()):
+        raise CheckpointError(f"{path}: is no checkpoint of vaelab")
+    if resumes and not checkpoint.keys() >= TRAINING_STATE:
+        raise CheckpointError(
+            f"{path}: holds weights but no state of training, so the run cannot go on; ckpt_path={path} begins a new "
+            "run from them"
+        )
+    about = _training_record(model_folder(path))
+    step = checkpoint["global_step"] if resumes else about.get("steps", checkpoint["global_step"])
+    trained_on = checkpoint.get("trained_on", about.get("data"))
+    return Start(path, weights, architecture, int(step), trained_on, checkpoint if resumes else {})
+
+
+def _loaded(path: Path) -> Any:
+    """What a checkpoint holds, mapped from the file."""
+    broken = f"{path}: is broken, cut short or no checkpoint"
+    if not is_zipfile(path):
+        raise CheckpointError(broken)
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        with ZipFile(path) as archive:
+            if damaged := archive.testzip():
+                raise CheckpointError(f"{path}: is damaged ({damaged} is not what was written)")
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path}: holds more than weights and plain data, and is not loaded (it could run code)"
         ) from error
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError, BadZipFile) as error:
-        raise CheckpointError(f"{path}: is broken, cut short or no checkpoint") from error
-    theirs = checkpoint.get("architecture") if isinstance(checkpoint, dict) else None
-    if not isinstance(theirs, dict) or not checkpoint.keys() >= NEEDED:
-        raise CheckpointError(f"{path}: is no checkpoint of vaelab")
-    before, now = flat(theirs), flat(architecture)
-    changed = [key for key in {**before, **now} if before.get(key) != now.get(key) and _matters(key)]
-    if changed:
-        shown = "; ".join(f"{key}={_text(before.get(key))} there, {_text(now.get(key))} here" for key in changed[:5])
-        raise CheckpointError(f"{path}: was trained with another architecture: {shown}")
+        raise CheckpointError(broken) from error
+
+
+def _read_model(path: Path) -> Start:
+    about = path.with_name("model.json")
+    try:
+        architecture = json.loads(about.read_text(encoding="utf-8"))
+        weights = load_file(path)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path.parent}: holds no model ({error.filename} is missing)") from error
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path.parent}: the model is broken or cut short ({error})") from error
+    if not isinstance(architecture, dict):
+        raise CheckpointError(f"{about}: does not describe a model")
+    training = _training_record(path.parent)
+    return Start(path, weights, architecture, training.get("steps", 0), training.get("data"))
+
+
+def _training_record(folder: Path) -> dict[str, Any]:
+    """What a `model/` says of the training of its model; nothing where a run is older than this record."""
+    path = folder / TRAINING
+    if not path.is_file():
+        return {}
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: is broken or cut short") from error
+    if not isinstance(about, dict) or not isinstance(about.get("steps", 0), int):
+        raise CheckpointError(f"{path}: does not describe a training")
+    return about
 
 
 def _matters(key: str) -> bool:
@@ -85,6 +235,11 @@ def flat(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             rows[prefix + key] = value
     return rows
+
+
+def _shown(keys: list[str], before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    some = "; ".join(f"{key}={_text(before.get(key))} there, {_text(now.get(key))} here" for key in keys[:5])
+    return f"{some}; and {len(keys) - 5} more" if len(keys) > 5 else some
 
 
 def _text(value: Any) -> str:

@@ -10,7 +10,8 @@ from vaelab.atomic_write import write_file
 from vaelab.config.secrets import redact
 
 BEFORE_THE_RUN = {
-    "config.yaml", "overrides.yaml", "environment.json", "multirun.yaml", "sweep.json", "hydra.yaml",
+    "config.yaml", "overrides.yaml", "choices.yaml", "environment.json", "multirun.yaml", "training.json", "sweep.json",
+    "hydra.yaml",
 }  # fmt: skip
 _claimed: list[Path] = []
 

@@ -1,5 +1,6 @@
 """Fills the run folder at the start and at the end of a run."""
 
+import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,10 +20,12 @@ from rich.console import Console
 
 from vaelab.atomic_write import require_folder, write_file, write_json
 from vaelab.baselines import BaselineCache
+from vaelab.config.continuation import Continuation
 from vaelab.config.secrets import redact, redact_override
 from vaelab.data.module import DataModule
 from vaelab.figures import loss_curves
 from vaelab.models import Model
+from vaelab.record.checkpoints import TRAINING
 from vaelab.record.console import print_config, print_metrics, print_size
 from vaelab.record.curves import FILE, read_curves
 from vaelab.record.environment import environment
@@ -31,6 +34,7 @@ from vaelab.record.report import report
 from vaelab.record.stages import Stages
 from vaelab.record.sweep import sweep_of
 from vaelab.record.trackers import log_pictures, log_summary
+from vaelab.record.trained_on import TrainedOn
 from vaelab.tasks import Findings, Task
 from vaelab.training.interruption import keeping
 
@@ -40,15 +44,19 @@ log = logging.getLogger(__name__)
 class RunRecord:
     """The folder of one run, written by the first device only."""
 
-    def __init__(self, folder: Path, config: dict[str, Any], hydra: HydraConf) -> None:
+    def __init__(
+        self, folder: Path, config: dict[str, Any], hydra: HydraConf, continued: Continuation | None = None
+    ) -> None:
         self.folder = folder
         self._config = redact(config)
-        self._choices = {
+        self._options = {
             str(group): str(option)
             for group, option in hydra.runtime.choices.items()
-            if option and not str(group).startswith("hydra/") and "@" not in str(group)  # parts of an option
+            if option and str(group).partition("/")[0] not in ("hydra", "local")
         }
-        self._overrides = [redact_override(o) for o in hydra.overrides.task]
+        self._choices = {group: option for group, option in self._options.items() if "@" not in group}
+        words: list[str] = list(hydra.overrides.task)
+        self._overrides = [redact_override(word) for word in (continued.typed(words) if continued else words)]
         self._environment: dict[str, Any] = {}
         self._pictures: dict[str, bytes] = {}
         self._stages = Stages(config["trainer"].get("enable_progress_bar", True))
@@ -59,17 +67,47 @@ class RunRecord:
         print_config(self._config, self._choices)
 
     @rank_zero_only
-    def begin(self, seed: int, data: DataModule, trainer: L.Trainer) -> None:
-        """Write what is known before the run, how examples are prepared included: a killed run can be used too."""
-        self._environment = environment(seed, trainer.strategy.root_device, str(trainer.precision))
+    def begin(
+        self, seed: int, data: DataModule, trainer: L.Trainer, trained_on: TrainedOn, steps: int | None = None
+    ) -> None:
+        """Write what is known before the run, how examples are prepared included: a killed run can be used too.
+
+        Args:
+            seed: of the run.
+            data: loaded.
+            trainer: that will train or test.
+            trained_on: the data that the model is trained on, or was if the run only evaluates it.
+            steps: that the model was trained for, if the run only evaluates it.
+        """
+        now = environment(seed, trainer.strategy.root_device, str(trainer.precision))
+        self._environment = now | self._history()
         if found := sweep_of(self.folder):
             sweep, job = found
             self._environment["sweep"] = {"job": job.number, "command": sweep.command}
         write_file(self.folder / "config.yaml", yaml.safe_dump(self._config, sort_keys=False))
         write_file(self.folder / "overrides.yaml", yaml.safe_dump(self._overrides))
+        write_file(self.folder / "choices.yaml", yaml.safe_dump(self._options))
         write_json(self.folder / "environment.json", self._environment)
         for name, content in data.files().items():
             write_file(self.folder / name, content)
+        self.trained(trained_on, steps)
+
+    @rank_zero_only
+    def trained(self, trained_on: TrainedOn, steps: int | None) -> None:
+        """Write on which data and for how many steps the model was trained; None while it still is."""
+        about = {"data": trained_on.to_json()} | ({} if steps is None else {"steps": steps})
+        write_json(self.folder / "model" / TRAINING, about)
+
+    def _history(self) -> dict[str, Any]:
+        """Of a resumed run: the starts before this one, the oldest first."""
+        path = self.folder / "environment.json"
+        if not self._config["resume"] or not path.is_file():
+            return {}
+        try:
+            before = json.loads(path.read_text(encoding="utf-8"))
+            return {"history": [*before.pop("history", []), before]}
+        except (ValueError, AttributeError, TypeError):  # it was cut short, or edited
+            return {}
 
     @rank_zero_only
     def log_config(self, trainer: L.Trainer, model: Model) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path, PurePath
 from typing import Any, ClassVar
 
 from vaelab.atomic_write import write_json
+from vaelab.config.continuation import Continuation
 from vaelab.config.quoting import quoted
 from vaelab.config.secrets import redact_text
 from vaelab.errors import CheckpointError, ConfigError
@@ -64,6 +65,7 @@ class Sweep:
         typed: overrides for every job that are typed when the sweep goes on; they win over the recorded ones.
         config_folders: whose options the recorded overrides may choose.
         resumed: whether this is an earlier sweep that goes on.
+        continued: of such a sweep, the runs that go on from a checkpoint, by the numbers of their jobs.
         begun: whether a job of it has been started in this process.
         stopped: the exit code of an interruption, which ends the sweep; None where there was none.
     """
@@ -74,6 +76,7 @@ class Sweep:
     typed: list[str] = field(default_factory=list)
     config_folders: list[Path] = field(default_factory=list)
     resumed: bool = False
+    continued: dict[int, Continuation] = field(default_factory=dict)
     begun: bool = False
     stopped: int | None = None
 

@@ -11,7 +11,7 @@ from functools import wraps
 from pathlib import Path
 from time import monotonic
 from types import FrameType
-from typing import Any
+from typing import Any, Concatenate, ParamSpec
 
 import lightning.pytorch as L
 import torch
@@ -31,7 +31,8 @@ STOPS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 REPEATS = 10.0  # seconds in which the same signal again means the same: schedulers send it to every process of a job
 PATIENCE = 20.0  # seconds that a validation may go on after a signal, so that its epoch is not lost; 30 are usual
 
-Run = Callable[[DictConfig], float | None]
+Settings = ParamSpec("Settings")
+Run = Callable[Concatenate[DictConfig, Settings], float | None]
 
 
 class StoppedError(SIGTERMException):
@@ -42,7 +43,7 @@ class StoppedError(SIGTERMException):
         self.number = number
 
 
-def stoppable(run: Run) -> Run:
+def stoppable(run: Run[Settings]) -> Run[Settings]:
     """Turn what ends a run from outside into one message: Ctrl-C, a signal, a full disk, too little memory.
 
     Raises:
@@ -52,11 +53,11 @@ def stoppable(run: Run) -> Run:
     """
 
     @wraps(run)
-    def guarded(config: DictConfig) -> float | None:
+    def guarded(config: DictConfig, *settings: Settings.args, **named: Settings.kwargs) -> float | None:
         folder = Path(_setting(config, "paths.output_dir") or ".")
         try:
             with listening():
-                return run(config)
+                return run(config, *settings, **named)
         except (KeyboardInterrupt, SystemExit) as stop:
             code = exit_code(stop)
             if code is None:

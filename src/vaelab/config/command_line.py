@@ -1,0 +1,28 @@
+"""The parts of a command line: flags of Hydra, and overrides."""
+
+from pathlib import Path
+
+_WITH_VALUE = {"-c", "--cfg", "-p", "--package", "-cp", "--config-path", "-cn", "--config-name", "-cd", "--config-dir",
+               "-i", "--info", "--experimental-rerun"}  # fmt: skip
+
+
+def parts(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Flags with their values, and overrides."""
+    flags: list[str] = []
+    overrides: list[str] = []
+    takes_value = False
+    for argument in arguments:
+        is_override = not argument.startswith("-") and not takes_value
+        (overrides if is_override else flags).append(argument)
+        takes_value = argument in _WITH_VALUE
+    return flags, overrides
+
+
+def config_folders(arguments: list[str]) -> list[Path]:
+    """The folders of options that `--config-dir` names."""
+    found = []
+    for flag, value in zip(arguments, [*arguments[1:], ""], strict=False):
+        name, equals, inline = flag.partition("=")
+        if name in ("-cd", "--config-dir"):
+            found.append(Path(inline if equals else value))
+    return found

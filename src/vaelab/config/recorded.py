@@ -1,0 +1,179 @@
+"""What a run folder says of its own config, read as data: the folder may come from a stranger."""
+
+import json
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, OverrideType, Quote, QuotedString
+from hydra.errors import HydraException
+
+from vaelab.config.secrets import HIDDEN
+from vaelab.errors import CheckpointError
+
+LARGEST = 2**18  # bytes of a file that is read; a config has a few thousand
+_OPTION = re.compile(r"[A-Za-z0-9_][\w-]*(?:\.[\w-]+)*(?:/[A-Za-z0-9_][\w-]*(?:\.[\w-]+)*)*")
+_KEY = re.compile(r"\w[\w-]*(?:[./]\w[\w-]*)*(?:@\w[\w-]*(?:\.\w[\w-]*)*)?")
+# Where a run writes to or sends to, and a program that it runs.
+_PLACE = re.compile(r"(?:^|[._])(?:dir|dirpath|directory|folder|root|path|file|uri|url|inception)$")
+_READ_ONLY = ("data.path", "data.labels", "ckpt_path")
+_NAMES = re.compile(r"^data\.|(?:^|\.)(?:monitor|name|notes|tags|group)$")  # texts that may hold a slash
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """The config of a run as its folder has it.
+
+    Attributes:
+        folder: of the run.
+        config: resolved, without secrets; empty if the folder has none.
+        choices: the option of each group, under the group's name; empty for a run that is older than this record.
+        words: what was typed.
+    """
+
+    folder: Path
+    config: dict[str, Any]
+    choices: dict[str, str]
+    words: list[str]
+
+
+def read_recorded(folder: Path) -> Recorded:
+    """Read `config.yaml`, `choices.yaml` and `overrides.yaml`; those that are missing are taken as empty.
+
+    Raises:
+        CheckpointError: one of them is broken, too large, or not what a run writes.
+    """
+    config = _read(folder / "config.yaml", yaml_data, dict, "a config")
+    choices = _read(folder / "choices.yaml", yaml_data, dict, "the chosen option of each group")
+    words = _read(folder / "overrides.yaml", yaml_data, list, "a list of overrides")
+    if not all(isinstance(key, str) and isinstance(option, str) for key, option in choices.items()):
+        raise CheckpointError(f"{folder / 'choices.yaml'}: is not the chosen option of each group")
+    if not all(isinstance(word, str) and word and not word.startswith("-") for word in words):
+        raise CheckpointError(f"{folder / 'overrides.yaml'}: is not a list of overrides")
+    if config.get("seed", 0) is None:  # of a run that drew one, and that is older than the record of it
+        config["seed"] = _read(folder / "environment.json", json.loads, dict, "an environment").get("seed")
+    return Recorded(folder, config, choices, words)
+
+
+def _read(path: Path, parse: Callable[[str], Any], kind: type, what: str) -> Any:
+    if not path.is_file():
+        return kind()
+    if path.stat().st_size > LARGEST:
+        raise CheckpointError(f"{path}: is too large for {what}")
+    try:
+        found = parse(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: is broken or cut short") from error
+    if found is None:
+        return kind()
+    if not isinstance(found, kind):
+        raise CheckpointError(f"{path}: is not {what}")
+    return found
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """Without aliases, by which a small file describes a huge one."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("has an alias")
+        return super().compose_node(parent, index)
+
+
+def yaml_data(text: str) -> Any:
+    """Plain data from YAML without aliases.
+
+    Raises:
+        yaml.YAMLError, ValueError, RecursionError: it is none.
+    """
+    return yaml.load(text, _PlainLoader)  # a SafeLoader
+
+
+def parse_word(text: str) -> Override | None:
+    """An override as Hydra reads it; None if it reads none."""
+    try:
+        return OverridesParser.create().parse_override(text)
+    except HydraException:
+        return None
+
+
+def place(word: Override) -> str:
+    """Where in the config a word acts, with dots: `model/schedule=linear` at `model.schedule`."""
+    return config_place(f"{word.key_or_group}@{word.package}" if word.package else word.key_or_group)
+
+
+def config_place(key: str) -> str:
+    """The place of a key or group: that behind `@`, else the key with dots."""
+    group, _, package = key.partition("@")
+    return package.removeprefix("_global_.") if package else group.replace("/", ".")
+
+
+def covers(above: str, key: str) -> bool:
+    """Whether a place of the config is `key` or holds it."""
+    return key == above or key.startswith(f"{above}.")
+
+
+def is_option(group: str, option: str) -> bool:
+    """Whether a group and an option are names, and no way to a file elsewhere."""
+    return bool(_KEY.fullmatch(group) and _OPTION.fullmatch(option)) and not covers("hydra", config_place(group))
+
+
+def is_setting(word: Override) -> bool:
+    """Whether a word sets an existing key to a plain value, or chooses an option."""
+    if word.type != OverrideType.CHANGE or word.is_sweep_override() or not _KEY.fullmatch(word.key_or_group):
+        return False
+    return may_be_set(place(word), word.value())
+
+
+def may_be_set(key: str, value: Any) -> bool:
+    """Whether a file may set a key to a value.
+
+    Never what Hydra itself does, whom to trust, which class is built, and where files are written or sent.
+    """
+    if any(covers(above, key) for above in ("hydra", "trusted", "paths")) or "_target_" in key.split("."):
+        return False
+    if not is_plain(value):
+        return False
+    texts = [text for text in flatten(value) if isinstance(text, str)]
+    if key in _READ_ONLY:
+        return True
+    if _PLACE.search(key) and texts:
+        return False
+    if key == "data.name":  # of a folder in that of all data
+        return not any(set("/\\") & set(text) or text.startswith(".") for text in texts)
+    return bool(_NAMES.search(key)) or not any(set("/\\~") & set(text) for text in texts)
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a value is a number, a text that nothing interprets, true, false, null or a list of these."""
+    if isinstance(value, list):
+        return all(map(is_plain, value))
+    if isinstance(value, str):
+        return "${" not in value and HIDDEN not in value and value != "???"
+    return value is None or isinstance(value, bool | int | float)
+
+
+def flatten(value: Any) -> Iterable[Any]:
+    """What is in a list and in the lists in it."""
+    if isinstance(value, list):
+        for part in value:
+            yield from flatten(part)
+    else:
+        yield value
+
+
+def written(key: str, value: Any) -> str:
+    """A plain value as an override."""
+    return f"{key}={_text(value)}"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return "[" + ",".join(map(_text, value)) + "]"
+    if isinstance(value, str):
+        return QuotedString(value, Quote.single).with_quotes()
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
