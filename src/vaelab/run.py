@@ -14,6 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
 from vaelab.config.builder import Builder
 from vaelab.config.changes import refuse_changes
@@ -61,13 +62,11 @@ def run(config: DictConfig, continued: Continuation | None = None) -> float | No
         vaelab.errors.UserError: something in the config, the data or a checkpoint does not fit, the run was told to
             stop, or the machine refused something; see `stoppable`.
     """
-    drawn = "seed" in config and config.seed is None
-    if drawn:
-        config.seed = choose_seed(None)  # before anything follows it by interpolation
+    drawn = draw_seed(config)
     cfg, builder = check(config)
     refuse_sweep_over_devices(cfg)
     if cfg["resume"]:
-        refuse_changes(read_recorded(Path(cfg["resume"])).config, redact(cfg), cfg["resume"])
+        refuse_changes(read_recorded(Path(cfg["resume"])), redact(cfg), HydraConfig.get().runtime.choices)
     seed = seed_all(cfg["seed"])
     if cfg["data"].get("seed", 0) is None:
         cfg["data"]["seed"] = seed
@@ -100,6 +99,8 @@ def run(config: DictConfig, continued: Continuation | None = None) -> float | No
             trainer.fit(
                 model, datamodule=data, ckpt_path=start.path if start and cfg["resume"] else None, weights_only=True
             )
+            if start is not None and cfg["resume"] and trainer.global_step == start.step and trainer.is_global_zero:
+                print_note(f"no step was left to train after {start.step}; trainer.max_epochs=<more> goes on")
             weights, numbers = best_checkpoint(trainer), dict(best.numbers)
             record.trained(trained_on, trainer.global_step)
         elif start is not None:
@@ -262,6 +263,17 @@ def refuse_unknown_monitors(callbacks: list[L.Callback], known: set[str]) -> Non
             raise ConfigError(f"monitor={monitor}: nothing logs it; {did_you_mean(monitor, known)}")
 
 
+def draw_seed(config: DictConfig) -> bool:
+    """Draw the seed if the config has none, before anything follows it by interpolation; says whether it did."""
+    try:
+        drawn: bool = config.get("seed", 0) is None
+    except OmegaConfBaseException:  # the check says what is wrong
+        return False
+    if drawn:
+        config.seed = choose_seed(None)
+    return drawn
+
+
 def find_start(cfg: dict[str, Any], continued: Continuation | None) -> Start | None:
     """The weights to start from, and all the rest of a run that goes on."""
     if cfg["resume"]:
@@ -306,6 +318,7 @@ def quieten() -> None:
         ".*smaller than the logging interval.*",
         ".*Checkpoint directory.*exists.*",
         ".*dirpath has changed.*",  # a checkpoint evaluated from another run folder
+        ".*callbacks used to create the checkpoint.*",  # `Resumption` says what matters of it
         ".*sync_dist=True.*",  # what is logged here is the same on all devices already
     )
     for message in messages:

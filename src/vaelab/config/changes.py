@@ -1,33 +1,39 @@
 """What may be changed when a run is gone on with, and what makes it another run."""
 
+from collections.abc import Mapping
 from typing import Any
 
-from vaelab.config.recorded import covers, is_plain, written
+from vaelab.config.recorded import Recorded, covers, is_plain, written
 from vaelab.errors import ConfigError
 
-_ARCHITECTURE = "the weights are those of another architecture"
-_EXAMPLES = "other examples would be in its splits, or the same ones in another form"
-_STEPS = "its steps and epochs would be others from here on, and the schedule and the place in the epoch count them"
-_COMPARED = "the best checkpoint so far would be compared with numbers measured in another way"
+_WEIGHTS = "ckpt_path={folder} begins a new run from its weights"
+_ARCHITECTURE = ("its weights are those of another architecture", "begin a new run")
+_EXAMPLES = ("other examples would be in its splits, or the same ones in another form", "begin a new run")
+_STEPS = ("its steps and epochs are counted in batches, and would be others from here on", _WEIGHTS)
+_COMPARED = ("its best checkpoint so far would be compared with numbers measured in another way", _WEIGHTS)
+_TASK = (_COMPARED[0], "train=false ckpt_path={folder} measures it under another task")
+_SEED = ("a run has one seed, which orders its examples and draws its noise", _WEIGHTS)
+_STATE = ("the state of one optimizer is not that of another", _WEIGHTS)
 # The first that fits decides. What is not named is built anew from the config, and so takes effect.
 REFUSED = (
+    ("data._target_", _EXAMPLES),
     ("latent_dim", _ARCHITECTURE),
     ("model._target_", _ARCHITECTURE),
     ("encoder", _ARCHITECTURE),
     ("decoder", _ARCHITECTURE),
     ("likelihood", _ARCHITECTURE),
+    ("data.seed", _SEED),
     ("data.batch_size", _STEPS),
+    ("data", _EXAMPLES),
+    ("seed", _SEED),
     ("trainer.accumulate_grad_batches", _STEPS),
     ("trainer.limit_train_batches", _STEPS),
     ("trainer.overfit_batches", _STEPS),
     ("trainer.fast_dev_run", _STEPS),
     ("trainer.limit_val_batches", _COMPARED),
     ("corruption", _COMPARED),
-    ("task._target_", _COMPARED),
-    ("seed", "a run has one seed, which orders its examples and draws its noise"),
-    ("data.seed", "a run has one seed, which orders its examples and draws its noise"),
-    ("data", _EXAMPLES),
-    ("optimizer._target_", "the state of one optimizer is not that of another"),
+    ("task._target_", _TASK),
+    ("optimizer._target_", _STATE),
 )
 ALLOWED = (
     "data.path",
@@ -36,24 +42,24 @@ ALLOWED = (
 )  # the same examples elsewhere, which is checked when they are read
 
 
-def refuse_changes(run: dict[str, Any], now: dict[str, Any], folder: str) -> None:
+def refuse_changes(run: Recorded, config: dict[str, Any], choices: Mapping[str, Any]) -> None:
     """Refuse to go on with a run under a config that makes it another run.
 
     Args:
-        run: the config that the run had, resolved.
-        now: the one it would go on with.
-        folder: of the run.
+        run: what its folder says.
+        config: that it would go on with, resolved and without secrets.
+        choices: the option of each group in it.
 
     Raises:
-        ConfigError: names the keys, what the run has there, and what to do instead.
+        ConfigError: names what the run has, and what to do instead.
     """
-    changed = [key for key in differing(run, now) if key not in ALLOWED]
-    for place, reason in REFUSED:
-        if keys := [key for key in changed if covers(place, key)]:
-            there, here = _shown(keys[0], run), _shown(keys[0], now)
-            weights = "" if reason == _ARCHITECTURE else f" from the weights of this one with ckpt_path={folder}"
+    changed = [key for key in differing(run.config, config) if key not in ALLOWED]
+    for place, (reason, remedy) in REFUSED:
+        if keys := sorted((key for key in changed if covers(place, key)), key=lambda key: not key.endswith("_target_")):
+            there, here = _shown(keys[0], run.config, run.choices), _shown(keys[0], config, choices)
             raise ConfigError(
-                f"resume={folder} {here}: the run has {there}; {reason}. Leave it out, or begin a new run{weights}"
+                f"resume={run.folder} {here}: the run has {there}; {reason}. Leave it out, or "
+                f"{remedy.format(folder=run.folder)}"
             )
 
 
@@ -69,7 +75,11 @@ def differing(run: dict[str, Any], now: dict[str, Any], prefix: str = "") -> lis
     return sorted(found)
 
 
-def _shown(key: str, config: dict[str, Any]) -> str:
+def _shown(key: str, config: dict[str, Any], choices: Mapping[str, Any]) -> str:
+    """A key and its value as words; an option by its name."""
+    group, _, last = key.rpartition(".")
+    if last == "_target_" and choices.get(group):
+        return f"{group}={choices[group]}"
     value: Any = config
     for name in key.split("."):
         value = value.get(name) if isinstance(value, dict) else None

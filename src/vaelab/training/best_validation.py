@@ -35,11 +35,12 @@ class BestValidation(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """The numbers, for a run that is resumed."""
-        return {"numbers": self.numbers}
+        return {"numbers": self.numbers, "watched": [self.monitor, self.mode]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the numbers of the run so far."""
-        self.numbers = dict(state_dict["numbers"])
+        """Take up the numbers of the run so far, unless another number decides from here on."""
+        if state_dict.get("watched", [self.monitor, self.mode]) == [self.monitor, self.mode]:
+            self.numbers = dict(state_dict["numbers"])
 
 
 def finite(metrics: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
