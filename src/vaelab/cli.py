@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf, read_write
 from vaelab.compare.command import compare
 from vaelab.config.explain import COMPOSITION_ERRORS, explain
 from vaelab.config.help import help_page
+from vaelab.config.local import local_settings
 from vaelab.config.location import config_dir
 from vaelab.config.quoting import quoted
 from vaelab.config.resume import expand_resume
@@ -139,7 +140,9 @@ def _compose_and_run(wants_traceback: bool, relaunch: list[str], alone: list[str
             by_itself_a_sweep = any(override.startswith("experiment=") for override in overrides)
             sys.argv = [*alone, *overrides, *(["hydra.mode=RUN"] if by_itself_a_sweep else [])]
         try:
-            watched = _import_run()(config)
+            run = _import_run()
+            with local_settings(config):
+                watched = run(config)
             if config.resume and not in_sweep:
                 mark_done(Path(config.resume))
             return watched

@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from vaelab.atomic_write import write_file
 from vaelab.config.explain import COMPOSITION_ERRORS, explain
+from vaelab.config.local import local_settings
 from vaelab.config.quoting import quoted
 from vaelab.config.recorded_jobs import recorded_overrides
 from vaelab.config.resume import expand_resume
@@ -128,7 +129,9 @@ class SweepRunner:
                 self._arguments[job.number] = arguments = self._typed(job)
                 config = self._loader.load_sweep_config(self._master, arguments)
                 self._tasks[str(config.hydra.runtime.choices.get("task"))] = None
-                refuse_sweep_over_devices(check(self._as_if_running(job, config))[0])
+                plain = self._as_if_running(job, config)
+                with local_settings(plain):
+                    refuse_sweep_over_devices(check(plain)[0])
             except UserError as error:
                 refused[job.number] = error
             except COMPOSITION_ERRORS as error:
