@@ -8,6 +8,7 @@ import gc
 import os
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stderr, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -16,11 +17,14 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, read_write
 
+from vaelab import __version__
 from vaelab.compare.command import compare
 from vaelab.config.explain import COMPOSITION_ERRORS, explain
 from vaelab.config.help import help_page
 from vaelab.config.local import local_settings
-from vaelab.config.location import config_dir
+from vaelab.config.location import config_dir, find_trusted
+from vaelab.config.nearest import nearest
+from vaelab.config.own_encoder import decoder_instead
 from vaelab.config.quoting import quoted
 from vaelab.config.resume import expand_resume
 from vaelab.errors import ConfigError, DivergenceError, UserError
@@ -37,24 +41,64 @@ _FULL = "HYDRA_FULL_ERROR"
 _MULTIRUN = ("-m", "--multirun")
 _WITH_VALUE = {"-c", "--cfg", "-p", "--package", "-cp", "--config-path", "-cn", "--config-name", "-cd", "--config-dir",
                "-i", "--info", "--experimental-rerun"}  # fmt: skip
-_COMMANDS = """\
+_COMPLETION = ("-sc", "--shell-completion")
+_COMMANDS = ("train", "compare")
+_USAGE = """\
 usage: vaelab train [overrides]       train or evaluate; vaelab train --help says more
-       vaelab compare <folder> ...    one table and one figure of finished runs"""
+       vaelab compare <folder> ...    one table and one figure of finished runs
+       vaelab --version               which version this is"""
 
 
 def main() -> None:
     """The `vaelab` command."""
     command, *arguments = sys.argv[1:] or [""]
-    if command == "train":
+    if command in _COMPLETION:
+        _complete(sys.argv[1:])
+    elif command == "--version":
+        print(_version())
+    elif command == "train":
         train(arguments)
     elif command == "compare":
         try:
             compare(arguments)
         except UserError as error:
             _fail(str(error), error.exit_code)
+    elif command in ("-h", "--help"):
+        print(_USAGE)
+    elif command:
+        _fail(f"vaelab {command}: there is no such command; {_command_meant(command)}", 2)
     else:
-        print(_COMMANDS, file=sys.stdout if command in ("-h", "--help") else sys.stderr)
-        sys.exit(0 if command in ("-h", "--help") else 2)
+        print(_USAGE, file=sys.stderr)
+        sys.exit(2)
+
+
+def _command_meant(command: str) -> str:
+    if "=" in command or command.startswith("-"):
+        return f"did you mean vaelab train {command}?"
+    near = nearest(command, _COMMANDS)
+    return f"did you mean vaelab {near}?" if near else f"there are {' and '.join(_COMMANDS)}"
+
+
+def _version() -> str:
+    return f"vaelab {__version__}"
+
+
+def _complete(arguments: list[str]) -> None:
+    """What Hydra's script for a shell asks for, of the whole command: a TAB may come before or after `train`."""
+    if not _asks_for_words(arguments):
+        train(arguments)
+        return
+    line = os.environ.get("COMP_LINE", "")
+    program, *words = line.split() or [""]
+    if not words or (len(words) == 1 and not line.endswith(" ")):
+        print(" ".join(command for command in _COMMANDS if command.startswith("".join(words))))
+    elif words[0] == "train":
+        os.environ["COMP_LINE"] = program + line.partition(" train")[2]
+        train(arguments)
+
+
+def _asks_for_words(arguments: list[str]) -> bool:
+    return bool(set(_COMPLETION) & set(arguments)) and any(a.startswith("query=") for a in arguments)
 
 
 def train(arguments: list[str] | None = None) -> None:
@@ -63,11 +107,20 @@ def train(arguments: list[str] | None = None) -> None:
     Exits after one message: with 1 or 2 on an error, with 1 where a job of a sweep failed, and with 128 + the signal
     after an interruption.
     """
-    typed = list(sys.argv)
     arguments = sys.argv[1:] if arguments is None else arguments
     if {"-h", "--help"} & set(arguments):
         print(help_page(_config_folders(arguments)))
-        return
+    elif "--version" in arguments:
+        print(_version())
+    elif _asks_for_words(arguments):  # a line that is not finished is wrong in many ways, none of them worth a word
+        with suppress(SystemExit), open(os.devnull, "w") as nowhere, redirect_stderr(nowhere):
+            _train(arguments)
+    else:
+        _train(arguments)
+
+
+def _train(arguments: list[str]) -> None:
+    typed = list(sys.argv)
     wants_traceback = os.environ.get(_FULL) == "1"
     Sweep.current = None
     try:
@@ -77,8 +130,16 @@ def train(arguments: list[str] | None = None) -> None:
             sys.argv = [sys.argv[0], *arguments]
             os.environ[_FULL] = "1"  # so that Hydra hands its errors over; `job` takes it back
             program = typed[:2] if typed[1:2] == ["train"] else typed[:1]
-            relaunch = typed if typed[1:2] == ["train"] else sys.argv
-            _compose_and_run(wants_traceback, relaunch, [*program, *(f for f in flags if f not in _MULTIRUN)])
+            relaunch = typed if typed[1:2] == ["train"] else list(sys.argv)
+            alone = [*program, *(flag for flag in flags if flag not in _MULTIRUN)]
+            try:
+                _compose_and_run(wants_traceback, relaunch, alone)
+            except COMPOSITION_ERRORS as error:
+                decoder = decoder_instead(error, overrides, _config_folders(flags))
+                if decoder is None:
+                    raise
+                sys.argv.append(decoder)
+                _compose_and_run(wants_traceback, relaunch, alone)
             _end_sweep()
     except UserError as error:
         if wants_traceback:
@@ -107,7 +168,6 @@ def _what_goes_on(arguments: list[str]) -> list[str]:
     flags, overrides = _flags_and_overrides(arguments)
     of_hydra = [o for o in overrides if o.lstrip("+~").startswith(("hydra.", "hydra/"))]
     sweep.typed = [o for o in overrides if o not in of_hydra and not o.startswith("resume=")]
-    sweep.config_folders = _config_folders(flags)
     if not sweep.missing():
         print(f"{folder}: all {len(sweep.jobs)} jobs are done")
         sys.exit(0)
@@ -141,6 +201,7 @@ def _compose_and_run(wants_traceback: bool, relaunch: list[str], alone: list[str
             sys.argv = [*alone, *overrides, *(["hydra.mode=RUN"] if by_itself_a_sweep else [])]
         try:
             run = _import_run()
+            find_trusted(config)
             with local_settings(config):
                 watched = run(config)
             if config.resume and not in_sweep:

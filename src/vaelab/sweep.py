@@ -16,6 +16,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from vaelab.atomic_write import write_file
 from vaelab.config.explain import COMPOSITION_ERRORS, explain
 from vaelab.config.local import local_settings
+from vaelab.config.location import find_trusted
+from vaelab.config.own_encoder import decoder_instead
 from vaelab.config.quoting import quoted
 from vaelab.config.recorded_jobs import recorded_overrides
 from vaelab.config.resume import expand_resume
@@ -93,6 +95,7 @@ class SweepRunner:
         self._loader = loader
         self._launch = launch
         self._at_once = at_once
+        self._folders = [Path(s.path) for s in master.hydra.runtime.config_sources if s.schema == "file"]
         self._arguments: dict[int, list[str]] = {}
         self._tasks: dict[str, None] = {}
 
@@ -127,9 +130,10 @@ class SweepRunner:
             arguments = job.overrides
             try:
                 self._arguments[job.number] = arguments = self._typed(job)
-                config = self._loader.load_sweep_config(self._master, arguments)
+                config = self._composed(arguments)
                 self._tasks[str(config.hydra.runtime.choices.get("task"))] = None
                 plain = self._as_if_running(job, config)
+                find_trusted(plain)
                 with local_settings(plain):
                     refuse_sweep_over_devices(check(plain)[0])
             except UserError as error:
@@ -140,13 +144,24 @@ class SweepRunner:
                 HydraConfig.instance().cfg = before
         return refused
 
+    def _composed(self, arguments: list[str]) -> DictConfig:
+        """The config of a job; adds to its arguments a decoder that an encoder of the user's own lacks."""
+        try:
+            return self._loader.load_sweep_config(self._master, arguments)
+        except COMPOSITION_ERRORS as error:
+            decoder = decoder_instead(error, arguments, self._folders)
+            if decoder is None:
+                raise
+            arguments.append(decoder)
+            return self._loader.load_sweep_config(self._master, arguments)
+
     def _typed(self, job: Job) -> list[str]:
         """The overrides of a job; from the record of an earlier sweep, only what a file may decide."""
         sweep = self.sweep
         if not sweep.resumed:
             return list(job.overrides)
         place = [f"hydra.sweep.subdir={quoted(job.folder)}"]
-        recorded, typed = recorded_overrides(job.overrides, sweep.typed, sweep.folder / FILE, sweep.config_folders)
+        recorded, typed = recorded_overrides(job.overrides, sweep.typed, sweep.folder / FILE, self._folders)
         if sweep.can_go_on(job):
             resumed = expand_resume([f"resume={quoted(str(sweep.path(job)))}", *typed])
             return [o for o in resumed if o != "hydra.mode=RUN"] + place
