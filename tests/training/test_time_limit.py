@@ -43,7 +43,7 @@ def test_no_step_is_lost_where_training_ends_within_an_epoch(
     assert (said + f"go on with resume={run} trainer.max_time=00:00:02:10" in capsys.readouterr().out) == (
         "max_time" in ends
     )
-    train(f"resume={run}", ends.partition("=")[0] + "=" + ("null" if "time" in ends else "-1"))
+    train(f"resume={run}", "trainer.max_time=00:01:00:00" if "max_time" in ends else "trainer.max_steps=-1")
     whole = train(*SMALL)
     ours = weights(run)
     assert all(torch.equal(ours[name], weight) for name, weight in weights(whole).items())
