@@ -168,6 +168,7 @@ def _what_goes_on(arguments: list[str]) -> list[str]:
     flags, overrides = _flags_and_overrides(arguments)
     of_hydra = [o for o in overrides if o.lstrip("+~").startswith(("hydra.", "hydra/"))]
     sweep.typed = [o for o in overrides if o not in of_hydra and not o.startswith("resume=")]
+    sweep.config_folders = _config_folders(flags)
     if not sweep.missing():
         print(f"{folder}: all {len(sweep.jobs)} jobs are done")
         sys.exit(0)

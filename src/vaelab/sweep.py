@@ -27,6 +27,7 @@ from vaelab.record.folder import discard
 from vaelab.record.sweep import FILE, Job, Status, Sweep, in_one_process
 from vaelab.start import ending_at_once, exit_code
 
+MANY = 20  # jobs whose configs take more than a few seconds to check
 LONGEST_ERROR = 600  # characters of one that is kept and shown in a table
 _collecting = False  # whether the function of a job is called by `outcome`
 
@@ -124,6 +125,8 @@ class SweepRunner:
             from vaelab.config.check import check
             from vaelab.run import refuse_sweep_over_devices
 
+        if len(jobs) > MANY:
+            print(f"checking the configs of {len(jobs)} jobs", flush=True)
         refused: dict[int, UserError] = {}
         before = HydraConfig.instance().cfg
         for job in jobs:
@@ -161,7 +164,7 @@ class SweepRunner:
         if not sweep.resumed:
             return list(job.overrides)
         place = [f"hydra.sweep.subdir={quoted(job.folder)}"]
-        recorded, typed = recorded_overrides(job.overrides, sweep.typed, sweep.folder / FILE, self._folders)
+        recorded, typed = recorded_overrides(job.overrides, sweep.typed, sweep.folder / FILE, sweep.config_folders)
         if sweep.can_go_on(job):
             resumed = expand_resume([f"resume={quoted(str(sweep.path(job)))}", *typed])
             return [o for o in resumed if o != "hydra.mode=RUN"] + place
@@ -223,6 +226,8 @@ class SweepRunner:
             while (aside := folder.with_name(f"{folder.name}-failed-{number}")).exists():
                 number += 1
             folder.rename(aside)
+            if (numbers := aside / "metrics.json").is_file():
+                numbers.rename(aside / "metrics_of_failed.json")  # a comparison takes folders with metrics.json
         job.status, job.error = Status.RUNNING, ""
 
     def _outcomes(self, jobs: list[Job]) -> Sequence[Outcome]:

@@ -167,7 +167,7 @@ def test_a_sweep_that_was_killed_goes_on_in_the_same_folders(run: Stub, in_proce
     run.jobs, run.does = [], {}
     in_process(f"resume={folder}")
     assert run.jobs == [("d3", 3, ""), ("d4", 4, "")]
-    assert (folder / "d3-failed-1/metrics.json").is_file()  # what the job had left is put aside
+    assert (folder / "d3-failed-1/metrics_of_failed.json").is_file()  # what the job had left is put aside
     assert statuses(folder) == ["done"] * 3
 
 

@@ -62,6 +62,7 @@ class Sweep:
         command: the command line that began it, without secrets.
         jobs: in the order of their numbers.
         typed: overrides for every job that are typed when the sweep goes on; they win over the recorded ones.
+        config_folders: whose options the recorded overrides may choose.
         resumed: whether this is an earlier sweep that goes on.
         begun: whether a job of it has been started in this process.
         stopped: the exit code of an interruption, which ends the sweep; None where there was none.
@@ -71,6 +72,7 @@ class Sweep:
     command: str
     jobs: list[Job]
     typed: list[str] = field(default_factory=list)
+    config_folders: list[Path] = field(default_factory=list)
     resumed: bool = False
     begun: bool = False
     stopped: int | None = None
