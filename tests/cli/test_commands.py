@@ -132,12 +132,17 @@ def test_signals_are_heard_while_a_run_is_prepared_and_left_alone_afterwards() -
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
-@pytest.mark.parametrize(("stop", "code"), [(KeyboardInterrupt(), 130), (Terminated(signal.SIGTERM), 143)])
+@pytest.mark.parametrize(
+    ("words", "stop", "code"),
+    [((), KeyboardInterrupt(), 130), (("-m", "latent_dim=2,3"), Terminated(signal.SIGTERM), 143)],
+    ids=["a run", "a sweep"],
+)
 def test_an_interruption_before_the_run_leaves_no_folder(
     in_process: Callable[..., None],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
+    words: tuple[str, ...],
     stop: BaseException,
     code: int,
 ) -> None:
@@ -145,9 +150,8 @@ def test_an_interruption_before_the_run_leaves_no_folder(
         raise stop
 
     monkeypatch.setattr(vaelab.run, "run", run)
-    for words in ([], ["-m", "latent_dim=2,3"]):
-        with pytest.raises(SystemExit) as stopped:
-            in_process("logger=none", *words)
-        assert stopped.value.code == code
-        assert "interrupted before the run began" in capsys.readouterr().err
-        assert not [path for path in (tmp_path / "logs").rglob("*") if "20" in path.name]
+    with pytest.raises(SystemExit) as stopped:
+        in_process("logger=none", *words)
+    assert stopped.value.code == code
+    assert "interrupted before the run began" in capsys.readouterr().err
+    assert not [path for path in (tmp_path / "logs").rglob("*") if "20" in path.name]

@@ -40,7 +40,7 @@ def test_an_encoder_alone_has_the_decoder_of_the_data(chosen: Choose, capsys: py
     assert "no decoder=mine for encoder=mine, so it is decoder=mlp" in capsys.readouterr().err
     assert chosen("encoder=mine", "decoder=conv") == ["ConvEncoder/ConvDecoder"]
     assert capsys.readouterr().err == ""
-    assert chosen("-m", "encoder=resnet,mine") == ["ResNetEncoder/ResNetDecoder", "ConvEncoder/MLPDecoder"]
+    assert chosen("-m", "encoder=mine,resnet") == ["ConvEncoder/MLPDecoder", "ResNetEncoder/ResNetDecoder"]
 
 
 def test_a_decoder_that_is_typed_has_to_exist(chosen: Choose, capsys: pytest.CaptureFixture[str]) -> None:
