@@ -25,5 +25,5 @@ except KeyboardInterrupt:
 except ModuleNotFoundError:
     refuse(f"vaelab is not installed for {sys.executable}")
 
-if __name__ == "__main__":
+if __name__ == "__main__":  # the completion of fish looks for the words @hydra.main in a script
     train()

@@ -8,6 +8,7 @@ import gc
 import os
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stderr, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -16,12 +17,16 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, read_write
 
+from vaelab import __version__
 from vaelab.compare.command import compare
 from vaelab.config.command_line import config_folders, parts
 from vaelab.config.continuation import Continuation, compose_again
 from vaelab.config.explain import COMPOSITION_ERRORS, explain
 from vaelab.config.help import help_page
-from vaelab.config.location import config_dir
+from vaelab.config.local import local_settings
+from vaelab.config.location import config_dir, find_trusted
+from vaelab.config.nearest import nearest
+from vaelab.config.own_encoder import decoder_instead
 from vaelab.config.quoting import quoted
 from vaelab.config.redacted_output import redacted_output
 from vaelab.errors import ConfigError, DivergenceError, UserError
@@ -43,25 +48,65 @@ OmegaConf.register_new_resolver("vaelab.sweep_dir", claim_sweep_dir, use_cache=T
 
 _FULL = "HYDRA_FULL_ERROR"
 _MULTIRUN = ("-m", "--multirun")
-_COMMANDS = """\
+_COMPLETION = ("-sc", "--shell-completion")
+_COMMANDS = ("train", "compare")
+_USAGE = """\
 usage: vaelab train [overrides]       train or evaluate; vaelab train --help says more
-       vaelab compare <folder> ...    one table and one figure of finished runs"""
+       vaelab compare <folder> ...    one table and one figure of finished runs
+       vaelab --version               which version this is"""
 
 
 @redacted_output()
 def main() -> None:
     """The `vaelab` command."""
     command, *arguments = sys.argv[1:] or [""]
-    if command == "train":
+    if command in _COMPLETION:
+        _complete(sys.argv[1:])
+    elif command == "--version":
+        print(_version())
+    elif command == "train":
         train(arguments)
     elif command == "compare":
         try:
             compare(arguments)
         except UserError as error:
             _fail(str(error), error.exit_code)
+    elif command in ("-h", "--help"):
+        print(_USAGE)
+    elif command:
+        _fail(f"vaelab {command}: there is no such command; {_command_meant(command)}", 2)
     else:
-        print(_COMMANDS, file=sys.stdout if command in ("-h", "--help") else sys.stderr)
-        sys.exit(0 if command in ("-h", "--help") else 2)
+        print(_USAGE, file=sys.stderr)
+        sys.exit(2)
+
+
+def _command_meant(command: str) -> str:
+    if "=" in command or command.startswith("-"):
+        return f"did you mean vaelab train {command}?"
+    near = nearest(command, _COMMANDS)
+    return f"did you mean vaelab {near}?" if near else f"there are {' and '.join(_COMMANDS)}"
+
+
+def _version() -> str:
+    return f"vaelab {__version__}"
+
+
+def _complete(arguments: list[str]) -> None:
+    """What Hydra's script for a shell asks for, of the whole command: a TAB may come before or after `train`."""
+    if not _asks_for_words(arguments):
+        train(arguments)
+        return
+    line = os.environ.get("COMP_LINE", "")
+    program, *words = line.split() or [""]
+    if not words or (len(words) == 1 and not line.endswith(" ")):
+        print(" ".join(command for command in _COMMANDS if command.startswith("".join(words))))
+    elif words[0] == "train":
+        os.environ["COMP_LINE"] = program + line.partition(" train")[2]
+        train(arguments)
+
+
+def _asks_for_words(arguments: list[str]) -> bool:
+    return bool(set(_COMPLETION) & set(arguments)) and any(a.startswith("query=") for a in arguments)
 
 
 @redacted_output()
@@ -71,11 +116,20 @@ def train(arguments: list[str] | None = None) -> None:
     Exits after one message: with 1 or 2 on an error, with 1 where a job of a sweep failed, and with 128 + the signal
     after an interruption.
     """
-    typed = list(sys.argv)
     arguments = sys.argv[1:] if arguments is None else arguments
     if {"-h", "--help"} & set(arguments):
         print(help_page(_config_folders(arguments)))
-        return
+    elif "--version" in arguments:
+        print(_version())
+    elif _asks_for_words(arguments):  # a line that is not finished is wrong in many ways, none of them worth a word
+        with suppress(SystemExit), open(os.devnull, "w") as nowhere, redirect_stderr(nowhere):
+            _train(arguments)
+    else:
+        _train(arguments)
+
+
+def _train(arguments: list[str]) -> None:
+    typed = list(sys.argv)
     wants_traceback = os.environ.get(_FULL) == "1"
     relaunch = typed if typed[1:] in (arguments, ["train", *arguments]) else [typed[0], *arguments]
     Sweep.current = None
@@ -88,8 +142,15 @@ def train(arguments: list[str] | None = None) -> None:
             sys.argv = [sys.argv[0], *arguments]
             os.environ[_FULL] = "1"  # so that Hydra hands its errors over; `job` takes it back
             program = typed[:2] if typed[1:2] == ["train"] else typed[:1]
-            alone = [*program, *(f for f in flags if f not in _MULTIRUN)]
-            _compose_and_run(wants_traceback, relaunch, alone, continued)
+            alone = [*program, *(flag for flag in flags if flag not in _MULTIRUN)]
+            try:
+                _compose_and_run(wants_traceback, relaunch, alone, continued)
+            except COMPOSITION_ERRORS as error:
+                decoder = decoder_instead(error, overrides, _config_folders(flags))
+                if decoder is None:
+                    raise
+                sys.argv.append(decoder)
+                _compose_and_run(wants_traceback, relaunch, alone, continued)
             _end_sweep()
     except UserError as error:
         if wants_traceback:
@@ -159,7 +220,10 @@ def _compose_and_run(
             goes_on = continued
             if in_sweep and Sweep.current is not None:
                 goes_on = Sweep.current.continued.get(int(current.hydra.job.num), continued)
-            watched = _import_run()(config, goes_on)
+            run = _import_run()
+            find_trusted(config)
+            with local_settings(config):
+                watched = run(config, goes_on)
             if config.resume and not in_sweep:
                 mark_done(Path(config.resume))
             return watched

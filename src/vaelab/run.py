@@ -46,6 +46,7 @@ from vaelab.training.precision import AUTO, allow_clipping, choose_precision, la
 from vaelab.training.progress import RunProgress
 from vaelab.training.resumption import Resumption, refuse_done
 from vaelab.training.seeding import OneSeed, choose_seed, seed_all
+from vaelab.training.time_limit import TimeLimit
 
 _SHARED = SharedExamples()  # among the jobs of a sweep
 
@@ -252,7 +253,8 @@ def build_callbacks(builder: Builder, cfg: dict[str, Any], best: BestValidation)
         if node is not None
     }
     callbacks = build_all(builder, cfg | {"callbacks": nodes}, "callbacks")
-    return [*callbacks, RunProgress()] if cfg["trainer"].get("enable_progress_bar", True) else callbacks
+    bar = [RunProgress()] if cfg["trainer"].get("enable_progress_bar", True) else []
+    return [*callbacks, *bar, TimeLimit(Path(cfg["paths"]["output_dir"]))]
 
 
 def refuse_unknown_monitors(callbacks: list[L.Callback], known: set[str]) -> None:

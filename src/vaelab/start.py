@@ -88,14 +88,19 @@ def _handling(handler: Callable[[int, FrameType | None], Any], numbers: Any) -> 
 def _end(number: int, frame: FrameType | None) -> NoReturn:
     if folders := sys.modules.get("vaelab.record.folder"):
         folders.discard_unstarted()
-    say(f"error: {NOT_BEGUN}")
+    if _is_first():
+        os.write(2, f"error: {NOT_BEGUN}\n".encode())  # a stream may be in the middle of writing something else
     os._exit(128 + number)
 
 
 def say(line: str) -> None:
     """One line for the person at the keyboard; the other processes of a run over several devices stay silent."""
-    if os.environ.get("LOCAL_RANK", "0") == "0":
-        os.write(2, f"{line}\n".encode())
+    if _is_first():
+        print(line, file=sys.stderr, flush=True)
+
+
+def _is_first() -> bool:
+    return os.environ.get("LOCAL_RANK", "0") == "0"
 
 
 def _command_line() -> ModuleType:

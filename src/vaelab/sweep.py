@@ -17,6 +17,9 @@ from vaelab.atomic_write import write_file
 from vaelab.config.command_line import parts
 from vaelab.config.continuation import compose_again
 from vaelab.config.explain import COMPOSITION_ERRORS, explain
+from vaelab.config.local import local_settings
+from vaelab.config.location import find_trusted
+from vaelab.config.own_encoder import decoder_instead
 from vaelab.config.quoting import quoted
 from vaelab.config.recorded_jobs import recorded_overrides
 from vaelab.config.secrets import redact, redact_text
@@ -25,6 +28,7 @@ from vaelab.record.folder import discard
 from vaelab.record.sweep import FILE, Job, Status, Sweep, in_one_process
 from vaelab.start import ending_at_once, exit_code
 
+MANY = 20  # jobs whose configs take more than a few seconds to check
 LONGEST_ERROR = 600  # characters of one that is kept and shown in a table
 _collecting = False  # whether the function of a job is called by `outcome`
 
@@ -93,6 +97,7 @@ class SweepRunner:
         self._loader = loader
         self._launch = launch
         self._at_once = at_once
+        self._folders = [Path(s.path) for s in master.hydra.runtime.config_sources if s.schema == "file"]
         self._arguments: dict[int, list[str]] = {}
         self._tasks: dict[str, None] = {}
 
@@ -121,15 +126,20 @@ class SweepRunner:
             from vaelab.config.check import check
             from vaelab.run import refuse_sweep_over_devices
 
+        if len(jobs) > MANY:
+            print(f"checking the configs of {len(jobs)} jobs", flush=True)
         refused: dict[int, UserError] = {}
         before = HydraConfig.instance().cfg
         for job in jobs:
             arguments = job.overrides
             try:
                 self._arguments[job.number] = arguments = self._typed(job)
-                config = self._loader.load_sweep_config(self._master, arguments)
+                config = self._composed(arguments)
                 self._tasks[str(config.hydra.runtime.choices.get("task"))] = None
-                refuse_sweep_over_devices(check(self._as_if_running(job, config))[0])
+                plain = self._as_if_running(job, config)
+                find_trusted(plain)
+                with local_settings(plain):
+                    refuse_sweep_over_devices(check(plain)[0])
             except UserError as error:
                 refused[job.number] = error
             except COMPOSITION_ERRORS as error:
@@ -137,6 +147,17 @@ class SweepRunner:
             finally:
                 HydraConfig.instance().cfg = before
         return refused
+
+    def _composed(self, arguments: list[str]) -> DictConfig:
+        """The config of a job; adds to its arguments a decoder that an encoder of the user's own lacks."""
+        try:
+            return self._loader.load_sweep_config(self._master, arguments)
+        except COMPOSITION_ERRORS as error:
+            decoder = decoder_instead(error, arguments, self._folders)
+            if decoder is None:
+                raise
+            arguments.append(decoder)
+            return self._loader.load_sweep_config(self._master, arguments)
 
     def _typed(self, job: Job) -> list[str]:
         """The overrides of a job; from the record of an earlier sweep, only what a file may decide."""
@@ -209,6 +230,8 @@ class SweepRunner:
             while (aside := folder.with_name(f"{folder.name}-failed-{number}")).exists():
                 number += 1
             folder.rename(aside)
+            if (numbers := aside / "metrics.json").is_file():
+                numbers.rename(aside / "metrics_of_failed.json")  # a comparison takes folders with metrics.json
         job.status, job.error = Status.RUNNING, ""
 
     def _outcomes(self, jobs: list[Job]) -> Sequence[Outcome]:

@@ -11,8 +11,3 @@ def console(stderr: bool = False, width: int | None = None) -> "Console":
     from rich.console import Console
 
     return Console(stderr=stderr, width=width, markup=False, emoji=False, highlight=False)
-
-
-def note(text: str) -> None:
-    """Say on stderr, in one line that is not cut, what a user should know of a run that goes on."""
-    console(stderr=True).print(text, soft_wrap=True)

@@ -93,20 +93,20 @@ def test_a_failed_job_takes_no_other_with_it(
     run: Stub, in_process: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run.does = {3: fails("people.csv: no such file"), 4: fails("a bug", RuntimeError), 5: sys.exit}
-    code = code_of(lambda: in_process("-m", "logger=none", "latent_dim=2,3,4,5,0,6", "seed=7"))
+    code = code_of(lambda: in_process("-m", "logger=none", "latent_dim=2,3,4,5,0", "seed=7", "model=vae"))
     assert code == 1
-    assert [job[1] for job in run.jobs] == [2, 3, 4, 5, 6]
+    assert [job[1] for job in run.jobs] == [2, 3, 4, 5]
     folder = sweep_folder(tmp_path / "logs")
-    assert statuses(folder) == ["done", "failed", "failed", "failed", "failed", "done"]
+    assert statuses(folder) == ["done", "failed", "failed", "failed", "failed"]
     printed = capsys.readouterr()
-    table = printed.out[printed.out.index("sweep: 2 done, 4 failed") :]
+    table = printed.out[printed.out.index("sweep: 1 done, 4 failed") :]
     for shown in ("latent_dim=3", "people.csv: no such file", "RuntimeError: a bug", "latent_dim=0: should be greater"):
         assert shown in table
     assert "seed=7" not in table  # what all jobs have
     assert f"resume={folder}" in table
     assert printed.err.index("latent_dim=0") < printed.err.index("people.csv")  # said before anything runs
     assert "Traceback" in printed.err  # of the bug
-    assert sorted(path.name for path in folder.iterdir() if path.is_dir()) == ["0", "5"]  # nothing ran in the others
+    assert sorted(path.name for path in folder.iterdir() if path.is_dir()) == ["0"]  # nothing ran in the others
 
 
 def test_jobs_that_are_all_refused_are_one_message_and_leave_nothing(
@@ -114,15 +114,15 @@ def test_jobs_that_are_all_refused_are_one_message_and_leave_nothing(
 ) -> None:
     assert code_of(lambda: in_process("-m", "logger=none", "seed=1,2", "latent_dim=0")) == 2
     assert capsys.readouterr().err == "error: latent_dim=0: should be greater than 0\n"
-    assert code_of(lambda: in_process("-m", "logger=none", "model=vea,aa")) == 2
-    assert "did you mean vae?" in capsys.readouterr().err
     run.does = {2: fails(), 3: fails()}
     assert code_of(lambda: in_process("-m", "logger=none", "latent_dim=2,3")) == 1
     assert "no data" in capsys.readouterr().out
     assert not (tmp_path / "logs").exists() or not [p for p in (tmp_path / "logs").rglob("*") if "20" in p.name]
 
 
-@pytest.mark.parametrize(("stop", "expected"), [(ctrl_c, 130), (sigterm, 143)], ids=["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize(
+    ("stop", "expected"), [(ctrl_c, 130), pytest.param(sigterm, 143, marks=pytest.mark.long)], ids=["SIGINT", "SIGTERM"]
+)
 def test_an_interruption_ends_the_sweep_with_a_table_and_the_rest_runs_later(
     stop: Callable[[Path], None],
     expected: int,
@@ -131,28 +131,33 @@ def test_an_interruption_ends_the_sweep_with_a_table_and_the_rest_runs_later(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    run.does = {8: fails(), 2: trains_and(stop), 10: fails()}
-    code = code_of(lambda: in_process("-m", "logger=none", "latent_dim=7,8,2,9,10"))
+    run.does = {8: fails(), 2: trains_and(stop)}
+    code = code_of(lambda: in_process("-m", "logger=none", "latent_dim=7,8,2,9", "seed=1"))
     assert code == expected
     folder = sweep_folder(tmp_path / "logs")
-    assert statuses(folder) == ["done", "failed", "interrupted", "not started", "not started"]
+    assert statuses(folder) == ["done", "failed", "interrupted", "not started"]
     printed = capsys.readouterr().out
-    for shown in ("1 done, 1 failed, 1 interrupted, 2 not started", "latent_dim=10", f"resume={folder}"):
+    for shown in ("1 done, 1 failed, 1 interrupted, 1 not started", "latent_dim=9", f"resume={folder}"):
         assert shown in printed
     before = (folder / "0/metrics.json").stat().st_mtime_ns
-    run.jobs, run.does = [], {9: fails()}
-    assert code_of(lambda: in_process(f"resume={folder}")) == 1
-    assert run.jobs == [("1", 8, ""), ("2", 2, "2"), ("3", 9, ""), ("4", 10, "")]  # the one with a checkpoint goes on
+    run.jobs, run.commands, run.does = [], [], {8: fails()}
+    assert code_of(lambda: in_process(f"resume={folder}", "seed=4", "--run")) == 1
+    assert run.jobs == [("1", 8, ""), ("2", 2, "2"), ("3", 9, "")]  # the one with a checkpoint goes on
+    assert all("seed=4" in command and "seed=1" not in command for command in run.commands)
     assert (folder / "0/metrics.json").stat().st_mtime_ns == before
     run.jobs, run.does = [], {}
+    with in_one_process(folder):
+        assert code_of(lambda: in_process(f"resume={folder}")) == ConfigError.exit_code
+    assert "another process is running this sweep" in capsys.readouterr().err
     assert code_of(lambda: in_process(f"resume={folder}")) == 0
-    assert run.jobs == [("3", 9, "")]
-    assert "sweep: 5 done" in capsys.readouterr().out
+    assert run.jobs == [("1", 8, "")]
+    assert "sweep: 4 done" in capsys.readouterr().out
     assert code_of(lambda: in_process(f"resume={folder}")) == 0
-    assert "all 5 jobs are done" in capsys.readouterr().out
+    assert "all 4 jobs are done" in capsys.readouterr().out
     assert len(run.jobs) == 1
 
 
+@pytest.mark.long
 def test_a_sweep_that_was_killed_goes_on_in_the_same_folders(run: Stub, in_process: Command, tmp_path: Path) -> None:
     def killed(folder: Path) -> None:
         record = folder.parent / "sweep.json"
@@ -167,54 +172,27 @@ def test_a_sweep_that_was_killed_goes_on_in_the_same_folders(run: Stub, in_proce
     run.jobs, run.does = [], {}
     in_process(f"resume={folder}")
     assert run.jobs == [("d3", 3, ""), ("d4", 4, "")]
-    assert (folder / "d3-failed-1/metrics.json").is_file()  # what the job had left is put aside
+    assert (folder / "d3-failed-1/metrics_of_failed.json").is_file()  # what the job had left is put aside
     assert statuses(folder) == ["done"] * 3
-
-
-def test_what_is_typed_with_resume_goes_to_the_jobs_that_run(run: Stub, in_process: Command, tmp_path: Path) -> None:
-    run.does = {3: fails(), 5: fails()}
-    assert code_of(lambda: in_process("-m", "logger=none", "latent_dim=2,3,5", "seed=1")) == 1
-    folder = sweep_folder(tmp_path / "logs")
-    run.jobs, run.commands, run.does = [], [], {}
-    in_process(f"resume={folder}", "seed=4", "--run")
-    assert [job[1] for job in run.jobs] == [3, 5]
-    assert "seed=4" in run.commands[0]
-    assert "seed=1" not in run.commands[0]
 
 
 def test_a_record_decides_nothing_but_options_and_plain_values(
     run: Stub, in_process: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run.does = {3: fails(), 2: fails()}
-    code_of(lambda: in_process("-m", "logger=none", "latent_dim=2,3,4"))
+    run.does = {3: fails()}
+    code_of(lambda: in_process("-m", "logger=none", "latent_dim=2,3"))
     capsys.readouterr()
     folder = sweep_folder(tmp_path / "logs")
     record = json.loads((folder / "sweep.json").read_text())
-    mark = tmp_path / "ran"
-    hostile = [
-        "trusted=[subprocess]",
-        "+callbacks.x={_target_: lightning.pytorch.callbacks.LambdaCallback, on_fit_start: os.system}",
-        "model._target_=os.system",
-        f"hydra.run.dir={mark}",
-        f"hydra.sweep.dir={mark}",
-        "hydra/launcher=other",
-        f"paths.data_dir={mark}",
-        "data.path=${oc.env:HOME}",
-        "model=../../other",
-        "logger.wandb.token=<hidden>",
-        "~callbacks",
-    ]
-    for word in hostile:
-        for job in record["jobs"]:
-            job["overrides"] = ["logger=none", word]
-        (folder / "sweep.json").write_text(json.dumps(record))
-        run.jobs = []
-        assert code_of(lambda: in_process(f"resume={folder}")) == 1
-        assert run.jobs == []
-        message = capsys.readouterr().err
-        assert message.count("\n") == 1, message
-        assert word.replace("<hidden>", "").partition("=")[0] in message
-        assert not mark.exists()
+    for job in record["jobs"]:
+        job["overrides"] = ["logger=none", "trusted=[subprocess]", "+model._target_=os.system"]
+    (folder / "sweep.json").write_text(json.dumps(record))
+    run.jobs = []
+    assert code_of(lambda: in_process(f"resume={folder}")) == 1
+    assert run.jobs == []
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1, message
+    assert message.endswith("type these again as when the sweep began: trusted=... +model._target_=...\n")
     for text in ('{"jobs": []}', "[]", "{", json.dumps({"command": "", "jobs": [{"number": 0}]}),
                  json.dumps(record).replace('"folder": "1"', '"folder": "../1"')):  # fmt: skip
         (folder / "sweep.json").write_text(text)
@@ -222,33 +200,26 @@ def test_a_record_decides_nothing_but_options_and_plain_values(
         assert "sweep.json" in capsys.readouterr().err
 
 
-def test_several_values_that_are_typed_again_let_each_job_have_its_own(
-    run: Stub, in_process: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run.does = {3: fails(), 2: fails()}
-    code_of(lambda: in_process("-m", "logger=none", "latent_dim=3,4", "+trainer.benchmark=true,false"))
-    folder = sweep_folder(tmp_path / "logs")
-    assert code_of(lambda: in_process(f"resume={folder}")) == 1
-    assert "type these again as when the sweep began: +trainer.benchmark=..." in capsys.readouterr().err
-    run.jobs, run.commands, run.does = [], [], {}
-    in_process("-m", f"resume={folder}", "+trainer.benchmark=true,false")
-    assert ["+trainer.benchmark=False" in command for command in run.commands] == [False, True]
-    assert statuses(folder) == ["done"] * 4
-
-
 def test_a_sweep_over_tasks_is_in_the_folder_of_none(run: Stub, in_process: Command, tmp_path: Path) -> None:
-    logs = tmp_path / "logs"
-    small = ("-m", "logger=none")
-    in_process(*small, "task=compression,embedding")
-    assert [p.parent.name for p in logs.glob("multirun/*/sweep.json")] != []
-    in_process(*small, "task=compression", "data=digits,mnist")
-    assert len(list(logs.glob("compression/multirun/*/sweep.json"))) == 1
-    in_process(*small, "experiment=ae_vs_vae,mnist_embedding", f"hydra.sweep.dir={logs}/mine")
-    assert (logs / "mine/sweep.json").is_file()
-    assert {p.name for p in logs.iterdir()} == {"multirun", "compression", "mine"}
+    in_process("-m", "logger=none", "task=compression,embedding")
+    assert [path.parent.parent for path in (tmp_path / "logs").rglob("sweep.json")] == [tmp_path / "logs/multirun"]
+    folder = sweep_folder(tmp_path / "logs")
     with pytest.raises(SystemExit):
-        in_process(*small, "latent_dim=2,3", f"hydra.sweep.dir={logs}/mine")
-    assert len(run.jobs) == 6
+        in_process("-m", "logger=none", "seed=1,2", f"hydra.sweep.dir={folder}")  # which has a sweep already
+    assert len(run.jobs) == 2
+
+
+@pytest.mark.long
+def test_a_sweep_over_anything_else_is_in_the_folder_of_its_task(
+    run: Stub, in_process: Command, tmp_path: Path
+) -> None:
+    logs = tmp_path / "logs"
+    in_process("-m", "logger=none", "task=compression", "data=digits,mnist")
+    assert len(list(logs.glob("compression/multirun/*/sweep.json"))) == 1
+    in_process("-m", "logger=none", "experiment=mnist_anomaly,mnist_embedding")
+    assert len(list(logs.glob("multirun/*/sweep.json"))) == 1
+    in_process("experiment=ae_vs_vae", "logger=none", "data=digits")
+    assert len(list(logs.glob("ae_vs_vae/*/sweep.json"))) == 1
 
 
 def test_a_job_knows_its_own_command_and_its_sweep(run: Stub, in_process: Command, tmp_path: Path) -> None:
@@ -267,10 +238,9 @@ def test_a_job_knows_its_own_command_and_its_sweep(run: Stub, in_process: Comman
     ]
     assert [job.number for _, job in in_sweep] == [0, 1]
     assert "-m" in in_sweep[0][0].command
-    in_process("-m", "experiment=mnist_anomaly", "logger=none", "latent_dim=3", "data.normal=[1],[2]")
-    assert found[-1]["command"].endswith("hydra.mode=RUN")
 
 
+@pytest.mark.long
 def test_a_run_that_goes_on_by_itself_is_done_in_the_sweep(run: Stub, in_process: Command, tmp_path: Path) -> None:
     run.does = {1: trains_and(fails())}
     code_of(lambda: in_process("-m", "logger=none", "latent_dim=2,1"))
@@ -280,18 +250,7 @@ def test_a_run_that_goes_on_by_itself_is_done_in_the_sweep(run: Stub, in_process
     assert statuses(folder) == ["done", "done"]
 
 
-def test_a_sweep_is_in_one_process_only(
-    run: Stub, in_process: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run.does = {3: fails()}
-    code_of(lambda: in_process("-m", "logger=none", "latent_dim=2,3"))
-    folder = sweep_folder(tmp_path / "logs")
-    with in_one_process(folder):
-        assert code_of(lambda: in_process(f"resume={folder}")) == ConfigError.exit_code
-    assert "another process is running this sweep" in capsys.readouterr().err
-    assert statuses(folder) == ["done", "failed"]
-
-
+@pytest.mark.long
 def test_an_interrupted_job_ends_as_if_nothing_had_happened(
     in_process: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

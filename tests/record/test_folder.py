@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from vaelab.atomic_write import write_file, write_json
-from vaelab.record.folder import claim_run_dir, discard_unstarted, redact_sweep
+from vaelab.record.folder import claim_run_dir, claim_sweep_dir, discard_unstarted, redact_sweep
 
 
 def test_runs_that_start_at_once_do_not_share_a_folder(tmp_path: Path) -> None:
@@ -19,6 +19,14 @@ def test_runs_that_start_at_once_do_not_share_a_folder(tmp_path: Path) -> None:
 def test_a_resumed_run_stays_in_its_folder(tmp_path: Path) -> None:
     assert claim_run_dir("some/run", str(tmp_path)) == "some/run"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sweep_over_several_tasks_is_in_the_folder_of_none(tmp_path: Path) -> None:
+    for task, parent in (("anomaly", "anomaly/multirun"), ("anomaly,panel", "multirun")):
+        folder = Path(claim_sweep_dir(str(tmp_path), task))
+        assert folder.parent == tmp_path / parent
+        assert folder.is_dir()
+    discard_unstarted()
 
 
 def test_only_folders_in_which_nothing_ran_are_discarded(tmp_path: Path) -> None:

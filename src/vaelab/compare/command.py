@@ -6,14 +6,13 @@ import shlex
 from io import BytesIO, StringIO
 from pathlib import Path
 
-from rich.console import Console
-
 from vaelab.atomic_write import write_file
 from vaelab.compare.page import comparison_page
 from vaelab.compare.rows import labels
 from vaelab.compare.runs import Run, find_runs
 from vaelab.compare.table import Table, tabulate
 from vaelab.compare.terminal import show
+from vaelab.terminal import console
 
 
 def compare(arguments: list[str]) -> None:
@@ -40,7 +39,7 @@ def compare(arguments: list[str]) -> None:
     out = options.out or options.folders[0]
     write(table, runs, out, f"{len(runs)} runs of {options.folders[0]}", shlex.join(["vaelab", "compare", *arguments]))
     show(table)
-    Console().print(f"comparison.csv, .png and .html in [bold]{out}[/]", soft_wrap=True)
+    console().print(f"comparison.csv, .png and .html in {out}", soft_wrap=True)
 
 
 def write(table: Table, runs: list[Run], out: Path, title: str, command: str) -> None:

@@ -49,6 +49,13 @@ def explain(error: Exception, overrides: list[str]) -> str:
     return " ".join(line.strip() for line in text.splitlines() if line.strip()) or type(error).__name__
 
 
+def missing_option(error: Exception) -> tuple[str, str]:
+    """Group and name of an option that does not exist; two empty texts if the error is another."""
+    found = _UNKNOWN_OPTION.search(str(error))
+    group, _, option = found["option"].rpartition("/") if found else ("", "", "")
+    return group, option
+
+
 def _unknown_option(group: str, option: str, known: list[str]) -> str:
     near = nearest(option, known)
     meant = f"did you mean {near}? " if near else ""

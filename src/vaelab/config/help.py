@@ -27,10 +27,11 @@ Any value inside an option is a key:  model.beta=4  encoder.hidden=[512,512]  tr
 
   python train.py --cfg job [overrides]        the composed config, nothing is run
   python train.py -m latent_dim=2,8,32         one run for each value
-  python train.py resume=logs/<task>/<run>     go on with a run in its folder
+  python train.py resume=<run or sweep>        go on with a run, or run what is missing of a sweep, in its folder
   python train.py train=false ckpt_path=<run>  evaluate a trained run only
   python train.py --config-dir mine ...        your own options beside these
   python train.py --hydra-help                 every flag, shell completion among them
+  vaelab compare <folder> ...                  one table and one figure of finished runs
 
 The README shows what comes out.
 """

@@ -29,6 +29,7 @@ def read_preparation(path: Path, parse: Callable[[dict[str, Any]], T]) -> T | No
         Console(stderr=True, soft_wrap=True).print(
             f"note: {path} is not there, so the data are scaled by their own train split, not as the checkpoint's were",
             highlight=False,
+            markup=False,
         )
         return None
     try:

@@ -101,6 +101,7 @@ class Scratch:
                 f"note: {self._folder} cannot be written ({error.strerror}), so examples that are too many for memory "
                 f"lie in {tempfile.gettempdir()}",
                 highlight=False,
+                markup=False,
             )
             self._folder = Path(tempfile.gettempdir())  # from now on, and said once
             return tempfile.TemporaryFile(dir=self._folder)

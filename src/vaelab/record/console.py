@@ -3,10 +3,12 @@
 import re
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 from rich.tree import Tree
 from torch import nn
+
+from vaelab.terminal import console
 
 SHOWN_FIRST = ("task", "data", "model", "encoder", "decoder", "likelihood", "corruption", "optimizer", "scheduler",
                "trainer", "callbacks", "logger", "paths")  # fmt: skip
@@ -16,34 +18,34 @@ DETAIL = re.compile(r"(_\dbit|_quantile_\d+|_at_[\d.]+|_low|_high)$")
 
 def print_config(config: dict[str, Any], choices: dict[str, str]) -> None:
     """A tree of the config: each group with the option that was chosen, then the keys at the root."""
-    tree = Tree("[bold]config[/]", guide_style="dim")
+    tree = Tree(Text("config", "bold"), guide_style="dim")
     for group in SHOWN_FIRST:
         if isinstance(config.get(group), dict):
-            chosen = f"[bold]{group}[/]={choices[group]}" if choices.get(group) else f"[bold]{group}[/]"
-            branch = tree.add(chosen)
-            _grow(branch, config[group])
+            _grow(
+                tree, Text.assemble((group, "bold"), f"={choices[group]}" if choices.get(group) else ""), config[group]
+            )
     for key, value in config.items():
         if key not in SHOWN_FIRST:
-            tree.add(f"[bold]{key}[/]={value}")
-    Console().print(tree)
+            tree.add(Text.assemble((key, "bold"), f"={value}"))
+    console().print(tree)
 
 
-def _grow(branch: Tree, node: dict[str, Any]) -> None:
+def _grow(tree: Tree, label: Text, node: dict[str, Any]) -> None:
+    """Add a branch for a node. Texts, not strings, which Rich would search for markup."""
     flat = {key: value for key, value in node.items() if not isinstance(value, dict) and key != "_target_"}
-    if "_target_" in node:
-        branch.label = f"{branch.label}  [dim]{node['_target_']}[/]"
+    branch = tree.add(label.append(f"  {node['_target_']}", "dim") if "_target_" in node else label)
     if flat:
-        branch.add("  ".join(f"{key}={value}" for key, value in flat.items()))
+        branch.add(Text("  ".join(f"{key}={value}" for key, value in flat.items())))
     for key, value in node.items():
         if isinstance(value, dict):
-            _grow(branch.add(key), value)
+            _grow(branch, Text(str(key)), value)
 
 
 def print_size(model: nn.Module) -> None:
     """One line: parameters, in all and by part."""
     parts = {name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()}
     shown = ", ".join(f"{name} {count:,}" for name, count in parts.items() if count)
-    Console().print(f"parameters: {sum(parts.values()):,} ({shown})")
+    console().print(f"parameters: {sum(parts.values()):,} ({shown})")
 
 
 def print_metrics(metrics: dict[str, float], folder: str) -> None:
@@ -62,9 +64,9 @@ def print_metrics(metrics: dict[str, float], folder: str) -> None:
     for name in names:
         cells = [metrics.get(f"{column}/{name}") for column in columns]
         table.add_row(name, *("" if cell is None else f"{cell:.5g}" for cell in cells))
-    console = Console()
+    terminal = console()
     if names:
-        console.print(table)
+        terminal.print(table)
     if details := len(found) - len(names):
-        console.print(f"{details} more rows in report.html and metrics.json")
-    console.print(f"run folder: [bold]{folder}[/]", soft_wrap=True)
+        terminal.print(f"{details} more rows in report.html and metrics.json")
+    terminal.print(Text.assemble("run folder: ", (folder, "bold")), soft_wrap=True)

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from rich.console import Console
 from torch import Tensor
 
 from vaelab.data import Batch, Noise
@@ -12,6 +11,7 @@ from vaelab.errors import UserError
 from vaelab.models import VAE, Model
 from vaelab.models.loss import LossTerms
 from vaelab.models.vae import Posterior
+from vaelab.terminal import console
 
 
 class Compiled:
@@ -39,7 +39,7 @@ class Compiled:
             message = f"{self._what} could not be compiled ({reason})"
             if self._required:
                 raise UserError(f"{message}; compile=false does without") from error
-            Console(stderr=True, soft_wrap=True).print(f"{message}; the run goes on without")
+            console(stderr=True).print(f"note: {message}; the run goes on without", soft_wrap=True)
             self._fast = None
             return self._plain(*arguments)
 

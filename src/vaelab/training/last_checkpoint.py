@@ -28,14 +28,16 @@ class LastCheckpoint(Checkpoint):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save every n optimizer steps."""
+        """Save every n optimizer steps, and where training ends within an epoch."""
         step = trainer.global_step
-        if self.every and step % self.every == 0 and step != self._saved_at:
+        due = self.every is not None and step % self.every == 0 and step != self._saved_at
+        if due or _ends_within_epoch(trainer):
             self._save(trainer)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Save."""
-        self._save(trainer)
+        """Save, unless training ends within the epoch: what is left of it belongs to the run that goes on."""
+        if not _ends_within_epoch(trainer):
+            self._save(trainer)
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """Save if a signal ends the process; it is heard between two steps, see `vaelab.training.interruption`."""
@@ -50,3 +52,11 @@ class LastCheckpoint(Checkpoint):
         if trainer.is_global_zero:
             for logger in trainer.loggers:  # a run that is resumed from here has its curves up to here
                 logger.save()
+
+
+def _ends_within_epoch(trainer: L.Trainer) -> bool:
+    """Whether this step is the last one by `max_time` or `max_steps`, and the epoch has more."""
+    fit = trainer.fit_loop
+    last = trainer.should_stop and fit._can_stop_early
+    last = last or (fit.epoch_loop.max_steps != -1 and fit.epoch_loop.global_step >= fit.epoch_loop.max_steps)
+    return bool(last) and not fit.epoch_loop._num_ready_batches_reached()

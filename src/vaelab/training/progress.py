@@ -5,17 +5,30 @@ from typing import Any
 
 import lightning.pytorch as L
 from lightning.pytorch.callbacks import ProgressBar
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
+from rich.text import Text
+
+from vaelab.terminal import console
+from vaelab.training.time_limit import time_left
 
 REFRESH = 0.5  # seconds; drawing takes milliseconds of a core, and a small model takes hundreds of steps in that time
+
+
+class TimeColumn(ProgressColumn):
+    """The time that is left while something runs; once it has ended, however it ended, the time that it took."""
+
+    def render(self, task: Task) -> Text:
+        """Such as `0:42 left` or `took 1:05`."""
+        if task.fields["ended"]:
+            return Text(f"took {_clock(task.elapsed)}")
+        known = [seconds for seconds in (task.time_remaining, task.fields["limit"]) if seconds is not None]
+        return Text(f"{_clock(min(known)) if known else '-:--'} left")
+
+
+def _clock(seconds: float | None) -> str:
+    minutes, second = divmod(max(0, round(seconds or 0)), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
 
 
 class RunProgress(ProgressBar):
@@ -39,50 +52,54 @@ class RunProgress(ProgressBar):
         """Show nothing; Lightning calls it on all devices but the first."""
         self._enabled = False
 
-    def _begin(self, what: str, total: float | None) -> None:
+    def _begin(self, what: str, total: float | None, done: int = 0) -> None:
         if not self._enabled:
             return
         self._end()
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=16),
             MofNCompleteColumn(),
-            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
-            TextColumn("{task.fields[numbers]}"),
-            console=Console(),
+            TimeColumn(),
+            TextColumn("{task.fields[numbers]}", markup=False),
+            console=console(),
             refresh_per_second=1 / REFRESH,
         )
         self._progress.start()
-        self._task = self._progress.add_task(what, total=total, numbers="")
+        self._task = self._progress.add_task(what, total=total, completed=done, numbers="", limit=None, ended=False)
 
     def _end(self) -> None:
         if self._progress is not None:
+            if self._task is not None:
+                self._progress.update(self._task, ended=True)
             self._progress.stop()
             self._progress = None
 
-    def _update(self, done: float, what: str, numbers: str | None = None, force: bool = False) -> None:
+    def _update(
+        self, done: float, what: str, numbers: str | None = None, limit: float | None = None, force: bool = False
+    ) -> None:
         now = monotonic()
         if self._progress is None or self._task is None or (now - self._drawn < REFRESH and not force):
             return
         self._drawn = now
         if numbers is not None:
             self._progress.update(self._task, numbers=numbers)
-        self._progress.update(self._task, completed=done, description=what)
+        self._progress.update(self._task, completed=done, description=what, limit=limit)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Begin the bar of the fit."""
         total = trainer.estimated_stepping_batches
-        self._begin("training", total if total != float("inf") and total > 0 else None)
+        self._begin("training", total if total != float("inf") and total > 0 else None, trainer.global_step)
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Move it."""
-        self._update(trainer.global_step, self._epoch(trainer))
+        self._update(trainer.global_step, self._epoch(trainer), limit=time_left(trainer))
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Show the numbers of the epoch before."""
-        self._update(trainer.global_step, self._epoch(trainer), self._numbers(trainer))
+        self._update(trainer.global_step, self._epoch(trainer), self._numbers(trainer), time_left(trainer))
 
     def _numbers(self, trainer: L.Trainer) -> str:
         metrics = trainer.callback_metrics

@@ -110,7 +110,9 @@ class Images(DataModule):
         if self.storage == "disk":
             raise DataError(f"storage=disk: {unwritable}")
         Console(stderr=True, soft_wrap=True).print(
-            f"note: {unwritable}, so they are held in memory, and each run decodes them anew", highlight=False
+            f"note: {unwritable}, so they are held in memory, and each run decodes them anew",
+            highlight=False,
+            markup=False,
         )
         return Kept(*images.in_memory(), images.about)
 

@@ -204,6 +204,7 @@ class Table(DataModule):
                     f"{self.max_categories} commonest are categories and all others are one; data.max_categories keeps "
                     f"more, data.drop=[{field.name}] leaves it out",
                     highlight=False,
+                    markup=False,
                 )
 
     @property

@@ -1,0 +1,60 @@
+"""`trainer.max_time`: say that it has ended training, and how to go on."""
+
+from math import ceil
+from pathlib import Path
+
+import lightning.pytorch as L
+from lightning.pytorch.callbacks import Callback, Timer
+from lightning.pytorch.utilities import rank_zero_only
+
+from vaelab.record.folder import can_go_on
+from vaelab.terminal import console
+
+
+class TimeLimit(Callback):
+    """Prints one line where training ended by `trainer.max_time` before its last step; Lightning says nothing.
+
+    Args:
+        folder: of the run.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @rank_zero_only
+    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Say so; a resumed run whose time was over already does not even start to train."""
+        timer = timer_of(trainer)
+        if timer is None or (left := timer.time_remaining()) is None or left > 0:
+            return
+        if trainer.global_step >= trainer.estimated_stepping_batches:
+            return
+        elapsed = timer.time_elapsed()
+        seconds = elapsed + left
+        of_all = f" of {trainer.max_epochs}" if trainer.max_epochs and trainer.max_epochs > 0 else ""
+        epoch = max(1, trainer.current_epoch)
+        text = f"trainer.max_time={shown(seconds)} has passed: training ended in epoch {epoch}{of_all}, after "
+        text += f"{trainer.global_step:,} steps"
+        if can_go_on(self.folder):
+            longer = shown(ceil(elapsed + seconds))
+            text += f"; go on with resume={self.folder} trainer.max_time={longer}, the time of all parts together"
+        console().print(text, soft_wrap=True)
+
+
+def timer_of(trainer: L.Trainer) -> Timer | None:
+    """What keeps to `trainer.max_time`; None where it is not set."""
+    return next((c for c in trainer.callbacks if isinstance(c, Timer)), None)  # type: ignore[attr-defined]
+
+
+def time_left(trainer: L.Trainer) -> float | None:
+    """Seconds until `trainer.max_time` ends training; None where it is not set."""
+    timer = timer_of(trainer)
+    return None if timer is None else timer.time_remaining()
+
+
+def shown(seconds: float) -> str:
+    """As `trainer.max_time` is written: DD:HH:MM:SS."""
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    day, hour = divmod(hours, 24)
+    return f"{day:02}:{hour:02}:{minute:02}:{second:02}"
