@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from vaelab.atomic_write import replacing, write_file
+from vaelab.errors import CheckpointError
 from vaelab.faults import fault
 from vaelab.record.curves import CurveLogger
 from vaelab.training.checkpoint_files import CheckpointFiles
@@ -94,6 +95,17 @@ def test_a_checkpoint_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch
     assert [p.name for p in path.parent.iterdir()] == ["best.ckpt"]
 
 
+def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+    path, io = tmp_path / "checkpoints" / "best.ckpt", CheckpointFiles(tmp_path)
+    io.save_checkpoint({"step": 1, "weights": torch.ones(4_000), "state": torch.zeros(4_000)}, path)
+    assert io.load_checkpoint(path, weights_only=True)["step"] == 1
+    whole = path.read_bytes()
+    for damaged in (b"", whole[:100], bytes(len(whole)), whole[:5_000] + bytes(20_000) + whole[25_000:]):
+        path.write_bytes(damaged)
+        with pytest.raises(CheckpointError, match=r"best\.ckpt: is damaged"):
+            io.load_checkpoint(path, weights_only=True)
+
+
 def test_a_folder_that_is_gone_is_not_made_again(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     with pytest.raises(FileNotFoundError) as raised:
@@ -110,13 +122,17 @@ def test_a_folder_that_is_gone_is_not_made_again(tmp_path: Path) -> None:
 # Runs
 
 
+LONG = ("config.yaml", "metrics.csv", "model.safetensors", "metrics.json", "curves.png")
+
+
 @pytest.mark.parametrize(
     ("name", "after"),
     [
-        ("config.yaml", 0), ("metrics.csv", 0), ("best.ckpt", 0), ("last.ckpt", 1), ("model.safetensors", 0),
-        ("metrics.json", 0), ("curves.png", 0), ("report.html", 0),
+        *((name, 0) for name in ("best.ckpt", "report.html")),
+        ("last.ckpt", 1),
+        *(pytest.param(name, 0, marks=pytest.mark.long) for name in LONG),
     ],
-)  # fmt: skip
+)
 def test_a_full_disk_is_one_message(
     train: Run,
     monkeypatch: pytest.MonkeyPatch,
@@ -195,9 +211,14 @@ def test_errors_of_the_program_keep_their_traceback(error: Exception, tmp_path: 
     assert fault(error, tmp_path) is None
 
 
+def test_a_device_whose_process_has_ended_is_said(tmp_path: Path) -> None:
+    error = RuntimeError("[gloo/transport/tcp/pair.cc:553] Connection closed by peer [127.0.0.1]:29413. GLHF!")
+    assert "another process of this run has ended" in str(fault(error, tmp_path))
+
+
 def test_a_terminal_that_is_gone_is_no_fault_of_the_program(tmp_path: Path) -> None:
     found = fault(BrokenPipeError(errno.EPIPE, "Broken pipe"), tmp_path, output_lost=True)
-    assert "wrote to has ended" in str(found)
+    assert "read this run's output has ended" in str(found)
 
 
 def test_writing_text_and_bytes(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from vaelab.errors import UserError
 
 _FULL = "HYDRA_FULL_ERROR=1 shows where"
+_PEER = re.compile(r"Connection (closed|reset) by peer")
 _NO_MEMORY = re.compile(r"can't allocate memory|not enough memory|out of memory|Cannot allocate memory", re.IGNORECASE)
 
 
@@ -29,15 +30,19 @@ def fault(
     """
     if is_out_of_memory(error):
         return FaultError(f"out of memory ({_first_line(error)}); {_less_memory(batch_size)}; {_FULL}")
+    if isinstance(error, RuntimeError) and _PEER.search(str(error)):
+        return FaultError(f"another process of this run has ended, and has said why; {how_to_go_on(folder)}")
     if not isinstance(error, OSError):
         return None
     if output_lost and error.errno in (EPIPE, EIO):
-        what: str | None = "the terminal or program that this run wrote to has ended"
+        what: str | None = "the program or terminal that read this run's output has ended"
     elif error.errno is None:  # Lightning's own, of a checkpoint that is gone
         what = str(error) if isinstance(error, FileNotFoundError) and str(folder) in str(error) else None
     else:
         what = _system_fault(error.errno, error.filename, folder)
-    return None if what is None else FaultError(f"{what}; {how_to_go_on(folder)}")
+    if what is None:
+        return None
+    return FaultError(f"{what}; {how_to_go_on(folder)}" if folder.is_dir() else what)
 
 
 def how_to_go_on(folder: Path) -> str:
@@ -57,7 +62,7 @@ def _system_fault(code: int, filename: object, folder: Path) -> str | None:
     where = Path(str(filename)) if isinstance(filename, str | bytes | os.PathLike) else folder
     reason = os.strerror(code)
     if not folder.is_dir() and code in (ENOENT, ESTALE, EIO):
-        return f"{folder}: the run folder is gone ({reason}); what the run would write next has no place"
+        return f"{folder}: the run folder is gone ({reason}); what was in it is lost, and nothing can be written there"
     if code in (ENOSPC, EDQUOT):
         return (
             f"{where}: cannot be written, the disk is full ({reason}{_room(where)}); make room, or name another disk "
@@ -82,9 +87,10 @@ def _room(path: Path) -> str:
     """How much is left where a file should have gone."""
     place = next((p for p in (path, *path.parents) if p.is_dir()), None)
     try:
-        return "" if place is None else f", {shutil.disk_usage(place).free / 2**20:.0f} MiB are free"
+        free = 0 if place is None else shutil.disk_usage(place).free
     except OSError:
         return ""
+    return f", {free / 2**20:.0f} MiB are free" if free > 2**20 else f", {free / 2**10:.0f} KiB are free"
 
 
 def _less_memory(batch_size: int | None) -> str:

@@ -152,10 +152,11 @@ class RunRecord:
             found = task.findings(model, data, cache)
         return found if task.baselines else replace(found, baselines=[], beside=[])
 
+    @torch.no_grad()
     def _compare(self, found: Findings) -> Findings:
         """Measure every baseline of `found`, and keep its numbers at once; returns all that was added."""
         added = Findings()
-        with torch.no_grad(), self._stages.show("baseline", len(found.baselines)) as stage:
+        with self._stages.show("baseline", len(found.baselines)) as stage:
             for baseline in found.baselines:
                 stage.begin(baseline.name)
                 with self._left_out_if_it_fails(f"baseline/{baseline.name}", added):

@@ -1,12 +1,16 @@
-"""How checkpoints are written: whole or not at all."""
+"""How checkpoints are written, whole or not at all, and read."""
 
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
+from zipfile import BadZipFile
 
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
 from vaelab.atomic_write import replacing, require_folder
+from vaelab.errors import CheckpointError
+from vaelab.faults import is_out_of_memory
 
 
 class CheckpointFiles(TorchCheckpointIO):
@@ -34,3 +38,16 @@ class CheckpointFiles(TorchCheckpointIO):
         require_folder(self._folder)
         with replacing(Path(path)) as partial, partial.open("wb") as file:
             torch.save(checkpoint, file)
+
+    def load_checkpoint(self, path: Any, *others: Any, **settings: Any) -> dict[str, Any]:
+        """Read a checkpoint.
+
+        Raises:
+            CheckpointError: the file is damaged, which only shows when all of it is read.
+        """
+        try:
+            return super().load_checkpoint(path, *others, **settings)
+        except (RuntimeError, EOFError, ValueError, KeyError, BadZipFile, UnpicklingError) as error:
+            if is_out_of_memory(error):
+                raise
+            raise CheckpointError(f"{path}: is damaged; use another checkpoint of the run") from error

@@ -61,6 +61,8 @@ def stoppable(run: Run[Settings]) -> Run[Settings]:
         except (KeyboardInterrupt, SystemExit) as stop:
             code = exit_code(stop)
             if code is None:
+                if isinstance(stop.__context__, BrokenPipeError):  # rich exits without a word
+                    raise fault(stop.__context__, folder, output_lost=True) or stop from stop.__context__
                 raise
             if getattr(rank_zero_only, "rank", 0) != 0:  # the first process says it
                 raise SystemExit(code) from stop
