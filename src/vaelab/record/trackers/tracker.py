@@ -180,12 +180,13 @@ class Tracker(Logger):
         if self._thread is None:
             return
         if not self._wait_for_end(until):
-            self.abandon()
+            self._lose_all()
         unsent = {what: count for what, count in self._unsent.items() if what and count}
         if unsent:
             parts = [f"{count} {what}" if count > 1 else what for what, count in unsent.items()]
             reason = f"did not take everything ({self._reason})" if self._reason else "did not answer"
             self.notices.append(f"{self.label} {reason}; not sent: {', '.join(parts)}{self.remedy()}")
+            self.leave()
 
     def _wait_for_end(self, until: float | None) -> bool:
         """Whether everything has been sent before `until`, and without a pause longer than `silence`."""

@@ -42,12 +42,13 @@ class WandbTracker(Tracker, WandbLogger):
     Args:
         output_dir: the run folder.
         mode: `online`, `offline`, `disabled` or `shared`.
+        base_url: of W&B's server.
         patience: seconds that the server may add to the run in all.
         described: W&B's settings of what the run is.
     """
 
-    def __init__(self, output_dir: str, mode: str, patience: float, described: dict[str, Any]) -> None:
-        address = "" if mode in ("offline", "disabled") else described.pop("base_url")
+    def __init__(self, output_dir: str, mode: str, base_url: str, patience: float, described: dict[str, Any]) -> None:
+        address = "" if mode in ("offline", "disabled") else base_url
         label = f"W&B at {redact_text(address)}" if address else "W&B"
         Tracker.__init__(self, label, patience if address else None)
         WandbLogger.__init__(self, save_dir=output_dir, project=described["project"], name=described["run_name"])
@@ -184,13 +185,13 @@ def wandb(
     asked = {"project": project, "run_name": name, "entity": entity, "run_group": group, "run_notes": notes,
              "run_tags": tuple(tags or ())}  # fmt: skip
     if not _first():  # other processes tell W&B nothing
-        return WandbTracker(output_dir, "offline", patience, asked)
+        return WandbTracker(output_dir, "offline", "", patience, asked)
     session = _session()
     recorded = {field: asked.get(field) or getattr(session, field, None) for field in RECORDED}
     described = {field: redact(value) for field, value in recorded.items() if value}
     wanted = os.environ.get("WANDB_MODE") or _reachable_mode(session) if mode == "auto" else mode
     wanted = {"run": "online", "dryrun": "offline"}.get(wanted, wanted)
-    return WandbTracker(output_dir, wanted, patience, described | {"base_url": session.base_url})
+    return WandbTracker(output_dir, wanted, session.base_url, patience, described)
 
 
 def _first() -> bool:

@@ -1,0 +1,97 @@
+"""W&B's own client against a server that is well, refuses, hangs or is not there."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+import pytest
+import wandb as wb
+from lightning.pytorch.loggers import WandbLogger
+
+from tracker_files import config, history, summary, wandb_records
+from tracker_servers import KEY, WandbServer, nobody
+from vaelab.errors import ConfigError
+from vaelab.record.trackers import wandb, weights_and_biases
+from vaelab.record.trackers.session import tracking
+
+
+@pytest.fixture
+def at(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
+    """`at(address, ...)` is a tracker that is logged in at an address."""
+    monkeypatch.setattr(weights_and_biases, "PROBE", 1.0)
+
+    def tracker(address: str, **settings: Any) -> Any:
+        monkeypatch.setenv("WANDB_BASE_URL", address)
+        monkeypatch.setenv("WANDB_API_KEY", KEY)
+        monkeypatch.delenv("WANDB_MODE")
+        wb.teardown()  # a process has one session, which has read its variables
+        return wandb(str(tmp_path), "vaelab", "run", **settings)
+
+    yield tracker
+    monkeypatch.undo()
+    wb.teardown()
+
+
+def log(tracker: Any) -> float:
+    """Seconds that a short run takes."""
+    began = monotonic()
+    with tracking([tracker]):
+        tracker.log_hyperparams({"latent_dim": 16})
+        for step in range(3):
+            tracker.log_metrics({"val/mse": 3 - step}, step)
+        tracker.log_summary({"val/mse": 2.0}, 3)
+    return monotonic() - began
+
+
+@pytest.mark.parametrize("listens", [True, False])
+def test_a_server_that_is_not_there_makes_the_run_offline(
+    at: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], listens: bool
+) -> None:
+    with nobody(listens) as address:
+        assert log(at(address)) < 14
+    first, last = capsys.readouterr().err.splitlines()
+    assert first == f"warning: W&B at {address} does not answer; this run is kept offline, and can be sent later"
+    (folder,) = tmp_path.glob("wandb/offline-run-*")
+    assert last == f"warning: W&B at {address} has nothing of this run; send it with: wandb sync {folder}"
+    records = wandb_records(tmp_path)
+    assert history(records)["val/mse"] == [3, 2, 1]
+    assert summary(records)["val/mse"] == 2
+    assert config(records)["latent_dim"] == 16
+    run_id = json.loads((tmp_path / "tracking.json").read_text())["wandb"]
+    assert folder.name.endswith(run_id)
+
+
+def test_a_server_that_is_well_has_everything(at: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with WandbServer() as server:
+        tracker = at(server.address)
+        assert isinstance(tracker, WandbLogger)
+        log(tracker)
+        assert json.loads(server.files["wandb-summary.json"])["val/mse"] == 2
+    assert capsys.readouterr().err == ""
+    assert history(wandb_records(tmp_path, "run"))["val/mse"] == [3, 2, 1]
+
+
+def test_a_server_that_hangs_midway_is_left(at: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with WandbServer() as server:
+        tracker = at(server.address, patience=8)
+        with tracking([tracker]):
+            while "file_stream" not in str(server.requests):
+                sleep(0.01)
+            server.hang()
+            tracker.log_metrics({"val/mse": 1.0}, 1)
+            began = monotonic()
+        assert monotonic() - began < 8
+    (folder,) = tmp_path.glob("wandb/run-*")
+    *_, last = capsys.readouterr().err.splitlines()
+    assert last.startswith(f"warning: W&B at {server.address} did not ")
+    assert last.endswith(f"send it with: wandb sync {folder}")
+    assert history(wandb_records(tmp_path, "run"))["val/mse"] == [1]
+
+
+def test_a_server_that_refuses_is_one_message(at: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with WandbServer(code=401) as server, pytest.raises(ConfigError, match=r"refuses the run .*permission denied"):
+        log(at(server.address))
+    assert "warning" not in capsys.readouterr().err
+    assert list(tmp_path.glob("wandb/*")) == []
