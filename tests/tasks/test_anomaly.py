@@ -179,4 +179,4 @@ def test_the_broken_column_of_a_table_is_named(tmp_path: Path) -> None:
     assert found.metadata["test/auroc"]["score"] == "reconstruction"
     assert found.numbers["test/auroc"] > 0.9
     assert found.numbers["test/false_alarm_rate"] < 0.15
-    assert ',broken,1,' in str(found.files["scores.csv"])
+    assert ",broken,1," in str(found.files["scores.csv"])
