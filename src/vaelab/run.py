@@ -113,7 +113,7 @@ def build(
         if start is not None:
             if not cfg["train"]:
                 task.detector_from = model_folder(start)
-                data.all_as_test = _recorded_path(start) != cfg["data"].get("path")
+                data.all_as_test = _recorded_path(start) not in (None, cfg["data"].get("path"))
             data.prepare_as(model_folder(start))
         data.prepare_data()
         data.setup()
