@@ -96,3 +96,11 @@ def test_classes_keep_the_numbers_of_training(
     found, known = renumbered(label, classes, trained)
     assert found.tolist() == [*numbers, -1]
     assert known == named
+
+
+def test_a_number_means_the_class_that_it_meant_in_training() -> None:
+    """Also if a class that the model does not know has that number for a name."""
+    label, classes = torch.tensor([0, 2]), ("bad", "ok", "0")
+    assert label_numbers([0], classes, label, trained=2) == [0]
+    assert label_numbers(["0"], classes, label, trained=2) == [2]
+    assert label_numbers([0], classes, label) == [2]

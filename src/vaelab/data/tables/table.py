@@ -145,7 +145,7 @@ class Table(DataModule):
     def _text_columns(self) -> list[str]:
         """The columns that a trained model knows as texts, which 007 is too."""
         fields = self._format.fields if self._format else ()
-        return [field.name for field in fields if field.arrow in ("string", "large_string")]
+        return [field.name for field in fields if field.arrow.startswith(("string", "large_string", "dictionary"))]
 
     def _as_trained(self, table: pa.Table, how: TableFormat) -> pa.Table:
         """The columns that the model was trained on, and no others.
