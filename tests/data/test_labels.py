@@ -6,7 +6,7 @@ import torch
 from in_memory import SETTINGS
 from vaelab.corruptions import Identity
 from vaelab.data.images.digits import Digits
-from vaelab.data.labels import label_numbers
+from vaelab.data.labels import label_numbers, renumbered
 from vaelab.errors import ConfigError, DataError
 
 ABC = ("cat", "dog", "1")
@@ -75,3 +75,32 @@ def test_labels_without_a_training_example_are_refused() -> None:
 def _without_fours(examples):
     examples.label[examples.label == 4] = 5
     return examples
+
+
+@pytest.mark.parametrize(
+    ("classes", "trained", "numbers", "named"),
+    [
+        (("ok",), ("bad", "ok"), [1], ("bad", "ok")),
+        (("ok", "bad"), ("bad", "ok"), [1, 0], ("bad", "ok")),
+        (("aaa", "ok"), ("bad", "ok"), [2, 1], ("bad", "ok", "aaa")),  # one that comes first in its own file
+        (("1.0", "0.0", "2.0"), ("0", "1"), [1, 0, 2], ("0", "1", "2.0")),  # an empty cell makes floats of integers
+        (("01", "1"), ("1", "01"), [1, 0], ("1", "01")),  # two classes in training stay two
+        (("nan", "x"), ("inf", "x"), [2, 1], ("inf", "x", "nan")),
+        ((), ("bad", "ok"), [], ("bad", "ok")),
+    ],
+)
+def test_classes_keep_the_numbers_of_training(
+    classes: tuple[str, ...], trained: tuple[str, ...], numbers: list[int], named: tuple[str, ...]
+) -> None:
+    label = torch.tensor([*range(len(classes)), -1])
+    found, known = renumbered(label, classes, trained)
+    assert found.tolist() == [*numbers, -1]
+    assert known == named
+
+
+def test_a_number_means_the_class_that_it_meant_in_training() -> None:
+    """Also if a class that the model does not know has that number for a name."""
+    label, classes = torch.tensor([0, 2]), ("bad", "ok", "0")
+    assert label_numbers([0], classes, label, trained=2) == [0]
+    assert label_numbers(["0"], classes, label, trained=2) == [2]
+    assert label_numbers([0], classes, label) == [2]

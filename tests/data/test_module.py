@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from in_memory import InMemory
 from vaelab.corruptions import Corruption, Gaussian, Identity
 from vaelab.data import Batch, DataSpec
 from vaelab.data.examples import Examples
@@ -232,3 +233,75 @@ def test_seed_zero_is_a_seed() -> None:
     zero, again, one = (in_order(epoch_of(digits(Gaussian(0.3), seed=seed), 0), "x") for seed in (0, 0, 1))
     assert torch.equal(zero, again)
     assert not torch.equal(zero, one)
+
+
+def labelled(label: list[int], classes: tuple[str, ...] = (), split_seed: int = 0, **settings) -> DataModule:
+    spec = DataSpec("rows", "table", (1,), "real", classes=classes)
+    values = torch.arange(float(len(label))).unsqueeze(1)
+    return InMemory(values, spec, torch.tensor(label), split_seed=split_seed, **settings)
+
+
+def test_examples_to_show_are_of_all_classes_in_turn() -> None:
+    """Also of a file that is sorted by class, where the first ones are of one class."""
+    data = labelled([0] * 300 + [1] * 300 + [2] * 5 + [-1] * 300)
+    shown = data.drawn("test", 8)
+    assert data.labels("test")[shown].tolist() == [-1, 0, 1, 2, -1, 0, 1, 2]
+    assert len(shown.unique()) == 8
+    more = data.labels("test")[data.drawn("test", 60)]
+    assert (more == 2).sum() == (data.labels("test") == 2).sum()  # all there are, and no gap for those there are not
+    assert {int((more == label).sum()) for label in (-1, 0, 1)} <= {18, 19, 20}
+    assert sorted(data.drawn("test", 10_000).tolist()) == list(range(len(data.split["test"])))
+
+
+def test_examples_to_show_are_the_same_in_every_run_of_the_same_data() -> None:
+    first, other = labelled([0] * 400, seed=1), labelled([0] * 400, seed=2)
+    assert torch.equal(first.drawn("test", 8), other.drawn("test", 8))
+    assert not torch.equal(first.drawn("test", 8), torch.arange(8))
+    assert not torch.equal(first.drawn("test", 8), labelled([0] * 400, split_seed=3).drawn("test", 8))
+
+
+def test_of_more_classes_than_are_shown_some_are_drawn() -> None:
+    data = labelled([number % 100 for number in range(3000)])
+    shown = data.labels("test")[data.drawn("test", 8)]
+    assert len(shown.unique()) == 8
+    assert shown.max() > 20
+
+
+def test_chosen_examples_are_prepared_as_in_the_whole_pass() -> None:
+    data = digits(Gaussian(0.3))
+    places = torch.tensor([7, 0, 200])
+    (batch,) = data.batches("test", "cpu", 3, places)
+    whole = torch.cat([each.x for each in data.batches("test")])
+    torch.testing.assert_close(batch.x, whole[places])
+
+
+class Later(Rows):
+    """Rows that a trained model never saw."""
+
+    all_as_test = True
+
+
+def test_all_examples_of_later_data_are_in_test_in_their_order() -> None:
+    data = Later(5, {"val": range(2), "test": range(2, 5)}, val_fraction=0.5, normal=["any"])
+    data.setup()
+    assert {name: rows.tolist() for name, rows in data.split.items()} == {
+        "train": [],
+        "val": [],
+        "test": [0, 1, 2, 3, 4],
+    }
+    assert torch.isfinite(data.mean()).all()
+    assert not data.is_anomaly("test").any()  # what has no label is not known to be one
+    assert data.fingerprint() == data.fingerprint()
+    assert len(data.clean("train")) == 0
+    assert data.drawn("test", 3).tolist() != [0, 1, 2]
+
+
+def test_a_single_row_is_enough_to_evaluate_on() -> None:
+    data = Later(1, {"train": range(1)})
+    data.setup()
+    assert len(list(data.batches("test"))) == 1
+
+
+def test_data_without_a_train_split_are_refused_for_training_alone() -> None:
+    with pytest.raises(DataError, match="has no train split, only test"):
+        Rows(5, {"test": range(5)}).setup()

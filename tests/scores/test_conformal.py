@@ -6,7 +6,7 @@ from math import inf, isfinite
 import pytest
 import torch
 
-from vaelab.scores import Threshold, conformal_threshold, examples_needed
+from vaelab.scores import Threshold, alarms_by_chance, conformal_threshold, examples_needed
 
 
 def test_the_threshold_is_the_order_statistic_of_the_formula() -> None:
@@ -49,3 +49,27 @@ def test_too_few_clean_examples_give_an_infinite_threshold(rate: float) -> None:
 def test_a_threshold_survives_json(value: float) -> None:
     threshold = Threshold("nll", value, 0.05, 12)
     assert Threshold.from_json(json.loads(json.dumps(threshold.to_json(), allow_nan=False))) == threshold
+
+
+@pytest.mark.parametrize(("n", "rate", "count"), [(99, 0.1, 200), (40, 0.05, 600), (500, 0.02, 50)])
+def test_normal_data_raise_more_alarms_than_chance_allows_once_in_a_hundred(n: int, rate: float, count: int) -> None:
+    """Over thresholds and data drawn again and again, and not only over data under one threshold."""
+    generator = torch.Generator().manual_seed(0)
+    most = alarms_by_chance(Threshold("s", 1.0, rate, n), count)
+    above = []
+    for _ in range(8000):
+        threshold = conformal_threshold("s", torch.randn(n, generator=generator), rate)
+        above.append(int(threshold.alarms(torch.randn(count, generator=generator)).sum()) > most)
+    assert 0.001 <= sum(above) / len(above) <= 0.014
+    assert alarms_by_chance(Threshold("s", 1.0, rate, n), count, 0.5) < most
+
+
+def test_of_very_many_examples_chance_allows_the_same_share() -> None:
+    threshold = Threshold("s", 1.0, 0.05, 152)
+    few, many = (alarms_by_chance(threshold, count) / count for count in (100_000, 10_000_000))
+    assert many == pytest.approx(few, abs=1e-6)
+
+
+def test_a_threshold_that_is_infinite_raises_none() -> None:
+    assert alarms_by_chance(Threshold("s", inf, 0.05, 10), 100) == 0
+    assert alarms_by_chance(Threshold("s", 1.0, 0.05, 100), 0) == 0

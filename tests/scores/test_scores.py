@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from in_memory import SETTINGS
 from vaelab.atomic_write import write_file
@@ -14,7 +15,7 @@ from vaelab.errors import CheckpointError
 from vaelab.likelihoods import DiscretizedLogistic, Gaussian
 from vaelab.models import AE, VAE
 from vaelab.models.schedules import Constant
-from vaelab.scores import Detector, Latent, conformal_threshold
+from vaelab.scores import Detector, Latent, conformal_threshold, same_weights
 
 DIGITS = DataSpec("digits", "image", (1, 8, 8), "unit", 17)
 
@@ -152,3 +153,23 @@ def test_asking_for_alarms_before_there_is_a_threshold_is_refused(ae: AE) -> Non
         detector.alarms(images(2))
     detector.threshold = conformal_threshold("latent", detector.score(images(40, seed=1), "latent"), 0.5)
     assert detector.alarms(images(40, seed=1)).float().mean() <= 0.5
+
+
+def test_a_detector_comes_back_for_a_model_in_hand_with_the_same_scores(vae: VAE, tmp_path: Path) -> None:
+    detector, x = detector_of(vae), images(20)
+    detector.threshold = conformal_threshold("latent", detector.score(images(60, seed=2), "latent"), 0.1)
+    for name, content in detector.files().items():
+        write_file(tmp_path / name, content)
+    again = Detector.restored(vae, tmp_path / "model")
+    assert (again.threshold, again.nll_samples) == (detector.threshold, 20)
+    for name in detector.scores:
+        assert torch.equal(again.score(x, name), detector.score(x, name))
+
+
+def test_weights_are_told_from_others(vae: VAE, tmp_path: Path) -> None:
+    assert same_weights(vae, tmp_path)  # where none lie, none are others
+    save_file({name: value.clone() for name, value in vae.state_dict().items()}, tmp_path / "model.safetensors")
+    assert same_weights(vae, tmp_path)
+    with torch.no_grad():
+        vae.decoder.net[0].bias[0] += 1e-3
+    assert not same_weights(vae, tmp_path)

@@ -9,7 +9,9 @@ from torch import Tensor
 from vaelab.errors import ConfigError
 
 
-def label_numbers(chosen: Sequence[str | int], classes: Sequence[str], label: Tensor) -> list[int]:
+def label_numbers(
+    chosen: Sequence[str | int], classes: Sequence[str], label: Tensor, trained: int | None = None
+) -> list[int]:
     """The numbers of the chosen labels.
 
     An entry is the name of a class or, where no class has that name, the number of one. So `[3]` is the
@@ -19,6 +21,8 @@ def label_numbers(chosen: Sequence[str | int], classes: Sequence[str], label: Te
         chosen: `data.normal`.
         classes: names by number, empty where labels have none.
         label: `(N,)` of all examples, -1 where there is none.
+        trained: how many of the classes, the first ones, a trained model knows: a number means one of these. None
+            where a model is trained.
 
     Raises:
         ConfigError: an entry is neither, or there are no labels.
@@ -30,9 +34,10 @@ def label_numbers(chosen: Sequence[str | int], classes: Sequence[str], label: Te
         raise ConfigError(f"data.normal=[]: names no label; {_known(known)}")
     numbers = []
     for entry in chosen:
-        if str(entry) in known:
-            numbers.append(known.index(str(entry)))
-        elif isinstance(entry, int) and 0 <= entry < len(known):
+        meant = known[:trained] if isinstance(entry, int) else known
+        if str(entry) in meant:
+            numbers.append(meant.index(str(entry)))
+        elif isinstance(entry, int) and 0 <= entry < len(meant):
             numbers.append(entry)
         else:
             raise ConfigError(f"data.normal={entry}: no such label; {_known(known)}")

@@ -169,7 +169,8 @@ class DataModule(L.LightningDataModule):
             return torch.ones(len(examples.label), dtype=torch.bool)
         if self.all_as_test and not (examples.label >= 0).any():
             return torch.zeros(len(examples.label), dtype=torch.bool)
-        numbers = label_numbers(self.normal, examples.spec.classes, examples.label)
+        known = len(self._trained.classes) if self.all_as_test and self._trained is not None else None
+        numbers = label_numbers(self.normal, examples.spec.classes, examples.label, known or None)
         return torch.isin(examples.label, torch.tensor(numbers))
 
     def _binarized(self, examples: Examples) -> Examples:

@@ -134,7 +134,7 @@ class Anomaly(Task):
         elif lacking := truth.lacking:
             note(f"{lacking}, so that {truth.measured}")
         if data.new_classes and data.normal is not None:
-            note(f"classes that the run did not know count as anomalous: {some([*data.new_classes])}")
+            note(f"classes that the run did not know count as anomalous: {some(data.new_classes)}")
 
     def _misfit(self, threshold: Threshold, samples: int) -> str | None:
         """What was asked for that the run's threshold is not for."""

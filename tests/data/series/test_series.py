@@ -234,7 +234,7 @@ def test_generated_series_are_written_in_their_own_units(tmp_path: Path) -> None
     (tmp_path / "x.npy").write_bytes(bytes(files["samples/test.npy"]))  # type: ignore[arg-type]
     np.testing.assert_allclose(np.load(tmp_path / "x.npy"), data.restore(values), rtol=1e-6)
     lines = str(files["samples/test.csv"]).splitlines()
-    assert lines[0] == 'example,step,"c0","c1"'
+    assert lines[0] == "example,step,c0,c1"
     assert len(lines) - 1 == int((~values.isnan()).any(1).flip(1).cummax(1).values.sum())  # up to each end
 
 

@@ -65,6 +65,7 @@ class Images(DataModule):
         self._copy = self.data_dir / self.name if name or _may_be_hub_id(path) else None
         self.decoding = Decoding((size, size) if isinstance(size, int) else size, fit, color)
         self._kept: Kept | None = None
+        self._left_out: frozenset[int] = frozenset()  # rows of the source that are no examples
 
     def source(self) -> LocalSource | HubSource:
         """Where the images come from.
@@ -121,7 +122,7 @@ class Images(DataModule):
         if self._kept is None:
             self.prepare_data()
         values, label, about, file = cast(Kept, self._kept)
-        self._kept = None
+        self._kept, self._left_out = None, frozenset(about.get("left_out", ()))
         shape: Any = tuple(values.shape[1:])
         classes = tuple(about["classes"])
         if self.all_as_test and self._trained is not None:
@@ -139,15 +140,14 @@ class Images(DataModule):
         self, label: Tensor, classes: tuple[str, ...], trained: tuple[str, ...]
     ) -> tuple[Tensor, tuple[str, ...]]:
         """Labels of later images: not all classes have come, some images lie in none, and a folder may be no class."""
-        source = self.source()
-        files = source.files() if isinstance(source, LocalSource) else ()
+        files, root = self._files()
         if not trained or len(files) != len(label):
             return label, classes
-        folders = [next(iter(place), None) for place in folders_of(files, source.home or Path()).values()]
+        folders = [next(iter(place), None) for place in folders_of(files, root).values()]
         found = sorted({folder for folder in folders if folder is not None})
         if not set(found) & set(trained):
             if found:
-                note(f"{self.path}: no folder in it is a class of the model's ({some([*trained])}), so none is a label")
+                note(f"{self.path}: no folder in it is a class of the model's ({some(trained)}), so none is a label")
             return torch.full_like(label, -1), ()
         numbers = {name: number for number, name in enumerate(found)}
         return torch.tensor([-1 if folder is None else numbers[folder] for folder in folders]), tuple(found)
@@ -155,11 +155,17 @@ class Images(DataModule):
     def origins(self, rows: Tensor) -> dict[str, list[Any]]:
         """See `DataModule.origins`: the `file` of each; nothing for Parquet, where examples are rows."""
         with suppress(DataError):
-            source = self.source()
-            files = source.files() if isinstance(source, LocalSource) else ()
+            files, root = self._files()
             if len(files) == len(self._loaded.label):  # else they are no longer those that were read
-                return {"file": [files[row].relative_to(source.home or Path()).as_posix() for row in rows.tolist()]}
+                return {"file": [files[row].relative_to(root).as_posix() for row in rows.tolist()]}
         return {}
+
+    def _files(self) -> tuple[list[Path], Path]:
+        """The image file of each example, and the folder that they are in; none where examples are no files."""
+        source = self.source()
+        if not isinstance(source, LocalSource):
+            return [], Path()
+        return [file for row, file in enumerate(source.files()) if row not in self._left_out], source.home
 
 
 def _may_be_hub_id(path: str) -> bool:

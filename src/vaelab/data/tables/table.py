@@ -132,9 +132,9 @@ class Table(DataModule):
             for key, names in (("drop", self.drop), ("numeric", self.numeric), ("categorical", self.categorical)):
                 self._refuse_unknown(key, names, table)
         label, classes = self._labels(table)
-        table = table.drop_columns([n for n in {*self.drop, self.label} if n in table.column_names])
         if self._format is not None:
             table = self._as_trained(table, self._format)
+        table = table.drop_columns([n for n in {*self.drop, self.label} if n in table.column_names])
         if not table.column_names:
             raise DataError(f"{self.path}: no column is left to model")
         self._fields = list(self._format.fields) if self._format else describe(table, self.numeric, self.categorical)
@@ -145,7 +145,7 @@ class Table(DataModule):
     def _text_columns(self) -> list[str]:
         """The columns that a trained model knows as texts, which 007 is too."""
         fields = self._format.fields if self._format else ()
-        return [field.name for field in fields if field.arrow in ("string", "large_string")]
+        return [field.name for field in fields if field.arrow.startswith(("string", "large_string", "dictionary"))]
 
     def _as_trained(self, table: pa.Table, how: TableFormat) -> pa.Table:
         """The columns that the model was trained on, and no others.
@@ -153,13 +153,13 @@ class Table(DataModule):
         Raises:
             DataError: some are missing; names them.
         """
-        names = [field.name for field in how.fields]
-        if lacking := [name for name in names if name not in table.column_names]:
+        names, left_out = [field.name for field in how.fields], {*self.drop, self.label}
+        if lacking := [name for name in names if name not in table.column_names or name in left_out]:
             raise DataError(
                 f"data.path={self.path}: lacks columns that the model was trained on: {some(lacking)}; its columns are "
                 f"{some(table.column_names)}"
             )
-        if extra := [name for name in table.column_names if name not in names]:
+        if extra := [name for name in table.column_names if name not in names and name not in left_out]:
             note(f"{self.path} has columns that the model was not trained on, and which are left out: {some(extra)}")
         return table.select(names)
 
