@@ -6,7 +6,7 @@ names the file.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -183,14 +183,35 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
     return of.hexdigest()
 
 
+def folder_with(run: Path, names: Iterable[str], what: str) -> Path:
+    """`model/` of a run folder, or the folder itself, with all of these files.
+
+    Raises:
+        CheckpointError: one is missing, so that the folder holds no `what`.
+    """
+    try:
+        folder = run / "model" if (run / "model").is_dir() else run
+        missing = [name for name in names if not (folder / name).exists()]
+    except OSError as error:  # such as a folder that may not be entered
+        broken(run, error)
+    if missing:
+        raise CheckpointError(f"{run}: holds no {what} ({missing[0]} is missing)")
+    return folder
+
+
 def refuse_no_file(path: Path) -> None:
     """A folder, a pipe or a device in the place of a file would fail later, or never end.
 
     Raises:
         CheckpointError: it is none.
     """
-    if not path.is_file():
-        raise CheckpointError(f"{path}: {'is no file' if path.exists() else 'no such file'}")
+    try:
+        if path.is_file():
+            return
+        there = path.exists()
+    except OSError as error:
+        broken(path, error)
+    raise CheckpointError(f"{path}: {'is no file' if there else 'no such file'}")
 
 
 def broken(path: Path, error: Exception) -> NoReturn:
@@ -199,7 +220,8 @@ def broken(path: Path, error: Exception) -> NoReturn:
     Raises:
         CheckpointError: always.
     """
-    raise CheckpointError(f"{path}: is broken or cut short ({shown(str(error))})") from error
+    what = "cannot be read" if isinstance(error, OSError) else "is broken or cut short"
+    raise CheckpointError(f"{path}: {what} ({shown(str(error))})") from error
 
 
 def shown(text: str) -> str:

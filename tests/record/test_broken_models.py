@@ -255,6 +255,13 @@ def test_only_a_file_is_read_as_one(folder: Path, name: str) -> None:
     assert f"holds no model ({name} is missing)" in refused(folder)
 
 
+def test_a_place_that_cannot_be_looked_at_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        vaelab.load(tmp_path / ("a" * 5_000))
+    with pytest.raises(CheckpointError, match="holds no model"):
+        vaelab.load(tmp_path / "nowhere")
+
+
 def test_a_header_that_claims_to_be_huge_is_not_read(folder: Path) -> None:
     path = folder / "model/model.safetensors"
     for claimed in (2**63, 2**40, 90_000_000):

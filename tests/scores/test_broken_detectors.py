@@ -108,4 +108,4 @@ def test_the_state_of_scores_is_held_against_the_model(folder: Path) -> None:
     save_file(state | {name: state[name] * math.nan}, path)
     assert f"{name} holds NaN or infinity" in refused(folder)
     path.unlink()
-    assert "holds no detector (scores.safetensors is missing)" in refused(folder)
+    assert "holds no detector; train with task=anomaly (scores.safetensors is missing)" in refused(folder)

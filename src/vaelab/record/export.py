@@ -16,7 +16,7 @@ from torch.nn.modules.module import (
 )
 
 from vaelab.atomic_write import replacing, write_json
-from vaelab.careful_read import DIGEST, Weights, digest, excess_of, read_json, shown
+from vaelab.careful_read import DIGEST, Weights, digest, excess_of, folder_with, read_json, shown
 from vaelab.config.builder import Builder, produced
 from vaelab.config.location import config_dir
 from vaelab.config.nearest import did_you_mean
@@ -152,10 +152,7 @@ def load_model(run: Path, trusted: tuple[str, ...] = ()) -> Model:
         CheckpointError: there is no model, or one that is broken, names what is not trusted, or does not fit its
             weights.
     """
-    folder = run / "model" if (run / "model").is_dir() else run
-    for name in (ABOUT, WEIGHTS):
-        if not (folder / name).exists():
-            raise CheckpointError(f"{run}: holds no model ({name} is missing)")
+    folder = folder_with(run, (ABOUT, WEIGHTS), "model")
     about, weights = read_json(folder / ABOUT), Weights(folder / WEIGHTS)
     if not isinstance(about, dict):
         raise CheckpointError(f"{folder / ABOUT}: does not describe a model")

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from vaelab.careful_read import DIGEST, Weights, digest, read_json, shown
+from vaelab.careful_read import DIGEST, Weights, digest, folder_with, read_json, shown
 from vaelab.errors import CheckpointError, ConfigError
 from vaelab.models import VAE, Model
 from vaelab.record.export import ABOUT, load_model
@@ -82,7 +82,8 @@ class Detector:
                 that is broken or of another model.
         """
         run = Path(run)
-        return cls.restored(load_model(run, trusted), run / "model" if (run / "model").is_dir() else run)
+        model = load_model(run, trusted)
+        return cls.restored(model, folder_with(run, (THRESHOLD, STATE), "detector; train with task=anomaly"))
 
     @classmethod
     def restored(cls, model: Model, folder: Path) -> "Detector":
