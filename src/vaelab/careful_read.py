@@ -99,6 +99,7 @@ class Weights:
 
     Attributes:
         layout: shape and safetensors' name of the dtype of each tensor.
+        metadata: texts by name; what `digest` gave when the file was written is under `sha256`, if there is one.
 
     Raises:
         CheckpointError: it is no file, or cut short, or no safetensors.
@@ -112,7 +113,7 @@ class Weights:
             with safe_open(path, "pt") as file:
                 slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
                 self.layout = {name: (tuple(of.get_shape()), str(of.get_dtype())) for name, of in slices.items()}
-                self._digest = (file.metadata() or {}).get(DIGEST)
+                self.metadata: dict[str, str] = file.metadata() or {}
         except (OSError, SafetensorError, ValueError, OverflowError) as error:
             broken(path, error)
 
@@ -169,7 +170,7 @@ class Weights:
                 and not torch.stack(torch.aminmax(tensor)).isfinite().all()
             ):
                 raise CheckpointError(f"{self.path}: {shown(name)} holds NaN or infinity")
-        if self._digest is not None and self._digest != digest(tensors):
+        if DIGEST in self.metadata and self.metadata[DIGEST] != digest(tensors):
             raise CheckpointError(f"{self.path}: is broken, it is not as it was written (its {DIGEST} differs)")
         return tensors
 

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vaelab.atomic_write import replacing
+from vaelab.careful_read import DIGEST, Weights, digest
 from vaelab.data.module import DataModule
+from vaelab.errors import CheckpointError
 from vaelab.features.extractor import Extractor, weights_hash
 from vaelab.features.resize import limit_side, limited_size
 
@@ -78,10 +80,11 @@ class Classifier(Extractor):
 
     def _read(self) -> dict[str, Any] | None:
         try:
-            with safe_open(self._path, "pt") as file:
-                facts: dict[str, Any] = json.loads(file.metadata()["about"])
-                self._net.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-        except (OSError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError):
+            kept = Weights(self._path)
+            facts = dict(json.loads(kept.metadata["about"]))
+            kept.refuse_others(self._net.state_dict(), "this network")
+            self._net.load_state_dict(kept.load())
+        except (CheckpointError, KeyError, TypeError, ValueError):
             return None
         return facts
 
@@ -90,7 +93,7 @@ class Classifier(Extractor):
         with suppress(OSError, SafetensorError):
             weights = {name: value.cpu().contiguous() for name, value in self._net.state_dict().items()}
             with replacing(self._path) as partial:
-                save_file(weights, partial, {"about": json.dumps(facts)})
+                save_file(weights, partial, {"about": json.dumps(facts), DIGEST: digest(weights)})
 
 
 def can_classify(data: DataModule) -> bool:

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor
 
 from vaelab.atomic_write import write_file
+from vaelab.careful_read import DIGEST, Weights, digest
+from vaelab.errors import CheckpointError
 from vaelab.features.extractor import Extractor
 
 
@@ -30,9 +31,10 @@ def real_features(
         return extractor.extract(examples().split(512))
     key = json.dumps([fingerprint, rows, extractor.about], sort_keys=True)
     path = folder / f"features-{hashlib.sha256(key.encode()).hexdigest()[:16]}.safetensors"
-    with suppress(OSError, SafetensorError, KeyError):
-        return load_file(path)["features"]
+    with suppress(CheckpointError, KeyError):
+        return Weights(path).load()["features"]
     found = extractor.extract(examples().split(512))
     with suppress(OSError):
-        write_file(path, save({"features": found.contiguous()}))
+        kept = {"features": found.contiguous()}
+        write_file(path, save(kept, {DIGEST: digest(kept)}))
     return found
