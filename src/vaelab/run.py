@@ -33,7 +33,7 @@ from vaelab.training.compilation import Compilation, check_compilation
 from vaelab.training.epoch_loop import EpochLoop
 from vaelab.training.interruption import interruptible
 from vaelab.training.optimization import Optimization
-from vaelab.training.precision import AUTO, allow_clipping, choose_precision, lay_channels_last
+from vaelab.training.precision import AUTO, allow_clipping, choose_precision, lay_channels_last, refuse_double
 from vaelab.training.progress import RunProgress
 from vaelab.training.seeding import seed_all
 
@@ -131,6 +131,7 @@ def build_trainer(
     trainer: L.Trainer = builder.build(settings, "trainer", logger=False, callbacks=callbacks)
     if auto and cfg["train"]:
         choose_precision(trainer, model, batch_size)
+    refuse_double(trainer)
     allow_clipping(trainer)
     lay_channels_last(trainer, model)
     if trainer.strategy.root_device.type == "cpu":

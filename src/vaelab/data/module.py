@@ -202,10 +202,16 @@ class DataModule(L.LightningDataModule):
         """The test split in order."""
         return self.eval_loader("test")
 
-    def eval_loader(self, split: str, batch_size: int | None = None, whole: bool = False) -> EvalLoader:
+    def eval_loader(
+        self, split: str, batch_size: int | None = None, whole: bool = False, which: Tensor | None = None
+    ) -> EvalLoader:
         """Any split in order, without augmentation, with noise tied to each example.
 
-        Devices share it among themselves unless `whole`, which is for what one of them does alone.
+        Args:
+            split: which.
+            batch_size: examples of a batch; null for as many as evaluation takes.
+            whole: whether all devices get all of it, for what one of them does alone.
+            which: places in the split, in any order; null for all.
         """
         trainer = None if whole else self.trainer
         if trainer and trainer.world_size > len(self.split[split]):
@@ -215,7 +221,7 @@ class DataModule(L.LightningDataModule):
             )
         return EvalLoader(
             self._store(),
-            self.split[split],
+            self.split[split] if which is None else self.split[split][which],
             batch_size or max(self.batch_size, min(256, EVALUATED // self.spec.size)),
             mix(self.split_seed, split),
             rank=trainer.global_rank if trainer else 0,
@@ -223,9 +229,15 @@ class DataModule(L.LightningDataModule):
             lengths=self._lengths,
         )
 
-    def batches(self, split: str, device: torch.device | str = "cpu", batch_size: int | None = None) -> Iterator[Batch]:
-        """A whole split in order, whatever the number of devices, prepared as in evaluation."""
-        for raw in self.eval_loader(split, batch_size, whole=True):
+    def batches(
+        self,
+        split: str,
+        device: torch.device | str = "cpu",
+        batch_size: int | None = None,
+        which: Tensor | None = None,
+    ) -> Iterator[Batch]:
+        """A whole split in order, or some places of it, whatever the number of devices, prepared as in evaluation."""
+        for raw in self.eval_loader(split, batch_size, whole=True, which=which):
             yield self.on_after_batch_transfer(self.transfer_batch_to_device(raw, torch.device(device), 0), 0)
 
     def clean(self, split: str, which: int | Tensor | None = None) -> Tensor:

@@ -61,7 +61,7 @@ def traversals(decode: Callable[[Tensor], Tensor], code: Tensor, spread: Tensor,
     """
     widest = spread.argsort(descending=True)[:most]
     dimensions = [int(d) for d in widest if spread[d] > 0.1 * spread[widest[0]]]
-    steps = torch.linspace(-3, 3, 11)
+    steps = torch.linspace(-3, 3, 11).to(code)
     rows = []
     for dimension in dimensions:
         codes = code.repeat(len(steps), 1)

@@ -24,6 +24,7 @@ from vaelab.record.export import save_model
 from vaelab.record.report import report
 from vaelab.record.trackers import log_figures
 from vaelab.tasks import Findings, Task
+from vaelab.tasks.code_use import code_notes
 
 
 class RunRecord:
@@ -85,18 +86,20 @@ class RunRecord:
             figures["curves"] = curves
         pictures = {name: self._save(name, figure) for name, figure in figures.items()}
         title = " ".join(f"{group}={self._choices[group]}" for group in ("task", "data", "model"))
-        page = report(title, self._environment, metrics, pictures, found.metadata, found.texts)
+        page = report(title, self._environment, metrics, pictures, found.metadata, found.texts, found.notes)
         write_file(self.folder / "report.html", page)
         log_figures(trainer.loggers, figures, trainer.global_step)
-        print_metrics(metrics, str(self.folder))
+        print_metrics(metrics, str(self.folder), found.notes)
 
     def _findings(self, model: Model, data: DataModule, task: Task) -> Findings:
-        """Measured once, in single precision; nothing where the config asks for no test."""
-        if not self._config["test"]:
-            return Findings()
+        """Measured once, in single precision; where the config asks for no test, only whether the code is used."""
+        tested = self._config["test"]
         cache = BaselineCache(Path(self._config["paths"]["data_dir"]) / ".vaelab" / "baselines", data)
         with torch.no_grad():
-            return task.findings(model, data, cache)
+            found = task.findings(model, data, cache) if tested else Findings()
+            if not model.trainer.fast_dev_run:  # type: ignore[attr-defined]
+                found.notes += code_notes(model, data, "test" if tested else "val")
+        return found
 
     def _save(self, name: str, figure: Figure) -> bytes:
         buffer = BytesIO()

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from vaelab.data.module import DataModule
 from vaelab.models import VAE, Model
+from vaelab.tasks.active_units import active
 
 SMALLEST = 1e-12  # of an eigenvalue: a dimension that does not vary at all is taken for one that hardly does
 
@@ -30,6 +31,11 @@ class AggregatePosterior:
     rates: Tensor | None
     spread: Tensor
 
+    @property
+    def active(self) -> Tensor | None:
+        """`(latent_dim,)` bool, which dimensions are active units; None for an AE."""
+        return None if self.rates is None else active(self.spread.square(), self.rates)
+
     def kl_to_prior(self) -> float:
         """KL(N(mean, covariance) || N(0, I)) in nats.
 
@@ -41,11 +47,15 @@ class AggregatePosterior:
         return 0.5 * float(each.sum() + self.mean.square().sum())
 
     def to_csv(self) -> str:
-        """A line for each dimension: its rate in nats (empty for an AE), and mean and variance of q(z)."""
-        lines = ["dimension,rate_nats,aggregate_mean,aggregate_variance"]
+        """A line for each dimension: its rate in nats, mean and variance of q(z), and whether it is an active unit.
+
+        An AE has neither a rate nor active units, and these fields are empty.
+        """
+        lines = ["dimension,rate_nats,aggregate_mean,aggregate_variance,active"]
         for d, (mean, variance) in enumerate(zip(self.mean, self.covariance.diagonal(), strict=True)):
             rate = "" if self.rates is None else f"{self.rates[d]:.6g}"
-            lines.append(f"{d},{rate},{mean:.6g},{variance:.6g}")
+            used = "" if self.active is None else int(self.active[d])
+            lines.append(f"{d},{rate},{mean:.6g},{variance:.6g},{used}")
         return "\n".join(lines) + "\n"
 
 

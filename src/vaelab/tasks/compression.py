@@ -16,8 +16,8 @@ from vaelab.figures.distributions import distributions as draw_distributions
 from vaelab.figures.images import reconstructions
 from vaelab.figures.rate_distortion import quantisation_curves
 from vaelab.models import VAE, Model, Prediction
+from vaelab.tasks.active_units import VARIANCE
 from vaelab.tasks.codec import (
-    INACTIVE,
     QUANTILES,
     RANGE_EXAMPLES,
     Codec,
@@ -28,7 +28,7 @@ from vaelab.tasks.codec import (
     rates,
     squared_error,
 )
-from vaelab.tasks.image_metrics import has_ssim, psnr, ssim, ssim_window
+from vaelab.tasks.image_metrics import MOST_DB, has_ssim, psnr, ssim, ssim_window
 from vaelab.tasks.task import Constant, Findings, Task, refuse_tokens
 
 FLOAT_BITS = 32  # of one number in an unquantised code, and of one continuous value of an example
@@ -83,7 +83,9 @@ class Compression(Task):
         numbers = bits_in_and_out(data.spec, codec) | distribution(each["run"]) | rates(points)
         if isinstance(model, VAE):
             numbers |= sampled(model, data)
-        settings = {"components": pca.size, "range_tail": self.range_tail, "examples": RANGE_EXAMPLES}
+        settings = {
+            "components": pca.size, "range_tail": self.range_tail, "examples": RANGE_EXAMPLES, "most_db": MOST_DB
+        }  # fmt: skip
         beside = baselines.numbers("pca", settings, lambda: self._all_numbers(pca, data, each["PCA"]))
         own = {f"test/{name}": value for name, value in numbers.items()}
         floats = {"test/mse": float(each["run"]["mse"].mean())}
@@ -123,7 +125,7 @@ class Compression(Task):
             "test/mse_*bit": {
                 "quantiser": f"uniform, each dimension from its {percent} % to its {100 - 100 * self.range_tail:g} % "
                 f"quantile over {known} training codes"
-                + (f"; dimensions of variance up to {INACTIVE} constant" if codec.has_prior else "")
+                + (f"; dimensions of variance up to {VARIANCE} constant" if codec.has_prior else "")
             },
             "test/bits_entropy_*bit": {"tables": "of the test codes themselves: a lower bound"},
             "test/bits_coded_*bit": {"tables": f"of {known} training codes"},
@@ -134,6 +136,8 @@ class Compression(Task):
                 "reconstructions": "not clipped to the data's range",
             },
         }
+        if spec.bounded:
+            about["test/psnr"] = {"mean": f"over examples, each {MOST_DB:g} dB at most"}
         if has_ssim(spec):
             about["test/ssim"] = {"window": f"Gaussian {ssim_window(spec)} x {ssim_window(spec)}", "edges": "mirrored"}
         return about

@@ -19,7 +19,7 @@ from vaelab.features import Choice, ExtractorName, refuse_absent
 from vaelab.figures.rates import rate_bars
 from vaelab.models import VAE, Model, Prediction
 from vaelab.samplers import SAMPLERS, Mixture, Sampler, StandardNormal, train_latents
-from vaelab.tasks.active_units import ActiveUnits
+from vaelab.tasks.active_units import RATE, VARIANCE
 from vaelab.tasks.aggregate_posterior import AggregatePosterior, aggregate_posterior
 from vaelab.tasks.generation_examples import show_examples
 from vaelab.tasks.generation_figures import generation_figures
@@ -90,7 +90,6 @@ class Generation(Task):
             metrics |= {
                 "nll": MeanMetric(),
                 "nll_samples": Constant(self.nll_samples),
-                "active_units": ActiveUnits(model.latent_dim),
             }
             if spec.sequential:
                 metrics["nll_per_step"] = MeanMetric()
@@ -105,7 +104,6 @@ class Generation(Task):
         if "nll" in metrics and isinstance(model, VAE):
             nll = -model.log_evidence(batch, self.nll_samples)
             metrics["nll"].update(nll)
-            metrics["active_units"].update(prediction.latent)
             if "nll_per_step" in metrics:  # all nats over all steps, whatever the lengths
                 steps = present_steps(batch.target).sum(1)
                 metrics["nll_per_step"].update(nll / steps, steps)
@@ -206,8 +204,13 @@ def _latents(found: Findings, aggregate: AggregatePosterior) -> None:
         "unit": "nats",
     }
     found.files["latent_dimensions.csv"] = aggregate.to_csv()
-    if aggregate.rates is not None:
-        found.figures["rate_per_dimension"] = rate_bars(aggregate.rates)
+    if aggregate.rates is not None and aggregate.active is not None:
+        found.numbers["test/active_units"] = float(aggregate.active.sum())
+        found.metadata["test/active_units"] = {
+            "of": len(aggregate.active),
+            "active": f"the posterior mean varies by more than {VARIANCE:g} and the rate is above {RATE:g} nats",
+        }
+        found.figures["rate_per_dimension"] = rate_bars(aggregate.rates, aggregate.active)
 
 
 def _described(sampler: Sampler, has_posterior: bool) -> dict[str, Any]:

@@ -46,6 +46,7 @@ class Panel(Task):
             found.files |= theirs.files
             found.metadata |= theirs.metadata
             found.texts |= theirs.texts
+            found.notes += [note for note in theirs.notes if note not in found.notes]
         return found
 
     def begin(self, stage: str, model: Model, spec: DataSpec) -> None:

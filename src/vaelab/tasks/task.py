@@ -29,6 +29,7 @@ class Findings:
         files: bytes or text by path within the run folder.
         metadata: metric name to what its number depends on, as plain data.
         texts: what is best read, such as generated sentences, by name.
+        notes: what a reader of the numbers must know first, a line each; printed, and at the top of the report.
     """
 
     numbers: dict[str, float] = field(default_factory=dict)
@@ -36,6 +37,7 @@ class Findings:
     files: dict[str, bytes | str] = field(default_factory=dict)
     metadata: dict[str, Any] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
 
 class Task(Callback):
