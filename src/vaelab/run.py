@@ -42,7 +42,7 @@ from vaelab.training.compilation import Compilation, check_compilation
 from vaelab.training.epoch_loop import EpochLoop
 from vaelab.training.interruption import StopSignals, keeping, stoppable
 from vaelab.training.optimization import Optimization
-from vaelab.training.precision import AUTO, allow_clipping, choose_precision, lay_channels_last
+from vaelab.training.precision import AUTO, allow_clipping, choose_precision, lay_channels_last, refuse_double
 from vaelab.training.progress import RunProgress
 from vaelab.training.resumption import Resumption, refuse_done
 from vaelab.training.seeding import OneSeed, choose_seed, seed_all
@@ -227,6 +227,7 @@ def build_trainer(
     trainer: L.Trainer = builder.build(settings, "trainer", COMPONENTS["trainer"], logger=False, callbacks=callbacks)
     if auto and cfg["train"]:
         choose_precision(trainer, model, batch_size)
+    refuse_double(trainer)
     allow_clipping(trainer)
     lay_channels_last(trainer, model)
     if trainer.strategy.root_device.type == "cpu":

@@ -34,7 +34,7 @@ def test_reaches_the_closed_form_optimum(make_vae, make_batch, data) -> None:
     likelihood = Gaussian(DataSpec("low rank", "table", (8,), "real"), "learned")
     model = make_vae(latent_dim=LATENT, hidden=(), likelihood=likelihood, samples=2)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.05, betas=(0.9, 0.99))
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, Cosine(STEPS, final=0.0).__call__)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, Cosine(STEPS, warmup_steps=0, final=0.0).__call__)
     for step in range(STEPS):
         optimizer.zero_grad()
         model.terms(make_batch(data, StepNoise(0, 0, step, slice(None), EXAMPLES))).loss.mean().backward()

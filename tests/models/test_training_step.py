@@ -11,12 +11,16 @@ from vaelab.data.storage import Store
 
 
 class OneDevice:
+    root_device = torch.device("cpu")
+
     def reduce(self, tensor: torch.Tensor, reduce_op: str) -> torch.Tensor:
         return tensor
 
 
 class Collected:
     """Sums over the devices whose totals were collected."""
+
+    root_device = torch.device("cpu")
 
     def __init__(self) -> None:
         self.totals: list[torch.Tensor] = []

@@ -26,8 +26,9 @@ from vaelab.likelihoods import Gaussian as GaussianLikelihood
 from vaelab.models import AE, Model
 from vaelab.tasks import Denoising, Findings
 from vaelab.tasks.denoising_baselines import DenoisingBaselines
-from vaelab.tasks.denoising_quality import MeanPSNR, psnr_of_each, quality_of_each, summary
+from vaelab.tasks.denoising_quality import quality_of_each, summary
 from vaelab.tasks.denoising_sweep import conditions, measured
+from vaelab.tasks.image_metrics import psnr_of_each
 from vaelab.tasks.strengths import corrupted, strengths_around
 
 
@@ -70,14 +71,27 @@ def find(tmp_path: Path) -> Callable[..., Findings]:
 # Quality
 
 
-def test_psnr_of_an_example_is_at_most_60_db_so_that_an_untouched_one_leaves_a_mean() -> None:
+def decibels(x: torch.Tensor, clean: torch.Tensor) -> torch.Tensor:
+    return psnr_of_each(x, clean, DataSpec("images", "image", tuple(x.shape[1:]), "unit", 256))
+
+
+def test_an_untouched_example_is_given_60_db_so_that_a_mean_is_left() -> None:
     clean = torch.rand(3, 1, 4, 4)
     changed = clean + torch.tensor([0.0, 1e-5, 0.1]).view(-1, 1, 1, 1)
-    assert psnr_of_each(changed, clean).tolist() == pytest.approx([60, 60, 20], abs=1e-3)
-    metric = MeanPSNR()
-    metric.update(changed[:1], clean[:1])
-    metric.update(changed[1:], clean[1:])
-    assert metric.compute().item() == pytest.approx(140 / 3, abs=1e-3)
+    spec = DataSpec("images", "image", (1, 4, 4), "unit", 256)
+    means = summary(quality_of_each(clean, changed, clean, spec))
+    assert means["psnr_noisy"] == 60
+    assert means["psnr"] == pytest.approx(140 / 3, abs=1e-3)
+
+
+def test_values_that_are_missing_enter_no_psnr() -> None:
+    """A roll whose last step is padding, and of which a mask withholds another."""
+    spec = DataSpec("roll", "roll", (2, 3), "binary", 2, gaps=True)
+    clean = torch.tensor([[[1.0, 0.0, torch.nan], [0.0, 0.0, torch.nan]]])
+    noisy = clean.masked_fill(torch.tensor([True, False, False]), torch.nan)  # taken for 0: one of four is wrong
+    each = quality_of_each(noisy, torch.full((1, 2, 3), 0.9), clean, spec)
+    assert each["psnr_noisy"].item() == pytest.approx(10 * np.log10(4), abs=1e-4)
+    assert each["psnr"].item() == pytest.approx(-10 * np.log10((0.01 + 3 * 0.81) / 4), abs=1e-4)
 
 
 def test_quality_of_unbounded_data_is_what_is_left_of_the_error() -> None:
@@ -123,7 +137,7 @@ def test_the_noisy_psnr_at_a_strength_is_that_of_its_sigma(sigma: float) -> None
     data = InMemory(grey, DataSpec("grey", "image", (1, 20, 20), "unit", 256), corruption=Gaussian(0.1))
     noisy, clean = corrupted(data, "test", data.corruption.at(sigma), 100)
     assert len(noisy) == 12
-    assert psnr_of_each(noisy, clean).mean().item() == pytest.approx(-20 * np.log10(sigma), abs=0.15)
+    assert decibels(noisy, clean).mean().item() == pytest.approx(-20 * np.log10(sigma), abs=0.15)
 
 
 @pytest.mark.parametrize("corruption", [Gaussian((0.1, 0.5)), Chain({"a": Blur(1.0), "b": Mask((0.1, 0.3), "block")})])
@@ -167,9 +181,9 @@ def test_settings_are_the_best_of_the_grid_on_the_images_they_are_fitted_to(deno
     data = digits(Gaussian(0.3))
     noisy, clean = corrupted(data, "val", data.corruption, 16)
     fitted = denoiser.fit(noisy, clean)
-    best = psnr_of_each(denoiser(noisy, fitted), clean).mean()
+    best = decibels(denoiser(noisy, fitted), clean).mean()
     for settings in denoiser.grid:
-        plain = psnr_of_each(denoiser(noisy, {**settings, "gain": 1.0, "offset": 0.0}), clean).mean()
+        plain = decibels(denoiser(noisy, {**settings, "gain": 1.0, "offset": 0.0}), clean).mean()
         assert best >= plain - 0.01
     assert denoiser(noisy, fitted).min() >= 0
     assert denoiser(noisy, fitted).max() <= 1
@@ -181,8 +195,8 @@ def test_the_line_takes_back_the_mean_of_clipped_noise() -> None:
     black[:, :, 10:18, 10:18] = 0.5
     noisy = (black + 0.3 * torch.randn(black.shape, generator=torch.Generator().manual_seed(0))).clamp(0, 1)
     fitted = TOTAL_VARIATION.fit(noisy, black)
-    plain = psnr_of_each(TOTAL_VARIATION(noisy, {**fitted, "gain": 1.0, "offset": 0.0}), black).mean()
-    assert psnr_of_each(TOTAL_VARIATION(noisy, fitted), black).mean() > plain + 2
+    plain = decibels(TOTAL_VARIATION(noisy, {**fitted, "gain": 1.0, "offset": 0.0}), black).mean()
+    assert decibels(TOTAL_VARIATION(noisy, fitted), black).mean() > plain + 2
 
 
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 13, 22), (2, 9, 6), (1, 3, 4), (1, 1, 7)])
@@ -255,7 +269,7 @@ def test_the_runs_own_psnr_is_given_on_the_images_of_the_baselines(find: Callabl
     model = autoencoder(data.spec)
     batch = next(data.batches("test", batch_size=20))
     with torch.no_grad():
-        psnr = psnr_of_each(model.decode(model.encode(batch.x)), batch.clean).mean().item()
+        psnr = decibels(model.decode(model.encode(batch.x)), batch.clean).mean().item()
     assert found.numbers["test/psnr_baseline_examples"] == pytest.approx(psnr, abs=1e-3)
     assert set(found.figures) == {"denoised"}
 

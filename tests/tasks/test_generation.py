@@ -131,6 +131,19 @@ def test_rates_of_the_dimensions_add_up_to_the_kl(digits: DataModule, folder: Pa
     assert "rate_per_dimension" in found.figures
 
 
+def test_active_units_are_the_same_number_wherever_they_stand(digits: DataModule, folder: Path) -> None:
+    model = network(digits)
+    with torch.no_grad():  # two of four dimensions say nothing: their posterior is the prior's, for all examples
+        model.encoder.net[-1].weight.view(2, 4, -1)[:, 2:] = 0
+        model.encoder.net[-1].bias.view(2, 4)[:, 2:] = 0
+        model.encoder.net[-1].weight.view(2, 4, -1)[0, :2] *= 50
+    found = measured(model, digits, folder)
+    rows = list(csv.DictReader(found.files["latent_dimensions.csv"].splitlines()))  # type: ignore[union-attr]
+    assert [row["active"] for row in rows] == ["1", "1", "0", "0"]
+    assert found.numbers["test/active_units"] == 2
+    assert "2 of 4 units active" in found.figures["rate_per_dimension"].axes[0].get_title()
+
+
 def test_every_number_says_how_it_was_taken(digits: DataModule, folder: Path) -> None:
     found = measured(network(digits), digits, folder, sampler="mixture")
     names = {"test/fid", "test/kid", "test/precision", "test/recall", "test/fid_prior"}

@@ -14,8 +14,9 @@ from vaelab.errors import ConfigError
 from vaelab.likelihoods import DiscretizedLogistic, Gaussian
 from vaelab.models import AE, VAE, Prediction
 from vaelab.models.schedules import Constant as ConstantBeta
+from vaelab.models.vae import Posterior
 from vaelab.tasks import Compression, Denoising, Generation, Task
-from vaelab.tasks.active_units import ActiveUnits
+from vaelab.tasks.active_units import active
 from vaelab.tasks.image_metrics import psnr, ssim
 
 IMAGE = DataSpec("grey", "image", (1, 16, 20), "unit", 256)
@@ -104,24 +105,26 @@ def test_there_is_no_metric_where_it_has_no_meaning() -> None:
 # Active units
 
 
-@pytest.mark.parametrize("sizes", [[3000], [1000, 1999, 1]])
-@pytest.mark.parametrize("offset", [0.0, 1e4])
-def test_active_units_are_dimensions_whose_mean_varies_by_more_than_a_hundredth(
-    sizes: list[int], offset: float
-) -> None:
-    """Deviations of 0, 0.09 (variance 0.0081), 0.11 (0.0121) and 1; the offset is no activity."""
-    wave = torch.linspace(0, 2 * torch.pi, 3001, dtype=torch.float64)[:-1].sin() * 2**0.5
-    means = offset + wave.unsqueeze(1) * torch.tensor([0.0, 0.09, 0.11, 1.0], dtype=torch.float64)
-    metric = ActiveUnits(4)
-    for part in means.split(sizes):
-        metric.update(part)
-    assert metric.compute().item() == 2
+def test_an_active_unit_has_a_mean_that_varies_and_a_rate() -> None:
+    variance = torch.tensor([0.0, 0.009, 0.011, 1.0, 0.011, 1.0, 0.0])
+    rate = torch.tensor([0.0, 1.0, 0.06, 0.06, 0.04, 0.04, 5.0])
+    assert active(variance, rate).tolist() == [False, False, True, True, False, False, False]
 
 
-def test_a_collapsed_posterior_has_no_active_units() -> None:
-    metric = ActiveUnits(5)
-    metric.update(torch.full((100, 5), 0.7))
-    assert metric.compute().item() == 0
+def test_a_collapsed_posterior_has_no_active_units_though_each_mean_varies() -> None:
+    """13 means of variance 0.012 cost 0.08 nats, the least that such means can."""
+    mean = 0.012**0.5 * torch.randn(4_000, 13, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    posterior = Posterior(mean, torch.full_like(mean, log(1 - 0.012)))
+    variance, rates = mean.var(0, correction=0), posterior.kl().mean(0)
+    assert (variance > 0.01).all()
+    assert rates.sum() < 0.12
+    assert active(variance, rates).sum() == 0
+
+
+def test_a_posterior_that_is_the_same_for_all_examples_has_no_active_units_whatever_its_rate() -> None:
+    posterior = Posterior(torch.full((100, 5), 3.0), torch.full((100, 5), -4.0))
+    assert posterior.kl().mean() > 1
+    assert active(posterior.mean.var(0, correction=0), posterior.kl().mean(0)).sum() == 0
 
 
 # Tasks
@@ -190,7 +193,7 @@ def test_a_decoder_that_knows_nothing_costs_the_entropy_of_uniform_levels(vae, m
 def test_a_density_has_no_bits_and_an_autoencoder_no_likelihood() -> None:
     torch.manual_seed(0)
     density = VAE(MLPEncoder((7,), 4, []), MLPDecoder(2, (1, 7), []), Gaussian(TABLE, 1.0), 2, ConstantBeta())
-    assert set(generation(5).metrics("test", density, TABLE)) == {"mse", "nll", "nll_samples", "active_units"}
+    assert set(generation(5).metrics("test", density, TABLE)) == {"mse", "nll", "nll_samples"}
     plain = AE(MLPEncoder((7,), 2, []), MLPDecoder(2, (1, 7), []), Gaussian(TABLE, 1.0), 2)
     assert set(generation(5).metrics("test", plain, TABLE)) == {"mse"}
 

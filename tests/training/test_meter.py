@@ -1,10 +1,12 @@
 """Means weigh by examples, and a number that is none is found where it arose."""
 
+from contextlib import suppress
+
 import pytest
 import torch
 from lightning.pytorch.strategies import SingleDeviceStrategy
 
-from vaelab.errors import DivergenceError
+from vaelab.errors import DivergenceError, UserError
 from vaelab.training.meter import TermMeter
 
 NAN, INF = float("nan"), float("inf")
@@ -16,14 +18,29 @@ def strategy() -> SingleDeviceStrategy:
 
 
 class Beside:
-    """Two devices, of which the other one has already added up to `total`."""
+    """Two devices, of which the other one has already sent what `other` holds."""
 
-    def __init__(self, total: list[float]) -> None:
-        self._total = torch.tensor(total, dtype=torch.float64)
+    root_device = torch.device("cpu")
+    is_global_zero = True
+
+    def __init__(self, other: TermMeter) -> None:
+        self._sent: torch.Tensor | None = None
+        with suppress(DivergenceError):
+            other.window(self)
 
     def reduce(self, tensor: torch.Tensor, reduce_op: str) -> torch.Tensor:
         assert reduce_op == "sum"
-        return tensor + self._total
+        if self._sent is None:
+            self._sent = tensor
+            return tensor
+        return tensor + self._sent
+
+
+def holding(*steps: dict[str, torch.Tensor]) -> TermMeter:
+    meter = TermMeter()
+    for step, row in enumerate(steps):
+        meter.add(row, step)
+    return meter
 
 
 def terms(loss: list[float], **others: list[float]) -> dict[str, torch.Tensor]:
@@ -60,7 +77,7 @@ def test_windows_partition_the_epoch(strategy) -> None:
 def test_devices_weigh_by_their_examples() -> None:
     meter = TermMeter()
     meter.add(terms([1.0, 3.0]), 0)
-    assert meter.window(Beside([20.0, 6.0])) == {"loss": pytest.approx(24 / 8)}
+    assert meter.window(Beside(holding(terms([2.0, 2.0, 2.0, 2.0, 2.0, 10.0])))) == {"loss": pytest.approx(24 / 8)}
 
 
 def test_a_repeated_row_does_not_count(strategy) -> None:
@@ -107,7 +124,7 @@ def test_another_device_s_bad_number_stops_this_one_too() -> None:
     meter = TermMeter()
     meter.add(terms([1.0]), 9)
     with pytest.raises(DivergenceError, match="step 9, on another device"):
-        meter.window(Beside([NAN, 1.0]))
+        meter.window(Beside(holding(terms([NAN]))))
 
 
 def test_weights_that_are_no_numbers_are_refused_by_name() -> None:
@@ -121,4 +138,54 @@ def test_keeps_no_graph() -> None:
     weight = torch.ones(3, requires_grad=True)
     meter = TermMeter()
     meter.add({"loss": weight * 2}, 0)
-    assert not any(row.requires_grad for row in meter._rows)
+    assert not any(row.requires_grad for _, row in meter._rows)
+
+
+# Terms that begin later than the first step
+
+
+LATE = (terms([1.0, 2.0]), terms([3.0], late=[1.0]), terms([4.0], late=[5.0], later=[8.0]))
+
+
+def test_a_term_is_0_before_it_begins(strategy) -> None:
+    assert holding(*LATE).epoch(strategy) == {"loss": 2.5, "late": 1.5, "later": 2.0}
+
+
+def test_a_term_may_begin_in_a_later_window_and_pause(strategy) -> None:
+    meter = holding(LATE[0])
+    assert meter.window(strategy) == {"loss": 1.5}
+    meter.add(LATE[1], 1)
+    assert meter.window(strategy) == {"loss": 3.0, "late": 1.0}
+    meter.add(terms([4.0]), 2)
+    assert meter.window(strategy) == {"loss": 4.0, "late": 0.0}
+    assert meter.epoch(strategy) == {"loss": 2.5, "late": 0.25}
+
+
+def test_terms_are_told_apart_by_name_and_not_by_place(strategy) -> None:
+    swapped = dict(reversed(terms([3.0], kl=[5.0]).items()))
+    assert holding(terms([1.0], kl=[2.0]), swapped).epoch(strategy) == {"loss": 2.0, "kl": 3.5}
+
+
+@pytest.mark.parametrize("before", [1, 2, 3])
+def test_an_interrupted_epoch_goes_on_when_a_term_begins_before_or_after(strategy, before: int) -> None:
+    whole, interrupted, resumed = holding(*LATE), TermMeter(), TermMeter()
+    for step, row in enumerate(LATE[:before]):
+        interrupted.add(row, step)
+    resumed.load_state(interrupted.state(strategy), strategy)
+    for step, row in enumerate(LATE[before:], before):
+        resumed.add(row, step)
+    assert resumed.epoch(strategy) == whole.epoch(strategy)
+
+
+def test_a_late_term_is_summed_over_devices() -> None:
+    assert holding(*LATE).epoch(Beside(holding(*LATE))) == {"loss": 2.5, "late": 1.5, "later": 2.0}
+
+
+def test_devices_that_know_other_terms_are_told_so() -> None:
+    with pytest.raises(UserError, match=r"other terms on other devices, on this one loss, late, later;.*zeros"):
+        holding(*LATE).window(Beside(holding(*LATE[:1])))
+
+
+def test_a_late_term_that_is_no_number_is_named_with_its_step(strategy) -> None:
+    with pytest.raises(DivergenceError, match=r"train/late is not a number at step 1\b"):
+        holding(terms([1.0]), terms([NAN], late=[NAN])).window(strategy)

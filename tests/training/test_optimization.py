@@ -11,7 +11,7 @@ from vaelab.training.schedulers import Cosine
 
 ADAMW = {"_target_": "torch.optim.AdamW", "lr": 0.1, "betas": [0.9, 0.99], "weight_decay": 0.0}
 COSINE = {"_target_": "vaelab.training.schedulers.Cosine", "warmup_steps": 2, "final": 0.1}
-CONSTANT = {"_target_": "vaelab.training.schedulers.Constant"}
+CONSTANT = {"_target_": "vaelab.training.schedulers.Constant", "warmup_steps": 0}
 
 
 def test_the_rate_is_lr_times_the_factor_of_each_step() -> None:

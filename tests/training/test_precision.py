@@ -18,7 +18,14 @@ from vaelab.data.spec import DataSpec
 from vaelab.likelihoods import Bernoulli, Categorical
 from vaelab.models import VAE
 from vaelab.models.schedules import Constant
-from vaelab.training.precision import WORTH, BFloat16Training, gains_by_bfloat16, lay_channels_last, multiplications
+from vaelab.training.precision import (
+    WORTH,
+    BFloat16Training,
+    choose_precision,
+    gains_by_bfloat16,
+    lay_channels_last,
+    multiplications,
+)
 
 CPU = torch.device("cpu")
 CONV = ("trainer.max_epochs=3", "encoder=conv", "encoder.widths=[8,16]", "decoder.widths=[8,16]", "trainer=cpu")
@@ -87,6 +94,21 @@ def test_a_processor_gains_where_it_computes_in_it_and_for_convolutions_and_larg
     monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
     assert not gains_by_bfloat16(CPU, conv, batch_size=1)
     assert not gains_by_bfloat16(CPU, mlp, enough)
+
+
+@pytest.mark.usefixtures("bfloat16")
+@pytest.mark.parametrize("batch_size", [1, 63, 64, 127, 128, 1_000])
+def test_the_batch_over_all_devices_decides_whatever_their_number(
+    batch_size: int, mlp: VAE, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vaelab.training.precision.WORTH", 64 * multiplications(mlp))
+    chosen = []
+    for world_size in (1, 2, 4):
+        trainer = L.Trainer(accelerator="cpu", devices=world_size, strategy="auto" if world_size == 1 else "ddp")
+        assert trainer.world_size == world_size
+        choose_precision(trainer, mlp, batch_size)
+        chosen.append(isinstance(trainer.precision_plugin, BFloat16Training))
+    assert chosen == 3 * [batch_size >= 64]
 
 
 @pytest.mark.parametrize(("capability", "gains"), [((7, 5), False), ((8, 0), True), ((9, 0), True)])

@@ -11,13 +11,13 @@ from vaelab.training.schedulers import Constant, Cosine
 @pytest.mark.parametrize(
     ("schedule", "expected"),
     [
-        (Constant(100), {0: 1, 50: 1, 1000: 1}),
+        (Constant(100, warmup_steps=0), {0: 1, 50: 1, 1000: 1}),
         (Constant(100, warmup_steps=4), {0: 0.2, 1: 0.4, 3: 0.8, 4: 1, 5: 1, 100: 1}),
-        (Cosine(100), {0: 1, 25: (1 + cos(pi / 4)) / 2, 50: 0.5, 100: 0, 150: 0}),
-        (Cosine(100, final=0.1), {0: 1, 50: 0.55, 100: 0.1, 150: 0.1}),
+        (Cosine(100, 0, final=0.0), {0: 1, 25: (1 + cos(pi / 4)) / 2, 50: 0.5, 100: 0, 150: 0}),
+        (Cosine(100, 0, final=0.1), {0: 1, 50: 0.55, 100: 0.1, 150: 0.1}),
         (Cosine(110, warmup_steps=10, final=0.2), {0: 1 / 11, 9: 10 / 11, 10: 1, 60: 0.6, 110: 0.2}),
-        (Cosine(5, warmup_steps=5), {0: 1 / 6, 4: 5 / 6, 5: 1, 6: 0}),
-        (Cosine(0), {0: 1, 1: 0}),
+        (Cosine(5, warmup_steps=5, final=0.0), {0: 1 / 6, 4: 5 / 6, 5: 1, 6: 0}),
+        (Cosine(0, 0, final=0.0), {0: 1, 1: 0}),
     ],
 )
 def test_factor(schedule, expected: dict[int, float]) -> None:

@@ -181,14 +181,14 @@ def _clip(decoder: nn.Module, budget: Budget) -> None:
 @torch.no_grad()
 def _mean(decoder: Decoder, data: DataModule, device: torch.device) -> float:
     """Of the validation split, nats for each example."""
-    return float(torch.cat([decoder(batch.target) for batch in data.batches("val", device)]).double().mean())
+    return float(torch.cat([decoder(batch.target).cpu() for batch in data.batches("val", device)]).double().mean())
 
 
 @torch.no_grad()
 def _measured(decoder: Decoder, data: DataModule, device: torch.device, batches: int | None) -> dict[str, float]:
     nats, steps, characters, examples = 0.0, 0, 0, 0
     for number, batch in enumerate(data.batches("test", device), start=1):
-        nats += float(decoder(batch.target).double().sum())
+        nats += float(decoder(batch.target).cpu().double().sum())
         steps += int(present_steps(batch.target).sum())
         characters += int(characters_of_each(batch.target, data.spec).sum())
         examples += len(batch.target)

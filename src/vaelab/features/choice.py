@@ -38,12 +38,14 @@ class Choice:
     folder: Path
 
     def build(self, data: DataModule, device: torch.device) -> Extractor:
-        """Make the extractor, ready on `device`.
+        """Make the extractor, ready on `device`; on the CPU where that is Apple's GPU.
 
         Raises:
             ConfigError: it was named and is not to be had; says how to get it.
         """
         name = self._resolve(data, device)
+        if device.type == "mps":  # has no adaptive pooling to sizes that do not divide the input's, nor all of resizing
+            device = torch.device("cpu")
         if name == "inception":
             refuse_absent(self, data.spec)
             return Inception(self.inception, device)

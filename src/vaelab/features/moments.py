@@ -17,8 +17,11 @@ class Moments(NamedTuple):
     @classmethod
     def of(cls, rows: Tensor) -> Self:
         """Of `(N, D)`."""
-        deviation = rows.double().std(0, correction=0).to(rows)
-        return cls(rows.double().mean(0).to(rows), torch.where(deviation > 1e-6, deviation, 1.0))
+        exact = rows.cpu().double()  # not every accelerator has float64
+        mean, deviation = (
+            values.to(rows.dtype).to(rows.device) for values in (exact.mean(0), exact.std(0, correction=0))
+        )
+        return cls(mean, torch.where(deviation > 1e-6, deviation, 1.0))
 
     def standardise(self, rows: Tensor) -> Tensor:
         """`(N, D)` less the mean, over the deviation."""

@@ -1,5 +1,6 @@
 """Gaussian and Laplace: a location from the decoder, and a scale that is fixed or learned."""
 
+from functools import cached_property
 from math import exp, log, pi
 from typing import Annotated, Literal
 
@@ -62,7 +63,7 @@ class LocationScale(Likelihood):
         assert isinstance(self.scale, float)
         return log(self.scale)
 
-    @property
+    @cached_property  # a number read from a tensor, which must not happen within a compiled objective
     def constant(self) -> float:
         """-log p of a perfect reconstruction where the scale is fixed; 0 where it is learned."""
         if not isinstance(self.scale, float):

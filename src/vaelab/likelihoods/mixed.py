@@ -1,5 +1,6 @@
 """Rows of a table: a density for each number, a probability for each category."""
 
+from functools import cached_property
 from math import log, pi
 from typing import Annotated, Literal
 
@@ -60,7 +61,7 @@ class Mixed(Likelihood):
         """As `raw_shape`."""
         return self.raw_shape
 
-    @property
+    @cached_property  # a number read from a tensor, which must not happen within a compiled objective
     def constant(self) -> float:
         """-log p of a perfect reconstruction where the scale is fixed and nothing is missing; 0 where it is learned."""
         if isinstance(self.sigma, str):

@@ -1,6 +1,7 @@
 """What a run prints."""
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from rich.table import Table
@@ -48,8 +49,8 @@ def print_size(model: nn.Module) -> None:
     console().print(f"parameters: {sum(parts.values()):,} ({shown})")
 
 
-def print_metrics(metrics: dict[str, float], folder: str) -> None:
-    """A table with one row a metric, validation, test and baselines side by side, and where the run lies.
+def print_metrics(metrics: dict[str, float], folder: str, notes: Sequence[str] = ()) -> None:
+    """A table with one row a metric, validation, test and baselines side by side, notes, and where the run lies.
 
     What a metric is at each strength, number of bits or quantile is left to the report.
     """
@@ -69,4 +70,6 @@ def print_metrics(metrics: dict[str, float], folder: str) -> None:
         terminal.print(table)
     if details := len(found) - len(names):
         terminal.print(f"{details} more rows in report.html and metrics.json")
+    for note in notes:
+        terminal.print(f"note: {note}", soft_wrap=True)
     terminal.print(Text.assemble("run folder: ", (folder, "bold")), soft_wrap=True)

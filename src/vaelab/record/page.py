@@ -11,6 +11,7 @@ table { border-collapse: collapse } td, th { padding: .2rem 1rem .2rem 0; text-a
 td, th { border-bottom: 1px solid #ddd }
 td.n, th + th { text-align: right }
 td.n { font-variant-numeric: tabular-nums } img { max-width: 100%; margin: .3rem 0 }
+.note { background: #fff4d6; padding: .6rem .8rem; border-left: 4px solid #e0a800 }
 footer { margin-top: 2rem; color: #777; font-size: .85rem }
 """
 

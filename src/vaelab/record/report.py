@@ -1,5 +1,6 @@
 """`report.html`: one page that shows a run, with everything in it."""
 
+from collections.abc import Sequence
 from html import escape
 from typing import Any
 
@@ -13,6 +14,7 @@ def report(
     figures: dict[str, bytes],
     metadata: dict[str, Any] | None = None,
     texts: dict[str, str] | None = None,
+    notes: Sequence[str] = (),
 ) -> str:
     """The page.
 
@@ -23,12 +25,14 @@ def report(
         figures: PNG bytes by name.
         metadata: as in `metrics_metadata.json`: what numbers depend on.
         texts: by name, as in `texts/`.
+        notes: plain text, a paragraph each, before all else.
     """
     packages = ", ".join(f"{name} {value}" for name, value in environment["packages"].items() if value)
     git = environment.get("git")
     commit = f"commit {git['commit'][:12]}{' with local changes' if git['dirty'] else ''}" if git else "no git commit"
     device = f"{environment['device']}; seed {environment['seed']}; {commit}; {packages}"
-    parts = ["<h2>metrics</h2>", metrics_table(metrics), metadata_list(metadata or {})]
+    parts = [f'<p class="note">{escape(note)}</p>' for note in notes]
+    parts += ["<h2>metrics</h2>", metrics_table(metrics), metadata_list(metadata or {})]
     parts += [f"<h2>{escape(name)}</h2>\n<pre>{escape(text)}</pre>" for name, text in (texts or {}).items()]
     return page(title, environment["command"], parts, figures, footer=device)
 

@@ -36,6 +36,7 @@ from vaelab.record.sweep import sweep_of
 from vaelab.record.trackers import log_pictures, log_summary
 from vaelab.record.trained_on import TrainedOn
 from vaelab.tasks import Findings, Task
+from vaelab.tasks.code_use import code_notes
 from vaelab.training.interruption import keeping
 
 log = logging.getLogger(__name__)
@@ -141,15 +142,16 @@ class RunRecord:
                     self._publish(found, self._compare(found), trainer)
         finally:
             log_summary(trainer.loggers, found.numbers, trainer.global_step)
-            print_metrics(found.numbers, str(self.folder))
+            print_metrics(found.numbers, str(self.folder), found.notes)
 
     def _findings(self, model: Model, data: DataModule, task: Task) -> Findings:
-        """The run's own results, in single precision; nothing where the config asks for no test."""
-        if not self._config["test"]:
-            return Findings()
+        """The run's own results, in single precision; without a test, only whether the code is used."""
+        tested = self._config["test"]
         cache = BaselineCache(Path(self._config["paths"]["data_dir"]) / ".vaelab" / "baselines", data)
         with torch.no_grad(), self._stages.show("measuring and drawing"):
-            found = task.findings(model, data, cache)
+            found = task.findings(model, data, cache) if tested else Findings()
+            if not model.trainer.fast_dev_run:  # type: ignore[attr-defined]
+                found.notes += code_notes(model, data, "test" if tested else "val")
         return found if task.baselines else replace(found, baselines=[], beside=[])
 
     @torch.no_grad()
@@ -192,7 +194,9 @@ class RunRecord:
             self._write(name, content)
         self._pictures |= {name: self._save(name, figure) for name, figure in new.figures.items()}
         title = " ".join(f"{group}={self._choices[group]}" for group in ("task", "data", "model"))
-        page = report(title, self._environment, found.numbers, self._pictures, redact(found.metadata), found.texts)
+        page = report(
+            title, self._environment, found.numbers, self._pictures, redact(found.metadata), found.texts, found.notes
+        )
         self._write("report.html", page)
         paths = {name: self.folder / "figures" / f"{name}.png" for name in new.figures}
         log_pictures(trainer.loggers, paths, trainer.global_step)

@@ -16,11 +16,11 @@ def slerp(start: Tensor, end: Tensor, steps: int) -> Tensor:
     N(0, I) lies at norm sqrt(latent_dim), and the middle of a straight line lies where no data is.
     Ends on one line through the origin, or in it, have no single great arc: the straight line is taken.
     """
-    t = torch.linspace(0, 1, steps, device=start.device, dtype=torch.float64).unsqueeze(1)
-    a, b = start.double(), end.double()
+    t = torch.linspace(0, 1, steps, dtype=torch.float64).unsqueeze(1)
+    a, b = start.cpu().double(), end.cpu().double()
     cosine = torch.nn.functional.cosine_similarity(a, b, dim=0).clamp(-1, 1)
     angle = cosine.arccos()
     if angle.sin() < 1e-6 or not a.any() or not b.any():
         return lerp(start, end, steps)
     points = (((1 - t) * angle).sin() * a + (t * angle).sin() * b) / angle.sin()
-    return points.to(start.dtype)
+    return points.to(start.dtype).to(start.device)  # in this order: not every device has float64

@@ -27,7 +27,7 @@ class Latent(Score):
 
     def fit(self, model: Model, normal: Iterable[Tensor]) -> None:
         """Mean and precision of the codes of batches `(B, *shape)`."""
-        codes = torch.cat([model.encode(x).double().cpu() for x in normal])
+        codes = torch.cat([model.encode(x).cpu().double() for x in normal])
         fitted = LedoitWolf().fit(codes.numpy())
         self.mean.copy_(torch.from_numpy(fitted.location_))
         self.precision.copy_(torch.from_numpy(fitted.precision_))

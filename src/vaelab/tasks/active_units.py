@@ -1,35 +1,21 @@
 """Active units of a posterior."""
 
-from typing import Any
-
-import torch
 from torch import Tensor
-from torchmetrics import Metric
+
+VARIANCE = 0.01  # of the posterior mean over examples (Burda et al., 2016, section 5.2)
+RATE = 0.05  # nats an example
 
 
-class ActiveUnits(Metric):
-    """Latent dimensions whose posterior mean varies over the data above 0.01 (Burda et al., 2016, sec. 5.2)."""
+def active(variance: Tensor, rate: Tensor) -> Tensor:
+    """Which latent dimensions tell something of an example, `(latent_dim,)` bool.
 
-    full_state_update = False
-    count: Tensor
-    total: Tensor
-    squares: Tensor
+    The posterior mean of an active unit varies over examples by more than 0.01 (Burda et al., 2016, section 5.2), and
+    its rate is more than 0.05 nats. The variance alone is not enough: a mean that varies by 0.01 costs 0.005 nats,
+    so that all units of a collapsed posterior may pass. The rate alone is not enough either: a posterior that is
+    the same for all examples may be far from the prior and tells nothing.
 
-    def __init__(self, latent_dim: int, threshold: float = 0.01, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.threshold = threshold
-        self.add_state("count", torch.tensor(0), dist_reduce_fx="sum")
-        self.add_state("total", torch.zeros(latent_dim, dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("squares", torch.zeros(latent_dim, dtype=torch.float64), dist_reduce_fx="sum")
-
-    def update(self, mean: Tensor) -> None:
-        """Take posterior means, `(B, latent_dim)`."""
-        mean = mean.double()
-        self.count += len(mean)
-        self.total += mean.sum(0)
-        self.squares += mean.square().sum(0)
-
-    def compute(self) -> Tensor:
-        """How many dimensions are active."""
-        variance = self.squares / self.count - (self.total / self.count).square()
-        return (variance > self.threshold).sum().float()
+    Args:
+        variance: `(latent_dim,)`, of the posterior mean over examples.
+        rate: `(latent_dim,)`, KL(q(z_d|x) || p(z_d)) in nats, mean over examples.
+    """
+    return (variance > VARIANCE) & (rate > RATE)

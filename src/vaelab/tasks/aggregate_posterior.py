@@ -8,6 +8,7 @@ from torch import Tensor
 from vaelab.csv_text import csv_text
 from vaelab.data.module import DataModule
 from vaelab.models import VAE, Model
+from vaelab.tasks.active_units import active
 
 SMALLEST = 1e-12  # of an eigenvalue: a dimension that does not vary at all is taken for one that hardly does
 
@@ -31,6 +32,11 @@ class AggregatePosterior:
     rates: Tensor | None
     spread: Tensor
 
+    @property
+    def active(self) -> Tensor | None:
+        """`(latent_dim,)` bool, which dimensions are active units; None for an AE."""
+        return None if self.rates is None else active(self.spread.square(), self.rates)
+
     def kl_to_prior(self) -> float:
         """KL(N(mean, covariance) || N(0, I)) in nats.
 
@@ -42,15 +48,19 @@ class AggregatePosterior:
         return 0.5 * float(each.sum() + self.mean.square().sum())
 
     def to_csv(self) -> str:
-        """A line for each dimension: its rate in nats (empty for an AE), and mean and variance of q(z)."""
+        """A line for each dimension: its rate in nats, mean and variance of q(z), and whether it is an active unit.
+
+        An AE has neither a rate nor active units, and these fields are empty.
+        """
         rates = [None] * len(self.mean) if self.rates is None else [f"{rate:.6g}" for rate in self.rates]
+        active = [None] * len(self.mean) if self.active is None else [int(used) for used in self.active]
         rows = (
-            [dimension, rate, f"{mean:.6g}", f"{variance:.6g}"]
-            for dimension, (rate, mean, variance) in enumerate(
-                zip(rates, self.mean, self.covariance.diagonal(), strict=True)
+            [dimension, rate, f"{mean:.6g}", f"{variance:.6g}", used]
+            for dimension, (rate, mean, variance, used) in enumerate(
+                zip(rates, self.mean, self.covariance.diagonal(), active, strict=True)
             )
         )
-        return csv_text(["dimension", "rate_nats", "aggregate_mean", "aggregate_variance"], rows)
+        return csv_text(["dimension", "rate_nats", "aggregate_mean", "aggregate_variance", "active"], rows)
 
 
 def aggregate_posterior(model: Model, data: DataModule, split: str) -> AggregatePosterior:

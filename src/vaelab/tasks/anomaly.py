@@ -348,7 +348,7 @@ def examples(data: DataModule, split: str, device: torch.device, which: Tensor |
 
 def scored(detector: Detector, data: DataModule, split: str, name: str) -> Tensor:
     """A score of every example of a split in order, `(N,)` float64 on the CPU."""
-    return torch.cat([detector.score(x, name).double().cpu() for x in examples(data, split, detector.model.device)])
+    return torch.cat([detector.score(x, name).cpu().double() for x in examples(data, split, detector.model.device)])
 
 
 def baseline_scores(

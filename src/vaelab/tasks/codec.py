@@ -11,13 +11,13 @@ from torch import Tensor
 from vaelab.data import Batch, DataSpec
 from vaelab.data.module import DataModule
 from vaelab.data.plain import squared_error_of_each
+from vaelab.tasks.active_units import VARIANCE
 from vaelab.tasks.image_metrics import each_example
 from vaelab.tasks.quantiser import UniformQuantiser, code_length, counts, entropy, fit_range
 
 BITS = range(2, 9)  # of one quantised dimension
 QUANTILES = (5, 50, 95)  # per cent
 RANGE_EXAMPLES = 10_000  # training codes that ranges and tables are fitted on, at the most
-INACTIVE = 0.01  # variance of posterior means up to which a dimension says nothing (Burda et al., 2016, sec. 5.2)
 
 
 class Codec(NamedTuple):
@@ -74,7 +74,7 @@ def quantised(codec: Codec, data: DataModule, tail: float) -> dict[int, Quantise
         tail: see `fit_range`.
     """
     known = _train_codes(codec, data)
-    kept = known.var(0, correction=0) > INACTIVE if codec.has_prior else None
+    kept = known.var(0, correction=0) > VARIANCE if codec.has_prior else None
     low, high = fit_range(known, tail, kept)
     quantisers = {bits: UniformQuantiser(low, high, bits) for bits in BITS}
     squares = dict.fromkeys(BITS, 0.0)

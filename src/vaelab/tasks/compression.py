@@ -18,8 +18,8 @@ from vaelab.figures.distributions import distributions as draw_distributions
 from vaelab.figures.images import reconstructions
 from vaelab.figures.rate_distortion import quantisation_curves
 from vaelab.models import VAE, Model, Prediction
+from vaelab.tasks.active_units import VARIANCE
 from vaelab.tasks.codec import (
-    INACTIVE,
     QUANTILES,
     RANGE_EXAMPLES,
     Codec,
@@ -30,7 +30,7 @@ from vaelab.tasks.codec import (
     rates,
     squared_error,
 )
-from vaelab.tasks.image_metrics import has_ssim, psnr, ssim, ssim_window
+from vaelab.tasks.image_metrics import MOST_DB, has_ssim, psnr, ssim, ssim_window
 from vaelab.tasks.task import (
     NO_TRAIN,
     Baseline,
@@ -122,6 +122,7 @@ class Compression(Task):
             codecs["PCA"] = Codec(fitted.encode, fitted.decode, components, torch.device("cpu"))
             each["PCA"] = distortions(codecs["PCA"], data)
             settings = {"components": components, "range_tail": self.range_tail, "examples": RANGE_EXAMPLES}
+            settings["most_db"] = MOST_DB
             numbers = baselines.numbers("pca", settings, lambda: self._all_numbers(codecs["PCA"], data, each["PCA"]))
             curves.update(numbers)
             return Findings(numbers, metadata={"baseline/pca": _about_pca(data, components)})
@@ -148,6 +149,8 @@ class Compression(Task):
             "test/bits_out": {"for": f"{codec.size} floats of {FLOAT_BITS} bits"},
             "test/mse_quantile_*": {"over": f"{len(data.split['test'])} test examples", "per cent": [*QUANTILES]},
         } | ({"test/mse_*bit": NO_TRAIN} if data.all_as_test else self._fitted_to_train(data, codec))
+        if spec.bounded:
+            about["test/psnr"] = {"mean": f"over examples, each {MOST_DB:g} dB at most"}
         if has_ssim(spec):
             about["test/ssim"] = {"window": f"Gaussian {ssim_window(spec)} x {ssim_window(spec)}", "edges": "mirrored"}
         return about
@@ -159,7 +162,7 @@ class Compression(Task):
             "test/mse_*bit": {
                 "quantiser": f"uniform, each dimension from its {percent} % to its {100 - 100 * self.range_tail:g} % "
                 f"quantile over {known} training codes"
-                + (f"; dimensions of variance up to {INACTIVE} constant" if codec.has_prior else "")
+                + (f"; dimensions of variance up to {VARIANCE} constant" if codec.has_prior else "")
             },
             "test/bits_entropy_*bit": {"tables": "of the test codes themselves: a lower bound"},
             "test/bits_coded_*bit": {"tables": f"of {known} training codes"},

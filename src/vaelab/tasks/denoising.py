@@ -14,7 +14,7 @@ from vaelab.data.spec import HIDDEN
 from vaelab.errors import ConfigError
 from vaelab.models import Model, Prediction
 from vaelab.tasks.denoising_baselines import DenoisingBaselines, is_restorable
-from vaelab.tasks.denoising_quality import MeanPSNR, summary
+from vaelab.tasks.denoising_quality import summary
 from vaelab.tasks.denoising_sweep import (
     Conditions,
     Rivals,
@@ -25,7 +25,7 @@ from vaelab.tasks.denoising_sweep import (
     pictures,
     readings,
 )
-from vaelab.tasks.image_metrics import ssim
+from vaelab.tasks.image_metrics import MeanPSNR, psnr, ssim
 from vaelab.tasks.task import Baseline, Findings, Say, Task, refuse_no_numbers
 
 
@@ -77,7 +77,7 @@ class Denoising(Task):
         if spec.support == "categories":
             return metrics | {"withheld_accuracy": MeanMetric(nan_strategy="ignore")}
         if spec.bounded:
-            return metrics | {"psnr": MeanPSNR(), "psnr_noisy": MeanPSNR()} | ssim(spec)
+            return metrics | psnr(spec) | {"psnr_noisy": MeanPSNR(spec)} | ssim(spec)
         return metrics | {"mse_noisy": MeanMetric()}
 
     def update(self, metrics: dict[str, Metric], model: Model, prediction: Prediction, batch: Batch) -> None:
@@ -90,7 +90,7 @@ class Denoising(Task):
             if name in metrics:
                 metrics[name].update(prediction.reconstruction, batch.clean)
         if "psnr_noisy" in metrics:
-            metrics["psnr_noisy"].update(batch.x, batch.clean)
+            metrics["psnr_noisy"].update(batch.x.nan_to_num(), batch.clean)
         if "mse_noisy" in metrics:
             metrics["mse_noisy"].update(squared_error_of_each(batch.x.nan_to_num(), batch.clean, model.likelihood.spec))
 

@@ -1,31 +1,11 @@
 """How good a denoised example is, and how much better than what was given."""
 
 from torch import Tensor
-from torchmetrics import MeanMetric
 
 from vaelab.data import DataSpec
 from vaelab.data.plain import squared_error_of_each
 from vaelab.data.spec import HIDDEN
-from vaelab.tasks.image_metrics import each_example
-
-MOST_DB = 60.0  # of a single example: a root mean squared error of a quarter of an 8-bit step
-
-
-def psnr_of_each(x: Tensor, clean: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio in dB of every example in [0, 1], `(B,)`.
-
-    It is 60 dB at most: a block that hides a black corner changes nothing, and one such example
-    would make the mean over a split infinite.
-    """
-    return (-10 * (x - clean).square().flatten(1).mean(1).log10()).clamp(max=MOST_DB)
-
-
-class MeanPSNR(MeanMetric):
-    """The mean of `psnr_of_each` over a split."""
-
-    def update(self, x: Tensor, clean: Tensor) -> None:  # type: ignore[override]
-        """Count a batch of `(B, *shape)`."""
-        super().update(psnr_of_each(x, clean))
+from vaelab.tasks.image_metrics import each_example, psnr_of_each
 
 
 def quality_of_each(noisy: Tensor, denoised: Tensor, clean: Tensor, spec: DataSpec) -> dict[str, Tensor]:
@@ -37,10 +17,10 @@ def quality_of_each(noisy: Tensor, denoised: Tensor, clean: Tensor, spec: DataSp
         withheld = noisy == HIDDEN
         right = withheld & (denoised == clean)
         return {"withheld": withheld.flatten(1).sum(1), "right": right.flatten(1).sum(1)}
-    each = each_example(denoised, clean, spec)
-    if "psnr" not in each:
-        return each | {"mse_noisy": squared_error_of_each(noisy.nan_to_num(), clean, spec)}
-    return each | {"psnr": psnr_of_each(denoised, clean), "psnr_noisy": psnr_of_each(noisy, clean)}
+    each, given = each_example(denoised, clean, spec), noisy.nan_to_num()
+    if "psnr" in each:
+        return each | {"psnr_noisy": psnr_of_each(given, clean, spec)}
+    return each | {"mse_noisy": squared_error_of_each(given, clean, spec)}
 
 
 def summary(each: dict[str, Tensor], first: int | None = None) -> dict[str, float]:

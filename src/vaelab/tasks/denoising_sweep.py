@@ -16,7 +16,8 @@ from vaelab.figures.strengths import by_strength
 from vaelab.figures.strips import strips
 from vaelab.models import Model
 from vaelab.tasks.denoising_baselines import Rival
-from vaelab.tasks.denoising_quality import MOST_DB, quality_of_each, summary
+from vaelab.tasks.denoising_quality import quality_of_each, summary
+from vaelab.tasks.image_metrics import MOST_DB
 from vaelab.tasks.strengths import strengths_around
 from vaelab.tasks.task import shown_batch
 

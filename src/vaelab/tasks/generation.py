@@ -20,7 +20,7 @@ from vaelab.features import Choice, ExtractorName, refuse_absent
 from vaelab.figures.rates import rate_bars
 from vaelab.models import VAE, Model, Prediction
 from vaelab.samplers import SAMPLERS, Mixture, Sampler, StandardNormal, load_sampler, train_latents
-from vaelab.tasks.active_units import ActiveUnits
+from vaelab.tasks.active_units import RATE, VARIANCE
 from vaelab.tasks.aggregate_posterior import AggregatePosterior, aggregate_posterior
 from vaelab.tasks.generation_examples import show_examples
 from vaelab.tasks.generation_figures import generation_figures
@@ -92,7 +92,6 @@ class Generation(Task):
             metrics |= {
                 "nll": MeanMetric(),
                 "nll_samples": Constant(self.nll_samples),
-                "active_units": ActiveUnits(model.latent_dim),
             }
             if spec.sequential:
                 metrics["nll_per_step"] = MeanMetric()
@@ -107,7 +106,6 @@ class Generation(Task):
         if "nll" in metrics and isinstance(model, VAE):
             nll = -model.log_evidence(batch, self.nll_samples)
             metrics["nll"].update(nll)
-            metrics["active_units"].update(prediction.latent)
             if "nll_per_step" in metrics:  # all nats over all steps, whatever the lengths
                 steps = present_steps(batch.target).sum(1)
                 metrics["nll_per_step"].update(nll / steps, steps)
@@ -247,8 +245,13 @@ def _beside(quality: SampleQuality, data: DataModule, latent_dim: int) -> list[B
 
 def _latents(found: Findings, aggregate: AggregatePosterior) -> None:
     found.files["latent_dimensions.csv"] = aggregate.to_csv()
-    if aggregate.rates is not None:
-        found.figures["rate_per_dimension"] = rate_bars(aggregate.rates)
+    if aggregate.rates is not None and aggregate.active is not None:
+        found.numbers["test/active_units"] = float(aggregate.active.sum())
+        found.metadata["test/active_units"] = {
+            "of": len(aggregate.active),
+            "active": f"the posterior mean varies by more than {VARIANCE:g} and the rate is above {RATE:g} nats",
+        }
+        found.figures["rate_per_dimension"] = rate_bars(aggregate.rates, aggregate.active)
     if aggregate.count < 2:
         found.metadata["test/aggregate_kl"] = {"not measured": "a single example has no spread"}
         return

@@ -1,20 +1,45 @@
 """Metrics of reconstructed images."""
 
 from torch import Tensor
-from torchmetrics import Metric
+from torchmetrics import MeanMetric, Metric
 from torchmetrics.functional.image import structural_similarity_index_measure
-from torchmetrics.image import PeakSignalNoiseRatio, StructuralSimilarityIndexMeasure
+from torchmetrics.image import StructuralSimilarityIndexMeasure
 
 from vaelab.data import DataSpec
 from vaelab.data.plain import squared_error_of_each
 
+MOST_DB = 60.0  # of a single example: a root mean squared error of a quarter of an 8-bit step
+
+
+def psnr_of_each(x: Tensor, clean: Tensor, spec: DataSpec) -> Tensor:
+    """Peak signal-to-noise ratio in dB of every example in [0, 1] over its values that are there, `(B,)`.
+
+    It is 60 dB at most. An example that is given back exactly, such as a constant image, has no finite one, and a
+    single such example would make the mean over a split infinite.
+    """
+    return psnr_of_mse(squared_error_of_each(x, clean, spec))
+
+
+def psnr_of_mse(mse: Tensor) -> Tensor:
+    """Of each example's mean squared error, both `(B,)`; 60 dB at most."""
+    return (-10 * mse.log10()).clamp(max=MOST_DB)
+
+
+class MeanPSNR(MeanMetric):
+    """The mean of `psnr_of_each` over a split."""
+
+    def __init__(self, spec: DataSpec) -> None:
+        super().__init__()
+        self._spec = spec
+
+    def update(self, x: Tensor, clean: Tensor) -> None:  # type: ignore[override]
+        """Count a batch of `(B, *shape)`."""
+        super().update(psnr_of_each(x, clean, self._spec))
+
 
 def psnr(spec: DataSpec) -> dict[str, Metric]:
-    """The mean over images of the peak signal-to-noise ratio in dB; empty where data has no range."""
-    if not spec.bounded:
-        return {}
-    dims = tuple(range(1, len(spec.shape) + 1))
-    return {"psnr": PeakSignalNoiseRatio(data_range=1.0, dim=dims)}
+    """The mean over examples of the peak signal-to-noise ratio in dB; empty where data has no range."""
+    return {"psnr": MeanPSNR(spec)} if spec.bounded else {}
 
 
 def ssim(spec: DataSpec) -> dict[str, Metric]:
@@ -31,7 +56,7 @@ def ssim(spec: DataSpec) -> dict[str, Metric]:
 def each_example(reconstruction: Tensor, clean: Tensor, spec: DataSpec) -> dict[str, Tensor]:
     """`mse`, and `psnr` in dB and `ssim` where they have a meaning, of every example: `(B,)` each.
 
-    Their means are what `psnr` and `ssim` above give. An exact reconstruction has an infinite psnr.
+    Their means are what `psnr` and `ssim` above give.
     The window of ssim reaches over the border: torchmetrics mirrors the image there (the border pixel
     itself is not repeated) and counts every place, where Wang et al. (2004) and scikit-image leave out
     the places whose window does not lie inside the image.
@@ -43,7 +68,7 @@ def each_example(reconstruction: Tensor, clean: Tensor, spec: DataSpec) -> dict[
     mse = squared_error_of_each(reconstruction, clean, spec)
     values = {"mse": mse}
     if spec.bounded:
-        values["psnr"] = -10 * mse.log10()
+        values["psnr"] = psnr_of_mse(mse)
     if has_ssim(spec):
         each = structural_similarity_index_measure(
             reconstruction, clean, sigma=_deviation(spec), data_range=1.0, reduction="none"

@@ -21,7 +21,7 @@ def mutual_information(posterior: Posterior, seed: int = 0) -> float:
         posterior: of N examples, `(N, latent_dim)` each.
         seed: of the draws.
     """
-    mean, log_variance = (values.double().cpu() for values in posterior)
+    mean, log_variance = (values.cpu().double() for values in posterior)
     noise = torch.randn(mean.shape, generator=torch.Generator().manual_seed(seed), dtype=mean.dtype)
     z = mean + (0.5 * log_variance).exp() * noise
     precision = (-log_variance).exp()

@@ -39,6 +39,7 @@ class Findings:
         baselines: what to measure next, in this order.
         beside: called after the baselines; gives figures that show them beside the run, in place of those of the
             same names.
+        notes: what a reader of the numbers must know first, a line each; printed, and at the top of the report.
     """
 
     numbers: dict[str, float] = field(default_factory=dict)
@@ -48,6 +49,7 @@ class Findings:
     texts: dict[str, str] = field(default_factory=dict)
     baselines: list["Baseline"] = field(default_factory=list)
     beside: list[Callable[[], dict[str, Figure]]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def add(self, other: "Findings") -> None:
         """Take over what another one found; of one name, the other's."""
@@ -58,6 +60,7 @@ class Findings:
         self.texts |= other.texts
         self.baselines += other.baselines
         self.beside += other.beside
+        self.notes += [note for note in other.notes if note not in self.notes]
 
     def complete(self) -> "Findings":
         """Measure every baseline and draw what shows them; returns these findings.

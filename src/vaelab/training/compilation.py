@@ -119,7 +119,8 @@ class Compilation(Callback):
     @staticmethod
     def _never(trainer: L.Trainer, model: Model) -> bool:
         deterministic = torch.are_deterministic_algorithms_enabled()
-        return deterministic or _obstacle(model, trainer.datamodule) is not None  # type: ignore[attr-defined]
+        untried = trainer.strategy.root_device.type == "mps"  # torch's compiler for Apple's GPU is a prototype
+        return deterministic or untried or _obstacle(model, trainer.datamodule) is not None  # type: ignore[attr-defined]
 
     def state_dict(self) -> dict[str, Any]:
         """What was decided."""

@@ -35,13 +35,20 @@ class Compiled:
         try:
             return self._fast(*arguments)
         except _compiler_errors() as error:
-            reason = " ".join(str(error).split("\n")[:2]).strip()  # who failed, and with what
-            message = f"{self._what} could not be compiled ({reason})"
-            if self._required:
-                raise UserError(f"{message}; compile=false does without") from error
-            console(stderr=True).print(f"note: {message}; the run goes on without", soft_wrap=True)
-            self._fast = None
+            self.give_up(" ".join(str(error).split("\n")[:2]).strip(), error)  # who failed, and with what
             return self._plain(*arguments)
+
+    def give_up(self, reason: str, error: Exception | None = None) -> None:
+        """From now on the plain function.
+
+        Raises:
+            UserError: it had to be compiled.
+        """
+        message = f"{self._what} could not be compiled ({reason})"
+        if self._required:
+            raise UserError(f"{message}; compile=false does without") from error
+        console(stderr=True).print(f"note: {message}; the run goes on without", soft_wrap=True)
+        self._fast = None
 
 
 class CompiledObjective:
@@ -49,32 +56,66 @@ class CompiledObjective:
 
     Generators cannot be traced, so the first batch shows which noise the objective asks for, and from then on it
     is drawn before the function is called, to the same numbers. Scheduled numbers are inputs as well: a new beta
-    is no new function.
+    is no new function. An objective that asks the trainer, for the step or the epoch, would be a new function at each
+    step, and is left as it is.
     """
 
     def __init__(self, model: Model, mode: str, required: bool) -> None:
         self._model = model
         self._shape: torch.Size | None = None
         self._streams: dict[str, tuple[str, tuple[int, ...]]] = {}
+        self._weights: dict[float, Tensor] = {}
         self._compiled = Compiled(self._terms, "the objective", mode, required)
+        self._fits = True
 
     def __call__(self, batch: Batch) -> LossTerms:
         """The objective of each example."""
         if self._shape is None:
-            self._shape, asked = batch.x.shape, _Asked(batch.noise)
-            terms = self._model.terms(batch._replace(noise=asked))
-            self._streams = asked.streams
-            return terms
-        if batch.x.shape != self._shape:
+            self._shape = batch.x.shape
+            return self._first(batch)
+        if batch.x.shape != self._shape or not self._fits:
             return self._model.terms(batch)
         device = batch.x.device
         draws = {name: getattr(batch.noise, kind)(name, shape, device) for name, (kind, shape) in self._streams.items()}
         in_force = {name: torch.tensor(value, device=device) for name, value in self._model.in_force().items()}
-        terms = self._compiled(batch.x, batch.target, draws, in_force)
+        terms: LossTerms = self._compiled(*batch[:4], self._weight(batch), draws, in_force)
         return terms
 
-    def _terms(self, x: Tensor, target: Tensor, draws: dict[str, Tensor], in_force: dict[str, Tensor]) -> LossTerms:
-        return self._model.terms(Batch(x, target, x, target, _Drawn(draws), 1.0), in_force)
+    def _first(self, batch: Batch) -> LossTerms:
+        """The plain way, watching what the objective asks for."""
+        noise, trainer, in_force = _Asked(batch.noise), self._model._trainer, self._model.in_force()
+        watched = _Watched(trainer)
+        if trainer is not None:
+            self._model._trainer = watched  # type: ignore[assignment]
+        try:
+            terms = self._model.terms(batch._replace(noise=noise), in_force)
+        finally:
+            self._model._trainer = trainer
+        self._streams = noise.streams
+        if watched.asked:
+            self._fits = False
+            self._compiled.give_up(
+                f"it asks the trainer for {watched.asked[0]}; what changes over the steps should come from in_force()"
+            )
+        return terms
+
+    def _weight(self, batch: Batch) -> Tensor:
+        """Of this device's rows, as an input: another one is no new function."""
+        if batch.weight not in self._weights:
+            self._weights[batch.weight] = torch.tensor(batch.weight, device=batch.x.device)
+        return self._weights[batch.weight]
+
+    def _terms(
+        self,
+        x: Tensor,
+        target: Tensor,
+        label: Tensor,
+        clean: Tensor,
+        weight: Any,
+        draws: dict[str, Tensor],
+        in_force: dict[str, Tensor],
+    ) -> LossTerms:
+        return self._model.terms(Batch(x, target, label, clean, _Drawn(draws), weight), in_force)
 
 
 class CompiledWeights:
@@ -100,6 +141,18 @@ def _compiler_errors() -> tuple[type[Exception], ...]:
     from torch._inductor.exc import InductorError
 
     return TorchDynamoException, InductorError
+
+
+class _Watched:
+    """Hands on what a trainer says and remembers what was asked."""
+
+    def __init__(self, trainer: Any) -> None:
+        self._trainer = trainer
+        self.asked: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        self.asked.append(name)
+        return getattr(self._trainer, name)
 
 
 class _Asked:

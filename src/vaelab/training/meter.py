@@ -1,27 +1,36 @@
 """Means of loss terms, kept on the device until somebody asks."""
 
+from itertools import groupby
 from typing import Any
+from zlib import crc32
 
 import torch
-from lightning.pytorch.strategies import Strategy
+from lightning.pytorch.strategies import SingleDeviceStrategy, Strategy
 from torch import Tensor
 
-from vaelab.errors import DivergenceError
+from vaelab.errors import DivergenceError, UserError
+
+WIDTH = 64  # of the vector that devices sum: its length must not depend on how many terms a device knows
 
 
 class TermMeter:
     """Adds up per-example terms and finds the first step at which one was not a number.
 
     A `self.log` call costs about as much as a small model's forward pass, and reading a number from
-    the device stops it; so a step stores one short row of sums, and rows are read once a window.
+    the device stops it. So a step stores one short row of sums on the device. Rows are moved to the CPU
+    once a window and summed there in double precision, which not every accelerator has.
+
+    A term that a step does not name counts as 0 at that step: a penalty may begin later than the first step.
     """
 
     def __init__(self, stage: str = "train") -> None:
         self._stage = stage
-        self._names: tuple[str, ...] = ()
-        self._rows: list[Tensor] = []  # one a step: the sum of each term
+        self._names: tuple[str, ...] = ()  # of all terms so far, in the order in which they first came
+        self._rows: list[tuple[tuple[str, ...], Tensor]] = []  # one a step: its terms and the sum of each
         self._counts: list[int] = []
         self._steps: list[int] = []
+        # Totals are float64 on the CPU: the number of examples, then the sum of each term.
+        self._resumed: Tensor | None = None  # of the open window, from before a checkpoint
         self._epoch: Tensor | None = None
 
     def add(self, terms: dict[str, Tensor], step: int, counts: bool = True) -> None:
@@ -29,10 +38,12 @@ class TermMeter:
 
         A device that has no row of a batch and repeats another's adds a row that does not count.
         """
-        self._names = tuple(terms)
+        names = tuple(terms)
+        if names != self._names:
+            self._names = tuple(dict.fromkeys((*self._names, *names)))
         values = torch.stack(list(terms.values())).detach()
         row = values.sum(1)
-        self._rows.append(row if counts else 0 * row)
+        self._rows.append((names, row if counts else 0 * row))
         self._counts.append(values.shape[1] if counts else 0)
         self._steps.append(step)
 
@@ -41,12 +52,13 @@ class TermMeter:
 
         Raises:
             DivergenceError: a term was not a number; names it and the step.
+            UserError: devices have different terms.
         """
         total = self._pending(strategy)
         if total is None:
             return {}
-        self._epoch = total if self._epoch is None else self._epoch + total
-        self._rows, self._counts, self._steps = [], [], []
+        self._epoch = total if self._epoch is None else self._padded(self._epoch) + total
+        self._rows, self._counts, self._steps, self._resumed = [], [], [], None
         return self._means(total)
 
     def epoch(self, strategy: Strategy) -> dict[str, float]:
@@ -61,38 +73,67 @@ class TermMeter:
         Raises:
             DivergenceError: a term was not a number; such a state is not worth keeping.
         """
-        pending = self._pending(strategy)
-        return {
-            "names": list(self._names),
-            "epoch": [] if self._epoch is None else self._epoch.tolist(),
-            "window": [] if pending is None else pending.tolist(),
-            "step": self._steps[-1] if self._steps else 0,
-        }
+        totals = {"epoch": self._epoch, "window": self._pending(strategy)}
+        plain = {key: [] if total is None else self._padded(total).roll(-1).tolist() for key, total in totals.items()}
+        return {"names": list(self._names), **plain, "step": self._steps[-1] if self._steps else 0}
 
     def load_state(self, state: dict[str, Any], strategy: Strategy) -> None:
         """Go on with the window and the epoch that a checkpoint interrupted."""
-        device = strategy.root_device
         self._names = tuple(state["names"])
-        self._epoch = torch.tensor(state["epoch"], dtype=torch.float64, device=device) if state["epoch"] else None
         self._rows, self._counts, self._steps = [], [], []
-        if state["window"]:  # the first device stands for all; the others have a row too, since all reduce together
-            *sums, count = [value * strategy.is_global_zero for value in state["window"]]
-            self._rows = [torch.tensor(sums, dtype=torch.float64, device=device)]
-            self._counts, self._steps = [int(count)], [state["step"]]
+        self._epoch, self._resumed = (
+            torch.tensor(state[key], dtype=torch.float64).roll(1) if state[key] else None for key in ("epoch", "window")
+        )
+        if self._resumed is not None:  # the first device stands for all; the others take part, since all sum together
+            self._resumed = self._resumed * strategy.is_global_zero
 
     def _pending(self, strategy: Strategy) -> Tensor | None:
-        """Sums over the rows of the open window, on all devices."""
-        if not self._rows:
+        """The total of the open window, over all devices."""
+        if not self._rows and self._resumed is None:
             return None
-        rows = torch.stack([row.double() for row in self._rows])
-        total = strategy.reduce(torch.cat([rows.sum(0), rows.new_tensor([sum(self._counts)])]), reduce_op="sum")
-        assert isinstance(total, Tensor)
+        rows = self._table()
+        total = torch.cat([rows.new_tensor([sum(self._counts)]), rows.sum(0)])
+        if self._resumed is not None:
+            total += self._padded(self._resumed)
+        total = self._over_devices(total, strategy)
         if not bool(torch.isfinite(total).all()):
             self._raise(rows)
         return total
 
+    def _table(self) -> Tensor:
+        """The rows of the open window, `(steps, terms)` float64 on the CPU."""
+        table = torch.zeros(len(self._rows), len(self._names), dtype=torch.float64)
+        first = 0
+        for names, group in groupby(self._rows, key=lambda row: row[0]):
+            rows = torch.stack([row for _, row in group]).cpu().double()
+            table[first : first + len(rows), [self._names.index(name) for name in names]] = rows
+            first += len(rows)
+        return table
+
+    def _padded(self, total: Tensor) -> Tensor:
+        """A total with zeros for terms that came after it."""
+        return torch.nn.functional.pad(total, (0, 1 + len(self._names) - len(total)))
+
+    def _over_devices(self, total: Tensor, strategy: Strategy) -> Tensor:
+        """The sum of the totals of all devices; what trains alone leaves its own on the CPU."""
+        if isinstance(strategy, SingleDeviceStrategy):
+            return total
+        # Summed together with a digest of the names: sums of other terms would be meaningless.
+        digest = crc32("/".join(self._names).encode())
+        sent = torch.cat([total.new_tensor([1, digest]), total])
+        sent = torch.nn.functional.pad(sent, (0, -len(sent) % WIDTH)).to(strategy.root_device)
+        summed = strategy.reduce(sent, reduce_op="sum")
+        assert isinstance(summed, Tensor)
+        devices, digests, *_ = (summed := summed.cpu()).tolist()
+        if digests != devices * digest:
+            raise UserError(
+                f"{self._stage}: the loss has other terms on other devices, on this one {', '.join(self._names)}; "
+                "terms() should name the same terms on every device, with zeros where one does not apply"
+            )
+        return summed[2 : 2 + len(total)]
+
     def _means(self, total: Tensor) -> dict[str, float]:
-        *sums, count = total.tolist()
+        count, *sums = total.tolist()
         return {name: value / count for name, value in zip(self._names, sums, strict=True)}
 
     def _raise(self, rows: Tensor) -> None:

@@ -5,11 +5,12 @@ from contextlib import contextmanager
 
 import lightning.pytorch as L
 import torch
-from lightning.pytorch.plugins.precision import MixedPrecision, Precision
+from lightning.pytorch.plugins.precision import DoublePrecision, MixedPrecision, Precision
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from rich.console import Console
 from torch import nn
 
+from vaelab.errors import ConfigError
 from vaelab.models import Model
 
 AUTO = "auto"
@@ -41,6 +42,16 @@ class BFloat16Mixed(MixedPrecision):
     clip_gradients = Precision.clip_gradients
 
 
+def refuse_double(trainer: L.Trainer) -> None:
+    """Name what a device lacks before weights are moved there.
+
+    Raises:
+        ConfigError: double precision is asked for, and the device has none.
+    """
+    if isinstance(trainer.precision_plugin, DoublePrecision) and trainer.strategy.root_device.type == "mps":
+        raise ConfigError("trainer.precision=64-true: Apple's GPU has no float64; add trainer=cpu, or use 32-true")
+
+
 def allow_clipping(trainer: L.Trainer) -> None:
     """Let bf16-mixed, as a user asks for it, go with fused optimizers."""
     asked = trainer.precision_plugin
@@ -51,13 +62,16 @@ def allow_clipping(trainer: L.Trainer) -> None:
 def choose_precision(trainer: L.Trainer, model: Model, batch_size: int) -> None:
     """Train in bfloat16 where that is known to be faster (docs/performance.md), and say so.
 
+    The batch over all devices decides, not the share of one: a run must not change its precision, and with it its
+    numbers, when it is given more devices.
+
     Args:
         trainer: whose devices will train.
         model: to be trained.
         batch_size: examples of a batch over all devices.
     """
-    strategy, share = trainer.strategy, batch_size // trainer.world_size
-    if type(strategy) in (SingleDeviceStrategy, DDPStrategy) and gains_by_bfloat16(strategy.root_device, model, share):
+    strategy, known = trainer.strategy, type(trainer.strategy) in (SingleDeviceStrategy, DDPStrategy)
+    if known and gains_by_bfloat16(strategy.root_device, model, batch_size):
         strategy.precision_plugin = BFloat16Training(strategy.root_device.type)
         if trainer.is_global_zero:
             Console().print("training in bfloat16, evaluating in float32 (trainer.precision=auto)")

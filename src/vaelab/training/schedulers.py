@@ -1,4 +1,7 @@
-"""Learning-rate schedules: pure functions from the optimizer step to a factor of `optimizer.lr`."""
+"""Learning-rate schedules: pure functions from the optimizer step to a factor of `optimizer.lr`.
+
+Their defaults are those of the `scheduler` group in `conf/`.
+"""
 
 from abc import ABC, abstractmethod
 from math import cos, pi
@@ -18,7 +21,7 @@ class LearningRate(ABC):
 class Constant(LearningRate):
     """A linear warm-up from 0, then 1."""
 
-    def __init__(self, total_steps: int, warmup_steps: Annotated[int, Ge(0)] = 0) -> None:
+    def __init__(self, total_steps: int, warmup_steps: Annotated[int, Ge(0)]) -> None:
         self.warmup_steps = warmup_steps
 
     def __call__(self, step: int) -> float:
@@ -30,7 +33,7 @@ class Cosine(LearningRate):
     """A linear warm-up from 0, then half a cosine from 1 to `final` at the last step (Loshchilov, 2017)."""
 
     def __init__(
-        self, total_steps: int, warmup_steps: Annotated[int, Ge(0)] = 0, final: Annotated[float, Ge(0), Le(1)] = 0.0
+        self, total_steps: int, warmup_steps: Annotated[int, Ge(0)], final: Annotated[float, Ge(0), Le(1)]
     ) -> None:
         self.total_steps, self.warmup_steps, self.final = total_steps, warmup_steps, final
 
