@@ -13,6 +13,7 @@ def numbers(run: Path) -> dict[str, float]:
     return json.loads((run / "metrics.json").read_text())
 
 
+@pytest.mark.long
 def test_a_panel_reports_what_its_parts_report_alone(train: Callable[..., Path]) -> None:
     run = train(*SMALL, "task=panel", "task.parts.generation=null", "task.monitor=val/mse")
     alone = numbers(train(*SMALL, "task=compression")) | numbers(

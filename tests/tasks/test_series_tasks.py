@@ -59,6 +59,7 @@ RUNS += [(task, backbone, "any") for task in ("generation", "anomaly", "mask") f
 
 
 @pytest.mark.parametrize(("task", "backbone", "source"), RUNS)
+@pytest.mark.long
 def test_runs(train: Any, tmp_path: Path, task: str, backbone: str, source: str) -> None:
     settings = sources(tmp_path)[source]
     folder = train(

@@ -95,6 +95,7 @@ def test_a_run_on_text_reports_all_beside_its_nll(train: Any, lines: Path) -> No
     assert all(set(tokens.decode(row)) <= set("abcd") for row in drawn.tolist())
 
 
+@pytest.mark.long
 def test_the_decoder_alone_is_trained_once_for_all_latents(train: Any, lines: Path) -> None:
     first = run(train, lines, "trainer.max_epochs=2")[1]
     kept = list((lines.parent / ".vaelab" / "baselines").glob("no_latent-*.json"))

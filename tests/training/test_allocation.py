@@ -23,6 +23,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries are left as they are")
+@pytest.mark.long
 def test_large_tensors_are_not_fetched_page_by_page_again() -> None:
     faults = {
         choice: int(subprocess.run([sys.executable, "-c", FAULTS, choice], capture_output=True, check=True).stdout)

@@ -44,6 +44,7 @@ def in_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
     [("model=capacity_vae", "model.schedule.steps=20"), ("model=iwae", "likelihood=bernoulli_dynamic")],
     ids=["a number that changes at each step", "several streams of noise"],
 )
+@pytest.mark.long
 def test_same_numbers_from_one_function(model: tuple[str, ...], train: Train) -> None:
     plain = train(*SMALL, *model, "compile=false")
     assert objectives_compiled() == 0
@@ -68,6 +69,7 @@ def test_auto_compiles_what_is_worth_it_and_says_so(
     assert losses(long) == pytest.approx(losses(short), rel=1e-4)
 
 
+@pytest.mark.long
 def test_auto_leaves_bfloat16_convolutions_on_a_processor_and_their_test_is_compiled(
     train: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -81,6 +83,7 @@ def test_auto_leaves_bfloat16_convolutions_on_a_processor_and_their_test_is_comp
     assert objectives_compiled() == 1
 
 
+@pytest.mark.long
 def test_a_long_test_compiles_its_importance_weights(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     tested = [one for one in SMALL if one != "test=false"]
     plain = train(*tested, "compile=false")

@@ -74,6 +74,7 @@ def same(ours: Any, theirs: Any, where: str = "") -> None:
     ],
     ids=lambda settings: " ".join(settings) or "as it is",
 )
+@pytest.mark.long
 def test_blocks_change_no_number_and_no_count(
     settings: list[str], train: Callable[..., Path], blocks: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:

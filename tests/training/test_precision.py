@@ -150,6 +150,7 @@ def test_numbers_are_those_of_the_weights_in_float32(train: Callable[..., Path])
 
 @pytest.mark.usefixtures("bfloat16")
 @pytest.mark.parametrize("model", ["ae", "vae", "contractive_ae", "iwae"])
+@pytest.mark.long
 def test_ends_near_single_precision(model: str, train: Callable[..., Path]) -> None:
     half, single = (
         json.loads((train(*CONV, f"model={model}", f"trainer.precision={p}") / "metrics.json").read_text())
@@ -166,6 +167,7 @@ def test_clips_gradients_of_fused_optimizers(asked: str, train: Callable[..., Pa
 
 
 @pytest.mark.parametrize("precision", ["64-true", "bf16-true", "bf16-mixed"])
+@pytest.mark.long
 def test_any_precision_ends_near_single_precision(precision: str, train: Callable[..., Path]) -> None:
     single, other = (
         json.loads((train(*MLP, f"trainer.precision={p}") / "metrics.json").read_text()) for p in ("32-true", precision)
