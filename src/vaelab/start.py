@@ -61,12 +61,18 @@ def raising_when_told_to_end() -> Iterator[None]:
         Terminated: there was such a signal, and nothing else has taken over its handling since.
     """
 
-    def stop(number: int, frame: FrameType | None) -> None:
-        if signal.getsignal(number) is stop:  # else called by Lightning's handler, which knows better when to stop
-            raise Terminated(number)
-
-    with _handling(stop, [number for number in ENDING if number != signal.SIGINT]):
+    with _handling(raise_terminated, [number for number in ENDING if number != signal.SIGINT]):
         yield
+
+
+def raise_terminated(number: int, frame: FrameType | None) -> None:
+    """The handler of signals while a run is prepared; the run itself may take its place.
+
+    Raises:
+        Terminated: nothing else has taken over the signal.
+    """
+    if signal.getsignal(number) is raise_terminated:  # else called by Lightning's handler, which knows when to stop
+        raise Terminated(number)
 
 
 @contextmanager

@@ -9,8 +9,11 @@ import pytest
 import yaml
 
 from vaelab.config.builder import Builder
+from vaelab.config.check import COMPONENTS
+from vaelab.models.schedules import Schedule
 
 CONF = Path(__file__).parents[2] / "conf"
+KINDS = (*COMPONENTS.values(), Schedule)
 GROUPS = ("corruption", "decoder", "encoder", "likelihood", "model", "scheduler", "task")
 # Options of `data` and `logger` are data sets and services: there the signature's default is not the option's.
 
@@ -28,7 +31,7 @@ def test_an_option_and_the_signature_of_its_class_give_the_same_default(group: s
     for path in sorted((CONF / group).rglob("*.yaml")):
         for key, node in nodes(yaml.safe_load(path.read_text())):
             if node["_target_"].startswith("vaelab."):
-                known = inspect.signature(Builder().resolve(node, group)).parameters
+                known = inspect.signature(Builder().resolve(node, group, KINDS)).parameters
                 twice = {name: known[name].default for name in node.keys() & known.keys()}
                 twice = {name: value for name, value in twice.items() if value is not inspect.Parameter.empty}
                 assert {name: node[name] for name in twice} == twice, f"{path.name}{key}"

@@ -117,7 +117,7 @@ def test_every_task_can_leave_them_out() -> None:
         config = yaml.safe_load(option.read_text())
         node = config.get("task", config)
         assert node["baselines"] is True, option
-        assert inspect.signature(Builder().resolve(node, "task")).parameters["baselines"].default is True, option
+        assert inspect.signature(Builder().resolve(node, "task", Task)).parameters["baselines"].default is True, option
 
 
 def test_a_panel_leaves_out_the_baselines_of_single_parts() -> None:

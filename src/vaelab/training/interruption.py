@@ -24,6 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from vaelab.errors import InterruptionError
 from vaelab.faults import fault, how_to_go_on
+from vaelab.start import Terminated, raise_terminated
 
 # 128 + the signal, as shells and schedulers expect; SIGUSR1 is how schedulers announce a SIGTERM
 EXIT = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: 143, signal.SIGHUP: 129}
@@ -85,6 +86,8 @@ def _setting(config: DictConfig, key: str) -> Any:
 
 def exit_code(stop: BaseException) -> int | None:
     """That of an interrupted process; None if nobody has interrupted it."""
+    if isinstance(stop, Terminated):  # by a signal that came before anything here listened
+        return stop.exit_code
     if isinstance(stop, StoppedError):
         return EXIT[signal.Signals(stop.number)]
     if isinstance(stop, SIGTERMException):
@@ -110,14 +113,15 @@ def listening() -> Iterator[None]:
         yield
         return
     _Shutdown.begun = None
-    ours = [number for number in STOPS if signal.getsignal(number) is signal.SIG_DFL]
-    for number in ours:
+    known = {number: signal.getsignal(number) for number in STOPS}
+    before = {number: handler for number, handler in known.items() if handler in (signal.SIG_DFL, raise_terminated)}
+    for number in before:
         signal.signal(number, _stop_here)
     try:
         yield
     finally:
-        for number in ours:
-            signal.signal(number, signal.SIG_DFL)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class _Shutdown:
