@@ -3,7 +3,7 @@
 import logging
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from time import time
 from typing import Annotated, Any
@@ -18,7 +18,7 @@ from vaelab.config.targets import target
 from vaelab.errors import ConfigError
 from vaelab.record.trackers.identity import given, recall, remember
 from vaelab.record.trackers.session import START
-from vaelab.record.trackers.tracker import Row, Status, Tracker
+from vaelab.record.trackers.tracker import Row, Status, Tracker, flat
 
 STATUS: dict[Status, str] = {"finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
 AT_ONCE = {"metrics": 1000, "params": 100, "tags": 100}  # in one request, as MLflow allows
@@ -91,7 +91,7 @@ class MLflowTracker(Tracker, MLFlowLogger):
         """As parameters, nested names joined by `/`; what a resumed run has changed as tags."""
         from mlflow.entities import Param, RunTag
 
-        given = {_name(name): str(value)[:LONGEST] for name, value in _flat(config)}
+        given = {_name(name): str(value)[:LONGEST] for name, value in flat(config)}
         known = self._client.get_run(self._run_id).data.params if self._goes_on else {}
         tags = [RunTag(f"changed.{name}", given[name]) for name in given if known.get(name, given[name]) != given[name]]
         params = [Param(name, value) for name, value in given.items() if name not in known]
@@ -167,14 +167,6 @@ def mlflow(
         return MLflowTracker(output_dir, redact_text(experiment), redact_text(name), address, patience)
     except ModuleNotFoundError as error:
         raise ConfigError("needs MLflow: pip install 'vaelab[mlflow]'") from error
-
-
-def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in config.items():
-        if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{prefix}{key}/")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def _name(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from time import time
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import Image
 
 from vaelab.config.targets import target
 from vaelab.errors import ConfigError
-from vaelab.record.trackers.tracker import Row, Status, Tracker
+from vaelab.record.trackers.tracker import Row, Status, Tracker, flat
 
 
 class TensorBoardTracker(Tracker, TensorBoardLogger):
@@ -40,10 +41,15 @@ class TensorBoardTracker(Tracker, TensorBoardLogger):
                 self.experiment.add_image(f"figures/{name}", np.asarray(image.convert("RGB")), step, dataformats="HWC")
 
     def send_summary(self, numbers: dict[str, float], step: int) -> None:
-        """As `final/<name>` under HParams: a scalar has no value of its own beside its last one."""
-        TensorBoardLogger.log_hyperparams(
-            self, self._config, {f"final/{name}": numbers[name] for name in numbers}, step
-        )
+        """As `final/<name>` under HParams: a curve has no value of its own beside its last one."""
+        from torch.utils.tensorboard.summary import hparams
+
+        final = {f"final/{name}": value for name, value in numbers.items()}
+        self.send_numbers([Row(final, step, time())])
+        writer = self.experiment._get_file_writer()
+        config = {name: value if isinstance(value, int | float) else str(value) for name, value in flat(self._config)}
+        for part in hparams(config, final):
+            writer.add_summary(part, step)
 
     def flush(self) -> None:
         """Write events."""

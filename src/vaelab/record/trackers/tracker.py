@@ -1,7 +1,7 @@
 """What a run tells an experiment tracker, and how long it waits for one."""
 
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice, takewhile
 from pathlib import Path
@@ -276,3 +276,12 @@ class Tracker(Logger):
                 pause = min(1.0, RETRY) if closing else RETRY
                 self._changed.wait_for(lambda: self._over or self._closing != closing, pause)  # noqa: B023
         return False
+
+
+def flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The values of nested plain data, with their keys joined by `/`."""
+    for key, value in config.items():
+        if isinstance(value, Mapping) and value:
+            yield from flat(value, f"{prefix}{key}/")
+        else:
+            yield f"{prefix}{key}", value
