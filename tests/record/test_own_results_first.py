@@ -67,7 +67,7 @@ def test_own_results_come_first_and_a_baseline_that_fails_is_named_and_left_out(
     found = numbers(run)
     own = {name: value for name, value in found.items() if not name.startswith("baseline/")}
     assert json.loads(seen["metrics.json"]) == own
-    assert b"knn" not in seen["report.html"]
+    assert b"baseline/knn" not in seen["report.html"]
     assert "knn" in (run / "report.html").read_text()
     assert (run / "figures/roc_pr.png").read_bytes() != seen["figures/roc_pr.png"]
     # the one that failed

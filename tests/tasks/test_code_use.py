@@ -111,7 +111,7 @@ def test_only_a_code_that_is_not_used_is_said(spec: DataSpec, vae: bool) -> None
 
 @torch.no_grad()
 def test_the_gain_of_a_code_that_is_not_used_is_0_and_the_rate_is_the_kl() -> None:
-    data = examples(TABLE)
+    data = examples(TABLE, 3_000)
     unused, used = (code_use(model(TABLE, True, used), data, "test") for used in (False, True))
     assert unused is not None
     assert used is not None

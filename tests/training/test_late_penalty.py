@@ -48,7 +48,8 @@ def test_a_run_that_was_stopped_on_either_side_of_its_beginning_goes_on(
     with pytest.raises(SystemExit):
         train(*SMALL, UNNAMED, *stop, f"callbacks.last.every_n_train_steps={saved}")
     run = next(tmp_path.rglob("last.ckpt")).parents[1]
-    train(f"resume={run}", "callbacks.stop=null")
+    again = (UNNAMED, "trusted=[late_penalty]")  # whose code runs is not taken from a folder
+    train(f"resume={run}", "callbacks.stop=null", *again)
     ours, theirs = (torch.load(r / "checkpoints/last.ckpt", weights_only=True) for r in (run, named))
     assert ours["global_step"] == theirs["global_step"] == 26
     torch.testing.assert_close(ours["state_dict"], theirs["state_dict"])

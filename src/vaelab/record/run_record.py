@@ -131,7 +131,8 @@ class RunRecord:
         found = Findings(dict(numbers))
         self._write_numbers(found)
         with keeping(self.interrupted):
-            own = self._findings(model.to(trainer.strategy.root_device).float(), data, task)
+            whole = not trainer.fast_dev_run  # type: ignore[attr-defined]
+            own = self._findings(model.to(trainer.strategy.root_device).float(), data, task, whole)
             if curves := loss_curves(read_curves(self.folder / FILE)):
                 own.figures["curves"] = curves
             found.add(own)
@@ -144,13 +145,13 @@ class RunRecord:
             log_summary(trainer.loggers, found.numbers, trainer.global_step)
             print_metrics(found.numbers, str(self.folder), found.notes)
 
-    def _findings(self, model: Model, data: DataModule, task: Task) -> Findings:
+    def _findings(self, model: Model, data: DataModule, task: Task, whole: bool) -> Findings:
         """The run's own results, in single precision; without a test, only whether the code is used."""
         tested = self._config["test"]
         cache = BaselineCache(Path(self._config["paths"]["data_dir"]) / ".vaelab" / "baselines", data)
         with torch.no_grad(), self._stages.show("measuring and drawing"):
             found = task.findings(model, data, cache) if tested else Findings()
-            if not model.trainer.fast_dev_run:  # type: ignore[attr-defined]
+            if whole:
                 found.notes += code_notes(model, data, "test" if tested else "val")
         return found if task.baselines else replace(found, baselines=[], beside=[])
 
