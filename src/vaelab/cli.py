@@ -16,10 +16,11 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, read_write
+from omegaconf.errors import OmegaConfBaseException
 
 from vaelab import __version__
 from vaelab.compare.command import compare
-from vaelab.config.command_line import config_folders, parts
+from vaelab.config.command_line import config_folders, parts, typed_words
 from vaelab.config.continuation import Continuation, compose_again
 from vaelab.config.explain import COMPOSITION_ERRORS, explain
 from vaelab.config.help import help_page
@@ -211,7 +212,7 @@ def _compose_and_run(
         in_sweep = current.hydra.mode == RunMode.MULTIRUN
         if in_sweep:
             redact_sweep(Path(current.hydra.sweep.dir))
-            overrides = list(current.hydra.overrides.task)
+            overrides = typed_words(current.hydra)
             by_itself_a_sweep = any(override.startswith("experiment=") for override in overrides)
             sys.argv = [*alone, *overrides, *(["hydra.mode=RUN"] if by_itself_a_sweep else [])]
         if current.hydra.output_subdir is not None:
@@ -274,6 +275,8 @@ def _for_people(error: Exception) -> UserError | None:
     """An error of a run as one message; None where it is a fault of the program, which needs its traceback."""
     if isinstance(error, UserError):
         return error
+    if isinstance(error, OmegaConfBaseException):
+        return ConfigError(f"{str(error).splitlines()[0]} (key {error.full_key})")
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 
     return ConfigError(str(error).splitlines()[0]) if isinstance(error, MisconfigurationException) else None

@@ -115,7 +115,7 @@ from vaelab.errors import ConfigError
         ("model=[vae", "model=[vae", "key=value"),
         ("latent_dim", "latent_dim", "key=value"),
         ("latent_dim=2,3", "latent_dim=2,3", "--multirun"),
-        ("--config-dir /no/such/folder", "/no/such/folder", "not found"),
+        ("--config-dir /no/such/folder", "/no/such/folder", "is not a folder"),
         # classes that may not be named
         ("model._target_=os.system", "model._target_=os.system", "trusted=[os]"),
         ("model._target_=vaelab_evil.x", "vaelab_evil.x", "trusted=[vaelab_evil]"),

@@ -1,6 +1,9 @@
 """The parts of a command line: flags of Hydra, and overrides."""
 
 from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
 
 _WITH_VALUE = {"-c", "--cfg", "-p", "--package", "-cp", "--config-path", "-cn", "--config-name", "-cd", "--config-dir",
                "-i", "--info", "--experimental-rerun"}  # fmt: skip
@@ -26,3 +29,9 @@ def config_folders(arguments: list[str]) -> list[Path]:
         if name in ("-cd", "--config-dir"):
             found.append(Path(inline if equals else value))
     return found
+
+
+def typed_words(hydra: Any) -> list[str]:
+    """The overrides in Hydra's own config, as they were typed: an interpolation in one of them is not resolved."""
+    words: Any = OmegaConf.to_container(hydra.overrides.task, resolve=False)
+    return [str(word) for word in words]

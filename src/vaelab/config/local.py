@@ -10,6 +10,7 @@ import yaml
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict
 
+from vaelab.config.command_line import typed_words
 from vaelab.config.nearest import did_you_mean
 from vaelab.config.signature import arguments
 from vaelab.errors import ConfigError
@@ -42,7 +43,7 @@ class LocalSettings:
         hydra = HydraConfig.get()
         self._choices = {str(group): str(option) for group, option in hydra.runtime.choices.items()}
         self._folders = [Path(source.path) for source in hydra.runtime.config_sources if source.schema == "file"]
-        words = [word.partition("=")[0].lstrip("+~") for word in hydra.overrides.task]
+        words = [word.partition("=")[0].lstrip("+~") for word in typed_words(hydra)]
         self._typed = {word for word in words if not any((folder / word).is_dir() for folder in self._folders)}
         option = f"local/{self._choices.get('local')}.yaml"
         self.file = next((folder / option for folder in self._folders if (folder / option).is_file()), None)

@@ -20,6 +20,7 @@ from rich.console import Console
 
 from vaelab.atomic_write import require_folder, write_file, write_json
 from vaelab.baselines import BaselineCache
+from vaelab.config.command_line import typed_words
 from vaelab.config.continuation import Continuation
 from vaelab.config.secrets import redact, redact_override
 from vaelab.data.module import DataModule
@@ -56,7 +57,7 @@ class RunRecord:
             if option and str(group).partition("/")[0] not in ("hydra", "local")
         }
         self._choices = {group: option for group, option in self._options.items() if "@" not in group}
-        words: list[str] = list(hydra.overrides.task)
+        words = typed_words(hydra)
         self._overrides = [redact_override(word) for word in (continued.typed(words) if continued else words)]
         self._environment: dict[str, Any] = {}
         self._pictures: dict[str, bytes] = {}
