@@ -185,6 +185,15 @@ def test_what_cannot_be_written_is_named(code: int, tmp_path: Path) -> None:
     assert os.strerror(code) in str(found)
 
 
+def test_a_checkpoint_that_is_gone_is_named(tmp_path: Path) -> None:
+    path = f"{tmp_path}/checkpoints/best.ckpt"
+    lightnings = FileNotFoundError(f"Checkpoint file not found: {path}")
+    for error in lightnings, FileNotFoundError(errno.ENOENT, "No such file", path):
+        assert path in str(fault(error, tmp_path))
+    other = FileNotFoundError(errno.ENOENT, "No such file", "/elsewhere/data.csv")
+    assert fault(other, tmp_path / "never made") is None
+
+
 @pytest.mark.parametrize(
     "error",
     [

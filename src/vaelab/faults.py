@@ -37,7 +37,8 @@ def fault(
     if output_lost and error.errno in (EPIPE, EIO):
         what: str | None = "the program or terminal that read this run's output has ended"
     elif error.errno is None:  # Lightning's own, of a checkpoint that is gone
-        what = str(error) if isinstance(error, FileNotFoundError) and str(folder) in str(error) else None
+        missing = isinstance(error, FileNotFoundError) and len(folder.parts) > 1 and str(folder) in str(error)
+        what = str(error) if missing else None
     else:
         what = _system_fault(error.errno, error.filename, folder)
     if what is None:
@@ -61,7 +62,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 def _system_fault(code: int, filename: object, folder: Path) -> str | None:
     where = Path(str(filename)) if isinstance(filename, str | bytes | os.PathLike) else folder
     reason = os.strerror(code)
-    if not folder.is_dir() and code in (ENOENT, ESTALE, EIO):
+    inside = folder.absolute() in (where.absolute(), *where.absolute().parents)
+    if inside and not folder.is_dir() and code in (ENOENT, ESTALE, EIO):
         return f"{folder}: the run folder is gone ({reason}); what was in it is lost, and nothing can be written there"
     if code in (ENOSPC, EDQUOT):
         return (
@@ -78,7 +80,7 @@ def _system_fault(code: int, filename: object, folder: Path) -> str | None:
         return f"{where}: {reason}; allow more open files, see ulimit -n"
     if code == ENOMEM:
         return f"out of memory ({reason}); {_less_memory(None)}"
-    if code == ENOENT and where.is_absolute() and folder.absolute() in where.parents:
+    if code == ENOENT and inside:
         return f"{where}: is gone ({reason})"
     return None
 

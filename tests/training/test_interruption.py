@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 import torch
+from lightning.fabric.plugins.environments import SLURMEnvironment
 from lightning.pytorch.callbacks import Callback
 from omegaconf import OmegaConf
 
 from vaelab.errors import InterruptionError
 from vaelab.record.run_record import RunRecord
-from vaelab.training.interruption import STOPS, StoppedError, exit_code, keeping, listening, stoppable
+from vaelab.training.interruption import STOPS, StoppedError, StopSignals, exit_code, keeping, listening, stoppable
 
 Run = Callable[..., Path]
 SMALL = ("task=compression", "model=ae", "encoder.hidden=[8]", "trainer.max_epochs=2", "task.baselines=false")
@@ -220,7 +221,6 @@ def test_evaluation_ends_at_once_and_says_how_to_do_it_again(
 
 def test_devices_agree_on_the_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """A signal to another one of them is heard here."""
-    from vaelab.training.interruption import StopSignals
 
     def reduced(told: torch.Tensor, how: Any) -> None:
         told.fill_(signal.SIGTERM)
@@ -232,3 +232,18 @@ def test_devices_agree_on_the_step(monkeypatch: pytest.MonkeyPatch) -> None:
     with listening(), pytest.raises(StoppedError) as stopped:
         StopSignals(trainer).agree()
     assert stopped.value.number == signal.SIGTERM
+
+
+def test_slurm_requeues_by_lightnings_own_handlers(monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = object.__new__(SLURMEnvironment)
+    environment.auto_requeue, environment.requeue_signal = True, signal.SIGUSR1
+    connector = SimpleNamespace(cluster_environment=environment)
+    trainer: Any = SimpleNamespace(world_size=1, _accelerator_connector=connector)
+    with listening():
+        ours = signal.getsignal(signal.SIGUSR1)
+        signals = StopSignals(trainer)
+        signals.register_signal_handlers()
+        handler: Any = signal.getsignal(signal.SIGUSR1)
+        assert handler.signal_handlers == [signals._slurm_sigusr_handler_fn]
+        signals.teardown()
+        assert signal.getsignal(signal.SIGUSR1) is ours

@@ -183,7 +183,9 @@ class RunRecord:
             text = " ".join(f"{type(error).__name__}: {error}".split())
             found.metadata[what] = {"not measured": text}
             log.debug(f"{what} failed", exc_info=True)
-            Console(stderr=True, soft_wrap=True).print(f"note: {what} is left out, it failed: {text}", highlight=False)
+            Console(stderr=True, soft_wrap=True, markup=False, highlight=False).print(
+                f"note: {what} is left out, it failed: {text}"
+            )
 
     def _publish(self, found: Findings, new: Findings, trainer: L.Trainer) -> None:
         """Write all that is found; of it, `new` has not been written or sent to the trackers before."""
@@ -228,4 +230,6 @@ class RunRecord:
         """What there is, and what to type, when the measuring of a trained model has been interrupted."""
         if not self._config["train"]:
             return "the same command measures again"
+        if not any((self.folder / "checkpoints").glob("*.ckpt")):
+            return "training has ended, and no checkpoint of it was kept"
         return f"training has ended, its best weights are kept; train=false ckpt_path={self.folder} measures them"

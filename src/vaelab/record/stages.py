@@ -23,7 +23,7 @@ class Stages:
     @contextmanager
     def show(self, what: str, steps: int | None = None) -> Iterator["Stage"]:
         """Show that something runs until the block ends; `steps` is how many there are, None if nobody knows."""
-        console = Console()
+        console = Console(markup=False, highlight=False)
         bar = None
         if self._visible and console.is_terminal:
             columns = [TextColumn("{task.description}"), BarColumn(bar_width=16), TimeElapsedColumn()]

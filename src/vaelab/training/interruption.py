@@ -197,15 +197,19 @@ class StopSignals(_SignalConnector):
 
     def register_signal_handlers(self) -> None:
         """Hear the signals that `listening` hears."""
+        ours = [number for number in STOPS if signal.getsignal(number) is _stop_here]
         if self.requeues:
+            for number in ours:  # Lightning leaves the handlers of others in place
+                self._register_signal(number, signal.SIG_DFL)
             super().register_signal_handlers()
+            for number in ours:
+                self._original_handlers[number] = _stop_here
             return
         self.number, self._since = 0, 0.0
         known = (*STOPS, signal.SIGINT)  # Lightning ignores SIGINT while it shuts down
         self._original_handlers = {number: signal.getsignal(number) for number in known}
-        for number in STOPS:
-            if signal.getsignal(number) is _stop_here:
-                self._register_signal(number, self._heard)
+        for number in ours:
+            self._register_signal(number, self._heard)
 
     def _heard(self, number: int, frame: FrameType | None) -> None:
         silence_lost_output()
