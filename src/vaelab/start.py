@@ -25,7 +25,7 @@ class Terminated(KeyboardInterrupt):
 
     def __init__(self, number: int) -> None:
         super().__init__()
-        self.exit_code = 128 + number
+        self.exit_code = _code(number)
 
 
 def main() -> None:
@@ -96,7 +96,12 @@ def _end(number: int, frame: FrameType | None) -> NoReturn:
         folders.discard_unstarted()
     if _is_first():
         os.write(2, f"error: {NOT_BEGUN}\n".encode())  # a stream may be in the middle of writing something else
-    os._exit(128 + number)
+    os._exit(_code(number))
+
+
+def _code(number: int) -> int:
+    """128 + the number; SIGUSR1 is how schedulers announce a SIGTERM, and ends as that."""
+    return 128 + (signal.SIGTERM if number == getattr(signal, "SIGUSR1", None) else number)
 
 
 def say(line: str) -> None:

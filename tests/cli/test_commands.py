@@ -117,6 +117,7 @@ def test_signals_are_heard_while_a_run_is_prepared_and_left_alone_afterwards() -
         os.kill(os.getpid(), signal.SIGTERM)
     assert exit_code(stopped.value) == 143
     assert exit_code(KeyboardInterrupt()) == 130
+    assert exit_code(Terminated(signal.SIGUSR1)) == 143  # by which schedulers announce a SIGTERM
     with raising_when_told_to_end():
         heard: list[int] = []
         ours = signal.getsignal(signal.SIGTERM)

@@ -4,13 +4,19 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 import yaml
 
+from vaelab.config.builder import Builder
+from vaelab.corruptions import Identity
+from vaelab.errors import ConfigError
+from vaelab.record.checkpoints import find_checkpoint, read_start
 from vaelab.record.curves import read_curves
+from vaelab.run import data_for
 
 Train = Callable[..., Path]
 # 1,294 train examples: 4 steps an epoch.
@@ -255,3 +261,37 @@ def test_a_copy_of_the_data_is_the_same_data(
     train(f"resume={run}", f"data.path={copy}", "trainer.max_epochs=2")
     write_table(tmp_path / "other.csv", 60, seed=2)
     assert "put the old data back" in refusal(f"resume={run}", f"data.path={tmp_path / 'other.csv'}")
+
+
+def test_other_data_are_evaluated_whole(on_table: tuple[Path, Path], tmp_path: Path) -> None:
+    path, run = on_table
+    start = read_start(find_checkpoint(str(run)))
+
+    def evaluated(**changes: Any) -> tuple[dict[str, int], Any]:
+        recorded = config(run) | {"train": False}
+        recorded["data"] |= changes
+        task: Any = SimpleNamespace(detector_from=None)
+        data, known = data_for(start, recorded, Builder(), Identity(), task)
+        assert task.detector_from == run / "model"
+        assert known.to_json() == start.trained_on  # whatever it is evaluated on
+        return {name: len(rows) for name, rows in data.split.items()}, data
+
+    whole, parts = {"train": 0, "val": 0, "test": 90}, {"train": 43, "val": 5, "test": 12}
+    write_table(tmp_path / "later.csv", 90, seed=3)
+    assert evaluated(path=str(tmp_path / "later.csv"))[0] == whole
+    assert evaluated(path=shutil.copy(path, tmp_path / "copy.csv"))[0] == parts
+    assert evaluated()[0] == parts
+    with pytest.raises(ConfigError, match="type data"):
+        evaluated(split_seed=1)
+
+
+def test_other_data_of_the_same_name_are_evaluated_whole(train: Train, tmp_path: Path) -> None:
+    for number, folder in enumerate(("then", "now")):
+        (tmp_path / folder).mkdir()
+        write_table(tmp_path / folder / "rows.csv", 60 + 30 * number, seed=number)
+    run = train(*TABLE, "data.path=rows.csv", f"paths.data_dir={tmp_path / 'then'}")
+    recorded = config(run) | {"train": False}
+    recorded["data"]["data_dir"] = str(tmp_path / "now")
+    task: Any = SimpleNamespace(detector_from=None)
+    data, _ = data_for(read_start(find_checkpoint(str(run))), recorded, Builder(), Identity(), task)
+    assert len(data.split["test"]) == 90
