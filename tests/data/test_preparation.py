@@ -52,6 +52,7 @@ def test_missing_values_that_the_model_never_saw_are_refused(
     assert "example 4 has a missing value, and the model was trained on data without any" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_series_keep_their_scales_and_their_channels(
     train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -73,6 +73,7 @@ def test_jobs_do_not_see_each_other(reads: list[str], tmp_path: Path) -> None:
     assert not second.state_dict()
 
 
+@pytest.mark.long
 def test_a_sweep_reads_a_table_once_and_each_job_does_what_it_does_alone(reads: list[str], tmp_path: Path) -> None:
     from vaelab.cli import train as command
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
 REPOSITORY = Path(__file__).parents[2]
@@ -20,6 +21,7 @@ def launch(folder: Path, *overrides: str) -> Path:
     return run
 
 
+@pytest.mark.long
 def test_ddp_gives_the_single_process_loss_at_the_same_global_batch(tmp_path: Path) -> None:
     # 1,294 train examples in batches of 101: every batch, and the last short one, splits unevenly.
     (tmp_path / "one").mkdir()
@@ -34,6 +36,7 @@ def test_ddp_gives_the_single_process_loss_at_the_same_global_batch(tmp_path: Pa
         torch.testing.assert_close(others[name], weight, rtol=1e-3, atol=1e-5, msg=name)
 
 
+@pytest.mark.long
 def test_a_sweep_over_several_devices_is_refused(tmp_path: Path) -> None:
     command = [sys.executable, str(REPOSITORY / "train.py"), "-m", "trainer=ddp_sim", "latent_dim=2,3"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)

@@ -55,8 +55,12 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(
     ("signal", "step", "code"),
-    [("SIGKILL", 20, -9), ("SIGKILL", 26, -9), ("SIGTERM", 17, 143), ("SIGINT", 30, 130)],
-    ids=["killed within an epoch", "killed at its end", "terminated", "interrupted from the keyboard"],
+    [
+        pytest.param("SIGKILL", 20, -9, id="killed within an epoch"),
+        pytest.param("SIGKILL", 26, -9, id="killed at its end", marks=pytest.mark.long),
+        pytest.param("SIGTERM", 17, 143, id="terminated", marks=pytest.mark.long),
+        pytest.param("SIGINT", 30, 130, id="interrupted from the keyboard", marks=pytest.mark.long),
+    ],
 )
 def test_ends_with_the_weights_and_curves_of_the_uninterrupted_run(
     signal: str, step: int, code: int, tmp_path: Path, uninterrupted: Path
@@ -84,6 +88,7 @@ def test_ends_with_the_weights_and_curves_of_the_uninterrupted_run(
             assert curves[name] == [(step, pytest.approx(value, rel=1e-9)) for step, value in points], name
 
 
+@pytest.mark.long
 def test_a_finished_run_can_be_given_more_epochs(tmp_path: Path, uninterrupted: Path) -> None:
     first = launch(tmp_path, *SMALL, "scheduler=constant", "trainer.max_epochs=2")
     assert first.returncode == 0, first.stderr

@@ -95,11 +95,13 @@ def test_evaluating_a_run_gives_the_same_numbers(folder: Path, train: Any) -> No
     assert ours == {name: value for name, value in theirs.items() if name.startswith(("test/", "baseline/"))}
 
 
+@pytest.mark.long
 def test_two_runs_in_one_second_do_not_share_a_folder(train: Any) -> None:
     folders = {train("debug=fdr") for _ in range(3)}
     assert len(folders) == 3
 
 
+@pytest.mark.long
 def test_the_same_seed_gives_the_same_run_and_another_one_another(train: Any) -> None:
     first, second, other = (train(*SMALL, f"seed={seed}") / "metrics.json" for seed in (0, 0, 1))
     assert first.read_text() == second.read_text() != other.read_text()

@@ -51,6 +51,7 @@ def test_wandb_goes_on_with_the_same_run_and_its_changed_config(train: Any) -> N
     assert config(records)["trainer"]["max_epochs"] == 3
 
 
+@pytest.mark.long
 def test_each_job_of_a_sweep_is_a_run_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from vaelab.cli import train as command
 

@@ -38,6 +38,7 @@ def metrics(run: Path) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("digit", [0, 8])
+@pytest.mark.long
 def test_an_autoencoder_of_one_digit_ranks_it_below_the_others(train: Run, digit: int) -> None:
     run = train(
         "task=anomaly", "model=ae", f"data.normal=[{digit}]", "trainer.max_epochs=60", "latent_dim=8",
@@ -65,6 +66,7 @@ def test_an_autoencoder_of_one_digit_ranks_it_below_the_others(train: Run, digit
     assert {p.stem for p in (run / "figures").iterdir()} == {"scores", "roc_pr", "where", "curves"}
 
 
+@pytest.mark.long
 def test_scores_of_one_checkpoint_do_not_depend_on_batch_size_or_call(train: Run) -> None:
     shared = "task=anomaly", "data.normal=[3]", "task.nll_samples=5", "encoder.hidden=[32]"
     first = train(*shared, "trainer.max_epochs=2")
@@ -75,6 +77,7 @@ def test_scores_of_one_checkpoint_do_not_depend_on_batch_size_or_call(train: Run
     np.testing.assert_allclose(moved, kept, rtol=1e-4)
 
 
+@pytest.mark.long
 def test_a_denoiser_is_scored_on_clean_input(train: Run) -> None:
     """Whatever its noise, scores are those of the uncorrupted example."""
     plain = "task=anomaly", "model=ae", "data.normal=[3]", "encoder.hidden=[32]"

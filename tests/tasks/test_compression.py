@@ -285,6 +285,7 @@ def test_more_components_than_there_are_give_as_many_as_there_are(tmp_path: Path
 # The command line
 
 
+@pytest.mark.long
 def test_the_experiment_is_a_sweep_without_being_told_and_one_job_of_it_is_no_sweep(train: Any, tmp_path: Path) -> None:
     train("experiment=rate_distortion", "latent_dim=2,3", "model.beta=0.02", "debug=limit")
     jobs = sorted((tmp_path / "logs/compression/multirun").glob("*/*/metrics.json"))

@@ -15,6 +15,7 @@ pytest.importorskip("mido")
 @pytest.mark.parametrize(
     ("form", "likelihood", "encoder"), [("tokens", "categorical", "gru"), ("roll", "bernoulli", "transformer")]
 )
+@pytest.mark.long
 def test_a_run_on_a_folder_of_files(train: Any, tmp_path: Path, form: str, likelihood: str, encoder: str) -> None:
     folder = tmp_path / "songs"
     folder.mkdir()

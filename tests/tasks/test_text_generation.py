@@ -132,6 +132,7 @@ def test_later_text_is_read_with_the_tokens_of_the_run(train: Any, lines: Path) 
 
 
 @pytest.mark.parametrize("task", ["embedding", "anomaly", "denoising"])
+@pytest.mark.long
 def test_other_tasks_run_on_text_or_say_why_not(train: Any, tmp_path: Path, task: str) -> None:
     rows = [{"text": "ab"[n % 2] * (2 + n % 5), "kind": "ab"[n % 2]} for n in range(300)]
     path = tmp_path / "rows.jsonl"

@@ -53,6 +53,7 @@ def test_same_numbers_from_one_function(model: tuple[str, ...], train: Train) ->
     assert losses(compiled) == pytest.approx(losses(plain), rel=1e-4)
 
 
+@pytest.mark.long
 def test_auto_compiles_what_is_worth_it_and_says_so(
     train: Train, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -94,6 +95,7 @@ def test_a_long_test_compiles_its_importance_weights(train: Train, monkeypatch: 
     assert ours["test/nll"] == pytest.approx(theirs["test/nll"], rel=1e-5)
 
 
+@pytest.mark.long
 def test_a_resumed_run_keeps_what_auto_decided(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     in_no_time(monkeypatch)
     run = train(*SMALL)
@@ -104,6 +106,7 @@ def test_a_resumed_run_keeps_what_auto_decided(train: Train, monkeypatch: pytest
     assert objectives_compiled() == 1
 
 
+@pytest.mark.long
 def test_auto_goes_on_without_a_compiler_that_fails(
     train: Train, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -25,6 +25,7 @@ def weights(run: Path) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "ends", ["trainer.max_time=00:00:01:00", pytest.param("trainer.max_steps=5", marks=pytest.mark.long)]
 )
+@pytest.mark.long
 def test_no_step_is_lost_where_training_ends_within_an_epoch(
     train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], ends: str
 ) -> None:
