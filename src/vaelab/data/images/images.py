@@ -1,21 +1,22 @@
 """Image data sets: a folder of image files, Parquet, or any id on the Hugging Face hub."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Unpack, cast
+from typing import Annotated, Any, Unpack, cast
 
-from annotated_types import Gt
-from rich.console import Console
+from annotated_types import Ge, Gt, Le
 
 from vaelab.config.nearest import nearest
 from vaelab.data.examples import Examples
-from vaelab.data.images.decoding import DecodedImages, Decoding, Fit, decode
+from vaelab.data.images.decoding import Color, DecodedImages, Decoding, Fit, background_color, decode
 from vaelab.data.images.source import HubSource, LocalSource
 from vaelab.data.images.tensor_cache import Kept, TensorCache
 from vaelab.data.module import Binarize, DataModule, DataSettings
+from vaelab.data.notices import notice
 from vaelab.data.spec import DataSpec
 from vaelab.errors import ConfigError, DataError
 
 Pixels = Annotated[int, Gt(0)]
+Level = Annotated[int, Ge(0), Le(255)]
 
 
 class Images(DataModule):
@@ -24,7 +25,8 @@ class Images(DataModule):
     The tensor is mapped from its file, so that a set may be larger than memory.
 
     `path` is used as a folder or file, also within `data_dir`, where there is one; else a copy under
-    `data_dir/name`; else `path` as a hub id. Pixels are `(C, H, W)` with C = 1 for grey and 3 for colour.
+    `data_dir/name`; else `path` as a hub id. Pixels are `(C, H, W)` with C = 1 for grey, 3 for colour and 4 for
+    colour and opacity.
 
     Args:
         name: of the data set, and of its folder under `data_dir`; the last part of `path` if null.
@@ -34,7 +36,11 @@ class Images(DataModule):
             same for all images.
         fit: how an image comes to `size`: `cover` scales its shorter side and crops the centre,
             `stretch` scales both sides, `crop` crops the centre without scaling.
-        color: `grey`, `rgb`, or `auto` (grey where every image is grey).
+        color: `grey`, `rgb`, `rgba` (with an opacity for each pixel), or `auto` (grey where every image is grey).
+        background: what transparent images are drawn on, and the colour of invisible pixels where `color` is `rgba`:
+            a colour's name, `#rrggbb`, or `[red, green, blue]` of 0 to 255.
+        max_pixels: of a file; larger ones are refused, since Pillow takes about 8 bytes of memory for each pixel.
+        skip_broken: whether images that cannot be used are left out; they are counted and named in any case.
         batch_size, val_fraction, test_fraction, split_seed, seed, binarize, normal, corruption: see
             `DataModule`.
     """
@@ -47,7 +53,10 @@ class Images(DataModule):
         name: str | None = None,
         size: Pixels | tuple[Pixels, Pixels] | None = None,
         fit: Fit = "cover",
-        color: Literal["auto", "grey", "rgb"] = "auto",
+        color: Color = "auto",
+        background: str | tuple[Level, Level, Level] = "white",
+        max_pixels: Annotated[int, Gt(0)] = 180_000_000,
+        skip_broken: bool = False,
         normal: list[str | int] | None = None,
         **settings: Unpack[DataSettings],
     ) -> None:
@@ -58,7 +67,8 @@ class Images(DataModule):
         self.name: str = name or (Path(path).stem if path.endswith(".parquet") else Path(path).resolve().name)
         self.data_dir = Path(data_dir)
         self._copy = self.data_dir / self.name if name or _may_be_hub_id(path) else None
-        self.decoding = Decoding((size, size) if isinstance(size, int) else size, fit, color)
+        size = (size, size) if isinstance(size, int) else size
+        self.decoding = Decoding(size, fit, color, background_color(background), max_pixels, skip_broken)
         self._kept: Kept | None = None
 
     def source(self) -> LocalSource | HubSource:
@@ -86,15 +96,15 @@ class Images(DataModule):
         if self._kept is None:
             with decode(source, self.decoding) as images:
                 self._kept = cache.write(images) or self._in_memory(images, cache.paths)
+        for line in self._kept.about["notices"]:
+            notice(line)
 
     def _in_memory(self, images: DecodedImages, paths: list[Path]) -> Kept:
         """Where no file can be written."""
         unwritable = "decoded images can be written to none of " + ", ".join(str(path.parent) for path in paths)
         if self.storage == "disk":
             raise DataError(f"storage=disk: {unwritable}")
-        Console(stderr=True, soft_wrap=True).print(
-            f"note: {unwritable}, so they are held in memory, and each run decodes them anew", highlight=False
-        )
+        notice(f"{unwritable}, so they are held in memory, and each run decodes them anew")
         return Kept(*images.in_memory(), images.about)
 
     def load(self) -> Examples:
