@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from vaelab.data.notices import some, were
 from vaelab.errors import DataError
+from vaelab.notes import some, were
 
 # What operating systems leave behind, in lower case; names that begin with a point are hidden.
 LEFT_BEHIND = frozenset({"__macosx", "@eadir", "$recycle.bin", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"})

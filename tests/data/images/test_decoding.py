@@ -192,10 +192,10 @@ def test_a_background_that_is_no_colour_is_refused(value: Any) -> None:
 # Files that are not what they seem
 
 
-def notices(folder: Path, **options: Any) -> str:
+def notes(folder: Path, **options: Any) -> str:
     with decode(LocalSource(folder), Decoding(**(DEFAULTS | options))) as images:
         images.in_memory()
-        return "\n".join(images.about["notices"])
+        return "\n".join(images.about["notes"])
 
 
 def test_content_and_not_the_suffix_says_what_a_file_is(tmp_path: Path) -> None:
@@ -207,7 +207,7 @@ def test_content_and_not_the_suffix_says_what_a_file_is(tmp_path: Path) -> None:
 def test_an_image_under_a_foreign_suffix_is_skipped_and_told_of(folder: Path) -> None:
     Image.fromarray(RAMP).save(folder / "old.bak", "PNG")
     (folder / "notes.txt").write_text("x")
-    told = notices(folder)
+    told = notes(folder)
     assert "2 files are skipped" in told
     assert "1 of the skipped files holds an image; rename what should be read: old.bak" in told
 
@@ -224,12 +224,12 @@ def test_the_first_of_several_frames_is_taken_and_told_of(tmp_path: Path, suffix
     first, second = Image.fromarray(RAMP), Image.fromarray(255 - RAMP)
     first.save(tmp_path / f"x.{suffix}", save_all=True, append_images=[second], lossless=True)
     assert (read(tmp_path)[0, 0].int() - torch.from_numpy(RAMP).int()).abs().max() <= 1
-    assert f"1 image has several frames or pages, of which the first is read: x.{suffix}" in notices(tmp_path)
+    assert f"1 image has several frames or pages, of which the first is read: x.{suffix}" in notes(tmp_path)
 
 
 def test_sixteen_bits_that_become_dark_are_told_of(tmp_path: Path) -> None:
     Image.fromarray(RAMP.astype(np.uint16) * 16).save(tmp_path / "x.tif")
-    assert "with no value above 4,032 of 65,535: 16 grey levels are left" in notices(tmp_path)
+    assert "with no value above 4,032 of 65,535: 16 grey levels are left" in notes(tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["CMYK", "YCbCr", "LAB"])
@@ -275,7 +275,7 @@ def test_broken_images_may_be_left_out_and_are_counted(tmp_path: Path, options: 
         assert torch.equal(values, torch.from_numpy(NOISE).expand(3, 1, 16, 16))
         assert len(label) == 3
         assert images.about["parts"] == {"train": [0, 3]}
-        assert "12 unusable images are left out: bad" in images.about["notices"][0]
+        assert "12 unusable images are left out: bad" in images.about["notes"][0]
 
 
 def test_left_out_images_leave_splits_and_labels_in_step(tmp_path: Path) -> None:

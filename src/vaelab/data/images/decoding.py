@@ -17,8 +17,8 @@ from PIL import ExifTags, Image, ImageColor, ImageOps
 from torch import Tensor
 
 from vaelab.data.images.source import EncodedImage, HubSource, LocalSource, Table, scratch_folder
-from vaelab.data.notices import counted, some, were
 from vaelab.errors import ConfigError, DataError
+from vaelab.notes import counted, some, were
 
 Fit = Literal["cover", "stretch", "crop"]
 Color = Literal["auto", "grey", "rgb", "rgba"]
@@ -105,7 +105,7 @@ class DecodedImages:
 
     @property
     def about(self) -> dict[str, Any]:
-        """Plain data: class names, the rows of each of the source's own splits, and lines for the user.
+        """Plain data: class names, rows of each of the source's own splits, rows of the source left out, and notes.
 
         Complete when all images were decoded.
         """
@@ -114,7 +114,8 @@ class DecodedImages:
             kept = count - sum(first <= row < first + count for row in self._left_out)
             parts[split] = [start, start + kept]
             start, first = start + kept, first + count
-        return {"classes": list(self._table.classes), "parts": parts, "notices": self._notices()}
+        classes, left_out = list(self._table.classes), sorted(self._left_out)
+        return {"classes": classes, "parts": parts, "left_out": left_out, "notes": self._notes()}
 
     def __iter__(self) -> Iterator[tuple[NDArray[np.uint8], int]]:
         """Pixels `(C, H, W)` and the label of each; may be asked for again.
@@ -206,8 +207,8 @@ class DecodedImages:
             image = image.convert("RGBA")
         return image.convert(mode)
 
-    def _notices(self) -> list[str]:
-        shown, lines = self._table.shown, list(self._table.notices)
+    def _notes(self) -> list[str]:
+        shown, lines = self._table.shown, list(self._table.notes)
         if self._left_out:
             names = _within(shown, self._left_out.values())
             lines.append(f"{shown}: {were(len(names), 'unusable image')} left out: {some(names, NAMED)}")

@@ -11,9 +11,9 @@ from vaelab.data.images.decoding import Color, DecodedImages, Decoding, Fit, bac
 from vaelab.data.images.source import HubSource, LocalSource
 from vaelab.data.images.tensor_cache import Kept, TensorCache
 from vaelab.data.module import Binarize, DataModule, DataSettings
-from vaelab.data.notices import notice
 from vaelab.data.spec import DataSpec
 from vaelab.errors import ConfigError, DataError
+from vaelab.notes import note
 
 Pixels = Annotated[int, Gt(0)]
 Level = Annotated[int, Ge(0), Le(255)]
@@ -96,15 +96,15 @@ class Images(DataModule):
         if self._kept is None:
             with decode(source, self.decoding) as images:
                 self._kept = cache.write(images) or self._in_memory(images, cache.paths)
-        for line in self._kept.about["notices"]:
-            notice(line)
+        for line in self._kept.about["notes"]:
+            note(line)
 
     def _in_memory(self, images: DecodedImages, paths: list[Path]) -> Kept:
         """Where no file can be written."""
         unwritable = "decoded images can be written to none of " + ", ".join(str(path.parent) for path in paths)
         if self.storage == "disk":
             raise DataError(f"storage=disk: {unwritable}")
-        notice(f"{unwritable}, so they are held in memory, and each run decodes them anew")
+        note(f"{unwritable}, so they are held in memory, and each run decodes them anew")
         return Kept(*images.in_memory(), images.about)
 
     def load(self) -> Examples:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from vaelab.data.folders import Listing, list_folder
-from vaelab.data.notices import counted, some, were
 from vaelab.errors import DataError
+from vaelab.notes import counted, some, were
 
 SPLITS: dict[str, str] = {"train": "train", "training": "train", "validation": "val", "valid": "val", "val": "val",
           "dev": "val", "test": "test", "testing": "test"}  # fmt: skip
@@ -50,14 +50,14 @@ class Table:
         counts: of the rows of each split, in the order of the splits.
         classes: names of the labels.
         read: the rows of a split in their order.
-        notices: lines for the user, such as which files were skipped.
+        notes: lines for the user, such as which files were skipped.
     """
 
     shown: str
     counts: dict[str, int]
     classes: tuple[str, ...]
     read: Callable[[str], Iterator[EncodedImage]]
-    notices: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def images(self) -> Iterator[EncodedImage]:
         """The rows of all splits in their order; may be asked for again."""
@@ -113,7 +113,7 @@ class LocalSource:
             names = {split: [escape(str(f)) for f in members] for split, members in splits.items()}
             table = _table(str(self), "parquet", scratch, data_files=names)
             others = [file for file in listing.files if file not in set(parquet)]
-            return replace(table, notices=tuple(listing.skipped(others, "a Parquet file")))
+            return replace(table, notes=tuple(listing.skipped(others, "a Parquet file")))
         images, others = _images(listing)
         if not images:
             lines = "; ".join(listing.skipped(others, "an image"))
@@ -208,7 +208,7 @@ def _stat(path: Path) -> tuple[int, int]:
     return stat.st_size, stat.st_mtime_ns
 
 
-def _folder(listing: Listing, files: list[Path], notices: list[str]) -> Table:
+def _folder(listing: Listing, files: list[Path], notes: list[str]) -> Table:
     """Image files: the first folder is the split where all first folders name one, the next is the class.
 
     Images that lie beside the folders of classes have no label.
@@ -231,7 +231,7 @@ def _folder(listing: Listing, files: list[Path], notices: list[str]) -> Table:
         split = {file: SPLITS[place.pop(0).lower()] for file, place in places.items()}
         loose = [file for file in files if not places[file]]
     elif named := sorted(name for name in first if name.lower() in SPLITS):
-        notices.append(
+        notes.append(
             f"{root}: the folders {', '.join(named)} are taken for classes, not for splits, since these are no splits: "
             f"{some(sorted(first - set(named)))}"
         )
@@ -241,8 +241,8 @@ def _folder(listing: Listing, files: list[Path], notices: list[str]) -> Table:
         lie = f"{were(len(loose), 'image')} outside the folders of classes and without a label"
         if not classes:
             lie = f"no image has a label, since {were(len(loose), 'image')} outside the only folder, {found[0]}"
-        notices.append(f"{root}: {lie}: {some(listing.relative(loose))}")
-    notices += _about_classes(listing, files, classes, by_split)
+        notes.append(f"{root}: {lie}: {some(listing.relative(loose))}")
+    notes += _about_classes(listing, files, classes, by_split)
 
     def read(wanted: str) -> Iterator[EncodedImage]:
         for file in files:
@@ -251,7 +251,7 @@ def _folder(listing: Listing, files: list[Path], notices: list[str]) -> Table:
                 yield _encoded(file, label, str(file))
 
     counts = {name: list(split.values()).count(name) for name in ORDER if name in split.values()}
-    return Table(str(root), _with_train(str(root), counts), classes, read, tuple(notices))
+    return Table(str(root), _with_train(str(root), counts), classes, read, tuple(notes))
 
 
 def _about_classes(listing: Listing, files: list[Path], classes: tuple[str, ...], by_split: bool) -> Iterator[str]:

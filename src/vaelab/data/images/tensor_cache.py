@@ -17,7 +17,7 @@ from vaelab.data.storage import MappedFile
 FORMAT = 3  # raise when decoding changes what it makes of the same file
 
 
-NOTICES = 2**14  # bytes kept free in the header for what is known only when all images were decoded
+NOTES = 2**14  # bytes kept free in the header for what is known only when all images were decoded
 
 
 class Kept(NamedTuple):
@@ -69,7 +69,7 @@ class TensorCache:
 
     def _write(self, path: Path, images: DecodedImages) -> None:
         label = np.empty(images.count, np.int64)
-        start = len(_header(images)) + NOTICES
+        start = len(_header(images)) + NOTES
         with replacing(path) as partial, partial.open("wb") as file:
             file.seek(start + label.nbytes)
             for row, (pixels, number) in enumerate(images):

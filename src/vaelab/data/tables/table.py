@@ -1,7 +1,7 @@
 """Any table: numbers, categories and dates, some of them missing, from CSV, Parquet or the hub."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Unpack
@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 from annotated_types import Ge
+from numpy.typing import NDArray
 from pyarrow import csv
-from rich.console import Console
 from torch import Tensor
 
 from vaelab.config.nearest import did_you_mean
@@ -25,9 +25,23 @@ from vaelab.data.scaling import Method
 from vaelab.data.scratch import Scratch
 from vaelab.data.spec import DataSpec
 from vaelab.data.storage import belongs_on_disk
-from vaelab.data.tables.files import SUFFIXES, find_files, memory_needed, read_hub, read_tables
-from vaelab.data.tables.format import Field, TableFormat, describe, to_columns, to_rows
+from vaelab.data.tables.extremes import mention_odd_numbers, refuse_far
+from vaelab.data.tables.files import (
+    SUFFIXES,
+    differing,
+    find_files,
+    has_names,
+    joined,
+    line_of,
+    memory_needed,
+    read_hub,
+    read_tables,
+    refuse_values_as_names,
+)
+from vaelab.data.tables.format import Rows, TableFormat, to_columns, to_rows
+from vaelab.data.tables.kinds import Field, Source, describe, quoted
 from vaelab.errors import ConfigError, DataError
+from vaelab.notes import note
 
 AT_ONCE = 8_192  # rows encoded
 MOST_CLASSES = 1000  # distinct values that a label may have
@@ -45,9 +59,12 @@ class Table(DataModule):
         path: a CSV or Parquet file, a folder of them (files named train, val and test are splits), or a hub id.
         data_dir: where relative paths are looked for too.
         name: of the data set; the file's if null.
-        label: the column that is the label and no input; null for none.
+        label: the column that is the label and no input, by its name or number; null for none.
         drop: columns to leave out.
-        numeric, categorical: columns to take as such whatever they look like.
+        numeric: columns to take as numbers; cells that are none are missing.
+        categorical: columns to take as categories.
+        header: whether CSV files begin with the names of columns, which else are numbers from 0; null tells by whether
+            the first line is all numbers, and asks where it may be either.
         scaling: of numbers and dates; see `Scaling`.
         max_categories: of a column; rarer ones become "(other)".
         encoding: of the text of CSV files.
@@ -58,10 +75,11 @@ class Table(DataModule):
         self,
         path: str | None,
         data_dir: str,
-        label: str | None = None,
-        drop: Sequence[str] = (),
-        numeric: Sequence[str] = (),
-        categorical: Sequence[str] = (),
+        label: str | int | None = None,
+        drop: Sequence[str | int] = (),
+        numeric: Sequence[str | int] = (),
+        categorical: Sequence[str | int] = (),
+        header: bool | None = None,
         scaling: Method = "standard",
         max_categories: Annotated[int, Ge(2)] = 100,
         encoding: str = "utf-8",
@@ -74,10 +92,14 @@ class Table(DataModule):
             raise ConfigError("data.path needs a .csv or .parquet file, a folder of them or a hub id (owner/name)")
         self.path, self.data_dir = path, Path(data_dir)
         self.name: str = name or Path(path).stem
-        self.label, self.drop = label, tuple(drop)
-        self.numeric, self.categorical = tuple(numeric), tuple(categorical)
+        self.label, self.drop = None if label is None else str(label), tuple(map(str, drop))
+        self.numeric, self.categorical = tuple(map(str, numeric)), tuple(map(str, categorical))
+        self.header = header
         self.scaling, self.max_categories, self.encoding = scaling, max_categories, encoding
         self._scratch = Scratch(self.data_dir / ".vaelab")
+        self._sizes: dict[Path, int] = {}  # rows of each file, in the order of reading
+        self._named = True  # whether CSV files begin with names
+        self._source = Source(self._place, typed=True)
         self._fields: list[Field] = []
         self._table: pa.Table | None = None  # until it is encoded
         self._format: TableFormat | None = None
@@ -98,14 +120,37 @@ class Table(DataModule):
         for place in (Path(self.path).expanduser(), self.data_dir / self.path):
             if place.exists():
                 files = find_files(place)
-                needed = memory_needed(chain(*files.values()))
-                scratch = self._scratch if belongs_on_disk(needed, self.storage) else None
-                return {split: read_tables(some, self.encoding, scratch=scratch) for split, some in files.items()}
+                return self._read(files)
         if self.path.lower().endswith(SUFFIXES):
             raise DataError(f"data.path={self.path}: no such file, nor is there one at {self.data_dir / self.path}")
         if self.path.count("/") == 1 and not self.path.startswith((".", "/", "~")):
             return read_hub(self.path, self.data_dir / ".vaelab" / "hub")
         raise DataError(f"data.path={self.path}: no such file or folder, and not a hub id (owner/name)")
+
+    def _read(self, files: dict[str, list[Path]]) -> dict[str, pa.Table]:
+        """The rows of each split."""
+        every = [*chain(*files.values())]
+        plain = [file for file in every if file.suffix.lower() != ".parquet"]
+        self._source = Source(self._place, typed=not plain)
+        self._named = has_names(plain[0], self.encoding) if self.header is None and plain else self.header is not False
+        scratch = self._scratch if belongs_on_disk(memory_needed(every), self.storage) else None
+        tables = {
+            split: read_tables(some, self.encoding, self._named, scratch, self.categorical, self._sizes)
+            for split, some in files.items()
+        }
+        if self.header is None and plain:
+            refuse_values_as_names(next(iter(tables.values())), plain[0])
+        return tables
+
+    def _place(self, row: int) -> str:
+        """The row in its file, for messages."""
+        for file, count in self._sizes.items():
+            if row < count:
+                if file.suffix.lower() != ".parquet":
+                    return f"row {row} (line {line_of(file, self.encoding, row, self._named)} of {file.name})"
+                return f"row {row}" if len(self._sizes) == 1 else f"row {row} of {file.name}"
+            row -= count
+        return f"row {row}"
 
     def load(self) -> Examples:
         """Read all rows; they are not encoded yet."""
@@ -114,33 +159,47 @@ class Table(DataModule):
         for split, table in tables.items():
             parts[split] = range(first, first + table.num_rows)
             first += table.num_rows
-        table = pa.concat_tables(tables.values(), promote_options="permissive")
+        if self._format is None:
+            self._refuse_other_columns(tables)
+        table = joined([*tables.values()], self.path)
         for key, names in (("drop", self.drop), ("numeric", self.numeric), ("categorical", self.categorical)):
             self._refuse_unknown(key, names, table)
         label, classes = self._labels(table)
         table = table.drop_columns([n for n in {*self.drop, self.label} if n in table.column_names])
         if not table.column_names:
             raise DataError(f"{self.path}: no column is left to model")
-        self._fields = list(self._format.fields) if self._format else describe(table, self.numeric, self.categorical)
+        if self._format is None:
+            self._fields = describe(table, self.numeric, self.categorical, self._source)
+        else:
+            self._fields = list(self._format.fields)
         self._table = table
         spec = DataSpec(self.name, "table", (len(self._fields),), "real", classes=classes)
         return Examples(torch.zeros(len(label), 1, dtype=torch.uint8), label, spec, parts)
+
+    def _refuse_other_columns(self, tables: dict[str, pa.Table]) -> None:
+        """A column that a split lacks would be missing in all of its rows; only a label may be."""
+        unused = {self.label, *self.drop}
+        names = [name for name in next(iter(tables.values())).column_names if name not in unused]
+        for split, table in tables.items():
+            own = [name for name in table.column_names if name not in unused]
+            if set(own) != set(names):
+                raise DataError(
+                    f"{self.path}: its {split} split has other columns than its {next(iter(tables))} split"
+                    f"{differing(names, own)}; add data.drop=[<columns>] to leave them out"
+                )
+            if self.label is not None and self.label not in table.column_names and len(tables) > 1:
+                note(f"{self.path}: the {split} split has no column {self.label}, so that its rows have no label")
 
     def fitted(self, examples: Examples, train: Tensor) -> Examples:
         """Scale and count by what train has, or as a trained model's rows were."""
         table, self._table = self._table, None
         assert table is not None
         if self._format is None:
-            columns = (column[train.numpy()] for column in to_columns(table, self._fields))
+            columns = self._columns_of_train(table, train.numpy())
             self._format = TableFormat.fit(self._fields, columns, self.scaling, self.max_categories)
             self._mention_rare()
-        how, fields = self._format, self._fields
-        blocks = (
-            how.encode(to_rows(table.slice(first, AT_ONCE), fields, first))
-            for first in range(0, len(examples.label), AT_ONCE)
-        )
-        shape = (table.num_rows, len(fields))
-        values, file = self._scratch.kept(blocks, shape, np.float32, self.storage)
+        shape = (table.num_rows, len(self._fields))
+        values, file = self._scratch.kept(self._encoded(table, self._format), shape, np.float32, self.storage)
         del table
         pa.default_memory_pool().release_unused()
         encoded = self._format.columns
@@ -155,15 +214,29 @@ class Table(DataModule):
         )
         return Examples(values, examples.label, spec, examples.parts, file)
 
+    def _columns_of_train(self, table: pa.Table, train: NDArray[np.int64]) -> Iterator[Rows]:
+        """`(n,)` values of each column in turn."""
+        columns = to_columns(table, self._fields, 0, self.numeric, self._source)
+        for field, column in zip(self._fields, columns, strict=True):
+            mention_odd_numbers(field, column, train, self.scaling, self._source)
+            yield column[train]
+
+    def _encoded(self, table: pa.Table, how: TableFormat) -> Iterator[Rows]:
+        """Rows as a model sees them, a block at a time."""
+        for first in range(0, table.num_rows, AT_ONCE):
+            rows = to_rows(table.slice(first, AT_ONCE), how.fields, first, self.numeric, self._source)
+            encoded = how.encode(rows)
+            refuse_far(rows, encoded, how.fields, first, self._source)
+            yield encoded
+
     def _mention_rare(self) -> None:
         """A column of names or numbers with decimal commas would otherwise be "(other)" without a word."""
         for field in self._fields:
             if len(field.values) > self.max_categories:
-                Console(stderr=True, soft_wrap=True).print(
-                    f"note: column {field.name} holds {len(field.values)} distinct texts, of which the "
-                    f"{self.max_categories} commonest are categories and all others are one; data.max_categories keeps "
-                    f"more, data.drop=[{field.name}] leaves it out",
-                    highlight=False,
+                note(
+                    f"column {field.name}: holds {len(field.values)} distinct texts, whose {self.max_categories} "
+                    "commonest are categories and all others are one; data.max_categories keeps more, "
+                    f"data.drop={quoted([field.name])} leaves it out"
                 )
 
     @property

@@ -1,4 +1,4 @@
-"""Lines for the user about the data: what was skipped, and what was decided for lack of being told."""
+"""Notes to the person at the keyboard: what is worth knowing and stops nothing."""
 
 from collections.abc import Sequence
 
@@ -6,16 +6,15 @@ from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 
 
-def notice(message: str) -> None:
-    """Print one line to the terminal, from the first process of a run alone; brackets in it are text."""
+def note(message: str) -> None:
+    """Print one line on standard error, from the first process of a run alone; brackets in names stay as they are."""
     if getattr(rank_zero_only, "rank", 0) == 0:
         Console(stderr=True, soft_wrap=True).print(f"note: {message}", highlight=False, markup=False)
 
 
-def some(names: Sequence[str], most: int = 5) -> str:
-    """The first names and how many more there are: `a, b and 3 more`."""
-    shown = ", ".join(names[:most])
-    return shown if len(names) <= most else f"{shown} and {len(names) - most:,} more"
+def some(names: Sequence[str], most: int = 10) -> str:
+    """Names in a message, the first ones of many: `a, b and 3 more`."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")
 
 
 def counted(count: int, one: str, several: str | None = None) -> str:
