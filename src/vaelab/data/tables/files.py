@@ -284,9 +284,7 @@ def has_names(path: Path, encoding: str) -> bool:
         if ascending and usual:
             return True  # such as country, 1999, 2000
     elif not ascending:
-        note(
-            f"{path}: its first line is all numbers, so columns are called 0, 1, ...; if it holds names, data.header=true"
-        )
+        note(f"{path}: its first line is all numbers, so columns are called 0, 1, ...; data.header=true takes names")
         return False
     elif len(cells) > 2 and numbers in ([*range(len(cells))], [*range(1, len(cells) + 1)]):
         return True
