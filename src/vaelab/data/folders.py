@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from vaelab.errors import DataError
-from vaelab.notes import some, were
+from vaelab.notes import note, some, were
 
 # What operating systems leave behind, in lower case; names that begin with a point are hidden.
 LEFT_BEHIND = frozenset({"__macosx", "@eadir", "$recycle.bin", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"})
@@ -91,6 +91,28 @@ def list_folder(root: Path) -> Listing:
         waiting = sorted(links, reverse=True)  # after all that needs no link, in order
     inside = sorted(folder for folder in folders if folder != root)
     return Listing(root, tuple(sorted(files)), tuple(inside), tuple(sorted(unfollowed)))
+
+
+def files_of(place: Path, suffixes: Sequence[str], what: str) -> list[Path]:
+    """The files of a folder with one of these suffixes, in order; says which others are skipped.
+
+    Args:
+        place: the folder.
+        suffixes: in small letters.
+        what: such a file is, for messages, such as `a table`.
+
+    Raises:
+        DataError: there is none, or a folder cannot be read.
+    """
+    listing = list_folder(place)
+    files = listing.having(suffixes)
+    lines = listing.skipped([file for file in listing.files if file.suffix.lower() not in suffixes], what)
+    if not files:
+        skipped = "".join(f" ({line})" for line in lines)
+        raise DataError(f"data.path={place}: holds no {', '.join(suffixes[:-1])} or {suffixes[-1]} file{skipped}")
+    for line in lines:
+        note(line)
+    return files
 
 
 def _visible(folder: Path) -> list[Path]:

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import csv
 
-from vaelab.data.folders import list_folder
+from vaelab.data.folders import files_of
 from vaelab.data.images.source import SPLITS
 from vaelab.data.scratch import Scratch
 from vaelab.data.tables.cells import MISSING, NUMBER, WHOLE
@@ -359,10 +359,6 @@ def read_hub(hub_id: str, cache: Path) -> dict[str, pa.Table]:
     return {split: loaded[name].with_format("arrow")[:] for name, split in names.items()}
 
 
-def _in_brackets(lines: Sequence[str]) -> str:
-    return f" ({'; '.join(lines)})" if lines else ""
-
-
 def find_files(place: Path) -> dict[str, list[Path]]:
     """Files by split: `train`, `val` and `test` where their names or folders say so, else all of them `train`.
 
@@ -373,13 +369,7 @@ def find_files(place: Path) -> dict[str, list[Path]]:
         if place.suffix.lower() not in SUFFIXES:
             raise DataError(f"data.path={place}: should be a .csv, .tsv or .parquet file, or a folder of them")
         return {"train": [place]}
-    listing = list_folder(place)
-    files = listing.having(SUFFIXES)
-    notes = listing.skipped([file for file in listing.files if file not in set(files)], "a table")
-    if not files:
-        raise DataError(f"data.path={place}: holds no .csv, .tsv or .parquet file{_in_brackets(notes)}")
-    for line in notes:
-        note(line)
+    files = files_of(place, SUFFIXES, "a table")
     found: dict[str, list[Path]] = {}
     for path in files:
         word = path.stem.lower().replace("-", "_").split("_")[0].split(".")[0]
