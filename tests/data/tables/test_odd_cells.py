@@ -166,7 +166,7 @@ def test_quoted_padded_and_signed_numbers_are_numbers(tmp_path: Path, form: str)
     )
 
 
-@pytest.mark.parametrize("form", ['"1,{:03}"', '"{},5"', "{}%", "${}.50", "1 {:03}", "{} €"])
+@pytest.mark.parametrize("form", ['"1,{:03}"', '"{},5"', "{}%", "${}.50", "1 {:03}", "{} €", "1.{:03}.000"])
 def test_other_notations_are_refused_and_never_guessed(tmp_path: Path, form: str) -> None:
     path = write(tmp_path / "x.csv", [form.format(number) for number in range(COUNT)])
     for settings in ({}, {"numeric": ["a"]}):
@@ -203,6 +203,7 @@ def test_notes_on_what_may_be_meant_otherwise(tmp_path: Path, capsys: pytest.Cap
     told = {
         "differ only in capitals or blanks": ["Yes", "yes", "YES ", "no"] * 15,
         "dates like 2020-12-31 are read as dates, not '01/02/2020'": days,
+        "numbers are read without a unit, not '0 kg'": [f"{row} kg" for row in range(COUNT)],
         "has one value in train": [3] * COUNT,
         "whole numbers beyond 9,007,199,254,740,992": [2**60 + row for row in range(COUNT)],
         "is so far from the others that these hardly differ": [*numbers()[1:], "1e30"],
@@ -210,6 +211,19 @@ def test_notes_on_what_may_be_meant_otherwise(tmp_path: Path, capsys: pytest.Cap
     for message, cells in told.items():
         load(write(tmp_path / "x.csv", cells))
         assert message in capsys.readouterr().err
+
+
+def test_labels_are_cleaned_and_look_alikes_told_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = load(write(tmp_path / "x.csv", ["yes", " ?", "Yes ", "  ", "no", "no"] * 10), label="a")
+    assert data.spec.classes == ("Yes ", "no", "yes")
+    assert sum(int((data.labels(split) == -1).sum()) for split in data.split) == 20
+    assert "differ only in capitals or blanks, and are kept apart: 'Yes ' and 'yes'" in capsys.readouterr().err
+
+
+def test_a_column_of_nothing_but_nan_is_named(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"a": [float("nan")] * COUNT, "x": range(COUNT)}), tmp_path / "x.parquet")
+    with pytest.raises(DataError, match="column a: has no value"):
+        load(tmp_path / "x.parquet")
 
 
 # Numbers that cannot be computed with

@@ -57,7 +57,9 @@ def mention_odd_numbers(field: Field, column: Rows, train: NDArray[np.int64], sc
     """
     seen = column[train]
     seen = seen[~np.isnan(seen)]
-    if len(seen) and seen.min() == seen.max():
+    if not len(seen):
+        return
+    if seen.min() == seen.max():
         drop = f"data.drop={quoted([field.name])}"
         note(f"column {field.name}: has one value in train, and tells nothing; {drop} leaves it out")
     if scaling == "quantile" or field.kind == "category":
@@ -65,7 +67,7 @@ def mention_odd_numbers(field: Field, column: Rows, train: NDArray[np.int64], sc
     row = int(np.nanargmax(np.abs(column)))
     if abs(column[row]) > SQUARABLE:
         raise too_far(field, column[row], row, source)
-    if scaling == "standard" and len(seen):
+    if scaling == "standard":
         low, high = np.quantile(seen, (0.05, 0.95))
         if 0 < high - low < SQUEEZED * seen.std():
             middle = np.median(seen)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vaelab.data.tables.cells import DATE_LIKE, Inspection, alike, inspect, rows_of, says_nothing
+from vaelab.data.tables.cells import DATE_LIKE, WITH_UNIT, Inspection, alike, inspect, rows_of, says_nothing
 from vaelab.errors import ConfigError, DataError
 from vaelab.notes import note, some, were
 
@@ -123,7 +123,7 @@ def _field(name: str, column: Any, numeric: Sequence[str], categorical: Sequence
     values = tuple(sorted(str(text) for text in texts.to_pylist()))
     if len(values) <= LISTED and (same := alike(values)):
         groups = some([" and ".join(map(repr, group)) for group in same])
-        note(f"column {name}: these differ only in capitals or blanks and are categories of their own: {groups}")
+        note(f"column {name}: these differ only in capitals or blanks, and are kept apart: {groups}")
     return Field(name, "category", arrow, values)
 
 
@@ -178,6 +178,10 @@ def _mention_lookalikes(name: str, found: Inspection) -> None:
     if found.counts["number"] == found.cells:
         how = f"data.numeric={quoted([name])} takes them as numbers"
         note(f"column {name}: holds numbers as texts, which are taken as categories; {how}")
+    measured = [match for text in found.texts["text"] if (match := WITH_UNIT.fullmatch(text.strip()))]
+    if len(measured) > ASSORTED and len({match[1] for match in measured}) == 1:
+        read = "numbers are read without a unit"
+        note(f"column {name}: is taken as categories, since {read}, not {measured[0][0]!r}")
     dates = [text for text in found.texts["text"] if DATE_LIKE.fullmatch(text.strip())]
     if dates and found.few(len(found.texts["text"]) - len(dates)):
         read = "only dates like 2020-12-31 are read as dates"

@@ -25,6 +25,7 @@ from vaelab.data.scaling import Method
 from vaelab.data.scratch import Scratch
 from vaelab.data.spec import DataSpec
 from vaelab.data.storage import belongs_on_disk
+from vaelab.data.tables.cells import alike, says_nothing
 from vaelab.data.tables.extremes import mention_odd_numbers, refuse_far
 from vaelab.data.tables.files import (
     SUFFIXES,
@@ -41,7 +42,7 @@ from vaelab.data.tables.files import (
 from vaelab.data.tables.format import Rows, TableFormat, to_columns, to_rows
 from vaelab.data.tables.kinds import Field, Source, describe, quoted
 from vaelab.errors import ConfigError, DataError
-from vaelab.notes import note
+from vaelab.notes import note, some
 
 AT_ONCE = 8_192  # rows encoded
 MOST_CLASSES = 1000  # distinct values that a label may have
@@ -273,11 +274,15 @@ class Table(DataModule):
             return torch.full((table.num_rows,), -1), ()
         self._refuse_unknown("label", [self.label], table)
         texts = pc.cast(table[self.label].combine_chunks(), pa.string())
+        texts = pc.if_else(says_nothing(texts), None, texts)
         classes = sorted((text for text in pc.unique(texts).to_pylist() if text is not None), key=natural)
         if len(classes) > MOST_CLASSES:
             raise ConfigError(
                 f"data.label={self.label}: has {len(classes)} distinct values; a label is a class, so name another "
                 "column or none"
             )
+        if same := alike(classes):
+            groups = some([" and ".join(map(repr, group)) for group in same])
+            note(f"data.label={self.label}: these differ only in capitals or blanks, and are kept apart: {groups}")
         codes: Any = pc.fill_null(pc.index_in(texts, value_set=pa.array(classes, pa.string())), -1)
         return torch.from_numpy(codes.to_numpy(zero_copy_only=False).astype(np.int64)), tuple(classes)
