@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, features
 
 from vaelab.data.images.decoding import Decoding, background_color, decode
 from vaelab.data.images.source import LocalSource
@@ -74,12 +74,14 @@ def test_pixels_without_a_known_range_are_refused(tmp_path: Path, values: np.nda
         read(tmp_path)
 
 
-@pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp"])
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp", *["avif"] * features.check("avif")])
 def test_a_photograph_is_turned_as_the_camera_says(tmp_path: Path, suffix: str) -> None:
     image = Image.fromarray(np.repeat(RAMP[:4, :, None], 3, 2))
     tags = image.getexif()
     tags[0x0112] = 6  # turn by 90 degrees
-    image.save(tmp_path / f"x.{suffix}", exif=tags, **({"quality": 100} if suffix == "jpg" else {"lossless": True}))
+    image.save(
+        tmp_path / f"x.{suffix}", exif=tags, **({"quality": 100} if suffix in ("jpg", "avif") else {"lossless": True})
+    )
     found = read(tmp_path)
     assert found.shape == (1, 3, 8, 4)
     assert (found[0, 0].long() - torch.from_numpy(np.rot90(RAMP[:4], -1).copy()).long()).abs().max() <= 3
