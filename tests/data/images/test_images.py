@@ -196,7 +196,7 @@ def test_images_beside_splits_belong_to_none(refuses: Callable[..., str], tmp_pa
     [
         (["cat", "dog", "cow/"], "no image in 1 folder: cow"),
         (["train/cat", "train/dog", "test/cat", "test/dog/"], "no image in 1 folder: test/dog"),
-        (["Cat", "cat", "dog"], "Cat and cat are 2 classes, though their names look the same"),
+        (["Cat", "cat", "dog"], "classes whose names look the same are kept apart: Cat and cat"),
         (["train", "test", "other"], "the folders test, train are taken for classes, not for splits"),
         (["", "cat"], "no image has a label, since 2 images are outside the only folder, cat: 000.png, 001.png"),
     ],

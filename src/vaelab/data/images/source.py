@@ -264,9 +264,8 @@ def _about_classes(listing: Listing, files: list[Path], classes: tuple[str, ...]
     alike: dict[str, list[str]] = {}
     for name in classes:
         alike.setdefault(unicodedata.normalize("NFC", name).casefold().strip(), []).append(name)
-    for names in alike.values():
-        if len(names) > 1:
-            yield f"{listing.root}: {' and '.join(names)} are {len(names)} classes, though their names look the same"
+    if groups := [" and ".join(names) for names in alike.values() if len(names) > 1]:
+        yield f"{listing.root}: classes whose names look the same are kept apart: {some(groups)}"
 
 
 def _parquet_splits(root: Path, files: list[Path]) -> dict[str, list[Path]]:

@@ -90,10 +90,13 @@ def _header(images: DecodedImages, length: int = 0) -> bytes:
         images: that the file holds.
         length: of the header, which blanks fill.
     """
+    about = images.about
+    if length and sum(map(len, about["notes"])) > NOTES // 8:  # as JSON within JSON a character may take several bytes
+        about["notes"] = [f"{line[: NOTES // 80]} ..." for line in about["notes"]]
     labels = 8 * images.count
     end = labels + images.count * int(np.prod(images.shape))
     tensors = {
-        "__metadata__": {"about": json.dumps(images.about)},
+        "__metadata__": {"about": json.dumps(about)},
         "label": {"dtype": "I64", "shape": [images.count], "data_offsets": [0, labels]},
         "values": {"dtype": "U8", "shape": [images.count, *images.shape], "data_offsets": [labels, end]},
     }
