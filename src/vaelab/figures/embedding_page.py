@@ -70,7 +70,7 @@ def _sprite(thumbnails: Tensor) -> dict[str, Any]:
         if len(sheet) <= LARGEST_SHEET:
             break
     height, width = small.shape[-2:]
-    width *= 1 if small.shape[1] in (1, 3) else small.shape[1]  # `tile` puts other channels side by side
+    width *= 1 if small.shape[1] in (1, 3, 4) else small.shape[1]  # `tile` puts other channels side by side
     source = f"data:image/png;base64,{base64.b64encode(sheet).decode()}"
     return {"source": source, "columns": columns, "width": width, "height": height}
 

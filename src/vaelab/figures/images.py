@@ -9,10 +9,17 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn import functional as F
 
+CHECKS = 8  # squares along the shorter side of an image, at most, where it is transparent
+
 
 def tile(images: Tensor, columns: int, gap: int = 1) -> Tensor:
-    """`(N, C, H, W)` images in rows of `columns`, white between them: `(H', W', 1 or 3)` in [0, 1]."""
+    """`(N, C, H, W)` images in rows of `columns`, white between them: `(H', W', 1 or 3)` in [0, 1].
+
+    Of four channels the last is opacity; what is transparent shows a checkerboard.
+    """
     images = images.detach().float().cpu().clamp(0, 1)
+    if images.shape[1] == 4:
+        images = _over_checks(images)
     if images.shape[1] not in (1, 3):  # neither grey nor colour: show the channels side by side
         images = torch.cat(images.unbind(1), dim=-1).unsqueeze(1)
     images = F.pad(images, (gap, gap, gap, gap), value=1.0)
@@ -20,6 +27,15 @@ def tile(images: Tensor, columns: int, gap: int = 1) -> Tensor:
     blank = images.new_ones((rows * columns - len(images), *images.shape[1:]))
     grid = torch.cat([images, blank]).unflatten(0, (rows, columns))
     return grid.permute(0, 3, 1, 4, 2).flatten(0, 1).flatten(1, 2)
+
+
+def _over_checks(images: Tensor) -> Tensor:
+    """`(N, 4, H, W)` to `(N, 3, H, W)`."""
+    height, width = images.shape[-2:]
+    side = max(1, -(-min(height, width) // CHECKS))
+    places = torch.arange(height).unsqueeze(1) // side + torch.arange(width) // side
+    color, opacity = images.split([3, 1], dim=1)
+    return color * opacity + (0.8 + 0.2 * (places % 2)) * (1 - opacity)
 
 
 def _show(axes: Axes, picture: Tensor) -> None:

@@ -1,6 +1,6 @@
 """How close samples are to real examples, beside what a sceptic would sample."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from vaelab.baselines import BaselineCache, fit_pca
+from vaelab.data.gaps import TrainGaps
 from vaelab.data.module import DataModule
 from vaelab.data.plain import enough
 from vaelab.data.spec import DataSpec
@@ -54,24 +55,28 @@ class SampleQuality:
             "real": f"{len(self._real)} of {len(self._data.split['test'])} test examples",
             "generated": f"{self.count}, each {GENERATED[self._data.spec.kind == 'image']} of p(x|z)",
         }
+        if TrainGaps(self._data).any:
+            facts["missing"] = TrainGaps.about
         if len(self._real) < 2 * self._extractor.about["features"]:
             facts["caution"] = "too few examples for this many features: fid is biased upwards"
         return facts
 
     def of(self, model: Model, sampler: Sampler) -> tuple[dict[str, float], dict[str, Any]]:
         """Numbers of decoded samples by name; and, for some, what else they depend on."""
-        return self._compare(generate(model, sampler.sample(self.count)))
+        return self._compare(self._with_gaps(generate(model, sampler.sample(self.count))))
 
     def frechet(self, model: Model, sampler: Sampler) -> float:
         """The Frechet distance of decoded samples alone."""
-        return frechet_distance(self._real, self._features(generate(model, sampler.sample(self.count))))
+        samples = self._with_gaps(generate(model, sampler.sample(self.count)))
+        return frechet_distance(self._real, self._features(samples))
 
     def pca_gaussian(self, components: int) -> dict[str, float]:
         """`baseline/pca_gaussian/*`: samples of a Gaussian on the scores of so many principal components."""
+        settings = self._settings | {"components": components}
+        if TrainGaps(self._data).any:
+            settings["missing"] = TrainGaps.about
         return self._baselines.numbers(
-            "pca_gaussian",
-            self._settings | {"components": components},
-            lambda: self._compare(self._pca_samples(components))[0],
+            "pca_gaussian", settings, lambda: self._compare(self._pca_samples(components))[0]
         )
 
     def train_split(self) -> dict[str, float]:
@@ -106,7 +111,12 @@ class SampleQuality:
     def _pca_samples(self, components: int) -> Iterator[Tensor]:
         pca = fit_pca(self._data, components)
         sampler = FullGaussian().fit(pca.encode(self._data.clean("train", enough(self._data.spec))))
-        return (pca.decode(part) for part in sampler.sample(self.count).split(CHUNK))
+        return self._with_gaps(pca.decode(part) for part in sampler.sample(self.count).split(CHUNK))
+
+    def _with_gaps(self, batches: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Real examples have missing values; compared with complete ones, these alone would tell them apart."""
+        gaps = TrainGaps(self._data)
+        return (gaps.over(batch) for batch in batches)
 
     def _train_examples(self) -> Iterator[Tensor]:
         return iter(self._data.clean("train", self.count).split(CHUNK))  # the split is in random order
@@ -134,8 +144,6 @@ def not_measurable(spec: DataSpec, examples: int) -> str | None:
     """Why sample quality has no meaning, or None."""
     if spec.kind == "tokens":
         return "words have no mean, and so no distance of features"
-    if spec.kind == "series" and spec.gaps:
-        return "generated series have no gaps and one length, which alone would tell them from these"
     return f"{examples} test examples are too few" if examples < FEWEST else None
 
 

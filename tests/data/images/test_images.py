@@ -141,6 +141,103 @@ def test_train_may_be_a_class_among_others(images: Callable[..., Images], tmp_pa
     assert images(tmp_path / "mine").load().spec.classes == ("bus", "train")
 
 
+# What is in a folder and is not an image of a class
+
+
+def test_a_class_that_is_a_link_is_a_class(images: Callable[..., Images], tmp_path: Path) -> None:
+    write(tmp_path / "mine/cat", pixels(3, 8, 8))
+    write(tmp_path / "far/dog", pixels(2, 8, 8))
+    (tmp_path / "mine/dog").symlink_to(tmp_path / "far/dog")
+    before = LocalSource(tmp_path / "mine").fingerprint
+    found = images(tmp_path / "mine").load()
+    assert found.spec.classes == ("cat", "dog")
+    assert found.label.tolist() == [0, 0, 0, 1, 1]
+    write(tmp_path / "far/dog", pixels(1, 8, 8), first=9)
+    assert LocalSource(tmp_path / "mine").fingerprint != before
+
+
+def test_what_is_skipped_is_told_each_time(
+    images: Callable[..., Images], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write(tmp_path / "mine", pixels(3, 8, 8))
+    (folder / "a[b].heic").write_bytes(b"x")
+    for _ in range(2):  # decoded, then from the cache
+        images(folder).load()
+        assert (
+            "1 file is skipped, since the suffix is not that of an image (.heic 1): a[b].heic"
+            in capsys.readouterr().err
+        )
+
+
+def test_images_outside_the_classes_have_no_label(
+    images: Callable[..., Images], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("cat", "dog"):
+        write(tmp_path / "mine" / name, pixels(2, 8, 8))
+    write(tmp_path / "mine", pixels(1, 8, 8), first=5)
+    found = images(tmp_path / "mine").load()
+    assert found.spec.classes == ("cat", "dog")
+    assert found.label.tolist() == [-1, 0, 0, 1, 1]
+    assert "1 image is outside the folders of classes and without a label: 005.png" in capsys.readouterr().err
+
+
+def test_images_beside_splits_belong_to_none(refuses: Callable[..., str], tmp_path: Path) -> None:
+    """They would turn the splits into classes, and the test images into training images."""
+    for split in ("train", "test"):
+        write(tmp_path / "mine" / split, pixels(3, 8, 8))
+    write(tmp_path / "mine", pixels(1, 8, 8), first=5)
+    message = refuses(tmp_path / "mine")
+    assert "1 image is in no split, beside the folders test, train; move" in message
+    assert "005.png" in message
+
+
+@pytest.mark.parametrize(
+    ("folders", "told"),
+    [
+        (["cat", "dog", "cow/"], "no image in 1 folder: cow"),
+        (["train/cat", "train/dog", "test/cat", "test/dog/"], "no image in 1 folder: test/dog"),
+        (["Cat", "cat", "dog"], "classes whose names look the same are kept apart: Cat and cat"),
+        (["train", "test", "other"], "the folders test, train are taken for classes, not for splits"),
+        (["", "cat"], "no image has a label, since 2 images are outside the only folder, cat: 000.png, 001.png"),
+    ],
+)
+def test_odd_folders_are_told_of(
+    images: Callable[..., Images], tmp_path: Path, capsys: pytest.CaptureFixture[str], folders: list[str], told: str
+) -> None:
+    for name in folders:
+        write(tmp_path / "mine" / name, pixels(0 if name.endswith("/") else 2, 8, 8))
+    images(tmp_path / "mine").load()
+    assert told in capsys.readouterr().err
+
+
+def test_unreadable_files_are_all_named(
+    refuses: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, real = write(tmp_path / "mine", pixels(4, 8, 8)), Path.read_bytes
+
+    def closed(path: Path) -> bytes:
+        if path.name in ("001.png", "003.png"):
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr(Path, "read_bytes", closed)
+    message = refuses(folder)
+    assert "2 of 4 images cannot be used: 001.png cannot be read (Permission denied); 003.png cannot be" in message
+
+
+def test_a_transparent_set_is_told_of_and_cached_by_its_background(
+    images: Callable[..., Images], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    values = pixels(3, 8, 8, 4)
+    values[..., 3] = 0
+    folder = write(tmp_path / "mine", values)
+    for background, shade, name in (("white", 255, "white"), ([0, 0, 0], 0, "black"), ("#070707", 7, "#070707")):
+        assert (images(folder, background=background).load().values == shade).all()
+        assert f"3 transparent images are drawn on {name}, such as 000.png" in capsys.readouterr().err
+    assert images(folder, color="rgba").load().values.shape == (3, 4, 8, 8)
+    assert capsys.readouterr().err == ""
+
+
 def test_mixed_sizes_name_two_files_and_the_remedy(
     images: Callable[..., Images], refuses: Callable[..., str], tmp_path: Path
 ) -> None:

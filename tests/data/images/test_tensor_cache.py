@@ -74,6 +74,19 @@ def test_a_changed_file_is_seen_and_the_old_tensor_removed(cache: Cache) -> None
     assert len(cache.load()) == 3
 
 
+def test_notes_of_any_length_leave_the_images_whole(cache: Cache, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(12):
+        name = f"{number}-" + 80 * "日"
+        frames = [Image.fromarray(np.full((8, 8, 4), shade, np.uint8)) for shade in (100, 200)]
+        frames[0].save(cache.folder / f"{name}.png", save_all=True, append_images=frames[1:])
+        Image.fromarray(np.full((8, 8), 999, np.uint16)).save(cache.folder / f"{name}.tif")
+        (cache.folder / f"{name}.txt").write_text("x")
+    assert torch.equal(cache.load(), cache.load())
+    assert cache.decoded == 1
+    assert sorted(cache.load()[:, 0, 0, 0].tolist()) == [0, 1, 2] + 13 * [3] + 12 * [194]
+    assert capsys.readouterr().err.count("first is read") == 3
+
+
 def test_each_choice_of_options_has_a_tensor_of_its_own(cache: Cache) -> None:
     assert cache.load().shape == (4, 1, 8, 8)
     assert cache.load(size=4).shape == (4, 1, 4, 4)

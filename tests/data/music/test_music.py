@@ -159,6 +159,27 @@ def test_a_folder_of_files_is_read(tmp_path: Path, form: str) -> None:
     assert data.lowest == min(p.pitches[0] for p in copies)
 
 
+def test_bad_files_may_be_left_out_and_links_are_followed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("far", "mine"):
+        (tmp_path / name).mkdir()
+    write(tmp_path / "far", 7)
+    (tmp_path / "mine/linked").symlink_to(tmp_path / "far")
+    for name in ("bad.mid", "worse.KAR", "score.pdf", "._0.mid"):
+        (tmp_path / "mine" / name).write_bytes(b"x")
+    with pytest.raises(DataError, match=r"2 of 9 files cannot be used .*bad\.mid.*worse\.KAR.*data\.skip_broken=true"):
+        midi(tmp_path / "mine")
+    capsys.readouterr()
+    pieces, _ = midi(tmp_path / "mine", skip_broken=True).pieces()
+    assert len(pieces) == 7
+    told = capsys.readouterr().err
+    assert "2 of 9 files cannot be used and are left out (bad.mid" in told
+    assert "1 file is skipped, since the suffix is not that of a MIDI file (.pdf 1): score.pdf" in told
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad/a.mid").write_bytes(b"x")
+    with pytest.raises(DataError, match="1 of 1 files"):
+        midi(tmp_path / "bad", skip_broken=True)
+
+
 def test_bad_files_are_named_together(tmp_path: Path) -> None:
     write(tmp_path)
     (tmp_path / "text.mid").write_bytes(b"no music")

@@ -183,6 +183,71 @@ def test_a_bad_file_is_named(tmp_path: Path, content: bytes, message: str) -> No
         series(bad(tmp_path, "bad.csv", content))
 
 
+def test_all_bad_files_are_named_at_once(tmp_path: Path) -> None:
+    bad(tmp_path, "bad.csv", b"")
+    with pytest.raises(DataError, match=r"2 of 8 files cannot be used: .*bad\.csv: the file .*; .*worse\.csv: holds"):
+        series(bad(tmp_path, "worse.csv", b"c0,c1\n"))
+
+
+STEPS = b"c0,c1\n" + b"".join(b"%d,2\n" % step for step in range(9))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (STEPS + b"x,1\n", r"bad\.csv: column c0: 1 cell is no number, first 'x' in row 9 \(line 11\); correct"),
+        (STEPS + b"1,-inf\n", r"bad\.csv: has an infinite value, channel c1, step 9"),
+        (STEPS + b"1e300,1\n", r"bad\.csv: 1e\+300 is too far from all others to compute with, channel c0, step 9"),
+        (STEPS + b"1,3e12\n", r"bad\.csv: 3e\+12 is too far from all others to compute with, channel c1, step 9"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_named_with_its_place(tmp_path: Path, content: bytes, message: str) -> None:
+    path = bad(tmp_path, "bad.csv", content)
+    with pytest.raises(DataError, match=message):
+        series(path, scaling="robust")
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_an_array_with_a_value_far_off_is_refused(tmp_path: Path, kind: type) -> None:
+    x = waves(30).astype(kind)
+    x[29, 1, 3] = 1e30
+    np.save(tmp_path / "x.npy", x)
+    with pytest.raises(DataError, match=r"x\.npy\[29\]: 1e\+30 is too far .*channel channel 1, step 3"):
+        series(tmp_path / "x.npy", scaling="robust")
+
+
+@pytest.mark.parametrize("cell", ["", "NA", "-", " ", "n/a", "<NA>", '"NaN"'])
+def test_every_sign_of_a_missing_value_is_missing(tmp_path: Path, cell: str) -> None:
+    data = series(bad(tmp_path, "odd.csv", STEPS + cell.encode() + b",1\n1,2\n"))
+    values = restored(data)[0 if "odd.csv" < "ok0.csv" else -1]
+    assert values[0, :11].isnan().tolist() == [False] * 9 + [True, False]
+
+
+def test_links_capitals_and_what_is_skipped_in_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for kind, root in (("a", tmp_path / "x/a"), ("b", tmp_path / "far")):
+        for number, one in enumerate(waves(10)):
+            write_csv(root / f"{kind}{number}.CSV", one)
+    (tmp_path / "x/b").symlink_to(tmp_path / "far")
+    (tmp_path / "x/a/notes.txt").write_text("x")
+    (tmp_path / "x/a/._a1.CSV").write_text("x")
+    write_csv(tmp_path / "x/loose.csv", waves(1)[0])
+    data = series(tmp_path / "x")
+    assert data.spec.classes == ("a", "b")
+    labels = torch.cat([data.labels(split) for split in data.split])
+    assert sorted(labels.tolist()) == [-1] + [0] * 10 + [1] * 10
+    told = capsys.readouterr().err
+    assert "1 file is skipped, since the suffix is not that of a table (.txt 1): a/notes.txt" in told
+    assert "1 series is outside the folders of classes and without a label: loose.csv" in told
+
+
+def test_a_file_beside_splits_is_in_none(tmp_path: Path) -> None:
+    for number, x in enumerate(waves(9)):
+        write_csv(tmp_path / ("train", "val", "test")[number % 3] / f"{number}.csv", x)
+    write_csv(tmp_path / "loose.csv", waves(1)[0])
+    with pytest.raises(DataError, match=r"1 file is in no split, beside the folders test, train, val.*loose\.csv"):
+        series(tmp_path)
+
+
 def test_a_file_of_one_step_is_a_short_series(tmp_path: Path) -> None:
     data = series(bad(tmp_path, "short.csv", b"c0,c1\n1,2\n"))
     assert data.spec.gaps

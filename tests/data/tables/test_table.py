@@ -15,7 +15,8 @@ from pyarrow import csv
 
 from vaelab.corruptions import Gaussian, Identity, Mask
 from vaelab.data.scaling import Scaling
-from vaelab.data.tables.format import OTHER, TableFormat, describe, to_columns, to_rows
+from vaelab.data.tables.format import OTHER, TableFormat, to_columns, to_rows
+from vaelab.data.tables.kinds import describe
 from vaelab.data.tables.table import Table
 from vaelab.errors import ConfigError, DataError
 
@@ -193,7 +194,7 @@ def test_a_suffix_may_be_in_capitals(tmp_path: Path, capsys: pytest.CaptureFixtu
     path = tmp_path / "EXPORT.CSV"
     path.write_text("id,v\n" + "".join(f"user{i},{i}\n" for i in range(150)))
     assert len(load(path, max_categories=50).spec.columns[0].categories) == 51
-    assert "column id holds 150 distinct texts" in capsys.readouterr().err
+    assert "column id: holds 150 distinct texts" in capsys.readouterr().err
 
 
 def test_a_folder_has_the_splits_that_its_files_name(tmp_path: Path) -> None:

@@ -166,11 +166,12 @@ def test_a_trained_model_prepares_rows_on_disk_as_it_did_its_own(file: Path, tmp
 
 
 def test_a_run_gives_the_same_numbers(file: Path, train: Callable[..., Path]) -> None:
-    ours, usual = (
-        json.loads((train(*RUN, f"data.path={file}", f"storage={where}") / "metrics.json").read_text())
-        for where in ("disk", "memory")
-    )
+    runs = [train(*RUN, f"data.path={file}", f"storage={where}") for where in ("disk", "memory")]
+    ours, usual = (json.loads((run / "metrics.json").read_text()) for run in runs)
     assert ours == usual
+    sampled = pq.read_table(runs[0] / "samples/samples.parquet")
+    assert 0 < sampled["amount"].null_count < sampled.num_rows / 2  # as many as in train, a seventh
+    assert sampled["day"].null_count == 0
 
 
 # Misuse

@@ -290,6 +290,29 @@ def test_what_cannot_be_read_is_one_message(
     assert "\n" not in str(refused.value)
 
 
+def test_a_folder_is_read_with_its_links_and_says_what_it_skips(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written(tmp_path / "far/b.TXT", "b\n" * 9)
+    written(tmp_path / "mine/a.txt", "a\n" * 9)
+    written(tmp_path / "mine/c.pdf", "c")
+    written(tmp_path / "mine/LICENSE", "c")
+    written(tmp_path / "mine/.git/d.txt", "d")
+    (tmp_path / "mine/linked").symlink_to(tmp_path / "far")
+    (tmp_path / "mine/loop").symlink_to(tmp_path)
+    assert all_texts(text(tmp_path / "mine")) == ["a"] * 9 + ["b"] * 9
+    told = capsys.readouterr().err
+    assert "2 files are skipped, since the suffix is not that of a text (no suffix 1, .pdf 1): LICENSE, c.pdf" in told
+    assert "1 link is not followed" in told
+
+
+def test_all_files_that_cannot_be_read_are_named_at_once(tmp_path: Path) -> None:
+    for name, content in (("a.txt", b"fine\n"), ("b.txt", b"caf\xe9\n"), ("c.csv", b""), ("d.txt", b"\xff\n")):
+        written(tmp_path / "x" / name, content)
+    with pytest.raises(DataError, match=r"3 of 4 files cannot be used: .*b\.txt: is not .*c\.csv: .*; .*d\.txt: is"):
+        text(tmp_path / "x")
+
+
 def test_latin_1_is_read_when_named(tmp_path: Path) -> None:
     data = text(written(tmp_path / "a.txt", "\n".join(["café", "thé"] * 10).encode("latin-1")), encoding="latin-1")
     assert set(all_texts(data)) == {"café", "thé"}

@@ -3,23 +3,34 @@
 import io
 import struct
 import zlib
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageColor, ImageOps
 from torch import Tensor
 
 from vaelab.data.images.source import EncodedImage, HubSource, LocalSource, Table, scratch_folder
-from vaelab.errors import DataError
+from vaelab.errors import ConfigError, DataError
+from vaelab.notes import counted, some, were
 
 Fit = Literal["cover", "stretch", "crop"]
-_GREY = {"1", "L", "LA", "I", "F", "I;16", "I;16B", "I;16L", "I;16N"}
-_FROM_CAMERAS = ("JPEG", "MPO", "TIFF", "WEBP")
+Color = Literal["auto", "grey", "rgb", "rgba"]
+Background = tuple[int, int, int]
+NAMED = 10  # unusable images in a message
+COLOR_NAMES = {"#ffffff": "white", "#000000": "black"}
+DARK = 4_096  # of 65,536 levels: up to here a 16-bit image has 16 grey levels or fewer when it has 8 bits
+_GREY = {"1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N"}
+_FROM_CAMERAS = ("JPEG", "MPO", "WEBP", "AVIF")  # Pillow turns TIFF itself
+_WIDE = ("PNG", "PPM")  # formats whose pixels are of 16 bits where Pillow makes 32 of them
+_FRAMED = ("GIF", "WEBP", "PNG", "TIFF", "AVIF")  # formats of animations and pages; MPO holds previews
+_RUN_PROGRAMS = {"EPS", "WMF"}  # formats that other programs are started for
 # What Pillow's readers raise on bytes that make no sense.
 _BROKEN = (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, struct.error, zlib.error)
 
@@ -30,11 +41,40 @@ class Decoding:
 
     size: tuple[int, int] | None
     fit: Fit
-    color: Literal["auto", "grey", "rgb"]
+    color: Color
+    background: Background
+    max_pixels: int
+    skip_broken: bool
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, part of the cache key."""
         return asdict(self)
+
+
+def background_color(value: str | Background) -> Background:
+    """Red, green and blue from a name, `#rrggbb` or three numbers of 0 to 255.
+
+    Raises:
+        ConfigError: it is none of them.
+    """
+    try:
+        found = ImageColor.getrgb(value)[:3] if isinstance(value, str) else tuple(value)
+    except ValueError:
+        found = ()
+    if len(found) != 3 or not all(0 <= level <= 255 for level in found):
+        raise ConfigError(
+            f"data.background={value}: should be white, black or another colour's name, '#rrggbb' in quotes, or "
+            "[red,green,blue] of 0 to 255"
+        )
+    return (found[0], found[1], found[2])
+
+
+class UnusableError(Exception):
+    """Why an image cannot be used, and what else than repairing or removing it helps."""
+
+    def __init__(self, reason: str, remedy: str = "") -> None:
+        super().__init__(reason)
+        self.reason, self.remedy = reason, remedy
 
 
 class DecodedImages:
@@ -43,23 +83,60 @@ class DecodedImages:
     Attributes:
         shape: `(C, H, W)` of each.
         count: of images.
-        about: plain data: class names, and the rows of each of the source's own splits.
+
+    Raises:
+        DataError: images cannot be used, and are not to be left out; names them.
     """
 
     def __init__(self, table: Table, decoding: Decoding) -> None:
-        self._table, self._fit = table, decoding.fit
-        self.shape = _shape(table, decoding)
-        self.count = sum(table.counts.values())
-        parts, start = {}, 0
-        for split, count in table.counts.items():
-            parts[split] = [start, start + count]
-            start += count
-        self.about: dict[str, Any] = {"classes": list(table.classes), "parts": parts}
+        self._table, self._how = table, decoding
+        self._remarks: dict[str, list[str]] = defaultdict(list)  # names of images by what is to be said of them
+        self._brightest = 0  # 16-bit pixel
+        self._left_out: dict[int, str] = {}  # rows of the table
+        self.shape, unusable = _shape(table, decoding)
+        if unusable or decoding.skip_broken:
+            unusable |= self._tried(unusable)
+        if unusable and not decoding.skip_broken:
+            raise _refusal(table, list(unusable.values()))
+        self._left_out = {row: name for row, (name, _) in unusable.items()}
+        self.count = sum(table.counts.values()) - len(unusable)
+        if not self.count:
+            raise DataError(f"{table.shown}: none of its {len(unusable)} images can be read")
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """Plain data: class names, rows of each of the source's own splits, rows of the source left out, and notes.
+
+        Complete when all images were decoded.
+        """
+        parts, start, first = {}, 0, 0
+        for split, count in self._table.counts.items():
+            kept = count - sum(first <= row < first + count for row in self._left_out)
+            parts[split] = [start, start + kept]
+            start, first = start + kept, first + count
+        classes, left_out = list(self._table.classes), sorted(self._left_out)
+        return {"classes": classes, "parts": parts, "left_out": left_out, "notes": self._notes()}
 
     def __iter__(self) -> Iterator[tuple[NDArray[np.uint8], int]]:
-        """Pixels `(C, H, W)` and the label of each; may be asked for again."""
-        for encoded in self._table.images():
-            yield _pixels(encoded, self.shape, self._fit), encoded.label
+        """Pixels `(C, H, W)` and the label of each; may be asked for again.
+
+        Raises:
+            DataError: images cannot be used; raised after all were tried, so that it names all of them.
+        """
+        self._remarks.clear()
+        unusable = []
+        for row, encoded in enumerate(self._table.images()):
+            if row in self._left_out:
+                continue
+            try:
+                pixels = self._pixels(encoded)
+            except UnusableError as error:
+                unusable.append((encoded.name, error))
+                continue
+            if not unusable:
+                yield pixels, encoded.label
+        if unusable:
+            raise _refusal(self._table, unusable)
 
     def in_memory(self) -> tuple[Tensor, Tensor]:
         """`(N, C, H, W)` uint8 pixels and `(N,)` int64 labels."""
@@ -69,110 +146,233 @@ class DecodedImages:
             values[row], label[row] = pixels, number
         return torch.from_numpy(values), label
 
+    def _tried(self, known: Iterable[int]) -> dict[int, tuple[str, UnusableError]]:
+        """All images that cannot be used, by their rows, but those that are known."""
+        unusable = {}
+        for row, encoded in enumerate(self._table.images()):
+            if row not in known:
+                try:
+                    self._pixels(encoded)
+                except UnusableError as error:
+                    unusable[row] = encoded.name, error
+        return unusable
+
+    def _pixels(self, encoded: EncodedImage) -> NDArray[np.uint8]:
+        """One image as `(C, H, W)` uint8."""
+        channels, height, width = self.shape
+        with _opened(encoded, self._how.max_pixels) as opened:
+            if opened.format in _FRAMED and getattr(opened, "is_animated", False):
+                self._remarks["frames"].append(encoded.name)
+            image = ImageOps.exif_transpose(opened) if _orientation(opened, encoded) != 1 else opened
+            image.load()
+            image = self._in_color(self._eight_bit(image, opened.format, encoded.name), encoded.name)
+        if self._how.size is None and image.size != (width, height):
+            raise UnusableError(f"is {image.height} x {image.width} pixels, unlike its header says")
+        image = _fitted(image, (width, height), self._how.fit)
+        array = np.array(image)
+        if channels == 4:  # what nobody sees is no part of the image
+            array[array[..., 3] == 0, :3] = self._how.background
+        return array[None] if channels == 1 else array.transpose(2, 0, 1)
+
+    def _eight_bit(self, image: Image.Image, format_: str | None, name: str) -> Image.Image:
+        """16-bit grey keeps its upper 8 bits, where Pillow would clip.
+
+        Raises:
+            UnusableError: pixels are floats or 32-bit integers, whose range nothing tells.
+        """
+        if not image.mode.startswith(("I", "F")):
+            return image
+        array = np.asarray(image)
+        known = image.mode.startswith("I;16") or (image.mode == "I" and format_ in _WIDE)
+        if not known or array.min() < 0 or array.max() > 65535:
+            raise UnusableError("holds 32-bit pixels, whose range is not known", "save with 8 or 16 bits")
+        self._remarks["wide"].append(name)
+        self._brightest = max(self._brightest, int(array.max()))
+        grey = Image.fromarray((array.astype(np.uint32) >> 8).astype(np.uint8))
+        if isinstance(hidden := image.info.get("transparency"), int):
+            grey.putalpha(Image.fromarray(np.where(array == hidden, 0, 255).astype(np.uint8)))
+        return grey
+
+    def _in_color(self, image: Image.Image, name: str) -> Image.Image:
+        """In the mode of `shape`; what is transparent stands on the background, unless transparency is kept."""
+        mode = {1: "L", 3: "RGB", 4: "RGBA"}[self.shape[0]]
+        if image.has_transparency_data:
+            image = image.convert("LA" if image.mode == "La" else "RGBA").convert("RGBA")
+            if mode != "RGBA" and np.asarray(image.getchannel("A")).min() < 255:
+                self._remarks["transparent"].append(name)
+                behind = Image.new("RGBA", image.size, (*self._how.background, 255))
+                behind.alpha_composite(image)
+                image = behind
+        elif image.mode in ("P", "PA"):
+            image = image.convert("RGBA")
+        return image.convert(mode)
+
+    def _notes(self) -> list[str]:
+        shown, lines = self._table.shown, list(self._table.notes)
+        if self._left_out:
+            names = _within(shown, self._left_out.values())
+            lines.append(f"{shown}: {were(len(names), 'unusable image')} left out: {some(names, NAMED)}")
+        if names := _within(shown, self._remarks["transparent"]):
+            code = "#" + bytes(self._how.background).hex()
+            lines.append(
+                f"{shown}: {were(len(names), 'transparent image')} drawn on {COLOR_NAMES.get(code, code)}, such as "
+                f"{names[0]}; data.background=<colour> names another colour, data.color=rgba keeps the transparency"
+            )
+        if names := _within(shown, self._remarks["frames"]):
+            files = counted(len(names), "image has", "images have")
+            lines.append(f"{shown}: {files} several frames or pages, of which the first is read: {some(names)}")
+        if (names := _within(shown, self._remarks["wide"])) and self._brightest < DARK:
+            lines.append(
+                f"{shown}: {counted(len(names), '16-bit image')} with no value above {self._brightest:,} of 65,535: "
+                f"{self._brightest // 256 + 1} grey levels are left of them in 8 bits; rescale {some(names)}"
+            )
+        return lines
+
 
 @contextmanager
 def decode(source: LocalSource | HubSource, decoding: Decoding) -> Iterator[DecodedImages]:
     """Read what a source holds, to be decoded before the context ends.
 
     Raises:
-        DataError: names the first file that is broken or whose size does not fit.
+        DataError: names the images that are broken or whose size does not fit.
     """
     with scratch_folder() as scratch:
         yield DecodedImages(source.open(scratch), decoding)
 
 
-def _shape(table: Table, decoding: Decoding) -> tuple[int, int, int]:
-    """`(C, H, W)`; looks through the headers of all images for what the options leave open."""
-    size, grey = decoding.size, decoding.color == "grey"
-    if size is None or decoding.color == "auto":
-        first, grey = None, decoding.color != "rgb"
-        for encoded in table.images():
-            with _opened(encoded) as image:
-                height, width = _upright_size(image)
-                grey = grey and (decoding.color == "grey" or _is_grey(image))
+def _refusal(table: Table, unusable: list[tuple[str, UnusableError]]) -> DataError:
+    """One message for all images that cannot be used."""
+    remedies = dict.fromkeys(error.remedy for _, error in unusable if error.remedy)
+    remedy = "; ".join([*remedies, "repair or remove it" if len(unusable) == 1 else "repair or remove them"])
+    remedy += f", or leave {'it' if len(unusable) == 1 else 'them'} out with data.skip_broken=true"
+    if len(unusable) == 1:
+        name, error = unusable[0]
+        return DataError(f"{name}: {error.reason}; {remedy}")
+    names = _within(table.shown, [name for name, _ in unusable])
+    listed = [f"{name} {error.reason}" for name, (_, error) in zip(names, unusable, strict=True)]
+    total = sum(table.counts.values())
+    return DataError(
+        f"{table.shown}: {len(unusable):,} of {total:,} images cannot be used: {_listed(listed)}; {remedy}"
+    )
+
+
+def _listed(reasons: list[str]) -> str:
+    more = f"; and {len(reasons) - NAMED:,} more" if len(reasons) > NAMED else ""
+    return "; ".join(reasons[:NAMED]) + more
+
+
+def _within(root: str, names: Iterable[str]) -> list[str]:
+    """Names of files as they are within a folder."""
+    return [name.removeprefix(f"{root}/") for name in names]
+
+
+def _shape(table: Table, how: Decoding) -> tuple[tuple[int, int, int], dict[int, tuple[str, UnusableError]]]:
+    """`(C, H, W)`, looked up in the headers of all images where the options leave it open; and unreadable ones by row.
+
+    Raises:
+        DataError: sizes differ, and none is named.
+    """
+    size, grey = how.size, how.color == "grey"
+    unusable = {}
+    if size is None or how.color == "auto":
+        first, grey = None, how.color in ("auto", "grey")
+        for row, encoded in enumerate(table.images()):
+            try:
+                with _opened(encoded, how.max_pixels) as image:
+                    height, width = _upright_size(image, encoded)
+                    grey = grey and (how.color == "grey" or _is_grey(image, how.background))
+            except UnusableError as error:
+                unusable[row] = encoded.name, error
+                continue
             first = first or (height, width, encoded.name)
-            if decoding.size is None and (height, width) != first[:2]:
+            if how.size is None and (height, width) != first[:2]:
                 raise DataError(
                     f"{encoded.name}: is {height} x {width} pixels, {first[2]} is {first[0]} x {first[1]}; "
                     "name one size for all, for example data.size=64 or data.size=[48,64]"
                 )
-        size = decoding.size or first[:2] if first else decoding.size
-    if size is None:
-        raise RuntimeError("a table of images is never empty")
-    return (1 if grey else 3, *size)
+        size = how.size or (first[:2] if first else (1, 1))  # any size, where no image can be read
+    channels = 4 if how.color == "rgba" else 1 if grey else 3
+    return (channels, *size), unusable
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    """What Pillow reads by itself."""
+    Image.init()
+    return tuple(name for name in Image.ID if name not in _RUN_PROGRAMS)
 
 
 @contextmanager
-def _opened(encoded: EncodedImage) -> Iterator[Image.Image]:
+def _opened(encoded: EncodedImage, max_pixels: int) -> Iterator[Image.Image]:
     """The image, read no further than its header.
 
     Raises:
-        DataError: it is none, or breaks while it is in use.
+        UnusableError: it is none or too large, or breaks while it is in use.
     """
+    if encoded.unreadable:
+        raise UnusableError(encoded.unreadable)
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # the limit here is the user's
     try:
-        image = Image.open(io.BytesIO(encoded.content))
-    except (*_BROKEN, Image.DecompressionBombError) as error:
-        raise DataError(f"{encoded.name}: is not a readable image; repair or remove it") from error
-    with image:
         try:
-            yield image
-        except (*_BROKEN, Image.DecompressionBombError) as error:
-            raise DataError(f"{encoded.name}: is broken or cut short ({error}); repair or remove it") from error
+            image = Image.open(io.BytesIO(encoded.content), formats=_formats())
+        except _BROKEN as error:
+            raise UnusableError("is not a readable image") from error
+        with image:
+            pixels = image.width * image.height
+            if pixels > max_pixels:
+                raise UnusableError(
+                    f"has {image.width:,} x {image.height:,} pixels, more than data.max_pixels={max_pixels}",
+                    f"data.max_pixels={pixels} reads it, in about {8 * pixels / 1e9:.1f} GB of memory",
+                )
+            try:
+                yield image
+            except _BROKEN as error:
+                raise UnusableError(f"is broken or cut short ({error})") from error
+            except MemoryError as error:
+                raise UnusableError(f"has {image.width:,} x {image.height:,} pixels, too many for memory") from error
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
 
 
-def _orientation(image: Image.Image) -> int:
-    """A camera's tag, 1 for upright. Asked of a PNG, Pillow would decode all of it to look for one."""
-    return image.getexif().get(ExifTags.Base.Orientation, 1) if image.format in _FROM_CAMERAS else 1
+def _orientation(image: Image.Image, encoded: EncodedImage) -> int:
+    """A camera's tag, 1 for upright. A PNG is asked only if it has one: Pillow decodes all of it to answer."""
+    tagged = image.format in _FROM_CAMERAS or (image.format == "PNG" and b"eXIf" in encoded.content)
+    return image.getexif().get(ExifTags.Base.Orientation, 1) if tagged else 1
 
 
-def _upright_size(image: Image.Image) -> tuple[int, int]:
+def _upright_size(image: Image.Image, encoded: EncodedImage) -> tuple[int, int]:
     """Height and width as a camera's orientation tag means them."""
-    return (image.width, image.height) if _orientation(image) >= 5 else (image.height, image.width)
+    turned = _orientation(image, encoded) >= 5
+    return (image.width, image.height) if turned else (image.height, image.width)
 
 
-def _is_grey(image: Image.Image) -> bool:
+def _is_grey(image: Image.Image, background: Background) -> bool:
+    """Whether it is, drawn on the background."""
+    if image.has_transparency_data and len(set(background)) > 1:
+        return False
     if image.mode != "P":
         return image.mode in _GREY
     palette = np.asarray(image.getpalette("RGB")).reshape(-1, 3)
     return bool((palette == palette[:, :1]).all())
 
 
-def _eight_bit(image: Image.Image, name: str) -> Image.Image:
-    """16-bit grey keeps its upper 8 bits, where Pillow would clip.
+def _fitted(image: Image.Image, size: tuple[int, int], fit: Fit) -> Image.Image:
+    """An image in `size`, width and height.
 
     Raises:
-        DataError: pixels are floats or 32-bit integers, whose range nothing tells.
+        UnusableError: it is too small to be cropped.
     """
-    if not image.mode.startswith(("I", "F")):
+    if image.size == size:
         return image
-    array = np.asarray(image)
-    if image.mode == "F" or array.min() < 0 or array.max() > 65535:
-        raise DataError(f"{name}: holds 32-bit pixels, whose range nothing tells; save it with 8 or 16 bits")
-    return Image.fromarray((array.astype(np.uint32) >> 8).astype(np.uint8))
-
-
-def _pixels(encoded: EncodedImage, shape: tuple[int, int, int], fit: Fit) -> np.ndarray:
-    """One image as `(C, H, W)` uint8."""
-    channels, height, width = shape
-    with _opened(encoded) as opened:
-        upright = ImageOps.exif_transpose(opened) if _orientation(opened) != 1 else opened
-        image = _eight_bit(upright, encoded.name)
-        image.load()
-    if image.mode in ("P", "PA"):
-        image = image.convert("RGBA")
-    image = image.convert("L" if channels == 1 else "RGB")
-    if image.size != (width, height):
-        if fit == "stretch":
-            image = image.resize((width, height), Image.Resampling.BICUBIC)
-        elif fit == "cover":
-            image = ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)
-        elif image.width < width or image.height < height:
-            raise DataError(
-                f"{encoded.name}: is {image.height} x {image.width} pixels, smaller than "
-                f"data.size=[{height},{width}]; use data.fit=cover or a smaller size"
-            )
-        else:
-            left, top = (image.width - width) // 2, (image.height - height) // 2
-            image = image.crop((left, top, left + width, top + height))
-    array = np.asarray(image, np.uint8)
-    return array[None] if channels == 1 else array.transpose(2, 0, 1)
+    if fit == "stretch":
+        return image.resize(size, Image.Resampling.BICUBIC)
+    if fit == "cover":
+        return ImageOps.fit(image, size, Image.Resampling.BICUBIC)
+    width, height = size
+    if image.width < width or image.height < height:
+        raise UnusableError(
+            f"is {image.height} x {image.width} pixels, smaller than data.size=[{height},{width}]",
+            "use data.fit=cover or a smaller size",
+        )
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return image.crop((left, top, left + width, top + height))

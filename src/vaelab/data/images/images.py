@@ -3,16 +3,15 @@
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, Unpack, cast
+from typing import Annotated, Any, Unpack, cast
 
 import torch
-from annotated_types import Gt
-from rich.console import Console
+from annotated_types import Ge, Gt, Le
 from torch import Tensor
 
 from vaelab.config.nearest import nearest
 from vaelab.data.examples import Examples
-from vaelab.data.images.decoding import DecodedImages, Decoding, Fit, decode
+from vaelab.data.images.decoding import Color, DecodedImages, Decoding, Fit, background_color, decode
 from vaelab.data.images.source import HubSource, LocalSource, folders_of
 from vaelab.data.images.tensor_cache import Kept, TensorCache
 from vaelab.data.module import Binarize, DataModule, DataSettings
@@ -21,6 +20,7 @@ from vaelab.errors import ConfigError, DataError
 from vaelab.notes import note, some
 
 Pixels = Annotated[int, Gt(0)]
+Level = Annotated[int, Ge(0), Le(255)]
 
 
 class Images(DataModule):
@@ -29,7 +29,8 @@ class Images(DataModule):
     The tensor is mapped from its file, so that a set may be larger than memory.
 
     `path` is used as a folder or file, also within `data_dir`, where there is one; else a copy under
-    `data_dir/name`; else `path` as a hub id. Pixels are `(C, H, W)` with C = 1 for grey and 3 for colour.
+    `data_dir/name`; else `path` as a hub id. Pixels are `(C, H, W)` with C = 1 for grey, 3 for colour and 4 for
+    colour and opacity.
 
     Args:
         name: of the data set, and of its folder under `data_dir`; the last part of `path` if null.
@@ -39,7 +40,11 @@ class Images(DataModule):
             same for all images.
         fit: how an image comes to `size`: `cover` scales its shorter side and crops the centre,
             `stretch` scales both sides, `crop` crops the centre without scaling.
-        color: `grey`, `rgb`, or `auto` (grey where every image is grey).
+        color: `grey`, `rgb`, `rgba` (with an opacity for each pixel), or `auto` (grey where every image is grey).
+        background: what transparent images are drawn on, and the colour of invisible pixels where `color` is `rgba`:
+            a colour's name, `#rrggbb`, or `[red, green, blue]` of 0 to 255.
+        max_pixels: of a file; larger ones are refused, since Pillow takes about 8 bytes of memory for each pixel.
+        skip_broken: whether images that cannot be used are left out; they are counted and named in any case.
         batch_size, val_fraction, test_fraction, split_seed, seed, binarize, normal, corruption: see
             `DataModule`.
     """
@@ -52,7 +57,10 @@ class Images(DataModule):
         name: str | None = None,
         size: Pixels | tuple[Pixels, Pixels] | None = None,
         fit: Fit = "cover",
-        color: Literal["auto", "grey", "rgb"] = "auto",
+        color: Color = "auto",
+        background: str | tuple[Level, Level, Level] = "white",
+        max_pixels: Annotated[int, Gt(0)] = 180_000_000,
+        skip_broken: bool = False,
         normal: list[str | int] | None = None,
         **settings: Unpack[DataSettings],
     ) -> None:
@@ -63,7 +71,8 @@ class Images(DataModule):
         self.name: str = name or (Path(path).stem if path.endswith(".parquet") else Path(path).resolve().name)
         self.data_dir = Path(data_dir)
         self._copy = self.data_dir / self.name if name or _may_be_hub_id(path) else None
-        self.decoding = Decoding((size, size) if isinstance(size, int) else size, fit, color)
+        size = (size, size) if isinstance(size, int) else size
+        self.decoding = Decoding(size, fit, color, background_color(background), max_pixels, skip_broken)
         self._kept: Kept | None = None
         self._left_out: frozenset[int] = frozenset()  # rows of the source that are no examples
 
@@ -86,14 +95,16 @@ class Images(DataModule):
 
     def prepare_data(self) -> None:
         """Decode into the cache where that has not been done."""
-        self._kept = self._decoded(self.decoding)
-        if self._trained is None or not self.all_as_test or self.decoding.color != "auto":
-            return
-        channels = self._trained.shape[0]
-        if self._kept.values.shape[1] != channels:  # as the images of the model were, whatever these are
-            if channels == 1:
-                note(f"{self.path}: some of its images are in colour; they are made grey, as those of the model are")
-            self._kept = self._decoded(replace(self.decoding, color="grey" if channels == 1 else "rgb"))
+        kept = self._decoded(self.decoding)
+        if self._trained is not None and self.all_as_test and self.decoding.color == "auto":
+            channels = self._trained.shape[0]
+            if kept.values.shape[1] != channels:  # as the images of the model were, whatever these are
+                if channels == 1:
+                    note(f"{self.path}: some of its images are in colour; they are made grey, as the model's are")
+                kept = self._decoded(replace(self.decoding, color="grey" if channels == 1 else "rgb"))
+        for line in kept.about["notes"]:
+            note(line)
+        self._kept = kept
 
     def _decoded(self, decoding: Decoding) -> Kept:
         source = self.source()
@@ -110,11 +121,7 @@ class Images(DataModule):
         unwritable = "decoded images can be written to none of " + ", ".join(str(path.parent) for path in paths)
         if self.storage == "disk":
             raise DataError(f"storage=disk: {unwritable}")
-        Console(stderr=True, soft_wrap=True).print(
-            f"note: {unwritable}, so they are held in memory, and each run decodes them anew",
-            highlight=False,
-            markup=False,
-        )
+        note(f"{unwritable}, so they are held in memory, and each run decodes them anew")
         return Kept(*images.in_memory(), images.about)
 
     def load(self) -> Examples:

@@ -4,37 +4,62 @@ import hashlib
 import json
 import re
 import tempfile
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from glob import escape
 from pathlib import Path
 from typing import Any
 
+from vaelab.data.folders import Listing, list_folder
 from vaelab.errors import DataError
+from vaelab.notes import counted, some, were
 
 SPLITS: dict[str, str] = {"train": "train", "training": "train", "validation": "val", "valid": "val", "val": "val",
           "dev": "val", "test": "test", "testing": "test"}  # fmt: skip
 ORDER = ("train", "val", "test")
-SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".pbm")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".avif", ".jp2",
+            ".pgm", ".ppm", ".pbm", ".pnm")  # fmt: skip
+MAGIC = re.compile(  # how the contents of image files begin
+    rb"\x89PNG\r\n\x1a\n|\xff\xd8\xff|GIF8[79]a|BM....\0\0\0\0|II\*\0|MM\0\*|RIFF....WEBP|....ftypavif|P[1-6]\s",
+    re.DOTALL,
+)
 
 
 @dataclass(frozen=True)
 class EncodedImage:
-    """One row: the bytes of an image file, its label (-1 for none), and a name for messages."""
+    """One row: the bytes of an image file, its label (-1 for none), and a name for messages.
+
+    Attributes:
+        unreadable: why there are no bytes, if there are none.
+    """
 
     content: bytes
     label: int
     name: str
+    unreadable: str | None = None
 
 
 @dataclass(frozen=True)
 class Table:
-    """What a source holds: its splits in order, each with a count and its rows, and its classes."""
+    """What a source holds.
 
+    Attributes:
+        shown: its name, for messages.
+        counts: of the rows of each split, in the order of the splits.
+        classes: names of the labels.
+        read: the rows of a split in their order.
+        notes: lines for the user, such as which files were skipped.
+        files: of all rows in that order, where each is a file.
+    """
+
+    shown: str
     counts: dict[str, int]
     classes: tuple[str, ...]
-    read: Callable[[str], Iterator[EncodedImage]]  # the rows of a split in their order
-    files: tuple[Path, ...] = ()  # of all rows, where each is a file
+    read: Callable[[str], Iterator[EncodedImage]]
+    notes: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
 
     def images(self) -> Iterator[EncodedImage]:
         """The rows of all splits in their order; may be asked for again."""
@@ -54,9 +79,13 @@ class LocalSource:
     @property
     def fingerprint(self) -> str:
         """Changes when a file is added, removed or written; contents are not read."""
-        files = [self.path] if self.path.is_file() else sorted(_visible(self.path))
+        files = [self.path] if self.path.is_file() else self._listing.files
         stats = [(f.relative_to(self.path.parent).as_posix(), *_stat(f)) for f in files]
         return hashlib.sha256(json.dumps(stats).encode()).hexdigest()
+
+    @cached_property
+    def _listing(self) -> Listing:
+        return list_folder(self.path)
 
     @property
     def identity(self) -> str:
@@ -75,25 +104,30 @@ class LocalSource:
             DataError: there is no image in it.
         """
         if self.path.is_file():
-            if self.path.suffix != ".parquet":
+            if self.path.suffix.lower() != ".parquet":
                 raise DataError(f"data.path={self.path}: should be a folder of images or a .parquet file")
             return _table(str(self), "parquet", scratch, data_files={"train": escape(str(self.path))})
-        files = sorted(_visible(self.path))
-        if not files:
+        listing = self._listing
+        if not listing.files:
             raise DataError(f"data.path={self.path}: the folder is empty")
-        if parquet := [f for f in files if f.suffix == ".parquet"]:
+        if parquet := listing.having((".parquet",)):
             splits = _parquet_splits(self.path, parquet)
             names = {split: [escape(str(f)) for f in members] for split, members in splits.items()}
-            return _table(str(self), "parquet", scratch, data_files=names)
-        if images := [f for f in files if f.suffix.lower() in SUFFIXES]:
-            return _folder(self.path, images)
-        raise DataError(f"data.path={self.path}: holds no image, that is no {', '.join(SUFFIXES)} and no .parquet")
+            table = _table(str(self), "parquet", scratch, data_files=names)
+            others = [file for file in listing.files if file not in set(parquet)]
+            return replace(table, notes=tuple(listing.skipped(others, "a Parquet file")))
+        images, others = _images(listing)
+        if not images:
+            lines = "; ".join(listing.skipped(others, "an image"))
+            raise DataError(f"data.path={self.path}: holds no image and no .parquet file ({lines})")
+        return _folder(listing, images, [*listing.skipped(others, "an image"), *_renamable(listing, others)])
 
     def files(self) -> tuple[Path, ...]:
         """The image file of each row, in the order of rows; none for Parquet."""
-        found = sorted(_visible(self.path)) if self.path.is_dir() else []
-        images = [f for f in found if f.suffix.lower() in SUFFIXES]
-        return _folder(self.path, images).files if images and not any(f.suffix == ".parquet" for f in found) else ()
+        if self.path.is_file() or self._listing.having((".parquet",)):
+            return ()
+        images, _ = _images(self._listing)
+        return _folder(self._listing, images, []).files if images else ()
 
 
 class HubSource:
@@ -145,12 +179,37 @@ class HubSource:
             raise DataError(f"{self.hub_id}: cannot be had from the hub ({_first_line(error)}).") from error
 
 
-def _visible(folder: Path) -> Iterator[Path]:
-    """Files, and links that lead nowhere: a missing image is an error, not one image fewer."""
-    for path in folder.rglob("*"):
-        shown = not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if shown and (path.is_file() or (path.is_symlink() and not path.exists())):
-            yield path
+def _images(listing: Listing) -> tuple[list[Path], list[Path]]:
+    """Files that are images by their suffix or, where they have none, by their content; and all others.
+
+    A link without a suffix that leads nowhere is taken for an image: it may have been a folder of them.
+    """
+    images: list[Path] = []
+    others: list[Path] = []
+    for file in listing.files:
+        nameless = not file.suffix and (not file.exists() or _begins_as_image(file))
+        (images if file.suffix.lower() in SUFFIXES or nameless else others).append(file)
+    return images, others
+
+
+def _renamable(listing: Listing, others: Sequence[Path]) -> list[str]:
+    """A line that names files which are images, whatever their suffix says."""
+    images = [file for file in others if _begins_as_image(file)]
+    if not images:
+        return []
+    hold = "holds an image" if len(images) == 1 else "hold images"
+    return [
+        f"{listing.root}: {len(images):,} of the skipped files {hold}; rename what should be read: "
+        f"{some(listing.relative(images))}"
+    ]
+
+
+def _begins_as_image(file: Path) -> bool:
+    try:
+        with file.open("rb") as content:
+            return MAGIC.match(content.read(16)) is not None
+    except OSError:
+        return False
 
 
 def _stat(path: Path) -> tuple[int, int]:
@@ -166,24 +225,65 @@ def folders_of(files: Sequence[Path], root: Path) -> dict[Path, list[str]]:
     return places
 
 
-def _folder(root: Path, files: list[Path]) -> Table:
-    """Image files: the first folder is the split where all first folders name one, the next is the class."""
+def _folder(listing: Listing, files: list[Path], notes: list[str]) -> Table:
+    """Image files: the first folder is the split where all first folders name one, the next is the class.
+
+    Images that lie beside the folders of classes have no label.
+
+    Raises:
+        DataError: images lie beside the folders of splits.
+    """
+    root = listing.root
     places = {file: list(file.relative_to(root).parts[:-1]) for file in files}
-    if all(place and place[0].lower() in SPLITS for place in places.values()):
+    first = {place[0] for place in places.values() if place}
+    loose = [file for file in files if not places[file]]
+    split = dict.fromkeys(files, "train")
+    by_split = bool(first) and all(name.lower() in SPLITS for name in first)
+    if by_split:
+        if loose:
+            raise DataError(
+                f"{root}: {were(len(loose), 'image')} in no split, beside the folders {', '.join(sorted(first))}; move "
+                f"into one of them or remove: {some(listing.relative(loose))}"
+            )
         split = {file: SPLITS[place.pop(0).lower()] for file, place in places.items()}
-    else:
-        split = dict.fromkeys(files, "train")
+        loose = [file for file in files if not places[file]]
+    elif named := sorted(name for name in first if name.lower() in SPLITS):
+        notes.append(
+            f"{root}: the folders {', '.join(named)} are taken for classes, not for splits, since these are no splits: "
+            f"{some(sorted(first - set(named)))}"
+        )
     found = sorted({place[0] for place in places.values() if place})
-    classes = tuple(found) if len(found) > 1 and all(places.values()) else ()
+    classes = tuple(found) if len(found) > 1 else ()
+    if found and (loose := [file for file in loose if file.exists()]):
+        lie = f"{were(len(loose), 'image')} outside the folders of classes and without a label"
+        if not classes:
+            lie = f"no image has a label, since {were(len(loose), 'image')} outside the only folder, {found[0]}"
+        notes.append(f"{root}: {lie}: {some(listing.relative(loose))}")
+    notes += _about_classes(listing, files, classes, by_split)
 
     def read(wanted: str) -> Iterator[EncodedImage]:
         for file in files:
             if split[file] == wanted:
-                yield EncodedImage(_content(file), classes.index(places[file][0]) if classes else -1, str(file))
+                label = classes.index(places[file][0]) if classes and places[file] else -1
+                yield _encoded(file, label, str(file))
 
     counts = {name: list(split.values()).count(name) for name in ORDER if name in split.values()}
     in_order = tuple(file for name in counts for file in files if split[file] == name)
-    return Table(_not_empty(str(root), counts), classes, read, in_order)
+    return Table(str(root), _not_empty(str(root), counts), classes, read, tuple(notes), in_order)
+
+
+def _about_classes(listing: Listing, files: list[Path], classes: tuple[str, ...], by_split: bool) -> Iterator[str]:
+    """Lines on folders without an image where folders are classes, and on classes whose names look the same."""
+    depth = 2 if by_split else 1
+    filled = {parent for file in files for parent in file.parents}
+    empty = [f for f in listing.folders if len(f.relative_to(listing.root).parts) <= depth and f not in filled]
+    if empty and classes:
+        yield f"{listing.root}: no image in {counted(len(empty), 'folder')}: {some(listing.relative(empty))}"
+    alike: dict[str, list[str]] = {}
+    for name in classes:
+        alike.setdefault(unicodedata.normalize("NFC", name).casefold().strip(), []).append(name)
+    if groups := [" and ".join(names) for names in alike.values() if len(names) > 1]:
+        yield f"{listing.root}: classes whose names look the same are kept apart: {some(groups)}"
 
 
 def _parquet_splits(root: Path, files: list[Path]) -> dict[str, list[Path]]:
@@ -225,12 +325,14 @@ def _table(shown: str, path: str, scratch: str, **options: Any) -> Table:
         for number, row in enumerate(data):
             cell = {"bytes": row[image]} if isinstance(row[image], bytes) else row[image] or {}
             name = cell.get("path") or f"row {number} of {split} in {shown}"
-            content = cell.get("bytes")
+            content, kind = cell.get("bytes"), int(row[label]) if label and row[label] is not None else -1
             if content is None and cell.get("path"):
-                content = _content(Path(cell["path"]))
-            yield EncodedImage(content or b"", int(row[label]) if label and row[label] is not None else -1, name)
+                yield _encoded(Path(cell["path"]), kind, name)
+            else:
+                yield EncodedImage(content or b"", kind, name, None if content else "is empty")
 
-    return Table(_not_empty(shown, {name: len(rows[name][0]) for name in ORDER if name in rows}), classes, read)
+    counts = {name: len(rows[name][0]) for name in ORDER if name in rows}
+    return Table(shown, _not_empty(shown, counts), classes, read)
 
 
 def _holds_images(feature: Any) -> bool:
@@ -247,11 +349,15 @@ def _not_empty(shown: str, counts: dict[str, int]) -> dict[str, int]:
     return counts
 
 
-def _content(path: Path) -> bytes:
+def _encoded(path: Path, label: int, name: str) -> EncodedImage:
     try:
-        return path.read_bytes()
+        content = path.read_bytes()
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); repair or remove it") from error
+        lost = path.is_symlink() and not path.exists()
+        return EncodedImage(
+            b"", label, name, "is a link that leads nowhere" if lost else f"cannot be read ({error.strerror})"
+        )
+    return EncodedImage(content, label, name, None if content else "is empty")
 
 
 def _first_line(error: BaseException) -> str:

@@ -14,7 +14,10 @@ from vaelab.data.images.decoding import DecodedImages, Decoding
 from vaelab.data.images.source import HubSource, LocalSource
 from vaelab.data.storage import MappedFile
 
-FORMAT = 2  # raise when decoding changes what it makes of the same file
+FORMAT = 3  # raise when decoding changes what it makes of the same file
+
+
+NOTES = 2**14  # bytes kept free in the header for what is known only when all images were decoded
 
 
 class Kept(NamedTuple):
@@ -66,30 +69,39 @@ class TensorCache:
 
     def _write(self, path: Path, images: DecodedImages) -> None:
         label = np.empty(images.count, np.int64)
+        start = len(_header(images)) + NOTES
         with replacing(path) as partial, partial.open("wb") as file:
-            file.write(_header(images))
-            file.seek(label.nbytes, 1)
+            file.seek(start + label.nbytes)
             for row, (pixels, number) in enumerate(images):
                 file.write(pixels.tobytes())
                 label[row] = number
-            file.seek(len(_header(images)))
+            file.seek(0)
+            file.write(_header(images, start))
             file.write(label.tobytes())
         for old in path.parent.glob(f"{self._of_source}-*.safetensors"):
             if not old.name.startswith(self._of_state):
                 old.unlink(missing_ok=True)
 
 
-def _header(images: DecodedImages) -> bytes:
-    """Of a safetensors file with labels first, then values: `save_file` would want them all in memory."""
+def _header(images: DecodedImages, length: int = 0) -> bytes:
+    """Of a safetensors file with labels first, then values: `save_file` would want them all in memory.
+
+    Args:
+        images: that the file holds.
+        length: of the header, which blanks fill.
+    """
+    about = images.about
+    if length and sum(map(len, about["notes"])) > NOTES // 8:  # as JSON within JSON a character may take several bytes
+        about["notes"] = [f"{line[: NOTES // 80]} ..." for line in about["notes"]]
     labels = 8 * images.count
     end = labels + images.count * int(np.prod(images.shape))
     tensors = {
-        "__metadata__": {"about": json.dumps(images.about)},
+        "__metadata__": {"about": json.dumps(about)},
         "label": {"dtype": "I64", "shape": [images.count], "data_offsets": [0, labels]},
         "values": {"dtype": "U8", "shape": [images.count, *images.shape], "data_offsets": [labels, end]},
     }
     text = json.dumps(tensors).encode()
-    text += b" " * (-len(text) % 8)
+    text += b" " * max(-len(text) % 8, length - 8 - len(text))
     return len(text).to_bytes(8, "little") + text
 
 

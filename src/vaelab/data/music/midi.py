@@ -6,22 +6,26 @@ from typing import Annotated, Unpack
 
 from annotated_types import Ge, Gt
 
+from vaelab.data.folders import files_of
 from vaelab.data.music.music import Music, MusicSettings
 from vaelab.errors import ConfigError, DataError
 from vaelab.music.midi import UnreadableError, read_midi
 from vaelab.music.notes import Note, Piece, one_by_one
 from vaelab.music.works import works
+from vaelab.notes import note
 
 NAMED = 10  # bad files in a message
+SUFFIXES = (".mid", ".midi", ".smf", ".kar")
 
 
 class Midi(Music):
-    """All `.mid` and `.midi` files of a folder and its folders; each is a work of its own, but copies are one.
+    """All MIDI files of a folder and its folders; each is a work of its own, but copies are one.
 
     Args:
         path: the folder.
         data_dir: where a relative path is looked for too.
         name: of the data set; the folder's if null.
+        skip_broken: whether files that cannot be used are left out; they are counted and named in any case.
         voices: of `form=tokens`: the tracks and channels that play in each file, in the order of the file.
         form, steps, hop, steps_per_quarter, pitches, transpose and the rest: see `Music`.
     """
@@ -35,19 +39,18 @@ class Midi(Music):
         pitches: list[Annotated[int, Ge(0)]] | None = None,
         voices: Annotated[int, Gt(0)] = 4,
         name: str | None = None,
+        skip_broken: bool = False,
         **settings: Unpack[MusicSettings],
     ) -> None:
         if not path:
             raise ConfigError("data.path: data=midi needs a folder of MIDI files")
         super().__init__(name or Path(path).resolve().name, pitches, **settings)
-        self.path, self.data_dir, self.voices = path, Path(data_dir), voices
+        self.path, self.data_dir, self.voices, self.skip_broken = path, Path(data_dir), voices, skip_broken
 
     def pieces(self) -> tuple[list[Piece], list[int]]:
         """Read every file."""
         folder = self._folder()
-        files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".mid", ".midi") and p.is_file())
-        if not files:
-            raise DataError(f"data.path={self.path}: holds no .mid or .midi file")
+        files = files_of(folder, SUFFIXES, "a MIDI file")
         pieces, bad = [], []
         for file in files:
             try:
@@ -56,9 +59,10 @@ class Midi(Music):
                 bad.append(f"{file.relative_to(folder)}: {error}")
         if bad:
             named = "; ".join(bad[:NAMED]) + (f"; and {len(bad) - NAMED} more" if len(bad) > NAMED else "")
-            raise DataError(
-                f"data.path={self.path}: {len(bad)} of {len(files)} files cannot be used ({named}); remove them"
-            )
+            found = f"data.path={self.path}: {len(bad)} of {len(files)} files cannot be used"
+            if not (self.skip_broken and pieces):
+                raise DataError(f"{found} ({named}); remove them, or leave them out with data.skip_broken=true")
+            note(f"{found} and are left out ({named})")
         return pieces, works(pieces, range(len(pieces)), excerpt=None)
 
     def _folder(self) -> Path:

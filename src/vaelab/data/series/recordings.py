@@ -1,7 +1,7 @@
 """Series as they lie in files: .npy arrays, tables whose rows are steps, tables whose rows are series."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -12,10 +12,13 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from vaelab.config.nearest import did_you_mean
+from vaelab.data.folders import files_of
 from vaelab.data.images.source import SPLITS
-from vaelab.data.tables.files import SUFFIXES, first_line, read_tables
+from vaelab.data.tables.cells import parsed
+from vaelab.data.tables.files import SUFFIXES, first_line, line_of, read_tables, refuse_all
+from vaelab.data.tables.kinds import is_text, quoted, text_of
 from vaelab.errors import ConfigError, DataError
-from vaelab.notes import note, some
+from vaelab.notes import note, some, were
 
 Form = Literal["steps", "rows"]
 Layout = Literal["channels_first", "channels_last"]
@@ -66,38 +69,82 @@ def read_recordings(place: Path, how: Reading) -> tuple[tuple[str, ...], list[Re
         ConfigError: a setting names what is not there, or has to be made.
         DataError: a file cannot be read, is empty, or differs from the others; names it.
     """
-    if place.suffix == ".npy":
+    if place.suffix.lower() == ".npy":
         return _array(place, how)
     if how.labels is not None:
         raise ConfigError(f"data.labels: goes with a .npy file; the label column of {place.name} is data.label=<name>")
     files = _files(place)
     if how.form == "rows":
-        return ("value",), _sorted([r for file in files for r in _rows(file, place, how)])
+        return ("value",), _sorted(_each(files, lambda file: _rows(file, place, how)))
     places = {file: list(file.relative_to(place).parts[:-1]) if place.is_dir() else [] for file in files}
     splits = dict.fromkeys(files, "train")
-    if place.is_dir() and all(parts and parts[0].lower() in SPLITS for parts in places.values()):
+    if place.is_dir() and _by_split(place, places):
         splits = {file: SPLITS[parts.pop(0).lower()] for file, parts in places.items()}
     classes = {parts[0] for parts in places.values() if parts}
-    labelled = len(classes) > 1 and all(places.values())
+    labelled = len(classes) > 1
     if how.later:  # not all classes have come, and what is no class may be a folder too
         labelled = bool(classes & set(how.classes))
     labelled = labelled and how.label is None
-    found: list[Recording] = []
-    channels: tuple[str, ...] = ()
+    if labelled and (loose := [file.name for file in files if not places[file]]):
+        lie = f"{were(len(loose), 'series', 'series')} outside the folders of classes and without a label"
+        note(f"{place}: {lie}: {some(loose)}")
+    channels: dict[Path, tuple[str, ...]] = {}
     extra: dict[str, Path] = {}
-    for file in files:
+
+    def read(file: Path) -> list[Recording]:
         names, values, labels = _steps(file, how, extra)
-        if found and sorted(names) != sorted(channels):
-            raise DataError(f"{file}: has the channels {_some(names)}, but {files[0]} has {_some(channels)}")
-        channels = channels or names
-        values = values[[names.index(name) for name in channels]]
-        if labelled:
-            labels = tuple(places[file][:1])
-        found.append(Recording(values, str(file), splits[file], labels, {"file": _relative(place, file)}))
+        channels[file] = names
+        first, wanted = next(iter(channels.items()))
+        if sorted(names) != sorted(wanted):
+            raise DataError(f"{file}: has the channels {_some(names)}, but {first} has {_some(wanted)}")
+        values = values[[names.index(name) for name in wanted]]
+        labels = tuple(places[file][:1]) if labelled else labels
+        return [Recording(values, str(file), splits[file], labels, {"file": _relative(place, file)})]
+
+    found = _each(files, read)
     if extra:
         named = some([f"{name} (in {_relative(place, file)})" for name, file in extra.items()])
         note(f"{place} has columns that the model was not trained on, and which are left out: {named}")
-    return channels, _sorted(found)
+    return next(iter(channels.values())), _sorted(found)
+
+
+def _each(files: Sequence[Path], read: Callable[[Path], list[Recording]]) -> list[Recording]:
+    """What all files hold.
+
+    Raises:
+        DataError: some cannot be used; names all of them.
+    """
+    found: list[Recording] = []
+    refused = []
+    for file in files:
+        try:
+            found += read(file)
+        except DataError as error:
+            refused.append(str(error))
+    refuse_all(refused, files)
+    return found
+
+
+def _by_split(place: Path, places: Mapping[Path, Sequence[str]]) -> bool:
+    """Whether the first folders are splits.
+
+    Raises:
+        DataError: files lie beside them.
+    """
+    first = {parts[0] for parts in places.values() if parts}
+    named = sorted(name for name in first if name.lower() in SPLITS)
+    if not named:
+        return False
+    if len(named) < len(first):
+        others = some(sorted(first - set(named)))
+        note(f"{place}: the folders {', '.join(named)} are taken for classes, not for splits, as {others} names none")
+        return False
+    if loose := [file.name for file, parts in places.items() if not parts]:
+        raise DataError(
+            f"{place}: {were(len(loose), 'file')} in no split, beside the folders {', '.join(named)}; move into one of "
+            f"them or remove: {some(loose)}"
+        )
+    return True
 
 
 def _sorted(recordings: list[Recording]) -> list[Recording]:
@@ -106,14 +153,10 @@ def _sorted(recordings: list[Recording]) -> list[Recording]:
 
 def _files(place: Path) -> list[Path]:
     if place.is_file():
-        if place.suffix not in SUFFIXES:
+        if place.suffix.lower() not in SUFFIXES:
             raise DataError(f"data.path={place}: should be a .npy, .csv, .tsv or .parquet file, or a folder of tables")
         return [place]
-    inside = (path.relative_to(place) for path in place.rglob("*") if path.suffix in SUFFIXES)
-    files = sorted(place / path for path in inside if not any(part.startswith(".") for part in path.parts))
-    if not files:
-        raise DataError(f"data.path={place}: holds no .csv, .tsv or .parquet file")
-    return files
+    return files_of(place, SUFFIXES, "a table")
 
 
 def _relative(place: Path, file: Path) -> str:
@@ -215,7 +258,7 @@ def _table(file: Path, how: Reading) -> pa.Table:
 
 def _has_header(file: Path, how: Reading) -> bool:
     """Whether the first line holds names: it does unless all of it are numbers that do not just count columns."""
-    if file.suffix == ".parquet":
+    if file.suffix.lower() == ".parquet":
         return True
     if how.header is not None:
         return how.header
@@ -286,15 +329,39 @@ def _numbers(
         raise DataError(f"{file}: no column is left to model")
     rows = np.empty((table.num_rows, len(names)))
     for place, name in enumerate(names):
-        of = table[name].type
+        of, column = table[name].type, table[name]
         numeric = pa.types.is_integer(of) or pa.types.is_floating(of) or pa.types.is_decimal(of)
-        if not (numeric or pa.types.is_boolean(of) or pa.types.is_null(of)):
-            raise DataError(
-                f"{file}: column {name} holds {of}, which is no number; leave it out with data.drop=[{name}], or name "
-                f"it as data.time={name} or data.label={name}"
-            )
-        rows[:, place] = pc.cast(table[name], pa.float64(), safe=False).to_numpy()
+        if is_text(of):
+            column = _read_texts(name, column, file, how)
+        elif not (numeric or pa.types.is_boolean(of) or pa.types.is_null(of)):
+            raise DataError(f"{file}: column {name} holds {of}, which is no number; {_remedy(name)}")
+        rows[:, place] = pc.cast(column, pa.float64(), safe=False).to_numpy(zero_copy_only=False)
     return names, rows
+
+
+def _read_texts(name: str, column: Any, file: Path, how: Reading) -> Any:
+    """The numbers that the texts of a column are; signs of missing values are missing.
+
+    Raises:
+        DataError: some are no numbers; names the first.
+    """
+    values, odd = parsed(text_of(column.combine_chunks()), dates=False)
+    if odd.mean() > 0.5:
+        raise DataError(f"{file}: column {name} holds {column.type}, which is no number; {_remedy(name)}")
+    if odd.any():
+        row = int(odd.argmax())
+        line = ""
+        if file.suffix.lower() != ".parquet":
+            line = f" (line {line_of(file, how.encoding, row, _has_header(file, how))})"
+        raise DataError(
+            f"{file}: column {name}: {were(int(odd.sum()), 'cell')} no number, first {column[row].as_py()!r} in row "
+            f"{row}{line}; correct or empty what is missing, or {_remedy(name)}"
+        )
+    return values
+
+
+def _remedy(name: str) -> str:
+    return f"leave it out with data.drop={quoted([name])}, or name it as data.time={name} or data.label={name}"
 
 
 def _refuse_disorder(column: Any, file: Path, name: str) -> None:

@@ -27,6 +27,7 @@ from vaelab.data.series.format import AT_ONCE, SeriesFormat
 from vaelab.data.series.recordings import ORDER, Form, Layout, Reading, Recording, read_recordings
 from vaelab.data.series.windows import WindowLabel, blocks, label_of, occurrences, starts
 from vaelab.data.spec import DataSpec
+from vaelab.data.tables.extremes import FAR, SQUARABLE
 from vaelab.data.tables.table import MOST_CLASSES
 from vaelab.errors import ConfigError, DataError
 from vaelab.figures.series import panels
@@ -153,8 +154,7 @@ class Series(DataModule):
             self._occurrences = occurrences(recording.labels for recording in recordings)
         pieces = self._cut(recordings) if self.window is not None else self._whole(recordings)
         for piece in pieces:
-            if np.isinf(piece.values).any():
-                raise DataError(f"{piece.source}: has an infinite value")
+            _refuse_far(piece.values, SQUARABLE, self._channels, piece.source, piece.first)
         self._pieces = [(piece.source, piece.first, piece.place) for piece in pieces]
         self._values = [piece.values for piece in pieces]
         label, classes = _classes([piece.label for piece in pieces])
@@ -261,14 +261,24 @@ class Series(DataModule):
                 f"{', '.join(self._format.channels)}"
             )
         how, at_once = self._format, max(1, AT_ONCE // prod(old.shape))
-        blocks = (
-            how.encode(_padded(series[first : first + at_once], old.shape)).numpy()
-            for first in range(0, len(series), at_once)
-        )
-        values, file = self._scratch.kept(blocks, (len(series), *old.shape), np.float32, self.storage)
+        blocks = range(0, len(series), at_once)
+        encoded = (self._encoded(series[first : first + at_once], old.shape, how, first) for first in blocks)
+        values, file = self._scratch.kept(encoded, (len(series), *old.shape), np.float32, self.storage)
         gaps = gaps_as_trained(values, self._trained_gaps)
         spec = DataSpec(old.name, old.kind, old.shape, old.support, classes=old.classes, gaps=gaps)
         return Examples(values, examples.label, spec, examples.parts, file)
+
+    def _encoded(
+        self, series: Sequence[NDArray[Any]], shape: tuple[int, ...], how: SeriesFormat, first: int
+    ) -> NDArray[np.float32]:
+        """Some series, `(n, *shape)`, as a model sees them."""
+        raw = _padded(series, shape)
+        encoded = how.encode(raw).numpy()
+        for number in np.unique(np.argwhere(np.abs(encoded) > FAR)[:, 0]):
+            source, begin, _ = self._pieces[first + number]
+            far = np.where(np.abs(encoded[number]) > FAR, raw[number].numpy(), 0.0)
+            _refuse_far(far, 0.0, how.channels, source, begin)
+        return encoded
 
     @property
     def format(self) -> SeriesFormat:
@@ -327,6 +337,24 @@ def _length(series: NDArray[np.float64]) -> int:
     """Steps of `(C, T)` up to the last that holds a value."""
     there = np.flatnonzero(~np.isnan(series).all(0))
     return int(there.max()) + 1 if len(there) else 0
+
+
+def _refuse_far(values: NDArray[Any], most: float, channels: Sequence[str], source: str, first: int) -> None:
+    """Refuse a value, of a series `(C, T)`, that no network can compute with.
+
+    Raises:
+        DataError: one is infinite, or larger than `most` whatever its sign.
+    """
+    if values.dtype.kind != "f":
+        return
+    far = np.isinf(values) | (np.abs(values) > min(most, float(np.finfo(values.dtype).max)))
+    if far.any():
+        channel, step = (int(index) for index in np.argwhere(far)[0])
+        value = float(values[channel, step])
+        what = "has an infinite value" if np.isinf(value) else f"{value:.6g} is too far from all others to compute with"
+        raise DataError(
+            f"{source}: {what}, channel {channels[channel]}, step {first + step}; correct it or leave it empty"
+        )
 
 
 def _padded(series: Sequence[NDArray[Any]], shape: tuple[int, ...]) -> Tensor:

@@ -1,20 +1,28 @@
 """Rows of CSV and Parquet files, and of the hub's tables, as Arrow."""
 
+import csv as plain_csv
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import csv
 
+from vaelab.data.folders import files_of
 from vaelab.data.images.source import SPLITS
 from vaelab.data.scratch import Scratch
+from vaelab.data.tables.cells import MISSING, NUMBER, WHOLE
 from vaelab.errors import ConfigError, DataError
+from vaelab.notes import note, some
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
-MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?"]
+INDEX = "__index_level_0__"  # how pandas names rows that have lost their names
+NAMED = 10  # unusable files in a message
 
 
 def memory_needed(paths: Iterable[Path]) -> int:
@@ -41,6 +49,7 @@ def read_tables(
     header: bool = True,
     scratch: Scratch | None = None,
     texts: Collection[str] = (),
+    codes: Collection[str] = (),
     sizes: dict[Path, int] | None = None,
 ) -> pa.Table:
     """All files, whose columns must be the same, one under the other.
@@ -51,34 +60,91 @@ def read_tables(
         header: whether their first line holds the names of columns, which else are numbers from 0.
         scratch: where the rows go that are too many for memory; None for those that are not.
         texts: columns of CSV files that hold texts, whatever their cells look like, such as 007.
+        codes: columns of CSV files that hold texts if any of their cells is a code such as 007.
         sizes: takes the number of rows of each file.
 
     Raises:
-        DataError: a file cannot be read, holds no row, or has other columns than the first; names it.
+        DataError: files cannot be read, hold no row, or have other columns than the first; names all of them.
     """
-    tables = [_read(path, encoding, header, scratch, texts) for path in paths]
+    tables, refused = [], []
+    for path in paths:
+        try:
+            tables.append(_read(path, encoding, header, scratch, texts, codes))
+        except DataError as error:
+            refused.append(str(error))
+    refuse_all(refused, paths)
     if sizes is not None:
         sizes |= {path: table.num_rows for path, table in zip(paths, tables, strict=True)}
+    names = tables[0].column_names
     for path, table in zip(paths[1:], tables[1:], strict=True):
-        if table.column_names != tables[0].column_names:
-            raise DataError(f"{path}: has other columns than {paths[0]}")
+        if set(table.column_names) != set(names):
+            refused.append(f"{path}: has other columns than {paths[0]}{differing(names, table.column_names)}")
+    refuse_all(refused, paths)
+    return joined([table.select(names) for table in tables], str(paths[0].parent))
+
+
+def refuse_all(reasons: Sequence[str], paths: Sequence[Path]) -> None:
+    """Refuse files, all of them in one message.
+
+    Raises:
+        DataError: there are reasons to.
+    """
+    if len(reasons) == 1:
+        raise DataError(reasons[0])
+    if reasons:
+        more = f"; and {len(reasons) - NAMED:,} more" if len(reasons) > NAMED else ""
+        raise DataError(f"{len(reasons):,} of {len(paths):,} files cannot be used: {'; '.join(reasons[:NAMED])}{more}")
+
+
+def differing(names: Sequence[str], others: Sequence[str]) -> str:
+    """Which columns `others` lacks of `names`, and which it has beside them, in words."""
+    lacking = [name for name in names if name not in others]
+    extra = [name for name in others if name not in names]
+    parts = [f"lacks {some(lacking)}"] * bool(lacking) + [f"has {some(extra)} in addition"] * bool(extra)
+    return f" ({', '.join(parts)})"
+
+
+def joined(tables: Sequence[pa.Table], shown: str) -> pa.Table:
+    """Tables of the same columns one under the other. A column of texts in one is one of texts in all.
+
+    Raises:
+        DataError: columns differ in type otherwise.
+    """
+    texts = {field.name for table in tables for field in table.schema if pa.types.is_string(field.type)}
     try:
-        return pa.concat_tables(tables, promote_options="permissive")
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        raise DataError(f"{paths[0].parent}: columns differ in type between files ({_line(error)})") from error
+        unified = [_with_texts(table, texts) for table in tables] if len(tables) > 1 else tables
+        return pa.concat_tables(unified, promote_options="permissive")
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+        raise DataError(f"{shown}: columns differ in type between files ({_line(error)})") from error
 
 
-def _read(path: Path, encoding: str, header: bool, scratch: Scratch | None, texts: Collection[str]) -> pa.Table:
+def _with_texts(table: pa.Table, texts: Collection[str]) -> pa.Table:
+    """With columns of these names as texts: a cell that is no number, in another file, makes texts of all of them."""
+    for place, field in enumerate(table.schema):
+        simple = pa.types.is_integer(field.type) or pa.types.is_floating(field.type) or pa.types.is_boolean(field.type)
+        dated = pa.types.is_date(field.type) or pa.types.is_timestamp(field.type)
+        if field.name in texts and (simple or dated):
+            table = table.set_column(place, field.name, table.column(place).cast(pa.string()))
+    return table
+
+
+def _read(
+    path: Path, encoding: str, header: bool, scratch: Scratch | None, texts: Collection[str], codes: Collection[str]
+) -> pa.Table:
     if not path.is_file():
         raise DataError(f"{path}: no such file")
     if path.stat().st_size == 0:
         raise DataError(f"{path}: the file is empty")
     try:
-        is_text = _is_text(path)
-        table = _read_csv(path, encoding, header, scratch, texts) if is_text else _read_parquet(path, scratch)
+        if _is_text(path):
+            table = _read_csv(path, encoding, header, scratch, texts, codes)
+        else:
+            table = _read_parquet(path, scratch)
+        table = _named(table, path)
         names = Counter(table.column_names)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowKeyError, OSError, LookupError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as {path.suffix[1:]} ({_line(error)}){_remedy(error)}") from error
+        remedy = _remedy(error, path, encoding)
+        raise DataError(f"{path}: cannot be read as {path.suffix[1:]} ({_line(error)}){remedy}") from error
     if table.num_rows == 0:
         raise DataError(f"{path}: holds no row")
     if _is_text(path) and (broken := [f.name for f in table.schema if pa.types.is_binary(f.type)]):
@@ -86,8 +152,40 @@ def _read(path: Path, encoding: str, header: bool, scratch: Scratch | None, text
             f"{path}: column {broken[0]} is not {encoding}; name the file's encoding, such as data.encoding=latin-1"
         )
     if twice := sorted(name for name, count in names.items() if count > 1):
-        raise DataError(f"{path}: has several columns named {twice[0]}")
+        values = "; if the first line holds values and no names, add data.header=false" if _is_text(path) else ""
+        raise DataError(f"{path}: has several columns named {some(twice)}{values}")
     return table
+
+
+def _named(table: pa.Table, path: Path) -> pa.Table:
+    """With a name for each column, and without what only numbers the rows.
+
+    pandas writes the numbers of rows as a column without a name; commas at the ends of lines make empty columns.
+    """
+    names, left_out = [], []
+    for place, name in enumerate(table.column_names):
+        column = table.column(place)
+        nameless = not name.strip()
+        if nameless and column.null_count == len(column):
+            left_out.append(place)
+        elif name == INDEX or (nameless and _counts_rows(column)):
+            left_out.append(place)
+            note(f"{path}: column {place + 1} numbers the rows, and is left out")
+        elif nameless:
+            name = f"column {place + 1}"
+            note(f"{path}: column {place + 1} has no name; it is called '{name}' here, as in data.drop=['{name}']")
+        names.append(name)
+    if names != table.column_names:
+        table = table.rename_columns(names)
+    kept = [place for place in range(len(names)) if place not in left_out]
+    return table.select(kept) if left_out else table
+
+
+def _counts_rows(column: Any) -> bool:
+    if not pa.types.is_integer(column.type) or column.null_count:
+        return False
+    first = column[0].as_py()
+    return first in (0, 1) and bool(np.array_equal(column.to_numpy(), np.arange(first, first + len(column))))
 
 
 def _read_parquet(path: Path, scratch: Scratch | None) -> pa.Table:
@@ -97,17 +195,24 @@ def _read_parquet(path: Path, scratch: Scratch | None) -> pa.Table:
         return scratch.table(file.schema_arrow, file.iter_batches())
 
 
-def _read_csv(path: Path, encoding: str, header: bool, scratch: Scratch | None, texts: Collection[str]) -> pa.Table:
+def _read_csv(
+    path: Path, encoding: str, header: bool, scratch: Scratch | None, texts: Collection[str], codes: Collection[str]
+) -> pa.Table:
     reading = csv.ReadOptions(encoding=encoding, autogenerate_column_names=not header)
     parsing = csv.ParseOptions(delimiter=_delimiter(path, encoding), newlines_in_values=True)
     if scratch is None:
-        table = csv.read_csv(path, reading, parsing, _cells(dict.fromkeys(texts, pa.string())))
+        table = csv.read_csv(path, reading, parsing, _cells(dict.fromkeys([*texts, *codes], pa.string())))
+        for place, name in enumerate(table.column_names):
+            if name in codes and not _holds_codes(table.column(place)):
+                table = table.set_column(place, name, _typed(table.column(place)))
     else:
-        table = _from_csv_by_columns(path, reading, parsing, scratch, texts)
+        table = _from_csv_by_columns(path, reading, parsing, scratch, texts, codes)
     return table if header else table.rename_columns([str(place) for place in range(table.num_columns)])
 
 
-def _from_csv_by_columns(path: Path, reading: Any, parsing: Any, scratch: Scratch, texts: Collection[str]) -> pa.Table:
+def _from_csv_by_columns(
+    path: Path, reading: Any, parsing: Any, scratch: Scratch, texts: Collection[str], codes: Collection[str]
+) -> pa.Table:
     """What `csv.read_csv` gives: types that fit all cells of a column, which no reader of blocks can know before.
 
     So cells are first kept as text, then a column at a time is held in memory and read.
@@ -118,13 +223,20 @@ def _from_csv_by_columns(path: Path, reading: Any, parsing: Any, scratch: Scratc
         text = scratch.table(file.schema, file)
     columns = []
     for place in range(len(names)):
-        column = text.column(place) if names[place] in texts else _typed(text.column(place))
+        column = text.column(place)
+        if names[place] not in texts and not (names[place] in codes and _holds_codes(column)):
+            column = _typed(column)
         schema = pa.schema([pa.field(names[place], column.type)])
         batches = (pa.record_batch([chunk], schema=schema) for chunk in column.chunks)
         columns.append(scratch.table(schema, batches).column(0))
         del column
         pa.default_memory_pool().release_unused()
     return pa.Table.from_arrays(columns, names)
+
+
+def _holds_codes(cells: Any) -> bool:
+    """Whether texts of digits begin with a zero, which a number would lose."""
+    return bool(pc.any(pc.match_substring_regex(cells, r"^0\d")).as_py())
 
 
 def _typed(cells: Any) -> Any:
@@ -165,7 +277,70 @@ def first_line(path: Path, encoding: str) -> list[str]:
     return [cell.strip().strip('"') for cell in cells]
 
 
-def _remedy(error: BaseException) -> str:
+def has_names(path: Path, encoding: str) -> bool:
+    """Whether the first line of a CSV file names its columns.
+
+    It does not if all of it are numbers, unless they count the columns.
+
+    Raises:
+        ConfigError: only the user can tell, since some of it are numbers, as values would be.
+    """
+    cells = first_line(path, encoding)
+    found = [cell for cell in cells if NUMBER.fullmatch(cell)]
+    numbers = [float(cell) for cell in found]
+    ascending = all(map(WHOLE.fullmatch, found)) and all(before < after for before, after in pairwise(numbers))
+    if len(found) < len(cells):
+        usual = len(found) != 1 or numbers[0] in (0, 1) or 1000 <= numbers[0] < 3000
+        if ascending and usual:
+            return True  # such as country, 1999, 2000
+    elif not ascending:
+        note(f"{path}: its first line is all numbers, so columns are called 0, 1, ...; data.header=true takes names")
+        return False
+    elif len(cells) > 2 and numbers in ([*range(len(cells))], [*range(1, len(cells) + 1)]):
+        return True
+    raise ConfigError(
+        f"data.header: the first line of {path}, {some(cells, 8)}, may hold names of columns or values; say "
+        "data.header=true if it holds names, or data.header=false"
+    )
+
+
+def refuse_values_as_names(table: pa.Table, path: Path) -> None:
+    """Refuse names of columns that all could be values of their columns: a first line that is no header.
+
+    Raises:
+        ConfigError: the user has to say what they are.
+    """
+    texts = [field.name for field in table.schema if pa.types.is_string(field.type)]
+    others = [name for name in table.column_names if name not in texts]
+    if (
+        texts
+        and all(NUMBER.fullmatch(name) for name in others)
+        and all(pc.any(pc.equal(table[name], name)).as_py() for name in texts)
+    ):
+        raise ConfigError(
+            f"data.header: the first line of {path}, {some(table.column_names, 8)}, holds what its columns hold; say "
+            "data.header=false if it is a row like the others, or data.header=true if it holds names"
+        )
+
+
+def line_of(path: Path, encoding: str, row: int, header: bool) -> int:
+    """The line of a CSV file that a row begins in, from 1; blank lines are no rows, and a cell may have several."""
+    with path.open(encoding=encoding, errors="replace", newline="") as file:
+        reader, found = plain_csv.reader(file, delimiter=_delimiter(path, encoding)), row + header
+        last = 0
+        for cells in reader:
+            if cells and not found:
+                return last + 1
+            found -= bool(cells)
+            last = reader.line_num
+    return last
+
+
+def _remedy(error: BaseException, path: Path, encoding: str) -> str:
+    with path.open("rb") as file:
+        wide = _is_text(path) and file.read(2) in (b"\xff\xfe", b"\xfe\xff") and "16" not in encoding
+    if wide:
+        return "; it begins as UTF-16 does, which data.encoding=utf-16 reads"
     unknown = isinstance(error, UnicodeDecodeError) or "UTF8" in str(error)
     return "; if it is not UTF-8, name its encoding, such as data.encoding=latin-1" if unknown else ""
 
@@ -195,7 +370,7 @@ def read_hub(hub_id: str, cache: Path) -> dict[str, pa.Table]:
 
 
 def find_files(place: Path) -> dict[str, list[Path]]:
-    """Files by split: `train`, `val` and `test` where their names say so, else all of them `train`.
+    """Files by split: `train`, `val` and `test` where their names or folders say so, else all of them `train`.
 
     Raises:
         DataError: there is no table.
@@ -204,13 +379,11 @@ def find_files(place: Path) -> dict[str, list[Path]]:
         if place.suffix.lower() not in SUFFIXES:
             raise DataError(f"data.path={place}: should be a .csv, .tsv or .parquet file, or a folder of them")
         return {"train": [place]}
-    files = sorted(
-        path for path in place.rglob("*") if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-    )
-    if not files:
-        raise DataError(f"data.path={place}: holds no .csv, .tsv or .parquet file")
+    files = files_of(place, SUFFIXES, "a table")
     found: dict[str, list[Path]] = {}
     for path in files:
         word = path.stem.lower().replace("-", "_").split("_")[0].split(".")[0]
-        found.setdefault(SPLITS.get(word, "train"), []).append(path)
+        folders = [part.lower() for part in path.relative_to(place).parts[:-1]]
+        split = next((SPLITS[name] for name in (word, *folders) if name in SPLITS), "train")
+        found.setdefault(split, []).append(path)
     return found

@@ -1,8 +1,8 @@
 """Between the columns of a table and rows of standardised numbers, both ways."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,80 +12,35 @@ from pydantic import NonNegativeInt, TypeAdapter
 
 from vaelab.data.scaling import Scaling
 from vaelab.data.spec import Column
-from vaelab.errors import ConfigError, DataError
+from vaelab.data.tables.cells import parsed, says_nothing
+from vaelab.data.tables.kinds import Field, Source, is_text, quoted, text_of
+from vaelab.errors import DataError
 
-ColumnKind = Literal["number", "category", "date"]
 OTHER = "(other)"  # rare categories, and those that train never saw
 Rows = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Field:
-    """A column as the file has it.
-
-    Attributes:
-        name: of the column.
-        kind: how it is modelled.
-        arrow: its Arrow type, such as `int64`, `string` or `timestamp[us]`.
-        values: its distinct values in order, as text, if it is a category.
-    """
-
-    name: str
-    kind: ColumnKind
-    arrow: str
-    values: tuple[str, ...] = ()
-
-
-def describe(table: pa.Table, numeric: Sequence[str], categorical: Sequence[str]) -> list[Field]:
-    """What each column is: texts and booleans are categories, dates are dates, all else are numbers.
-
-    Args:
-        table: the whole set.
-        numeric, categorical: columns that are to be taken as such whatever they look like.
-
-    Raises:
-        DataError: a column is of a type that fits nothing, or has no value at all; names it.
-    """
-    fields = []
-    for name in table.column_names:
-        column = table[name]
-        if column.null_count == len(column):
-            raise DataError(f"column {name}: has no value in any row; add it to data.drop")
-        kind = _kind(name, column.type, numeric, categorical)
-        values: tuple[str, ...] = ()
-        if kind == "category":
-            values = tuple(sorted(str(v) for v in pc.unique(_text(column)).to_pylist() if v is not None))
-        fields.append(Field(name, kind, str(column.type), values))
-    return fields
-
-
-def _kind(name: str, of: pa.DataType, numeric: Sequence[str], categorical: Sequence[str]) -> ColumnKind:
-    if name in categorical:
-        return "category"
-    number = pa.types.is_integer(of) or pa.types.is_floating(of) or pa.types.is_decimal(of)
-    if name in numeric:
-        if not (number or pa.types.is_boolean(of)):
-            raise ConfigError(f"data.numeric: column {name} holds {of}, which is no number")
-        return "number"
-    if number:
-        return "number"
-    if pa.types.is_date(of) or pa.types.is_timestamp(of):
-        return "date"
-    text = pa.types.is_string(of) or pa.types.is_large_string(of) or pa.types.is_dictionary(of)
-    if text or pa.types.is_boolean(of):
-        return "category"
-    raise DataError(f"column {name}: holds {of}, which is neither number, text, boolean nor date; add it to data.drop")
-
-
-def to_rows(table: pa.Table, fields: Sequence[Field], first: int = 0) -> Rows:
+def to_rows(
+    table: pa.Table,
+    fields: Sequence[Field],
+    first: int = 0,
+    numeric: Collection[str] = (),
+    source: Source | None = None,
+) -> Rows:
     """`to_columns` side by side, `(N, D)`."""
     rows = np.empty((table.num_rows, len(fields)))
-    for place, column in enumerate(to_columns(table, fields, first)):
+    for place, column in enumerate(to_columns(table, fields, first, numeric, source)):
         rows[:, place] = column
     return rows
 
 
-def to_columns(table: pa.Table, fields: Sequence[Field], first: int = 0) -> Iterator[Rows]:
+def to_columns(
+    table: pa.Table,
+    fields: Sequence[Field],
+    first: int = 0,
+    numeric: Collection[str] = (),
+    source: Source | None = None,
+) -> Iterator[Rows]:
     """`(N,)` each: numbers as they are, dates as counts of their unit, categories as places in `Field.values`.
 
     NaN where a value is missing; a category that `fields` does not have is the place after the last.
@@ -93,47 +48,61 @@ def to_columns(table: pa.Table, fields: Sequence[Field], first: int = 0) -> Iter
     Args:
         table: rows of a file.
         fields: the columns.
-        first: how many rows the file has before those.
+        first: how many rows there are before those.
+        numeric: columns of texts whose cells are missing where they are no numbers.
+        source: of the rows.
 
     Raises:
-        DataError: a column is missing, is of another kind, or has an infinite value.
+        DataError: a column is missing or of another kind, has an infinite value, or a text among numbers.
     """
+    place = (source or Source()).place
     for field in fields:
         if field.name not in table.column_names:
             raise DataError(f"column {field.name}: is missing; the columns are {', '.join(table.column_names)}")
         column = table[field.name].combine_chunks()
         try:
-            numbers = _numbers(column, field)
+            numbers, odd = _numbers(column, field)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise DataError(
                 f"column {field.name}: holds {column.type} where {field.arrow} is expected ({error})"
             ) from error
+        if odd.any() and field.name not in numeric:
+            row = int(odd.argmax())
+            raise DataError(
+                f"column {field.name}: {column[row].as_py()!r} in {place(first + row)} is no {field.kind}; correct it, "
+                f"or add data.numeric={quoted([field.name])} to take such cells as missing"
+            )
         infinite = np.isinf(numbers)
         if infinite.any():
-            raise DataError(f"column {field.name}: has an infinite value in row {first + int(infinite.argmax())}")
+            row = first + int(infinite.argmax())
+            raise DataError(f"column {field.name}: has an infinite value in {place(row)}; correct it or empty the cell")
         yield numbers
 
 
-def _numbers(column: Any, field: Field) -> NDArray[np.float64]:
+def _numbers(column: Any, field: Field) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """The numbers of `to_columns`, and which cells are texts that are none."""
+    odd = np.zeros(len(column), dtype=bool)
     if field.kind == "category":
-        known = pa.array(field.values, pa.string())
-        codes = pc.fill_null(pc.index_in(_text(column), value_set=known), len(field.values))
-        codes = pc.if_else(column.is_valid(), codes, pa.scalar(None, codes.type))
-        return np.asarray(pc.cast(codes, pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
+        return _codes(text_of(column), field), odd
+    if is_text(column.type):
+        column, odd = parsed(text_of(column), dates=field.kind == "date")
     if field.kind == "date":
         column = pc.cast(pc.cast(column, _timestamp(field)), pa.int64())
-    return np.asarray(pc.cast(column, pa.float64(), safe=False).to_numpy(zero_copy_only=False), dtype=np.float64)
+    return np.asarray(pc.cast(column, pa.float64(), safe=False).to_numpy(zero_copy_only=False), dtype=np.float64), odd
+
+
+def _codes(texts: Any, field: Field) -> NDArray[np.float64]:
+    """Places in `Field.values`, the one after the last for what is not among them, NaN for nothing."""
+    codes = pc.index_in(texts, value_set=pa.array(field.values, pa.string()))
+    unknown = pc.and_(pc.is_null(codes), pc.is_valid(texts))
+    if pc.any(unknown).as_py():
+        codes = pc.if_else(pc.and_(unknown, pc.invert(says_nothing(texts))), len(field.values), codes)
+    return np.asarray(pc.cast(codes, pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
 
 
 def _timestamp(field: Field) -> pa.DataType:
     """Dates without a time become midnights in milliseconds; timestamps keep their unit and zone."""
     return pa.timestamp("ms") if field.arrow.startswith("date") else _arrow(field.arrow)
-
-
-def _text(column: Any) -> Any:
-    if pa.types.is_dictionary(column.type):
-        column = pc.cast(column, column.type.value_type)
-    return pc.cast(column, pa.string())
 
 
 @dataclass(frozen=True)
@@ -213,7 +182,7 @@ class TableFormat:
         numbers = [place for place, field in enumerate(self.fields) if field.kind != "category"]
         restored = dict(zip(numbers, self.scaling.inverse(encoded[:, numbers]).T, strict=True))
         arrays = [
-            self._texts(place, encoded[:, place]) if field.kind == "category" else _typed(restored[place], field)
+            self._texts(place, encoded[:, place]) if field.kind == "category" else typed(restored[place], field)
             for place, field in enumerate(self.fields)
         ]
         return pa.table(dict(zip((field.name for field in self.fields), arrays, strict=True)))
@@ -252,18 +221,34 @@ class TableFormat:
         return cls(fields, kept, scaling)
 
 
-def _typed(values: Rows, field: Field) -> Any:
-    """Numbers and dates in their column's own type."""
+def typed(values: Rows, field: Field) -> Any:
+    """Numbers and dates, `(N,)`, as an Arrow array of their column's own type, in the range that it has."""
     of = _arrow(field.arrow)
     missing = np.isnan(values)
-    whole = np.round(np.nan_to_num(values))
+    numbers = np.nan_to_num(values)
+    whole = np.round(numbers)
     if field.kind == "date":
-        return pc.cast(pc.cast(pa.array(whole.astype(np.int64), mask=missing), _timestamp(field)), of, safe=False)
+        counts = np.clip(whole, *_range_of_dates(_timestamp(field).unit)).astype(np.int64)
+        return pc.cast(pc.cast(pa.array(counts, mask=missing), _timestamp(field)), of, safe=False)
+    if pa.types.is_boolean(of):
+        return pa.array(numbers > 0.5, mask=missing)
     if pa.types.is_integer(of):
         ends = np.iinfo(of.to_pandas_dtype())
         held = np.clip(whole, max(ends.min, -(2**62)), min(ends.max, 2**62))  # what a float64 can hold of them
         return pc.cast(pa.array(held.astype(np.int64), mask=missing), of)
-    return pc.cast(pa.array(values, mask=missing), of, safe=False)
+    if pa.types.is_decimal(of):
+        above = float(10 ** (of.precision - of.scale))  # Arrow makes 0 of what has too many digits
+        most = min(above - 10.0**-of.scale, float(np.nextafter(above, 0)))
+        numbers = np.clip(numbers, -most, most)
+    return pc.cast(pa.array(numbers, mask=missing), of, safe=False)
+
+
+def _range_of_dates(unit: str) -> tuple[int, int]:
+    """The counts of the first and the last day of the years 1 to 9999; of nanoseconds what 64 bits hold."""
+    if unit == "ns":
+        return -(2**62), 2**62
+    ends = np.array(["0001-01-01", "9999-12-31"], dtype=f"datetime64[{unit}]").astype(np.int64)
+    return int(ends[0]), int(ends[1])
 
 
 def _arrow(name: str) -> pa.DataType:

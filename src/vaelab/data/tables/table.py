@@ -14,7 +14,6 @@ import torch
 from annotated_types import Ge
 from numpy.typing import NDArray
 from pyarrow import csv
-from rich.console import Console
 from torch import Tensor
 
 from vaelab.config.nearest import did_you_mean
@@ -26,8 +25,22 @@ from vaelab.data.scaling import Method
 from vaelab.data.scratch import Scratch
 from vaelab.data.spec import DataSpec
 from vaelab.data.storage import belongs_on_disk
-from vaelab.data.tables.files import SUFFIXES, find_files, memory_needed, read_hub, read_tables
-from vaelab.data.tables.format import Field, Rows, TableFormat, describe, to_columns, to_rows
+from vaelab.data.tables.cells import alike, says_nothing
+from vaelab.data.tables.extremes import mention_odd_numbers, refuse_far
+from vaelab.data.tables.files import (
+    SUFFIXES,
+    differing,
+    find_files,
+    has_names,
+    joined,
+    line_of,
+    memory_needed,
+    read_hub,
+    read_tables,
+    refuse_values_as_names,
+)
+from vaelab.data.tables.format import Rows, TableFormat, to_columns, to_rows
+from vaelab.data.tables.kinds import Field, Source, describe, quoted
 from vaelab.errors import ConfigError, DataError
 from vaelab.notes import note, some
 
@@ -47,9 +60,12 @@ class Table(DataModule):
         path: a CSV or Parquet file, a folder of them (files named train, val and test are splits), or a hub id.
         data_dir: where relative paths are looked for too.
         name: of the data set; the file's if null.
-        label: the column that is the label and no input; null for none.
+        label: the column that is the label and no input, by its name or number; null for none.
         drop: columns to leave out.
-        numeric, categorical: columns to take as such whatever they look like.
+        numeric: columns to take as numbers; cells that are none are missing.
+        categorical: columns to take as categories.
+        header: whether CSV files begin with the names of columns, which else are numbers from 0; null tells by whether
+            the first line is all numbers, and asks where it may be either.
         scaling: of numbers and dates; see `Scaling`.
         max_categories: of a column; rarer ones become "(other)".
         encoding: of the text of CSV files.
@@ -60,10 +76,11 @@ class Table(DataModule):
         self,
         path: str | None,
         data_dir: str,
-        label: str | None = None,
-        drop: Sequence[str] = (),
-        numeric: Sequence[str] = (),
-        categorical: Sequence[str] = (),
+        label: str | int | None = None,
+        drop: Sequence[str | int] = (),
+        numeric: Sequence[str | int] = (),
+        categorical: Sequence[str | int] = (),
+        header: bool | None = None,
         scaling: Method = "standard",
         max_categories: Annotated[int, Ge(2)] = 100,
         encoding: str = "utf-8",
@@ -76,11 +93,15 @@ class Table(DataModule):
             raise ConfigError("data.path needs a .csv or .parquet file, a folder of them or a hub id (owner/name)")
         self.path, self.data_dir = path, Path(data_dir)
         self.name: str = name or Path(path).stem
-        self.label, self.drop = label, tuple(drop)
-        self.numeric, self.categorical = tuple(numeric), tuple(categorical)
+        self.label, self.drop = None if label is None else str(label), tuple(map(str, drop))
+        self.numeric, self.categorical = tuple(map(str, numeric)), tuple(map(str, categorical))
+        self.header = header
         self.scaling, self.max_categories, self.encoding = scaling, max_categories, encoding
         self._scratch = Scratch(self.data_dir / ".vaelab")
-        self._sizes: dict[str, int] = {}  # rows of each file, in the order of reading
+        self._root: Path | None = None  # the file or folder that rows come from
+        self._sizes: dict[Path, int] = {}  # rows of each file, in the order of reading
+        self._named = True  # whether CSV files begin with names
+        self._source = Source(self._place, typed=True)
         self._fields: list[Field] = []
         self._table: pa.Table | None = None  # until it is encoded
         self._format: TableFormat | None = None
@@ -102,23 +123,39 @@ class Table(DataModule):
         for place in (Path(self.path).expanduser(), self.data_dir / self.path):
             if place.exists():
                 files = find_files(place)
-                needed = memory_needed(chain(*files.values()))
-                scratch = self._scratch if belongs_on_disk(needed, self.storage) else None
-                sizes: dict[Path, int] = {}
-                tables = {
-                    split: read_tables(some, self.encoding, scratch=scratch, texts=self._text_columns(), sizes=sizes)
-                    for split, some in files.items()
-                }
-                self._sizes = {
-                    file.name if place.is_file() else file.relative_to(place).as_posix(): rows
-                    for file, rows in sizes.items()
-                }
-                return tables
+                self._root = place
+                return self._read(files)
         if self.path.lower().endswith(SUFFIXES):
             raise DataError(f"data.path={self.path}: no such file, nor is there one at {self.data_dir / self.path}")
         if self.path.count("/") == 1 and not self.path.startswith((".", "/", "~")):
             return read_hub(self.path, self.data_dir / ".vaelab" / "hub")
         raise DataError(f"data.path={self.path}: no such file or folder, and not a hub id (owner/name)")
+
+    def _read(self, files: dict[str, list[Path]]) -> dict[str, pa.Table]:
+        """The rows of each split."""
+        every = [*chain(*files.values())]
+        plain = [file for file in every if file.suffix.lower() != ".parquet"]
+        self._source = Source(self._place, typed=not plain)
+        self._named = has_names(plain[0], self.encoding) if self.header is None and plain else self.header is not False
+        scratch = self._scratch if belongs_on_disk(memory_needed(every), self.storage) else None
+        texts, codes = ((), self.categorical) if self._format is None else (_texts(self._format), ())
+        tables = {
+            split: read_tables(members, self.encoding, self._named, scratch, texts, codes, self._sizes)
+            for split, members in files.items()
+        }
+        if self.header is None and plain:
+            refuse_values_as_names(next(iter(tables.values())), plain[0])
+        return tables
+
+    def _place(self, row: int) -> str:
+        """The row in its file, for messages."""
+        for file, count in self._sizes.items():
+            if row < count:
+                if file.suffix.lower() != ".parquet":
+                    return f"row {row} (line {line_of(file, self.encoding, row, self._named)} of {file.name})"
+                return f"row {row}" if len(self._sizes) == 1 else f"row {row} of {file.name}"
+            row -= count
+        return f"row {row}"
 
     def load(self) -> Examples:
         """Read all rows; they are not encoded yet."""
@@ -127,41 +164,62 @@ class Table(DataModule):
         for split, table in tables.items():
             parts[split] = range(first, first + table.num_rows)
             first += table.num_rows
-        table = pa.concat_tables(tables.values(), promote_options="permissive")
+        if self._format is None:
+            self._refuse_other_columns(tables)
+        else:
+            tables = self._as_trained(tables, self._format)
+        table = joined([*tables.values()], self.path)
         if self._format is None:
             for key, names in (("drop", self.drop), ("numeric", self.numeric), ("categorical", self.categorical)):
                 self._refuse_unknown(key, names, table)
         label, classes = self._labels(table)
-        if self._format is not None:
-            table = self._as_trained(table, self._format)
         table = table.drop_columns([n for n in {*self.drop, self.label} if n in table.column_names])
         if not table.column_names:
             raise DataError(f"{self.path}: no column is left to model")
-        self._fields = list(self._format.fields) if self._format else describe(table, self.numeric, self.categorical)
+        if self._format is None:
+            self._fields = describe(table, self.numeric, self.categorical, self._source)
+        else:
+            self._fields = list(self._format.fields)
         self._table = table
         spec = DataSpec(self.name, "table", (len(self._fields),), "real", classes=classes)
         return Examples(torch.zeros(len(label), 1, dtype=torch.uint8), label, spec, parts)
 
-    def _text_columns(self) -> list[str]:
-        """The columns that a trained model knows as texts, which 007 is too."""
-        fields = self._format.fields if self._format else ()
-        return [field.name for field in fields if field.arrow.startswith(("string", "large_string", "dictionary"))]
-
-    def _as_trained(self, table: pa.Table, how: TableFormat) -> pa.Table:
-        """The columns that the model was trained on, and no others.
+    def _as_trained(self, tables: dict[str, pa.Table], how: TableFormat) -> dict[str, pa.Table]:
+        """The columns that the model was trained on and, where it is there, the label, but no others.
 
         Raises:
             DataError: some are missing; names them.
         """
         names, left_out = [field.name for field in how.fields], {*self.drop, self.label}
-        if lacking := [name for name in names if name not in table.column_names or name in left_out]:
-            raise DataError(
-                f"data.path={self.path}: lacks columns that the model was trained on: {some(lacking)}; its columns are "
-                f"{some(table.column_names)}"
-            )
-        if extra := [name for name in table.column_names if name not in names and name not in left_out]:
+        extra: list[str] = []
+        chosen = {}
+        for split, table in tables.items():
+            own = table.column_names
+            if lacking := [name for name in names if name not in own or name in left_out]:
+                of = f"its {split} split " if len(tables) > 1 else ""
+                raise DataError(
+                    f"data.path={self.path}: {of}lacks columns that the model was trained on: {some(lacking)}; its "
+                    f"columns are {some(own)}"
+                )
+            extra += [name for name in own if name not in (*names, *extra) and name not in left_out]
+            chosen[split] = table.select([*names, *([self.label] if self.label in own else [])])
+        if extra:
             note(f"{self.path} has columns that the model was not trained on, and which are left out: {some(extra)}")
-        return table.select(names)
+        return chosen
+
+    def _refuse_other_columns(self, tables: dict[str, pa.Table]) -> None:
+        """A column that a split lacks would be missing in all of its rows; only a label may be."""
+        unused = {self.label, *self.drop}
+        names = [name for name in next(iter(tables.values())).column_names if name not in unused]
+        for split, table in tables.items():
+            own = [name for name in table.column_names if name not in unused]
+            if set(own) != set(names):
+                raise DataError(
+                    f"{self.path}: its {split} split has other columns than its {next(iter(tables))} split"
+                    f"{differing(names, own)}; add data.drop=[<columns>] to leave them out"
+                )
+            if self.label is not None and self.label not in table.column_names and len(tables) > 1:
+                note(f"{self.path}: the {split} split has no column {self.label}, so that its rows have no label")
 
     def fitted(self, examples: Examples, train: Tensor) -> Examples:
         """Scale and count by what train has, or as a trained model's rows were."""
@@ -170,12 +228,12 @@ class Table(DataModule):
         if self._format is None:
             if self.all_as_test:
                 raise DataError(f"{self.path}: the run keeps no {FORMAT_FILE}, which says how its rows were prepared")
-            columns = (column[train.numpy()] for column in to_columns(table, self._fields))
+            columns = self._columns_of_train(table, train.numpy())
             self._format = TableFormat.fit(self._fields, columns, self.scaling, self.max_categories)
             self._mention_rare()
-        how, fields = self._format, self._fields
+        fields = self._fields
         unseen = np.zeros(len(fields), np.int64)
-        blocks = _encoded(table, how, unseen)
+        blocks = self._encoded(table, self._format, unseen)
         shape = (table.num_rows, len(fields))
         values, file = self._scratch.kept(blocks, shape, np.float32, self.storage)
         if new := [f"{field.name} in {count}" for field, count in zip(fields, unseen, strict=True) if count]:
@@ -195,16 +253,32 @@ class Table(DataModule):
         )
         return Examples(values, examples.label, spec, examples.parts, file)
 
+    def _columns_of_train(self, table: pa.Table, train: NDArray[np.int64]) -> Iterator[Rows]:
+        """`(n,)` values of each column in turn."""
+        columns = to_columns(table, self._fields, 0, self.numeric, self._source)
+        for field, column in zip(self._fields, columns, strict=True):
+            mention_odd_numbers(field, column, train, self.scaling, self._source)
+            yield column[train]
+
+    def _encoded(self, table: pa.Table, how: TableFormat, unseen: NDArray[np.int64]) -> Iterator[Rows]:
+        """Rows as a model sees them, a block at a time; counts cells of categories that `how` does not know."""
+        for first in range(0, table.num_rows, AT_ONCE):
+            rows = to_rows(table.slice(first, AT_ONCE), how.fields, first, self.numeric, self._source)
+            for place, field in enumerate(how.fields):
+                if field.kind == "category":
+                    unseen[place] += np.count_nonzero(rows[:, place] == len(field.values))
+            encoded = how.encode(rows)
+            refuse_far(rows, encoded, how.fields, first, self._source)
+            yield encoded
+
     def _mention_rare(self) -> None:
         """A column of names or numbers with decimal commas would otherwise be "(other)" without a word."""
         for field in self._fields:
             if len(field.values) > self.max_categories:
-                Console(stderr=True, soft_wrap=True).print(
-                    f"note: column {field.name} holds {len(field.values)} distinct texts, of which the "
-                    f"{self.max_categories} commonest are categories and all others are one; data.max_categories keeps "
-                    f"more, data.drop=[{field.name}] leaves it out",
-                    highlight=False,
-                    markup=False,
+                note(
+                    f"column {field.name}: holds {len(field.values)} distinct texts, whose {self.max_categories} "
+                    "commonest are categories and all others are one; data.max_categories keeps more, "
+                    f"data.drop={quoted([field.name])} leaves it out"
                 )
 
     @property
@@ -231,12 +305,12 @@ class Table(DataModule):
 
     def origins(self, rows: Tensor) -> dict[str, list[Any]]:
         """See `DataModule.origins`: `row`, as pandas numbers what it reads, and `file` where there are several."""
-        if not self._sizes:
+        if self._root is None:
             return {}
         ends = np.cumsum(list(self._sizes.values()))
         file = np.searchsorted(ends, rows.numpy(), side="right")
         within = rows.numpy() - np.concatenate([[0], ends])[file]
-        names = list(self._sizes)
+        names = [file.relative_to(self._root).as_posix() for file in self._sizes] if len(ends) > 1 else []
         named = {"file": [names[number] for number in file]} if len(names) > 1 else {}
         return {**named, "row": within.tolist()}
 
@@ -255,21 +329,20 @@ class Table(DataModule):
             return torch.full((table.num_rows,), -1), ()
         self._refuse_unknown("label", [self.label], table)
         texts = pc.cast(table[self.label].combine_chunks(), pa.string())
+        texts = pc.if_else(says_nothing(texts), None, texts)
         classes = sorted((text for text in pc.unique(texts).to_pylist() if text is not None), key=natural)
         if len(classes) > MOST_CLASSES:
             raise ConfigError(
                 f"data.label={self.label}: has {len(classes)} distinct values; a label is a class, so name another "
                 "column or none"
             )
+        if same := alike(classes):
+            groups = some([" and ".join(map(repr, group)) for group in same])
+            note(f"data.label={self.label}: these differ only in capitals or blanks, and are kept apart: {groups}")
         codes: Any = pc.fill_null(pc.index_in(texts, value_set=pa.array(classes, pa.string())), -1)
         return torch.from_numpy(codes.to_numpy(zero_copy_only=False).astype(np.int64)), tuple(classes)
 
 
-def _encoded(table: pa.Table, how: TableFormat, unseen: NDArray[np.int64]) -> Iterator[Rows]:
-    """Rows as a model sees them, a block at a time; counts cells of categories that `how` does not know."""
-    for first in range(0, table.num_rows, AT_ONCE):
-        rows = to_rows(table.slice(first, AT_ONCE), how.fields, first)
-        for place, field in enumerate(how.fields):
-            if field.kind == "category":
-                unseen[place] += np.count_nonzero(rows[:, place] == len(field.values))
-        yield how.encode(rows)
+def _texts(how: TableFormat) -> list[str]:
+    """The columns that a trained model knows as texts, which 007 is too."""
+    return [field.name for field in how.fields if field.arrow.startswith(("string", "large_string", "dictionary"))]

@@ -14,10 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vaelab.config.nearest import did_you_mean
+from vaelab.data.folders import files_of
 from vaelab.data.images.source import SPLITS
 from vaelab.data.scratch import Scratch
 from vaelab.data.storage import Storage, belongs_on_disk
-from vaelab.data.tables.files import memory_needed, read_hub, read_tables
+from vaelab.data.tables.files import memory_needed, read_hub, read_tables, refuse_all
 from vaelab.errors import ConfigError, DataError
 
 PLAIN, JSONL, TABLES = (".txt", ".text", ".md"), (".jsonl", ".ndjson"), (".csv", ".tsv", ".parquet")
@@ -122,15 +123,7 @@ def read_texts(
 def _files(place: Path) -> dict[str, list[Path]]:
     if place.is_file():
         return {"train": [place]}
-    files = sorted(
-        path
-        for path in place.rglob("*")
-        if path.is_file()
-        and path.suffix.lower() in SUFFIXES
-        and not any(part.startswith(".") for part in path.relative_to(place).parts)
-    )
-    if not files:
-        raise DataError(f"data.path={place}: holds no {', '.join(SUFFIXES)} file")
+    files = files_of(place, SUFFIXES, "a text")
     found: dict[str, list[Path]] = {}
     for file in files:
         words = re.split(r"[-._ /]", file.relative_to(place).as_posix().lower())
@@ -158,19 +151,25 @@ def _read(files: list[Path], wanted: Wanted, scratch: Scratch, storage: Storage)
     large = belongs_on_disk(PER_BYTE * memory_needed(files), storage)
     sources: list[Callable[[], Iterator[Document]]] = []
     numbered: list[Literal["line", "row"]] = []
+    refused = []
     for file in files:
         suffix = file.suffix.lower()
         numbered.append("row" if suffix in TABLES else "line")
-        if suffix in TABLES:
-            table = read_tables([file], wanted.encoding, scratch=scratch if large else None)
-            sources.append(_columns(table, str(file), wanted))
+        try:
+            if suffix in TABLES:
+                table = read_tables([file], wanted.encoding, scratch=scratch if large else None)
+                sources.append(_columns(table, str(file), wanted))
+                continue
+            _refuse_undecodable(file, wanted.encoding)
+        except DataError as error:
+            refused.append(str(error))
             continue
-        _refuse_undecodable(file, wanted.encoding)
         if suffix in JSONL:
             sources.append(partial(_json_lines, file, wanted))
         else:
             _refuse_label(file, wanted)
             sources.append(partial(_plain, file, wanted.encoding))
+    refuse_all(refused, files)
     rows = all(file.suffix.lower() in JSONL + TABLES for file in files)
     found = Texts(sources, [wanted.name(file) for file in files], numbered, rows, wanted.label is not None, large)
     if found.blank:

@@ -1,0 +1,35 @@
+"""Missing values of generated examples."""
+
+import torch
+from torch import Tensor
+
+from vaelab.data.module import DataModule
+from vaelab.data.spec import present
+
+
+class TrainGaps:
+    """Where values are missing in train examples, drawn at random and laid over generated ones.
+
+    A model gives every value of an example. So that generated data are missing what real data are missing, at the
+    same rates and in the same columns together, each example takes the pattern of missing values of one train
+    example, and of a series its length. The pattern is independent of the example's own values.
+
+    Args:
+        data: whose train split the patterns come from.
+        seed: of the draws.
+    """
+
+    about = "each generated example is missing what a train example drawn at random is missing"
+
+    def __init__(self, data: DataModule, seed: int = 0) -> None:
+        self._data = data
+        self._generator = torch.Generator().manual_seed(seed)
+        self.any = data.spec.gaps and data.spec.support != "categories" and len(data.split["train"]) > 0
+
+    def over(self, values: Tensor) -> Tensor:
+        """Generated examples, `(N, *shape)`, with NaN where they are missing; the same where data has no gaps."""
+        if not self.any:
+            return values
+        places = torch.randint(len(self._data.split["train"]), (len(values),), generator=self._generator)
+        there = present(self._data.clean("train", places)).to(values.device)
+        return values.masked_fill(~there, torch.nan)

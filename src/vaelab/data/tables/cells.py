@@ -1,0 +1,159 @@
+"""What the texts of a column say: numbers, dates, nothing, or only themselves."""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+# How tables spell a missing value: what pandas takes for one, and the question mark of the UCI archive.
+MISSING = ["", "NA", "N/A", "n/a", "<NA>", "#N/A", "#N/A N/A", "#NA", "NaN", "nan", "-NaN", "-nan", "null", "NULL",
+           "<null>", "None", "1.#QNAN", "-1.#QNAN", "1.#IND", "-1.#IND", "?"]  # fmt: skip
+# What stands for a missing value among numbers, and may be a category elsewhere; in lower case.
+SIGNS = frozenset({"-", "--", "---", ".", "..", "*", "nil", "void", "missing", "unknown", "unk", "n.a.", "n.d.",
+                   "nd", "not available", "not applicable", "(null)", "[null]", "none", "#value!", "#div/0!", "#ref!",
+                   "#num!", "#name?"})  # fmt: skip
+ENOUGH = 2_000  # distinct texts that tell what a column is
+FEW = 0.05  # share of the cells of a column of numbers that may be something else by mistake
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?inf(inity)?", re.IGNORECASE | re.ASCII)
+WHOLE = re.compile(r"[+-]?\d{1,18}", re.ASCII)
+DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+# Numbers as people write them: 1,234.5, 1 234, 12,5, 1.234,5, 1.234.567, 12 %, $3.50.
+NOTATION = re.compile(
+    r"[+-]?(\d{1,3}([,'\s]\d{3})+(\.\d*)?|(\d+|\d{1,3}(\.\d{3})+),\d+|\d{1,3}(\.\d{3}){2,}|[\d.,]+\s?[%$€£¥]"
+    r"|[$€£¥]\s?[\d.,]+)"
+)
+WITH_UNIT = re.compile(r"[+-]?\d+(?:[.,]\d+)?\s?([^\W\d_]{1,5}(?:/[^\W\d_]{1,5})?)")  # 12kg, 3 m/s
+DATE_LIKE = re.compile(r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}(\s.*)?", re.ASCII)
+_NOTHING = {mark.lower() for mark in MISSING}
+
+Said = Literal["nothing", "sign", "number", "notation", "date", "text"]
+
+
+@dataclass
+class Inspection:
+    """What the cells of a column of texts are.
+
+    Attributes:
+        counts: cells of each kind.
+        texts: distinct ones of each kind, those met first at the beginning.
+        whole: whether all numbers are integers.
+        days: whether all dates are without a time.
+    """
+
+    counts: Counter[Said] = field(default_factory=Counter)
+    texts: dict[Said, list[str]] = field(default_factory=lambda: defaultdict(list))
+    whole: bool = True
+    days: bool = True
+
+    @property
+    def cells(self) -> int:
+        """That say anything."""
+        return self.counts.total() - self.counts["nothing"]
+
+    def other_than(self, kind: Said) -> list[str]:
+        """Texts that neither are of `kind` nor stand for a missing value."""
+        return [text for other, some in self.texts.items() if other not in (kind, "nothing", "sign") for text in some]
+
+    def few(self, count: int) -> bool:
+        """Whether so many cells may be a mistake: a twentieth of all, or one of at least five."""
+        return count <= max(FEW * self.cells, 1) and self.cells >= 5 * count
+
+
+def says(text: str) -> Said:
+    """What a cell says, blanks around it left out."""
+    text = text.strip()
+    if text.lower() in _NOTHING:
+        return "nothing"
+    if text.lower() in SIGNS:
+        return "sign"
+    if NUMBER.fullmatch(text):
+        return "number"
+    if NOTATION.fullmatch(text):
+        return "notation"
+    return "date" if _date(text) is not None else "text"
+
+
+def inspect(column: Any) -> Inspection:
+    """Look at every distinct text of a column once; where most of the first ones are only texts, at those alone."""
+    found = Inspection()
+    for place, (text, count) in enumerate(_counted(column)):
+        if place == ENOUGH and found.counts["text"] > found.cells / 2:
+            break
+        kind, stripped = says(text), text.strip()
+        found.counts[kind] += count
+        found.texts[kind].append(text)
+        if kind == "number":
+            found.whole &= WHOLE.fullmatch(stripped) is not None
+        elif kind == "date":
+            found.days &= DAY.fullmatch(stripped) is not None
+    return found
+
+
+def parsed(column: Any, dates: bool) -> tuple[Any, NDArray[np.bool_]]:
+    """Numbers or, where `dates`, timestamps of the texts of a column, null where they are none; and where they are odd.
+
+    Args:
+        column: an Arrow array of texts.
+        dates: whether they are dates.
+
+    Returns:
+        The values, and `(N,)` whether a cell says something else.
+    """
+    encoded = pc.dictionary_encode(column)
+    texts: list[str] = encoded.dictionary.to_pylist()
+    kinds = [says(text) for text in texts]
+    wanted = "date" if dates else "number"
+    read: Any = _date if dates else float
+    values = [read(text.strip()) if kind == wanted else None for text, kind in zip(texts, kinds, strict=True)]
+    odd = np.array([kind not in (wanted, "nothing", "sign") for kind in kinds] + [False])
+    places = np.asarray(pc.fill_null(encoded.indices, len(texts)))
+    return pc.take(pa.array([*values, None], pa.timestamp("us") if dates else pa.float64()), pa.array(places)), odd[
+        places
+    ]
+
+
+def says_nothing(column: Any) -> Any:
+    """Which texts are blank, or a sign of a missing value between blanks."""
+    trimmed = pc.utf8_trim_whitespace(column)
+    sign = pc.is_in(trimmed, value_set=pa.array(MISSING, pa.string()))
+    return pc.and_(sign, pc.or_(pc.equal(trimmed, ""), pc.not_equal(trimmed, column)))
+
+
+def rows_of(column: Any, texts: Sequence[str], most: int = 3) -> Iterator[tuple[int, str]]:
+    """The first rows that hold any of some texts, each with its text."""
+    found = pc.indices_nonzero(pc.is_in(column, value_set=pa.array(texts, pa.string())))
+    for row in found[:most].to_pylist():
+        yield row, column[row].as_py()
+
+
+def alike(names: Iterable[str]) -> list[list[str]]:
+    """Names that differ in nothing but case and blanks, those that belong together in one list."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(" ".join(name.casefold().split()), []).append(name)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _counted(column: Any) -> Iterator[tuple[str, int]]:
+    counted = pc.value_counts(column)
+    for text, count in zip(counted.field(0).to_pylist(), counted.field(1).to_pylist(), strict=True):
+        if text is not None:
+            yield text, count
+
+
+def _date(text: str) -> datetime | None:
+    """Of `2020-03-04` and `2020-03-04 05:06:07`."""
+    if not DAY.match(text):
+        return None
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return when if when.tzinfo is None else when.astimezone(UTC).replace(tzinfo=None)

@@ -1,0 +1,224 @@
+"""What the columns of a table are: numbers, categories or dates."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vaelab.data.tables.cells import DATE_LIKE, WITH_UNIT, Inspection, alike, inspect, rows_of, says_nothing
+from vaelab.errors import ConfigError, DataError
+from vaelab.notes import note, some, were
+
+ColumnKind = Literal["number", "category", "date"]
+EXACT = 2**53  # whole numbers up to here are exact in double precision
+LISTED = 10_000  # categories that are compared with each other
+ASSORTED = 20  # distinct numbers or dates among texts: more than the codes of categories
+
+
+@dataclass(frozen=True)
+class Field:
+    """A column as the file has it.
+
+    Attributes:
+        name: of the column.
+        kind: how it is modelled.
+        arrow: its Arrow type, such as `int64`, `string` or `timestamp[us]`.
+        values: its distinct values in order, as text, if it is a category.
+    """
+
+    name: str
+    kind: ColumnKind
+    arrow: str
+    values: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the rows of a table come from, for messages.
+
+    Attributes:
+        place: names a row by its number, such as `row 3 (line 5 of people.csv)`.
+        typed: whether columns have types of their own, as in Parquet; in CSV all cells are texts.
+    """
+
+    place: Callable[[int], str] = "row {}".format
+    typed: bool = False
+
+
+class _UnclearError(Exception):
+    """Why nothing tells what a column of texts is."""
+
+    def __init__(self, reason: str, coercible: bool) -> None:
+        super().__init__(reason)
+        self.coercible = coercible  # whether a few cells may be taken as missing
+
+
+def describe(
+    table: pa.Table, numeric: Sequence[str], categorical: Sequence[str], source: Source | None = None
+) -> list[Field]:
+    """What each column is: texts and booleans are categories, dates are dates, all else are numbers.
+
+    A column of texts is one of numbers or of dates if all its cells are, blank ones left out.
+
+    Args:
+        table: the whole set.
+        numeric: columns that are taken as numbers; cells of texts that are none are missing.
+        categorical: columns that are taken as categories.
+        source: of the rows.
+
+    Raises:
+        ConfigError: a column of `numeric` has hardly any number.
+        DataError: a column is of a type that fits nothing, or has no value at all; or a few of its cells are texts
+            where all others are numbers. Names all of the latter, and what to do.
+    """
+    source = source or Source()
+    fields = []
+    unclear: dict[str, _UnclearError] = {}
+    for name in table.column_names:
+        column = table[name]
+        if column.null_count == len(column):
+            raise DataError(f"column {name}: has no value in any row; add it to data.drop")
+        try:
+            fields.append(_field(name, column, numeric, categorical, source))
+        except _UnclearError as error:
+            unclear[name] = error
+    if unclear:
+        raise _refusal(unclear)
+    return fields
+
+
+def _refusal(unclear: Mapping[str, _UnclearError]) -> DataError:
+    names = quoted(unclear)
+    remedies = [f"data.categorical={names} to take all cells as categories", f"data.drop={names}"]
+    if coercible := [name for name, error in unclear.items() if error.coercible]:
+        remedies.insert(0, f"data.numeric={quoted(coercible)} to take them as missing")
+    reasons = "; ".join(f"column {name}: {error}" for name, error in unclear.items())
+    return DataError(f"{reasons}. Correct the cells, or add {', '.join(remedies[:-1])}, or {remedies[-1]}")
+
+
+def quoted(names: Iterable[str]) -> str:
+    """Names as they are typed in an override: `[age,weight]`, or `['net income']` in quotes of the shell."""
+    plain = [
+        name if re.fullmatch(r"[A-Za-z_][\w.-]*", name) else "'" + name.replace("'", r"\'") + "'" for name in names
+    ]
+    return f"[{','.join(plain)}]"
+
+
+def _field(name: str, column: Any, numeric: Sequence[str], categorical: Sequence[str], source: Source) -> Field:
+    kind, arrow = _kind(name, column.type, numeric, categorical), str(column.type)
+    if kind == "category" and name not in categorical and is_text(column.type):
+        kind, arrow = _kind_of_texts(name, column, name in numeric, source)
+    if kind != "category":
+        if pa.types.is_integer(column.type):
+            _mention_rounding(name, column)
+        return Field(name, kind, arrow)
+    texts = pc.unique(text_of(column)).drop_null()
+    texts = texts.filter(pc.invert(says_nothing(texts)))
+    if not len(texts):
+        raise DataError(f"column {name}: has no value in any row; add it to data.drop")
+    values = tuple(sorted(str(text) for text in texts.to_pylist()))
+    if len(values) <= LISTED and (same := alike(values)):
+        groups = some([" and ".join(map(repr, group)) for group in same])
+        note(f"column {name}: these differ only in capitals or blanks, and are kept apart: {groups}")
+    return Field(name, "category", arrow, values)
+
+
+def _kind_of_texts(name: str, column: Any, coerced: bool, source: Source) -> tuple[ColumnKind, str]:
+    """The kind of a column of texts, and the Arrow type of its values.
+
+    Raises:
+        ConfigError: it is to be coerced to numbers, and holds hardly any.
+        _UnclearError: a few cells are no numbers.
+    """
+    texts = text_of(column)
+    found = inspect(texts)
+    kind: Literal["number", "date"] = "date" if found.counts["date"] > found.counts["number"] else "number"
+    good, notation, signs = found.counts[kind], found.counts["notation"], found.counts["sign"]
+    odd = found.cells - good - signs
+    others = partial(_cells, texts, found.other_than(kind), odd, source)
+    if coerced and good + notation < odd - notation:
+        raise ConfigError(
+            f"data.numeric: column {name} holds {column.type}, and only {good} of its {found.cells} cells are numbers; "
+            f"the others are such as {others()}"
+        )
+    if notation and (coerced or found.few(odd - notation)):
+        cells = _cells(texts, found.texts["notation"], notation, source)
+        plain = "numbers, but not written like 1234.5"
+        raise _UnclearError(f"{notation} of {found.cells} cells are {plain}: {cells}", False)
+    assorted = 2 * good >= found.cells and len(found.texts[kind]) > ASSORTED
+    if (
+        not good
+        or not (coerced or assorted or found.few(odd + signs))
+        or (source.typed and not coerced and good == found.cells)
+    ):
+        _mention_lookalikes(name, found)
+        return "category", str(column.type)
+    if odd and not coerced:
+        raise _UnclearError(f"{good} of {found.cells} cells are {kind}s, but not {others()}", True)
+    if odd or signs:
+        cells = _cells(texts, [*found.other_than(kind), *found.texts["sign"]], odd + signs, source)
+        note(f"column {name}: {were(odd + signs, 'cell')} no {kind} and taken as missing: {cells}")
+    if kind == "date":
+        return kind, "date32[day]" if found.days else "timestamp[us]"
+    return kind, "int64" if found.whole else "double"
+
+
+def _cells(texts: Any, sought: Sequence[str], count: int, source: Source) -> str:
+    """What some of `count` cells hold, and where they are."""
+    cells = [f"{text!r} in {source.place(row)}" for row, text in rows_of(texts, sought)]
+    return ", ".join(cells) + (f" and {count - len(cells):,} more" if count > len(cells) else "")
+
+
+def _mention_lookalikes(name: str, found: Inspection) -> None:
+    """Categories that may be meant as numbers or dates."""
+    if found.counts["number"] == found.cells:
+        how = f"data.numeric={quoted([name])} takes them as numbers"
+        note(f"column {name}: holds numbers as texts, which are taken as categories; {how}")
+    measured = [match for text in found.texts["text"] if (match := WITH_UNIT.fullmatch(text.strip()))]
+    if len(measured) > ASSORTED and len({match[1] for match in measured}) == 1:
+        read = "numbers are read without a unit"
+        note(f"column {name}: is taken as categories, since {read}, not {measured[0][0]!r}")
+    dates = [text for text in found.texts["text"] if DATE_LIKE.fullmatch(text.strip())]
+    if dates and found.few(len(found.texts["text"]) - len(dates)):
+        read = "only dates like 2020-12-31 are read as dates"
+        note(f"column {name}: is taken as categories, since {read}, not {dates[0]!r}")
+
+
+def _mention_rounding(name: str, column: Any) -> None:
+    ends = pc.min_max(column).as_py()
+    if max(abs(ends["min"]), abs(ends["max"])) > EXACT:
+        note(
+            f"column {name}: holds whole numbers beyond {EXACT:,}, which are rounded; if they are identifiers, "
+            f"data.drop={quoted([name])} leaves them out"
+        )
+
+
+def _kind(name: str, of: pa.DataType, numeric: Sequence[str], categorical: Sequence[str]) -> ColumnKind:
+    """What the Arrow type says; columns of texts are categories here."""
+    if name in categorical:
+        return "category"
+    if pa.types.is_integer(of) or pa.types.is_floating(of) or pa.types.is_decimal(of):
+        return "number"
+    if pa.types.is_date(of) or pa.types.is_timestamp(of):
+        return "date"
+    if pa.types.is_boolean(of):
+        return "number" if name in numeric else "category"
+    if is_text(of) or pa.types.is_dictionary(of):
+        return "category"
+    raise DataError(f"column {name}: holds {of}, which is neither number, text, boolean nor date; add it to data.drop")
+
+
+def is_text(of: pa.DataType) -> bool:
+    """Whether a column of this Arrow type holds texts that may be anything."""
+    return pa.types.is_string(of) or pa.types.is_large_string(of)
+
+
+def text_of(column: Any) -> Any:
+    """A column as texts."""
+    if pa.types.is_dictionary(column.type):
+        column = pc.cast(column, column.type.value_type)
+    return pc.cast(column, pa.string())
