@@ -10,6 +10,7 @@ from scipy.signal import convolve2d
 
 from vaelab.backbones import MLPDecoder, MLPEncoder
 from vaelab.data import Batch, DataSpec, ExampleNoise
+from vaelab.data.plain import squared_error_of_each
 from vaelab.errors import ConfigError
 from vaelab.likelihoods import DiscretizedLogistic, Gaussian
 from vaelab.models import AE, VAE, Prediction
@@ -17,7 +18,9 @@ from vaelab.models.schedules import Constant as ConstantBeta
 from vaelab.models.vae import Posterior
 from vaelab.tasks import Compression, Denoising, Generation, Task
 from vaelab.tasks.active_units import active
-from vaelab.tasks.image_metrics import psnr, ssim
+from vaelab.tasks.codec import distribution, mean_of, means, squared_error
+from vaelab.tasks.denoising_quality import quality_of_each, summary
+from vaelab.tasks.image_metrics import each_example, psnr, ssim
 
 IMAGE = DataSpec("grey", "image", (1, 16, 20), "unit", 256)
 DIGITS = DataSpec("digits", "image", (1, 8, 8), "unit", 17)
@@ -168,6 +171,32 @@ def test_mse_is_the_mean_over_every_value_of_every_example(vae, make_batches) ->
     expected = (vae.predict(whole).reconstruction - whole.clean).square().mean().item()
     for task in (Compression(), Denoising(), generation(nll_samples=2)):
         assert measure(task, vae, DIGITS, make_batches(), "val") == {"mse": pytest.approx(expected, rel=1e-5)}
+
+
+def test_an_example_without_any_number_does_not_count_in_a_mean_of_errors() -> None:
+    """Four rows off by 1, and as many of which nothing is known."""
+    spec = DataSpec("sensors", "table", (3,), "real", gaps=True)
+    clean = torch.zeros(8, 3)
+    clean[:4, 0] = torch.nan
+    clean[4:] = torch.nan
+    batches = [(clean[rows], torch.ones(len(clean[rows]), 3)) for rows in (slice(0, 3), slice(3, 5), slice(5, 8))]
+    mse = Task().metrics("val", None, spec)["mse"]  # type: ignore[arg-type]
+    for part, reconstruction in batches:
+        mse.update(squared_error_of_each(reconstruction, part, spec))
+    assert mse.compute().item() == 1
+    each = {
+        name: torch.cat([each_example(reconstruction, part, spec)[name] for part, reconstruction in batches])
+        for name in each_example(*reversed(batches[0]), spec)
+    }
+    assert means(each) == {"mse": 1}
+    assert distribution(each) == {"mse_quantile_05": 1, "mse_quantile_50": 1, "mse_quantile_95": 1}
+    unlabelled = torch.full((8,), -1)
+    total = squared_error(
+        torch.ones(8, 3), Batch(clean, clean, unlabelled, clean, ExampleNoise(0, range(8)), 1.0), spec
+    )
+    assert mean_of(total) == 1
+    found = summary(quality_of_each(torch.full((8, 3), 2.0), torch.ones(8, 3), clean, spec))
+    assert found == {"mse": 1, "mse_noisy": 4, "mse_ratio": 0.25}
 
 
 def test_nll_and_bits_per_dimension_are_over_every_example(vae, make_batches) -> None:

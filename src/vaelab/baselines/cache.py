@@ -15,7 +15,7 @@ from torch import Tensor
 from vaelab.atomic_write import write_file, write_json
 from vaelab.data.module import DataModule
 
-FORMAT = 1  # raise when a baseline changes what it makes of the same data
+FORMAT = 2  # raise when a baseline changes what it makes of the same data
 
 
 class BaselineCache:

@@ -57,7 +57,7 @@ def plain_size(spec: DataSpec) -> int:
 
 
 def squared_error_of_each(reconstruction: Tensor, clean: Tensor, spec: DataSpec) -> Tensor:
-    """Mean squared error of each example over its numbers that are there, `(N,)`; 0 where it has none."""
+    """Mean squared error of each example over its numbers that are there, `(N,)`; NaN where it has none."""
     if spec.support == "mixed":
         numbers = [place for place, column in enumerate(spec.columns) if not column.categories]
         reconstruction, clean = reconstruction[:, numbers], clean[:, numbers]
@@ -65,7 +65,7 @@ def squared_error_of_each(reconstruction: Tensor, clean: Tensor, spec: DataSpec)
     if not spec.gaps:
         return squares.flatten(1).mean(1)
     there = present(clean)
-    return squares.where(there, 0.0).flatten(1).sum(1) / there.flatten(1).sum(1).clamp(min=1)
+    return squares.where(there, 0.0).flatten(1).sum(1) / there.flatten(1).sum(1)
 
 
 def _counts(tokens: Tensor, spec: DataSpec) -> Tensor:

@@ -20,4 +20,5 @@ class Reconstruction(Score):
         if spec.support in ("categories", "mixed"):
             return -model.log_likelihood(model.encode(x), x)
         values = spec.size if spec.kind == "series" else number_of_values(x, spec)
-        return squared_error_of_each(reconstruct(model, x), x, spec) * values
+        each = squared_error_of_each(reconstruct(model, x), x, spec)
+        return (each.nan_to_num() if spec.gaps else each) * values  # no value, no error

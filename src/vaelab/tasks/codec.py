@@ -77,7 +77,7 @@ def quantised(codec: Codec, data: DataModule, tail: float) -> dict[int, Quantise
     kept = known.var(0, correction=0) > VARIANCE if codec.has_prior else None
     low, high = fit_range(known, tail, kept)
     quantisers = {bits: UniformQuantiser(low, high, bits) for bits in BITS}
-    squares = dict.fromkeys(BITS, 0.0)
+    squares = {bits: torch.zeros(2, dtype=torch.float64) for bits in BITS}
     codes = []
     for batch in data.batches("test", codec.device):
         code = codec.encode(batch.x)
@@ -85,9 +85,7 @@ def quantised(codec: Codec, data: DataModule, tail: float) -> dict[int, Quantise
         for bits, quantiser in quantisers.items():
             squares[bits] += squared_error(codec.decode(quantiser(code)), batch, data.spec)
     written = torch.cat(codes)
-    return {
-        bits: _rate(quantiser, written, known, squares[bits] / len(written)) for bits, quantiser in quantisers.items()
-    }
+    return {bits: _rate(quantiser, written, known, mean_of(squares[bits])) for bits, quantiser in quantisers.items()}
 
 
 def _train_codes(codec: Codec, data: DataModule) -> Tensor:
@@ -107,18 +105,27 @@ def _rate(quantiser: UniformQuantiser, written: Tensor, known: Tensor, mse: floa
     return Quantised(quantiser.fixed_length, entropy(occurrences), code_length(occurrences, before), mse)
 
 
-def squared_error(reconstruction: Tensor, batch: Batch, spec: DataSpec) -> float:
-    """Means over examples, summed over a batch in double precision on the CPU: not every accelerator has that."""
-    return float(squared_error_of_each(reconstruction, batch.clean, spec).cpu().double().sum())
+def squared_error(reconstruction: Tensor, batch: Batch, spec: DataSpec) -> Tensor:
+    """Mean squared errors of examples that have any number, summed over a batch, and how many these are.
+
+    `(2,)` float64 on the CPU: not every accelerator has double precision.
+    """
+    each = squared_error_of_each(reconstruction, batch.clean, spec).cpu().double()
+    return torch.stack([each.nansum(), (~each.isnan()).double().sum()])
+
+
+def mean_of(total: Tensor) -> float:
+    """The mean over examples of what `squared_error` gives, added up over batches."""
+    return float(total[0] / total[1])
 
 
 def distribution(each: dict[str, Tensor]) -> dict[str, float]:
     """`mse_quantile_05`, `_50` and `_95`, and so on: what 5, 50 and 95 % of examples do not exceed.
 
-    A quantile is the value of an example, none between two; those that are infinite are left out.
+    A quantile is the value of an example, none between two; examples without a number have none.
     """
     found = {
-        f"{name}_quantile_{percent:02}": float(np.quantile(values.numpy(), percent / 100, method="inverted_cdf"))
+        f"{name}_quantile_{percent:02}": float(np.nanquantile(values.numpy(), percent / 100, method="inverted_cdf"))
         for name, values in each.items()
         for percent in QUANTILES
     }
@@ -126,8 +133,8 @@ def distribution(each: dict[str, Tensor]) -> dict[str, float]:
 
 
 def means(each: dict[str, Tensor]) -> dict[str, float]:
-    """The mean over examples by name; without those that are infinite."""
-    found = {name: float(values.double().mean()) for name, values in each.items()}
+    """The mean over examples by name; examples without a number do not count."""
+    found = {name: float(values.double().nanmean()) for name, values in each.items()}
     return {name: value for name, value in found.items() if isfinite(value)}
 
 

@@ -25,6 +25,7 @@ from vaelab.tasks.codec import (
     Codec,
     distortions,
     distribution,
+    mean_of,
     means,
     quantised,
     rates,
@@ -198,14 +199,14 @@ def sampled(model: VAE, data: DataModule) -> dict[str, float]:
     approaches for codes drawn from q, and an upper bound on what codes tell of examples (Alemi et al.,
     2018, equation 4). That of the posterior mean would need infinitely many bits.
     """
-    kl, squares, count = 0.0, 0.0, 0
+    kl, squares, count = 0.0, torch.zeros(2, dtype=torch.float64), 0
     for batch in data.batches("test", model.device):
         posterior = model.posterior(batch.x)
         z = posterior.at(batch.noise.normal("sampled", (1, model.latent_dim), model.device)).squeeze(1)
         kl += float(posterior.kl().sum(1).cpu().double().sum())
         squares += squared_error(model.decode(z), batch, data.spec)
         count += len(z)
-    return {"bits_kl": kl / count / log(2), "mse_sampled": squares / count}
+    return {"bits_kl": kl / count / log(2), "mse_sampled": mean_of(squares)}
 
 
 def _side_by_side(data: DataModule, positions: Tensor, codecs: dict[str, Codec]) -> Any:

@@ -78,7 +78,7 @@ class Denoising(Task):
             return metrics | {"withheld_accuracy": MeanMetric(nan_strategy="ignore")}
         if spec.bounded:
             return metrics | psnr(spec) | {"psnr_noisy": MeanPSNR(spec)} | ssim(spec)
-        return metrics | {"mse_noisy": MeanMetric()}
+        return metrics | {"mse_noisy": MeanMetric(nan_strategy="ignore" if spec.gaps else "warn")}
 
     def update(self, metrics: dict[str, Metric], model: Model, prediction: Prediction, batch: Batch) -> None:
         """Compare input and output with clean examples."""

@@ -31,7 +31,7 @@ def summary(each: dict[str, Tensor], first: int | None = None) -> dict[str, floa
     if "withheld" in each:
         right, withheld = (int(each[name][:first].sum()) for name in ("right", "withheld"))
         return {"withheld_accuracy": right / withheld} if withheld else {}
-    means = {name: values[:first].double().mean().item() for name, values in each.items()}
+    means = {name: values[:first].double().nanmean().item() for name, values in each.items()}
     if "psnr" in means:
         means["psnr_gain"] = means["psnr"] - means["psnr_noisy"]
     elif means["mse_noisy"] > 0:

@@ -200,4 +200,4 @@ def _errors(model: Model, clean: Tensor, codes: np.ndarray) -> np.ndarray | None
     spec = model.likelihood.spec
     if decoded.shape != clean.shape or spec.support == "categories" or not has_numbers(spec):
         return None
-    return squared_error_of_each(decoded, clean, spec).double().numpy()
+    return squared_error_of_each(decoded, clean, spec).nan_to_num().double().numpy()

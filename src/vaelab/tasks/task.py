@@ -155,7 +155,8 @@ class Task(Callback):
             return {"token_accuracy": MeanMetric()}
         names = ["mse"] if has_numbers(spec) else []
         names += ["category_accuracy"] if spec.support == "mixed" else []
-        return {name: MeanMetric() for name in names}
+        # An example may have no number at all, or no category: it does not count then.
+        return {name: MeanMetric(nan_strategy="ignore" if spec.gaps else "warn") for name in names}
 
     def update(self, metrics: dict[str, Metric], model: Model, prediction: Prediction, batch: Batch) -> None:
         """Count one batch."""
@@ -191,7 +192,7 @@ class Task(Callback):
 
     def count(self, model: Model, prediction: Prediction, batch: Batch) -> None:
         """Count a batch."""
-        self.update(self._metrics, model, prediction, batch)
+        self.update(self._metrics, model, from_code(model, prediction, batch), batch)
 
     def publish(self, stage: str, model: Model) -> None:
         """Log what was counted."""
@@ -223,6 +224,18 @@ class Task(Callback):
     def on_test_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Log what was counted."""
         self.publish("test", pl_module)
+
+
+def from_code(model: Model, prediction: Prediction, batch: Batch) -> Prediction:
+    """With a reconstruction of numbers that comes from the code alone, as everything else that is measured does.
+
+    A decoder that predicts step by step has been told the true steps before each, which say more of an example than
+    its code. Of tokens it stays so: `token_accuracy` is of each token given the true ones before it.
+    """
+    if not model.autoregressive or model.likelihood.spec.support == "categories":
+        return prediction
+    alone = model.decode(prediction.latent)[..., : batch.clean.shape[-1]]
+    return prediction._replace(reconstruction=alone)
 
 
 def refuse_tokens(spec: DataSpec, task: str) -> None:
