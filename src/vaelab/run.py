@@ -28,7 +28,8 @@ from vaelab.data.module import DataModule
 from vaelab.data.sharing import SharedExamples
 from vaelab.errors import ConfigError
 from vaelab.models import Model
-from vaelab.record.checkpoints import Start, find_checkpoint, print_note, read_start
+from vaelab.notes import note
+from vaelab.record.checkpoints import Start, find_checkpoint, read_start
 from vaelab.record.curves import CurveLogger
 from vaelab.record.export import architecture, build_model
 from vaelab.record.run_record import RunRecord
@@ -100,8 +101,8 @@ def run(config: DictConfig, continued: Continuation | None = None) -> float | No
             trainer.fit(
                 model, datamodule=data, ckpt_path=start.path if start and cfg["resume"] else None, weights_only=True
             )
-            if start is not None and cfg["resume"] and trainer.global_step == start.step and trainer.is_global_zero:
-                print_note(f"no step was left to train after {start.step}; trainer.max_epochs=<more> goes on")
+            if start is not None and cfg["resume"] and trainer.global_step == start.step:
+                note(f"no step was left to train after {start.step}; trainer.max_epochs=<more> goes on")
             weights, numbers = best_checkpoint(trainer), dict(best.numbers)
             record.trained(trained_on, trainer.global_step)
         elif start is not None:
@@ -203,8 +204,8 @@ def data_for(
         data, now = read(all_as_test=False)
     elif evaluates and not other and known.content not in ("", now.content) and known.folder != now.folder:
         data, now = read(all_as_test=True)  # other data of the same name
-    if note := known.allows(now, use):
-        print_note(note)
+    if remark := known.allows(now, use):
+        note(remark)
     if use == "resume":
         now = replace(now, before=known.before)
     return data, known if use == "evaluation" else now

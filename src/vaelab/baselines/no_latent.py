@@ -8,7 +8,6 @@ from math import ceil, exp, inf, isfinite, log
 from typing import Any
 
 import torch
-from rich.console import Console
 from torch import Tensor, nn
 
 from vaelab.baselines.cache import BaselineCache
@@ -20,6 +19,7 @@ from vaelab.data.text.characters import characters_of_each
 from vaelab.likelihoods import Likelihood
 from vaelab.models import Model
 from vaelab.models.model import at_least_single
+from vaelab.notes import note
 from vaelab.record.export import build_backbone
 from vaelab.training.optimization import Optimization
 
@@ -117,10 +117,9 @@ def no_latent(model: Model, data: DataModule, cache: BaselineCache, say: Callabl
     }
 
     def compute() -> dict[str, float]:
-        Console(stderr=True, soft_wrap=True).print(
-            f"note: trains the decoder without a latent too, {budget.steps} steps, to compare with; "
-            "task.no_latent_baseline=false leaves it out",
-            highlight=False,
+        note(
+            f"trains the decoder without a latent too, {budget.steps} steps, to compare with; "
+            "task.no_latent_baseline=false leaves it out"
         )
         with torch.random.fork_rng(), torch.enable_grad():
             torch.manual_seed(mix(data.seed, NAME))

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from rich.console import Console
 from torch import Tensor
 
 from vaelab.careful_read import read_json, shown
 from vaelab.data.spec import DataSpec
 from vaelab.errors import CheckpointError, DataError
+from vaelab.notes import note
 
 MODEL_FILE = "model.json"  # of every run that came to its end
 AT_ONCE = 2**22  # values looked at
@@ -26,11 +26,7 @@ def read_preparation(path: Path, parse: Callable[[dict[str, Any]], T]) -> T | No
         DataError: it is no JSON, larger than any that a run writes, or not what a run writes.
     """
     if not path.exists():
-        Console(stderr=True, soft_wrap=True).print(
-            f"note: {path} is not there, so the data are scaled by their own train split, not as the checkpoint's were",
-            highlight=False,
-            markup=False,
-        )
+        note(f"{path} is not there, so the data are scaled by their own train split, not as the checkpoint's were")
         return None
     try:
         return parse(read_json(path, MOST_BYTES))

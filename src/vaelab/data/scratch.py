@@ -13,11 +13,11 @@ import numpy as np
 import pyarrow as pa
 import torch
 from numpy.typing import DTypeLike, NDArray
-from rich.console import Console
 from torch import Tensor
 
 from vaelab.data.storage import MappedFile, Storage, belongs_on_disk
 from vaelab.errors import DataError
+from vaelab.notes import note
 
 
 class Scratch:
@@ -97,11 +97,9 @@ class Scratch:
             self._folder.mkdir(parents=True, exist_ok=True)
             return tempfile.TemporaryFile(dir=self._folder)
         except OSError as error:
-            Console(stderr=True, soft_wrap=True).print(
-                f"note: {self._folder} cannot be written ({error.strerror}), so examples that are too many for memory "
-                f"lie in {tempfile.gettempdir()}",
-                highlight=False,
-                markup=False,
+            note(
+                f"{self._folder} cannot be written ({error.strerror}), so examples that are too many for memory "
+                f"lie in {tempfile.gettempdir()}"
             )
             self._folder = Path(tempfile.gettempdir())  # from now on, and said once
             return tempfile.TemporaryFile(dir=self._folder)

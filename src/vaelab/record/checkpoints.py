@@ -9,13 +9,13 @@ from typing import Any
 from zipfile import BadZipFile, ZipFile, is_zipfile
 
 import torch
-from rich.console import Console
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from vaelab.config.recorded import may_be_set, read_recorded, written
 from vaelab.errors import CheckpointError
+from vaelab.notes import note
 
 MODEL, TRAINING = "model.safetensors", "training.json"  # in the `model/` of a run
 STATE = {"state_dict", "epoch", "global_step", "pytorch-lightning_version"}
@@ -117,16 +117,11 @@ def find_checkpoint(path: str) -> Path:
         for folder in (place / "checkpoints", place / "model", place):
             if (folder / name).is_file():
                 if name == "last.ckpt":
-                    print_note(f"{place} has no best.ckpt, so its last checkpoint is taken: {folder / name}")
+                    note(f"{place} has no best.ckpt, so its last checkpoint is taken: {folder / name}")
                 return folder / name
     raise CheckpointError(
         f"ckpt_path={path}: no checkpoint is there; give a run folder, a model/ folder or a .ckpt file"
     )
-
-
-def print_note(text: str) -> None:
-    """One line for the user that is no error."""
-    Console(stderr=True, soft_wrap=True).print(f"note: {text}", highlight=False, markup=False)
 
 
 def model_folder(checkpoint: Path) -> Path:

@@ -16,7 +16,6 @@ import yaml
 from hydra.conf import HydraConf
 from lightning.pytorch.utilities import rank_zero_only
 from matplotlib.figure import Figure
-from rich.console import Console
 
 from vaelab.atomic_write import require_folder, write_file, write_json
 from vaelab.baselines import BaselineCache
@@ -26,6 +25,7 @@ from vaelab.config.secrets import redact, redact_override
 from vaelab.data.module import DataModule
 from vaelab.figures import loss_curves
 from vaelab.models import Model
+from vaelab.notes import note
 from vaelab.record.checkpoints import TRAINING
 from vaelab.record.console import print_config, print_metrics, print_size
 from vaelab.record.curves import FILE, read_curves
@@ -183,9 +183,7 @@ class RunRecord:
             text = " ".join(f"{type(error).__name__}: {error}".split())
             found.metadata[what] = {"not measured": text}
             log.debug(f"{what} failed", exc_info=True)
-            Console(stderr=True, soft_wrap=True, markup=False, highlight=False).print(
-                f"note: {what} is left out, it failed: {text}"
-            )
+            note(f"{what} is left out, it failed: {text}")
 
     def _publish(self, found: Findings, new: Findings, trainer: L.Trainer) -> None:
         """Write all that is found; of it, `new` has not been written or sent to the trackers before."""

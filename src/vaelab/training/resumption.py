@@ -7,9 +7,9 @@ from typing import Any
 import lightning.pytorch as L
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerFn
-from rich.console import Console
 
 from vaelab.errors import ConfigError
+from vaelab.notes import note
 
 _PATHS = ("best_model_path", "kth_best_model_path", "last_model_path")
 
@@ -43,8 +43,8 @@ class Resumption(Callback):
                 state = _state_of_best(callback, states)
                 if state is not None:
                     states[callback.state_key] = _moved(state, callback)
-                elif trainer.is_global_zero:
-                    _note(f"the best checkpoint is chosen anew from here on, by {callback.monitor}")
+                else:
+                    note(f"the best checkpoint is chosen anew from here on, by {callback.monitor}")
 
 
 def _state_of_best(callback: ModelCheckpoint, states: dict[str, Any]) -> dict[str, Any] | None:
@@ -86,7 +86,3 @@ def refuse_done(state: Any, max_epochs: int | None, max_steps: int) -> None:
         raise ConfigError(f"trainer.max_epochs={max_epochs}: the run has {epochs} epochs already")
     if max_steps != -1 and steps > max_steps:
         raise ConfigError(f"trainer.max_steps={max_steps}: the run has {steps} steps already")
-
-
-def _note(text: str) -> None:
-    Console(stderr=True, soft_wrap=True).print(f"note: {text}", highlight=False, markup=False)
