@@ -213,6 +213,7 @@ def test_nothing_that_is_printed_holds_a_secret(capsys: pytest.CaptureFixture[st
     printed = sys.stdout
     file = logging.FileHandler(tmp_path / "train.log")
     logger = logging.getLogger("a library")
+    logger.propagate = False  # handlers that an earlier run left at the root write to streams that are closed
     logger.addHandler(file)
     with redacted_output():
         print("the token:", "hunter2", "in pieces", flush=True)

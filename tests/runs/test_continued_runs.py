@@ -279,7 +279,7 @@ def test_other_data_are_evaluated_whole(on_table: tuple[Path, Path], tmp_path: P
     whole, parts = {"train": 0, "val": 0, "test": 90}, {"train": 43, "val": 5, "test": 12}
     write_table(tmp_path / "later.csv", 90, seed=3)
     assert evaluated(path=str(tmp_path / "later.csv"))[0] == whole
-    assert evaluated(path=shutil.copy(path, tmp_path / "copy.csv"))[0] == parts
+    assert evaluated(path=str(shutil.copy(path, tmp_path / "copy.csv")))[0] == parts
     assert evaluated()[0] == parts
     with pytest.raises(ConfigError, match="type data"):
         evaluated(split_seed=1)
