@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+SHARED := --numprocesses auto --dist loadfile  # tests of a file share the runs that they look at
 
 .PHONY: train test test-all check bench clean
 
@@ -11,10 +12,10 @@ train: $(READY)
 	$(BIN)/python train.py $(ARGS)
 
 test: $(READY)
-	$(BIN)/pytest -m "not long" --numprocesses auto $(ARGS)
+	$(BIN)/pytest -m "not long" $(SHARED) $(ARGS)
 
 test-all: $(READY)
-	$(BIN)/pytest --numprocesses auto $(ARGS)
+	$(BIN)/pytest $(SHARED) $(ARGS)
 
 check: $(READY)
 	$(BIN)/ruff format --check .

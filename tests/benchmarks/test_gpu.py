@@ -25,6 +25,7 @@ def test_every_measurement_runs_on_a_processor(tmp_path: Path) -> None:
     assert "| mlp_throughput: samples_per_second, run, eager |" in done.stdout
 
 
+@pytest.mark.long
 def test_a_measurement_that_does_not_exist_is_named() -> None:
     done = subprocess.run([sys.executable, SCRIPT, "--only", "nl"], capture_output=True, text=True)
     assert done.returncode == 2

@@ -35,6 +35,7 @@ def chosen(in_process: Callable[..., None], monkeypatch: pytest.MonkeyPatch, tmp
     return choose
 
 
+@pytest.mark.long
 def test_an_encoder_alone_has_the_decoder_of_the_data(chosen: Choose, capsys: pytest.CaptureFixture[str]) -> None:
     assert chosen("encoder=mine") == ["ConvEncoder/MLPDecoder"]
     assert "no decoder=mine for encoder=mine, so it is decoder=mlp" in capsys.readouterr().err

@@ -3,7 +3,10 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 
+
+@pytest.mark.long
 def test_no_file_of_a_sweep_holds_a_password(in_process: Callable[..., None], tmp_path: Path) -> None:
     (tmp_path / "conf/experiment").mkdir(parents=True)
     option = "# @package _global_\nckpt_path: null\ntags: ['http://user:hunter2@host/']\n"

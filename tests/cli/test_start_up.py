@@ -85,6 +85,7 @@ class Watch(Callback):
         Watch.collecting = gc.isenabled()
 
 
+@pytest.mark.long
 def test_garbage_is_collected_in_training_and_after_a_refusal(
     train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -120,9 +120,8 @@ def test_jobs_that_are_all_refused_are_one_message_and_leave_nothing(
     assert not (tmp_path / "logs").exists() or not [p for p in (tmp_path / "logs").rglob("*") if "20" in p.name]
 
 
-@pytest.mark.parametrize(
-    ("stop", "expected"), [(ctrl_c, 130), pytest.param(sigterm, 143, marks=pytest.mark.long)], ids=["SIGINT", "SIGTERM"]
-)
+@pytest.mark.long
+@pytest.mark.parametrize(("stop", "expected"), [(ctrl_c, 130), (sigterm, 143)], ids=["SIGINT", "SIGTERM"])
 def test_an_interruption_ends_the_sweep_with_a_table_and_the_rest_runs_later(
     stop: Callable[[Path], None],
     expected: int,
@@ -200,6 +199,7 @@ def test_a_record_decides_nothing_but_options_and_plain_values(
         assert "sweep.json" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_a_sweep_over_tasks_is_in_the_folder_of_none(run: Stub, in_process: Command, tmp_path: Path) -> None:
     in_process("-m", "logger=none", "task=compression,embedding")
     assert [path.parent.parent for path in (tmp_path / "logs").rglob("sweep.json")] == [tmp_path / "logs/multirun"]
@@ -222,6 +222,7 @@ def test_a_sweep_over_anything_else_is_in_the_folder_of_its_task(
     assert len(list(logs.glob("ae_vs_vae/*/sweep.json"))) == 1
 
 
+@pytest.mark.long
 def test_a_job_knows_its_own_command_and_its_sweep(run: Stub, in_process: Command, tmp_path: Path) -> None:
     found: list[dict[str, Any]] = []
     in_sweep: list[Any] = []

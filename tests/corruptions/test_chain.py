@@ -92,6 +92,7 @@ def test_is_built_from_nested_nodes() -> None:
     assert repr(built) == repr(Chain({"first": Blur((0.5, 1.0)), "second": Mask(0.2)}))
 
 
+@pytest.mark.long
 def test_every_setting_of_every_part_is_in_repr_in_any_process() -> None:
     chain = Chain({"a": Gaussian((0.1, 0.4)), "b": Chain({"c": Mask(0.5, "block")})})
     made = "Chain({'a': Gaussian((0.1, 0.4)), 'b': Chain({'c': Mask(0.5, 'block')})})"

@@ -29,6 +29,7 @@ def numbers(run: Path) -> dict[str, float]:
     return read
 
 
+@pytest.mark.long
 def test_rows_of_a_later_file_keep_the_scales_and_categories_of_training(train: Train, tmp_path: Path) -> None:
     before = people(tmp_path / "before.csv", ("Bonn", "Ulm"), centre=0)
     later = people(tmp_path / "later.csv", ("Bonn", "Ulm", "Köln"), centre=50)
@@ -68,6 +69,7 @@ def test_series_keep_their_scales_and_their_channels(
     assert "the model was trained on" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_a_checkpoint_without_its_run_folder_is_told_of(
     train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -79,7 +81,7 @@ def test_a_checkpoint_without_its_run_folder_is_told_of(
     assert "the data are scaled by their own train split" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("content", ["{", "{}", "[]"])
+@pytest.mark.parametrize("content", ["[]", *(pytest.param(broken, marks=pytest.mark.long) for broken in ("{", "{}"))])
 def test_a_broken_note_of_how_data_were_prepared_is_named(
     content: str, train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -113,7 +113,9 @@ def test_what_is_fetched_ahead_is_not_counted_as_seen(mapped: MappedFile) -> Non
         assert torch.equal(one.values, other.values)
 
 
-@pytest.mark.parametrize("where", ["auto", "memory", "disk"])
+@pytest.mark.parametrize(
+    "where", [pytest.param("auto", marks=pytest.mark.long), pytest.param("memory", marks=pytest.mark.long), "disk"]
+)
 def test_a_run_gives_the_same_numbers(where: str, folder: Path, train: Callable[..., Path]) -> None:
     here = (*RUN, f"data.path={folder}")
     ours, usual = (

@@ -68,6 +68,7 @@ def test_fid_of_few_examples_is_too_large_and_kid_is_not(pixels: torch.Tensor) -
     assert kernel.subsets * kernel.subset_size <= 898
 
 
+@pytest.mark.long
 def test_kid_is_unbiased_over_many_draws() -> None:
     """The mean over 200 pairs of sets of 40 from one distribution is 0 within its own error; the biased one is not."""
     generator = torch.Generator().manual_seed(0)

@@ -49,6 +49,7 @@ def choice(folder: Path, name: str = "auto") -> Choice:
     return Choice(name, folder / "inception.pt", folder)
 
 
+@pytest.mark.long
 def test_the_classifier_is_trained_once_and_is_the_same_after(digits: DataModule, folder: Path) -> None:
     first = choice(folder, "classifier").build(digits, CPU)
     assert first.about["test_accuracy"] > 0.93

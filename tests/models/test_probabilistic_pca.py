@@ -30,6 +30,7 @@ def closed_form(x: torch.Tensor) -> tuple[float, float]:
     return noise.item(), (-0.5 * (size * log(2 * pi) + log_det + size)).item()
 
 
+@pytest.mark.long
 def test_reaches_the_closed_form_optimum(make_vae, make_batch, data) -> None:
     likelihood = Gaussian(DataSpec("low rank", "table", (8,), "real"), "learned")
     model = make_vae(latent_dim=LATENT, hidden=(), likelihood=likelihood, samples=2)

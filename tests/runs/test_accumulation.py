@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 
+@pytest.mark.long
 def test_accumulating_two_halves_is_one_step_over_the_whole(train: Any) -> None:
     # An AE draws no noise, and 1,294 = 2 x 647 = 1 x 1,294: one step an epoch either way.
     settings = (

@@ -75,7 +75,9 @@ def test_a_run_records_the_seed_that_it_drew(first: Path) -> None:
     assert json.loads((first / "environment.json").read_text())["seed"] == drawn
 
 
-@pytest.mark.parametrize("place", [".", "model", "checkpoints"])
+@pytest.mark.parametrize(
+    "place", [".", *(pytest.param(name, marks=pytest.mark.long) for name in ("model", "checkpoints"))]
+)
 def test_nothing_is_typed_again_to_evaluate(run: Path, train: Train, place: str) -> None:
     (run / "checkpoints/last.ckpt").unlink()
     again = train("train=false", f"ckpt_path={run / place}")
@@ -108,6 +110,7 @@ def test_another_split_is_known_by_the_checkpoint_alone(run: Path, refusal: Call
     assert "type data.split_seed=3" in message
 
 
+@pytest.mark.long
 def test_another_split_is_known_by_the_config_of_an_older_run(
     run: Path, refusal: Callable[..., str], train: Train
 ) -> None:
@@ -197,6 +200,7 @@ def test_what_would_make_it_another_run_is_refused(
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.long
 def test_patience_and_the_best_checkpoint_go_on(train: Train, tmp_path: Path) -> None:
     stopping = ("callbacks=early_stopping", "callbacks.early_stopping.patience=1", "trainer.max_epochs=20")
     made = train(*SMALL, *stopping, "optimizer.lr=0", "test=false")
@@ -210,6 +214,7 @@ def test_patience_and_the_best_checkpoint_go_on(train: Train, tmp_path: Path) ->
     assert numbers(run, "val/mse")["val/mse"] == pytest.approx(read_curves(run / "metrics.csv")["val/mse"][0][1])
 
 
+@pytest.mark.long
 def test_a_best_checkpoint_by_another_number_is_chosen_anew(
     run: Path, train: Train, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -251,6 +256,7 @@ def test_rows_that_were_changed_are_noticed(on_table: tuple[Path, Path], refusal
     assert "data.path=" in refusal("train=false", f"ckpt_path={run}")
 
 
+@pytest.mark.long
 def test_a_copy_of_the_data_is_the_same_data(
     on_table: tuple[Path, Path], train: Train, refusal: Callable[..., str], tmp_path: Path
 ) -> None:

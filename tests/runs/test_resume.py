@@ -56,7 +56,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("signal", "step", "code"),
     [
-        pytest.param("SIGKILL", 20, -9, id="killed within an epoch"),
+        pytest.param("SIGKILL", 20, -9, id="killed within an epoch", marks=pytest.mark.long),
         pytest.param("SIGKILL", 26, -9, id="killed at its end", marks=pytest.mark.long),
         pytest.param("SIGTERM", 17, 143, id="terminated", marks=pytest.mark.long),
         pytest.param("SIGINT", 30, 130, id="interrupted from the keyboard", marks=pytest.mark.long),

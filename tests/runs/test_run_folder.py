@@ -107,12 +107,15 @@ def test_the_same_seed_gives_the_same_run_and_another_one_another(train: Any) ->
     assert first.read_text() == second.read_text() != other.read_text()
 
 
+@pytest.mark.long
 def test_no_seed_draws_one_and_records_it(train: Any) -> None:
     drawn = [json.loads((train("debug=fdr", "seed=null") / "environment.json").read_text())["seed"] for _ in range(2)]
     assert drawn[0] != drawn[1]
 
 
-@pytest.mark.parametrize("debug", ["fdr", "overfit", "limit", "profiler"])
+@pytest.mark.parametrize(
+    "debug", ["fdr", *(pytest.param(name, marks=pytest.mark.long) for name in ("overfit", "limit", "profiler"))]
+)
 def test_debug_modes(debug: str, train: Any) -> None:
     overfit = ("trainer.max_epochs=30",) if debug == "overfit" else ()
     folder = train(f"debug={debug}", "encoder.hidden=[64]", "decoder.hidden=[64]", *overfit)
@@ -124,6 +127,7 @@ def test_debug_modes(debug: str, train: Any) -> None:
         assert len(curves["val/elbo"]) == 1
 
 
+@pytest.mark.long
 def test_a_multirun_keeps_its_jobs_apart(tmp_path: Path) -> None:
     from vaelab.cli import train as command
 

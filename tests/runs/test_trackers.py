@@ -40,6 +40,7 @@ def test_wandb_offline_holds_curves_config_and_figures(train: Any) -> None:
     assert config(records)["model"]["beta"] == 1.0
 
 
+@pytest.mark.long
 def test_wandb_goes_on_with_the_same_run_and_its_changed_config(train: Any) -> None:
     folder = train(*SMALL, "logger=wandb", "test=false")
     train(f"resume={folder}", "trainer.max_epochs=3")
@@ -77,6 +78,7 @@ def test_tensorboard_holds_curves_and_figures(train: Any) -> None:
     assert {name: events.Scalars(name)[-1].value for name in finals} == pytest.approx(finals, rel=1e-6)
 
 
+@pytest.mark.long
 def test_mlflow_holds_curves_and_goes_on_with_the_same_run(
     train: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -50,6 +50,7 @@ def test_a_perfect_ranking_is_certain() -> None:
     assert all(interval == (1, 1, 1) for interval in intervals(scores, anomalous, resamples=100).values())
 
 
+@pytest.mark.long
 def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
     """Two normals a deviation apart have an auroc of Phi(1/sqrt 2) = 0.76025."""
     held = 0

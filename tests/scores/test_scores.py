@@ -119,7 +119,7 @@ def test_unused_latent_dimensions_do_not_decide(ae: AE) -> None:
     assert unused < used
 
 
-@pytest.mark.parametrize("kind", ["vae", "ae"])
+@pytest.mark.parametrize("kind", [pytest.param("vae", marks=pytest.mark.long), "ae"])
 def test_a_detector_comes_back_from_its_run_folder(kind: str, train, tmp_path: Path) -> None:
     run = train("task=anomaly", f"model={kind}", "data.normal=[0,1]", "trainer.max_epochs=1", "task.score=latent")
     detector = Detector.load(run)
@@ -136,6 +136,7 @@ def test_a_detector_comes_back_from_its_run_folder(kind: str, train, tmp_path: P
     assert detector.alarms(x).int().tolist() == [int(row[rows[0].index("alarm")]) for row in rows[1:]]
 
 
+@pytest.mark.long
 def test_a_run_without_a_detector_is_refused(train, tmp_path: Path) -> None:
     run = train("task=compression", "debug=fdr")
     with pytest.raises(CheckpointError, match="task=anomaly"):

@@ -158,7 +158,7 @@ def test_one_example_has_no_other_to_compare_with() -> None:
     assert code_notes(model(TABLE, True, False), data, "test") == []
 
 
-@pytest.mark.parametrize("test", ["true", "false"])
+@pytest.mark.parametrize("test", [pytest.param("true", marks=pytest.mark.long), "false"])
 def test_a_run_says_it_once_on_the_terminal_and_in_the_report(
     test: str, train: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:

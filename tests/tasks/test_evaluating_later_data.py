@@ -105,6 +105,7 @@ def test_later_rows_are_scored_with_the_threshold_of_the_run(
     assert "count as anomalous: never seen" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_a_threshold_of_other_weights_or_for_another_rate_is_refused(
     train: Run, rows: Callable[[str, pd.DataFrame], str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -163,6 +164,7 @@ def evaluated(train: Run, tmp_path: Path) -> Callable[..., Path]:
     return evaluate
 
 
+@pytest.mark.long
 def test_tasks_measure_later_images(evaluated: Callable[..., Path], tmp_path: Path) -> None:
     later = pictures(tmp_path / "later", {"b": 5, "c": 4})
     evaluated(later, "task=denoising", "corruption=gaussian")
@@ -178,6 +180,7 @@ def test_tasks_measure_a_single_image(evaluated: Callable[..., Path], tmp_path: 
     evaluated(pictures(tmp_path / "one", {"": 1}), f"task={task}", *more)
 
 
+@pytest.mark.long
 def test_a_sampler_that_the_run_fitted_is_used_again(
     train: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -107,11 +107,13 @@ def test_the_decoder_alone_is_trained_once_for_all_latents(train: Any, lines: Pa
     assert len(list((lines.parent / ".vaelab" / "baselines").glob("no_latent-*.json"))) == 2
 
 
+@pytest.mark.long
 def test_the_decoder_alone_can_be_left_out(train: Any, lines: Path) -> None:
     for more in ("task.no_latent_baseline=false", "model=ae"):
         assert not any("no_latent" in name for name in run(train, lines, "debug=fdr", more)[1])
 
 
+@pytest.mark.long
 def test_evaluating_a_run_again_gives_its_numbers(train: Any, lines: Path) -> None:
     folder, numbers = run(train, lines, "trainer.max_epochs=2", "encoder=transformer", "decoder=gru")
     again = run(train, lines, "trainer.max_epochs=2", "encoder=transformer", "decoder=gru", "train=false",

@@ -101,6 +101,7 @@ def test_a_callback_that_wants_each_step_gets_it(train: Callable[..., Path], mon
     assert test_epoch_loop.EveryStep.seen == list(range(1, 40))
 
 
+@pytest.mark.long
 def test_an_optimizer_that_evaluates_the_objective_itself_may(train: Callable[..., Path], blocks: list[int]) -> None:
     plain = [f"~optimizer.{key}" for key in ("fused", "betas", "eps", "weight_decay")]
     run = train(*SMALL, "optimizer._target_=torch.optim.LBFGS", *plain, "trainer.max_epochs=1", "test=false")

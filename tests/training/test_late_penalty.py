@@ -40,7 +40,9 @@ def test_a_term_that_is_named_late_counts_as_0_before(named: Path, train: Train)
     assert {name: shown[name] for name in TERMS} == expected
 
 
-@pytest.mark.parametrize(("stopped", "saved"), [(8, 6), (12, 11)], ids=["before", "after"])
+@pytest.mark.parametrize(
+    ("stopped", "saved"), [pytest.param(8, 6, marks=pytest.mark.long), (12, 11)], ids=["before", "after"]
+)
 def test_a_run_that_was_stopped_on_either_side_of_its_beginning_goes_on(
     stopped: int, saved: int, named: Path, train: Train, tmp_path: Path
 ) -> None:

@@ -135,6 +135,7 @@ def test_trains_in_bfloat16_and_evaluates_in_float32(
     assert {w.dtype for w in weights.values() if w.is_floating_point()} == {torch.float32}
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("bfloat16")
 def test_numbers_are_those_of_the_weights_in_float32(train: Callable[..., Path]) -> None:
     folder = train(*CONV)
@@ -160,7 +161,7 @@ def test_ends_near_single_precision(model: str, train: Callable[..., Path]) -> N
 
 
 @pytest.mark.usefixtures("bfloat16")
-@pytest.mark.parametrize("asked", ["auto", "bf16-mixed"])
+@pytest.mark.parametrize("asked", ["auto", pytest.param("bf16-mixed", marks=pytest.mark.long)])
 def test_clips_gradients_of_fused_optimizers(asked: str, train: Callable[..., Path]) -> None:
     folder = train(*CONV, "trainer.gradient_clip_val=0.5", f"trainer.precision={asked}")
     assert json.loads((folder / "environment.json").read_text())["precision"] == "bf16-mixed"
