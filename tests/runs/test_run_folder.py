@@ -16,9 +16,14 @@ from vaelab.record.curves import read_curves
 SMALL = ("trainer.max_epochs=2", "encoder.hidden=[16]", "decoder.hidden=[16]", "task.nll_samples=5")
 
 
-@pytest.fixture
-def folder(train: Any) -> Path:
-    return train(*SMALL, "seed=0", "model.beta=2")
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from vaelab.cli import train
+
+    logs = tmp_path_factory.mktemp("logs")
+    train([*SMALL, "seed=0", "model.beta=2", "logger=none", f"paths.log_dir={logs}"])
+    (config,) = logs.rglob("config.yaml")
+    return config.parent
 
 
 def test_holds_every_file(folder: Path) -> None:
