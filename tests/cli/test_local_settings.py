@@ -90,5 +90,6 @@ def test_a_wrong_word_of_the_command_line_is_not_lost_with_them(
     assert capsys.readouterr().err.startswith("error: latent_dim=0")
 
 
+@pytest.mark.long
 def test_they_hold_in_a_sweep(settled: Settle) -> None:
     assert OmegaConf.create(settled(TEAM, "-m", "logger=none", "seed=1,2"))["logger"] == {}

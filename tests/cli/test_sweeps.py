@@ -175,6 +175,7 @@ def test_a_sweep_that_was_killed_goes_on_in_the_same_folders(run: Stub, in_proce
     assert statuses(folder) == ["done"] * 3
 
 
+@pytest.mark.long
 def test_a_record_decides_nothing_but_options_and_plain_values(
     run: Stub, in_process: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -102,6 +102,7 @@ def test_images_of_any_size_have_features(
     assert extractor.about["resize"].startswith("64 x 30" if shrunk else "none")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["classifier", "random", "values"])
 def test_fid_is_zero_with_itself_and_grows_with_noise(name: str, digits: DataModule, folder: Path) -> None:
     extractor = choice(folder, name).build(digits, CPU)

@@ -84,6 +84,7 @@ def test_own_results_come_first_and_a_baseline_that_fails_is_named_and_left_out(
     assert shown == ["baseline 1 of 3: pca", "baseline 2 of 3: isolation_forest", "baseline 3 of 3: knn"]
 
 
+@pytest.mark.long
 def test_ctrl_c_in_a_baseline_keeps_what_is_there(
     train: Run, fresh: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -162,6 +162,7 @@ def test_a_typed_learning_rate_takes_effect(run: Path, train: Train) -> None:
     assert last(run)["global_step"] == 12
 
 
+@pytest.mark.long
 def test_a_resumed_run_keeps_its_history_and_its_seed(run: Path, train: Train) -> None:
     before = config(run)
     train(f"resume={run}", "trainer.max_epochs=3", "test=false")

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 
+@pytest.mark.long
 def test_an_autoencoder_learns_fashion_mnist(train: Any, fashion_mnist: Path) -> None:
     settings = (
         "trainer.limit_train_batches=60",
@@ -23,6 +24,7 @@ def test_an_autoencoder_learns_fashion_mnist(train: Any, fashion_mnist: Path) ->
     assert 0.2 < metrics["test/ssim"] < 1
 
 
+@pytest.mark.long
 def test_noise_on_fashion_mnist_is_what_it_is_said_to_be(train: Any, fashion_mnist: Path) -> None:
     folder = train("task=denoising", "model=ae", "data=fashion_mnist", "debug=limit", "encoder.hidden=[16]")
     metrics = json.loads((folder / "metrics.json").read_text())

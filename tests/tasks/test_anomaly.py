@@ -122,6 +122,7 @@ def test_misuse_is_refused(train: Run, capsys, overrides: list[str], message: st
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_too_few_clean_examples_for_the_rate_are_mentioned_and_raise_no_alarm(train: Run, capsys) -> None:
     run = train("task=anomaly", "model=ae", "data.normal=[0]", "task.false_alarm_rate=0.01", "debug=fdr")
     assert "needs 99 normal validation examples" in capsys.readouterr().err

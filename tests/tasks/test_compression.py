@@ -172,6 +172,7 @@ def test_more_components_never_raise_the_mse(digits: Digits) -> None:
     assert mse[-1] < 1e-10
 
 
+@pytest.mark.long
 def test_sixteen_components_of_fashion_mnist(fashion_mnist: Path) -> None:
     place = {"path": "zalando-datasets/fashion_mnist", "data_dir": str(fashion_mnist.parent)}
     split = {"batch_size": 1000, "val_fraction": 0.1, "test_fraction": 0.1, "split_seed": 0, "seed": 0}

@@ -294,6 +294,7 @@ def test_odd_images_of_two_channels_and_blocks_do_not_stop_it(find: Callable[...
 # The command line
 
 
+@pytest.mark.long
 def test_the_test_pass_and_the_sweep_agree(train: Callable[..., Path]) -> None:
     folder = train("task=denoising", "model=ae", "trainer.max_epochs=1", "task.baseline_examples=5")
     numbers = json.loads((folder / "metrics.json").read_text())

@@ -120,6 +120,7 @@ def test_the_aggregate_kl_is_at_most_the_rate(digits: DataModule, folder: Path) 
 # Findings
 
 
+@pytest.mark.long
 def test_rates_of_the_dimensions_add_up_to_the_kl(digits: DataModule, folder: Path) -> None:
     model = network(digits)
     found = measured(model, digits, folder)

@@ -11,6 +11,7 @@ from scipy.signal import convolve2d
 from vaelab.backbones import MLPDecoder, MLPEncoder
 from vaelab.data import Batch, DataSpec, ExampleNoise
 from vaelab.data.plain import squared_error_of_each
+from vaelab.data.spec import Column
 from vaelab.errors import ConfigError
 from vaelab.likelihoods import DiscretizedLogistic, Gaussian
 from vaelab.models import AE, VAE, Prediction
@@ -247,6 +248,14 @@ def test_denoising_compares_input_and_output_with_the_clean_image(vae, make_batc
     noisy = metrics["psnr_noisy"].compute().item()
     assert noisy == pytest.approx(sum(each) / 11, rel=1e-5)
     assert metrics["psnr"].compute().item() - noisy == pytest.approx(20 * log10(2), abs=1e-3)
+
+
+@pytest.mark.parametrize("task", [Compression(), Denoising()], ids=["compression", "denoising"])
+def test_categories_alone_have_no_squared_error(task: Task, vae) -> None:
+    answers = DataSpec("answers", "table", (2,), "mixed", columns=(Column("a", ("x", "y")), Column("b", ("u", "v"))))
+    with pytest.raises(ConfigError, match="answers has no numeric column; task=generation"):
+        task.check(vae, answers, corrupts=True)
+    assert list(Task().metrics("val", vae, answers)) == ["category_accuracy"]
 
 
 def test_denoising_nothing_is_refused(vae) -> None:

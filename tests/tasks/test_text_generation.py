@@ -122,6 +122,7 @@ def test_evaluating_a_run_again_gives_its_numbers(train: Any, lines: Path) -> No
         assert value == pytest.approx(numbers[name], rel=1e-5), name
 
 
+@pytest.mark.long
 def test_later_text_is_read_with_the_tokens_of_the_run(train: Any, lines: Path) -> None:
     """The other text has as many tokens of its own, which the model would read as others."""
     folder, _ = run(train, lines, "task.no_latent_baseline=false", "trainer.max_epochs=1")

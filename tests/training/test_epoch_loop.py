@@ -92,6 +92,7 @@ def test_blocks_change_no_number_and_no_count(
         assert (blocked / file).read_text() == (stepped / file).read_text()
 
 
+@pytest.mark.long
 def test_a_callback_that_wants_each_step_gets_it(train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(Path(__file__).parent)
     import test_epoch_loop
