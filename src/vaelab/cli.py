@@ -72,6 +72,8 @@ def main() -> None:
             compare(arguments)
         except UserError as error:
             _fail(str(error), error.exit_code)
+        except KeyboardInterrupt as stop:
+            _fail("interrupted", exit_code(stop))
     elif command in ("-h", "--help"):
         print(_USAGE)
     elif command:

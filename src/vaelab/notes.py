@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from lightning.pytorch.utilities import rank_zero_only
-from rich.console import Console
-
 
 def note(message: str) -> None:
     """Print one line on standard error, from the first process of a run alone; brackets in names stay as they are."""
+    from lightning.pytorch.utilities import rank_zero_only  # not for those who only name things
+    from rich.console import Console
+
     if getattr(rank_zero_only, "rank", 0) == 0:
         Console(stderr=True, soft_wrap=True).print(f"note: {message}", highlight=False, markup=False)
 

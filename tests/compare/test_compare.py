@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,9 +14,11 @@ import yaml
 
 from vaelab.compare.command import compare
 from vaelab.compare.page import comparison_page
-from vaelab.compare.runs import find_runs
+from vaelab.compare.rows import told_apart_by_data
+from vaelab.compare.runs import LARGEST, find_runs
 from vaelab.compare.table import tabulate
 from vaelab.errors import ConfigError
+from vaelab.metric_names import direction
 
 Make = Callable[..., Path]
 
@@ -74,7 +77,9 @@ def test_tasks_share_a_row_and_keep_their_own_columns(make_run: Make, tmp_path: 
         make_run(f"model={model}", "task=anomaly", "data.normal=[0]", task="Anomaly", test__auroc=0.9 + add / 20)
     found = rows(tmp_path)
     assert list(found) == ["model=ae", "model=vae"]
-    assert found["model=ae"] == {"panel test/mse": 1.0, "test/fid": 9.0, "test/psnr_gain": 5.0, "test/auroc": 0.9}
+    assert found["model=ae"] == {
+        "panel test/mse": 1.0, "denoising test/mse": 3.0, "test/fid": 9.0, "test/psnr_gain": 5.0, "test/auroc": 0.9
+    }  # fmt: skip
     table = tabulate(find_runs([tmp_path]))
     assert [table.best(c) for c in ("panel test/mse", "test/fid", "test/auroc")] == pytest.approx([1.0, 8.0, 0.95])
     assert set(rows(tmp_path, ["mse"])["model=vae"]) == {"panel test/mse", "denoising test/mse"}
@@ -164,6 +169,94 @@ def test_a_broken_run_is_left_out_by_name(make_run: Make, tmp_path: Path, capsys
         (make_run(test__mse=1.0) / "metrics.json").write_text(text)
     assert len(find_runs([tmp_path])) == 1
     assert capsys.readouterr().err.count("left out: ") == 5
+
+
+def test_a_run_that_trains_again_is_left_out(
+    make_run: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its config says what it will be, its numbers what it was."""
+    make_run("latent_dim=2", test__mse=2.0)
+    again = make_run("latent_dim=8", test__mse=1.0)
+    (again / "model").mkdir()
+    (again / "model/training.json").write_text('{"data": {"content": "ab"}}')
+    assert list(rows(tmp_path)) == ["as it is"]
+    assert f"{again}: its training was taken up again" in capsys.readouterr().err
+
+
+def test_runs_on_data_that_changed_are_no_repeats(make_run: Make, tmp_path: Path) -> None:
+    for content, seed in (("aaaa", 1), ("aaaa", 2), ("bbbb", 3)):
+        run = make_run("data=mine", f"seed={seed}", test__mse=float(seed))
+        (run / "model").mkdir()
+        (run / "model/training.json").write_text(json.dumps({"data": {"content": content}, "steps": 9}))
+    table = tabulate(told_apart_by_data(find_runs([tmp_path])))
+    assert {row.label: row.mean("test/mse") for row in table.rows} == {
+        "data.content=aaaa": 1.5,
+        "data.content=bbbb": 3.0,
+    }
+
+
+def test_what_is_null_is_as_if_it_was_not_there(make_run: Make, tmp_path: Path) -> None:
+    make_run("model=ae", test__mse=2.0)
+    make_run("model=ae", "callbacks.early_stopping=null", "seed=2", test__mse=4.0)
+    assert rows(tmp_path) == {"as it is": {"test/mse": 3.0}}
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("metrics.json", '{"test/mse": 1' + "0" * 400 + "}"),
+        ("metrics.json", " " * (LARGEST + 1)),
+        ("metrics.json", None),  # a pipe
+        ("config.yaml", "a: &a [1, 1]\nb: &b [*a, *a]\ntask: {_target_: x.Y}\n"),
+    ],
+    ids=["a number too large", "a file too large", "a pipe", "aliases"],
+)
+def test_one_hostile_file_takes_no_other_run_with_it(
+    name: str, content: str | None, make_run: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_run("latent_dim=2", test__mse=2.0)
+    hostile = make_run("latent_dim=8", test__mse=1.0) / name
+    hostile.unlink()
+    os.mkfifo(hostile) if content is None else hostile.write_text(content)
+    assert list(rows(tmp_path)) == ["as it is"]
+    assert f"left out: {hostile.parent}: is no whole run folder" in capsys.readouterr().err
+
+
+def test_a_seed_that_is_no_number_and_a_value_with_escapes_are_shown_harmlessly(make_run: Make, tmp_path: Path) -> None:
+    make_run("seed=[1]", 'model.beta="\\e[31mred"', test__mse=2.0)
+    make_run("model.beta=1", test__mse=1.0)
+    assert any("\\x1b[31mred" in label for label in rows(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("metric", "better"),
+    [("mse", "min"), ("denoising test/ssim_at_0.3", "max"), ("psnr_quantile_50", "max"), ("auroc_latent", "max"),
+     ("auprc_low", "max"), ("precision_at_k_high", "max"), ("mse_4bit", "min"), ("mse_ratio_at_0.25", "min"),
+     ("bits_coded_4bit", "min"), ("threshold", None), ("values_in", None), ("psnr_noisy", None), ("kl", None),
+     ("psnr_baseline_examples", "max"), ("nll_per_step", "min"), ("my_own", None)],
+)  # fmt: skip
+def test_the_direction_of_a_metric_follows_from_what_is_measured_however_it_was_taken(
+    metric: str, better: str | None
+) -> None:
+    assert direction(metric) == better
+
+
+def test_a_number_without_a_direction_has_no_best(make_run: Make, tmp_path: Path) -> None:
+    for dim, ssim in ((2, 0.3), (8, 0.6)):
+        make_run(f"latent_dim={dim}", **{"test__ssim_at_0.3": ssim, "test__threshold": 1.0 + ssim})
+    table = tabulate(find_runs([tmp_path]), ["ssim_at_0.3", "threshold"])
+    assert (table.best("test/ssim_at_0.3"), table.best("test/threshold")) == (0.6, None)
+
+
+def test_runs_without_the_usual_numbers_and_a_folder_that_takes_no_file_are_one_message(
+    make_run: Make, tmp_path: Path
+) -> None:
+    make_run("latent_dim=2", val__mse=2.0)
+    with pytest.raises(ConfigError, match="they have val/mse; --metrics val/mse shows one"):
+        compare([str(tmp_path)])
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=r"cannot be written .*; --out <folder> names another folder"):
+        compare([str(tmp_path), "--metrics", "val/mse", "--out", str(tmp_path / "file")])
 
 
 def test_a_baseline_says_whom_it_stands_beside(make_run: Make, tmp_path: Path) -> None:

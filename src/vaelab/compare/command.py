@@ -8,10 +8,11 @@ from pathlib import Path
 
 from vaelab.atomic_write import write_file
 from vaelab.compare.page import comparison_page
-from vaelab.compare.rows import labels
+from vaelab.compare.rows import labels, told_apart_by_data
 from vaelab.compare.runs import Run, find_runs
 from vaelab.compare.table import Table, tabulate
 from vaelab.compare.terminal import show
+from vaelab.errors import ConfigError
 from vaelab.terminal import console
 
 
@@ -19,7 +20,7 @@ def compare(arguments: list[str]) -> None:
     """Print a table of finished runs, and write it with a figure as CSV, PNG and HTML.
 
     Raises:
-        ConfigError: a folder holds no finished run, or no run has a metric that was named.
+        ConfigError: a folder holds no finished run, no run has a metric that was named, or nothing can be written.
     """
     parser = argparse.ArgumentParser(
         "vaelab compare",
@@ -34,10 +35,15 @@ def compare(arguments: list[str]) -> None:
     )
     parser.add_argument("--out", type=Path, help="where to write comparison.*; the first folder")
     options = parser.parse_args(arguments)
-    runs = find_runs(options.folders)
+    runs = told_apart_by_data(find_runs(options.folders))
     table = tabulate(runs, options.metrics)
-    out = options.out or options.folders[0]
-    write(table, runs, out, f"{len(runs)} runs of {options.folders[0]}", shlex.join(["vaelab", "compare", *arguments]))
+    out, title = options.out or options.folders[0], f"{len(runs)} runs of {options.folders[0]}"
+    try:
+        write(table, runs, out, title, shlex.join(["vaelab", "compare", *arguments]))
+    except OSError as error:
+        raise ConfigError(
+            f"{error.filename or out}: cannot be written ({error.strerror}); --out <folder> names another folder"
+        ) from error
     show(table)
     console().print(f"comparison.csv, .png and .html in {out}", soft_wrap=True)
 

@@ -4,7 +4,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vaelab.compare.table import Table
-from vaelab.metric_names import more_is_better
+from vaelab.metric_names import direction
 
 ABOVE = 6  # the legend, which covers the lines of baselines but no run
 COLORS = ("tab:orange", "tab:green", "tab:purple", "tab:brown")
@@ -23,8 +23,8 @@ def draw(table: Table, title: str) -> Figure:
             _points(axes, table, column)
         else:
             _line(axes, table, column, *axis)
-        arrow = "more is better" if more_is_better(column) else "less is better"
-        axes.set_title(f"{column}  ({arrow})", fontsize=9)
+        arrow = {"max": "  (more is better)", "min": "  (less is better)", None: ""}[direction(column)]
+        axes.set_title(f"{column}{arrow}", fontsize=9)
         axes.tick_params(labelsize=7)
     for axes in grid[len(table.columns) :]:
         axes.set_axis_off()

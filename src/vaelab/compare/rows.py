@@ -5,9 +5,11 @@ with an experiment or is a default.
 """
 
 from collections.abc import Hashable, Iterable
+from dataclasses import replace
 from typing import Any
 
 from vaelab.compare.runs import Run
+from vaelab.errors import printable
 
 SEEDS = ("seed", "data.seed", "data.split_seed")  # runs that differ in these alone are repeats of one another
 # What changes no number of a run: where it writes, what it prints, whom it tells.
@@ -22,6 +24,7 @@ OF_THE_TASK = ("task", "corruption", "data.normal")
 GROUPS = ("data", "model", "model/schedule", "encoder", "decoder", "likelihood", "corruption", "optimizer",
           "scheduler", "trainer")  # fmt: skip
 UNNAMED = "as it is"
+CONTENT = "data.content"
 
 
 def identities(runs: list[Run]) -> list[Hashable]:
@@ -29,8 +32,32 @@ def identities(runs: list[Run]) -> list[Hashable]:
     tasks = {run.task for run in runs}
     bound = _bound(runs) if len(tasks) > 1 else set()
     return [
-        frozenset((key, _value(value)) for key, value in run.config.items() if _counts(key) and key not in bound)
+        frozenset(
+            (key, _value(value))
+            for key, value in run.config.items()
+            if value is not None and _counts(key) and key not in bound  # what is null is as if it was not there
+        )
         for run in runs
+    ]
+
+
+def told_apart_by_data(runs: list[Run]) -> list[Run]:
+    """The same runs; where the same config was run on data whose contents differ, `data.content` tells them apart.
+
+    Of tables and series, the stored values also depend on the split, so only runs of one split are held against each
+    other.
+    """
+    contents: dict[Hashable, dict[Any, set[str]]] = {}
+    found = identities(runs)
+    for run, identity in zip(runs, found, strict=True):
+        if run.content:
+            splits = contents.setdefault((run.task, identity), {})
+            splits.setdefault(_value(run.config.get("data.split_seed")), set()).add(run.content)
+    return [
+        replace(run, config=run.config | {CONTENT: run.content[:8]})
+        if any(len(several) > 1 for several in contents.get((run.task, identity), {}).values())
+        else run
+        for run, identity in zip(runs, found, strict=True)
     ]
 
 
@@ -116,11 +143,12 @@ def _option(run: Run, group: str) -> str:
     """The option of a group by name; of an older run that did not record it, what its class is called."""
     place = group.replace("/", ".")
     target = str(run.config.get(f"{place}._target_", "")).rpartition(".")[2].lower()
-    return run.choices.get(group) or str(run.config.get(f"{place}.name") or "") or target
+    return printable(run.choices.get(group) or str(run.config.get(f"{place}.name") or "") or target, 200)
 
 
 def _shown(value: Any) -> str:
     """As it would be typed."""
     if isinstance(value, list):
         return f"[{','.join(map(_shown, value))}]"
-    return str(value).lower() if isinstance(value, bool) else "null" if value is None else str(value)
+    text = str(value).lower() if isinstance(value, bool) else "null" if value is None else str(value)
+    return printable(text, 200)

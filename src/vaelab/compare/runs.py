@@ -4,14 +4,17 @@ import json
 from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
 import yaml
 from rich.console import Console
 from rich.markup import escape
 
-from vaelab.errors import ConfigError
+from vaelab.errors import ConfigError, printable
 
+LARGEST = 2**22  # bytes of a file that is read; a few thousand are usual
+BROKEN = (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, yaml.YAMLError)
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's, ten times as fast, where PyYAML has it
 
 
@@ -26,6 +29,7 @@ class Run:
         choices: group to the name of its option, as far as the run recorded or was told it.
         overrides: what was typed, in order.
         metrics: the finite numbers of `metrics.json`.
+        content: a digest of the data that were read; empty for a run that did not record it.
     """
 
     folder: Path
@@ -34,12 +38,18 @@ class Run:
     choices: dict[str, str]
     overrides: tuple[str, ...]
     metrics: dict[str, float] = field(default_factory=dict)
+    content: str = ""
+
+
+class UnfinishedError(Exception):
+    """Why the numbers of a run are not those of its config."""
 
 
 def find_runs(places: list[Path]) -> list[Run]:
     """Every run with a `metrics.json` in or under the given folders, in the order of their names.
 
-    A run whose files are broken is left out, and named on the terminal.
+    A run whose files are broken is left out, and named on the terminal. So is one whose training was taken up again
+    and has not ended: its config says what it will be, its numbers what it was.
 
     Raises:
         ConfigError: a place does not exist or holds no finished run, or all runs are broken.
@@ -56,9 +66,11 @@ def find_runs(places: list[Path]) -> list[Run]:
     for folder in folders:
         try:
             runs.append(_read(folder))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, yaml.YAMLError) as error:
+        except BROKEN as error:
             reason = (str(error).splitlines() or [""])[0] or type(error).__name__
-            broken.append(f"{folder}: is no whole run folder ({reason})")
+            broken.append(f"{folder}: is no whole run folder ({printable(reason, 200)})")
+        except UnfinishedError as error:
+            broken.append(f"{folder}: {error}")
     if not runs:
         raise ConfigError(broken[0] if len(broken) == 1 else f"{broken[0]}; so are {len(broken) - 1} more")
     for line in broken:
@@ -72,25 +84,53 @@ def _natural(folder: Path) -> list[tuple[bool, int, str]]:
 
 
 def _read(folder: Path) -> Run:
-    metrics = {name: _number(value) for name, value in _mapping(folder / "metrics.json", json.loads).items()}
+    metrics = {
+        printable(name, 100): _number(value) for name, value in _mapping(folder / "metrics.json", json.loads).items()
+    }
     config = _mapping(folder / "config.yaml", _plain_yaml)
     task = config["task"]["_target_"].rpartition(".")[2].lower()
-    overrides = _plain_yaml((folder / "overrides.yaml").read_text(encoding="utf-8")) or []
+    overrides = _plain_yaml(_text(folder / "overrides.yaml")) or []
     if not isinstance(overrides, list):
         raise ValueError("overrides.yaml is not a list")
     typed = [str(word) for word in overrides]
     recorded = folder / "choices.yaml"
     choices = _mapping(recorded, _plain_yaml) if recorded.is_file() else _typed_choices(typed, config)
+    about = _training(folder)
+    if "steps" not in about:
+        raise UnfinishedError(
+            "its training was taken up again and has not ended, so its numbers are not those of its config; "
+            f"resume={folder} ends it"
+        )
+    content = about.get("data", {}).get("content", "") if isinstance(about.get("data"), dict) else ""
     finite = {name: value for name, value in metrics.items() if isfinite(value)}
-    return Run(folder, task, _flat(config), {k: str(v) for k, v in choices.items()}, tuple(typed), finite)
+    return Run(folder, task, _flat(config), {k: str(v) for k, v in choices.items()}, tuple(typed), finite, str(content))
+
+
+def _training(folder: Path) -> dict[str, Any]:
+    """What the run says of its training; of an older one only that it has ended."""
+    path = folder / "model" / "training.json"
+    return _mapping(path, json.loads) if path.is_file() else {"steps": None}
 
 
 def _plain_yaml(text: str) -> Any:
+    # By aliases, a small file describes a huge one. Only a text with both signs can have any.
+    if "&" in text and "*" in text and any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, _LOADER)):
+        raise ValueError("it has an alias")
     return yaml.load(text, _LOADER)
 
 
+def _text(path: Path) -> str:
+    """Of a regular file of a usual size: a pipe would never end, and a device hold more than memory."""
+    about = path.stat()
+    if not S_ISREG(about.st_mode):
+        raise ValueError(f"{path.name} is no file")
+    if about.st_size > LARGEST:
+        raise ValueError(f"{path.name} is larger than {LARGEST:,} bytes")
+    return path.read_text(encoding="utf-8")
+
+
 def _mapping(path: Path, parse: Any) -> dict[str, Any]:
-    found = parse(path.read_text(encoding="utf-8"))
+    found = parse(_text(path))
     if not isinstance(found, dict):
         raise ValueError(f"{path.name} holds no names with values")
     return found

@@ -8,7 +8,8 @@ from vaelab.compare.rows import SEEDS, identities, labels
 from vaelab.compare.runs import Run
 from vaelab.config.nearest import did_you_mean
 from vaelab.errors import ConfigError
-from vaelab.metric_names import is_reference, more_is_better
+from vaelab.metric_names import direction, is_reference
+from vaelab.notes import some
 
 # What is shown unless metrics are named, as far as runs have it.
 HEADLINES = (
@@ -55,14 +56,16 @@ class Table:
     def best(self, column: str) -> float | None:
         """The best number of a column, baselines included; None if there is nothing to choose from.
 
-        What no run is meant to beat, such as the train split itself, takes no part.
+        What no run is meant to beat, such as the train split itself, takes no part. A number of which neither more nor
+        less is better, such as a threshold, has no best.
         """
+        better = direction(column)
         found = [value for row in self.rows if (value := row.mean(column)) is not None]
         rivals = [numbers.get(column) for _, name, numbers in self.baselines() if not is_reference(name)]
         found += [value for value in rivals if value is not None]
-        if len(found) < 2:
+        if len(found) < 2 or better is None:
             return None
-        return max(found) if more_is_better(column) else min(found)
+        return max(found) if better == "max" else min(found)
 
     def baselines(self) -> list[tuple[str, str, dict[str, float]]]:
         """Whom it stands beside, the baseline and its numbers; the same beside several rows is named once."""
@@ -103,7 +106,7 @@ def tabulate(runs: list[Run], metrics: list[str] | None = None) -> Table:
     counted: set[Hashable] = set()
     for run, identity, label in zip(runs, identities(runs), labels(runs), strict=True):
         row = rows.setdefault(identity, Row(label))
-        copy = (identity, run.task, *(run.config.get(key) for key in SEEDS), tuple(sorted(run.metrics.items())))
+        copy = (identity, run.task, *(repr(run.config.get(key)) for key in SEEDS), tuple(sorted(run.metrics.items())))
         if copy in counted:
             continue  # the same run once more says nothing about its spread
         counted.add(copy)
@@ -126,7 +129,11 @@ def _columns(runs: list[Run], tasks: list[str], metrics: list[str] | None) -> di
     everything = sorted({name for names in known.values() for name in names})
     if metrics is None:
         names = [f"test/{name}" for name in HEADLINES if f"test/{name}" in everything]
-        chosen = {name: [next(task for task in tasks if name in known[task])] for name in names}
+        chosen = {name: [task for task in tasks if name in known[task]] for name in names}
+        if not names:
+            example = next((name for name in everything), "")
+            hint = f"they have {some(everything)}; --metrics {example} shows one" if example else "they have none"
+            raise ConfigError(f"no run has a number of the usual ones ({', '.join(HEADLINES[:5])}, ...): {hint}")
     else:
         chosen = {}
         for asked in metrics:

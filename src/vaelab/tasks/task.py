@@ -17,7 +17,7 @@ from vaelab.data.module import DataModule
 from vaelab.data.plain import squared_error_of_each
 from vaelab.data.spec import present
 from vaelab.errors import ConfigError
-from vaelab.metric_names import more_is_better
+from vaelab.metric_names import direction
 from vaelab.models import Model, Prediction
 
 Say = Callable[[str], None]  # shows how far a long measurement is, such as "step 200 of 5000"
@@ -120,7 +120,7 @@ class Task(Callback):
         if not self.monitor.startswith("val/"):
             known = f"val/mse or {model.monitor[0]}"
             raise ConfigError(f"task.monitor={self.monitor}: should be a validation metric, such as {known}")
-        return self.monitor, "max" if more_is_better(self.monitor) else "min"
+        return self.monitor, direction(self.monitor) or "min"
 
     def validation_names(self, model: Model, data: DataModule) -> set[str]:
         """The metrics that a validation pass logs, seen on two examples."""
