@@ -15,6 +15,7 @@ from torch import Tensor
 from in_memory import SETTINGS
 from vaelab.backbones import MLPDecoder, MLPEncoder
 from vaelab.baselines import BaselineCache, fit_pca
+from vaelab.baselines.pca import PCA
 from vaelab.corruptions import Identity
 from vaelab.data import DataSpec
 from vaelab.data.examples import Examples
@@ -164,6 +165,13 @@ def test_pca_has_the_mse_of_scikit_learn_on_the_same_split(components: int, digi
     theirs = SklearnPCA(components, svd_solver="full").fit(train)
     expected = np.square(theirs.inverse_transform(theirs.transform(test)) - test).mean()
     assert means(distortions(pca_codec(digits, components), digits))["mse"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_principal_components_of_rows_that_are_all_the_same_give_them_back() -> None:
+    spec = DataSpec("constant", "table", (3,), "real")
+    pca = PCA(2, torch.ones(20, 3), spec)
+    rows = torch.ones(4, 3)
+    torch.testing.assert_close(pca.decode(pca.encode(rows)), rows)
 
 
 def test_more_components_never_raise_the_mse(digits: Digits) -> None:

@@ -1,5 +1,6 @@
 """Principal components: the best linear code of a given size."""
 
+import numpy as np
 from sklearn import decomposition
 from torch import Tensor
 
@@ -19,7 +20,8 @@ class PCA:
         if components > min(rows.shape):
             raise ConfigError(f"PCA has at most {min(rows.shape)} components here, not {components}")
         self._spec = spec
-        self._fitted = decomposition.PCA(components, copy=False, random_state=0).fit(rows.numpy())
+        with np.errstate(invalid="ignore"):  # rows that are all the same have no variance to take shares of
+            self._fitted = decomposition.PCA(components, copy=False, random_state=0).fit(rows.numpy())
 
     def encode(self, examples: Tensor) -> Tensor:
         """`(N, *shape)` to scores, `(N, components)`."""

@@ -63,7 +63,8 @@ def project(method: Method, train: np.ndarray, shown: np.ndarray) -> Projection:
         widest = np.sort(np.argsort(-train.std(0), kind="stable")[:2])
         return Projection(shown[:, widest], tuple(f"z[{d}]" for d in widest), "latents")
     if method == "pca":
-        fitted = PCA(min(2, size, len(train)), svd_solver="full").fit(train)
+        with np.errstate(invalid="ignore"):  # as of codes that are all the same
+            fitted = PCA(min(2, size, len(train)), svd_solver="full").fit(train)
         shares = enumerate(fitted.explained_variance_ratio_, 1)
         axes = tuple(f"principal component {number} ({share:.0%} of variance)" for number, share in shares)
         return Projection(fitted.transform(shown), axes, "PCA of latents")
