@@ -50,7 +50,10 @@ def test_missing_values_that_the_model_never_saw_are_refused(
     run = train("data=table", f"data.path={whole}", *SMALL, "task=compression")
     with pytest.raises(SystemExit):
         train("data=table", "train=false", f"ckpt_path={run}", f"data.path={holes}", *SMALL, "task=compression")
-    assert "example 4 has a missing value, and the model was trained on data without any" in capsys.readouterr().err
+    assert (
+        "column income: has no value in row 4 (line 6 of holes.csv), and the model was trained on data without any"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.long

@@ -54,10 +54,11 @@ class Listing:
                 f"({by_kind}): {some(self.relative(files))}"
             )
         if self.unfollowed:
-            lines.append(
-                f"{self.root}: {were(len(self.unfollowed), 'link')} not followed, since the folder it leads to is read "
-                f"anyway or holds this one: {some(self.relative(self.unfollowed))}"
-            )
+            lead = "the folders they lead to are read anyway or hold this one"
+            if len(self.unfollowed) == 1:
+                lead = "the folder it leads to is read anyway or holds this one"
+            names = some(self.relative(self.unfollowed))
+            lines.append(f"{self.root}: {were(len(self.unfollowed), 'link')} not followed, since {lead}: {names}")
         return lines
 
 

@@ -133,8 +133,9 @@ class Anomaly(Task):
             note("data.normal=null: nothing says which labels are normal, so none is used")
         elif lacking := truth.lacking:
             note(f"{lacking}, so that {truth.measured}")
-        if data.new_classes and data.normal is not None:
-            note(f"classes that the run did not know count as anomalous: {some(data.new_classes)}")
+        normal = set(map(str, data.normal or ()))
+        if data.normal is not None and (new := [name for name in data.new_classes if name not in normal]):
+            note(f"classes that the run did not know count as anomalous: {some(new)}")
 
     def _misfit(self, threshold: Threshold, samples: int) -> str | None:
         """What was asked for that the run's threshold is not for."""

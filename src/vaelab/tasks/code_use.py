@@ -68,6 +68,8 @@ def code_notes(model: Model, data: DataModule, split: str) -> list[str]:
     if use is None or use.used or not isfinite(use.gain):
         return []
     gained = f"an example's own code makes it {use.gain:.2g} nats likelier than another's"
+    if use.gain <= 0:
+        gained = "an example's own code makes it no likelier than another's"
     if use.rate is not None:
         gained = f"KL {use.rate:.2g} nats an example, and {gained} (posterior collapse)"
     elif use.share is not None:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
 
 from vaelab.corruptions import Identity
 from vaelab.data.images.images import Images
@@ -336,7 +336,10 @@ def test_wrong_parquet_is_refused_by_name(refuses: Callable[..., str], tmp_path:
     assert "cut.parquet: no images could be read" in refuses(tmp_path / "cut.parquet")
     rows = [{"bytes": encoded(pixels(1, 8, 8)[0]), "path": None}, {"bytes": None, "path": "/gone/away.png"}]
     pq.write_table(pa.table({"img": rows}), tmp_path / "gone.parquet")
-    assert "/gone/away.png: cannot be read" in refuses(tmp_path / "gone.parquet")
+    assert "/gone/away.png: is a name of a file, not an image" in refuses(tmp_path / "gone.parquet")
+    (tmp_path / "both").mkdir()
+    (tmp_path / "gone.parquet").rename(tmp_path / "both/gone.parquet")
+    assert "/gone/away.png: lies outside of" in refuses(tmp_path / "both")
     pq.write_table(pa.table({"img": [rows[0], None]}), tmp_path / "null.parquet")
     assert "row 1 of train" in refuses(tmp_path / "null.parquet")
     parquet(tmp_path / "some/train.parquet")
@@ -385,3 +388,27 @@ def test_a_source_knows_its_files(tmp_path: Path) -> None:
     (folder / "001.png").rename(folder / "002.png")
     assert len({before, touched, LocalSource(folder).fingerprint}) == 3
     assert HubSource("a/b", tmp_path).fingerprint != HubSource("a/c", tmp_path).fingerprint
+
+
+@pytest.mark.parametrize("labels", [[7, 9, None, 7], ["dog", "cat", None, "dog"]], ids=["numbers", "texts"])
+def test_a_label_column_of_parquet_is_the_label_also_where_it_is_not_declared_so(
+    labels: list[Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"bytes": encoded(pixels(1, 8, 8)[0]), "path": None}] * 12
+    table = pa.table({"image": rows, "label": labels * 3, "taken": list(range(12))})
+    pq.write_table(table, tmp_path / "mine.parquet")
+    table = LocalSource(tmp_path / "mine.parquet").open(str(tmp_path / "scratch"))
+    names = [str(label) for label in labels if label is not None]
+    assert table.classes == tuple(sorted(set(names)))
+    read = [table.classes[image.label] if image.label >= 0 else None for image in table.images()]
+    assert read == [None if label is None else str(label) for label in labels] * 3
+    assert "left out: taken" in table.notes[0]
+
+
+def test_an_orientation_that_means_nothing_turns_nothing(images: Callable[..., Images], tmp_path: Path) -> None:
+    image = Image.fromarray(pixels(1, 8, 12)[0])
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 9
+    for number in range(12):
+        image.save(tmp_path / f"{number}.jpg", exif=exif)
+    assert images(tmp_path).load().spec.shape == (1, 8, 12)

@@ -378,3 +378,134 @@ def test_a_format_of_texts_survives_being_written(tmp_path: Path) -> None:
     data = load(write(tmp_path / "x.csv", numbers(r5=" ", r6="abc")), numeric=["a"])
     again = TableFormat.from_json(data.format.to_json())
     assert again.fields[0] == Field("a", "number", "double")
+
+
+# Later rows, prepared for a model
+
+
+def trained(path: Path, folder: Path, **settings: Any) -> Path:
+    """The `model/` of a run on a table."""
+    for name, content in load(path, **settings).files().items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(str(content))
+    return folder / "model"
+
+
+def later(path: Path, model: Path, **settings: Any) -> Table:
+    data = Table(corruption=Identity(), path=str(path), **SETTINGS | settings)
+    data.all_as_test = True
+    data.prepare_as(model)
+    data.setup()
+    return data
+
+
+@pytest.mark.parametrize("numeric", [[], ["a"]])
+def test_later_numbers_of_another_notation_are_refused_also_where_texts_are_coerced(
+    numeric: list[str], tmp_path: Path
+) -> None:
+    model = trained(write(tmp_path / "a.csv", numbers(r3="")), tmp_path / "run")
+    path = write(tmp_path / "later.csv", [f"{cell:.1f}".replace(".", ",") for cell in range(9)], separator=";")
+    with pytest.raises(DataError, match=r"column a: '0,0' in row 0 .* is a number, but not written like 1234\.5"):
+        later(path, model, numeric=numeric)
+
+
+def test_later_texts_that_are_coerced_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = trained(write(tmp_path / "a.csv", numbers(r3="")), tmp_path / "run")
+    later(write(tmp_path / "later.csv", ["1", "x", "y", "2"]), model, numeric=["a"])
+    assert "column a: 2 cells are no number and taken as missing" in capsys.readouterr().err
+
+
+def test_later_truth_may_be_written_as_numbers_and_as_nothing_else(tmp_path: Path) -> None:
+    model = trained(write(tmp_path / "a.csv", ["true", "false", "false"] * 20), tmp_path / "run")
+    ours = column(later(write(tmp_path / "words.csv", ["false", "true", "true"]), model))
+    assert torch.equal(column(later(write(tmp_path / "numbers.csv", [0, 1, 1]), model)), ours)
+    with pytest.raises(DataError, match=r"column a: 'yes' in row 1 .* is neither true nor false"):
+        later(write(tmp_path / "yes.csv", ["true", "yes", "no"]), model)
+
+
+def test_a_later_column_that_lacks_values_as_none_did_in_training_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = write(tmp_path / "a.csv", numbers(r3=""))
+    model = trained(before, tmp_path / "run")
+    path = tmp_path / "later.csv"
+    path.write_text("a,x\n1,\n,2\n")
+    later(path, model)
+    assert "so that the model never saw any: x" in capsys.readouterr().err
+
+
+def test_a_later_value_that_is_too_far_is_not_blamed_on_settings_that_the_model_has(tmp_path: Path) -> None:
+    model = trained(write(tmp_path / "a.csv", numbers()), tmp_path / "run")
+    with pytest.raises(DataError, match=r"too far from what the model was trained on to compute with; [^,]*$"):
+        later(write(tmp_path / "later.csv", ["1e300", "2"]), model)
+    with pytest.raises(DataError, match="leave out columns that the model was trained on: a"):
+        later(write(tmp_path / "later.csv", ["1", "2"]), model, drop=["a"])
+
+
+def test_another_scaling_than_the_models_is_not_used_in_silence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path / "a.csv", numbers())
+    later(path, trained(path, tmp_path / "run"), scaling="robust")
+    assert "data.scaling=robust is not used: rows are scaled as the model's were (standard)" in capsys.readouterr().err
+
+
+# Days
+
+
+@pytest.mark.parametrize("scaling", ["standard", "robust", "quantile"])
+def test_days_come_back_as_they_were(scaling: str, tmp_path: Path) -> None:
+    days = [str(np.datetime64("2020-01-01") + (37 * number) % 400) for number in range(COUNT)]
+    data = load(write(tmp_path / "days.csv", days), scaling=scaling)
+    if scaling != "quantile":  # whose ends and steps are those of train
+        assert [str(day) for day in data.restore(data._loaded.values)["a"].to_pylist()] == days
+    noisy = to_rows(data.tables()["train"], data.format.fields)[:, 0] + 40_000_000 * np.linspace(-1, 1, COUNT)
+    assert [str(day) for day in typed(noisy, data.format.fields[0]).to_pylist()] == days
+
+
+# How a file is written
+
+
+def test_delimiters_in_quoted_names_and_lines_before_the_names_do_not_count(tmp_path: Path) -> None:
+    (tmp_path / "quoted.csv").write_text('"a,b,c";d\n' + "".join(f"{n};{n % 7}.5\n" for n in range(COUNT)))
+    assert [column.name for column in load(tmp_path / "quoted.csv").spec.columns] == ["a,b,c", "d"]
+    (tmp_path / "blank.csv").write_text("\n\nx;y\n" + "".join(f"{n};{n % 7}.5\n" for n in range(COUNT)))
+    assert [column.name for column in load(tmp_path / "blank.csv").spec.columns] == ["x", "y"]
+
+
+def test_a_line_of_another_length_is_named(tmp_path: Path) -> None:
+    (tmp_path / "ragged.csv").write_text("a,b\n1,2\n" + "x" * 200_000 + ",1\n3,4,5\n")
+    with pytest.raises(DataError, match="line 4 is the first with another number of cells"):
+        load(tmp_path / "ragged.csv")
+
+
+def test_numbers_that_become_categories_are_mentioned(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    load(write(tmp_path / "codes.csv", [0, 1, 2, 1, "x"] * 12))
+    assert "column a: 48 of 60 cells are numbers, and all are taken as categories" in capsys.readouterr().err
+
+
+def test_a_minus_sign_of_books_is_no_category(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="written like 1234"):
+        load(write(tmp_path / "minus.csv", [f"\u2212{number}.5" for number in range(COUNT)]))
+
+
+def test_whole_numbers_beyond_64_bits_are_mentioned(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    load(write(tmp_path / "ids.csv", [2**60 * 10 + number * 10**6 for number in range(COUNT)]))
+    assert "which are rounded" in capsys.readouterr().err
+
+
+def test_a_decimal_of_many_digits_comes_back(tmp_path: Path) -> None:
+    from decimal import Decimal
+
+    cells = pa.array([Decimal(number) / 4 for number in range(COUNT)], pa.decimal256(50, 2))
+    pq.write_table(pa.table({"a": cells, "x": list(range(COUNT))}), tmp_path / "large.parquet")
+    data = load(tmp_path / "large.parquet")
+    assert data.restore(data._loaded.values)["a"].type == pa.decimal256(50, 2)
+
+
+def test_what_is_no_label_and_what_is_named_twice_is_refused(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"a": [[1]] * COUNT, "x": list(range(COUNT))}), tmp_path / "lists.parquet")
+    with pytest.raises(ConfigError, match=r"data\.label=a: holds list"):
+        load(tmp_path / "lists.parquet", label="a")
+    with pytest.raises(ConfigError, match="both name a"):
+        load(write(tmp_path / "a.csv", numbers()), numeric=["a"], categorical=["a"])

@@ -31,6 +31,7 @@ _FROM_CAMERAS = ("JPEG", "MPO", "WEBP", "AVIF")  # Pillow turns TIFF itself
 _WIDE = ("PNG", "PPM")  # formats whose pixels are of 16 bits where Pillow makes 32 of them
 _FRAMED = ("GIF", "WEBP", "PNG", "TIFF", "AVIF")  # formats of animations and pages; MPO holds previews
 _RUN_PROGRAMS = {"EPS", "WMF"}  # formats that other programs are started for
+_HIDE_SIZE = {"ICO", "ICNS"}  # formats whose images are larger than their header says
 # What Pillow's readers raise on bytes that make no sense.
 _BROKEN = (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, struct.error, zlib.error)
 
@@ -280,6 +281,8 @@ def _shape(table: Table, how: Decoding) -> tuple[tuple[int, int, int], dict[int,
             try:
                 with _opened(encoded, how.max_pixels) as image:
                     height, width = _upright_size(image, encoded)
+                    if how.skip_broken:  # the size of an image that is left out must not count
+                        image.load()
                     grey = grey and (how.color == "grey" or _is_grey(image, how.background))
             except UnusableError as error:
                 unusable[row] = encoded.name, error
@@ -299,7 +302,7 @@ def _shape(table: Table, how: Decoding) -> tuple[tuple[int, int, int], dict[int,
 def _formats() -> tuple[str, ...]:
     """What Pillow reads by itself."""
     Image.init()
-    return tuple(name for name in Image.ID if name not in _RUN_PROGRAMS)
+    return tuple(name for name in Image.ID if name not in _RUN_PROGRAMS | _HIDE_SIZE)
 
 
 @contextmanager
@@ -342,7 +345,7 @@ def _orientation(image: Image.Image, encoded: EncodedImage) -> int:
 
 def _upright_size(image: Image.Image, encoded: EncodedImage) -> tuple[int, int]:
     """Height and width as a camera's orientation tag means them."""
-    turned = _orientation(image, encoded) >= 5
+    turned = 5 <= _orientation(image, encoded) <= 8  # other numbers mean nothing
     return (image.width, image.height) if turned else (image.height, image.width)
 
 

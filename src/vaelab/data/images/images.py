@@ -74,6 +74,7 @@ class Images(DataModule):
         size = (size, size) if isinstance(size, int) else size
         self.decoding = Decoding(size, fit, color, background_color(background), max_pixels, skip_broken)
         self._kept: Kept | None = None
+        self._said: set[str] = set()  # notes, which are said once though data are prepared for each pass
         self._left_out: frozenset[int] = frozenset()  # rows of the source that are no examples
 
     def source(self) -> LocalSource | HubSource:
@@ -103,7 +104,9 @@ class Images(DataModule):
                     note(f"{self.path}: some of its images are in colour; they are made grey, as the model's are")
                 kept = self._decoded(replace(self.decoding, color="grey" if channels == 1 else "rgb"))
         for line in kept.about["notes"]:
-            note(line)
+            if line not in self._said:
+                note(line)
+        self._said.update(kept.about["notes"])
         self._kept = kept
 
     def _decoded(self, decoding: Decoding) -> Kept:

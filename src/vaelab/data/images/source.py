@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from vaelab.data.folders import Listing, list_folder
+from vaelab.data.labels import natural
 from vaelab.errors import DataError
 from vaelab.notes import counted, some, were
 
 SPLITS: dict[str, str] = {"train": "train", "training": "train", "validation": "val", "valid": "val", "val": "val",
           "dev": "val", "test": "test", "testing": "test"}  # fmt: skip
+LABELS = ("label", "labels", "class", "target")  # columns that are labels, where none is declared as such
+MOST_CLASSES = 1000  # distinct values that a label may have
 ORDER = ("train", "val", "test")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".avif", ".jp2",
             ".pgm", ".ppm", ".pbm", ".pnm")  # fmt: skip
@@ -106,16 +109,16 @@ class LocalSource:
         if self.path.is_file():
             if self.path.suffix.lower() != ".parquet":
                 raise DataError(f"data.path={self.path}: should be a folder of images or a .parquet file")
-            return _table(str(self), "parquet", scratch, data_files={"train": escape(str(self.path))})
+            return _table(str(self), "parquet", scratch, None, data_files={"train": escape(str(self.path))})
         listing = self._listing
         if not listing.files:
             raise DataError(f"data.path={self.path}: the folder is empty")
         if parquet := listing.having((".parquet",)):
             splits = _parquet_splits(self.path, parquet)
             names = {split: [escape(str(f)) for f in members] for split, members in splits.items()}
-            table = _table(str(self), "parquet", scratch, data_files=names)
+            table = _table(str(self), "parquet", scratch, self.path, data_files=names)
             others = [file for file in listing.files if file not in set(parquet)]
-            return replace(table, notes=tuple(listing.skipped(others, "a Parquet file")))
+            return replace(table, notes=(*table.notes, *listing.skipped(others, "a Parquet file")))
         images, others = _images(listing)
         if not images:
             lines = "; ".join(listing.skipped(others, "an image"))
@@ -162,7 +165,7 @@ class HubSource:
         """
         try:
             self._ask()
-            return _table(self.hub_id, self.hub_id, scratch)
+            return _table(self.hub_id, self.hub_id, scratch, Path("/"))  # of its own cache
         except DataError as error:
             raise DataError(
                 f"{error} Two ways to get this data: put a copy (image files or Parquet) into {self.copy}, "
@@ -297,7 +300,19 @@ def _parquet_splits(root: Path, files: list[Path]) -> dict[str, list[Path]]:
     return {name: [f for f in files if split[f] == name] for name in ORDER if name in split.values()}
 
 
-def _table(shown: str, path: str, scratch: str, **options: Any) -> Table:
+def _table(shown: str, path: str, scratch: str, home: Path | None, **options: Any) -> Table:
+    """Rows of Parquet or the hub.
+
+    Args:
+        shown: the name of the source, for messages.
+        path: that `datasets` loads.
+        scratch: for its copy.
+        home: the folder that images may lie in of which the rows hold only the names; None for no such folder.
+        options: for `datasets`.
+
+    Raises:
+        DataError: there is no image.
+    """
     import datasets
     from datasets.exceptions import DatasetsError
 
@@ -309,12 +324,20 @@ def _table(shown: str, path: str, scratch: str, **options: Any) -> Table:
         raise DataError(f"{shown}: no images could be read ({_first_line(cause or error)}).") from error
     rows: dict[str, Any] = {}
     classes: tuple[str, ...] = ()
+    notes: list[str] = []
     for name, data in loaded.items():
         image = next((column for column, feature in data.features.items() if _holds_images(feature)), None)
         if image is None:
             raise DataError(f"{shown}: has no image column, only {', '.join(data.features)}")
         label = next((c for c, f in data.features.items() if isinstance(f, datasets.ClassLabel)), None)
         classes = tuple(data.features[label].names) if label else classes
+        if label is None:
+            label = next((column for column in LABELS if column in data.features and column != image), None)
+            if label is not None:
+                data, classes = _as_classes(data, label, shown, classes)
+        if ignored := [column for column in data.features if column not in (image, label)]:
+            line = f"{shown}: columns that are neither the image nor its label are left out: {some(ignored)}"
+            notes += [line] if line not in notes else []
         split = SPLITS.get(str(name).lower(), "train" if len(loaded) == 1 else str(name))
         if isinstance(data.features[image], datasets.Image):
             data = data.cast_column(image, datasets.Image(decode=False))
@@ -324,15 +347,41 @@ def _table(shown: str, path: str, scratch: str, **options: Any) -> Table:
         data, image, label = rows[split]
         for number, row in enumerate(data):
             cell = {"bytes": row[image]} if isinstance(row[image], bytes) else row[image] or {}
-            name = cell.get("path") or f"row {number} of {split} in {shown}"
+            name = str(cell.get("path") or f"row {number} of {split} in {shown}")
             content, kind = cell.get("bytes"), int(row[label]) if label and row[label] is not None else -1
             if content is None and cell.get("path"):
-                yield _encoded(Path(cell["path"]), kind, name)
+                yield _of_file(str(cell["path"]), kind, home)
             else:
                 yield EncodedImage(content or b"", kind, name, None if content else "is empty")
 
     counts = {name: len(rows[name][0]) for name in ORDER if name in rows}
-    return Table(shown, _not_empty(shown, counts), classes, read)
+    return Table(shown, _not_empty(shown, counts), classes, read, tuple(notes))
+
+
+def _as_classes(data: Any, label: str, shown: str, known: tuple[str, ...]) -> tuple[Any, tuple[str, ...]]:
+    """Numbers or texts of a label column as places among the names of classes, those that are `known` first.
+
+    Raises:
+        DataError: it has too many values to be classes.
+    """
+    texts = [None if value is None else str(value) for value in data[label]]
+    found = sorted({text for text in texts if text is not None} - set(known), key=natural)
+    classes = (*known, *found)
+    if len(classes) > MOST_CLASSES:
+        raise DataError(f"{shown}: its column {label} has {len(classes):,} distinct values; a label is a class")
+    places = {name: place for place, name in enumerate(classes)}
+    column = [None if text is None else places[text] for text in texts]
+    return data.remove_columns(label).add_column(label, column), classes
+
+
+def _of_file(path: str, label: int, home: Path | None) -> EncodedImage:
+    """An image of which a row holds only the name. A Parquet file may be a stranger's: only its own folder is read."""
+    if home is None:
+        return EncodedImage(b"", label, path, "is a name of a file, not an image; give the folder that holds both")
+    place = home / path
+    if not place.resolve().is_relative_to(home.resolve()):
+        return EncodedImage(b"", label, path, f"lies outside of {home}, and is not read")
+    return _encoded(place, label, path)
 
 
 def _holds_images(feature: Any) -> bool:

@@ -24,10 +24,10 @@ FEW = 0.05  # share of the cells of a column of numbers that may be something el
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?inf(inity)?", re.IGNORECASE | re.ASCII)
 WHOLE = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
-# Numbers as people write them: 1,234.5, 1 234, 12,5, 1.234,5, 1.234.567, 12 %, $3.50.
+# Numbers as people write them: 1,234.5, 1 234, 12,5, 1.234,5, 1.234.567, 12 %, $3.50; or with the minus sign of books.
 NOTATION = re.compile(
-    r"[+-]?(\d{1,3}([,'\s]\d{3})+(\.\d*)?|(\d+|\d{1,3}(\.\d{3})+),\d+|\d{1,3}(\.\d{3}){2,}|[\d.,]+\s?[%$€£¥]"
-    r"|[$€£¥]\s?[\d.,]+)"
+    r"[+\u2212-]?(\d{1,3}([,'\s]\d{3})+(\.\d*)?|(\d+|\d{1,3}(\.\d{3})+),\d+|\d{1,3}(\.\d{3}){2,}|[\d.,]+\s?[%$€£¥]"
+    r"|[$€£¥]\s?[\d.,]+)|\u2212(\d+\.?\d*|\.\d+)"
 )
 WITH_UNIT = re.compile(r"[+-]?\d+(?:[.,]\d+)?\s?([^\W\d_]{1,5}(?:/[^\W\d_]{1,5})?)")  # 12kg, 3 m/s
 DATE_LIKE = re.compile(r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}(\s.*)?", re.ASCII)

@@ -15,7 +15,9 @@ SQUARABLE = 1e150  # whose square is still far from the end of double precision
 SQUEEZED = 1e-3  # deviations that nine tenths of a column share where single values are far from all others
 
 
-def refuse_far(rows: Rows, encoded: Rows, fields: Sequence[Field], first: int, source: Source) -> None:
+def refuse_far(
+    rows: Rows, encoded: Rows, fields: Sequence[Field], first: int, source: Source, trained: bool = False
+) -> None:
     """Refuse values that no network can compute with, whichever split they are in.
 
     Args:
@@ -24,6 +26,7 @@ def refuse_far(rows: Rows, encoded: Rows, fields: Sequence[Field], first: int, s
         fields: of their columns.
         first: how many rows there are before those.
         source: of the rows.
+        trained: whether the scales are those of a trained model, which no setting changes.
 
     Raises:
         DataError: names the first, its column and row.
@@ -31,14 +34,16 @@ def refuse_far(rows: Rows, encoded: Rows, fields: Sequence[Field], first: int, s
     far = np.abs(encoded) > FAR
     if far.any():
         row, place = (int(index) for index in np.argwhere(far)[0])
-        raise too_far(fields[place], rows[row, place], first + row, source)
+        raise too_far(fields[place], rows[row, place], first + row, source, trained)
 
 
-def too_far(field: Field, value: float, row: int, source: Source) -> DataError:
+def too_far(field: Field, value: float, row: int, source: Source, trained: bool = False) -> DataError:
     """What is said of such a value."""
+    others = "what the model was trained on" if trained else "all others"
+    settings = f", or add data.scaling=quantile or data.drop={quoted([field.name])}"
     return DataError(
-        f"column {field.name}: {_shown(value, field)} in {source.place(row)} is too far from all others to compute "
-        f"with; correct it, empty the cell, or add data.scaling=quantile or data.drop={quoted([field.name])}"
+        f"column {field.name}: {_shown(value, field)} in {source.place(row)} is too far from {others} to compute "
+        f"with; correct it or empty the cell{'' if trained else settings}"
     )
 
 

@@ -1,6 +1,8 @@
 """Rows of CSV and Parquet files, and of the hub's tables, as Arrow."""
 
 import csv as plain_csv
+import re
+import sys
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from itertools import pairwise
@@ -258,13 +260,14 @@ def _delimiter(path: Path, encoding: str) -> str:
     """Of tab, semicolon and comma the one that the first line has most of."""
     if path.suffix.lower() == ".tsv":
         return "\t"
-    return max(",;\t", key=_head(path, encoding).count)
+    unquoted = re.sub(r'"[^"]*("|$)', "", _head(path, encoding))  # names in quotes may hold any of them
+    return max(",;\t", key=unquoted.count)
 
 
 def _head(path: Path, encoding: str) -> str:
     try:
         with path.open(encoding=encoding, errors="replace") as file:
-            return file.readline()
+            return next((line for line in file if line.strip()), "")
     except LookupError as error:
         raise ConfigError(f"data.encoding={encoding}: no such encoding") from error
 
@@ -273,7 +276,8 @@ def first_line(path: Path, encoding: str) -> list[str]:
     """The cells of the first line of a CSV file, without quotes; none where there is no such file."""
     if not path.is_file():
         return []
-    cells = _head(path, encoding).removeprefix("\ufeff").rstrip("\r\n").split(_delimiter(path, encoding))
+    line = _head(path, encoding).removeprefix("\ufeff").rstrip("\r\n")
+    cells = next(plain_csv.reader([line], delimiter=_delimiter(path, encoding)), None) or [""]
     return [cell.strip().strip('"') for cell in cells]
 
 
@@ -325,6 +329,7 @@ def refuse_values_as_names(table: pa.Table, path: Path) -> None:
 
 def line_of(path: Path, encoding: str, row: int, header: bool) -> int:
     """The line of a CSV file that a row begins in, from 1; blank lines are no rows, and a cell may have several."""
+    plain_csv.field_size_limit(sys.maxsize)
     with path.open(encoding=encoding, errors="replace", newline="") as file:
         reader, found = plain_csv.reader(file, delimiter=_delimiter(path, encoding)), row + header
         last = 0
@@ -341,8 +346,23 @@ def _remedy(error: BaseException, path: Path, encoding: str) -> str:
         wide = _is_text(path) and file.read(2) in (b"\xff\xfe", b"\xfe\xff") and "16" not in encoding
     if wide:
         return "; it begins as UTF-16 does, which data.encoding=utf-16 reads"
+    if ragged := re.search(r"Expected (\d+) columns, got \d+", str(error)):
+        return _ragged(path, encoding, int(ragged[1]))
     unknown = isinstance(error, UnicodeDecodeError) or "UTF8" in str(error)
     return "; if it is not UTF-8, name its encoding, such as data.encoding=latin-1" if unknown else ""
+
+
+def _ragged(path: Path, encoding: str, columns: int) -> str:
+    """Which line of a CSV file has more or fewer cells than the others."""
+    plain_csv.field_size_limit(sys.maxsize)
+    with path.open(encoding=encoding, errors="replace", newline="") as file:
+        reader = plain_csv.reader(file, delimiter=_delimiter(path, encoding))
+        last = 0
+        for cells in reader:
+            if cells and len(cells) != columns:
+                return f"; line {last + 1} is the first with another number of cells: correct it"
+            last = reader.line_num
+    return ""
 
 
 def _line(error: BaseException) -> str:

@@ -1,6 +1,6 @@
 """Between the columns of a table and rows of standardised numbers, both ways."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,11 +12,13 @@ from pydantic import NonNegativeInt, TypeAdapter
 
 from vaelab.data.scaling import Scaling
 from vaelab.data.spec import Column
-from vaelab.data.tables.cells import parsed, says_nothing
+from vaelab.data.tables.cells import parsed, says, says_nothing
 from vaelab.data.tables.kinds import Field, Source, is_text, quoted, text_of
 from vaelab.errors import DataError
 
 OTHER = "(other)"  # rare categories, and those that train never saw
+MILLISECONDS = 86_400_000  # of a day
+TRUTH = {"0": "false", "1": "true", "0.0": "false", "1.0": "true"}  # as other files write it
 Rows = NDArray[np.float64]
 
 
@@ -66,12 +68,8 @@ def to_columns(
             raise DataError(
                 f"column {field.name}: holds {column.type} where {field.arrow} is expected ({error})"
             ) from error
-        if odd.any() and field.name not in numeric:
-            row = int(odd.argmax())
-            raise DataError(
-                f"column {field.name}: {column[row].as_py()!r} in {place(first + row)} is no {field.kind}; correct it, "
-                f"or add data.numeric={quoted([field.name])} to take such cells as missing"
-            )
+        if odd.any():
+            _refuse_odd(column, odd, field, field.name in numeric, lambda row: place(first + row))
         infinite = np.isinf(numbers)
         if infinite.any():
             row = first + int(infinite.argmax())
@@ -82,13 +80,41 @@ def to_columns(
 def _numbers(column: Any, field: Field) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """The numbers of `to_columns`, and which cells are texts that are none."""
     odd = np.zeros(len(column), dtype=bool)
+    if field.arrow == "bool" and field.kind == "category":
+        texts = pc.utf8_lower(text_of(column))
+        for other, truth in TRUTH.items():
+            texts = pc.if_else(pc.fill_null(pc.equal(texts, other), False), truth, texts)
+        known = pc.is_in(texts, value_set=pa.array(["true", "false"], pa.string()))
+        said = pc.and_(pc.is_valid(texts), pc.invert(pc.fill_null(says_nothing(texts), False)))
+        odd = np.asarray(pc.and_(said, pc.invert(known)).to_numpy(zero_copy_only=False), dtype=bool)
+        return _codes(texts, field), odd
     if field.kind == "category":
         return _codes(text_of(column), field), odd
     if is_text(column.type):
         column, odd = parsed(text_of(column), dates=field.kind == "date")
     if field.kind == "date":
-        column = pc.cast(pc.cast(column, _timestamp(field)), pa.int64())
+        column = pc.cast(pc.cast(column, _timestamp(field), safe=False), pa.int64())
     return np.asarray(pc.cast(column, pa.float64(), safe=False).to_numpy(zero_copy_only=False), dtype=np.float64), odd
+
+
+def _refuse_odd(column: Any, odd: NDArray[np.bool_], field: Field, coerced: bool, place: Callable[[int], str]) -> None:
+    """Refuse texts that are no values of their column, less those that are taken as missing.
+
+    Raises:
+        DataError: names the first, and what to do.
+    """
+    for row in np.flatnonzero(odd).tolist():
+        text = column[row].as_py()
+        where = f"column {field.name}: {text!r} in {place(row)}"
+        if field.kind == "category":
+            raise DataError(f"{where} is neither true nor false; write true or false, or 1 or 0")
+        if isinstance(text, str) and says(text) == "notation":  # missing without a word, if it was coerced
+            raise DataError(f"{where} is a number, but not written like 1234.5; write it so")
+        if not coerced:
+            raise DataError(
+                f"{where} is no {field.kind}; correct it, or add data.numeric={quoted([field.name])} to take such "
+                "cells as missing"
+            )
 
 
 def _codes(texts: Any, field: Field) -> NDArray[np.float64]:
@@ -228,6 +254,8 @@ def typed(values: Rows, field: Field) -> Any:
     numbers = np.nan_to_num(values)
     whole = np.round(numbers)
     if field.kind == "date":
+        if pa.types.is_date(of):  # a millisecond before midnight is the day before, which rounding errors reach
+            whole = np.round(numbers / MILLISECONDS) * MILLISECONDS
         counts = np.clip(whole, *_range_of_dates(_timestamp(field).unit)).astype(np.int64)
         return pc.cast(pc.cast(pa.array(counts, mask=missing), _timestamp(field)), of, safe=False)
     if pa.types.is_boolean(of):
@@ -261,7 +289,7 @@ def _arrow(name: str) -> pa.DataType:
         return pa.date32() if name.startswith("date32") else pa.date64()
     if name.startswith("decimal"):
         precision, scale = name.partition("(")[2].rstrip(")").split(", ")
-        return pa.decimal128(int(precision), int(scale))
+        return (pa.decimal256 if name.startswith("decimal256") else pa.decimal128)(int(precision), int(scale))
     if name.startswith("dictionary"):
         return pa.string()
     return pa.type_for_alias(name)

@@ -16,6 +16,7 @@ from vaelab.notes import note, some, were
 ColumnKind = Literal["number", "category", "date"]
 EXACT = 2**53  # whole numbers up to here are exact in double precision
 LISTED = 10_000  # categories that are compared with each other
+LOOKALIKE = 0.2  # share of numbers in a column of categories that is mentioned
 ASSORTED = 20  # distinct numbers or dates among texts: more than the codes of categories
 
 
@@ -113,7 +114,7 @@ def _field(name: str, column: Any, numeric: Sequence[str], categorical: Sequence
     if kind == "category" and name not in categorical and is_text(column.type):
         kind, arrow = _kind_of_texts(name, column, name in numeric, source)
     if kind != "category":
-        if pa.types.is_integer(column.type):
+        if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
             _mention_rounding(name, column)
         return Field(name, kind, arrow)
     texts = pc.unique(text_of(column)).drop_null()
@@ -147,8 +148,8 @@ def _kind_of_texts(name: str, column: Any, coerced: bool, source: Source) -> tup
         )
     if notation and (coerced or found.few(odd - notation)):
         cells = _cells(texts, found.texts["notation"], notation, source)
-        plain = "numbers, but not written like 1234.5"
-        raise _UnclearError(f"{notation} of {found.cells} cells are {plain}: {cells}", False)
+        plain = "a number, but not" if notation == 1 else "numbers, but not"
+        raise _UnclearError(f"{were(notation, 'cell')} {plain} written like 1234.5: {cells}", False)
     assorted = 2 * good >= found.cells and len(found.texts[kind]) > ASSORTED
     if (
         not good
@@ -175,6 +176,10 @@ def _cells(texts: Any, sought: Sequence[str], count: int, source: Source) -> str
 
 def _mention_lookalikes(name: str, found: Inspection) -> None:
     """Categories that may be meant as numbers or dates."""
+    numbers = found.counts["number"]
+    if LOOKALIKE * found.cells <= numbers < found.cells:
+        how = f"data.numeric={quoted([name])} takes them as numbers and all others as missing"
+        note(f"column {name}: {numbers:,} of {found.cells:,} cells are numbers, and all are taken as categories; {how}")
     if found.counts["number"] == found.cells:
         how = f"data.numeric={quoted([name])} takes them as numbers"
         note(f"column {name}: holds numbers as texts, which are taken as categories; {how}")
@@ -190,7 +195,12 @@ def _mention_lookalikes(name: str, found: Inspection) -> None:
 
 def _mention_rounding(name: str, column: Any) -> None:
     ends = pc.min_max(column).as_py()
-    if max(abs(ends["min"]), abs(ends["max"])) > EXACT:
+    largest = max(abs(ends["min"] or 0), abs(ends["max"] or 0))
+    if pa.types.is_floating(column.type) and (
+        largest < 2 * 2**62 or largest > 1e30 or not pc.all(pc.equal(column, pc.round(column))).as_py()
+    ):
+        return  # measured numbers; whole ones beyond 64 bits come as such too
+    if largest > EXACT:
         note(
             f"column {name}: holds whole numbers beyond {EXACT:,}, which are rounded; if they are identifiers, "
             f"data.drop={quoted([name])} leaves them out"
@@ -214,7 +224,7 @@ def _kind(name: str, of: pa.DataType, numeric: Sequence[str], categorical: Seque
 
 def is_text(of: pa.DataType) -> bool:
     """Whether a column of this Arrow type holds texts that may be anything."""
-    return pa.types.is_string(of) or pa.types.is_large_string(of)
+    return pa.types.is_string(of) or pa.types.is_large_string(of) or pa.types.is_string_view(of)
 
 
 def text_of(column: Any) -> Any:

@@ -25,7 +25,7 @@ from vaelab.data.scaling import Method
 from vaelab.data.scratch import Scratch
 from vaelab.data.spec import DataSpec
 from vaelab.data.storage import belongs_on_disk
-from vaelab.data.tables.cells import alike, says_nothing
+from vaelab.data.tables.cells import alike, parsed, says_nothing
 from vaelab.data.tables.extremes import mention_odd_numbers, refuse_far
 from vaelab.data.tables.files import (
     SUFFIXES,
@@ -40,9 +40,9 @@ from vaelab.data.tables.files import (
     refuse_values_as_names,
 )
 from vaelab.data.tables.format import Rows, TableFormat, to_columns, to_rows
-from vaelab.data.tables.kinds import Field, Source, describe, quoted
+from vaelab.data.tables.kinds import Field, Source, describe, is_text, quoted, text_of
 from vaelab.errors import ConfigError, DataError
-from vaelab.notes import note, some
+from vaelab.notes import note, some, were
 
 AT_ONCE = 8_192  # rows encoded
 MOST_CLASSES = 1000  # distinct values that a label may have
@@ -95,6 +95,8 @@ class Table(DataModule):
         self.name: str = name or Path(path).stem
         self.label, self.drop = None if label is None else str(label), tuple(map(str, drop))
         self.numeric, self.categorical = tuple(map(str, numeric)), tuple(map(str, categorical))
+        if both := sorted({*self.numeric} & {*self.categorical}):
+            raise ConfigError(f"data.numeric and data.categorical: both name {some(both)}; leave it out of one of them")
         self.header = header
         self.scaling, self.max_categories, self.encoding = scaling, max_categories, encoding
         self._scratch = Scratch(self.data_dir / ".vaelab")
@@ -106,13 +108,24 @@ class Table(DataModule):
         self._table: pa.Table | None = None  # until it is encoded
         self._format: TableFormat | None = None
         self._trained_gaps: bool | None = None  # of the model that the rows are prepared for
+        self._trained_missing: list[str] | None = None  # columns with missing values, that it was trained on
+        self._missing: dict[str, int] = {}  # columns with missing values, and the first row that lacks one
 
     def prepare_as(self, folder: Path) -> None:
         """With the columns, categories and scales of a trained model."""
         super().prepare_as(folder)
-        read = read_preparation(folder / FORMAT_FILE, lambda about: (TableFormat.from_json(about), bool(about["gaps"])))
+        read = read_preparation(
+            folder / FORMAT_FILE,
+            lambda about: (TableFormat.from_json(about), bool(about["gaps"]), about.get("missing")),
+        )
         if read is not None:
-            self._format, self._trained_gaps = read
+            self._format, self._trained_gaps, missing = read
+            self._trained_missing = [str(name) for name in missing] if isinstance(missing, list) else None
+            if self._format.scaling.columns and self.scaling != self._format.scaling.method:
+                note(
+                    f"data.scaling={self.scaling} is not used: rows are scaled as the model's were "
+                    f"({self._format.scaling.method})"
+                )
 
     def tables(self) -> dict[str, pa.Table]:
         """The rows of each split that the source has, as Arrow.
@@ -172,6 +185,8 @@ class Table(DataModule):
         if self._format is None:
             for key, names in (("drop", self.drop), ("numeric", self.numeric), ("categorical", self.categorical)):
                 self._refuse_unknown(key, names, table)
+        else:
+            self._mention_coerced(table, self._format)
         label, classes = self._labels(table)
         table = table.drop_columns([n for n in {*self.drop, self.label} if n in table.column_names])
         if not table.column_names:
@@ -195,7 +210,12 @@ class Table(DataModule):
         chosen = {}
         for split, table in tables.items():
             own = table.column_names
-            if lacking := [name for name in names if name not in own or name in left_out]:
+            if dropped := [name for name in names if name in left_out and name in own]:
+                raise DataError(
+                    f"data.drop and data.label leave out columns that the model was trained on: {some(dropped)}; it "
+                    "needs all of them"
+                )
+            if lacking := [name for name in names if name not in own]:
                 of = f"its {split} split " if len(tables) > 1 else ""
                 raise DataError(
                     f"data.path={self.path}: {of}lacks columns that the model was trained on: {some(lacking)}; its "
@@ -206,6 +226,14 @@ class Table(DataModule):
         if extra:
             note(f"{self.path} has columns that the model was not trained on, and which are left out: {some(extra)}")
         return chosen
+
+    def _mention_coerced(self, table: pa.Table, how: TableFormat) -> None:
+        """Say how many cells of `numeric` are missing because they are no numbers."""
+        for field in how.fields:
+            if field.name in self.numeric and is_text(table[field.name].type):
+                _, odd = parsed(text_of(table[field.name].combine_chunks()), dates=field.kind == "date")
+                if count := int(odd.sum()):
+                    note(f"column {field.name}: {were(count, 'cell')} no {field.kind} and taken as missing")
 
     def _refuse_other_columns(self, tables: dict[str, pa.Table]) -> None:
         """A column that a split lacks would be missing in all of its rows; only a label may be."""
@@ -236,6 +264,7 @@ class Table(DataModule):
         blocks = self._encoded(table, self._format, unseen)
         shape = (table.num_rows, len(fields))
         values, file = self._scratch.kept(blocks, shape, np.float32, self.storage)
+        self._refuse_missing()
         if new := [f"{field.name} in {count}" for field, count in zip(fields, unseen, strict=True) if count]:
             rest = "taken for (other), as rare ones were in training"
             note(f"of {len(examples.label)} rows some hold categories that training never saw, {rest}: {some(new)}")
@@ -253,6 +282,23 @@ class Table(DataModule):
         )
         return Examples(values, examples.label, spec, examples.parts, file)
 
+    def _refuse_missing(self) -> None:
+        """Refuse missing values where the model knows none; say it where it knows none of a column.
+
+        Raises:
+            DataError: names the column and the row.
+        """
+        if self._trained_gaps is False and self._missing:
+            name, row = next(iter(self._missing.items()))
+            raise DataError(
+                f"column {name}: has no value in {self._place(row)}, and the model was trained on data without any "
+                "missing value"
+            )
+        if self._trained_missing is not None and (new := [n for n in self._missing if n not in self._trained_missing]):
+            note(
+                f"columns with missing values, which had none in training, so that the model never saw any: {some(new)}"
+            )
+
     def _columns_of_train(self, table: pa.Table, train: NDArray[np.int64]) -> Iterator[Rows]:
         """`(n,)` values of each column in turn."""
         columns = to_columns(table, self._fields, 0, self.numeric, self._source)
@@ -268,7 +314,11 @@ class Table(DataModule):
                 if field.kind == "category":
                     unseen[place] += np.count_nonzero(rows[:, place] == len(field.values))
             encoded = how.encode(rows)
-            refuse_far(rows, encoded, how.fields, first, self._source)
+            refuse_far(rows, encoded, how.fields, first, self._source, trained=self._trained_gaps is not None)
+            missing = np.isnan(encoded)
+            for place in np.flatnonzero(missing.any(0)).tolist():
+                name = how.fields[place].name
+                self._missing.setdefault(name, first + int(missing[:, place].argmax()))
             yield encoded
 
     def _mention_rare(self) -> None:
@@ -301,7 +351,8 @@ class Table(DataModule):
 
     def files(self) -> dict[str, bytes | str]:
         """How new rows are to be encoded."""
-        return {f"model/{FORMAT_FILE}": json.dumps(self.format.to_json() | {"gaps": self.spec.gaps}) + "\n"}
+        about = {"gaps": self.spec.gaps, "missing": sorted(self._missing)}
+        return {f"model/{FORMAT_FILE}": json.dumps(self.format.to_json() | about) + "\n"}
 
     def origins(self, rows: Tensor) -> dict[str, list[Any]]:
         """See `DataModule.origins`: `row`, as pandas numbers what it reads, and `file` where there are several."""
@@ -328,7 +379,10 @@ class Table(DataModule):
             note(f"{self.path} has no column {self.label}, so that nothing tells the labels of its rows")
             return torch.full((table.num_rows,), -1), ()
         self._refuse_unknown("label", [self.label], table)
-        texts = pc.cast(table[self.label].combine_chunks(), pa.string())
+        try:
+            texts = pc.cast(table[self.label].combine_chunks(), pa.string())
+        except (pa.ArrowNotImplementedError, pa.ArrowInvalid) as error:
+            raise ConfigError(f"data.label={self.label}: holds {table[self.label].type}, which is no class") from error
         texts = pc.if_else(says_nothing(texts), None, texts)
         classes = sorted((text for text in pc.unique(texts).to_pylist() if text is not None), key=natural)
         if len(classes) > MOST_CLASSES:
