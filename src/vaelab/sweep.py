@@ -4,6 +4,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,7 +84,7 @@ class SweepRunner:
     """Composes, checks and launches the jobs of a sweep that are missing.
 
     Args:
-        sweep: its folder is claimed here if it is a new one.
+        sweep: its folder is claimed here if it is a new one, and is kept to this process already if it is not.
         master: the composed config of the sweep as a whole, of which `hydra` matters.
         loader: composes the config of a job.
         launch: runs jobs, each a list of overrides, of successive numbers from the given one; returns what became of
@@ -112,7 +113,7 @@ class SweepRunner:
         if len(refused) == len(missing):
             raise _refusal(list(refused.values()))
         self._claim_folder()
-        with in_one_process(self.sweep.folder):
+        with nullcontext() if self.sweep.resumed else in_one_process(self.sweep.folder):
             for job in missing:
                 if job.number in refused:
                     self._note(job, Outcome(Status.FAILED, str(refused[job.number])))
