@@ -30,7 +30,7 @@ from vaelab.config.nearest import nearest
 from vaelab.config.own_encoder import decoder_instead
 from vaelab.config.quoting import quoted
 from vaelab.config.redacted_output import redacted_output
-from vaelab.errors import ConfigError, DivergenceError, UserError
+from vaelab.errors import ConfigError, DivergenceError, UserError, own_error
 from vaelab.record.folder import (
     can_go_on,
     claim_run_dir,
@@ -161,7 +161,7 @@ def _train(arguments: list[str]) -> None:
     except COMPOSITION_ERRORS as error:
         if wants_traceback:
             raise
-        _refuse(ConfigError(explain(error, arguments)))
+        _refuse(own_error(error) or ConfigError(explain(error, arguments)))
     except KeyboardInterrupt as stop:
         _stop(exit_code(stop))
     finally:

@@ -25,6 +25,7 @@ from vaelab.config.quoting import quoted
 from vaelab.config.recorded_jobs import recorded_overrides
 from vaelab.config.secrets import redact, redact_text
 from vaelab.errors import ConfigError, InterruptionError, UserError
+from vaelab.faults import FaultError
 from vaelab.record.folder import discard
 from vaelab.record.sweep import FILE, Job, Status, Sweep, in_one_process
 from vaelab.start import ending_at_once, exit_code
@@ -230,9 +231,15 @@ class SweepRunner:
             number = 1
             while (aside := folder.with_name(f"{folder.name}-failed-{number}")).exists():
                 number += 1
-            folder.rename(aside)
-            if (numbers := aside / "metrics.json").is_file():
-                numbers.rename(aside / "metrics_of_failed.json")  # a comparison takes folders with metrics.json
+            try:
+                folder.rename(aside)
+                if (numbers := aside / "metrics.json").is_file():
+                    numbers.rename(aside / "metrics_of_failed.json")  # a comparison takes folders with metrics.json
+            except OSError as error:
+                raise FaultError(
+                    f"{folder}: cannot be put aside as {aside.name} ({error.strerror}); make the folder of the sweep "
+                    "writable"
+                ) from error
         job.status, job.error = Status.RUNNING, ""
 
     def _outcomes(self, jobs: list[Job]) -> Sequence[Outcome]:

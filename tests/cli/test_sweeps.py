@@ -1,5 +1,6 @@
 """A sweep: a job that fails takes no other with it, and what is missing can be run later."""
 
+import errno
 import json
 import os
 import shutil
@@ -160,7 +161,16 @@ def test_an_interruption_ends_the_sweep_with_a_table_and_the_rest_runs_later(
 
 
 @pytest.mark.long
-def test_a_sweep_that_was_killed_goes_on_in_the_same_folders(run: Stub, in_process: Command, tmp_path: Path) -> None:
+def test_a_sweep_that_was_killed_goes_on_in_the_same_folders(
+    run: Stub,
+    in_process: Command,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuses(path: Path, target: Path) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
     def killed(folder: Path) -> None:
         record = folder.parent / "sweep.json"
         kept.append(record.read_text())
@@ -172,6 +182,10 @@ def test_a_sweep_that_was_killed_goes_on_in_the_same_folders(run: Stub, in_proce
     (folder / "sweep.json").write_text(kept[0])  # as it was in the middle of the second job
     assert statuses(folder) == ["done", "interrupted", "not started"]
     run.jobs, run.does = [], {}
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", refuses)
+        assert code_of(lambda: in_process(f"resume={folder}")) == 1
+    assert f"{folder}/d3: cannot be put aside as d3-failed-1 (Read-only file system); make" in capsys.readouterr().err
     in_process(f"resume={folder}")
     assert run.jobs == [("d3", 3, ""), ("d4", 4, "")]
     assert (folder / "d3-failed-1/metrics_of_failed.json").is_file()  # what the job had left is put aside
