@@ -103,7 +103,8 @@ def run(config: DictConfig, continued: Continuation | None = None) -> float | No
             trainer.fit(
                 model, datamodule=data, ckpt_path=start.path if start and cfg["resume"] else None, weights_only=True
             )
-            if start is not None and cfg["resume"] and trainer.global_step == start.step:
+            told = any(isinstance(callback, TimeLimit) and callback.has_said for callback in callbacks)
+            if start is not None and cfg["resume"] and trainer.global_step == start.step and not told:
                 note(f"no step was left to train after {start.step}; trainer.max_epochs=<more> goes on")
             weights, numbers = best_checkpoint(trainer), dict(best.numbers)
             record.trained(trained_on, trainer.global_step)
