@@ -157,6 +157,7 @@ def mlflow(
     if address is None:
         raise ConfigError("logger.mlflow.tracking_uri: needs a server, such as http://localhost:5000, or file:<folder>")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # MLflow 3 refuses file:<folder> without
     # Attempts are repeated here, where a run that ends can stop them.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
