@@ -2,6 +2,9 @@
 
 import errno
 import os
+import signal
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,9 +16,11 @@ from safetensors.torch import save_file
 
 from vaelab.atomic_write import replacing, write_file
 from vaelab.errors import CheckpointError
-from vaelab.faults import fault
+from vaelab.faults import fault, is_peer_lost
 from vaelab.record.curves import CurveLogger
+from vaelab.training import processes
 from vaelab.training.checkpoint_files import CheckpointFiles
+from vaelab.training.processes import after_another
 
 Run = Callable[..., Path]
 SMALL = ("task=compression", "model=ae", "encoder.hidden=[8]", "trainer.max_epochs=2", "task.baselines=false",
@@ -220,9 +225,24 @@ def test_errors_of_the_program_keep_their_traceback(error: Exception, tmp_path: 
     assert fault(error, tmp_path) is None
 
 
-def test_a_device_whose_process_has_ended_is_said(tmp_path: Path) -> None:
-    error = RuntimeError("[gloo/transport/tcp/pair.cc:553] Connection closed by peer [127.0.0.1]:29413. GLHF!")
-    assert "another process of this run has ended" in str(fault(error, tmp_path))
+def test_a_process_that_lost_another_one_leaves_it_to_that_one_to_say_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gloo = RuntimeError("[gloo/transport/tcp/pair.cc:553] Connection closed by peer [127.0.0.1]:29413. GLHF!")
+    store = torch.distributed.DistNetworkError("Failed to recv, got 0 bytes. Connection was likely closed. Did the")
+    assert is_peer_lost(gloo)
+    assert is_peer_lost(store)
+    assert not is_peer_lost(RuntimeError("size mismatch"))
+    assert "another process of this run has ended" in str(after_another(tmp_path))  # started by somebody else
+    for code, expected in ((3, 3), (130, 130), (-signal.SIGTERM, 143), (-signal.SIGKILL, 1)):
+        other = subprocess.Popen([sys.executable, "-c", f"import os; os.kill(os.getpid(), {-code})"
+                                  if code < 0 else f"raise SystemExit({code})"])  # fmt: skip
+        monkeypatch.setattr(processes, "_started", [other])
+        ending = after_another(tmp_path)
+        assert (ending.code if isinstance(ending, SystemExit) else ending.exit_code) == expected
+        assert ("SIGKILL" in str(ending)) == (code == -signal.SIGKILL)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert isinstance(after_another(tmp_path), SystemExit)
 
 
 def test_a_terminal_that_is_gone_is_no_fault_of_the_program(tmp_path: Path) -> None:

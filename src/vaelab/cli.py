@@ -8,7 +8,7 @@ import gc
 import os
 import sys
 from collections.abc import Callable
-from contextlib import redirect_stderr, suppress
+from contextlib import ExitStack, redirect_stderr, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -30,7 +30,7 @@ from vaelab.config.nearest import nearest
 from vaelab.config.own_encoder import decoder_instead
 from vaelab.config.quoting import quoted
 from vaelab.config.redacted_output import redacted_output
-from vaelab.errors import ConfigError, DivergenceError, UserError
+from vaelab.errors import ConfigError, DivergenceError, UserError, own_error
 from vaelab.record.folder import (
     can_go_on,
     claim_run_dir,
@@ -40,7 +40,7 @@ from vaelab.record.folder import (
     redact_sweep,
 )
 from vaelab.record.sweep import FILE as SWEEP
-from vaelab.record.sweep import Sweep, mark_done, print_sweep
+from vaelab.record.sweep import Sweep, in_one_process, mark_done, print_sweep
 from vaelab.start import NOT_BEGUN, ending_at_once, exit_code, missing, raising_when_told_to_end, say
 from vaelab.sweep import errors_are_collected
 
@@ -136,9 +136,10 @@ def _train(arguments: list[str]) -> None:
     wants_traceback = os.environ.get(_FULL) == "1"
     relaunch = typed if typed[1:] in (arguments, ["train", *arguments]) else [typed[0], *arguments]
     Sweep.current = None
+    kept = ExitStack()
     try:
         with raising_when_told_to_end():
-            whole = _sweep_that_goes_on(arguments)
+            whole = _sweep_that_goes_on(arguments, kept)
             continued = compose_again(arguments) if whole is None else None
             flags, overrides = parts(whole or (continued.arguments if continued else arguments))
             arguments = [*flags, *overrides]  # Hydra's parser refuses `model=ae --multirun seed=1,2`
@@ -162,23 +163,34 @@ def _train(arguments: list[str]) -> None:
     except COMPOSITION_ERRORS as error:
         if wants_traceback:
             raise
-        _refuse(ConfigError(explain(error, arguments)))
+        _refuse(own_error(error) or ConfigError(explain(error, arguments)))
     except KeyboardInterrupt as stop:
         _stop(exit_code(stop))
     finally:
+        kept.close()
         Sweep.current = None
         sys.argv = typed
         if not wants_traceback:
             os.environ.pop(_FULL, None)
 
 
-def _sweep_that_goes_on(arguments: list[str]) -> list[str] | None:
-    """The whole command line of the sweep that `resume=` names; None if it names none."""
+def _sweep_that_goes_on(arguments: list[str], kept: ExitStack) -> list[str] | None:
+    """The whole command line of the sweep that `resume=` names; None if it names none.
+
+    Args:
+        arguments: as they were typed.
+        kept: holds the folder of the sweep for this process, from before its record is read: another process that goes
+            on with the same sweep would change it.
+    """
     named = next((a.partition("=")[2] for a in reversed(arguments) if a.startswith("resume=")), "")
     folder = Path(named.strip("'\""))  # as Hydra reads it
     if not named or not (folder / SWEEP).is_file():
         return None
+    kept.enter_context(in_one_process(folder))
     sweep = Sweep.current = Sweep.read(folder)
+    if lost := sweep.forget_lost():
+        numbers = ", ".join(str(job.number) for job in lost)
+        print(f"{folder}: the results of jobs that were done are gone, so they run again: {numbers}", flush=True)
     flags, overrides = parts(arguments)
     of_hydra = [o for o in overrides if o.lstrip("+~").startswith(("hydra.", "hydra/"))]
     sweep.typed = [o for o in overrides if o not in of_hydra and not o.startswith("resume=")]

@@ -12,6 +12,14 @@ class UserError(Exception):
         super().__init__(redact_text(message))
 
 
+def own_error(error: BaseException) -> UserError | None:
+    """The error of this kind that a library has wrapped in one of its own, if it is one."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, UserError):
+        cause = cause.__cause__ or cause.__context__
+    return cause
+
+
 def printable(text: str, longest: int) -> str:
     """What a file or a user says, fit for a message: at most so many characters, and none that a terminal obeys."""
     text = text if len(text) <= longest else f"{text[:longest]}..."

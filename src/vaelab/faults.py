@@ -9,7 +9,7 @@ from pathlib import Path
 from vaelab.errors import UserError
 
 _FULL = "HYDRA_FULL_ERROR=1 shows where"
-_PEER = re.compile(r"Connection (closed|reset) by peer")
+_PEER = re.compile(r"Connection ((closed|reset) by peer|was likely closed)")
 _NO_MEMORY = re.compile(r"can't allocate memory|not enough memory|out of memory|Cannot allocate memory", re.IGNORECASE)
 
 
@@ -30,8 +30,6 @@ def fault(
     """
     if is_out_of_memory(error):
         return FaultError(f"out of memory ({_first_line(error)}); {_less_memory(batch_size)}; {_FULL}")
-    if isinstance(error, RuntimeError) and _PEER.search(str(error)):
-        return FaultError(f"another process of this run has ended, and has said why; {how_to_go_on(folder)}")
     if not isinstance(error, OSError):
         return None
     if output_lost and error.errno in (EPIPE, EIO):
@@ -57,6 +55,12 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     return isinstance(error, RuntimeError) and bool(_NO_MEMORY.search(str(error)))
+
+
+def is_peer_lost(error: BaseException) -> bool:
+    """Whether the connection to another process of the run is lost."""
+    network = type(error).__name__ == "DistNetworkError"  # torch's own, which not every build of it has
+    return network or (isinstance(error, RuntimeError) and bool(_PEER.search(str(error))))
 
 
 def _system_fault(code: int, filename: object, folder: Path) -> str | None:

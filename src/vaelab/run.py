@@ -13,6 +13,7 @@ import lightning.pytorch as L
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
@@ -44,6 +45,7 @@ from vaelab.training.epoch_loop import EpochLoop
 from vaelab.training.interruption import StopSignals, keeping, stoppable
 from vaelab.training.optimization import Optimization
 from vaelab.training.precision import AUTO, allow_clipping, choose_precision, lay_channels_last, refuse_double
+from vaelab.training.processes import ProcessLauncher
 from vaelab.training.progress import RunProgress
 from vaelab.training.resumption import Resumption, refuse_done
 from vaelab.training.seeding import OneSeed, choose_seed, seed_all
@@ -101,7 +103,8 @@ def run(config: DictConfig, continued: Continuation | None = None) -> float | No
             trainer.fit(
                 model, datamodule=data, ckpt_path=start.path if start and cfg["resume"] else None, weights_only=True
             )
-            if start is not None and cfg["resume"] and trainer.global_step == start.step:
+            told = any(isinstance(callback, TimeLimit) and callback.has_said for callback in callbacks)
+            if start is not None and cfg["resume"] and trainer.global_step == start.step and not told:
                 note(f"no step was left to train after {start.step}; trainer.max_epochs=<more> goes on")
             weights, numbers = best_checkpoint(trainer), dict(best.numbers)
             record.trained(trained_on, trainer.global_step)
@@ -235,7 +238,10 @@ def build_trainer(
         keep_freed_memory()
     trainer.fit_loop.epoch_loop = EpochLoop(trainer)
     trainer._signal_connector = StopSignals(trainer)
-    trainer.strategy.checkpoint_io = CheckpointFiles(Path(cfg["paths"]["output_dir"]))
+    folder = Path(cfg["paths"]["output_dir"])
+    if isinstance(launcher := trainer.strategy.launcher, _SubprocessScriptLauncher):
+        trainer.strategy._launcher = ProcessLauncher(launcher, folder)
+    trainer.strategy.checkpoint_io = CheckpointFiles(folder)
     return trainer
 
 
@@ -316,7 +322,8 @@ def refuse_sweep_over_devices(cfg: dict[str, Any]) -> None:
 
 def quieten() -> None:
     """Silence what Lightning says of itself at each start; its warnings that a user can act on stay."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     messages = (
         ".*LeafSpec.*",
         ".*smaller than the logging interval.*",

@@ -84,11 +84,29 @@ def _handling(handler: Callable[[int, FrameType | None], Any], numbers: Any) -> 
         before = {number: old for number, old in known.items() if old not in (signal.SIG_IGN, None)}
     for number in before:
         signal.signal(number, handler)
+    hear_signals()
     try:
         yield
     finally:
         for number, old in before.items():
             signal.signal(number, old)
+
+
+@contextmanager
+def holding_signals() -> Iterator[None]:
+    """Keep back the signals that end a process; a process that is started meanwhile keeps them until `hear_signals`."""
+    if hasattr(signal, "pthread_sigmask"):  # Windows lacks it
+        signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    try:
+        yield
+    finally:
+        hear_signals()
+
+
+def hear_signals() -> None:
+    """Hear the signals that were kept back while this process started, and those that come."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
 
 
 def _end(number: int, frame: FrameType | None) -> NoReturn:

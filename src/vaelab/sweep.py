@@ -4,6 +4,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from vaelab.config.quoting import quoted
 from vaelab.config.recorded_jobs import recorded_overrides
 from vaelab.config.secrets import redact, redact_text
 from vaelab.errors import ConfigError, InterruptionError, UserError
+from vaelab.faults import FaultError
 from vaelab.record.folder import discard
 from vaelab.record.sweep import FILE, Job, Status, Sweep, in_one_process
 from vaelab.start import ending_at_once, exit_code
@@ -83,7 +85,7 @@ class SweepRunner:
     """Composes, checks and launches the jobs of a sweep that are missing.
 
     Args:
-        sweep: its folder is claimed here if it is a new one.
+        sweep: its folder is claimed here if it is a new one, and is kept to this process already if it is not.
         master: the composed config of the sweep as a whole, of which `hydra` matters.
         loader: composes the config of a job.
         launch: runs jobs, each a list of overrides, of successive numbers from the given one; returns what became of
@@ -112,7 +114,7 @@ class SweepRunner:
         if len(refused) == len(missing):
             raise _refusal(list(refused.values()))
         self._claim_folder()
-        with in_one_process(self.sweep.folder):
+        with nullcontext() if self.sweep.resumed else in_one_process(self.sweep.folder):
             for job in missing:
                 if job.number in refused:
                     self._note(job, Outcome(Status.FAILED, str(refused[job.number])))
@@ -229,9 +231,15 @@ class SweepRunner:
             number = 1
             while (aside := folder.with_name(f"{folder.name}-failed-{number}")).exists():
                 number += 1
-            folder.rename(aside)
-            if (numbers := aside / "metrics.json").is_file():
-                numbers.rename(aside / "metrics_of_failed.json")  # a comparison takes folders with metrics.json
+            try:
+                folder.rename(aside)
+                if (numbers := aside / "metrics.json").is_file():
+                    numbers.rename(aside / "metrics_of_failed.json")  # a comparison takes folders with metrics.json
+            except OSError as error:
+                raise FaultError(
+                    f"{folder}: cannot be put aside as {aside.name} ({error.strerror}); make the folder of the sweep "
+                    "writable"
+                ) from error
         job.status, job.error = Status.RUNNING, ""
 
     def _outcomes(self, jobs: list[Job]) -> Sequence[Outcome]:

@@ -269,3 +269,15 @@ def test_a_broken_image_is_named_before_anything_runs(refusal: Callable[..., Any
     assert refused.code == 1
     assert str(folder / "4.png") in refused.message
     assert refused.left == []
+
+
+@pytest.mark.parametrize("several", [[], ["-m", "seed=1,2"]], ids=["a run", "a sweep"])
+def test_a_place_where_no_folder_can_be_made_is_named(
+    several: list[str], tmp_path: Path, refusal: Callable[..., Any]
+) -> None:
+    (tmp_path / "logs").touch()
+    refused = refusal("logger=none", *several)
+    assert refused.code == 1
+    assert f"{tmp_path / 'logs'}/" in refused.message
+    assert "(Not a directory)" in refused.message
+    assert refused.message.endswith("paths.log_dir=<another folder>")

@@ -1,8 +1,11 @@
 """A sweep: a job that fails takes no other with it, and what is missing can be run later."""
 
+import errno
 import json
 import os
+import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +23,7 @@ from vaelab.record.sweep import Sweep, in_one_process, sweep_of
 from vaelab.training.last_checkpoint import LastCheckpoint
 
 Command = Callable[..., None]
+REPOSITORY = Path(__file__).parents[2]
 
 
 class Stub:
@@ -157,7 +161,16 @@ def test_an_interruption_ends_the_sweep_with_a_table_and_the_rest_runs_later(
 
 
 @pytest.mark.long
-def test_a_sweep_that_was_killed_goes_on_in_the_same_folders(run: Stub, in_process: Command, tmp_path: Path) -> None:
+def test_a_sweep_that_was_killed_goes_on_in_the_same_folders(
+    run: Stub,
+    in_process: Command,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuses(path: Path, target: Path) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
     def killed(folder: Path) -> None:
         record = folder.parent / "sweep.json"
         kept.append(record.read_text())
@@ -169,9 +182,58 @@ def test_a_sweep_that_was_killed_goes_on_in_the_same_folders(run: Stub, in_proce
     (folder / "sweep.json").write_text(kept[0])  # as it was in the middle of the second job
     assert statuses(folder) == ["done", "interrupted", "not started"]
     run.jobs, run.does = [], {}
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", refuses)
+        assert code_of(lambda: in_process(f"resume={folder}")) == 1
+    assert f"{folder}/d3: cannot be put aside as d3-failed-1 (Read-only file system); make" in capsys.readouterr().err
     in_process(f"resume={folder}")
     assert run.jobs == [("d3", 3, ""), ("d4", 4, "")]
     assert (folder / "d3-failed-1/metrics_of_failed.json").is_file()  # what the job had left is put aside
+    assert statuses(folder) == ["done"] * 3
+
+
+@pytest.mark.long
+def test_a_second_process_is_refused_before_it_reads_what_the_first_one_does(
+    run: Stub, in_process: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run.does = {3: fails()}
+    code_of(lambda: in_process("-m", "logger=none", "latent_dim=2,3"))
+    folder = sweep_folder(tmp_path / "logs")
+    refused: list[int] = []
+
+    def second(folder: Path) -> None:  # while the first one runs its job
+        arguments = [sys.executable, str(REPOSITORY / "train.py"), f"resume={folder.parent}"]
+        refused.append(subprocess.run(arguments, capture_output=True, timeout=120).returncode)
+
+    run.does = {3: second}
+    before = (folder / "0/metrics.json").stat().st_mtime_ns
+    with in_one_process(folder):  # as it is from before the record is read
+        text = (folder / "sweep.json").read_text()
+        (folder / "sweep.json").write_text("{")
+        assert code_of(lambda: in_process(f"resume={folder}")) == ConfigError.exit_code
+        assert "another process is running this sweep" in capsys.readouterr().err
+        (folder / "sweep.json").write_text(text)
+    in_process(f"resume={folder}")
+    assert refused == [ConfigError.exit_code]
+    assert statuses(folder) == ["done", "done"]
+    assert (folder / "0/metrics.json").stat().st_mtime_ns == before
+    assert not list(folder.glob("*-failed-*"))
+
+
+@pytest.mark.long
+def test_a_done_job_whose_results_are_gone_runs_again(
+    run: Stub, in_process: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run.does = {3: trains_and(lambda folder: None)}
+    in_process("-m", "logger=none", "latent_dim=2,3,4")
+    folder = sweep_folder(tmp_path / "logs")
+    shutil.rmtree(folder / "0")
+    (folder / "1/metrics.json").unlink()
+    capsys.readouterr()
+    run.jobs = []
+    in_process(f"resume={folder}")
+    assert "are gone, so they run again: 0, 1\n" in capsys.readouterr().out
+    assert [(name, resumed) for name, _, resumed in run.jobs] == [("0", ""), ("1", "1")]  # measured again from it
     assert statuses(folder) == ["done"] * 3
 
 

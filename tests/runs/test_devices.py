@@ -2,9 +2,14 @@
 
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from time import sleep
+from typing import Any
 
 import pytest
 import torch
@@ -34,6 +39,46 @@ def test_ddp_gives_the_single_process_loss_at_the_same_global_batch(tmp_path: Pa
     weights, others = (torch.load(r / "checkpoints/last.ckpt", weights_only=True)["state_dict"] for r in (one, two))
     for name, weight in weights.items():
         torch.testing.assert_close(others[name], weight, rtol=1e-3, atol=1e-5, msg=name)
+
+
+def begin(folder: Path, *overrides: str) -> "subprocess.Popen[str]":
+    """A run on two processes, up to where it starts the second one."""
+    command = [sys.executable, str(REPOSITORY / "train.py"), *SMALL, "trainer=ddp_sim", "test=false", *overrides]
+    pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    run = subprocess.Popen(command, cwd=folder, text=True, start_new_session=True, **pipes)
+    assert run.stdout is not None
+    while "parameters:" not in run.stdout.readline():
+        assert run.poll() is None
+    return run
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("delay", [0.05, 2.0])
+@pytest.mark.parametrize(("number", "tell", "code"), [
+    (signal.SIGINT, os.killpg, 130), (signal.SIGTERM, os.kill, 143),
+], ids=["Ctrl-C", "SIGTERM to the first process"])  # fmt: skip
+def test_an_interruption_before_the_processes_have_met_is_one_line(
+    tmp_path: Path, delay: float, number: int, tell: Callable[[int, int], None], code: int
+) -> None:
+    run = begin(tmp_path)
+    sleep(delay)  # the second process takes some seconds to import its modules
+    tell(run.pid, number)
+    _, said = run.communicate(timeout=60)
+    assert run.returncode == code
+    assert said.startswith("error: interrupted"), said
+    assert said.count("\n") == 1, said
+
+
+@pytest.mark.long
+def test_a_run_folder_that_is_removed_is_said_by_one_process(tmp_path: Path) -> None:
+    run = begin(tmp_path, "trainer.max_epochs=1000")
+    while not (found := list(tmp_path.rglob("last.ckpt"))):
+        sleep(0.1)
+    shutil.rmtree(found[0].parents[1])
+    _, said = run.communicate(timeout=60)
+    assert run.returncode == 1
+    assert said.count("\n") == 1, said
+    assert "the run folder is gone" in said
 
 
 @pytest.mark.long

@@ -84,7 +84,7 @@ def test_mlflow_holds_curves_and_goes_on_with_the_same_run(
 ) -> None:
     from mlflow import MlflowClient
 
-    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")  # MLflow 3 would rather have a server
+    monkeypatch.delenv("MLFLOW_ALLOW_FILE_STORE", raising=False)  # MLflow 3 would rather have a server
     store = f"file:{tmp_path / 'mlruns'}"
     folder = train(*SMALL, FIRST_IS_BEST, "logger=mlflow", f"logger.mlflow.tracking_uri={store}", "test=false")
     train(f"resume={folder}", "trainer.max_epochs=3", f"logger.mlflow.tracking_uri={store}")

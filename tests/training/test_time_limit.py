@@ -46,6 +46,11 @@ def test_no_step_is_lost_where_training_ends_within_an_epoch(
     assert (said + f"go on with resume={run} trainer.max_time=00:00:02:10" in capsys.readouterr().out) == (
         "max_time" in ends
     )
+    if "max_time" in ends:  # typed without more time
+        train(f"resume={run}")
+        again = capsys.readouterr().out
+        assert said.partition("; ")[0] in again
+        assert "no step was left" not in again
     train(f"resume={run}", "trainer.max_time=00:01:00:00" if "max_time" in ends else "trainer.max_steps=-1")
     whole = train(*SMALL)
     ours = weights(run)

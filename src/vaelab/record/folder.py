@@ -8,6 +8,7 @@ import yaml
 
 from vaelab.atomic_write import write_file
 from vaelab.config.secrets import redact
+from vaelab.faults import FaultError
 
 BEFORE_THE_RUN = {
     "config.yaml", "overrides.yaml", "choices.yaml", "environment.json", "multirun.yaml", "training.json", "sweep.json",
@@ -21,6 +22,9 @@ def claim_run_dir(resume: str | None, parent: str) -> str:
 
     Making it is the claim, so that two runs that start in one second, also on two machines with one
     file system, do not share it.
+
+    Raises:
+        FaultError: it cannot be made.
     """
     if resume:
         return resume
@@ -32,6 +36,11 @@ def claim_run_dir(resume: str | None, parent: str) -> str:
             folder.mkdir(parents=True)
         except FileExistsError:
             number += 1
+        except OSError as error:
+            raise FaultError(
+                f"{folder}: the folder cannot be made ({error.strerror}); name another place for runs with "
+                "paths.log_dir=<another folder>"
+            ) from error
         else:
             _claimed.append(folder)
             return str(folder)

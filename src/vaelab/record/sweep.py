@@ -137,6 +137,14 @@ class Sweep:
         """The jobs that are not done."""
         return [job for job in self.jobs if job.status != Status.DONE]
 
+    def forget_lost(self) -> list[Job]:
+        """Count jobs as not started that were done and have no `metrics.json` any more; returns them."""
+        done = [job for job in self.jobs if job.status == Status.DONE]
+        lost = [job for job in done if not (self.path(job) / "metrics.json").is_file()]
+        for job in lost:
+            job.status = Status.NOT_STARTED
+        return lost
+
     def path(self, job: Job) -> Path:
         """A job's run folder."""
         return self.folder / job.folder
@@ -205,7 +213,7 @@ def print_sweep(sweep: Sweep) -> None:
 
 @contextmanager
 def in_one_process(folder: Path) -> Iterator[None]:
-    """Keep a sweep's folder to one process.
+    """Keep a sweep's folder to one process. What `sweep.json` says may change until then, so it is read afterwards.
 
     Raises:
         ConfigError: another process runs the sweep at this moment.

@@ -23,8 +23,9 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf import DictConfig, OmegaConf
 
 from vaelab.errors import InterruptionError
-from vaelab.faults import fault, how_to_go_on
-from vaelab.start import Terminated, raise_terminated
+from vaelab.faults import fault, how_to_go_on, is_peer_lost
+from vaelab.start import Terminated, hear_signals, raise_terminated
+from vaelab.training.processes import after_another
 
 # 128 + the signal, as shells and schedulers expect; SIGUSR1 is how schedulers announce a SIGTERM
 EXIT = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: 143, signal.SIGHUP: 129}
@@ -70,6 +71,8 @@ def stoppable(run: Run[Settings]) -> Run[Settings]:
             kept = getattr(stop, "__notes__", None)
             raise InterruptionError(f"interrupted; {kept[0] if kept else how_to_go_on(folder)}", code) from stop
         except Exception as error:
+            if is_peer_lost(error):
+                raise after_another(folder) from error
             lost = isinstance(error, OSError) and silence_lost_output()
             found = fault(error, folder, _setting(config, "data.batch_size"), lost)
             if found is None:
@@ -117,6 +120,7 @@ def listening() -> Iterator[None]:
     before = {number: handler for number, handler in known.items() if handler in (signal.SIG_DFL, raise_terminated)}
     for number in before:
         signal.signal(number, _stop_here)
+    hear_signals()
     try:
         yield
     finally:

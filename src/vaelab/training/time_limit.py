@@ -16,10 +16,13 @@ class TimeLimit(Callback):
 
     Args:
         folder: of the run.
+
+    Attributes:
+        has_said: that the time has passed.
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder, self.has_said = folder, False
 
     @rank_zero_only
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -29,10 +32,14 @@ class TimeLimit(Callback):
             return
         if trainer.global_step >= trainer.estimated_stepping_batches:
             return
+        self.has_said = True
         elapsed = timer.time_elapsed()
         seconds = elapsed + left
         of_all = f" of {trainer.max_epochs}" if trainer.max_epochs and trainer.max_epochs > 0 else ""
-        epoch = max(1, trainer.current_epoch)
+        steps_of_epoch = ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
+        epoch = max(
+            1, ceil(trainer.global_step / steps_of_epoch)
+        )  # Lightning's own is another where nothing is trained
         text = f"trainer.max_time={shown(seconds)} has passed: training ended in epoch {epoch}{of_all}, after "
         text += f"{trainer.global_step:,} steps"
         if can_go_on(self.folder):

@@ -86,6 +86,19 @@ def test_a_server_that_is_not_there_costs_seconds_and_a_line(
     )
 
 
+def test_to_ask_for_the_client_of_a_server_that_hangs_costs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    with nobody(listens=True) as address:
+        tracker = mlflow(str(tmp_path), "vaelab", "run", address)
+        with tracking([tracker]):
+            began = monotonic()
+            for step in range(10):  # Lightning asks for it when training and testing begin
+                tracker.experiment.log_metric("r1", "mine", 1.0, step=step)
+            assert monotonic() - began < 0.5
+
+
 def stopped_while_it_hangs(tracker: MLflowTracker, server: MLflowServer) -> None:
     with tracking([tracker]):
         tracker.log_metrics({"val/mse": 1.0}, 1)

@@ -17,7 +17,6 @@ from vaelab.config.secrets import redact, redact_text
 from vaelab.config.targets import target
 from vaelab.errors import ConfigError
 from vaelab.record.trackers.identity import given, recall, remember
-from vaelab.record.trackers.session import START
 from vaelab.record.trackers.tracker import Row, Status, Tracker, flat
 
 STATUS: dict[Status, str] = {"finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
@@ -50,8 +49,7 @@ class MLflowTracker(Tracker, MLFlowLogger):
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
-        """MLflow's client, for code of your own; takes and ignores all if there is no run."""
-        self._tried.wait(START)
+        """MLflow's client, for code of your own; takes and ignores all while there is no run, and never waits."""
         return self._mlflow_client if self._run_id else DummyLogger().experiment
 
     @property
@@ -159,6 +157,7 @@ def mlflow(
     if address is None:
         raise ConfigError("logger.mlflow.tracking_uri: needs a server, such as http://localhost:5000, or file:<folder>")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # MLflow 3 refuses file:<folder> without
     # Attempts are repeated here, where a run that ends can stop them.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")

@@ -1,6 +1,7 @@
 """TensorBoard, in the run folder."""
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import time
 from typing import Any
@@ -21,6 +22,11 @@ class TensorBoardTracker(Tracker, TensorBoardLogger):
         Tracker.__init__(self, "TensorBoard", patience=None)
         TensorBoardLogger.__init__(self, save_dir=output_dir, name="tensorboard", version="", default_hp_metric=False)
         self._config: dict[str, Any] = {}
+
+    def begin(self) -> None:
+        """Have errors of TensorBoard's own thread told in one line at the end, as those of any tracker."""
+        if not getattr(threading.excepthook, "quiet", False):
+            threading.excepthook = _without_writers(threading.excepthook)
 
     def send_config(self, config: dict[str, Any]) -> None:
         """As `hparams.yaml`."""
@@ -58,6 +64,17 @@ class TensorBoardTracker(Tracker, TensorBoardLogger):
     def end(self, status: Status) -> None:
         """Close the file."""
         TensorBoardLogger.finalize(self, "success" if status == "finished" else "failed")
+
+
+def _without_writers(show: Callable[[threading.ExceptHookArgs], Any]) -> Callable[[threading.ExceptHookArgs], Any]:
+    """Show what ends a thread, unless TensorBoard's writer: the next attempt to write raises that error again."""
+
+    def quiet(ended: threading.ExceptHookArgs) -> None:
+        if type(ended.thread).__name__ != "_AsyncWriterThread":
+            show(ended)
+
+    quiet.quiet = True  # type: ignore[attr-defined]
+    return quiet
 
 
 @target

@@ -59,9 +59,10 @@ class WandbTracker(Tracker, WandbLogger):
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
-        """W&B's run, for `logger.experiment.log(...)` in code of your own; takes and ignores all if there is none."""
-        if self._experiment is None and self._thread is not None:
-            self._tried.wait(START)
+        """W&B's run, for `logger.experiment.log(...)` in code of your own.
+
+        Takes and ignores all while there is none, and never waits: `tracking` has waited for a first answer.
+        """
         return self._experiment or DummyLogger().experiment
 
     def await_begin(self, until: float) -> None:
