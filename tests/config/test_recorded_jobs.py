@@ -35,6 +35,8 @@ def test_options_and_plain_values_are_taken_and_what_is_typed_wins() -> None:
         "hydra/launcher=other",
         "paths.data_dir=/tmp/x",
         "callbacks.best.dirpath=/tmp/x",
+        "callbacks.best.filename=../../../pwn_dir/pwned",
+        "data.name=../private",
         "logger.mlflow.tracking_uri=http://host",
         "data.path=${oc.env:HOME}",
         "encoder.hidden=['${seed}']",

@@ -20,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from vaelab.config.command_line import config_folders, parts
 from vaelab.config.location import config_dir
 from vaelab.config.recorded import (
+    MACHINE,
     Recorded,
     config_place,
     covers,
@@ -38,7 +39,6 @@ Kind = Literal["resume", "evaluation"]
 
 GLOBAL_GROUPS = ("experiment", "debug")  # their options set keys of other groups
 OWN_WORDS = {"resume": ("resume",), "evaluation": ("resume", "train", "test", "ckpt_path")}  # never those of the run
-MACHINE = ("hydra", "local", "paths", "trusted")  # what belongs to a machine and its user, not to a run
 # Words that nobody misses: where new folders go, how a sweep is run of which this was a job, and what only trains.
 MAY_BE_DROPPED = {
     "resume": ("paths.log_dir", "hydra.mode", "hydra.sweep", "hydra.sweeper"),

@@ -18,6 +18,7 @@ from vaelab.errors import CheckpointError
 LARGEST = 2**18  # bytes of a file that is read; a config has a few thousand
 _OPTION = re.compile(r"[A-Za-z0-9_][\w-]*(?:\.[\w-]+)*(?:/[A-Za-z0-9_][\w-]*(?:\.[\w-]+)*)*")
 _KEY = re.compile(r"\w[\w-]*(?:[./]\w[\w-]*)*(?:@\w[\w-]*(?:\.\w[\w-]*)*)?")
+MACHINE = ("hydra", "local", "paths", "trusted")  # what belongs to a machine and its user, not to a run
 # Where a run writes to or sends to, and a program that it runs.
 _PLACE = re.compile(r"(?:^|[._])(?:dir|dirpath|directory|folder|root|path|file|uri|url|inception)$")
 _READ_ONLY = ("data.path", "data.labels", "ckpt_path")
@@ -134,7 +135,7 @@ def may_be_set(key: str, value: Any) -> bool:
 
     Never what Hydra itself does, whom to trust, which class is built, and where files are written or sent.
     """
-    if any(covers(above, key) for above in ("hydra", "trusted", "paths")) or "_target_" in key.split("."):
+    if any(covers(above, key) for above in MACHINE) or "_target_" in key.split("."):
         return False
     if not is_plain(value):
         return False
