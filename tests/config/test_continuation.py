@@ -361,6 +361,25 @@ def test_an_option_of_ones_own_needs_its_folder_again(run: Folder, tmp_path: Pat
     assert "encoder=mine" in run.resume(f"--config-dir={tmp_path / 'conf'}").arguments
 
 
+@pytest.mark.parametrize("place", ["figures", "metrics.csv", "checkpoints/best.ckpt"])
+def test_nothing_is_written_through_a_link_out_of_the_run_folder(run: Folder, tmp_path_factory: Any, place: str) -> None:
+    run.write([])
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (run.path / place).symlink_to(elsewhere)
+    assert f"{run.path / place}: is a link" in run.refusal()
+    assert run.evaluate().kind == "evaluation"  # which writes into a folder of its own
+
+
+def test_links_within_a_run_folder_and_to_it_are_followed(run: Folder, tmp_path_factory: Any) -> None:
+    run.write([])
+    (run.path / "wandb").mkdir()
+    (run.path / "wandb/latest-run").symlink_to(run.path / "wandb")
+    link = tmp_path_factory.mktemp("links") / "run"
+    link.symlink_to(run.path)
+    run.path = link
+    assert run.resume().kind == "resume"
+
+
 def bomb(levels: int = 20) -> str:
     lines = ["a0: &a0 [x, x]"] + [f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, levels)]
     return "\n".join(lines)

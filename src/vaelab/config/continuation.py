@@ -30,6 +30,7 @@ from vaelab.config.recorded import (
     parse_word,
     place,
     read_recorded,
+    refuse_links_out,
     written,
 )
 from vaelab.config.secrets import HIDDEN
@@ -130,6 +131,7 @@ def _resumed(resume: str) -> Recorded:
         raise CheckpointError(f"resume={resume}: no run folder is there (overrides.yaml is missing)")
     if not (folder / "checkpoints" / "last.ckpt").is_file():
         raise CheckpointError(f"resume={resume}: the run has no checkpoints/last.ckpt to go on from")
+    refuse_links_out(folder)
     return read_recorded(folder)
 
 

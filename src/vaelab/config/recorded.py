@@ -1,6 +1,7 @@
 """What a run folder says of its own config, read as data: the folder may come from a stranger."""
 
 import json
+import os
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from hydra.core.override_parser.types import Override, OverrideType, Quote, Quot
 from hydra.errors import HydraException
 
 from vaelab.config.secrets import HIDDEN
-from vaelab.errors import CheckpointError
+from vaelab.errors import CheckpointError, printable
 
 LARGEST = 2**18  # bytes of a file that is read; a config has a few thousand
 _OPTION = re.compile(r"[A-Za-z0-9_][\w-]*(?:\.[\w-]+)*(?:/[A-Za-z0-9_][\w-]*(?:\.[\w-]+)*)*")
@@ -74,6 +75,27 @@ def _read(path: Path, parse: Callable[[str], Any], kind: type, what: str) -> Any
     if not isinstance(found, kind):
         raise CheckpointError(f"{path}: is not {what}")
     return found
+
+
+def lies_within(path: Path, folder: Path) -> bool:
+    """Whether a path leads into a folder when all links are followed."""
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+
+
+def refuse_links_out(folder: Path) -> None:
+    """Refuse to write into a run folder from which a link leads elsewhere: what it leads to would be overwritten.
+
+    The folder itself may be reached by a link.
+
+    Raises:
+        CheckpointError: names the link.
+    """
+    for path in sorted([*folder.glob("*"), *folder.glob("*/*")]):
+        if path.is_symlink() and not lies_within(path, folder):
+            raise CheckpointError(
+                f"{printable(str(path), 300)}: is a link to a place outside the run folder, which the run would write "
+                "to; put what it leads to in its place, or remove the link"
+            )
 
 
 class _PlainLoader(yaml.SafeLoader):
