@@ -361,6 +361,40 @@ def test_an_option_of_ones_own_needs_its_folder_again(run: Folder, tmp_path: Pat
     assert "encoder=mine" in run.resume(f"--config-dir={tmp_path / 'conf'}").arguments
 
 
+REACH = ["logger.wandb.entity=evil", "logger.wandb.project=evil", "logger.wandb.mode=online", "trainer.devices=8",
+         "trainer.num_nodes=3", "trainer.strategy=ddp_spawn", "trainer.profiler=pytorch"]  # fmt: skip
+
+
+@pytest.mark.parametrize("typed", [True, False], ids=["in its words", "in its config"])
+def test_a_run_folder_decides_neither_whom_a_tracker_sends_to_nor_how_many_processes_start(
+    run: Folder, typed: bool
+) -> None:
+    run.write([], {key: yaml.safe_load(value) for key, value in (word.split("=") for word in REACH)})
+    if typed:
+        (run.path / "overrides.yaml").write_text(yaml.safe_dump(REACH))
+    message = run.refusal().replace("'", "")
+    assert [message.count(word) for word in REACH] == [1] * len(REACH)  # to be copied
+    mine = [word.partition("=")[0] + "=null" for word in REACH]
+    assert "evil" not in str(run.resume(*mine).arguments)
+    with pytest.raises(CheckpointError, match="project=") as refused:
+        run.evaluate()
+    assert "trainer" not in str(refused.value)  # an evaluation begins as its user starts it
+
+
+def test_what_the_users_own_config_gives_need_not_be_typed_again(run: Folder, tmp_path: Path) -> None:
+    (tmp_path / "conf/local").mkdir(parents=True)
+    (tmp_path / "conf/local/default.yaml").write_text(
+        "# @package _global_\nlogger:\n  wandb:\n    project: mine\ntrainer:\n  devices: 2\n"
+    )
+    run.write(["trainer=ddp", "logger.wandb.project=mine"], {"trainer.devices": 2})
+    assert "project" in run.refusal()
+    assert run.resume(f"--config-dir={tmp_path / 'conf'}").kind == "resume"
+    run.write(["trainer=ddp", "logger.wandb.group=a", "trainer.accelerator=cpu"])
+    assert run.resume().kind == "resume"
+    run.write(["debug=profiler"])
+    assert run.resume().kind == "resume"
+
+
 @pytest.mark.parametrize("place", ["figures", "metrics.csv", "checkpoints/best.ckpt"])
 def test_nothing_is_written_through_a_link_out_of_the_run_folder(run: Folder, tmp_path_factory: Any, place: str) -> None:
     run.write([])

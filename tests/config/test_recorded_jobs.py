@@ -37,6 +37,8 @@ def test_options_and_plain_values_are_taken_and_what_is_typed_wins() -> None:
         "callbacks.best.dirpath=/tmp/x",
         "callbacks.best.filename=../../../pwn_dir/pwned",
         "data.name=../private",
+        "logger.wandb.entity=evil",
+        "trainer.devices=8",
         "logger.mlflow.tracking_uri=http://host",
         "data.path=${oc.env:HOME}",
         "encoder.hidden=['${seed}']",

@@ -24,7 +24,9 @@ from vaelab.config.recorded import (
     Recorded,
     config_place,
     covers,
+    decides_reach,
     is_option,
+    is_plain,
     is_setting,
     may_be_set,
     parse_word,
@@ -41,10 +43,9 @@ Kind = Literal["resume", "evaluation"]
 GLOBAL_GROUPS = ("experiment", "debug")  # their options set keys of other groups
 OWN_WORDS = {"resume": ("resume",), "evaluation": ("resume", "train", "test", "ckpt_path")}  # never those of the run
 # Words that nobody misses: where new folders go, how a sweep is run of which this was a job, and what only trains.
-MAY_BE_DROPPED = {
-    "resume": ("paths.log_dir", "hydra.mode", "hydra.sweep", "hydra.sweeper"),
-    "evaluation": ("paths.log_dir", "hydra.mode", "hydra.sweep", "hydra.sweeper", "optimizer", "scheduler"),
-}
+_OF_FOLDERS = ("paths.log_dir", "hydra.mode", "hydra.sweep", "hydra.sweeper")
+_OF_PROCESSES = ("trainer.devices", "trainer.num_nodes", "trainer.strategy", "trainer.profiler")
+MAY_BE_DROPPED = {"resume": _OF_FOLDERS, "evaluation": (*_OF_FOLDERS, *_OF_PROCESSES, "optimizer", "scheduler")}
 
 
 @dataclass(frozen=True)
@@ -256,8 +257,12 @@ class _Composition:
             if isinstance(child, DictConfig) and not child._is_none() and value is not None:
                 if isinstance(value, dict):
                     yield from self._leaves(child, value, known, f"{key}.")
-            elif value != known.get(key, _plain_node(child)) and may_be_set(key, value):
-                yield key, value
+            elif value != known.get(key, _plain_node(child)):
+                text = _bare(key, value) if decides_reach(key) and is_plain(value) else ""
+                if may_be_set(key, value):
+                    yield key, value
+                elif text and key not in MAY_BE_DROPPED[self.kind] and (word := parse_word(text)) is not None:
+                    self._again.setdefault(text, word)
 
     def _refuse(self, config: dict[str, Any]) -> None:
         """Name what has to be typed again, unless the config has the value of the run all the same."""
@@ -328,6 +333,13 @@ _ABSENT = object()
 
 def _key(word: Override) -> str:
     return f"{word.key_or_group}@{word.package}" if word.package else word.key_or_group
+
+
+def _bare(key: str, value: Any) -> str:
+    """A plain value as an override, without quotes where it needs none."""
+    bare = parse_word(f"{key}={value}") if isinstance(value, str) else None
+    plain = bare is not None and not bare.is_sweep_override() and bare.value() == value
+    return f"{key}={value}" if plain else written(key, value)
 
 
 def _plain(word: Override) -> Any:

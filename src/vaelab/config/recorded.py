@@ -22,6 +22,11 @@ _KEY = re.compile(r"\w[\w-]*(?:[./]\w[\w-]*)*(?:@\w[\w-]*(?:\.\w[\w-]*)*)?")
 MACHINE = ("hydra", "local", "paths", "trusted")  # what belongs to a machine and its user, not to a run
 # Where a run writes to or sends to, and a program that it runs.
 _PLACE = re.compile(r"(?:^|[._])(?:dir|dirpath|directory|folder|root|path|file|uri|url|inception)$")
+# Whom a tracker sends to, and how many processes start on how many machines.
+_REACH = re.compile(
+    r"logger\.(?:.+\.)?(?:entity|project|workspace|experiment|experiment_name|mode|offline|host|server)"
+    r"|trainer\.(?:devices|num_nodes|strategy|profiler)"
+)
 _READ_ONLY = ("data.path", "data.labels", "ckpt_path")
 _NAMES = re.compile(r"^data\.|(?:^|\.)(?:monitor|name|notes|tags|group)$")  # texts that may hold a slash
 
@@ -155,11 +160,12 @@ def is_setting(word: Override) -> bool:
 def may_be_set(key: str, value: Any) -> bool:
     """Whether a file may set a key to a value.
 
-    Never what Hydra itself does, whom to trust, which class is built, and where files are written or sent.
+    Never what Hydra itself does, whom to trust, which class is built, where files are written or sent, and how many
+    processes start.
     """
     if any(covers(above, key) for above in MACHINE) or "_target_" in key.split("."):
         return False
-    if not is_plain(value):
+    if not is_plain(value) or decides_reach(key):
         return False
     texts = [text for text in flatten(value) if isinstance(text, str)]
     if key in _READ_ONLY:
@@ -169,6 +175,11 @@ def may_be_set(key: str, value: Any) -> bool:
     if key == "data.name":  # of a folder in that of all data
         return not any(set("/\\") & set(text) or text.startswith(".") for text in texts)
     return bool(_NAMES.search(key)) or not any(set("/\\~") & set(text) for text in texts)
+
+
+def decides_reach(key: str) -> bool:
+    """Whether a key decides whom a tracker sends to, or how many processes start."""
+    return bool(_REACH.fullmatch(key))
 
 
 def is_plain(value: Any) -> bool:
