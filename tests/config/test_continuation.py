@@ -172,6 +172,26 @@ def test_a_drawn_seed_stays(run: Folder) -> None:
     assert config_of(run.resume()).seed == 124
 
 
+def test_a_seed_that_is_drawn_again_is_the_one_that_the_run_drew(run: Folder) -> None:
+    run.write(["seed=null"], {"seed": 123, "data.seed": 123})
+    config = config_of(run.resume("seed=null", "data.batch_size=7"))
+    assert (config.seed, config.data.batch_size) == (123, 7)
+
+
+def test_a_run_may_have_a_number_for_a_name(run: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    run.write(["latent_dim=4"])
+    run.path.rename(run.path.parent / "0")
+    run.path.parent.joinpath("1e3").symlink_to("0")
+    monkeypatch.chdir(run.path.parent)
+    for name in ("0", "1e3"):
+        for words in ([f"resume={name}"], ["train=false", f"ckpt_path={name}"]):
+            found = compose_again(words)
+            assert found is not None
+            config = config_of(found)
+            assert name in (config.resume, config.ckpt_path)
+            assert config.latent_dim == 4
+
+
 def test_a_job_of_a_sweep_goes_on_alone(run: Folder) -> None:
     run.write(["experiment=rate_distortion", "latent_dim=4", "model.beta=0.2"])
     assert run.resume().arguments[-1] == "hydra.mode=RUN"
@@ -225,6 +245,7 @@ EVIL = [
     "callbacks.best.dirpath=/evil",
     "callbacks.best.dirpath=evil",
     "callbacks.best.filename=../../evil",
+    "callbacks.best.filename='{epoch:1500000000d}'",
     "callbacks.last.output_dir=/evil",
     "trainer.default_root_dir=/evil",
     "paths.data_dir=/evil",
@@ -263,6 +284,11 @@ def batches(words: Iterable[str]) -> list[list[str]]:
     return found
 
 
+def bare(text: str) -> str:
+    """Without the quotes of Hydra and of a shell."""
+    return text.replace("'", "").replace('"', "")
+
+
 @pytest.mark.parametrize("words", batches(EVIL))
 @pytest.mark.parametrize("choices", [True, False], ids=["with options", "without"])
 def test_planted_words_are_not_taken(run: Folder, words: list[str], choices: bool) -> None:
@@ -271,7 +297,7 @@ def test_planted_words_are_not_taken(run: Folder, words: list[str], choices: boo
     message = run.refusal()
     known = ("experiment=",) if choices else ()  # the option in force
     named = [word for word in words if "${" not in word and not word.startswith(known)]  # others have their value
-    assert not [word for word in named if word not in message.replace("'", "")]
+    assert not [word for word in named if bare(word) not in bare(message)]
     assert "latent_dim" not in message or "latent_dim=" in str(words)
 
 
@@ -285,6 +311,7 @@ PLANTED = {
     "model._target_": "os.system",
     "callbacks.best.dirpath": "/evil",
     "callbacks.best.filename": "../evil",
+    "callbacks.best.mode": "{evil}",
     "paths.data_dir": "/evil",
     "trusted": ["evil"],
     "trainer.default_root_dir": "/evil",

@@ -77,6 +77,7 @@ def compose_again(arguments: list[str]) -> Continuation | None:
         ConfigError: the words contradict each other.
     """
     flags, words = parts(arguments)
+    words = [_number_as_text(word) for word in words]
     if not any(word.lstrip("+").startswith(("resume=", "train=")) for word in words):
         return None
     typed = {text: word for text in words if (word := parse_word(text)) is not None}
@@ -105,6 +106,14 @@ def compose_again(arguments: list[str]) -> Continuation | None:
     if folder is None:
         return None
     return _Composition("evaluation", read_recorded(folder), flags, words, typed).result(sweeps)
+
+
+def _number_as_text(text: str) -> str:
+    """A word that names a run, such as `resume=0` in the folder of a sweep, so that it is read as a path."""
+    word = parse_word(text) if text.startswith(("resume=", "ckpt_path=")) else None
+    if word is None or word.is_sweep_override() or type(word.value()) not in (int, float):
+        return text
+    return written(word.key_or_group, text.partition("=")[2].strip())
 
 
 def run_folder(checkpoint: Path) -> Path | None:
@@ -142,6 +151,9 @@ class _Composition:
     def __init__(
         self, kind: Kind, run: Recorded, flags: list[str], words: list[str], typed: dict[str, Override]
     ) -> None:
+        if kind == "resume" and isinstance(run.config.get("seed"), int):  # `seed=null` is the one that the run drew
+            typed = {text: word for text, word in typed.items() if place(word) != "seed" or _plain(word) is not None}
+            words = [text for text in words if text in typed or parse_word(text) is None]
         self.kind, self.run, self.flags, self.words, self.typed = kind, run, flags, words, typed
         self._folders = [config_dir(), *config_folders(flags)]
         self._searches = any(word.key_or_group == "hydra.searchpath" for word in typed.values())
