@@ -441,6 +441,22 @@ def test_links_within_a_run_folder_and_to_it_are_followed(run: Folder, tmp_path_
     assert run.resume().kind == "resume"
 
 
+EVIL_TEXT = "\x1b[31mRED\nerror: all is well\r\x9b\u202e"
+
+
+def test_a_message_that_quotes_a_file_is_one_line_that_no_terminal_obeys(run: Folder) -> None:
+    run.write([])
+    (run.path / "overrides.yaml").write_text(yaml.safe_dump([f"+evil='{EVIL_TEXT}'"]))
+    messages = [run.refusal()]
+    for choices in ({"model": EVIL_TEXT}, {EVIL_TEXT: "vae"}):
+        run.write([])
+        (run.path / "choices.yaml").write_text(yaml.safe_dump(choices))
+        messages.append(run.refusal())
+    for message in messages:
+        assert message.isprintable()
+        assert r"\x1b[31mRED" in message
+
+
 def bomb(levels: int = 20) -> str:
     lines = ["a0: &a0 [x, x]"] + [f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, levels)]
     return "\n".join(lines)

@@ -66,6 +66,18 @@ def test_a_sweep_whose_job_lies_elsewhere_is_refused(tmp_path: Path) -> None:
     assert Sweep.read(tmp_path / "way").path(Sweep.read(sweep).jobs[0]).name == "link"
 
 
+def test_a_sweep_record_says_nothing_that_a_terminal_obeys(tmp_path: Path) -> None:
+    job = {"number": 0, "overrides": [], "folder": "0", "status": "failed", "error": "\x1b[31mred\nerror"}
+    write_json(tmp_path / "sweep.json", {"command": "\x1b[2J", "jobs": [job]})
+    sweep = Sweep.read(tmp_path)
+    assert (sweep.command + sweep.jobs[0].error).isprintable()
+    for key, value in (("folder", "\x1b[31m"), ("overrides", ["seed=1", "+evil='\x1b[31m\nerror'"])):
+        write_json(tmp_path / "sweep.json", {"command": "", "jobs": [job | {key: value}]})
+        with pytest.raises(CheckpointError, match="control character") as refused:
+            Sweep.read(tmp_path)
+        assert str(refused.value).isprintable()
+
+
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "metrics.json"
     write_json(path, {"a": 1.0})
