@@ -423,7 +423,9 @@ def test_what_the_users_own_config_gives_need_not_be_typed_again(run: Folder, tm
 
 
 @pytest.mark.parametrize("place", ["figures", "metrics.csv", "checkpoints/best.ckpt"])
-def test_nothing_is_written_through_a_link_out_of_the_run_folder(run: Folder, tmp_path_factory: Any, place: str) -> None:
+def test_nothing_is_written_through_a_link_out_of_the_run_folder(
+    run: Folder, tmp_path_factory: Any, place: str
+) -> None:
     run.write([])
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     (run.path / place).symlink_to(elsewhere)

@@ -59,7 +59,7 @@ def test_a_sweep_whose_job_lies_elsewhere_is_refused(tmp_path: Path) -> None:
         write_json(sweep / "sweep.json", {"command": "", "jobs": [job | {"folder": place}]})
         (sweep / "link").unlink(missing_ok=True)
         (sweep / "link").symlink_to(tmp_path / "mine")
-        with pytest.raises(CheckpointError, match="sweep.json.* link.*outside"):
+        with pytest.raises(CheckpointError, match=r"sweep.json.* link.*outside"):
             Sweep.read(sweep)
     (sweep / "link").unlink()
     (tmp_path / "way").symlink_to(sweep)  # the sweep itself may be reached by a link

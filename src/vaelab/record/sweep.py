@@ -111,11 +111,13 @@ class Sweep:
         for job in jobs:
             job.error = shown(job.error)
             if odd := next((text for text in [job.folder, *job.overrides] if shown(text) != text), None):
-                raise CheckpointError(f"{path}: {printable(odd, 100)} of job {job.number} has a control character; take it out")
+                raise CheckpointError(
+                    f"{path}: {printable(odd, 100)} of job {job.number} has a control character; take it out"
+                )
             if not lies_within(sweep.path(job), folder):
                 raise CheckpointError(
-                    f"{path}: the folder of job {job.number}, {printable(job.folder, 100)}, is a link to a place outside "
-                    "the folder of the sweep; remove the link, or put the folder itself there"
+                    f"{path}: the folder of job {job.number}, {printable(job.folder, 100)}, is a link to a place "
+                    "outside the folder of the sweep; remove the link, or put the folder itself there"
                 )
         return sweep
 
