@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 HIDDEN = "<hidden>"
@@ -239,7 +240,7 @@ def _is_mixed(value: str) -> bool:
     value = value.strip(_MARKS)
     kinds = [c.isdigit() for c in value if c.isalnum()]
     cases = any(c.islower() for c in value) and any(c.isupper() for c in value)
-    changes = sum(one != other for one, other in zip(kinds, kinds[1:], strict=False))
+    changes = sum(one != other for one, other in pairwise(kinds))
     return len(value) >= 8 and (changes >= 3 or (changes > 0 and cases)) and HIDDEN not in value
 
 
