@@ -1,15 +1,29 @@
 """Errors meant for the person at the keyboard: one message, no traceback, a non-zero exit code."""
 
+import re
+
 from vaelab.config.secrets import redact_text
+
+# Control characters, those that turn the direction of what follows, other ends of a line, and halves of a character.
+OBEYED = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_GAP = re.compile(r"[\n\r\t][ \n\r\t]*")
 
 
 class UserError(Exception):
-    """Something the user can put right. The message names the key, file or value, and the remedy, and no secret."""
+    """Something the user can put right. The message names the key, file or value, and the remedy, and no secret.
+
+    It is one line, without characters that a terminal obeys, whatever is in a file that it quotes.
+    """
 
     exit_code = 1
 
     def __init__(self, message: str) -> None:
-        super().__init__(redact_text(message))
+        super().__init__(shown(_GAP.sub(" ", redact_text(message).strip())))
+
+
+def shown(text: str) -> str:
+    """A text with the characters that a terminal obeys as escapes, such as `\\x1b`."""
+    return OBEYED.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def own_error(error: BaseException) -> UserError | None:

@@ -172,6 +172,26 @@ def test_a_drawn_seed_stays(run: Folder) -> None:
     assert config_of(run.resume()).seed == 124
 
 
+def test_a_seed_that_is_drawn_again_is_the_one_that_the_run_drew(run: Folder) -> None:
+    run.write(["seed=null"], {"seed": 123, "data.seed": 123})
+    config = config_of(run.resume("seed=null", "data.batch_size=7"))
+    assert (config.seed, config.data.batch_size) == (123, 7)
+
+
+def test_a_run_may_have_a_number_for_a_name(run: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    run.write(["latent_dim=4"])
+    run.path.rename(run.path.parent / "0")
+    run.path.parent.joinpath("1e3").symlink_to("0")
+    monkeypatch.chdir(run.path.parent)
+    for name in ("0", "1e3"):
+        for words in ([f"resume={name}"], ["train=false", f"ckpt_path={name}"]):
+            found = compose_again(words)
+            assert found is not None
+            config = config_of(found)
+            assert name in (config.resume, config.ckpt_path)
+            assert config.latent_dim == 4
+
+
 def test_a_job_of_a_sweep_goes_on_alone(run: Folder) -> None:
     run.write(["experiment=rate_distortion", "latent_dim=4", "model.beta=0.2"])
     assert run.resume().arguments[-1] == "hydra.mode=RUN"
@@ -225,6 +245,7 @@ EVIL = [
     "callbacks.best.dirpath=/evil",
     "callbacks.best.dirpath=evil",
     "callbacks.best.filename=../../evil",
+    "callbacks.best.filename='{epoch:1500000000d}'",
     "callbacks.last.output_dir=/evil",
     "trainer.default_root_dir=/evil",
     "paths.data_dir=/evil",
@@ -263,6 +284,11 @@ def batches(words: Iterable[str]) -> list[list[str]]:
     return found
 
 
+def bare(text: str) -> str:
+    """Without the quotes of Hydra and of a shell."""
+    return text.replace("'", "").replace('"', "")
+
+
 @pytest.mark.parametrize("words", batches(EVIL))
 @pytest.mark.parametrize("choices", [True, False], ids=["with options", "without"])
 def test_planted_words_are_not_taken(run: Folder, words: list[str], choices: bool) -> None:
@@ -271,7 +297,7 @@ def test_planted_words_are_not_taken(run: Folder, words: list[str], choices: boo
     message = run.refusal()
     known = ("experiment=",) if choices else ()  # the option in force
     named = [word for word in words if "${" not in word and not word.startswith(known)]  # others have their value
-    assert not [word for word in named if word not in message.replace("'", "")]
+    assert not [word for word in named if bare(word) not in bare(message)]
     assert "latent_dim" not in message or "latent_dim=" in str(words)
 
 
@@ -285,6 +311,7 @@ PLANTED = {
     "model._target_": "os.system",
     "callbacks.best.dirpath": "/evil",
     "callbacks.best.filename": "../evil",
+    "callbacks.best.mode": "{evil}",
     "paths.data_dir": "/evil",
     "trusted": ["evil"],
     "trainer.default_root_dir": "/evil",
@@ -359,6 +386,77 @@ def test_an_option_of_ones_own_needs_its_folder_again(run: Folder, tmp_path: Pat
     (tmp_path / "conf/encoder/mine.yaml").write_text("_target_: vaelab.backbones.MLPEncoder\nhidden: [3]\n")
     assert "encoder=mine" in run.resume("--config-dir", str(tmp_path / "conf")).arguments
     assert "encoder=mine" in run.resume(f"--config-dir={tmp_path / 'conf'}").arguments
+
+
+REACH = ["logger.wandb.entity=evil", "logger.wandb.project=evil", "logger.wandb.mode=online", "trainer.devices=8",
+         "trainer.num_nodes=3", "trainer.strategy=ddp_spawn", "trainer.profiler=pytorch"]  # fmt: skip
+
+
+@pytest.mark.parametrize("typed", [True, False], ids=["in its words", "in its config"])
+def test_a_run_folder_decides_neither_whom_a_tracker_sends_to_nor_how_many_processes_start(
+    run: Folder, typed: bool
+) -> None:
+    run.write([], {key: yaml.safe_load(value) for key, value in (word.split("=") for word in REACH)})
+    if typed:
+        (run.path / "overrides.yaml").write_text(yaml.safe_dump(REACH))
+    message = run.refusal().replace("'", "")
+    assert [message.count(word) for word in REACH] == [1] * len(REACH)  # to be copied
+    mine = [word.partition("=")[0] + "=null" for word in REACH]
+    assert "evil" not in str(run.resume(*mine).arguments)
+    with pytest.raises(CheckpointError, match="project=") as refused:
+        run.evaluate()
+    assert "trainer" not in str(refused.value)  # an evaluation begins as its user starts it
+
+
+def test_what_the_users_own_config_gives_need_not_be_typed_again(run: Folder, tmp_path: Path) -> None:
+    (tmp_path / "conf/local").mkdir(parents=True)
+    (tmp_path / "conf/local/default.yaml").write_text(
+        "# @package _global_\nlogger:\n  wandb:\n    project: mine\ntrainer:\n  devices: 2\n"
+    )
+    run.write(["trainer=ddp", "logger.wandb.project=mine"], {"trainer.devices": 2})
+    assert "project" in run.refusal()
+    assert run.resume(f"--config-dir={tmp_path / 'conf'}").kind == "resume"
+    run.write(["trainer=ddp", "logger.wandb.group=a", "trainer.accelerator=cpu"])
+    assert run.resume().kind == "resume"
+    run.write(["debug=profiler"])
+    assert run.resume().kind == "resume"
+
+
+@pytest.mark.parametrize("place", ["figures", "metrics.csv", "checkpoints/best.ckpt"])
+def test_nothing_is_written_through_a_link_out_of_the_run_folder(
+    run: Folder, tmp_path_factory: Any, place: str
+) -> None:
+    run.write([])
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (run.path / place).symlink_to(elsewhere)
+    assert f"{run.path / place}: is a link" in run.refusal()
+    assert run.evaluate().kind == "evaluation"  # which writes into a folder of its own
+
+
+def test_links_within_a_run_folder_and_to_it_are_followed(run: Folder, tmp_path_factory: Any) -> None:
+    run.write([])
+    (run.path / "wandb").mkdir()
+    (run.path / "wandb/latest-run").symlink_to(run.path / "wandb")
+    link = tmp_path_factory.mktemp("links") / "run"
+    link.symlink_to(run.path)
+    run.path = link
+    assert run.resume().kind == "resume"
+
+
+EVIL_TEXT = "\x1b[31mRED\nerror: all is well\r\x9b\u202e"
+
+
+def test_a_message_that_quotes_a_file_is_one_line_that_no_terminal_obeys(run: Folder) -> None:
+    run.write([])
+    (run.path / "overrides.yaml").write_text(yaml.safe_dump([f"+evil='{EVIL_TEXT}'"]))
+    messages = [run.refusal()]
+    for choices in ({"model": EVIL_TEXT}, {EVIL_TEXT: "vae"}):
+        run.write([])
+        (run.path / "choices.yaml").write_text(yaml.safe_dump(choices))
+        messages.append(run.refusal())
+    for message in messages:
+        assert message.isprintable()
+        assert r"\x1b[31mRED" in message
 
 
 def bomb(levels: int = 20) -> str:

@@ -44,6 +44,13 @@ ASSIGNED = [
     "Authorization: Bearer hunter2",
     "Authorization: hunter2",
     "curl -H 'Authorization: Bearer hunter2' http://host",
+    "session_id=hunter2",
+    "sessionid: hunter2",
+    "creds=hunter2",
+    "otp=hunter2",
+    r"{\"token\":\"hunter2\", \"b\": 1}",
+    r"token\=hunter2",
+    "https://host/#token%3Dhunter2",
     "Proxy-Authorization: Digest username=me, response=hunter2",
 ]
 SAID = [
@@ -58,7 +65,10 @@ SAID = [
     "x --token hunter2",
     "x --password 'a hunter2'",
     "Bearer hunter2",
+    "sshpass -p hunter2 ssh me@host",
+    "mysql -u me -phunter2 db",
 ]
+UNSURE = ["PASS=%s", "pass: %s", "tokens=%s", "MY_SECRET_VALUE=%s", "token: needs %s", "token: is %s", "token: null %s"]
 IN_A_URL = [
     "http://user:hunter2@host/",
     "uri=https://user:a@hunter2@host:80/x",
@@ -96,6 +106,11 @@ HARMLESS = [
     "x.token=null",
     "x.token=${oc.env:HF_TOKEN}",
     "token_accuracy=0.3",
+    "tokens=characters",
+    "tokens: resnet50",
+    "pass: second",
+    "data.path=sk-2024-experiment-01.csv",
+    "data.drop=[sk-learn-features-number-1]",
     "token accuracy 0.93",
     "nats_per_token: 3.2",
     "decoder.pad_token=0",
@@ -129,6 +144,33 @@ def test_a_secret_in_text_is_hidden(text: str) -> None:
     assert "hunter2" not in hidden
     assert HIDDEN in hidden
     assert redact_text(hidden) == hidden
+
+
+@pytest.mark.parametrize("text", UNSURE)
+def test_only_what_looks_random_is_hidden_behind_a_name_of_many_things(text: str) -> None:
+    secret = text % "s3cr3tVal9"
+    assert redact_text(secret) == redact_override(secret) == text % HIDDEN == redact_text(text % HIDDEN)
+    assert redact_text(text % "resnet50") == text % "resnet50"
+
+
+@pytest.mark.parametrize("word", ["data.normal=['password: weak']", "data.label='cookie: yes'", "data.drop=[token: x]"])
+def test_names_in_somebodys_data_are_no_secrets(word: str) -> None:
+    """A hidden word would have to be typed again when the run goes on."""
+    assert redact_override(word) == word
+    key, _, value = word.removeprefix("data.").partition("=")
+    assert redact({"data": {key: [value]}}) == {"data": {key: [value]}}
+    assert redact({"tags": [value]}) != {"tags": [value]}
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["data.path=https://host/x?token=hunter", "data.path=http://u:hunter@host/x", "data.normal=['password: hunter22']",
+     "data.token=hunter", "data.label=ghp_16C7e42F292c6912E7710c838347hunter", "data.path=x?sig=hunter"],
+)  # fmt: skip
+def test_secrets_in_the_place_of_data_are_hidden(word: str) -> None:
+    assert "hunter" not in redact_override(word)
+    key, _, value = word.removeprefix("data.").partition("=")
+    assert "hunter" not in str(redact({"data": {key: value}}))
 
 
 @pytest.mark.parametrize("secret", FORMS)
@@ -195,7 +237,19 @@ def test_no_packaged_option_or_metric_is_taken_for_a_secret() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["a" * 100_000, "A1b2/" * 20_000, "password " * 5_000, "token:'" * 5_000, "a.b@c:" * 9_000]
+    "text",
+    [
+        "a" * 100_000,
+        "A1b2/" * 20_000,
+        "password " * 5_000,
+        "token:'" * 5_000,
+        "a.b@c:" * 9_000,
+        "mysql " * 20_000,
+        "sk-" + "a1-" * 30_000,
+        "pass=" * 20_000,
+        'token:\\"' * 9_000,
+        "token: is " * 9_000,
+    ],
 )
 def test_long_texts_take_time_in_proportion(text: str) -> None:
     began = perf_counter()

@@ -18,3 +18,13 @@ def test_no_name_is_taken_for_markup(capsys: pytest.CaptureFixture[str], monkeyp
     for name in (*NAMES, "[b]", ":dog:", "[table]", "logs/[bold]/:cat:"):
         assert name in printed.out
     assert str(NAMES) in printed.err
+
+
+def test_no_value_of_a_config_is_obeyed_by_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    evil = "\x1b[31mred\x9b2J\nerror: all is well"
+    print_config({"data": {"_target_": evil, "path": evil, evil: {"a": [evil]}}, "tags": evil}, {})
+    printed = capsys.readouterr().out
+    assert "\x1b[31m" not in printed
+    assert "\x9b" not in printed
+    assert not [line for line in printed.splitlines() if line.startswith("error")]
+    assert r"\x1b[31mred" in printed

@@ -6,7 +6,9 @@ import pytest
 import yaml
 
 from vaelab.atomic_write import write_file, write_json
-from vaelab.record.folder import claim_run_dir, claim_sweep_dir, discard_unstarted, redact_sweep
+from vaelab.errors import CheckpointError
+from vaelab.record.folder import claim_run_dir, claim_sweep_dir, discard, discard_unstarted, redact_sweep
+from vaelab.record.sweep import Sweep
 
 
 def test_runs_that_start_at_once_do_not_share_a_folder(tmp_path: Path) -> None:
@@ -39,6 +41,41 @@ def test_only_folders_in_which_nothing_ran_are_discarded(tmp_path: Path) -> None
     write_file(trained / "checkpoints" / "last.ckpt", "")
     discard_unstarted()
     assert [folder.exists() for folder in (empty, described, trained, foreign)] == [False, False, True, True]
+
+
+def test_what_a_link_leads_to_is_not_discarded(tmp_path: Path) -> None:
+    write_file(tmp_path / "mine" / "config.yaml", "")
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "mine")
+    assert not discard(link)
+    assert (tmp_path / "mine/config.yaml").is_file()
+
+
+def test_a_sweep_whose_job_lies_elsewhere_is_refused(tmp_path: Path) -> None:
+    write_file(tmp_path / "mine/0" / "config.yaml", "")
+    sweep = tmp_path / "sweep"
+    job = {"number": 0, "overrides": [], "status": "failed", "error": ""}
+    for place in ("link/0", "link"):
+        write_json(sweep / "sweep.json", {"command": "", "jobs": [job | {"folder": place}]})
+        (sweep / "link").unlink(missing_ok=True)
+        (sweep / "link").symlink_to(tmp_path / "mine")
+        with pytest.raises(CheckpointError, match=r"sweep.json.* link.*outside"):
+            Sweep.read(sweep)
+    (sweep / "link").unlink()
+    (tmp_path / "way").symlink_to(sweep)  # the sweep itself may be reached by a link
+    assert Sweep.read(tmp_path / "way").path(Sweep.read(sweep).jobs[0]).name == "link"
+
+
+def test_a_sweep_record_says_nothing_that_a_terminal_obeys(tmp_path: Path) -> None:
+    job = {"number": 0, "overrides": [], "folder": "0", "status": "failed", "error": "\x1b[31mred\nerror"}
+    write_json(tmp_path / "sweep.json", {"command": "\x1b[2J", "jobs": [job]})
+    sweep = Sweep.read(tmp_path)
+    assert (sweep.command + sweep.jobs[0].error).isprintable()
+    for key, value in (("folder", "\x1b[31m"), ("overrides", ["seed=1", "+evil='\x1b[31m\nerror'"])):
+        write_json(tmp_path / "sweep.json", {"command": "", "jobs": [job | {key: value}]})
+        with pytest.raises(CheckpointError, match="control character") as refused:
+            Sweep.read(tmp_path)
+        assert str(refused.value).isprintable()
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -54,6 +54,8 @@ def check(config: DictConfig) -> tuple[dict[str, Any], Builder]:
     for field in fields(Settings):
         if field.name not in given and field.default_factory is MISSING:
             raise ConfigError(f"{field.name}: needs a value")
+    for key in ("resume", "ckpt_path"):  # a run in the folder of a sweep has a number for a name
+        given |= {key: str(given[key])} if type(given.get(key)) in (int, float) else {}
     plain |= asdict(Settings(**check_arguments(Settings, given, "")))
     builder = Builder(plain["trusted"])
     for key in (paths := plain.setdefault("paths", {})):

@@ -20,15 +20,19 @@ from omegaconf.errors import OmegaConfBaseException
 from vaelab.config.command_line import config_folders, parts
 from vaelab.config.location import config_dir
 from vaelab.config.recorded import (
+    MACHINE,
     Recorded,
     config_place,
     covers,
+    decides_reach,
     is_option,
+    is_plain,
     is_setting,
     may_be_set,
     parse_word,
     place,
     read_recorded,
+    refuse_links_out,
     written,
 )
 from vaelab.config.secrets import HIDDEN
@@ -38,12 +42,10 @@ Kind = Literal["resume", "evaluation"]
 
 GLOBAL_GROUPS = ("experiment", "debug")  # their options set keys of other groups
 OWN_WORDS = {"resume": ("resume",), "evaluation": ("resume", "train", "test", "ckpt_path")}  # never those of the run
-MACHINE = ("hydra", "local", "paths", "trusted")  # what belongs to a machine and its user, not to a run
 # Words that nobody misses: where new folders go, how a sweep is run of which this was a job, and what only trains.
-MAY_BE_DROPPED = {
-    "resume": ("paths.log_dir", "hydra.mode", "hydra.sweep", "hydra.sweeper"),
-    "evaluation": ("paths.log_dir", "hydra.mode", "hydra.sweep", "hydra.sweeper", "optimizer", "scheduler"),
-}
+_OF_FOLDERS = ("paths.log_dir", "hydra.mode", "hydra.sweep", "hydra.sweeper")
+_OF_PROCESSES = ("trainer.devices", "trainer.num_nodes", "trainer.strategy", "trainer.profiler")
+MAY_BE_DROPPED = {"resume": _OF_FOLDERS, "evaluation": (*_OF_FOLDERS, *_OF_PROCESSES, "optimizer", "scheduler")}
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ def compose_again(arguments: list[str]) -> Continuation | None:
         ConfigError: the words contradict each other.
     """
     flags, words = parts(arguments)
+    words = [_number_as_text(word) for word in words]
     if not any(word.lstrip("+").startswith(("resume=", "train=")) for word in words):
         return None
     typed = {text: word for text in words if (word := parse_word(text)) is not None}
@@ -105,6 +108,14 @@ def compose_again(arguments: list[str]) -> Continuation | None:
     return _Composition("evaluation", read_recorded(folder), flags, words, typed).result(sweeps)
 
 
+def _number_as_text(text: str) -> str:
+    """A word that names a run, such as `resume=0` in the folder of a sweep, so that it is read as a path."""
+    word = parse_word(text) if text.startswith(("resume=", "ckpt_path=")) else None
+    if word is None or word.is_sweep_override() or type(word.value()) not in (int, float):
+        return text
+    return written(word.key_or_group, text.partition("=")[2].strip())
+
+
 def run_folder(checkpoint: Path) -> Path | None:
     """The folder of the run that a checkpoint, a folder of them or a `model/` lies in; None outside of any run."""
     inside = checkpoint.absolute()
@@ -130,6 +141,7 @@ def _resumed(resume: str) -> Recorded:
         raise CheckpointError(f"resume={resume}: no run folder is there (overrides.yaml is missing)")
     if not (folder / "checkpoints" / "last.ckpt").is_file():
         raise CheckpointError(f"resume={resume}: the run has no checkpoints/last.ckpt to go on from")
+    refuse_links_out(folder)
     return read_recorded(folder)
 
 
@@ -139,6 +151,9 @@ class _Composition:
     def __init__(
         self, kind: Kind, run: Recorded, flags: list[str], words: list[str], typed: dict[str, Override]
     ) -> None:
+        if kind == "resume" and isinstance(run.config.get("seed"), int):  # `seed=null` is the one that the run drew
+            typed = {text: word for text, word in typed.items() if place(word) != "seed" or _plain(word) is not None}
+            words = [text for text in words if text in typed or parse_word(text) is None]
         self.kind, self.run, self.flags, self.words, self.typed = kind, run, flags, words, typed
         self._folders = [config_dir(), *config_folders(flags)]
         self._searches = any(word.key_or_group == "hydra.searchpath" for word in typed.values())
@@ -254,8 +269,12 @@ class _Composition:
             if isinstance(child, DictConfig) and not child._is_none() and value is not None:
                 if isinstance(value, dict):
                     yield from self._leaves(child, value, known, f"{key}.")
-            elif value != known.get(key, _plain_node(child)) and may_be_set(key, value):
-                yield key, value
+            elif value != known.get(key, _plain_node(child)):
+                text = _bare(key, value) if decides_reach(key) and is_plain(value) else ""
+                if may_be_set(key, value):
+                    yield key, value
+                elif text and key not in MAY_BE_DROPPED[self.kind] and (word := parse_word(text)) is not None:
+                    self._again.setdefault(text, word)
 
     def _refuse(self, config: dict[str, Any]) -> None:
         """Name what has to be typed again, unless the config has the value of the run all the same."""
@@ -326,6 +345,13 @@ _ABSENT = object()
 
 def _key(word: Override) -> str:
     return f"{word.key_or_group}@{word.package}" if word.package else word.key_or_group
+
+
+def _bare(key: str, value: Any) -> str:
+    """A plain value as an override, without quotes where it needs none."""
+    bare = parse_word(f"{key}={value}") if isinstance(value, str) else None
+    plain = bare is not None and not bare.is_sweep_override() and bare.value() == value
+    return f"{key}={value}" if plain else written(key, value)
 
 
 def _plain(word: Override) -> Any:

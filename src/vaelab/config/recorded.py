@@ -1,6 +1,7 @@
 """What a run folder says of its own config, read as data: the folder may come from a stranger."""
 
 import json
+import os
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -13,13 +14,19 @@ from hydra.core.override_parser.types import Override, OverrideType, Quote, Quot
 from hydra.errors import HydraException
 
 from vaelab.config.secrets import HIDDEN
-from vaelab.errors import CheckpointError
+from vaelab.errors import CheckpointError, printable
 
 LARGEST = 2**18  # bytes of a file that is read; a config has a few thousand
 _OPTION = re.compile(r"[A-Za-z0-9_][\w-]*(?:\.[\w-]+)*(?:/[A-Za-z0-9_][\w-]*(?:\.[\w-]+)*)*")
 _KEY = re.compile(r"\w[\w-]*(?:[./]\w[\w-]*)*(?:@\w[\w-]*(?:\.\w[\w-]*)*)?")
+MACHINE = ("hydra", "local", "paths", "trusted")  # what belongs to a machine and its user, not to a run
 # Where a run writes to or sends to, and a program that it runs.
 _PLACE = re.compile(r"(?:^|[._])(?:dir|dirpath|directory|folder|root|path|file|uri|url|inception)$")
+# Whom a tracker sends to, and how many processes start on how many machines.
+_REACH = re.compile(
+    r"logger\.(?:.+\.)?(?:entity|project|workspace|experiment|experiment_name|mode|offline|host|server)"
+    r"|trainer\.(?:devices|num_nodes|strategy|profiler)"
+)
 _READ_ONLY = ("data.path", "data.labels", "ckpt_path")
 _NAMES = re.compile(r"^data\.|(?:^|\.)(?:monitor|name|notes|tags|group)$")  # texts that may hold a slash
 
@@ -73,6 +80,27 @@ def _read(path: Path, parse: Callable[[str], Any], kind: type, what: str) -> Any
     if not isinstance(found, kind):
         raise CheckpointError(f"{path}: is not {what}")
     return found
+
+
+def lies_within(path: Path, folder: Path) -> bool:
+    """Whether a path leads into a folder when all links are followed."""
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+
+
+def refuse_links_out(folder: Path) -> None:
+    """Refuse to write into a run folder from which a link leads elsewhere: what it leads to would be overwritten.
+
+    The folder itself may be reached by a link.
+
+    Raises:
+        CheckpointError: names the link.
+    """
+    for path in sorted([*folder.glob("*"), *folder.glob("*/*")]):
+        if path.is_symlink() and not lies_within(path, folder):
+            raise CheckpointError(
+                f"{printable(str(path), 300)}: is a link to a place outside the run folder, which the run would write "
+                "to; put what it leads to in its place, or remove the link"
+            )
 
 
 class _PlainLoader(yaml.SafeLoader):
@@ -132,13 +160,16 @@ def is_setting(word: Override) -> bool:
 def may_be_set(key: str, value: Any) -> bool:
     """Whether a file may set a key to a value.
 
-    Never what Hydra itself does, whom to trust, which class is built, and where files are written or sent.
+    Never what Hydra itself does, whom to trust, which class is built, where files are written or sent, and how many
+    processes start.
     """
-    if any(covers(above, key) for above in ("hydra", "trusted", "paths")) or "_target_" in key.split("."):
+    if any(covers(above, key) for above in MACHINE) or "_target_" in key.split("."):
         return False
-    if not is_plain(value):
+    if not is_plain(value) or decides_reach(key):
         return False
     texts = [text for text in flatten(value) if isinstance(text, str)]
+    if covers("callbacks", key) and any("{" in text for text in texts):  # `{epoch:1500000000d}` takes all memory
+        return False
     if key in _READ_ONLY:
         return True
     if _PLACE.search(key) and texts:
@@ -146,6 +177,11 @@ def may_be_set(key: str, value: Any) -> bool:
     if key == "data.name":  # of a folder in that of all data
         return not any(set("/\\") & set(text) or text.startswith(".") for text in texts)
     return bool(_NAMES.search(key)) or not any(set("/\\~") & set(text) for text in texts)
+
+
+def decides_reach(key: str) -> bool:
+    """Whether a key decides whom a tracker sends to, or how many processes start."""
+    return bool(_REACH.fullmatch(key))
 
 
 def is_plain(value: Any) -> bool:

@@ -1,21 +1,14 @@
 """What is taken of the overrides in `sweep.json`: the folder of a sweep may come from somebody else."""
 
-import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
-from hydra.errors import HydraException
 
+from vaelab.config.recorded import MACHINE, is_option, is_setting, parse_word, place
 from vaelab.config.secrets import HIDDEN
 from vaelab.errors import CheckpointError, ConfigError
 
-_NAME = re.compile(r"\w[\w-]*(?:[./]\w[\w-]*)*")
-_OF_THE_USER = ("hydra", "trusted", "paths")  # what Hydra does, whose code runs, where files are written
-_PLACE = re.compile(r"(?:^|[._])(?:dir|dirpath|directory|folder|root|path|file|uri|url|inception)$")
-_READ_ONLY = ("data.path", "data.labels", "ckpt_path")
 _NO_MATTER = ("paths.log_dir", "resume")  # the jobs stay in the folder of the sweep
 
 
@@ -37,12 +30,12 @@ def recorded_overrides(
         CheckpointError: names what has to be typed again.
         ConfigError: a job has none of the values that are typed for its key.
     """
-    now = {_key(word): (text, word) for text in typed if (word := _parsed(text)) is not None}
+    now = {_key(word): (text, word) for text in typed if (word := parse_word(text)) is not None}
     taken: list[str] = []
     again: list[str] = []
     own = [text for text, word in now.values() if not word.is_sweep_override()]
     for text in words:
-        word = _parsed(text.replace(HIDDEN, "hidden"))
+        word = parse_word(text.replace(HIDDEN, "hidden"))
         if word is None:
             raise CheckpointError(f"{record}: {text} is no override")
         key = _key(word)
@@ -66,13 +59,6 @@ def recorded_overrides(
     return taken, own
 
 
-def _parsed(text: str) -> Override | None:
-    try:
-        return OverridesParser.create().parse_override(text)
-    except HydraException:
-        return None
-
-
 def _key(word: Override) -> str:
     return str(word.key_or_group) + (f"@{word.package}" if word.package else "")
 
@@ -85,23 +71,10 @@ def _values(word: Override) -> list[str]:
 
 def _may_be_read(word: Override, folders: Iterable[Path]) -> bool:
     """Whether an override only chooses an option that there is, or gives an existing key a plain value."""
-    key = word.key_or_group
-    if word.type != OverrideType.CHANGE or word.is_sweep_override() or word.package or not _NAME.fullmatch(key):
+    group = word.key_or_group
+    if not any((folder / group).is_dir() for folder in folders):
+        return is_setting(word)
+    option = word.value() if word.type == OverrideType.CHANGE and not word.is_sweep_override() else None
+    if word.package or place(word).partition(".")[0] in MACHINE or not isinstance(option, str):
         return False
-    value: Any = word.value()
-    parts = re.split(r"[./]", key)
-    if parts[0] in _OF_THE_USER or "_target_" in parts or not _is_plain(value):
-        return False
-    if any((folder / key).is_dir() for folder in folders):
-        named = isinstance(value, str) and bool(_NAME.fullmatch(value))
-        return named and any((folder / key / f"{value}.yaml").is_file() for folder in folders)
-    return key in _READ_ONLY or not (_PLACE.search(key) and isinstance(value, str))
-
-
-def _is_plain(value: Any) -> bool:
-    """Whether a value is a number, a text that nothing interprets, true, false, null or a list of these."""
-    if isinstance(value, list):
-        return all(map(_is_plain, value))
-    if isinstance(value, str):
-        return "${" not in value and value != "???"
-    return value is None or isinstance(value, bool | int | float)
+    return is_option(group, option) and any((folder / group / f"{option}.yaml").is_file() for folder in folders)

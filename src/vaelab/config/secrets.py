@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 HIDDEN = "<hidden>"
@@ -35,16 +36,18 @@ _CERTAIN = rf"pass(?:words?|wd|phrase|code)|{_any(_KEYS)}[ _-]?keys?(?:[_-]?id)?
 _NAMES = (
     rf"{_NOT_OF_TEXT}token|secrets?|credentials?|authorization|(?:set-)?cookie|pwd?|auth|jwt|dsn|sas|{_CERTAIN}"
     rf"|{_any(_PASSES)}[_-]?pass|client[_-]?secret|connection[ _-]?string|webhook(?:[_-]?url)?"
+    rf"|session[_-]?id|creds|otp|passwort|kennwort"
 )
 _NAME = rf"(?:{_WORD_BEGINS}(?i:{_NAMES})|(?i:pass(?:words?|wd|phrase)|api[_-]?keys?))"
 _SECRET_NAME = re.compile(rf"{_NAME}$")
-_PARTS = ("token", "secret", "pass", "pw", "key", "credential", "auth", "cookie", "jwt", "dsn", "sas", "hook", "string")
+_PARTS = ("token", "secret", "pass", "pw", "key", "credential", "auth", "cookie", "jwt", "dsn", "sas", "hook", "string",
+          "session", "cred", "otp", "wort")  # fmt: skip
 
 # What is given to a name.
-_ASSIGNED = re.compile(rf"{_NAME}(?P<close>['\"\])]{{0,3}})[ \t]*(?P<sign>=>|:=|=|:(?!//))[ \t]*")
+_ASSIGNED = re.compile(rf"{_NAME}(?P<close>[\\'\"\])]{{0,4}})[ \t]*(?P<sign>=>|:=|=|:(?!//)|%3[ADad])[ \t]*")
 _KEY = re.compile(r"[+~\w.@/-]+")
 _TEXT_BEFORE = re.compile(r"(?P<quote>['\"]?)[+~\w.@/-]*$")
-_QUOTED = re.compile(r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"", re.DOTALL)
+_QUOTED = re.compile(r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"|\\\"(?:[^\"\\]|\\[^\"])*\\\"", re.DOTALL)
 _SCHEME = re.compile(r"(?i:bearer|basic|token|apikey|negotiate)[ \t]+\S+|(?i:digest|aws4-hmac-sha256)[ \t][^\n]*")
 _BLOCK = re.compile(r"[|>][^\n]*(?:\n(?:[ \t]+[^\n]*)?)*")
 _PLAIN = re.compile(
@@ -52,6 +55,17 @@ _PLAIN = re.compile(
 )
 _OF_A_MESSAGE = re.compile(
     r"(?:needs?|should|must|is|was|has|cannot|unknown|names|takes|expected|not|may)\s", re.IGNORECASE
+)
+_BEHIND = re.compile(rf"(?:{_OF_A_MESSAGE.pattern}|(?:null|none|true|false)[ \t]+)(?P<value>\S+)", re.IGNORECASE)
+# Names that are often those of something else: only what looks random is hidden behind them.
+_UNSURE = re.compile(
+    rf"(?P<before>{_WORD_BEGINS}(?i:pass|tokens|bearer|pin|licen[sc]e|sig"
+    r"|(?:secret|password|token|api[_-]?key)[_-](?:val(?:ue)?|str(?:ing)?|text|of[_-]\w+))"
+    r"['\"]?[ \t]*(?:=|:(?!//))[ \t]*['\"]?)(?P<value>[^\s'\",;&\])}]+)"
+)
+_TOOL = re.compile(
+    r"(?P<before>\bsshpass[ \t]+-p[ \t]*|\b(?:mysql|mariadb)\w*(?:[ \t]+\S+){0,8}?[ \t]+-p)"
+    r"(?!<hidden>)(?:'[^']*'|\"[^\"]*\"|\S+)"
 )
 
 # Without a sign between: `--token x`, `password x`, `the token of the server is x`.
@@ -85,7 +99,7 @@ _FORMS = re.compile(
     r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----.*?(?:-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----|\Z)"
     r"|(?<![A-Za-z0-9_])(?:"
     r"(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}(?![A-Za-z0-9])|gh[oprsu]_[A-Za-z0-9]{16,}|github_pat_\w{16,}|glpat-[\w-]{16,}"
-    r"|hf_[A-Za-z0-9]{16,}|(?<!-)sk-(?=[\w-]*\d)[\w-]{16,}|[rs]k_(?:live|test)_\w{10,}|xox[a-z]-[\w-]{8,}|xapp-[\w-]{8,}"
+    r"|hf_[A-Za-z0-9]{16,}|(?<!-)sk-(?=(?:[A-Za-z0-9]+[-_])*(?=[A-Za-z]*\d)\d*[A-Za-z][A-Za-z0-9]{7,})[\w-]{16,}|[rs]k_(?:live|test)_\w{10,}|xox[a-z]-[\w-]{8,}|xapp-[\w-]{8,}"
     r"|AIza[\w-]{30,}|ya29\.[\w-]{8,}|GOCSPX-[\w-]{8,}|npm_[A-Za-z0-9]{30,}|pypi-(?=[\w-]*\d)[\w-]{32,}|dckr_pat_[\w-]{16,}"
     r"|dop_v1_[a-f0-9]{32,}|dapi[a-f0-9]{32}|SG\.[\w-]{16,}\.[\w-]{16,}|wandb_v\d_\w{16,}|local-[a-f0-9]{40}"
     r"|r8_[A-Za-z0-9]{30,}|gsk_[A-Za-z0-9]{30,}|nvapi-[\w-]{30,}|lsv2_\w{16,}|\d{8,10}:[\w-]{35}(?![\w-])"
@@ -101,6 +115,8 @@ _HASH = re.compile(
     re.IGNORECASE,
 )
 
+_MARKS = ".,;:!?()[]{}'\""
+
 
 def names_secret(key: str) -> bool:
     """Whether what is given to this key is a secret: `logger.x.api_key`, not `data.max_tokens`."""
@@ -114,9 +130,11 @@ def redact_text(text: str, key: str = "") -> str:
     `commit` or are a part of a path.
     """
     lower = text.lower()
+    of_column = key.startswith("data.") and key != "data.path"  # names and labels of somebody's data
     if any(part in lower for part in _PARTS):  # most texts have none, and the patterns of names are slow
-        text = _FLAG.sub(rf"\g<before>{HIDDEN}", _hide_assigned(text))
-        text = _SAID_OF.sub(_if_random, _SAID.sub(rf"\g<before>{HIDDEN}", text))
+        text = _FLAG.sub(rf"\g<before>{HIDDEN}", _hide_assigned(text, of_column))
+        text = _SAID_OF.sub(_if_random, text if of_column else _SAID.sub(rf"\g<before>{HIDDEN}", text))
+    text = _TOOL.sub(rf"\g<before>{HIDDEN}", _UNSURE.sub(_if_mixed, text))
     text = _LOGIN.sub(rf"\g<before>{HIDDEN}", text)
     text = _USER_ALONE.sub(rf"\g<before>{HIDDEN}@", _USER.sub(f"://{HIDDEN}@", text))
     for pattern in (_QUERY, _HOOK):
@@ -132,6 +150,8 @@ def redact_override(override: str, key: str = "") -> str:
     name, _, value = override.partition("=")
     if value and _KEY.fullmatch(name) and names_secret(name) and not _PLAIN.fullmatch(value):
         return f"{name}={HIDDEN}"
+    if value and name.lstrip("+").startswith("data.") and _KEY.fullmatch(name):
+        return f"{name}={redact_text(value, name.lstrip('+'))}"
     return redact_text(override, key)
 
 
@@ -140,19 +160,27 @@ def redact(value: Any, key: str = "") -> Any:
     if names_secret(key) and not (value in (None, "", [], {}) or isinstance(value, bool)):
         return HIDDEN
     if isinstance(value, dict):
-        return {redact_text(k) if isinstance(k, str) else k: redact(v, str(k)) for k, v in value.items()}
+        return {
+            redact_text(k) if isinstance(k, str) else k: redact(v, f"{key}.{k}" if key else str(k))
+            for k, v in value.items()
+        }
     if isinstance(value, (list, tuple)):
         return [redact(v, key) for v in value]
     return redact_override(value, key) if isinstance(value, str) else value
 
 
-def _hide_assigned(text: str) -> str:
+def _hide_assigned(text: str, only_random: bool = False) -> str:
     pieces, done = [], 0
     for found in _ASSIGNED.finditer(text):
         start = found.end()
-        if found.start() < done or _PLAIN.match(text, start):
+        if found.start() < done:
             continue
-        if ":" in found["sign"] and _OF_A_MESSAGE.match(text, start):  # `data.token: needs a value`
+        of_message = ":" in found["sign"] and _OF_A_MESSAGE.match(text, start)  # `data.token: needs a value`
+        if of_message or _PLAIN.match(text, start):
+            behind = _BEHIND.match(text, start) if ":" in found["sign"] else None
+            if behind and _is_mixed(behind["value"]):
+                pieces += [text[done : behind.start("value")], HIDDEN]
+                done = behind.end()
             continue
         line = text.rfind("\n", 0, found.start()) + 1
         before = _TEXT_BEFORE.search(text, max(line, found.start() - 200), found.start())
@@ -160,7 +188,7 @@ def _hide_assigned(text: str) -> str:
         quote = before["quote"] if before and not found["close"] else ""
         first = found["sign"] == ":" and not found["close"] and not text[line:begin].strip(" \t-")
         end = _end(text, start, quote, first)  # in YAML all of the line is the value
-        if text[start:end] in ("", HIDDEN):
+        if text[start:end] in ("", HIDDEN) or (only_random and not _is_odd(text[start:end])):
             continue
         pieces += [text[done:start], HIDDEN]
         done = end
@@ -193,10 +221,27 @@ def _closing(text: str, start: int, stop: int) -> int:
 
 
 def _if_random(found: re.Match[str]) -> str:
-    """Hide what is no word of a language: letters beside digits or signs."""
-    value = found["value"].rstrip(".,;:!?)]}'\"")
+    return f"{found['before']}{HIDDEN}" if _is_odd(found["value"]) else found[0]
+
+
+def _if_mixed(found: re.Match[str]) -> str:
+    return f"{found['before']}{HIDDEN}" if _is_mixed(found["value"]) else found[0]
+
+
+def _is_odd(value: str) -> bool:
+    """Whether a value is no word of a language: letters beside digits or signs."""
+    value = value.strip(_MARKS)
     odd = any(c.isalpha() for c in value) and any(c.isdigit() or c in "!#$%^&*" for c in value)
-    return f"{found['before']}{HIDDEN}" if odd and len(value) >= 5 else found[0]
+    return odd and len(value) >= 5
+
+
+def _is_mixed(value: str) -> bool:
+    """Whether a value is no name either, such as `resnet50`: letters and digits change often, or in two cases."""
+    value = value.strip(_MARKS)
+    kinds = [c.isdigit() for c in value if c.isalnum()]
+    cases = any(c.islower() for c in value) and any(c.isupper() for c in value)
+    changes = sum(one != other for one, other in pairwise(kinds))
+    return len(value) >= 8 and (changes >= 3 or (changes > 0 and cases)) and HIDDEN not in value
 
 
 def _if_login(found: re.Match[str]) -> str:

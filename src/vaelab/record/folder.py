@@ -68,8 +68,8 @@ def discard_unstarted() -> list[Path]:
 
 
 def discard(folder: Path) -> bool:
-    """Remove a folder if nothing ran in it; says whether it is gone."""
-    if all(path.name in BEFORE_THE_RUN for path in folder.rglob("*") if not path.is_dir()):
+    """Remove a folder if nothing ran in it and it is one, not a link; says whether it is gone."""
+    if not folder.is_symlink() and all(path.name in BEFORE_THE_RUN for path in folder.rglob("*") if not path.is_dir()):
         rmtree(folder, ignore_errors=True)
     return not folder.exists()
 

@@ -16,8 +16,9 @@ from typing import Any, ClassVar
 from vaelab.atomic_write import write_json
 from vaelab.config.continuation import Continuation
 from vaelab.config.quoting import quoted
+from vaelab.config.recorded import lies_within
 from vaelab.config.secrets import redact_text
-from vaelab.errors import CheckpointError, ConfigError
+from vaelab.errors import CheckpointError, ConfigError, printable, shown
 from vaelab.record.command_line import command_line
 from vaelab.record.folder import can_go_on
 from vaelab.terminal import console
@@ -93,7 +94,7 @@ class Sweep:
         """The sweep that was begun in a folder.
 
         Raises:
-            CheckpointError: the record is missing or broken.
+            CheckpointError: the record is missing or broken, or the folder of a job lies elsewhere.
         """
         path = folder / FILE
         try:
@@ -106,7 +107,19 @@ class Sweep:
             raise CheckpointError(f"{path}: is broken or cut short, so the sweep cannot go on from it") from error
         if not jobs or len({job.number for job in jobs}) < len(jobs) or len({job.folder for job in jobs}) < len(jobs):
             raise CheckpointError(f"{path}: is broken; it names no job, or one job twice")
-        return cls(folder, command, jobs, resumed=True)
+        sweep = cls(folder, shown(command), jobs, resumed=True)
+        for job in jobs:
+            job.error = shown(job.error)
+            if odd := next((text for text in [job.folder, *job.overrides] if shown(text) != text), None):
+                raise CheckpointError(
+                    f"{path}: {printable(odd, 100)} of job {job.number} has a control character; take it out"
+                )
+            if not lies_within(sweep.path(job), folder):
+                raise CheckpointError(
+                    f"{path}: the folder of job {job.number}, {printable(job.folder, 100)}, is a link to a place "
+                    "outside the folder of the sweep; remove the link, or put the folder itself there"
+                )
+        return sweep
 
     def write(self) -> None:
         """Keep what is known by now. Where the folder cannot be written, the sweep goes on and says so."""
