@@ -235,7 +235,7 @@ def build_trainer(
         keep_freed_memory()
     trainer.fit_loop.epoch_loop = EpochLoop(trainer)
     trainer._signal_connector = StopSignals(trainer)
-    trainer.strategy.checkpoint_io = CheckpointFiles(Path(cfg["paths"]["output_dir"]))
+    trainer.strategy.checkpoint_io = CheckpointFiles(Path(cfg["paths"]["output_dir"]), trainer.checkpoint_callbacks)
     return trainer
 
 

@@ -10,8 +10,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from vaelab.errors import ConfigError
 from vaelab.notes import note
-
-_PATHS = ("best_model_path", "kth_best_model_path", "last_model_path")
+from vaelab.training.checkpoint_files import is_remote
 
 
 class Resumption(Callback):
@@ -39,12 +38,24 @@ class Resumption(Callback):
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, EarlyStopping) and callback.state_key in states:
                 states[callback.state_key]["patience"] = callback.patience
-            if isinstance(callback, ModelCheckpoint) and callback.monitor is not None:
-                state = _state_of_best(callback, states)
-                if state is not None:
-                    states[callback.state_key] = _moved(state, callback)
-                else:
-                    note(f"the best checkpoint is chosen anew from here on, by {callback.monitor}")
+            if isinstance(callback, ModelCheckpoint):
+                _take_up_best(callback, states)
+
+
+def _take_up_best(callback: ModelCheckpoint, states: dict[str, Any]) -> None:
+    """Leave of the saved state what is in the folder now; where the best one is gone, choose it anew and say so."""
+    watched = callback.monitor is not None
+    state = _state_of_best(callback, states) if watched else states.get(callback.state_key)
+    kept = None if state is None else _files_here(state, callback)
+    if kept is not None:
+        states[callback.state_key] = kept
+        return
+    states.pop(callback.state_key, None)
+    if watched:
+        best = states.get("BestValidation", {})
+        if state is not None and best.get("watched") == [callback.monitor, callback.mode]:
+            best["numbers"] = {}  # of a checkpoint that is gone
+        note(f"the best checkpoint is chosen anew from here on, by {callback.monitor}")
 
 
 def _state_of_best(callback: ModelCheckpoint, states: dict[str, Any]) -> dict[str, Any] | None:
@@ -58,16 +69,30 @@ def _state_of_best(callback: ModelCheckpoint, states: dict[str, Any]) -> dict[st
     return None
 
 
-def _moved(state: dict[str, Any], callback: ModelCheckpoint) -> dict[str, Any]:
-    """The state with its files where the run folder is now."""
-    before, now = str(state["dirpath"]), str(callback.dirpath)
+def _files_here(state: dict[str, Any], callback: ModelCheckpoint) -> dict[str, Any] | None:
+    """The state with the checkpoints that lie in the callback's own folder, by their names; None if no best one does.
 
-    def moved(path: str) -> str:
-        there = Path(now) / Path(path).name
-        return str(there) if path and Path(path).parent == Path(before) and there.is_file() else path
+    Lightning deletes what it finds in this state, and a whole folder if the path names one. So no path is believed:
+    the run may have been moved, or may come from somebody else.
+    """
+    folder = str(callback.dirpath)
 
-    best = {moved(path): score for path, score in state["best_k_models"].items()}
-    return state | {name: moved(state[name]) for name in _PATHS} | {"dirpath": now, "best_k_models": best}
+    def here(path: str) -> str:
+        if not path.endswith(callback.FILE_EXTENSION):
+            return ""
+        place = f"{folder}/{Path(path).name}"
+        if is_remote(folder):
+            return place if path == place else ""
+        return place if Path(place).is_file() and not Path(place).is_symlink() else ""
+
+    best = {there: score for path, score in state["best_k_models"].items() if (there := here(path))}
+    paths = {name: here(state[name]) for name in ("best_model_path", "kth_best_model_path", "last_model_path")}
+    if not paths["best_model_path"]:
+        return None
+    if paths["kth_best_model_path"] not in best:
+        worst = max if callback.mode == "min" else min
+        paths["kth_best_model_path"] = worst(best, key=lambda path: float(best[path]), default="")
+    return state | paths | {"dirpath": callback.dirpath, "best_k_models": best}
 
 
 def refuse_done(state: Any, max_epochs: int | None, max_steps: int) -> None:
