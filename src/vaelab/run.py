@@ -157,7 +157,7 @@ def build(
     model.optimization = Optimization(cfg["optimizer"], cfg["scheduler"], builder)
     model.optimization.configure(model, total_steps=1)  # what does not fit is refused before any tracker opens
     if start is not None and cfg["resume"]:
-        model.optimization.refuse_other_state(start.state["optimizer_states"][0])
+        model.optimization.refuse_other_state(start.state["optimizer_states"][0], model, start.path)
         refuse_done(start.state, cfg["trainer"].get("max_epochs"), cfg["trainer"].get("max_steps", -1))
     task.check(model, data.spec, corruption.changes)
     return data, model, task, trained_on
