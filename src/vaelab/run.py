@@ -45,7 +45,7 @@ from vaelab.training.interruption import StopSignals, keeping, stoppable
 from vaelab.training.optimization import Optimization
 from vaelab.training.precision import AUTO, allow_clipping, choose_precision, lay_channels_last, refuse_double
 from vaelab.training.progress import RunProgress
-from vaelab.training.resumption import Resumption, refuse_done
+from vaelab.training.resumption import Resumption, refuse_broken_position, refuse_done
 from vaelab.training.seeding import OneSeed, choose_seed, seed_all
 from vaelab.training.time_limit import TimeLimit
 
@@ -158,6 +158,7 @@ def build(
     model.optimization.configure(model, total_steps=1)  # what does not fit is refused before any tracker opens
     if start is not None and cfg["resume"]:
         model.optimization.refuse_other_state(start.state["optimizer_states"][0], model, start.path)
+        refuse_broken_position(start.path, start.state, type(data).__qualname__)
         refuse_done(start.state, cfg["trainer"].get("max_epochs"), cfg["trainer"].get("max_steps", -1))
     task.check(model, data.spec, corruption.changes)
     return data, model, task, trained_on

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from vaelab.config.recorded import may_be_set, read_recorded, written
 from vaelab.errors import CheckpointError
 from vaelab.notes import note
+from vaelab.training.resumption import refuse_broken
 
 MODEL, TRAINING = "model.safetensors", "training.json"  # in the `model/` of a run
 STATE = {"state_dict", "epoch", "global_step", "pytorch-lightning_version"}
@@ -158,10 +159,14 @@ def _read_checkpoint(path: Path, resumes: bool) -> Start:
             f"{path}: holds weights but no state of training, so the run cannot go on; ckpt_path={path} begins a new "
             "run from them"
         )
+    if resumes:
+        refuse_broken(path, checkpoint)
+    if type(checkpoint["global_step"]) is not int:
+        raise CheckpointError(f"{path}: is broken (global_step should be a whole number)")
     about = _training_record(model_folder(path))
     step = checkpoint["global_step"] if resumes else about.get("steps", checkpoint["global_step"])
     trained_on = checkpoint.get("trained_on", about.get("data"))
-    return Start(path, weights, architecture, int(step), trained_on, checkpoint if resumes else {})
+    return Start(path, weights, architecture, step, trained_on, checkpoint if resumes else {})
 
 
 def _loaded(path: Path) -> Any:
