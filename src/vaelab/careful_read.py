@@ -189,7 +189,7 @@ def lies_whole(tensor: Tensor) -> bool:
 
     The order of the numbers is free, since weights of images may lie with their channels last.
     """
-    if tensor.layout is not torch.strided:
+    if tensor.layout is not torch.strided or tensor.is_nested or tensor.is_quantized or tensor.is_meta:
         return False
     room = tensor.untyped_storage().nbytes() // tensor.element_size() - tensor.storage_offset()
     places = 1

@@ -31,7 +31,7 @@ from vaelab.models import Model
 from vaelab.notes import note
 from vaelab.record.checkpoints import Start, find_checkpoint, read_start
 from vaelab.record.curves import CurveLogger
-from vaelab.record.export import architecture, build_model
+from vaelab.record.export import architecture, build_model, outlined
 from vaelab.record.run_record import RunRecord
 from vaelab.record.trackers import tracking
 from vaelab.record.trained_on import TrainedOn, Use
@@ -149,9 +149,12 @@ def build(
     about = architecture(cfg, data.spec)
     if start is not None:
         start.refuse_another(about, advise=cfg["train"] and not cfg["resume"])
+        outline = outlined(about, builder, len(start.weights), str(start.path))
+        if outline is not None:  # before memory is taken for a model that is larger than the weights are
+            start.refuse_misfit(outline, about)
     model = build_model(about, builder)
     if start is not None:
-        start.refuse_misfit(model, about)
+        start.refuse_misfit(model.state_dict(), about)
     else:
         model.start_at(data.mean())
     model.optimization = Optimization(cfg["optimizer"], cfg["scheduler"], builder)
