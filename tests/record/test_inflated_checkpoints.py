@@ -100,6 +100,32 @@ def test_no_file(tmp_path: Path) -> None:
     assert "is no file" in refused(tmp_path / "last.ckpt")
 
 
+@pytest.mark.parametrize("name", ["model.json", "model.safetensors", "training.json"])
+@pytest.mark.parametrize("there", ["pipe", "folder", "giant", "cut short", "nonsense"])
+def test_a_part_of_a_model_folder_that_is_none(run: Path, name: str, there: str) -> None:
+    path = run / "model" / name
+    content = path.read_bytes()
+    path.unlink()
+    if there == "pipe":
+        os.mkfifo(path)
+    elif there == "folder":
+        path.mkdir()
+    elif there == "giant":
+        path.touch()
+        os.truncate(path, 2**40)
+    else:
+        path.write_bytes(content[:-3] if there == "cut short" else b"[" * 10_000)
+    with pytest.raises(CheckpointError, match=f"{name}: (is|cannot)"):
+        read_start(run / "model/model.safetensors")
+
+
+@pytest.mark.parametrize("name", ["model.json", "model.safetensors"])
+def test_a_missing_part_of_a_model_folder_is_named(run: Path, name: str) -> None:
+    (run / "model" / name).unlink()
+    with pytest.raises(CheckpointError, match=rf"model: holds no model \({name} is missing\)"):
+        read_start(run / "model/model.safetensors")
+
+
 def test_a_model_is_not_built_before_its_weights_fit(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

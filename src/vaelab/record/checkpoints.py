@@ -1,6 +1,5 @@
 """Find, vet and read the weights that a run starts from."""
 
-import json
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,11 +9,9 @@ from typing import Any
 from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo, is_zipfile
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from vaelab.careful_read import lies_whole, refuse_no_file, shown
+from vaelab.careful_read import Weights, lies_whole, read_json, refuse_no_file, shown
 from vaelab.config.recorded import may_be_set, read_recorded, written
 from vaelab.errors import CheckpointError
 from vaelab.notes import note
@@ -215,29 +212,23 @@ def _refuse_inflated(path: Path, members: list[ZipInfo]) -> None:
 
 def _read_model(path: Path) -> Start:
     about = path.with_name("model.json")
-    try:
-        architecture = json.loads(about.read_text(encoding="utf-8"))
-        weights = load_file(path)
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path.parent}: holds no model ({error.filename} is missing)") from error
-    except (SafetensorError, OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path.parent}: the model is broken or cut short ({error})") from error
+    for part in (about, path):
+        if not part.exists():
+            raise CheckpointError(f"{path.parent}: holds no model ({part.name} is missing)")
+    architecture = read_json(about)
     if not isinstance(architecture, dict):
         raise CheckpointError(f"{about}: does not describe a model")
     training = _training_record(path.parent)
-    return Start(path, weights, architecture, training.get("steps", 0), training.get("data"))
+    return Start(path, Weights(path).load(), architecture, training.get("steps", 0), training.get("data"))
 
 
 def _training_record(folder: Path) -> dict[str, Any]:
     """What a `model/` says of the training of its model; nothing where a run is older than this record."""
     path = folder / TRAINING
-    if not path.is_file():
+    if not path.exists():
         return {}
-    try:
-        about = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path}: is broken or cut short") from error
-    if not isinstance(about, dict) or not isinstance(about.get("steps", 0), int):
+    about = read_json(path)
+    if not isinstance(about, dict) or type(about.get("steps", 0)) is not int:
         raise CheckpointError(f"{path}: does not describe a training")
     return about
 
