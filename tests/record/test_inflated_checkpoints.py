@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,28 @@ def test_a_weight_that_is_not_all_in_the_file(run: Path, name: str) -> None:
 )  # fmt: skip
 def test_any_order_of_the_numbers_is_whole(weight: torch.Tensor) -> None:
     assert careful_read.lies_whole(weight)
+
+
+def nested(levels: int) -> list[Any]:
+    inner: list[Any] = []
+    for _ in range(levels):
+        inner = [inner]
+    return inner
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [(torch.zeros(2), "no plain data"), (nested(3_000), "no plain data"), ([[]] * 300_000, "lists and objects")],
+)
+def test_an_architecture_that_no_model_has(run: Path, value: Any, why: str) -> None:
+    path = run / "checkpoints/best.ckpt"
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(20_000)  # to write it
+    try:
+        change(path, lambda c: c["architecture"].update(encoder=value))
+    finally:
+        sys.setrecursionlimit(before)
+    assert why in refused(path)
 
 
 def test_a_compressed_checkpoint(run: Path) -> None:

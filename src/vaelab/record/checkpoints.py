@@ -1,5 +1,6 @@
 """Find, vet and read the weights that a run starts from."""
 
+import json
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo, is_zipfile
 import torch
 from torch import Tensor, nn
 
-from vaelab.careful_read import Weights, lies_whole, read_json, refuse_no_file, shown
+from vaelab.careful_read import Weights, excess_of, lies_whole, read_json, refuse_no_file, shown
 from vaelab.config.recorded import may_be_set, read_recorded, written
 from vaelab.errors import CheckpointError
 from vaelab.notes import note
@@ -160,6 +161,7 @@ def _read_checkpoint(path: Path, resumes: bool) -> Start:
         raise CheckpointError(f"{path}: is no checkpoint of vaelab")
     if not all(isinstance(value, Tensor) for value in weights.values()):
         raise CheckpointError(f"{path}: is no checkpoint of vaelab")
+    architecture = _plain(path, architecture)
     if resumes and not checkpoint.keys() >= TRAINING_STATE:
         raise CheckpointError(
             f"{path}: holds weights but no state of training, so the run cannot go on; ckpt_path={path} begins a new "
@@ -173,6 +175,22 @@ def _read_checkpoint(path: Path, resumes: bool) -> Start:
     step = checkpoint["global_step"] if resumes else about.get("steps", checkpoint["global_step"])
     trained_on = checkpoint.get("trained_on", about.get("data"))
     return Start(path, weights, architecture, step, trained_on, checkpoint if resumes else {})
+
+
+def _plain(path: Path, architecture: dict[str, Any]) -> dict[str, Any]:
+    """An architecture as a `model.json` would hold it.
+
+    Raises:
+        CheckpointError: no such file could hold it.
+    """
+    try:
+        text = json.dumps(architecture)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: is broken (its architecture is no plain data)") from error
+    if excess := excess_of(text.encode()):
+        raise CheckpointError(f"{path}: its architecture {excess}, and is not read")
+    plain: dict[str, Any] = json.loads(text)
+    return plain
 
 
 def _loaded(path: Path) -> Any:

@@ -239,7 +239,7 @@ class _EpochState(_Part):
 class _FitLoop(_Part):
     state: _FitState = Field(_FitState(), alias="state_dict")
     epoch: _Progress = Field(alias="epoch_progress")
-    epoch_state: _EpochState = Field(_EpochState(), alias="epoch_loop.state_dict")
+    epoch_state: _EpochState = Field(_EpochState.model_validate({}), alias="epoch_loop.state_dict")
     batch: _BatchProgress = Field(alias="epoch_loop.batch_progress")
     scheduler: _Progress = Field(alias="epoch_loop.scheduler_progress")
     optimizer: _OptimProgress = Field(alias="epoch_loop.automatic_optimization.optim_progress")
