@@ -62,7 +62,7 @@ def test_a_run_that_was_moved_has_its_best_checkpoint(run: Path) -> None:
 
 @pytest.mark.parametrize("monitor", ["val/elbo", None])
 @pytest.mark.parametrize("path", ["local://{}/victim", "{}/victim", "{}/victim/x.ckpt", "{}/run/checkpoints/../..",
-                                  "{}/run/checkpoints/link.ckpt", "http://127.0.0.1/x.ckpt", "", "memory://best.csv",
+                                  "{}/run/checkpoints/link.ckpt", "http://127.0.0.1/x.ckpt", "memory://best.csv",
                                   "{}/run/checkpoints/notes.txt"])  # fmt: skip
 def test_no_other_path_is_kept(run: Path, tmp_path: Path, path: str, monitor: str | None) -> None:
     (tmp_path / "victim").mkdir()
@@ -74,6 +74,14 @@ def test_no_other_path_is_kept(run: Path, tmp_path: Path, path: str, monitor: st
     assert callback.state_key not in states
     if monitor:
         assert states["BestValidation"]["numbers"] == {}  # they are those of the best checkpoint
+
+
+def test_nothing_is_said_where_there_was_no_best_checkpoint_yet(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    callback = keeper(run)
+    states = resumed(callback, state("") | {"best_k_models": {}})
+    assert callback.state_key not in states
+    assert states["BestValidation"]["numbers"] == {"val/elbo": 1.0}
+    assert capsys.readouterr().err == ""
 
 
 def test_what_is_worst_is_a_checkpoint_that_is_there(run: Path) -> None:

@@ -55,7 +55,8 @@ def _take_up_best(callback: ModelCheckpoint, states: dict[str, Any]) -> None:
         states[callback.state_key] = kept
         return
     states.pop(callback.state_key, None)
-    if watched:
+    had_one = state is None or state["best_model_path"] or state["best_k_models"]
+    if watched and had_one:
         best = states.get("BestValidation", {})
         if state is not None and best.get("watched") == [callback.monitor, callback.mode]:
             best["numbers"] = {}  # of a checkpoint that is gone
