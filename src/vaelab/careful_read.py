@@ -184,6 +184,23 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
     return of.hexdigest()
 
 
+def lies_whole(tensor: Tensor) -> bool:
+    """Whether each number of a tensor has a place of its own in memory: a tensor of one number can pose as a billion.
+
+    The order of the numbers is free, since weights of images may lie with their channels last.
+    """
+    if tensor.layout is not torch.strided or tensor.is_nested or tensor.is_quantized or tensor.is_meta:
+        return False
+    room = tensor.untyped_storage().nbytes() // tensor.element_size() - tensor.storage_offset()
+    places = 1
+    for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
+        if size > 1:
+            if stride != places:
+                return False
+            places *= size
+    return tensor.numel() <= room
+
+
 def folder_with(run: Path, names: Iterable[str], what: str) -> Path:
     """`model/` of a run folder, or the folder itself, with all of these files.
 

@@ -32,7 +32,7 @@ from vaelab.models import Model
 from vaelab.notes import note
 from vaelab.record.checkpoints import Start, find_checkpoint, read_start
 from vaelab.record.curves import CurveLogger
-from vaelab.record.export import architecture, build_model
+from vaelab.record.export import architecture, build_model, outlined
 from vaelab.record.run_record import RunRecord
 from vaelab.record.trackers import tracking
 from vaelab.record.trained_on import TrainedOn, Use
@@ -47,7 +47,7 @@ from vaelab.training.optimization import Optimization
 from vaelab.training.precision import AUTO, allow_clipping, choose_precision, lay_channels_last, refuse_double
 from vaelab.training.processes import ProcessLauncher
 from vaelab.training.progress import RunProgress
-from vaelab.training.resumption import Resumption, refuse_done
+from vaelab.training.resumption import Resumption, refuse_broken_position, refuse_done
 from vaelab.training.seeding import OneSeed, choose_seed, seed_all
 from vaelab.training.time_limit import TimeLimit
 
@@ -152,15 +152,19 @@ def build(
     about = architecture(cfg, data.spec)
     if start is not None:
         start.refuse_another(about, advise=cfg["train"] and not cfg["resume"])
+        outline = outlined(about, builder, len(start.weights), str(start.path))
+        if outline is not None:  # before memory is taken for a model that is larger than the weights are
+            start.refuse_misfit(outline, about)
     model = build_model(about, builder)
     if start is not None:
-        start.refuse_misfit(model, about)
+        start.refuse_misfit(model.state_dict(), about)
     else:
         model.start_at(data.mean())
     model.optimization = Optimization(cfg["optimizer"], cfg["scheduler"], builder)
     model.optimization.configure(model, total_steps=1)  # what does not fit is refused before any tracker opens
     if start is not None and cfg["resume"]:
-        model.optimization.refuse_other_state(start.state["optimizer_states"][0])
+        model.optimization.refuse_other_state(start.state["optimizer_states"][0], model, start.path)
+        refuse_broken_position(start.path, start.state, type(data).__qualname__)
         refuse_done(start.state, cfg["trainer"].get("max_epochs"), cfg["trainer"].get("max_steps", -1))
     task.check(model, data.spec, corruption.changes)
     return data, model, task, trained_on
@@ -241,7 +245,7 @@ def build_trainer(
     folder = Path(cfg["paths"]["output_dir"])
     if isinstance(launcher := trainer.strategy.launcher, _SubprocessScriptLauncher):
         trainer.strategy._launcher = ProcessLauncher(launcher, folder)
-    trainer.strategy.checkpoint_io = CheckpointFiles(folder)
+    trainer.strategy.checkpoint_io = CheckpointFiles(folder, trainer.checkpoint_callbacks)
     return trainer
 
 

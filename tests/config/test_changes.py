@@ -31,6 +31,12 @@ def go_on(*words: str) -> None:
     refuse_changes(Recorded(Path("logs/run"), before, options, []), after, choices)
 
 
+def test_the_best_checkpoint_is_not_chosen_by_two_objectives() -> None:
+    go_on("model.beta=4")  # val/elbo does not depend on it
+    with pytest.raises(ConfigError, match="best checkpoint so far"):
+        go_on("model.beta=4", "task.monitor=val/loss")
+
+
 @pytest.mark.parametrize(
     ("word", "named"),
     [

@@ -1,11 +1,15 @@
 """Optimizers and schedules from plain data do what their names say."""
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 
 from vaelab.config.builder import Builder
-from vaelab.errors import ConfigError
+from vaelab.errors import CheckpointError, ConfigError
 from vaelab.training.optimization import Optimization
 from vaelab.training.schedulers import Cosine
 
@@ -70,3 +74,81 @@ def test_state_is_plain_and_goes_on_where_it_was(tmp_path) -> None:
 def test_an_unknown_key_is_refused_by_name() -> None:
     with pytest.raises(ConfigError, match=r"optimizer\.learning_rate"):
         Optimization(ADAMW | {"learning_rate": 1.0}, CONSTANT, Builder()).configure(nn.Linear(1, 1), 10)
+
+
+# What a checkpoint says
+
+
+MADE = {"fused": ADAMW | {"fused": True}, "plain": ADAMW,
+        "sgd": {"_target_": "torch.optim.SGD", "lr": 0.1, "momentum": 0.9},
+        "adafactor": {"_target_": "torch.optim.Adafactor", "lr": 0.1},
+        "lbfgs": {"_target_": "torch.optim.LBFGS", "lr": 0.1}}  # fmt: skip
+
+
+def trained(node: dict[str, Any]) -> tuple[Optimization, nn.Module, dict[str, Any]]:
+    """An optimization, a model of five weights, one of them an image's, and the state of its optimizer."""
+    model = nn.Sequential(nn.Conv2d(2, 3, 2), nn.Flatten(), nn.Linear(3, 1, bias=False), nn.Linear(1, 1))
+    if node["_target_"] != "torch.optim.LBFGS":  # torch's takes no other order of numbers
+        model = model.to(memory_format=torch.channels_last)
+    optimization = Optimization(node, CONSTANT, Builder())
+    optimizer = optimization.configure(model, 10)["optimizer"]
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        loss: torch.Tensor = model(torch.ones(4, 2, 2, 2)).square().mean()
+        loss.backward()
+        return loss
+
+    for _ in range(2):
+        optimizer.step(closure)
+    return optimization, model, optimizer.state_dict()
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_the_own_state_is_taken(name: str, tmp_path: Path) -> None:
+    optimization, model, saved = trained(MADE[name])
+    torch.save(saved, tmp_path / "saved")
+    saved = torch.load(tmp_path / "saved", weights_only=True)
+    optimization.refuse_other_state(saved, model, Path("last.ckpt"))
+    optimization.configure(model, 10)["optimizer"].load_state_dict(saved)
+
+
+def moment(index: int, value: Any, name: str = "exp_avg") -> Callable[[dict[str, Any]], None]:
+    return lambda saved: saved["state"][index].__setitem__(name, value)
+
+
+BROKEN: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "short": moment(2, torch.zeros(2)),
+    "of another shape": moment(2, torch.zeros(3, 1)),
+    "one number that poses as many": moment(2, torch.zeros(1).expand(1, 3)),
+    "whole numbers": moment(2, torch.zeros(1, 3, dtype=torch.int64)),
+    "sparse": moment(2, torch.zeros(1, 3).to_sparse()),
+    "no tensor": moment(2, 0.5),
+    "a step of many": moment(2, torch.zeros(3), "step"),
+    "a list": moment(2, [[1]], "more"),
+    "a moment less": lambda saved: saved["state"][2].pop("exp_avg_sq"),
+    "no such weight": lambda saved: saved["state"].__setitem__(5, saved["state"][0]),
+    "a name for a weight": lambda saved: saved["state"].__setitem__("0", saved["state"][0]),
+    "a weight less": lambda saved: saved["param_groups"][0].__setitem__("params", [0, 1, 2]),
+    "weights in another order": lambda saved: saved["param_groups"][0].__setitem__("params", [1, 0, 2, 3, 4]),
+    "no groups": lambda saved: saved.__setitem__("param_groups", []),
+    "no state": lambda saved: saved.pop("state"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_moments_that_are_not_those_of_the_weights_are_refused(name: str) -> None:
+    """A fused step would read and write beyond them."""
+    optimization, model, saved = trained(MADE["fused"])
+    BROKEN[name](saved)
+    with pytest.raises(CheckpointError, match=r"last\.ckpt: is broken \(optimizer_states: "):
+        optimization.refuse_other_state(saved, model, Path("last.ckpt"))
+
+
+def test_no_setting_is_taken_from_a_checkpoint() -> None:
+    optimization, model, saved = trained(ADAMW)
+    saved["param_groups"][0] |= {"lr": "much", "betas": None, "other": [[]]}
+    optimizer = optimization.configure(model, 10)["optimizer"]
+    own = dict(optimizer.param_groups[0])
+    optimizer.load_state_dict(saved)
+    assert optimizer.param_groups[0] == own

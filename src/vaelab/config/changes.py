@@ -54,13 +54,21 @@ def refuse_changes(run: Recorded, config: dict[str, Any], choices: Mapping[str, 
         ConfigError: names what the run has, and what to do instead.
     """
     changed = [key for key in differing(run.config, config) if key not in ALLOWED]
-    for place, (reason, remedy) in REFUSED:
+    objective = (("model", _COMPARED),) if _watches_the_loss(config) else ()
+    for place, (reason, remedy) in (*REFUSED, *objective):
         if keys := sorted((key for key in changed if covers(place, key)), key=lambda key: not key.endswith("_target_")):
             there, here = _shown(keys[0], run.config, run.choices), _shown(keys[0], config, choices)
             raise ConfigError(
                 f"resume={run.folder} {here}: the run has {there}; {reason}. Leave it out, or "
                 f"{remedy.format(folder=run.folder)}"
             )
+
+
+def _watches_the_loss(config: dict[str, Any]) -> bool:
+    """Whether the best checkpoint is chosen by what is minimised, which depends on beta and other weights."""
+    nodes = [config.get("task"), *(config.get("callbacks") or {}).values()]
+    monitors = [node.get("monitor") for node in nodes if isinstance(node, dict)]
+    return any(str(monitor).endswith("/loss") for monitor in monitors)
 
 
 def differing(run: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[str]:

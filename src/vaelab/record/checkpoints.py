@@ -5,21 +5,23 @@ import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from struct import error as StructError
 from typing import Any
-from zipfile import BadZipFile, ZipFile, is_zipfile
+from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo, is_zipfile
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from vaelab.careful_read import Weights, excess_of, lies_whole, read_json, refuse_no_file, shown
 from vaelab.config.recorded import may_be_set, read_recorded, written
 from vaelab.errors import CheckpointError
 from vaelab.notes import note
+from vaelab.training.resumption import refuse_broken
 
 MODEL, TRAINING = "model.safetensors", "training.json"  # in the `model/` of a run
 STATE = {"state_dict", "epoch", "global_step", "pytorch-lightning_version"}
 TRAINING_STATE = {"optimizer_states", "lr_schedulers", "loops", "callbacks"}  # to go on with training
+MOST_STRUCTURE = 2**26  # bytes of names, shapes and settings in a checkpoint; a few hundred a weight are usual
 _PARTS = ("latent_dim", "model", "encoder", "decoder", "likelihood")  # of the config, that an architecture has
 
 
@@ -66,14 +68,18 @@ class Start:
                 f"{self.path}: was trained with another architecture: {_shown(changed, before, now)}{advice}"
             )
 
-    def refuse_misfit(self, model: nn.Module, architecture: dict[str, Any]) -> None:
+    def refuse_misfit(self, state: Mapping[str, Tensor], architecture: dict[str, Any]) -> None:
         """Refuse a model whose weights have other names or shapes.
+
+        Args:
+            state: of the model, which may lie on the meta device.
+            architecture: of the model.
 
         Raises:
             CheckpointError: names the settings that differ, or the weights.
         """
         there = {name: tuple(value.shape) for name, value in self.weights.items()}
-        here = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+        here = {name: tuple(value.shape) for name, value in state.items()}
         if there == here:
             return
         before, now = flat(self.architecture), flat(architecture)
@@ -140,8 +146,10 @@ def read_start(path: Path, resumes: bool = False) -> Start:
     """
     start = _read_model(path) if path.suffix == ".safetensors" else _read_checkpoint(path, resumes)
     for name, value in start.weights.items():
+        if not lies_whole(value):
+            raise CheckpointError(f"{path}: is broken (weight {shown(str(name))} has more numbers than the file)")
         if not bool(torch.isfinite(value).all()):
-            raise CheckpointError(f"{path}: weight {name} is not a number")
+            raise CheckpointError(f"{path}: weight {shown(str(name))} is not a number")
     return start
 
 
@@ -153,24 +161,47 @@ def _read_checkpoint(path: Path, resumes: bool) -> Start:
         raise CheckpointError(f"{path}: is no checkpoint of vaelab")
     if not all(isinstance(value, Tensor) for value in weights.values()):
         raise CheckpointError(f"{path}: is no checkpoint of vaelab")
+    architecture = _plain(path, architecture)
     if resumes and not checkpoint.keys() >= TRAINING_STATE:
         raise CheckpointError(
             f"{path}: holds weights but no state of training, so the run cannot go on; ckpt_path={path} begins a new "
             "run from them"
         )
+    if resumes:
+        refuse_broken(path, checkpoint)
+    if type(checkpoint["global_step"]) is not int:
+        raise CheckpointError(f"{path}: is broken (global_step should be a whole number)")
     about = _training_record(model_folder(path))
     step = checkpoint["global_step"] if resumes else about.get("steps", checkpoint["global_step"])
     trained_on = checkpoint.get("trained_on", about.get("data"))
-    return Start(path, weights, architecture, int(step), trained_on, checkpoint if resumes else {})
+    return Start(path, weights, architecture, step, trained_on, checkpoint if resumes else {})
+
+
+def _plain(path: Path, architecture: dict[str, Any]) -> dict[str, Any]:
+    """An architecture as a `model.json` would hold it.
+
+    Raises:
+        CheckpointError: no such file could hold it.
+    """
+    try:
+        text = json.dumps(architecture)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: is broken (its architecture is no plain data)") from error
+    if excess := excess_of(text.encode()):
+        raise CheckpointError(f"{path}: its architecture {excess}, and is not read")
+    plain: dict[str, Any] = json.loads(text)
+    return plain
 
 
 def _loaded(path: Path) -> Any:
     """What a checkpoint holds, mapped from the file."""
     broken = f"{path}: is broken, cut short or no checkpoint"
+    refuse_no_file(path)
     if not is_zipfile(path):
         raise CheckpointError(broken)
     try:
         with ZipFile(path) as archive:
+            _refuse_inflated(path, archive.infolist())
             if damaged := archive.testzip():
                 raise CheckpointError(f"{path}: is damaged ({damaged} is not what was written)")
         return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
@@ -178,35 +209,44 @@ def _loaded(path: Path) -> Any:
         raise CheckpointError(
             f"{path}: holds more than weights and plain data, and is not loaded (it could run code)"
         ) from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError, BadZipFile) as error:
+    except (OSError, RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError, ArithmeticError,
+            AssertionError, NotImplementedError, StructError, BadZipFile) as error:  # fmt: skip
         raise CheckpointError(broken) from error
+
+
+def _refuse_inflated(path: Path, members: list[ZipInfo]) -> None:
+    """Refuse what takes more memory or time to read than its size on disk says; torch compresses nothing.
+
+    Raises:
+        CheckpointError: says why.
+    """
+    if any(member.compress_type != ZIP_STORED for member in members):
+        raise CheckpointError(f"{path}: is compressed, which no checkpoint is, and is not read")
+    if sum(member.file_size for member in members) > path.stat().st_size:
+        raise CheckpointError(f"{path}: is broken (its parts are larger than the file)")
+    if any(member.file_size > MOST_STRUCTURE for member in members if member.filename.endswith(".pkl")):
+        raise CheckpointError(f"{path}: names and settings take more than {MOST_STRUCTURE:,} bytes, and are not read")
 
 
 def _read_model(path: Path) -> Start:
     about = path.with_name("model.json")
-    try:
-        architecture = json.loads(about.read_text(encoding="utf-8"))
-        weights = load_file(path)
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path.parent}: holds no model ({error.filename} is missing)") from error
-    except (SafetensorError, OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path.parent}: the model is broken or cut short ({error})") from error
+    for part in (about, path):
+        if not part.exists():
+            raise CheckpointError(f"{path.parent}: holds no model ({part.name} is missing)")
+    architecture = read_json(about)
     if not isinstance(architecture, dict):
         raise CheckpointError(f"{about}: does not describe a model")
     training = _training_record(path.parent)
-    return Start(path, weights, architecture, training.get("steps", 0), training.get("data"))
+    return Start(path, Weights(path).load(), architecture, training.get("steps", 0), training.get("data"))
 
 
 def _training_record(folder: Path) -> dict[str, Any]:
     """What a `model/` says of the training of its model; nothing where a run is older than this record."""
     path = folder / TRAINING
-    if not path.is_file():
+    if not path.exists():
         return {}
-    try:
-        about = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path}: is broken or cut short") from error
-    if not isinstance(about, dict) or not isinstance(about.get("steps", 0), int):
+    about = read_json(path)
+    if not isinstance(about, dict) or type(about.get("steps", 0)) is not int:
         raise CheckpointError(f"{path}: does not describe a training")
     return about
 

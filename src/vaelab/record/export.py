@@ -158,10 +158,10 @@ def load_model(run: Path, trusted: tuple[str, ...] = ()) -> Model:
         raise CheckpointError(f"{folder / ABOUT}: does not describe a model")
     builder = Builder(trusted)
     try:
-        if (outline := _outline(about, builder, len(weights.layout))) is not None:
+        if (outline := outlined(about, builder, len(weights.layout), WEIGHTS)) is not None:
             weights.refuse_others(outline, ABOUT)
         tensors = weights.load()
-        with Limit(len(weights.layout)):
+        with Limit(len(weights.layout), WEIGHTS):
             model = build_model(about, builder)
     except ConfigError as error:
         raise CheckpointError(f"{folder / ABOUT}: {shown(str(error))}") from error
@@ -172,13 +172,22 @@ def load_model(run: Path, trusted: tuple[str, ...] = ()) -> Model:
     return model.eval()
 
 
-def _outline(about: dict[str, Any], builder: Builder, tensors: int) -> dict[str, torch.Tensor] | None:
+def outlined(about: dict[str, Any], builder: Builder, tensors: int, place: str) -> dict[str, torch.Tensor] | None:
     """Names, shapes and dtypes of a model's weights, without memory for them.
 
     None where a class of a trusted package cannot be built so, such as one whose constructor reads a tensor's numbers.
+
+    Args:
+        about: its `architecture`.
+        builder: who may build it.
+        tensors: how many weights it should have.
+        place: the file that has so many, for a message.
+
+    Raises:
+        ConfigError: the model cannot be built, or has many more weights.
     """
     try:
-        with torch.device("meta"), Limit(tensors) as limit:
+        with torch.random.fork_rng(devices=[]), torch.device("meta"), Limit(tensors, place) as limit:
             return build_model(about, builder).state_dict()
     except ConfigError:
         if builder.trusted and not limit.passed:
@@ -195,7 +204,8 @@ class Limit:
         passed: whether it stopped anything, which raises a ConfigError.
     """
 
-    def __init__(self, tensors: int) -> None:
+    def __init__(self, tensors: int, place: str) -> None:
+        self._place = place
         self._tensors, self._left = tensors, 4 * tensors + 100  # some modules replace what they registered first
         self.passed = False
 
@@ -213,4 +223,4 @@ class Limit:
         self._left -= threading.get_ident() == self._thread
         if self._left < 0:
             self.passed = True
-            raise ConfigError(f"has many more weights than the {self._tensors} tensors of {WEIGHTS}")
+            raise ConfigError(f"has many more weights than the {self._tensors} tensors of {self._place}")

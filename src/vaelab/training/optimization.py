@@ -1,16 +1,18 @@
 """Optimizer and learning-rate schedule, from plain data."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from vaelab.careful_read import lies_whole, shown
 from vaelab.config.builder import Builder
-from vaelab.errors import ConfigError
+from vaelab.errors import CheckpointError, ConfigError
 from vaelab.training.plain_step import needs_closure
 from vaelab.training.schedulers import LearningRate
 
@@ -47,36 +49,91 @@ class Optimization:
         schedule = Schedule(optimizer, factor.__call__)
         settings = [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
 
-        def keep_settings(loaded: Optimizer) -> None:
-            for group, own in zip(loaded.param_groups, settings, strict=True):
-                group.update(own)
+        def keep_settings(_: Optimizer, saved: dict[str, Any]) -> dict[str, Any]:
+            weights_of = [group["params"] for group in saved["param_groups"]]
+            groups = [own | {"params": ids} for own, ids in zip(settings, weights_of, strict=True)]
+            return saved | {"param_groups": groups}
 
-        optimizer.register_load_state_dict_post_hook(keep_settings)
+        optimizer.register_load_state_dict_pre_hook(keep_settings)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def refuse_other_state(self, saved: Any) -> None:
-        """Refuse moments of an optimizer that keeps others than the one of the config.
+    def refuse_other_state(self, saved: Any, model: nn.Module, path: Path) -> None:
+        """Refuse moments that are not those of the optimizer of the config for the weights of a model.
+
+        A fused optimizer reads and writes as many numbers as a weight has, whatever the shape of its moments.
 
         Args:
             saved: `state_dict` of an optimizer.
+            model: whose weights it would go on with.
+            path: of the checkpoint.
 
         Raises:
-            ConfigError: says what the saved state lacks.
+            ConfigError: the optimizer of the config keeps others; says what the saved state lacks.
+            CheckpointError: the saved state belongs to no optimizer of this model.
         """
+        if not _is_state(saved):
+            raise _broken(path, "it is no state of an optimizer")
+        weights = [weight for weight in model.parameters() if weight.requires_grad]
+        if [group.get("params") for group in saved["param_groups"]] != [list(range(len(weights)))]:
+            raise _broken(path, f"it is not that of {len(weights)} weights")
+        known = {(weight.shape, weight.dtype): self._moments(weight) for weight in weights}
         kept = {name for moments in saved["state"].values() for name in moments}
-        wanted = self._moments()
+        wanted = {name for moments in known.values() for name in moments}
         if kept and wanted - kept:
             raise ConfigError(
                 f"optimizer: the run has no {', '.join(sorted(wanted - kept))} of its optimizer to go on with; leave "
                 "the change out, or begin a new run from its weights with ckpt_path"
             )
+        for index, moments in saved["state"].items():
+            if index not in range(len(weights)):
+                raise _broken(path, f"there is no weight {index}")
+            expected = known[weights[index].shape, weights[index].dtype]
+            for name in [*moments, *(expected if moments else ())]:
+                if not _fits(moments.get(name), expected.get(name)):
+                    raise _broken(path, f"{shown(name)} of weight {index} has another shape or type")
 
-    def _moments(self) -> set[str]:
-        """The names of what the optimizer keeps of a weight from its first step on."""
-        weight = nn.Parameter(torch.zeros(1))
+    def _moments(self, like: Tensor) -> dict[str, Any]:
+        """What the optimizer keeps of a weight from its first step on; nothing of one that needs a closure."""
+        weight = nn.Parameter(torch.zeros(like.shape, dtype=like.dtype))
         optimizer: Optimizer = self.builder.build(self.optimizer, "optimizer", Optimizer, params=[weight])
         if needs_closure(optimizer):
-            return set()
-        weight.grad = torch.ones(1)
+            return {}
+        weight.grad = torch.ones_like(weight)
         optimizer.step()
-        return {name for moments in optimizer.state.values() for name in moments}
+        return dict(optimizer.state[weight])
+
+
+def _is_state(saved: Any) -> bool:
+    """Whether it has the parts that torch looks for, each of its kind."""
+    if not isinstance(saved, dict):
+        return False
+    state, groups = saved.get("state"), saved.get("param_groups")
+    return (
+        isinstance(state, dict)
+        and all(type(index) is int and isinstance(moments, dict) for index, moments in state.items())
+        and all(isinstance(name, str) for moments in state.values() for name in moments)
+        and isinstance(groups, list)
+        and all(isinstance(group, dict) for group in groups)
+    )
+
+
+def _fits(saved: Any, expected: Any) -> bool:
+    """Whether a saved moment can stand for another; for one that the optimizer does not keep: whether it is plain."""
+    if isinstance(saved, Tensor) and not lies_whole(saved):
+        return False
+    if expected is None:
+        parts = saved if isinstance(saved, list) else [saved]  # L-BFGS keeps lists
+        return all(
+            lies_whole(part) if isinstance(part, Tensor) else part is None or isinstance(part, int | float)
+            for part in parts
+        )
+    if isinstance(saved, Tensor):
+        shape = expected.shape if isinstance(expected, Tensor) else ()
+        return saved.shape == shape and saved.is_floating_point()
+    return isinstance(saved, int | float) and not (isinstance(expected, Tensor) and expected.dim())
+
+
+def _broken(path: Path, why: str) -> CheckpointError:
+    return CheckpointError(
+        f"{path}: is broken (optimizer_states: {why}); ckpt_path={path} begins a new run from its weights"
+    )
