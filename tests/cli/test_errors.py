@@ -42,6 +42,7 @@ from vaelab.errors import ConfigError
         ("encoder.widths=[3]", "encoder.widths", "encoder.hidden"),
         ("model=ae model.beta=3", "model.beta", "model.sparsity"),
         ("model=ae model/schedule=linear", "model/schedule", "model=ae has no schedule"),
+        ("debug=fdr logger=mlflow logger.mlflow.tracking_uri=x", "logger.mlflow.tracking_uri", "debug=fdr leaves"),
         # unknown options, with what there is
         ("model=vea", "model=vea", "did you mean vae?"),
         ("model=xx", "model=xx", "iwae"),

@@ -77,6 +77,10 @@ def _unknown_key(key: str, overrides: list[str]) -> str:
     if group:
         chosen = next((o.partition("=")[2] for o in reversed(overrides) if o.startswith(f"{group}=")), "")
         return f"unknown key {key}; {group}={chosen} has no {part}" if chosen else f"unknown key {key}"
+    above = key.partition(".")[0]
+    if above in names and not config.get(above, True):
+        option = next((word for word in overrides if word.startswith("debug=")), f"{above}=none")
+        return f"unknown key {key}; {option} leaves {above} out"
     known = [*names, *(name for name in _flat(config) if not name.endswith("._target_"))]
     if key in known:
         return f"unknown key {key}; another override has taken it out"
