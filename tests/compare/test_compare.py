@@ -208,8 +208,9 @@ def test_what_is_null_is_as_if_it_was_not_there(make_run: Make, tmp_path: Path) 
         ("metrics.json", " " * (LARGEST + 1)),
         ("metrics.json", None),  # a pipe
         ("config.yaml", "a: &a [1, 1]\nb: &b [*a, *a]\ntask: {_target_: x.Y}\n"),
+        ("config.yaml", "a: " + "[" * 120_000),
     ],
-    ids=["a number too large", "a file too large", "a pipe", "aliases"],
+    ids=["a number too large", "a file too large", "a pipe", "aliases", "brackets"],
 )
 def test_one_hostile_file_takes_no_other_run_with_it(
     name: str, content: str | None, make_run: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -11,11 +11,11 @@ import yaml
 from rich.console import Console
 from rich.markup import escape
 
+from vaelab.config.recorded import yaml_data
 from vaelab.errors import ConfigError, printable
 
 LARGEST = 2**22  # bytes of a file that is read; a few thousand are usual
 BROKEN = (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, yaml.YAMLError)
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's, ten times as fast, where PyYAML has it
 
 
 @dataclass(frozen=True)
@@ -87,14 +87,14 @@ def _read(folder: Path) -> Run:
     metrics = {
         printable(name, 100): _number(value) for name, value in _mapping(folder / "metrics.json", json.loads).items()
     }
-    config = _mapping(folder / "config.yaml", _plain_yaml)
+    config = _mapping(folder / "config.yaml", yaml_data)
     task = config["task"]["_target_"].rpartition(".")[2].lower()
-    overrides = _plain_yaml(_text(folder / "overrides.yaml")) or []
+    overrides = yaml_data(_text(folder / "overrides.yaml")) or []
     if not isinstance(overrides, list):
         raise ValueError("overrides.yaml is not a list")
     typed = [str(word) for word in overrides]
     recorded = folder / "choices.yaml"
-    choices = _mapping(recorded, _plain_yaml) if recorded.is_file() else _typed_choices(typed, config)
+    choices = _mapping(recorded, yaml_data) if recorded.is_file() else _typed_choices(typed, config)
     about = _training(folder)
     if "steps" not in about:
         raise UnfinishedError(
@@ -110,13 +110,6 @@ def _training(folder: Path) -> dict[str, Any]:
     """What the run says of its training; of an older one only that it has ended."""
     path = folder / "model" / "training.json"
     return _mapping(path, json.loads) if path.is_file() else {"steps": None}
-
-
-def _plain_yaml(text: str) -> Any:
-    # By aliases, a small file describes a huge one. Only a text with both signs can have any.
-    if "&" in text and "*" in text and any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, _LOADER)):
-        raise ValueError("it has an alias")
-    return yaml.load(text, _LOADER)
 
 
 def _text(path: Path) -> str:
