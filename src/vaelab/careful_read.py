@@ -145,7 +145,7 @@ class Weights:
                 wanted = str(tensor.dtype).removeprefix("torch.")
                 self._refuse(described, f"{name} is {dtype} in {self.path.name} and should be {wanted}")
         if more := self.layout.keys() - state.keys():
-            self._refuse(described, f"{self.path.name} has {shown(min(more))}, {described} has not")
+            self._refuse(described, f"{self.path.name} has {brief(min(more))}, {described} has not")
 
     def _refuse(self, described: str, difference: str) -> NoReturn:
         raise CheckpointError(
@@ -169,7 +169,7 @@ class Weights:
                 and tensor.numel()
                 and not torch.stack(torch.aminmax(tensor)).isfinite().all()
             ):
-                raise CheckpointError(f"{self.path}: {shown(name)} holds NaN or infinity")
+                raise CheckpointError(f"{self.path}: {brief(name)} holds NaN or infinity")
         if DIGEST in self.metadata and self.metadata[DIGEST] != digest(tensors):
             raise CheckpointError(f"{self.path}: is broken, it is not as it was written (its {DIGEST} differs)")
         return tensors
@@ -239,9 +239,9 @@ def broken(path: Path, error: Exception) -> NoReturn:
         CheckpointError: always.
     """
     what = "cannot be read" if isinstance(error, OSError) else "is broken or cut short"
-    raise CheckpointError(f"{path}: {what} ({shown(str(error))})") from error
+    raise CheckpointError(f"{path}: {what} ({brief(str(error))})") from error
 
 
-def shown(text: str) -> str:
+def brief(text: str) -> str:
     """What a file says, fit for a message."""
     return printable(" ".join(text.split()), LONGEST_MESSAGE)

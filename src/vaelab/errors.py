@@ -18,12 +18,7 @@ class UserError(Exception):
     exit_code = 1
 
     def __init__(self, message: str) -> None:
-        super().__init__(shown(_GAP.sub(" ", redact_text(message).strip())))
-
-
-def shown(text: str) -> str:
-    """A text with the characters that a terminal obeys as escapes, such as `\\x1b`."""
-    return OBEYED.sub(lambda found: ascii(found[0])[1:-1], text)
+        super().__init__(printable(_GAP.sub(" ", redact_text(message).strip())))
 
 
 def own_error(error: BaseException) -> UserError | None:
@@ -34,10 +29,15 @@ def own_error(error: BaseException) -> UserError | None:
     return cause
 
 
-def printable(text: str, longest: int) -> str:
-    """What a file or a user says, fit for a message: at most so many characters, and none that a terminal obeys."""
-    text = text if len(text) <= longest else f"{text[:longest]}..."
-    return text if text.isprintable() else ascii(text)[1:-1]
+def printable(text: str, longest: int | None = None) -> str:
+    """What a file or a user says, fit for a message.
+
+    Args:
+        text: in which characters that a terminal obeys become escapes, such as `\\x1b`.
+        longest: characters that are shown at most; None for all.
+    """
+    text = text if longest is None or len(text) <= longest else f"{text[:longest]}..."
+    return OBEYED.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 class ConfigError(UserError):

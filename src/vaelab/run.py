@@ -47,7 +47,8 @@ from vaelab.training.optimization import Optimization
 from vaelab.training.precision import AUTO, allow_clipping, choose_precision, lay_channels_last, refuse_double
 from vaelab.training.processes import ProcessLauncher
 from vaelab.training.progress import RunProgress
-from vaelab.training.resumption import Resumption, refuse_broken_position, refuse_done
+from vaelab.training.resumption import Resumption, refuse_done
+from vaelab.training.saved_state import refuse_broken_position
 from vaelab.training.seeding import OneSeed, choose_seed, seed_all
 from vaelab.training.time_limit import TimeLimit
 

@@ -12,7 +12,7 @@ import torch
 from vaelab.cli import train
 from vaelab.errors import CheckpointError
 from vaelab.record.checkpoints import read_start
-from vaelab.training.resumption import refuse_broken_position
+from vaelab.training.saved_state import refuse_broken_position
 
 Change = Callable[[dict[str, Any]], Any]
 

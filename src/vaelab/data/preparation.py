@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import yaml
 from torch import Tensor
 
-from vaelab.careful_read import read_json, shown
+from vaelab.careful_read import brief, read_json
 from vaelab.data.spec import DataSpec
 from vaelab.errors import CheckpointError, DataError
 from vaelab.notes import note
@@ -33,7 +33,7 @@ def read_preparation(path: Path, parse: Callable[[dict[str, Any]], T]) -> T | No
     except CheckpointError as error:
         raise DataError(str(error)) from error
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-        raise DataError(f"{path}: is broken ({type(error).__name__}: {shown(str(error))})") from error
+        raise DataError(f"{path}: is broken ({type(error).__name__}: {brief(str(error))})") from error
 
 
 def trained_spec(folder: Path) -> DataSpec | None:
@@ -50,7 +50,7 @@ def trained_spec(folder: Path) -> DataSpec | None:
     except CheckpointError as error:
         raise DataError(str(error)) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{path}: is broken ({type(error).__name__}: {shown(str(error))})") from error
+        raise DataError(f"{path}: is broken ({type(error).__name__}: {brief(str(error))})") from error
 
 
 def recorded_data(run: Path) -> dict[str, Any]:

@@ -12,11 +12,11 @@ from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo, is_zipfile
 import torch
 from torch import Tensor, nn
 
-from vaelab.careful_read import Weights, excess_of, lies_whole, read_json, refuse_no_file, shown
+from vaelab.careful_read import Weights, brief, excess_of, lies_whole, read_json, refuse_no_file
 from vaelab.config.recorded import may_be_set, read_recorded, written
 from vaelab.errors import CheckpointError
 from vaelab.notes import note
-from vaelab.training.resumption import refuse_broken
+from vaelab.training.saved_state import refuse_broken
 
 MODEL, TRAINING = "model.safetensors", "training.json"  # in the `model/` of a run
 STATE = {"state_dict", "epoch", "global_step", "pytorch-lightning_version"}
@@ -147,9 +147,9 @@ def read_start(path: Path, resumes: bool = False) -> Start:
     start = _read_model(path) if path.suffix == ".safetensors" else _read_checkpoint(path, resumes)
     for name, value in start.weights.items():
         if not lies_whole(value):
-            raise CheckpointError(f"{path}: is broken (weight {shown(str(name))} has more numbers than the file)")
+            raise CheckpointError(f"{path}: is broken (weight {brief(str(name))} has more numbers than the file)")
         if not bool(torch.isfinite(value).all()):
-            raise CheckpointError(f"{path}: weight {shown(str(name))} is not a number")
+            raise CheckpointError(f"{path}: weight {brief(str(name))} is not a number")
     return start
 
 

@@ -9,7 +9,7 @@ from rich.text import Text
 from rich.tree import Tree
 from torch import nn
 
-from vaelab.errors import shown
+from vaelab.errors import printable
 from vaelab.terminal import console
 
 SHOWN_FIRST = ("task", "data", "model", "encoder", "decoder", "likelihood", "corruption", "optimizer", "scheduler",
@@ -28,19 +28,19 @@ def print_config(config: dict[str, Any], choices: dict[str, str]) -> None:
             )
     for key, value in config.items():
         if key not in SHOWN_FIRST:
-            tree.add(Text.assemble((key, "bold"), f"={shown(str(value))}"))
+            tree.add(Text.assemble((key, "bold"), f"={printable(str(value))}"))
     console().print(tree)
 
 
 def _grow(tree: Tree, label: Text, node: dict[str, Any]) -> None:
     """Add a branch for a node. Texts, not strings, which Rich would search for markup."""
     flat = {key: value for key, value in node.items() if not isinstance(value, dict) and key != "_target_"}
-    branch = tree.add(label.append(f"  {shown(str(node['_target_']))}", "dim") if "_target_" in node else label)
+    branch = tree.add(label.append(f"  {printable(str(node['_target_']))}", "dim") if "_target_" in node else label)
     if flat:
-        branch.add(Text("  ".join(shown(f"{key}={value}") for key, value in flat.items())))
+        branch.add(Text("  ".join(printable(f"{key}={value}") for key, value in flat.items())))
     for key, value in node.items():
         if isinstance(value, dict):
-            _grow(branch, Text(shown(str(key))), value)
+            _grow(branch, Text(printable(str(key))), value)
 
 
 def print_size(model: nn.Module) -> None:

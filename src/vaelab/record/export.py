@@ -16,7 +16,7 @@ from torch.nn.modules.module import (
 )
 
 from vaelab.atomic_write import replacing, write_json
-from vaelab.careful_read import DIGEST, Weights, digest, excess_of, folder_with, read_json, shown
+from vaelab.careful_read import DIGEST, Weights, brief, digest, excess_of, folder_with, read_json
 from vaelab.config.builder import Builder, produced
 from vaelab.config.location import config_dir
 from vaelab.config.nearest import did_you_mean
@@ -81,16 +81,16 @@ def refuse_unknown(about: Mapping[str, Any]) -> None:
     known = ["latent_dim", "spec", *PARTS]
     for key in about:
         if key not in known:
-            raise ConfigError(f"unknown key {shown(key)}; {did_you_mean(shown(key), known)}")
+            raise ConfigError(f"unknown key {brief(key)}; {did_you_mean(brief(key), known)}")
     for key in known:
         if key not in about:
             raise ConfigError(f"{key}: needs a value")
     latent_dim = about["latent_dim"]
     if not isinstance(latent_dim, int) or isinstance(latent_dim, bool) or latent_dim < 1:
-        raise ConfigError(f"latent_dim={shown(json.dumps(latent_dim))}: should be a whole number of at least 1")
+        raise ConfigError(f"latent_dim={brief(json.dumps(latent_dim))}: should be a whole number of at least 1")
     for group in PARTS:
         if not isinstance(about[group], dict):
-            raise ConfigError(f"{group}={shown(json.dumps(about[group]))}: should name a class (_target_)")
+            raise ConfigError(f"{group}={brief(json.dumps(about[group]))}: should name a class (_target_)")
         if _holds_more(about[group], MOST_SETTINGS):
             raise ConfigError(f"{group}: has more than {MOST_SETTINGS:,} settings")
 
@@ -164,7 +164,7 @@ def load_model(run: Path, trusted: tuple[str, ...] = ()) -> Model:
         with Limit(len(weights.layout), WEIGHTS):
             model = build_model(about, builder)
     except ConfigError as error:
-        raise CheckpointError(f"{folder / ABOUT}: {shown(str(error))}") from error
+        raise CheckpointError(f"{folder / ABOUT}: {brief(str(error))}") from error
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:

@@ -18,7 +18,7 @@ from vaelab.config.continuation import Continuation
 from vaelab.config.quoting import quoted
 from vaelab.config.recorded import lies_within
 from vaelab.config.secrets import redact_text
-from vaelab.errors import CheckpointError, ConfigError, printable, shown
+from vaelab.errors import CheckpointError, ConfigError, printable
 from vaelab.record.command_line import command_line
 from vaelab.record.folder import can_go_on
 from vaelab.terminal import console
@@ -107,10 +107,10 @@ class Sweep:
             raise CheckpointError(f"{path}: is broken or cut short, so the sweep cannot go on from it") from error
         if not jobs or len({job.number for job in jobs}) < len(jobs) or len({job.folder for job in jobs}) < len(jobs):
             raise CheckpointError(f"{path}: is broken; it names no job, or one job twice")
-        sweep = cls(folder, shown(command), jobs, resumed=True)
+        sweep = cls(folder, printable(command), jobs, resumed=True)
         for job in jobs:
-            job.error = shown(job.error)
-            if odd := next((text for text in [job.folder, *job.overrides] if shown(text) != text), None):
+            job.error = printable(job.error)
+            if odd := next((text for text in [job.folder, *job.overrides] if printable(text) != text), None):
                 raise CheckpointError(
                     f"{path}: {printable(odd, 100)} of job {job.number} has a control character; take it out"
                 )

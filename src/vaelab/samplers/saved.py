@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from vaelab.careful_read import read_json, shown
+from vaelab.careful_read import brief, read_json
 from vaelab.errors import CheckpointError
 from vaelab.samplers.gaussian import FullGaussian
 from vaelab.samplers.mixture import Mixture
@@ -33,13 +33,13 @@ def load_sampler(run: str | Path) -> Sampler:
     try:
         sampler = SAMPLERS[about["sampler"]].from_json(about)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"{path}: does not describe a sampler ({shown(str(error))})") from error
+        raise CheckpointError(f"{path}: does not describe a sampler ({brief(str(error))})") from error
     if (model := path.with_name("model.json")).exists():
         described = read_json(model)
         if not isinstance(described, dict) or type(described.get("latent_dim")) is not int:
             raise CheckpointError(f"{model}: does not describe a model")
         if (size := described["latent_dim"]) != sampler.dimensions:
             raise CheckpointError(
-                f"{path}: is for latents of {sampler.dimensions} numbers, the model has {shown(str(size))}"
+                f"{path}: is for latents of {sampler.dimensions} numbers, the model has {brief(str(size))}"
             )
     return sampler

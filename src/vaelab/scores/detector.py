@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from vaelab.careful_read import DIGEST, Weights, digest, folder_with, read_json, shown
+from vaelab.careful_read import DIGEST, Weights, brief, digest, folder_with, read_json
 from vaelab.errors import CheckpointError, ConfigError
 from vaelab.models import VAE, Model
 from vaelab.record.export import ABOUT, load_model
@@ -97,7 +97,7 @@ class Detector:
         with torch.device("meta"):
             outline = _scores(model, samples)
         if threshold.score not in outline:
-            raise CheckpointError(f"{folder / THRESHOLD}: {shown(threshold.score)} is no score of this model")
+            raise CheckpointError(f"{folder / THRESHOLD}: {brief(threshold.score)} is no score of this model")
         state.refuse_others(outline.state_dict(), ABOUT)
         detector = cls(model, samples)
         detector.scores.load_state_dict(state.load())
@@ -133,7 +133,7 @@ def read_threshold(folder: Path) -> tuple[Threshold, int]:
     try:
         threshold, samples = Threshold.from_json(about), about["nll_samples"]
     except (KeyError, TypeError, ConfigError) as error:
-        raise CheckpointError(f"{folder / THRESHOLD}: is broken ({shown(str(error))})") from error
+        raise CheckpointError(f"{folder / THRESHOLD}: is broken ({brief(str(error))})") from error
     if type(samples) is not int or not 0 < samples <= MOST_SAMPLES:
         raise CheckpointError(f"{folder / THRESHOLD}: nll_samples should be a whole number up to {MOST_SAMPLES:,}")
     return threshold, samples

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from vaelab.careful_read import lies_whole, shown
+from vaelab.careful_read import brief, lies_whole
 from vaelab.config.builder import Builder
-from vaelab.errors import CheckpointError, ConfigError
+from vaelab.errors import ConfigError
 from vaelab.training.plain_step import needs_closure
+from vaelab.training.saved_state import broken
 from vaelab.training.schedulers import LearningRate
 
 
@@ -72,10 +73,10 @@ class Optimization:
             CheckpointError: the saved state belongs to no optimizer of this model.
         """
         if not _is_state(saved):
-            raise _broken(path, "it is no state of an optimizer")
+            raise broken(path, "optimizer_states: it is no state of an optimizer")
         weights = [weight for weight in model.parameters() if weight.requires_grad]
         if [group.get("params") for group in saved["param_groups"]] != [list(range(len(weights)))]:
-            raise _broken(path, f"it is not that of {len(weights)} weights")
+            raise broken(path, f"optimizer_states: it is not that of {len(weights)} weights")
         known = {(weight.shape, weight.dtype): self._moments(weight) for weight in weights}
         kept = {name for moments in saved["state"].values() for name in moments}
         wanted = {name for moments in known.values() for name in moments}
@@ -86,11 +87,11 @@ class Optimization:
             )
         for index, moments in saved["state"].items():
             if index not in range(len(weights)):
-                raise _broken(path, f"there is no weight {index}")
+                raise broken(path, f"optimizer_states: there is no weight {index}")
             expected = known[weights[index].shape, weights[index].dtype]
             for name in [*moments, *(expected if moments else ())]:
                 if not _fits(moments.get(name), expected.get(name)):
-                    raise _broken(path, f"{shown(name)} of weight {index} has another shape or type")
+                    raise broken(path, f"optimizer_states: {brief(name)} of weight {index} has another shape or type")
 
     def _moments(self, like: Tensor) -> dict[str, Any]:
         """What the optimizer keeps of a weight from its first step on; nothing of one that needs a closure."""
@@ -131,9 +132,3 @@ def _fits(saved: Any, expected: Any) -> bool:
         shape = expected.shape if isinstance(expected, Tensor) else ()
         return saved.shape == shape and saved.is_floating_point()
     return isinstance(saved, int | float) and not (isinstance(expected, Tensor) and expected.dim())
-
-
-def _broken(path: Path, why: str) -> CheckpointError:
-    return CheckpointError(
-        f"{path}: is broken (optimizer_states: {why}); ckpt_path={path} begins a new run from its weights"
-    )

@@ -37,9 +37,8 @@ class TimeLimit(Callback):
         seconds = elapsed + left
         of_all = f" of {trainer.max_epochs}" if trainer.max_epochs and trainer.max_epochs > 0 else ""
         steps_of_epoch = ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
-        epoch = max(
-            1, ceil(trainer.global_step / steps_of_epoch)
-        )  # Lightning's own is another where nothing is trained
+        # Lightning's own epoch is another where nothing was left to train.
+        epoch = max(1, ceil(trainer.global_step / steps_of_epoch))
         text = f"trainer.max_time={shown(seconds)} has passed: training ended in epoch {epoch}{of_all}, after "
         text += f"{trainer.global_step:,} steps"
         if can_go_on(self.folder):
