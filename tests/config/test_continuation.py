@@ -249,7 +249,6 @@ EVIL = [
     "callbacks.last.output_dir=/evil",
     "trainer.default_root_dir=/evil",
     "paths.data_dir=/evil",
-    "paths.output_dir=/evil",
     "paths=evil",
     "data.data_dir=/evil",
     "task.inception=/evil.pt",
@@ -360,6 +359,14 @@ def test_one_message_names_all_that_must_be_typed_again(run: Folder) -> None:
     assert "trusted" not in run.refusal("trusted=[]")
     again = ["trusted=[mine]", "+trainer.benchmark=true", "+logger.x.token=a", "paths.data_dir=/data"]
     assert run.resume(*again).arguments[-5:-1] == again
+
+
+def test_where_the_run_was_written_is_neither_asked_for_nor_taken(run: Folder) -> None:
+    """It goes on in the folder that is named, wherever that has come from; an evaluation has a folder of its own."""
+    run.write(["latent_dim=5"])
+    (run.path / "overrides.yaml").write_text(yaml.safe_dump(["paths.output_dir=/evil", "paths.log_dir=/evil"]))
+    for continued in (run.resume(), run.evaluate()):
+        assert not [word for word in continued.arguments if "/evil" in word]
 
 
 def test_what_the_run_has_anyway_need_not_be_typed_again(run: Folder) -> None:

@@ -43,7 +43,7 @@ Kind = Literal["resume", "evaluation"]
 GLOBAL_GROUPS = ("experiment", "debug")  # their options set keys of other groups
 OWN_WORDS = {"resume": ("resume",), "evaluation": ("resume", "train", "test", "ckpt_path")}  # never those of the run
 # Words that nobody misses: where new folders go, how a sweep is run of which this was a job, and what only trains.
-_OF_FOLDERS = ("paths.log_dir", "hydra.mode", "hydra.sweep", "hydra.sweeper")
+_OF_FOLDERS = ("paths.log_dir", "paths.output_dir", "hydra.mode", "hydra.sweep", "hydra.sweeper")
 _OF_PROCESSES = ("trainer.devices", "trainer.num_nodes", "trainer.strategy", "trainer.profiler")
 MAY_BE_DROPPED = {"resume": _OF_FOLDERS, "evaluation": (*_OF_FOLDERS, *_OF_PROCESSES, "optimizer", "scheduler")}
 

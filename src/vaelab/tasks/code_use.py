@@ -74,6 +74,8 @@ def code_notes(model: Model, data: DataModule, split: str) -> list[str]:
         gained = f"KL {use.rate:.2g} nats an example, and {gained} (posterior collapse)"
     elif use.share is not None:
         gained = f"the error of an example from its own code is {100 * use.share:.2g} % below that from another's"
+        if use.share <= 0:
+            gained = "the error of an example from its own code is no lower than that from another's"
     *first, last = remedies(model)
     return [f"the latent code is hardly used: {gained}; try {', '.join(first)} or {last}"]
 

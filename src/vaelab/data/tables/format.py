@@ -109,7 +109,7 @@ def _refuse_odd(column: Any, odd: NDArray[np.bool_], field: Field, coerced: bool
         if field.kind == "category":
             raise DataError(f"{where} is neither true nor false; write true or false, or 1 or 0")
         if isinstance(text, str) and says(text) == "notation":  # missing without a word, if it was coerced
-            raise DataError(f"{where} is a number, but not written like 1234.5; write it so")
+            raise DataError(f"{where} is a number, but not written like 1234.5; use a decimal point and nothing else")
         if not coerced:
             raise DataError(
                 f"{where} is no {field.kind}; correct it, or add data.numeric={quoted([field.name])} to take such "
