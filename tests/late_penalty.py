@@ -8,7 +8,7 @@ from torch import Tensor
 
 from vaelab.data import Batch
 from vaelab.models import AE, LossTerms
-from vaelab.models.schedules import InForce
+from vaelab.models.schedules import Scheduled
 
 BEGINS = 10
 
@@ -16,11 +16,11 @@ BEGINS = 10
 class Late(AE):
     """The squared norm of the code, a penalty that is named from the first step and weighs nothing before the tenth."""
 
-    def in_force(self) -> dict[str, float]:
+    def scheduled(self) -> dict[str, float]:
         return {"late_weight": 1e-3 * (self.step >= BEGINS)}
 
-    def terms(self, batch: Batch, in_force: InForce | None = None) -> LossTerms:
-        weight = (self.in_force() if in_force is None else in_force)["late_weight"]
+    def terms(self, batch: Batch, scheduled: Scheduled | None = None) -> LossTerms:
+        weight = (self.scheduled() if scheduled is None else scheduled)["late_weight"]
         return self._with(super().terms(batch), weight * self.encode(batch.x).square().sum(1))
 
     def _with(self, terms: LossTerms, penalty: Tensor) -> LossTerms:
@@ -30,7 +30,7 @@ class Late(AE):
 class NamedLate(Late):
     """The same, named only where it weighs something, by a model that asks for the step itself."""
 
-    def terms(self, batch: Batch, in_force: InForce | None = None) -> LossTerms:
+    def terms(self, batch: Batch, scheduled: Scheduled | None = None) -> LossTerms:
         if self.step < BEGINS:
             return AE.terms(self, batch)
         return self._with(AE.terms(self, batch), 1e-3 * self.encode(batch.x).square().sum(1))
@@ -50,7 +50,7 @@ class StopAt(Callback):
 class Labelled(AE):
     """Penalties that say what is in the batch."""
 
-    def terms(self, batch: Batch, in_force: InForce | None = None) -> LossTerms:
+    def terms(self, batch: Batch, scheduled: Scheduled | None = None) -> LossTerms:
         terms: Any = super().terms(batch)
         label = batch.label.to(terms.loss.dtype)
         seen = {"label": label, "clean": batch.clean.flatten(1).sum(1), "weight": batch.weight + 0 * terms.loss}

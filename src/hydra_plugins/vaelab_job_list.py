@@ -61,7 +61,7 @@ class JobList(BasicSweeper):
         if Sweep.current is None:
             typed = OverridesParser.create(config_loader=loader).parse_overrides([*self._parse_config(), *arguments])
             (jobs,) = self.split_arguments(typed, None)
-            Sweep.current = Sweep.of(jobs)
+            Sweep.current = Sweep.from_jobs(jobs)
         one_by_one = isinstance(self.launcher, BasicLauncher)
         at_once = 1 if one_by_one else self.max_batch_size or len(Sweep.current.jobs)
         return SweepRunner(Sweep.current, self.config, loader, self._launch, at_once).run()

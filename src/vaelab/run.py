@@ -146,7 +146,7 @@ def build(
             prepare(data)
         else:
             data = shared.prepared(data, cfg["data"])
-        trained_on = TrainedOn.of(data, cfg["data"])
+        trained_on = TrainedOn.from_data(data, cfg["data"])
     else:
         data, trained_on = data_for(start, cfg, builder, corruption, task)
     task.check_data(data)
@@ -202,7 +202,7 @@ def data_for(
         data.all_as_test = all_as_test
         data.prepare_as(start.model_folder)
         prepare(data)
-        return data, TrainedOn.of(data, cfg["data"], known if use == "training" else None)
+        return data, TrainedOn.from_data(data, cfg["data"], known if use == "training" else None)
 
     other = evaluates and known is not None and known.is_elsewhere(cfg["data"])
     data, now = read(all_as_test=other)

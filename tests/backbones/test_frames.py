@@ -13,8 +13,8 @@ from vaelab.likelihoods.bernoulli import Bernoulli
 from vaelab.likelihoods.categorical import Categorical
 from vaelab.likelihoods.likelihood import Likelihood
 
-TOKENS = DataSpec("voices", "tokens", (4, 6), "categories", 9, gaps=True)
-ROLL = DataSpec("roll", "roll", (7, 6), "binary", 2, gaps=True)
+TOKENS = DataSpec("voices", "tokens", (4, 6), "categories", 9, has_missing=True)
+ROLL = DataSpec("roll", "roll", (7, 6), "binary", 2, has_missing=True)
 DECODERS: list[Any] = [(GRUDecoder, {"width": 16, "layers": 2}), (TransformerDecoder, {"width": 16})]
 ENCODERS: list[Any] = [(GRUEncoder, {"width": 16}), (TransformerEncoder, {"width": 16})]
 

@@ -10,7 +10,7 @@ from vaelab.backbones.gru import GRUDecoder, GRUEncoder
 from vaelab.backbones.transformer import TransformerDecoder, TransformerEncoder
 from vaelab.data import Batch, DataSpec, ExampleNoise
 from vaelab.data.noise import StepNoise
-from vaelab.data.spec import HIDDEN, PADDING
+from vaelab.data.spec import MASKED, PADDING
 from vaelab.likelihoods import Categorical
 from vaelab.models import AE, VAE
 from vaelab.models.schedules import Constant
@@ -23,7 +23,7 @@ FRAMES = pytest.mark.parametrize("frame", [(), (3,)], ids=["one voice", "three v
 
 
 def spec(frame: tuple[int, ...] = (), steps: int = STEPS, end: int | None = None) -> DataSpec:
-    return DataSpec("tokens", "tokens", (*frame, steps), "categories", levels=LEVELS, gaps=True, end=end)
+    return DataSpec("tokens", "tokens", (*frame, steps), "categories", levels=LEVELS, has_missing=True, end=end)
 
 
 def encoder(name: str, of: DataSpec) -> nn.Module:
@@ -159,12 +159,12 @@ def test_word_dropout_hides_tokens_in_training_only(name: str) -> None:
     model = VAE(encoder(name, of), decoder(name, of, word_dropout=0.5), Categorical(of), LATENT, Constant())
     x = padded(tokens(of), 2)
     batch = Batch(x, x, torch.zeros(4), x, StepNoise(0, 0, 0, slice(0, 4), 4), 1.0)
-    told = model.train()._told(batch)
-    assert ((told == x) | (told == HIDDEN)).all()
-    assert 0.2 < (told == HIDDEN)[x >= 0].float().mean() < 0.8
+    told = model.train()._teacher_forcing(batch)
+    assert ((told == x) | (told == MASKED)).all()
+    assert 0.2 < (told == MASKED)[x >= 0].float().mean() < 0.8
     assert (told[x == PADDING] == PADDING).all()
-    assert torch.equal(model._told(batch), told)
-    assert torch.equal(model.eval()._told(batch), x)
-    hidden = torch.full_like(x, HIDDEN)
+    assert torch.equal(model._teacher_forcing(batch), told)
+    assert torch.equal(model.eval()._teacher_forcing(batch), x)
+    hidden = torch.full_like(x, MASKED)
     z = code()
     assert not torch.equal(model.decoder(z, hidden), model.decoder(z, x))

@@ -23,8 +23,8 @@ BACKBONES: dict[str, tuple[Any, Any, dict[str, Any]]] = {
 }
 
 
-def spec(shape: tuple[int, ...], gaps: bool = True) -> DataSpec:
-    return DataSpec("x", "series", shape, "real", gaps=gaps)
+def spec(shape: tuple[int, ...], has_missing: bool = True) -> DataSpec:
+    return DataSpec("x", "series", shape, "real", has_missing=has_missing)
 
 
 def encoder(name: str, about: DataSpec, size: int = 5) -> Any:
@@ -34,15 +34,15 @@ def encoder(name: str, about: DataSpec, size: int = 5) -> Any:
 
 def decoder(name: str, about: DataSpec, parameters: int = 1) -> Any:
     torch.manual_seed(0)
-    told = {} if name == "conv1d" else {"spec": about}
-    return BACKBONES[name][1](5, (parameters, *about.shape), **told, **BACKBONES[name][2])
+    sequence = {} if name == "conv1d" else {"spec": about}
+    return BACKBONES[name][1](5, (parameters, *about.shape), **sequence, **BACKBONES[name][2])
 
 
-@pytest.mark.parametrize(("name", "shape", "gaps"), product(BACKBONES, SHAPES, [False, True]))
-def test_any_length_decodes_to_its_own_shape(name: str, shape: tuple[int, ...], gaps: bool) -> None:
-    code = encoder(name, spec(shape, gaps))(torch.randn(2, *shape))
+@pytest.mark.parametrize(("name", "shape", "has_missing"), product(BACKBONES, SHAPES, [False, True]))
+def test_any_length_decodes_to_its_own_shape(name: str, shape: tuple[int, ...], has_missing: bool) -> None:
+    code = encoder(name, spec(shape, has_missing))(torch.randn(2, *shape))
     assert code.shape == (2, 5)
-    assert decoder(name, spec(shape, gaps), 3)(code).shape == (2, 3, *shape)
+    assert decoder(name, spec(shape, has_missing), 3)(code).shape == (2, 3, *shape)
 
 
 @pytest.mark.parametrize("name", BACKBONES)

@@ -39,8 +39,8 @@ LIBRARIES = ("vaelab", "torch.nn", "torch.optim", "lightning.pytorch", "torchmet
 ROOMS = ("vaelab.models", "vaelab.backbones", "vaelab.likelihoods")  # what parts of a model.json may come from
 SPECS = {
     "image": DataSpec("squares", "image", (1, 8, 8), "unit", 17),
-    "table": DataSpec("rows", "table", (2,), "mixed", columns=(Column("a"), Column("b", ("x", "y"))), gaps=True),
-    "tokens": DataSpec("words", "tokens", (6,), "categories", 5, gaps=True),
+    "table": DataSpec("rows", "table", (2,), "mixed", columns=(Column("a"), Column("b", ("x", "y"))), has_missing=True),
+    "tokens": DataSpec("words", "tokens", (6,), "categories", 5, has_missing=True),
     "series": DataSpec("waves", "series", (2, 9), "real"),
 }
 

@@ -67,15 +67,15 @@ def test_a_chain_within_a_chain_draws_anew() -> None:
 def test_at_one_is_the_chain_itself_and_at_half_every_part_at_half() -> None:
     chain = Chain({"a": Gaussian(0.4), "b": Mask(0.5)})
     clean = torch.rand(50, 3, 12, 10, generator=torch.Generator().manual_seed(0))
-    assert repr(chain.at(1)) == repr(chain)
-    assert torch.equal(chain.at(1)(clean, step_noise(), IMAGE), chain(clean, step_noise(), IMAGE))
+    assert repr(chain.at_strength(1)) == repr(chain)
+    assert torch.equal(chain.at_strength(1)(clean, step_noise(), IMAGE), chain(clean, step_noise(), IMAGE))
     half = Chain({"a": Gaussian(0.2), "b": Mask(0.25)})
-    assert torch.equal(chain.at(0.5)(clean, step_noise(), IMAGE), half(clean, step_noise(), IMAGE))
+    assert torch.equal(chain.at_strength(0.5)(clean, step_noise(), IMAGE), half(clean, step_noise(), IMAGE))
     assert chain.limit == 2  # of the mask, whose fraction ends at 1
     with pytest.raises(ConfigError, match=r"strength=2\.5: should be a number from 0 to 2"):
-        chain.at(2.5)
+        chain.at_strength(2.5)
     ranged = Chain({"a": Gaussian((0.1, 0.4)), "b": Blur(1.0)})
-    assert [part.range for part in ranged.at(0.5).parts.values()] == [(0.2, 0.2), (0.5, 0.5)]
+    assert [part.range for part in ranged.at_strength(0.5).parts.values()] == [(0.2, 0.2), (0.5, 0.5)]
 
 
 def test_changes_where_any_part_does() -> None:

@@ -80,7 +80,7 @@ def test_a_range_is_tied_to_the_example_in_evaluation_whatever_the_batch(name: s
 @pytest.mark.parametrize("name", RANGED)
 def test_at_a_strength_is_the_corruption_that_was_built_with_it(name: str) -> None:
     ranged, clean = RANGED[name], images()
-    fixed = ranged.at(0.45)
+    fixed = ranged.at_strength(0.45)
     built = type(ranged)(0.45, **{"positions": "block"} if name == "block" else {})
     assert repr(fixed) == repr(built)
     assert torch.equal(fixed(clean, step_noise(), IMAGE), built(clean, step_noise(), IMAGE))
@@ -94,7 +94,7 @@ def test_a_drawn_strength_does_what_the_same_fixed_strength_does(name: str) -> N
     strengths = low + (high - low) * noise.uniform("corruption/strength", (1, 1, 1), clean.device).flatten()
     seen = ranged(clean, noise, IMAGE)
     for row, strength in enumerate(strengths.tolist()):
-        alone = ranged.at(strength)(clean, noise, IMAGE)[row]
+        alone = ranged.at_strength(strength)(clean, noise, IMAGE)[row]
         torch.testing.assert_close(seen[row], alone, atol=2e-6, rtol=0)
 
 
@@ -131,9 +131,9 @@ def test_a_strength_that_does_not_exist_is_refused(target: str, setting: str, va
 
 def test_a_strength_beyond_the_limit_is_refused_by_at() -> None:
     with pytest.raises(ConfigError, match=r"fraction=1\.5: should be a number from 0 to 1"):
-        Mask(0.5).at(1.5)
-    assert Gaussian(0.5).at(7).range == (7, 7)
-    assert Identity().at(0.3).changes is False
+        Mask(0.5).at_strength(1.5)
+    assert Gaussian(0.5).at_strength(7).range == (7, 7)
+    assert Identity().at_strength(0.3).changes is False
 
 
 def test_repr_says_all_that_the_result_depends_on() -> None:

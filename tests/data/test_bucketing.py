@@ -12,7 +12,7 @@ from vaelab.data.storage import Store
 COUNT, LONGEST, BATCH = 1003, 40, 10
 LENGTHS = torch.randint(1, LONGEST + 1, (COUNT,), generator=torch.Generator().manual_seed(0))
 VALUES = torch.where(torch.arange(LONGEST) < LENGTHS.unsqueeze(1), torch.arange(COUNT).unsqueeze(1) % 7, -1)
-SPEC = DataSpec("tokens", "tokens", (LONGEST,), "categories", levels=7, gaps=True)
+SPEC = DataSpec("tokens", "tokens", (LONGEST,), "categories", levels=7, has_missing=True)
 
 
 def loader(seed: int = 0, epoch: int = 0, rank: int = 0, world_size: int = 1, lengths: bool = True) -> TrainLoader:
@@ -92,7 +92,7 @@ def test_corruption_of_an_example_does_not_depend_on_its_batch() -> None:
 
 
 @pytest.mark.parametrize("spec", [
-    DataSpec("series", "series", (LONGEST,), "real", gaps=True),
+    DataSpec("series", "series", (LONGEST,), "real", has_missing=True),
     DataSpec("tokens", "tokens", (LONGEST,), "categories", levels=7),
 ])  # fmt: skip
 def test_data_without_padding_keep_their_order_and_shape(spec: DataSpec) -> None:

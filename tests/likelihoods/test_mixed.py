@@ -13,7 +13,7 @@ from vaelab.errors import ConfigError
 from vaelab.likelihoods import Categorical, Gaussian, Mixed, squared_error
 
 COLUMNS = (Column("x"), Column("color", ("red", "green", "blue")), Column("y"))
-ROW = DataSpec("row", "table", (3,), "mixed", columns=COLUMNS, gaps=True)
+ROW = DataSpec("row", "table", (3,), "mixed", columns=COLUMNS, has_missing=True)
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_a_perfect_row_leaves_the_constant_only() -> None:
 
 
 def test_tokens_have_a_probability_each() -> None:
-    spec = DataSpec("words", "tokens", (5,), "categories", levels=7, gaps=True)
+    spec = DataSpec("words", "tokens", (5,), "categories", levels=7, has_missing=True)
     likelihood = Categorical(spec)
     raw = torch.zeros(2, 7, 5)
     nats = likelihood.log_prob(raw, torch.tensor([[0, 1, 2, 3, 4], [6, 6, -1, -1, -1]]))

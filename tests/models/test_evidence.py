@@ -150,7 +150,7 @@ def test_gives_little_more_than_log_k_above_its_best_weight(make_vae, make_batch
     batch = make_batch(rows.double())
     posterior = model.posterior(batch.x)
     noise = batch.noise.normal("evidence", (20, 3), torch.device("cpu"))
-    z = posterior.at(noise)
+    z = posterior.rsample(noise)
     raw = model.decoder(z.flatten(0, 1))
     log_weight = model.likelihood.log_prob(raw, batch.target.repeat_interleave(20, 0)).view(10, 20)
     best = (log_weight + posterior.log_ratio(z, noise)).max(1).values

@@ -39,12 +39,12 @@ def test_cycles_repeat_exactly() -> None:
 
 @pytest.mark.parametrize("schedule", [Constant(), Linear(10), Cyclical(10, 2, 0.5)])
 def test_weights_leave_the_kl_itself_alone(schedule) -> None:
-    torch.testing.assert_close(schedule.apply(KL, schedule.at(5)), torch.tensor([3.5, 1.0]))
+    torch.testing.assert_close(schedule.apply(KL, schedule.numbers(5)), torch.tensor([3.5, 1.0]))
 
 
 @pytest.mark.parametrize(("step", "expected"), [(0, [3.5, 1.0]), (5, [1.5, 1.0]), (10, [0.5, 3.0]), (1000, [0.5, 3.0])])
 def test_capacity_is_the_distance_to_a_growing_target(step: int, expected: list[float]) -> None:
-    torch.testing.assert_close(Capacity(4.0, 10).apply(KL, Capacity(4.0, 10).at(step)), torch.tensor(expected))
+    torch.testing.assert_close(Capacity(4.0, 10).apply(KL, Capacity(4.0, 10).numbers(step)), torch.tensor(expected))
 
 
 def test_capacity_pulls_from_both_sides() -> None:

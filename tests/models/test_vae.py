@@ -39,14 +39,14 @@ def test_kl_equals_torch_distributions(posterior: Posterior) -> None:
 
 def test_kl_is_the_mean_of_the_log_ratio_of_samples(posterior: Posterior) -> None:
     noise = torch.randn(4, 100_000, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    estimates = -posterior.log_ratio(posterior.at(noise), noise)  # log q - log p
+    estimates = -posterior.log_ratio(posterior.rsample(noise), noise)  # log q - log p
     error = 4.5 * estimates.std(1) / 100_000**0.5
     assert ((estimates.mean(1) - posterior.kl().sum(1)).abs() < error).all()
 
 
 def test_log_ratio_equals_torch_distributions(posterior: Posterior) -> None:
     noise = torch.randn(4, 5, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    z = posterior.at(noise)
+    z = posterior.rsample(noise)
     q = Independent(Normal(posterior.mean.unsqueeze(1), (posterior.log_variance / 2).exp().unsqueeze(1)), 1)
     p = Independent(Normal(torch.zeros_like(z), 1.0), 1)
     torch.testing.assert_close(posterior.log_ratio(z, noise), p.log_prob(z) - q.log_prob(z))
@@ -78,7 +78,7 @@ def test_the_beta_in_force_is_what_the_loss_uses(make_vae, make_batch, rows, mon
     for step, beta in ((0, 0.0), (25, 1.0), (100, 4.0), (500, 4.0)):
         monkeypatch.setattr(VAE, "step", step)
         terms = model.terms(batch)
-        assert model.in_force() == {"beta": pytest.approx(beta)}
+        assert model.scheduled() == {"beta": pytest.approx(beta)}
         torch.testing.assert_close(terms.loss, -terms.reconstruction + beta * terms.kl)
 
 
@@ -138,7 +138,7 @@ def test_terms_are_a_number_for_each_example_and_log_p_is_torch_distributions(ma
     terms = model.terms(batch)
     q = model.posterior(batch.x)
     noise = batch.noise.normal("posterior", (1, 3), torch.device("cpu"))
-    x_mean = model.decoder(q.at(noise).squeeze(1)).squeeze(1)
+    x_mean = model.decoder(q.rsample(noise).squeeze(1)).squeeze(1)
     torch.testing.assert_close(terms.reconstruction, Normal(x_mean, 0.5).log_prob(batch.target).sum(1))
     assert terms.loss.shape == terms.kl.shape == (10,)
 
@@ -171,7 +171,7 @@ def single_log_weights(model: VAE, batch: Batch) -> torch.Tensor:
     """log p(x|z) + log p(z) - log q(z|x) of each sample by torch.distributions, `(B, K)`."""
     q = model.posterior(batch.x)
     noise = batch.noise.normal("posterior", (model.samples, model.latent_dim), torch.device("cpu"))
-    z = q.at(noise)
+    z = q.rsample(noise)
     q_z = Normal(q.mean.unsqueeze(1), (q.log_variance / 2).exp().unsqueeze(1)).log_prob(z).sum(2)
     p_z = Normal(torch.zeros_like(z), 1.0).log_prob(z).sum(2)
     p_x = Normal(model.decoder(z.flatten(0, 1)).view(*z.shape[:2], -1), 0.5).log_prob(batch.target.unsqueeze(1)).sum(2)
@@ -264,7 +264,7 @@ def test_half_precision_layers_leave_the_objective_in_full_precision(make_vae, m
         decoded = model.decode(model.encode(x))
         mean, raw = model.encoder(x).float().chunk(2, dim=1)
         q = Posterior(mean, soft_bound(raw, *LOG_VARIANCE))
-        raw_x = model.decoder(q.at(batch.noise.normal("posterior", (1, 64), x.device)).flatten(0, 1))
+        raw_x = model.decoder(q.rsample(batch.noise.normal("posterior", (1, 64), x.device)).flatten(0, 1))
     assert raw_x.dtype == torch.bfloat16
     assert {value.dtype for value in (*terms.named().values(), decoded)} == {torch.float32}
     torch.testing.assert_close(terms.kl, q.kl().sum(1))

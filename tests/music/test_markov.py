@@ -8,8 +8,8 @@ import torch
 from vaelab.data.spec import DataSpec
 from vaelab.music.markov import Markov, fit_markov
 
-TOKENS = DataSpec("t", "tokens", (2, 8), "categories", 6, gaps=True)
-ROLL = DataSpec("r", "roll", (5, 8), "binary", 2, gaps=True)
+TOKENS = DataSpec("t", "tokens", (2, 8), "categories", 6, has_missing=True)
+ROLL = DataSpec("r", "roll", (5, 8), "binary", 2, has_missing=True)
 
 
 def frames(spec: DataSpec, count: int) -> torch.Tensor:

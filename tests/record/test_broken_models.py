@@ -39,7 +39,9 @@ TEXT = IMAGE | {
 }
 SPECS = {
     "image": DataSpec("squares", "image", (1, 5, 7), "unit", 17, ("a", "b")),
-    "text": DataSpec("words", "tokens", (6,), "categories", 5, gaps=True, end=4, characters=(1,) * 5, vocabulary="ab"),
+    "text": DataSpec(
+        "words", "tokens", (6,), "categories", 5, has_missing=True, end=4, characters=(1,) * 5, vocabulary="ab"
+    ),
 }
 
 

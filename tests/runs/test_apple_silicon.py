@@ -84,7 +84,7 @@ def test_what_is_measured_in_double_precision_is_measured_on_the_processor() -> 
     on_device = rows.to(MPS)
     posterior = [Posterior(values, 0.1 * values) for values in (on_device, rows)]
     assert mutual_information(posterior[0]) == mutual_information(posterior[1])
-    for ours, theirs in zip(Moments.of(on_device), Moments.of(rows), strict=True):
+    for ours, theirs in zip(Moments.from_rows(on_device), Moments.from_rows(rows), strict=True):
         assert ours.device == MPS
         torch.testing.assert_close(ours.cpu(), theirs)
     between = slerp(on_device[0], on_device[1], 4)

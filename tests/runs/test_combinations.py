@@ -27,7 +27,7 @@ SPECS = (
     DataSpec("real", "image", (3, 7, 5), "real"),
     DataSpec("row", "table", (13,), "real"),
     DataSpec("waves", "series", (2, 21), "real"),
-    DataSpec("broken", "series", (3, 10), "real", gaps=True),
+    DataSpec("broken", "series", (3, 10), "real", has_missing=True),
 )
 
 
@@ -62,7 +62,7 @@ def values(spec: DataSpec, count: int) -> torch.Tensor:
     if spec.levels:
         return torch.randint(spec.levels, (count, *spec.shape), generator=generator) / (spec.levels - 1)
     x = torch.randn(count, *spec.shape, generator=generator)
-    if spec.gaps:  # in the middle, and after the end
+    if spec.has_missing:  # in the middle, and after the end
         x[0, 0, 3] = x[1, :, -4:] = torch.nan
     return x
 

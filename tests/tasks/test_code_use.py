@@ -19,9 +19,9 @@ from vaelab.tasks.code_use import code_notes, code_use
 SCALE = 0.01  # of the data: what counts must not depend on its units
 TABLE = DataSpec("sensors", "table", (3,), "real")
 MIXED = DataSpec(
-    "people", "table", (3,), "mixed", columns=(Column("a"), Column("b"), Column("c", ("x", "y"))), gaps=True
+    "people", "table", (3,), "mixed", columns=(Column("a"), Column("b"), Column("c", ("x", "y"))), has_missing=True
 )
-TOKENS = DataSpec("words", "tokens", (3,), "categories", 4, gaps=True)
+TOKENS = DataSpec("words", "tokens", (3,), "categories", 4, has_missing=True)
 DOTS = DataSpec("dots", "image", (1, 1, 3), "binary", 2)
 
 

@@ -86,7 +86,7 @@ def test_an_untouched_example_is_given_60_db_so_that_a_mean_is_left() -> None:
 
 def test_values_that_are_missing_enter_no_psnr() -> None:
     """A roll whose last step is padding, and of which a mask withholds another."""
-    spec = DataSpec("roll", "roll", (2, 3), "binary", 2, gaps=True)
+    spec = DataSpec("roll", "roll", (2, 3), "binary", 2, has_missing=True)
     clean = torch.tensor([[[1.0, 0.0, torch.nan], [0.0, 0.0, torch.nan]]])
     noisy = clean.masked_fill(torch.tensor([True, False, False]), torch.nan)  # taken for 0: one of four is wrong
     each = quality_of_each(noisy, torch.full((1, 2, 3), 0.9), clean, spec)
@@ -127,7 +127,7 @@ def test_strengths_are_around_the_trained_one_and_some_were_never_trained_on(
 def test_at_the_trained_strength_the_noise_is_that_of_the_test_pass() -> None:
     data = digits(Gaussian(0.3))
     for batch in data.batches("test"):
-        assert torch.equal(data.corruption.at(0.3)(batch.clean, batch.noise, data.spec), batch.x)
+        assert torch.equal(data.corruption.at_strength(0.3)(batch.clean, batch.noise, data.spec), batch.x)
 
 
 @pytest.mark.parametrize("sigma", [0.05, 0.2])
@@ -135,7 +135,7 @@ def test_the_noisy_psnr_at_a_strength_is_that_of_its_sigma(sigma: float) -> None
     """On grey images nothing is clipped, and -20 log10 sigma is the psnr."""
     grey = torch.full((60, 1, 20, 20), 128, dtype=torch.uint8)
     data = InMemory(grey, DataSpec("grey", "image", (1, 20, 20), "unit", 256), corruption=Gaussian(0.1))
-    noisy, clean = corrupted(data, "test", data.corruption.at(sigma), 100)
+    noisy, clean = corrupted(data, "test", data.corruption.at_strength(sigma), 100)
     assert len(noisy) == 12
     assert decibels(noisy, clean).mean().item() == pytest.approx(-20 * np.log10(sigma), abs=0.15)
 
@@ -211,7 +211,7 @@ def test_baselines_are_kept_for_one_corruption_and_its_strengths(tmp_path: Path,
     data = digits(Gaussian(0.3))
     first = _baselines(data, tmp_path, 10).numbers(data.corruption)
     monkeypatch.setattr("vaelab.baselines.denoisers.ImageDenoiser.fit", lambda *a: pytest.fail("computed again"))
-    assert _baselines(data, tmp_path, 10).numbers(data.corruption.at(0.3)) == first
+    assert _baselines(data, tmp_path, 10).numbers(data.corruption.at_strength(0.3)) == first
     for other in (Gaussian(0.31), Gaussian((0.3, 0.31)), Chain({"a": Gaussian(0.3)})):
         with pytest.raises(pytest.fail.Exception, match="computed again"):
             _baselines(data, tmp_path, 10).numbers(other)

@@ -176,7 +176,7 @@ def test_mse_is_the_mean_over_every_value_of_every_example(vae, make_batches) ->
 
 def test_an_example_without_any_number_does_not_count_in_a_mean_of_errors() -> None:
     """Four rows off by 1, and as many of which nothing is known."""
-    spec = DataSpec("sensors", "table", (3,), "real", gaps=True)
+    spec = DataSpec("sensors", "table", (3,), "real", has_missing=True)
     clean = torch.zeros(8, 3)
     clean[:4, 0] = torch.nan
     clean[4:] = torch.nan

@@ -71,7 +71,7 @@ def test_runs(train: Any, tmp_path: Path, task: str, backbone: str, source: str)
     assert (folder / "figures" / f"{FIGURES.get(task, 'curves')}.png").is_file()
     model = load(folder)
     spec = model.likelihood.spec
-    assert spec.gaps == (source == "any")
+    assert spec.has_missing == (source == "any")
     assert type(model.encoder).__name__.lower().startswith(backbone)
     assert type(model.decoder).__name__.lower().startswith(backbone)
     if task == "anomaly":
@@ -84,7 +84,7 @@ def test_runs(train: Any, tmp_path: Path, task: str, backbone: str, source: str)
         assert "test/fid" in numbers
         samples = np.load(folder / "samples" / "samples.npy")
         assert samples.shape[1:] == spec.shape
-        assert np.isnan(samples).any() == spec.gaps
+        assert np.isnan(samples).any() == spec.has_missing
         assert (folder / "samples" / "samples.csv").read_text().startswith("example,step,")
 
 
@@ -113,7 +113,7 @@ def test_step_errors_sum_to_the_score_of_the_series() -> None:
 
 
 def test_missing_values_have_no_part_in_a_step_error() -> None:
-    spec = DataSpec("x", "series", (2, 15), "real", gaps=True)
+    spec = DataSpec("x", "series", (2, 15), "real", has_missing=True)
     net, x = model(spec), torch.randn(1, 2, 15)
     x[0, 0, 3] = x[0, :, 12:] = torch.nan
     errors = step_errors(net, x)
@@ -124,7 +124,7 @@ def test_missing_values_have_no_part_in_a_step_error() -> None:
 
 def test_the_score_of_a_series_does_not_grow_with_its_length() -> None:
     """An encoder and decoder that give zero leave the mean square, whatever the length."""
-    spec = DataSpec("x", "series", (1, 20), "real", gaps=True)
+    spec = DataSpec("x", "series", (1, 20), "real", has_missing=True)
     net = model(spec)
     for parameter in net.parameters():
         parameter.data.zero_()
@@ -134,7 +134,7 @@ def test_the_score_of_a_series_does_not_grow_with_its_length() -> None:
 
 
 def test_the_loss_of_an_autoencoder_is_the_squared_error_of_what_is_there() -> None:
-    spec = DataSpec("x", "series", (2, 9), "real", gaps=True)
+    spec = DataSpec("x", "series", (2, 9), "real", has_missing=True)
     net, x = model(spec), torch.randn(3, 2, 9)
     x[0, 1, 4:] = x[1, 0, 2] = torch.nan
     batch = Batch(x, x, torch.zeros(3).long(), x, ExampleNoise(0, range(3)), 1.0)
@@ -145,6 +145,6 @@ def test_the_loss_of_an_autoencoder_is_the_squared_error_of_what_is_there() -> N
 def test_what_masked_values_are_replaced_by_is_the_mean_of_those_there() -> None:
     x = torch.full((50, 1, 4), 3.0)
     x[::2, :, 1] = x[:, :, 3] = torch.nan
-    data = InMemory(x, DataSpec("x", "series", (1, 4), "real", gaps=True))
+    data = InMemory(x, DataSpec("x", "series", (1, 4), "real", has_missing=True))
     baselines = DenoisingBaselines(data, None, 10)  # type: ignore[arg-type]
     assert baselines._average().tolist() == [[3.0, 3.0, 3.0, 0.0]]

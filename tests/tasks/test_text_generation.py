@@ -46,7 +46,7 @@ def test_information_is_no_more_than_the_rate() -> None:
 
 
 def test_rates_count_all_nats_over_all_tokens_and_characters() -> None:
-    spec = DataSpec("text", "tokens", (4,), "categories", levels=3, gaps=True, end=2, characters=(1, 5, 1))
+    spec = DataSpec("text", "tokens", (4,), "categories", levels=3, has_missing=True, end=2, characters=(1, 5, 1))
     target = torch.tensor([[0, 1, 2, -1], [1, 2, -1, -1], [0, 0, 0, 2]])
     nll = torch.tensor([3.0, 1.0, 5.0])
     metrics = token_rates(spec)

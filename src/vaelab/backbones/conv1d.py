@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vaelab.backbones.backbone import ACTIVATIONS, Activation, Decoder, Encoder, halvings
 from vaelab.backbones.group_norm import group_norm
-from vaelab.data.spec import DataSpec, Kind, present
+from vaelab.data.spec import DataSpec, Kind, observed_mask
 
 Widths = Annotated[list[Annotated[int, Gt(0)]], MinLen(1)]
 KINDS: frozenset[Kind] = frozenset({"series", "roll"})
@@ -35,8 +35,8 @@ class Conv1dEncoder(Encoder):
         activation: Activation = "silu",
     ) -> None:
         super().__init__()
-        self.gaps = spec.gaps
-        channels, steps = prod(input_shape[:-1]) * (1 + spec.gaps), input_shape[-1]
+        self.has_missing = spec.has_missing
+        channels, steps = prod(input_shape[:-1]) * (1 + spec.has_missing), input_shape[-1]
         layers: list[nn.Module] = []
         for before, after in zip([channels, *widths], widths, strict=False):
             layers += [
@@ -50,9 +50,9 @@ class Conv1dEncoder(Encoder):
     def forward(self, x: Tensor) -> Tensor:
         """`x: (B, *F, T)`, NaN where a value is missing, to `(B, output_size)`."""
         x = x.reshape(len(x), -1, x.shape[-1])
-        if self.gaps:
-            there = present(x)
-            x = torch.cat([x.where(there, x.new_zeros(())), there.to(x.dtype)], dim=1)
+        if self.has_missing:
+            observed = observed_mask(x)
+            x = torch.cat([x.where(observed, x.new_zeros(())), observed.to(x.dtype)], dim=1)
         return self.net(x)
 
 

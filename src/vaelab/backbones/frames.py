@@ -6,7 +6,7 @@ from math import log, prod
 import torch
 from torch import Tensor, nn
 
-from vaelab.data.spec import HIDDEN, DataSpec, Kind, present
+from vaelab.data.spec import MASKED, DataSpec, Kind, observed_mask
 
 SEQUENCES: frozenset[Kind] = frozenset({"tokens", "roll", "series"})
 Choose = Callable[[Tensor], Tensor]  # raw parameters (B, P, ...) to values (B, ...)
@@ -21,12 +21,12 @@ class FrameEmbedding(nn.Module):
 
     def __init__(self, spec: DataSpec, width: int) -> None:
         super().__init__()
-        self.voices, self.gaps = prod(spec.shape[:-1]), spec.gaps
+        self.voices, self.has_missing = prod(spec.shape[:-1]), spec.has_missing
         self.levels = spec.levels if spec.support == "categories" else None
         if self.levels is not None:
             self.table = nn.Embedding(self.voices * (self.levels + 2), width)
         else:
-            self.linear = nn.Linear(self.voices * (1 + self.gaps), width)
+            self.linear = nn.Linear(self.voices * (1 + self.has_missing), width)
 
     def forward(self, values: Tensor) -> Tensor:
         """See the class."""
@@ -36,14 +36,14 @@ class FrameEmbedding(nn.Module):
         """`(B, *F, T)` tokens to a vector for each voice, `(B, T, voices, width)`."""
         assert self.levels is not None
         frames = tokens.reshape(len(tokens), self.voices, -1).transpose(1, 2).long()
-        slots = torch.where(frames >= 0, frames, torch.where(frames == HIDDEN, self.levels + 1, self.levels))
+        slots = torch.where(frames >= 0, frames, torch.where(frames == MASKED, self.levels + 1, self.levels))
         return self.table(slots + torch.arange(self.voices, device=slots.device) * (self.levels + 2))
 
     def _numbers(self, values: Tensor) -> Tensor:
         frames = values.reshape(len(values), self.voices, -1).transpose(1, 2)
-        if self.gaps:
-            there = present(frames)
-            frames = torch.cat([frames.where(there, 0.0), there.to(frames.dtype)], dim=2)
+        if self.has_missing:
+            observed = observed_mask(frames)
+            frames = torch.cat([frames.where(observed, 0.0), observed.to(frames.dtype)], dim=2)
         return self.linear(frames)
 
 
@@ -75,11 +75,11 @@ class FrameHead(nn.Module):
     def draw(self, state: Tensor, choose: Choose, known: Tensor | None = None) -> Tensor:
         """One frame after `state: (B, 1, width)`, voice by voice; `(B, *F, 1)`.
 
-        Where `known: (B, *F, 1)` tokens are given, only those that are withheld in it are chosen.
+        Where `known: (B, *F, 1)` tokens are given, only those that are masked in it are chosen.
         """
 
         def settled(drawn: Tensor) -> Tensor:
-            return drawn if known is None else drawn.where(known == HIDDEN, known)
+            return drawn if known is None else drawn.where(known == MASKED, known)
 
         if not self.chained:
             return settled(choose(self.forward(state, None)))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from vaelab.backbones.backbone import Encoder
 from vaelab.backbones.frames import SEQUENCES, FrameEmbedding
 from vaelab.backbones.sequence import SequenceDecoder
-from vaelab.data.spec import DataSpec, present_steps
+from vaelab.data.spec import DataSpec, observed_steps
 
 
 class GRUEncoder(Encoder):
@@ -29,9 +29,9 @@ class GRUEncoder(Encoder):
 
     def forward(self, x: Tensor) -> Tensor:
         """`x: (B, *F, T)` to `(B, output_size)`; padding at the end changes nothing."""
-        there = present_steps(x)
+        observed = observed_steps(x)
         steps = torch.arange(1, x.shape[-1] + 1, device=x.device)
-        lengths = (there * steps).amax(1).clamp(min=1)  # gaps in the middle are read, padding is not
+        lengths = (observed * steps).amax(1).clamp(min=1)  # gaps in the middle are read, padding is not
         packed = nn.utils.rnn.pack_padded_sequence(
             self.embedding(x), lengths.cpu(), batch_first=True, enforce_sorted=False
         )
@@ -48,7 +48,7 @@ class GRUDecoder(SequenceDecoder):
         latent_dim, output_shape, spec: from the run.
         width: of the state.
         layers: of the GRU.
-        word_dropout: chance in training that a step is not told the token before it (Bowman et al., 2016,
+        word_dropout: chance in training that a step does not read the token before it (Bowman et al., 2016,
             section 3.1), so that it must ask the code.
     """
 
@@ -67,14 +67,14 @@ class GRUDecoder(SequenceDecoder):
         """See `SequenceDecoder.states`."""
         return self._run(z, inputs, self._begin(z))[0]
 
-    def step(self, z: Tensor, told: Tensor, state: Any) -> tuple[Tensor, Any]:
+    def step(self, z: Tensor, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
         """See `SequenceDecoder.step`."""
-        return self._run(z, told, self._begin(z) if state is None else state)
+        return self._run(z, inputs, self._begin(z) if state is None else state)
 
     def _begin(self, z: Tensor) -> Tensor:
         return self.first(z).tanh().unflatten(1, (self.gru.num_layers, -1)).transpose(0, 1).contiguous()
 
     def _run(self, z: Tensor, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        told = torch.cat([inputs, z.unsqueeze(1).expand(-1, inputs.shape[1], -1)], dim=2)
-        outputs, state = self.gru(told, state)
+        with_code = torch.cat([inputs, z.unsqueeze(1).expand(-1, inputs.shape[1], -1)], dim=2)
+        outputs, state = self.gru(with_code, state)
         return outputs, state

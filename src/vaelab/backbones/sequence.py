@@ -39,16 +39,16 @@ class SequenceDecoder(Decoder):
 
         Args:
             z: `(B, latent_dim)`.
-            given: `(B, *F, T)`; step t is told the frames before t, and the voices before its own.
+            given: `(B, *F, T)`; step t reads the frames before t, and the voices before its own (teacher forcing).
         """
         if not self.autoregressive:
             inputs = time_features(self.steps, self.width, z.device).to(z.dtype).expand(len(z), -1, -1)
             return self.head(self.states(z, inputs), None)
         if given is None:
             raise TypeError("an autoregressive decoder needs the sequence whose steps it predicts")
-        told = self.embedding(given)
+        forced = self.embedding(given)
         first = self.start.expand(len(z), 1, -1)
-        return self.head(self.states(z, torch.cat([first, told[:, :-1]], dim=1)), given)
+        return self.head(self.states(z, torch.cat([first, forced[:, :-1]], dim=1)), given)
 
     @torch.no_grad()
     def generate(self, z: Tensor, choose: Choose, steps: int | None = None, known: Tensor | None = None) -> Tensor:
@@ -58,23 +58,23 @@ class SequenceDecoder(Decoder):
             z: `(B, latent_dim)`.
             choose: raw parameters to values.
             steps: T; as long as an example if None.
-            known: `(B, *F, T)` tokens that stay as they are, but for those that are withheld; they say where a
+            known: `(B, *F, T)` tokens that stay as they are, but for those that are masked; they say where a
                 sequence ends, too.
         """
-        told, frames = self.start.expand(len(z), 1, -1), []
+        inputs, frames = self.start.expand(len(z), 1, -1), []
         done = torch.zeros(len(z), dtype=torch.bool, device=z.device)
         state: Any = None
         for place in range(known.shape[-1] if known is not None else steps or self.steps):
-            hidden, state = self.step(z, told, state)
+            hidden, state = self.step(z, inputs, state)
             frame = self.head.draw(hidden, choose, None if known is None else known[..., place : place + 1])
             if self.end is not None and known is None:
                 frame = frame.masked_fill(done.view(-1, *[1] * (frame.dim() - 1)), -1)
                 done = done | (frame.flatten(1) == self.end).any(1)
             frames.append(frame)
-            told = self.embedding(frame)
+            inputs = self.embedding(frame)
         return torch.cat(frames, dim=-1)
 
-    def step(self, z: Tensor, told: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """The next hidden state `(B, 1, width)` after one more input `told: (B, 1, width)`, and what to go on from."""
-        inputs = told if state is None else torch.cat([state, told], dim=1)
+    def step(self, z: Tensor, latest: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """The next hidden state `(B, 1, width)` after the input `latest: (B, 1, width)`, and what to go on from."""
+        inputs = latest if state is None else torch.cat([state, latest], dim=1)
         return self.states(z, inputs)[:, -1:], inputs

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from vaelab.backbones.backbone import Encoder
 from vaelab.backbones.frames import SEQUENCES, FrameEmbedding
 from vaelab.backbones.sequence import SequenceDecoder
-from vaelab.data.spec import DataSpec, present_steps
+from vaelab.data.spec import DataSpec, observed_steps
 from vaelab.errors import ConfigError
 
 
@@ -27,10 +27,10 @@ class Attention(nn.Module):
         self.heads = heads
         self.qkv, self.output = nn.Linear(width, 3 * width), nn.Linear(width, width)
 
-    def forward(self, x: Tensor, causal: bool, there: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, causal: bool, observed: Tensor | None) -> Tensor:
         """`x: (B, T, width)`; `there: (B, T)` are the steps that may be looked at, all if None."""
         query, key, value = self.qkv(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        mask = None if there is None else there[:, None, None, :]
+        mask = None if observed is None else observed[:, None, None, :]
         mixed = F.scaled_dot_product_attention(rotated(query), rotated(key), value, attn_mask=mask, is_causal=causal)
         return self.output(mixed.transpose(1, 2).flatten(2))
 
@@ -54,9 +54,9 @@ class Block(nn.Module):
         self.attention = Attention(width, heads)
         self.feed = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
 
-    def forward(self, x: Tensor, causal: bool, there: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, causal: bool, observed: Tensor | None = None) -> Tensor:
         """`(B, T, width)` to the same."""
-        x = x + self.attention(self.norms[0](x), causal, there)
+        x = x + self.attention(self.norms[0](x), causal, observed)
         return x + self.feed(self.norms[1](x))
 
 
@@ -76,12 +76,12 @@ class TransformerEncoder(Encoder):
 
     def forward(self, x: Tensor) -> Tensor:
         """`x: (B, *F, T)` to `(B, output_size)`; padding changes nothing."""
-        there = present_steps(x)
-        there = there | ~there.any(1, keepdim=True)  # an example without any value still has a code
+        observed = observed_steps(x)
+        observed = observed | ~observed.any(1, keepdim=True)  # an example without any value still has a code
         hidden = self.embedding(x)
         for block in self.blocks:
-            hidden = block(hidden, causal=False, there=there)
-        weight = there.to(hidden.dtype).unsqueeze(2)
+            hidden = block(hidden, causal=False, observed=observed)
+        weight = observed.to(hidden.dtype).unsqueeze(2)
         return self.output((hidden * weight).sum(1) / weight.sum(1))
 
 

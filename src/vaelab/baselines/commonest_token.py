@@ -5,15 +5,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vaelab.data.spec import HIDDEN, PADDING
+from vaelab.data.spec import MASKED, PADDING
 
 Integers = NDArray[np.int64]
 
 
 class CommonestToken:
-    """Puts the commonest token of train in each withheld place; for `between` the commonest between its neighbours.
+    """Puts the commonest token of train in each masked place; for `between` the commonest between its neighbours.
 
-    A neighbour is the step before or after in the same voice. Where one is withheld too, or both never stood so in
+    A neighbour is the step before or after in the same voice. Where one is masked too, or both never stood so in
     train, the commonest beside the other one, then the commonest of the voice.
     """
 
@@ -21,31 +21,31 @@ class CommonestToken:
         """Count in `(N, *F, T)` tokens."""
         self._base = int(train.max()) + 3  # of the numbers of tokens, from -2
         before, middle, after, voice = _neighbourhoods(train)
-        there = middle >= 0
+        observed = middle >= 0
         self._tables = [
-            _commonest(key[there], middle[there], self._base) for key in self._keys(before, after, voice, between)
+            _commonest(key[observed], middle[observed], self._base) for key in self._keys(before, after, voice, between)
         ]
         self._between = between
 
     def __call__(self, noisy: Tensor) -> Tensor:
-        """`(N, *F, T)` tokens, of which some are withheld, filled in."""
+        """`(N, *F, T)` tokens, of which some are masked, filled in."""
         before, middle, after, voice = _neighbourhoods(noisy)
-        withheld = middle == HIDDEN
+        masked = middle == MASKED
         found = np.full(middle.shape, PADDING)
         keys = self._keys(before, after, voice, self._between)
-        unknown = [before == HIDDEN, after == HIDDEN]
-        useless = [unknown[0] | unknown[1], *unknown, np.zeros_like(withheld)] if self._between else [~withheld]
+        unknown = [before == MASKED, after == MASKED]
+        useless = [unknown[0] | unknown[1], *unknown, np.zeros_like(masked)] if self._between else [~masked]
         for key, (contexts, tokens), not_here in zip(keys, self._tables, useless, strict=True):
             place = np.searchsorted(contexts, key).clip(max=len(contexts) - 1)
-            hit = withheld & (found == PADDING) & ~not_here & (contexts[place] == key)
+            hit = masked & (found == PADDING) & ~not_here & (contexts[place] == key)
             found[hit] = tokens[place[hit]]
-        return torch.from_numpy(np.where(withheld, found, middle)).view_as(noisy).to(noisy.dtype)
+        return torch.from_numpy(np.where(masked, found, middle)).view_as(noisy).to(noisy.dtype)
 
     def _keys(self, before: Integers, after: Integers, voice: Integers, between: bool) -> list[Integers]:
         """What tokens are counted by: the most telling first."""
         if not between:
             return [voice]
-        left, right, base = before - HIDDEN, after - HIDDEN, self._base
+        left, right, base = before - MASKED, after - MASKED, self._base
         return [(voice * base + left) * base + right, voice * base + left, voice * base + right, voice]
 
 

@@ -14,7 +14,7 @@ from vaelab.baselines.cache import BaselineCache
 from vaelab.data.batch import Batch, RawBatch
 from vaelab.data.module import DataModule
 from vaelab.data.noise import mix
-from vaelab.data.spec import present_steps
+from vaelab.data.spec import observed_steps
 from vaelab.data.text.characters import characters_of_each
 from vaelab.likelihoods import Likelihood
 from vaelab.models import Model
@@ -50,7 +50,7 @@ class Budget:
     test_batches: int | None
 
     @classmethod
-    def of(cls, model: Model, data: DataModule) -> "Budget | None":
+    def from_run(cls, model: Model, data: DataModule) -> "Budget | None":
         """What the model's trainer did; None without one, or if it says neither epochs nor steps."""
         trainer: Any = model._trainer
         if trainer is None:
@@ -103,12 +103,12 @@ def no_latent(model: Model, data: DataModule, cache: BaselineCache, say: Callabl
     likeliest on the validation split are kept, as the run's are. Empty for a model that no trainer has had.
     `say` is told the step.
     """
-    optimization, budget = model.optimization, Budget.of(model, data)
+    optimization, budget = model.optimization, Budget.from_run(model, data)
     if optimization is None or budget is None:
         return {}
-    told = {key: value for key, value in model.architecture["decoder"].items() if key != "word_dropout"}
+    decoder = {key: value for key, value in model.architecture["decoder"].items() if key != "word_dropout"}
     settings = asdict(budget) | {
-        "decoder": told,
+        "decoder": decoder,
         "likelihood": model.architecture["likelihood"],
         "optimizer": optimization.optimizer,
         "scheduler": optimization.scheduler,
@@ -188,7 +188,7 @@ def _measured(decoder: Decoder, data: DataModule, device: torch.device, batches:
     nats, steps, characters, examples = 0.0, 0, 0, 0
     for number, batch in enumerate(data.batches("test", device), start=1):
         nats += float(decoder(batch.target).cpu().double().sum())
-        steps += int(present_steps(batch.target).sum())
+        steps += int(observed_steps(batch.target).sum())
         characters += int(characters_of_each(batch.target, data.spec).sum())
         examples += len(batch.target)
         if number == batches:

@@ -219,9 +219,9 @@ class _Composition:
             droppable = any(covers(above, place(word)) for above in (*OWN_WORDS[self.kind], *MAY_BE_DROPPED[self.kind]))
             if group in self._keys or self._is_typed(group) or droppable or text in self._own_options:
                 continue
-            in_force = None if place(word) in MACHINE else self.run.choices.get(group)
-            if self._is_group(word) and in_force is not None and isinstance(_plain(word), str):
-                if in_force == _plain(word):
+            scheduled = None if place(word) in MACHINE else self.run.choices.get(group)
+            if self._is_group(word) and scheduled is not None and isinstance(_plain(word), str):
+                if scheduled == _plain(word):
                     chosen[group] = text
             elif self._is_group(word) and self._chooses(word):
                 chosen[group] = text

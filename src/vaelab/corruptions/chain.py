@@ -39,12 +39,14 @@ class Chain(Corruption):
             x = part(x, _PartNoise(noise, name), spec)
         return x
 
-    def at(self, strength: float) -> Self:
+    def at_strength(self, strength: float) -> Self:
         """The same parts with the same draws, each at `strength` times its strongest."""
         factor = self._checked(strength)
         assert isinstance(factor, float)
-        same = super().at(factor)
-        same.parts = {name: part.at(min(part.limit, factor * part.range[1])) for name, part in self.parts.items()}
+        same = super().at_strength(factor)
+        same.parts = {
+            name: part.at_strength(min(part.limit, factor * part.range[1])) for name, part in self.parts.items()
+        }
         return same
 
 

@@ -44,7 +44,7 @@ class Corruption(ABC):
             ConfigError: this has no meaning for such data.
         """
 
-    def at(self, strength: float) -> Self:
+    def at_strength(self, strength: float) -> Self:
         """The same corruption, with the same draws, at one strength for every example.
 
         Raises:

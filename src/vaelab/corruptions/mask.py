@@ -8,7 +8,7 @@ from torch import Tensor
 
 from vaelab.corruptions.corruption import Corruption, Strength
 from vaelab.data.noise import Noise
-from vaelab.data.spec import HIDDEN, DataSpec, present
+from vaelab.data.spec import MASKED, DataSpec, observed_mask
 
 
 class Mask(Corruption):
@@ -33,8 +33,8 @@ class Mask(Corruption):
     def __call__(self, clean: Tensor, noise: Noise, spec: DataSpec) -> Tensor:
         """Values of which some are 0, or hidden where the data knows missing values, `(B, *shape)`."""
         hidden = self.hidden(clean, noise, spec)
-        if spec.support == "categories":  # padding is no token that could be withheld
-            hidden = hidden & present(clean)
+        if spec.support == "categories":  # padding is no token that could be masked
+            hidden = hidden & observed_mask(clean)
         return clean.masked_fill(hidden, _blank(spec))
 
     def hidden(self, clean: Tensor, noise: Noise, spec: DataSpec) -> Tensor:
@@ -52,10 +52,10 @@ class Mask(Corruption):
 
 
 def _blank(spec: DataSpec) -> float:
-    """What stands for a withheld value: encoders of data with gaps are told which are missing, and tokens have one."""
+    """What stands for a masked value: NaN where encoders see which values are missing, and a token of its own."""
     if spec.support == "categories":
-        return HIDDEN
-    return nan if spec.columns or spec.gaps else 0
+        return MASKED
+    return nan if spec.columns or spec.has_missing else 0
 
 
 def _rectangle(fraction: Tensor, top: Tensor, left: Tensor, height: int, width: int) -> Tensor:

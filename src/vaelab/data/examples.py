@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from vaelab.data.noise import ExampleNoise
-from vaelab.data.spec import DataSpec, present_steps
+from vaelab.data.spec import DataSpec, observed_steps
 from vaelab.data.storage import MappedFile
 
 AT_ONCE = 4_096  # examples
@@ -34,13 +34,13 @@ class Examples:
 
 def lengths(examples: Examples) -> Tensor | None:
     """Steps up to the last token of each sequence, `(N,)`; None for data that is never padded."""
-    if examples.spec.kind != "tokens" or not examples.spec.gaps:
+    if examples.spec.kind != "tokens" or not examples.spec.has_missing:
         return None
     steps = torch.arange(1, examples.values.shape[-1] + 1)
     # Made first: a small result after each part would keep the heap from giving the room of that part to the next.
     found = torch.empty(len(examples.values), dtype=torch.long)
     for part, into in zip(examples.values.split(AT_ONCE), found.split(AT_ONCE), strict=True):
-        torch.amax(present_steps(part) * steps, 1, out=into)
+        torch.amax(observed_steps(part) * steps, 1, out=into)
     return found
 
 

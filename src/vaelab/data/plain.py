@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from vaelab.data.columns import feature_count, features
-from vaelab.data.spec import DataSpec, present
+from vaelab.data.spec import DataSpec, observed_mask
 
 MOST = 2**28  # values
 
@@ -62,10 +62,10 @@ def squared_error_of_each(reconstruction: Tensor, clean: Tensor, spec: DataSpec)
         numbers = [place for place, column in enumerate(spec.columns) if not column.categories]
         reconstruction, clean = reconstruction[:, numbers], clean[:, numbers]
     squares = (reconstruction - clean).square()
-    if not spec.gaps:
+    if not spec.has_missing:
         return squares.flatten(1).mean(1)
-    there = present(clean)
-    return squares.where(there, 0.0).flatten(1).sum(1) / there.flatten(1).sum(1)
+    observed = observed_mask(clean)
+    return squares.where(observed, 0.0).flatten(1).sum(1) / observed.flatten(1).sum(1)
 
 
 def _counts(tokens: Tensor, spec: DataSpec) -> Tensor:

@@ -62,7 +62,7 @@ def recorded_data(run: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def gaps_as_trained(values: Tensor, trained: bool | None) -> bool:
+def missing_as_trained(values: Tensor, trained: bool | None) -> bool:
     """Whether values may be missing, as the model was trained with; as they are where that is None.
 
     Raises:

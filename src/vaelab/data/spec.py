@@ -14,18 +14,23 @@ from vaelab.errors import ConfigError
 Kind = Literal["image", "table", "series", "tokens", "roll"]
 Support = Literal["binary", "unit", "real", "categories", "mixed"]
 MOST_CLASSES, MOST_TOKENS, MOST_VALUES, MOST_LEVELS = 100_000, 2**20, 2**40, 2**31  # far more than any data has
-PADDING, HIDDEN = -1, -2  # tokens that are none: after the end of a sequence, and withheld by a corruption
+PADDING, MASKED = -1, -2  # tokens that are none: after the end of a sequence, and masked by a corruption
 
 
-def present(values: Tensor) -> Tensor:
-    """Which values are there: not NaN among numbers, not negative among tokens; bool of the same shape."""
+def observed_mask(values: Tensor) -> Tensor:
+    """Which values are observed: not NaN among numbers, not negative among tokens; bool of the same shape."""
     return ~values.isnan() if values.is_floating_point() else values >= 0
 
 
-def present_steps(values: Tensor) -> Tensor:
-    """Which steps of sequences `(B, *F, T)` hold anything, `(B, T)` bool; a withheld token is one, padding is none."""
-    there = present(values) if values.is_floating_point() else values != PADDING
-    return there.flatten(1, -2).any(1) if values.dim() > 2 else there
+def observed_steps(values: Tensor) -> Tensor:
+    """Which steps of sequences `(B, *F, T)` hold anything, `(B, T)` bool; a masked token is one, padding is none."""
+    observed = observed_mask(values) if values.is_floating_point() else values != PADDING
+    return observed.flatten(1, -2).any(1) if values.dim() > 2 else observed
+
+
+def modern(spec: dict[str, Any]) -> dict[str, Any]:
+    """A spec as plain data under the names of today; version 0.1 called `has_missing` `gaps`."""
+    return {"has_missing" if key == "gaps" else key: value for key, value in spec.items()}
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,7 @@ class DataSpec:
             images), or how many categories; None for continuous data.
         classes: names of the labels, empty where there are none.
         columns: of a table.
-        gaps: whether values may be missing: NaN among numbers, -1 (also padding) among tokens. They enter
+        has_missing: whether values may be missing: NaN among numbers, -1 (also padding) among tokens. They enter
             neither a loss nor a metric.
         end: the token that ends a sequence.
         characters: of text, how many each of the `levels` tokens stands for; empty for data that is no text.
@@ -70,7 +75,7 @@ class DataSpec:
     levels: Annotated[int, Ge(1), Le(MOST_LEVELS)] | None = None
     classes: Annotated[tuple[str, ...], FailFast(), MaxLen(MOST_CLASSES)] = ()
     columns: Annotated[tuple[Column, ...], FailFast()] = ()
-    gaps: bool = False
+    has_missing: bool = False
     end: Annotated[int, Ge(0)] | None = None
     characters: Annotated[tuple[Annotated[int, Ge(0)], ...], FailFast(), MaxLen(MOST_TOKENS)] = ()
     vocabulary: str = ""
@@ -108,7 +113,7 @@ class DataSpec:
             raise ConfigError(f"spec={data if data is None else type(data).__name__}: should be an object")
         if lacking := [key for key in ("name", "kind", "shape", "support") if key not in data]:
             raise ConfigError(f"spec.{lacking[0]}: needs a value")
-        spec = cls(**check_arguments(cls, data, "spec"))
+        spec = cls(**check_arguments(cls, modern(data), "spec"))
         spec._refuse_contradictions()
         return spec
 

@@ -15,7 +15,7 @@ class Moments(NamedTuple):
     deviation: Tensor
 
     @classmethod
-    def of(cls, rows: Tensor) -> Self:
+    def from_rows(cls, rows: Tensor) -> Self:
         """Of `(N, D)`."""
         exact = rows.cpu().double()  # not every accelerator has float64
         mean, deviation = (

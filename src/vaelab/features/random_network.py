@@ -41,7 +41,7 @@ class RandomNetwork(Extractor):
             "weights": weights_hash(body.state_dict()),
         }
         self._moments = Moments(torch.zeros(1, device=device), torch.ones(1, device=device))
-        self._moments = Moments.of(self.extract(data.clean("train", MOST).split(512)).to(device))
+        self._moments = Moments.from_rows(self.extract(data.clean("train", MOST).split(512)).to(device))
 
     def features(self, examples: Tensor) -> Tensor:
         """See `Extractor.features`."""

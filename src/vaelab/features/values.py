@@ -15,7 +15,7 @@ class Values(Extractor):
     def __init__(self, data: DataModule, device: torch.device) -> None:
         super().__init__(device)
         self._spec, rows = data.spec, data.rows("train", MOST)
-        self._moments = Moments.of(rows.float().to(device))
+        self._moments = Moments.from_rows(rows.float().to(device))
         self.about = {
             "extractor": "values",
             "features": rows.shape[1],

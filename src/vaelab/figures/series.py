@@ -82,8 +82,8 @@ def _lines(axes: Axes, versions: Mapping[str, Values]) -> list[int]:
 
 def _lonely(values: Values) -> NDArray[np.bool_]:
     """Which values stand between two missing ones, so that no line shows them."""
-    there = np.pad(~np.isnan(values), 1)
-    return there[1:-1] & ~there[:-2] & ~there[2:]
+    observed = np.pad(~np.isnan(values), 1)
+    return observed[1:-1] & ~observed[:-2] & ~observed[2:]
 
 
 def _legend(figure: Figure, versions: list[str], channels: list[tuple[int, str]], scored: bool) -> None:

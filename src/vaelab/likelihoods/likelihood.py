@@ -5,7 +5,7 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor, nn
 
-from vaelab.data.spec import DataSpec, present
+from vaelab.data.spec import DataSpec, observed_mask
 
 
 class Likelihood(nn.Module):
@@ -43,13 +43,13 @@ class Likelihood(nn.Module):
 
     def constant_of(self, target: Tensor) -> Tensor | float:
         """`constant`, or that of each example `(B,)` where some of its values may be missing."""
-        if not (self.spec.gaps and self.constant):
+        if not (self.spec.has_missing and self.constant):
             return self.constant
-        return self.constant * self._counted(present(target)).flatten(1).to(torch.get_default_dtype()).mean(1)
+        return self.constant * self._counted(observed_mask(target)).flatten(1).to(torch.get_default_dtype()).mean(1)
 
-    def _counted(self, there: Tensor) -> Tensor:
-        """Of `there: (B, *shape)` what `constant` counts, each value the same."""
-        return there
+    def _counted(self, observed: Tensor) -> Tensor:
+        """Of `observed: (B, *shape)` what `constant` counts, each value the same."""
+        return observed
 
     def log_prob(self, raw: Tensor, target: Tensor) -> Tensor:
         """log p(target | raw) in nats, summed over the values of the event that are there.
@@ -61,11 +61,11 @@ class Likelihood(nn.Module):
         Returns:
             `(B,)`.
         """
-        if not self.spec.gaps:
+        if not self.spec.has_missing:
             return sum_event(self.value_log_prob(raw, target))
-        there = present(target)
-        nats = self.value_log_prob(raw, target.where(there, target.new_zeros(())))  # before any gradient: no NaN
-        return sum_event(nats.where(there, nats.new_zeros(())))
+        observed = observed_mask(target)
+        nats = self.value_log_prob(raw, target.where(observed, target.new_zeros(())))  # before any gradient: no NaN
+        return sum_event(nats.where(observed, nats.new_zeros(())))
 
     def value_log_prob(self, raw: Tensor, target: Tensor) -> Tensor:
         """Nats of each value, `(B, *shape)`; `target` has none missing."""

@@ -33,7 +33,7 @@ class LocationScale(Likelihood):
             raise ConfigError(
                 f"likelihood: {spec.name} holds categories, which are no numbers; use {alternative(spec)}"
             )
-        if scale == "optimal" and spec.gaps:
+        if scale == "optimal" and spec.has_missing:
             raise ConfigError(f"likelihood=gaussian_optimal: {spec.name} has missing values; use gaussian_learned")
         super().__init__(spec, parameters=2 if scale == "per_value" else 1)
         self.scale = scale

@@ -13,7 +13,7 @@ from vaelab.data import Batch
 from vaelab.likelihoods import Likelihood
 from vaelab.models.loss import LossTerms, Prediction
 from vaelab.models.model import Model
-from vaelab.models.schedules import InForce
+from vaelab.models.schedules import Scheduled
 
 
 class AE(Model):
@@ -57,17 +57,19 @@ class AE(Model):
         """`x: (B, *shape)` to the code, `(B, latent_dim)`."""
         return self._encoded(x)
 
-    def terms(self, batch: Batch, in_force: InForce | None = None) -> LossTerms:
+    def terms(self, batch: Batch, scheduled: Scheduled | None = None) -> LossTerms:
         """The objective of each example."""
         if not self.contraction:
             z = self.encode(batch.x)
-            return self._terms(z, self._decoded(z, self._told(batch)), batch, {})
+            return self._terms(z, self._decoded(z, self._teacher_forcing(batch)), batch, {})
         with torch.inference_mode(False), torch.enable_grad():  # the penalty is a gradient in evaluation too
             x = batch.x.detach().clone().requires_grad_()
             with _twice_differentiable(self.encoder):
                 z = self.encode(x)
             jacobian = self._squared_jacobian(z, x)
-        return self._terms(z, self._decoded(z, self._told(batch)), batch, {"contraction": self.contraction * jacobian})
+        return self._terms(
+            z, self._decoded(z, self._teacher_forcing(batch)), batch, {"contraction": self.contraction * jacobian}
+        )
 
     def _terms(self, z: Tensor, raw: Tensor, batch: Batch, penalties: dict[str, Tensor]) -> LossTerms:
         if self.sparsity:

@@ -10,10 +10,10 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from vaelab.data import Batch
-from vaelab.data.spec import HIDDEN, present
+from vaelab.data.spec import MASKED, observed_mask
 from vaelab.likelihoods import Likelihood
 from vaelab.models.loss import LossTerms, Prediction
-from vaelab.models.schedules import InForce
+from vaelab.models.schedules import Scheduled
 from vaelab.training.meter import TermMeter
 from vaelab.training.optimization import Optimization
 
@@ -44,12 +44,12 @@ class Model(L.LightningModule):
         """Numbers that the encoder gives for one example."""
 
     @abstractmethod
-    def terms(self, batch: Batch, in_force: InForce | None = None) -> LossTerms:
+    def terms(self, batch: Batch, scheduled: Scheduled | None = None) -> LossTerms:
         """The objective of each example; fresh noise comes from the batch.
 
         Args:
             batch: see `Batch`.
-            in_force: the scheduled numbers; those of the current step if None.
+            scheduled: the scheduled numbers; those of the current step if None.
         """
 
     @abstractmethod
@@ -81,21 +81,21 @@ class Model(L.LightningModule):
     def reconstruct(self, z: Tensor, target: Tensor) -> Tensor:
         """What evaluation compares with `target: (B, *shape)`: the mean of x.
 
-        A decoder that predicts step by step is told the true steps before each.
+        A decoder that predicts step by step reads the true steps before each (teacher forcing).
         """
         return self.likelihood.mean(self._decoded(z, target))
 
     def restore(self, x: Tensor) -> Tensor:
         """The likeliest original of a corrupted `x: (B, *shape)`, from its code; the same shape.
 
-        Of tokens those that are withheld are chosen, one after the other, given the code and all before them.
+        Of tokens those that are masked are chosen, one after the other, given the code and all before them.
         """
         z = self.encode(x)
         if self.likelihood.spec.support != "categories":
             return self.decode(z)
         if self.autoregressive:
             return self._generated(z, self.likelihood.mode, known=x)
-        return x.where(x != HIDDEN, self.decode(z)[..., : x.shape[-1]])
+        return x.where(x != MASKED, self.decode(z)[..., : x.shape[-1]])
 
     def log_likelihood(self, z: Tensor, target: Tensor) -> Tensor:
         """log p(target|z) in nats for `z: (B, latent_dim)`, `(B,)`."""
@@ -125,28 +125,28 @@ class Model(L.LightningModule):
         return at_least_single(self.encoder(self._cast(x)))
 
     def _decoded(self, z: Tensor, given: Tensor | None) -> Tensor:
-        """The decoder's output, in a precision that nats can be summed in; `given` is what steps are told of."""
-        told = (self._cast(given),) if self.autoregressive and given is not None else ()
-        return at_least_single(self.decoder(z.to(self.dtype), *told)) + self.offset
+        """The decoder's output, in a precision that nats can be summed in; `given` is read by teacher forcing."""
+        forced = (self._cast(given),) if self.autoregressive and given is not None else ()
+        return at_least_single(self.decoder(z.to(self.dtype), *forced)) + self.offset
 
     def _cast(self, values: Tensor) -> Tensor:
         """Numbers in the precision of the weights; tokens as they are."""
         return values.to(self.dtype) if values.is_floating_point() else values
 
-    def _told(self, batch: Batch) -> Tensor:
-        """The target as an autoregressive decoder is told it: in training, some tokens are withheld."""
+    def _teacher_forcing(self, batch: Batch) -> Tensor:
+        """What an autoregressive decoder reads before each step: the target, in training with some tokens masked."""
         chance = getattr(self.decoder, "word_dropout", 0.0)
         if not (self.training and chance):
             return batch.target
         hidden = batch.noise.uniform("word_dropout", batch.target.shape[1:], batch.target.device) < chance
-        return batch.target.masked_fill(hidden & present(batch.target), HIDDEN)
+        return batch.target.masked_fill(hidden & observed_mask(batch.target), MASKED)
 
     @property
     def takes_gradients(self) -> bool:
         """Whether a term of the objective is itself a gradient."""
         return False
 
-    def in_force(self) -> dict[str, float]:
+    def scheduled(self) -> dict[str, float]:
         """Scheduled numbers at the current step, for the log."""
         return {}
 
@@ -172,7 +172,7 @@ class Model(L.LightningModule):
         terms = (self.objective or self.terms)(batch)
         self._meter.add(terms.named(), self.step, counts=batch.weight > 0)
         if (batch_idx + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
-            means = self._meter.window(self.trainer.strategy) | self.in_force()
+            means = self._meter.window(self.trainer.strategy) | self.scheduled()
             for logger in self.loggers:
                 logger.log_metrics({f"train/{name}_step": value for name, value in means.items()}, self.step)
         loss = terms.loss.mean()
@@ -181,7 +181,7 @@ class Model(L.LightningModule):
     def on_train_epoch_end(self) -> None:
         """Log the epoch's means; `self.log` would cost an epoch of small data some percent of its time."""
         means = self._meter.epoch(self.trainer.strategy)
-        named = {f"train/{name}": value for name, value in (means | self.in_force()).items()}
+        named = {f"train/{name}": value for name, value in (means | self.scheduled()).items()}
         self.trainer.callback_metrics.update({name: torch.tensor(value) for name, value in named.items()})
         for logger in self.loggers:
             logger.log_metrics(named | {"epoch": self.current_epoch}, self.step - 1)

@@ -1,6 +1,6 @@
 """How the KL enters the loss over time: pure functions of the optimizer step.
 
-`at(step)` names the numbers in force, of which `beta` multiplies the model's own; they are logged.
+`numbers(step)` names the numbers in force, of which `beta` multiplies the model's own; they are logged.
 `apply` turns the KL of each latent dimension into the term that beta multiplies. The two are apart
 so that a compiled objective takes the numbers as inputs and is not compiled anew at each step.
 """
@@ -11,13 +11,13 @@ from typing import Annotated
 from annotated_types import Ge, Gt, Le
 from torch import Tensor
 
-InForce = Mapping[str, float | Tensor]  # numbers, or what a compiled function gets for them
+Scheduled = Mapping[str, float | Tensor]  # numbers, or what a compiled function gets for them
 
 
 class Schedule:
     """beta at all steps, times the KL."""
 
-    def at(self, step: int) -> dict[str, float]:
+    def numbers(self, step: int) -> dict[str, float]:
         """The numbers in force at a step; `beta` is a factor in [0, 1]."""
         return {"beta": self.weight(step)}
 
@@ -25,7 +25,7 @@ class Schedule:
         """The factor of beta at a step."""
         return 1.0
 
-    def apply(self, kl: Tensor, in_force: InForce) -> Tensor:
+    def apply(self, kl: Tensor, scheduled: Scheduled) -> Tensor:
         """`kl: (B, latent_dim)` nats to the `(B,)` nats that beta multiplies."""
         return kl.sum(1)
 
@@ -75,13 +75,13 @@ class Capacity(Schedule):
     def __init__(self, capacity: Annotated[float, Ge(0)], steps: Annotated[int, Gt(0)]) -> None:
         self.capacity, self.steps = capacity, steps
 
-    def at(self, step: int) -> dict[str, float]:
+    def numbers(self, step: int) -> dict[str, float]:
         """The factor of beta, which stays, and C in nats."""
-        return super().at(step) | {"capacity": self.capacity * min(1.0, step / self.steps)}
+        return super().numbers(step) | {"capacity": self.capacity * min(1.0, step / self.steps)}
 
-    def apply(self, kl: Tensor, in_force: InForce) -> Tensor:
+    def apply(self, kl: Tensor, scheduled: Scheduled) -> Tensor:
         """The distance of each example's KL from C."""
-        return (kl.sum(1) - in_force["capacity"]).abs()
+        return (kl.sum(1) - scheduled["capacity"]).abs()
 
 
 class FreeBits(Schedule):
@@ -94,6 +94,6 @@ class FreeBits(Schedule):
     def __init__(self, nats: Annotated[float, Ge(0)]) -> None:
         self.nats = nats
 
-    def apply(self, kl: Tensor, in_force: InForce) -> Tensor:
+    def apply(self, kl: Tensor, scheduled: Scheduled) -> Tensor:
         """The KL with each dimension's first nats priced as if they were spent."""
         return kl.clamp(min=self.nats).sum(1)

@@ -13,7 +13,7 @@ from vaelab.likelihoods import Likelihood
 from vaelab.likelihoods.likelihood import soft_bound
 from vaelab.models.loss import LossTerms, Prediction
 from vaelab.models.model import Model
-from vaelab.models.schedules import Capacity, FreeBits, InForce, Schedule
+from vaelab.models.schedules import Capacity, FreeBits, Schedule, Scheduled
 
 LOG_VARIANCE = (-12.0, 8.0)  # of the posterior: standard deviations from 0.0025 to 55
 
@@ -28,12 +28,12 @@ class Posterior(NamedTuple):
         """D_KL(q(z|x) || N(0, I)) of each dimension in nats, `(B, latent_dim)` (Kingma and Welling, 2014, app. B)."""
         return 0.5 * (self.mean.square() + self.log_variance.exp() - 1 - self.log_variance)
 
-    def at(self, noise: Tensor) -> Tensor:
+    def rsample(self, noise: Tensor) -> Tensor:
         """z for standard normal `noise: (B, K, latent_dim)`; the same shape."""
         return self.mean.unsqueeze(1) + (0.5 * self.log_variance).exp().unsqueeze(1) * noise
 
     def log_ratio(self, z: Tensor, noise: Tensor) -> Tensor:
-        """log p(z) - log q(z|x) at `z = at(noise)`, in nats; `(B, K)`."""
+        """log p(z) - log q(z|x) at `z = rsample(noise)`, in nats; `(B, K)`."""
         return 0.5 * (noise.square() - z.square() + self.log_variance.unsqueeze(1)).sum(2)
 
 
@@ -82,45 +82,48 @@ class VAE(Model):
         """`x: (B, *shape)` to the posterior mean, `(B, latent_dim)`."""
         return self.posterior(x).mean
 
-    def in_force(self) -> dict[str, float]:
+    def scheduled(self) -> dict[str, float]:
         """beta, and what else the schedule has, at the current step."""
-        scheduled = self.schedule.at(self.step)
+        scheduled = self.schedule.numbers(self.step)
         return scheduled | {"beta": self.beta * scheduled["beta"]}
 
-    def terms(self, batch: Batch, in_force: InForce | None = None) -> LossTerms:
+    def terms(self, batch: Batch, scheduled: Scheduled | None = None) -> LossTerms:
         """The objective of each example."""
-        return self._terms(self.posterior(batch.x), batch, self.in_force() if in_force is None else in_force)
+        return self._terms(self.posterior(batch.x), batch, self.scheduled() if scheduled is None else scheduled)
 
-    def _terms(self, posterior: Posterior, batch: Batch, in_force: InForce) -> LossTerms:
+    def _terms(self, posterior: Posterior, batch: Batch, scheduled: Scheduled) -> LossTerms:
         noise = batch.noise.normal("posterior", (self.samples, self.latent_dim), batch.x.device)
-        z = posterior.at(noise)
-        log_likelihood = self._log_likelihood(z, batch.target, self._told(batch))
+        z = posterior.rsample(noise)
+        log_likelihood = self._log_likelihood(z, batch.target, self._teacher_forcing(batch))
         kl = posterior.kl()
         reconstruction = log_likelihood.mean(1)
-        beta = in_force["beta"]
+        beta = scheduled["beta"]
         if self.bound == "iwae":
             log_weight = log_likelihood + beta * posterior.log_ratio(z, noise)
             loss = log(self.samples) - torch.logsumexp(log_weight, dim=1)
         else:
-            loss = -reconstruction + beta * self.schedule.apply(kl, in_force)
+            loss = -reconstruction + beta * self.schedule.apply(kl, scheduled)
         return LossTerms(loss, reconstruction, kl.sum(1), {})
 
-    def _log_likelihood(self, z: Tensor, target: Tensor, told: Tensor) -> Tensor:
-        """log p(x|z) for `z: (B, K, latent_dim)`, in nats, `(B, K)`; `told` is what an autoregressive decoder sees."""
+    def _log_likelihood(self, z: Tensor, target: Tensor, forced: Tensor) -> Tensor:
+        """log p(x|z) for `z: (B, K, latent_dim)`, in nats, `(B, K)`; `forced` is what decoders of steps read."""
         samples = z.shape[1]
         if samples > 1:
-            target, told = (values.repeat_interleave(samples, dim=0) for values in (target, told))
-        return self.likelihood.log_prob(self._decoded(z.flatten(0, 1), told), target).view(-1, samples)
+            target, forced = (values.repeat_interleave(samples, dim=0) for values in (target, forced))
+        return self.likelihood.log_prob(self._decoded(z.flatten(0, 1), forced), target).view(-1, samples)
 
     def predict(self, batch: Batch) -> Prediction:
         """Terms, posterior mean, and the reconstruction from it."""
         posterior = self.posterior(batch.x)
-        terms = self._terms(posterior, batch, self.in_force())
+        terms = self._terms(posterior, batch, self.scheduled())
         return Prediction(terms, posterior.mean, self.reconstruct(posterior.mean, batch.target))
 
     def log_weights(self, posterior: Posterior, noise: Tensor, target: Tensor) -> Tensor:
-        """log p(x, z) - log q(z|x) at `z = posterior.at(noise)`, in nats, `(B, K)`; `noise: (B, K, latent_dim)`."""
-        z = posterior.at(noise)
+        """log p(x, z) - log q(z|x) at `z = posterior.rsample(noise)`, in nats, `(B, K)`.
+
+        `noise: (B, K, latent_dim)`.
+        """
+        z = posterior.rsample(noise)
         return self._log_likelihood(z, target, target) + posterior.log_ratio(z, noise)
 
     def log_evidence(self, batch: Batch, samples: int, noise: Noise | None = None, chunk: int = 2_048) -> Tensor:

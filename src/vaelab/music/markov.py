@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vaelab.data.spec import DataSpec, present
+from vaelab.data.spec import DataSpec, observed_mask
 from vaelab.music.notes import FIRST_PITCH, HOLD, sounding
 from vaelab.music.transposition import transposed_roll, transposed_tokens
 
@@ -38,9 +38,9 @@ class Markov:
                 shift = torch.full((len(part),), semitones)
                 roll = spec.kind == "roll"
                 moved = transposed_roll(part, shift) if roll else transposed_tokens(part, shift, spec.levels or 0)
-                context, outcome, there = _events(moved, spec, steps_per_quarter)
+                context, outcome, observed = _events(moved, spec, steps_per_quarter)
                 shape = _sizes(spec, steps_per_quarter)
-                slots = (context * shape[1] + outcome)[there]
+                slots = (context * shape[1] + outcome)[observed]
                 counts = counts + torch.bincount(slots, minlength=shape[0] * shape[1]).double()
         return cls(spec, steps_per_quarter, counts.view(_sizes(spec, steps_per_quarter)), 1.0)
 
@@ -50,9 +50,9 @@ class Markov:
         log_p = (smoothed / smoothed.sum(1, keepdim=True)).log()
         nats, frames = 0.0, 0
         for part in values.split(CHUNK):
-            context, outcome, there = _events(part, self.spec, self.steps_per_quarter)
-            nats -= float(log_p[context, outcome][there].sum())
-            frames += int(there.any(1).sum())
+            context, outcome, observed = _events(part, self.spec, self.steps_per_quarter)
+            nats -= float(log_p[context, outcome][observed].sum())
+            frames += int(observed.any(1).sum())
         return nats / frames
 
 
@@ -75,7 +75,7 @@ def _sizes(spec: DataSpec, steps_per_quarter: int) -> tuple[int, int]:
 
 def _events(values: Tensor, spec: DataSpec, steps_per_quarter: int) -> tuple[Tensor, Tensor, Tensor]:
     """`(N, F, T)` values to the number of each value's context, the value, and whether it is there."""
-    there = present(values)
+    observed = observed_mask(values)
     outcome = values.nan_to_num().long().clamp(min=0)
     voices, steps = spec.shape
     if spec.kind == "tokens":
@@ -88,4 +88,4 @@ def _events(values: Tensor, spec: DataSpec, steps_per_quarter: int) -> tuple[Ten
         struck, patterns = 0, 1
     before = torch.cat([torch.full_like(state[..., :1], first), state[..., :-1]], dim=2)
     voice, place = torch.arange(voices).view(-1, 1), torch.arange(steps) % steps_per_quarter
-    return ((voice * states + before) * steps_per_quarter + place) * patterns + struck, outcome, there
+    return ((voice * states + before) * steps_per_quarter + place) * patterns + struck, outcome, observed

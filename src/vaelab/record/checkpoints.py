@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from vaelab.careful_read import Weights, brief, excess_of, lies_whole, read_json, refuse_no_file
 from vaelab.config.recorded import may_be_set, read_recorded, written
+from vaelab.data.spec import modern
 from vaelab.errors import CheckpointError
 from vaelab.notes import note
 from vaelab.training.saved_state import refuse_broken
@@ -189,8 +190,13 @@ def _plain(path: Path, architecture: dict[str, Any]) -> dict[str, Any]:
         raise CheckpointError(f"{path}: is broken (its architecture is no plain data)") from error
     if excess := excess_of(text.encode()):
         raise CheckpointError(f"{path}: its architecture {excess}, and is not read")
-    plain: dict[str, Any] = json.loads(text)
-    return plain
+    return _modern(json.loads(text))
+
+
+def _modern(architecture: dict[str, Any]) -> dict[str, Any]:
+    """Under the names of today."""
+    spec = architecture.get("spec")
+    return architecture | ({"spec": modern(spec)} if isinstance(spec, dict) else {})
 
 
 def _loaded(path: Path) -> Any:
@@ -236,6 +242,7 @@ def _read_model(path: Path) -> Start:
     architecture = read_json(about)
     if not isinstance(architecture, dict):
         raise CheckpointError(f"{about}: does not describe a model")
+    architecture = _modern(architecture)
     training = _training_record(path.parent)
     return Start(path, Weights(path).load(), architecture, training.get("steps", 0), training.get("data"))
 

@@ -85,7 +85,7 @@ class Sweep:
     """The one that this process runs."""
 
     @classmethod
-    def of(cls, jobs: Sequence[list[str]]) -> "Sweep":
+    def from_jobs(cls, jobs: Sequence[list[str]]) -> "Sweep":
         """A new sweep over jobs, each a list of overrides. Its folder is known when the jobs have been composed."""
         return cls(Path(), command_line(), [Job(n, overrides, str(n)) for n, overrides in enumerate(jobs)])
 

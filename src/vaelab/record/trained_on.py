@@ -55,7 +55,7 @@ class TrainedOn:
     before: tuple["TrainedOn", ...] = ()
 
     @classmethod
-    def of(cls, data: DataModule, node: dict[str, Any], before: "TrainedOn | None" = None) -> "TrainedOn":
+    def from_data(cls, data: DataModule, node: dict[str, Any], before: "TrainedOn | None" = None) -> "TrainedOn":
         """Of data that are loaded.
 
         Args:

@@ -37,9 +37,9 @@ class FullGaussian(Sampler):
 
     def sample(self, count: int, seed: int = 0, temperature: float = 1.0) -> Tensor:
         """See `Sampler.sample`."""
-        return self.at(temperature * noise(count, len(self.mean), seed))
+        return self.transformed(temperature * noise(count, len(self.mean), seed))
 
-    def at(self, standard: Tensor) -> Tensor:
+    def transformed(self, standard: Tensor) -> Tensor:
         """Standard normal numbers, `(B, latent_dim)`, carried to this distribution; float32."""
         return (self.mean + standard.double() @ square_root(self.covariance)).float()
 

@@ -21,7 +21,7 @@ def train_latents(model: Model, data: DataModule, seed: int = 0) -> Tensor:
         if isinstance(model, VAE):
             posterior = model.posterior(batch.x)
             drawn = noise(len(batch.x), model.latent_dim, mix(seed, number)).to(model.device)
-            latents.append(posterior.at(drawn.unsqueeze(1)).squeeze(1).cpu())
+            latents.append(posterior.rsample(drawn.unsqueeze(1)).squeeze(1).cpu())
         else:
             latents.append(model.encode(batch.x).cpu())
     return torch.cat(latents)

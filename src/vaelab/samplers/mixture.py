@@ -71,7 +71,7 @@ class Mixture(Sampler):
         chosen = torch.multinomial(self.weights, count, replacement=True, generator=generator)
         drawn = torch.empty_like(standard)
         for number, part in enumerate(self.parts):
-            drawn[chosen == number] = part.at(standard[chosen == number])
+            drawn[chosen == number] = part.transformed(standard[chosen == number])
         return drawn
 
     def to_json(self) -> dict[str, Any]:

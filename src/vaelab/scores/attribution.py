@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from vaelab.data.spec import present
+from vaelab.data.spec import observed_mask
 from vaelab.models import Model
 from vaelab.scores.score import reconstruct
 
@@ -13,10 +13,10 @@ def value_errors(model: Model, x: Tensor) -> Tensor:
     Squared errors of numbers; of a row with categories -log p(value | z) in nats, z the code or the posterior's mean.
     """
     spec = model.likelihood.spec
-    there = present(x)
+    observed = observed_mask(x)
     if spec.support in ("categories", "mixed"):
-        filled = x.where(there, x.new_zeros(()))
+        filled = x.where(observed, x.new_zeros(()))
         errors = -model.value_log_likelihood(model.encode(x), filled)
     else:
         errors = (reconstruct(model, x) - x).square()
-    return errors.where(there, errors.new_zeros(()))
+    return errors.where(observed, errors.new_zeros(()))

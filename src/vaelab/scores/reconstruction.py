@@ -21,4 +21,4 @@ class Reconstruction(Score):
             return -model.log_likelihood(model.encode(x), x)
         values = spec.size if spec.kind == "series" else number_of_values(x, spec)
         each = squared_error_of_each(reconstruct(model, x), x, spec)
-        return (each.nan_to_num() if spec.gaps else each) * values  # no value, no error
+        return (each.nan_to_num() if spec.has_missing else each) * values  # no value, no error

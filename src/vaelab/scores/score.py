@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from vaelab.data import Batch
-from vaelab.data.spec import DataSpec, present
+from vaelab.data.spec import DataSpec, observed_mask
 from vaelab.models import VAE, Model
 from vaelab.scores.fixed_noise import FixedNoise
 
@@ -38,7 +38,7 @@ def reconstruct(model: Model, x: Tensor) -> Tensor:
 
 def number_of_values(x: Tensor, spec: DataSpec) -> Tensor | int:
     """How many values of each example are there."""
-    return present(x).flatten(1).sum(1) if spec.gaps else spec.size
+    return observed_mask(x).flatten(1).sum(1) if spec.has_missing else spec.size
 
 
 def posterior_model(model: Model) -> VAE:

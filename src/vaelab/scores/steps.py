@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from vaelab.data.spec import present
+from vaelab.data.spec import observed_mask
 from vaelab.models import Model
 from vaelab.scores.score import reconstruct
 
@@ -19,7 +19,7 @@ def step_errors(model: Model, x: Tensor) -> Tensor:
     Returns:
         `(B, T)`, NaN where a step has no value.
     """
-    there = present(x)
-    squares = (reconstruct(model, x) - x).square().where(there, x.new_zeros(()))
-    values = there.flatten(1, -2).sum(1)
+    observed = observed_mask(x)
+    squares = (reconstruct(model, x) - x).square().where(observed, x.new_zeros(()))
+    values = observed.flatten(1, -2).sum(1)
     return squares.flatten(1, -2).sum(1) / values.where(values > 0, float("nan"))

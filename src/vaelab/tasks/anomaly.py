@@ -128,7 +128,7 @@ class Anomaly(Task):
                 f"the run's threshold is infinite, since {threshold.n} validation examples are too few for its "
                 f"false-alarm rate of {threshold.rate:g}; nothing is an alarm"
             )
-        truth = Truth.of(data)
+        truth = Truth.from_labels(data)
         if data.normal is None and (data.labels("test") >= 0).any():
             note("data.normal=null: nothing says which labels are normal, so none is used")
         elif lacking := truth.lacking:
@@ -163,7 +163,7 @@ class Anomaly(Task):
         """Scores of the clean validation split set the threshold; those of test are ranked."""
         detector = self._detector(model, data)
         threshold = cast(Threshold, detector.threshold)
-        headline, truth = threshold.score, Truth.of(data)
+        headline, truth = threshold.score, Truth.from_labels(data)
         test = {name: scored(detector, data, "test", name) for name in detector.scores}
 
         found = Findings(files=dict(detector.files()))
@@ -202,7 +202,7 @@ class Anomaly(Task):
                     Baseline(name, partial(self._beside, name, data, baselines, shown)) for name in OUTLIER_SCORES
                 ]
                 found.beside = [lambda: {"roc_pr": roc_and_pr(shown, anomalous)}]
-        found.figures |= where(model, data, test[headline])
+        found.figures |= localisation(model, data, test[headline])
         return found
 
     def _detector(self, model: Model, data: DataModule) -> Detector:
@@ -279,7 +279,7 @@ class Truth:
     anomalous: Tensor
 
     @classmethod
-    def of(cls, data: DataModule) -> "Truth":
+    def from_labels(cls, data: DataModule) -> "Truth":
         """Of all examples, where there is no `data.normal`, nothing is known."""
         known = data.labels("test") >= 0
         known = known if data.normal is not None else torch.zeros_like(known)
@@ -374,7 +374,7 @@ def score_table(data: DataModule, test: dict[str, Tensor], alarms: Tensor) -> st
 
     A label, and whether it is anomalous, are empty where an example has none.
     """
-    rows, truth = data.split["test"], Truth.of(data)
+    rows, truth = data.split["test"], Truth.from_labels(data)
     origins = data.origins(rows)
     anomalous = [
         int(anomaly) if known else None
@@ -408,7 +408,7 @@ def step_table(model: Model, data: DataModule, scores: Tensor) -> str:
     return csv_text(["example", "step", "score"], rows)
 
 
-def where(model: Model, data: DataModule, scores: Tensor) -> dict[str, Figure]:
+def localisation(model: Model, data: DataModule, scores: Tensor) -> dict[str, Figure]:
     """Where the most anomalous test examples differ from their reconstructions, beside the most normal ones."""
     if data.spec.kind not in ("image", "series", "table"):
         return {}

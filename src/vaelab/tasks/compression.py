@@ -202,7 +202,7 @@ def sampled(model: VAE, data: DataModule) -> dict[str, float]:
     kl, squares, count = 0.0, torch.zeros(2, dtype=torch.float64), 0
     for batch in data.batches("test", model.device):
         posterior = model.posterior(batch.x)
-        z = posterior.at(batch.noise.normal("sampled", (1, model.latent_dim), model.device)).squeeze(1)
+        z = posterior.rsample(batch.noise.normal("sampled", (1, model.latent_dim), model.device)).squeeze(1)
         kl += float(posterior.kl().sum(1).cpu().double().sum())
         squares += squared_error(model.decode(z), batch, data.spec)
         count += len(z)

@@ -10,7 +10,7 @@ from vaelab.baselines import BaselineCache
 from vaelab.data import Batch, DataSpec
 from vaelab.data.module import DataModule
 from vaelab.data.plain import squared_error_of_each
-from vaelab.data.spec import HIDDEN
+from vaelab.data.spec import MASKED
 from vaelab.errors import ConfigError
 from vaelab.models import Model, Prediction
 from vaelab.tasks.denoising_baselines import DenoisingBaselines, is_restorable
@@ -32,7 +32,7 @@ from vaelab.tasks.task import Baseline, Findings, Say, Task, refuse_no_numbers
 class Denoising(Task):
     """psnr of the input and of the output in dB, their difference, ssim and mse; error ratios for unbounded data.
 
-    Of tokens the share of those withheld that is put back. All are measured under the training corruption, and at
+    Of tokens the share of those masked that is put back. All are measured under the training corruption, and at
     several strengths of it.
 
     Args:
@@ -75,17 +75,17 @@ class Denoising(Task):
         if stage != "test":
             return metrics
         if spec.support == "categories":
-            return metrics | {"withheld_accuracy": MeanMetric(nan_strategy="ignore")}
+            return metrics | {"masked_accuracy": MeanMetric(nan_strategy="ignore")}
         if spec.bounded:
             return metrics | psnr(spec) | {"psnr_noisy": MeanPSNR(spec)} | ssim(spec)
-        return metrics | {"mse_noisy": MeanMetric(nan_strategy="ignore" if spec.gaps else "warn")}
+        return metrics | {"mse_noisy": MeanMetric(nan_strategy="ignore" if spec.has_missing else "warn")}
 
     def update(self, metrics: dict[str, Metric], model: Model, prediction: Prediction, batch: Batch) -> None:
         """Compare input and output with clean examples."""
         super().update(metrics, model, prediction, batch)
-        if "withheld_accuracy" in metrics:  # not the reconstruction, which is told the true tokens
-            withheld = batch.x == HIDDEN
-            metrics["withheld_accuracy"].update((model.restore(batch.x) == batch.clean)[withheld].float())
+        if "masked_accuracy" in metrics:  # not the reconstruction, which reads the true tokens
+            masked = batch.x == MASKED
+            metrics["masked_accuracy"].update((model.restore(batch.x) == batch.clean)[masked].float())
         for name in ("psnr", "ssim"):
             if name in metrics:
                 metrics[name].update(prediction.reconstruction, batch.clean)

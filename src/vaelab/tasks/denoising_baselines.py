@@ -21,7 +21,7 @@ from vaelab.tasks.strengths import corrupted
 
 Compute = Callable[[], Mapping[str, float]]
 
-METRICS = ("mse", "psnr", "psnr_gain", "ssim", "mse_ratio", "withheld_accuracy")
+METRICS = ("mse", "psnr", "psnr_gain", "ssim", "mse_ratio", "masked_accuracy")
 FITTED_TO = 32  # validation images that settings are chosen on
 MOST_VALUES = 4_000_000  # restored in one go; large images get fewer than asked for
 LINEAR_ROWS = 20_000  # training examples of the linear estimate

@@ -4,19 +4,19 @@ from torch import Tensor
 
 from vaelab.data import DataSpec
 from vaelab.data.plain import squared_error_of_each
-from vaelab.data.spec import HIDDEN
+from vaelab.data.spec import MASKED
 from vaelab.tasks.image_metrics import each_example, psnr_of_each
 
 
 def quality_of_each(noisy: Tensor, denoised: Tensor, clean: Tensor, spec: DataSpec) -> dict[str, Tensor]:
     """`(B,)` numbers by name: mse; psnr_noisy, psnr and ssim of data in [0, 1]; mse_noisy of any other.
 
-    Of tokens how many were withheld, and how many of these are right.
+    Of tokens how many were masked, and how many of these are right.
     """
     if spec.support == "categories":
-        withheld = noisy == HIDDEN
-        right = withheld & (denoised == clean)
-        return {"withheld": withheld.flatten(1).sum(1), "right": right.flatten(1).sum(1)}
+        masked = noisy == MASKED
+        right = masked & (denoised == clean)
+        return {"masked": masked.flatten(1).sum(1), "right": right.flatten(1).sum(1)}
     each, given = each_example(denoised, clean, spec), noisy.nan_to_num()
     if "psnr" in each:
         return each | {"psnr_noisy": psnr_of_each(given, clean, spec)}
@@ -26,11 +26,11 @@ def quality_of_each(noisy: Tensor, denoised: Tensor, clean: Tensor, spec: DataSp
 def summary(each: dict[str, Tensor], first: int | None = None) -> dict[str, float]:
     """Means over the first examples, or all, with `psnr_gain` in dB or `mse_ratio`, what is left of the error.
 
-    Of tokens `withheld_accuracy`, the share of all withheld tokens that is right; nothing where none is withheld.
+    Of tokens `masked_accuracy`, the share of all masked tokens that is right; nothing where none is masked.
     """
-    if "withheld" in each:
-        right, withheld = (int(each[name][:first].sum()) for name in ("right", "withheld"))
-        return {"withheld_accuracy": right / withheld} if withheld else {}
+    if "masked" in each:
+        right, masked = (int(each[name][:first].sum()) for name in ("right", "masked"))
+        return {"masked_accuracy": right / masked} if masked else {}
     means = {name: values[:first].double().nanmean().item() for name, values in each.items()}
     if "psnr" in means:
         means["psnr_gain"] = means["psnr"] - means["psnr_noisy"]

@@ -40,7 +40,7 @@ def conditions(corruption: Corruption, strengths: list[float] | None) -> Conditi
     """
     chosen = strengths_around(corruption) if strengths is None else sorted(set(strengths))
     try:
-        return {"": corruption} | {f"_at_{strength:.4g}": corruption.at(strength) for strength in chosen}
+        return {"": corruption} | {f"_at_{strength:.4g}": corruption.at_strength(strength) for strength in chosen}
     except ConfigError as error:
         raise ConfigError(f"task.strengths: {error}") from error
 
@@ -114,14 +114,14 @@ def _curve(chosen: Conditions, each: Each, rivals: Rivals, count: int) -> Figure
     suffixes = [suffix for suffix in chosen if suffix]
     count = count if rivals[""] else 0  # alone, the run is shown on all examples
     own = [summary(each[suffix], count or None) for suffix in suffixes]
-    metric = next((name for name in ("psnr", "mse") if name in own[-1]), "withheld_accuracy")
+    metric = next((name for name in ("psnr", "mse") if name in own[-1]), "masked_accuracy")
     curves = {"this run": [o.get(metric, nan) for o in own]}
     if f"{metric}_noisy" in own[-1]:
         curves["noisy"] = [o[f"{metric}_noisy"] for o in own]
     for name in rivals[""]:
         curves[LABELS.get(name, name)] = [rivals[suffix][name].metrics.get(metric, nan) for suffix in suffixes]
     x = f"{corruption.setting} of {type(corruption).__name__}"
-    y = {"psnr": "psnr in dB", "withheld_accuracy": "withheld tokens that are right"}.get(metric, metric)
+    y = {"psnr": "psnr in dB", "masked_accuracy": "masked tokens that are right"}.get(metric, metric)
     total = len(next(iter(each[""].values())))
     return by_strength(
         curves, [chosen[s].range[0] for s in suffixes], corruption.range, x, f"{y}, {count or total} test examples"

@@ -14,7 +14,7 @@ from vaelab.baselines.no_latent import no_latent
 from vaelab.data import Batch, DataSpec
 from vaelab.data.module import DataModule
 from vaelab.data.music.music import Music
-from vaelab.data.spec import present_steps
+from vaelab.data.spec import observed_steps
 from vaelab.errors import ConfigError
 from vaelab.features import Choice, ExtractorName, refuse_absent
 from vaelab.figures.rates import rate_bars
@@ -51,7 +51,7 @@ class Generation(Task):
         fid_samples: N, real and generated each; null for as many as the test split, at most 10,000.
         data_dir: where the classifier and baselines are kept, under `.vaelab`.
         no_latent_baseline: whether the decoder is trained without a latent too, as long as the run was, to compare
-            nll with; `auto` does so for a VAE on text. It needs a decoder that is told the steps before each.
+            nll with; `auto` does so for a VAE on text. It needs a decoder that reads the steps before each.
         monitor, baselines: see `Task`.
     """
 
@@ -96,7 +96,7 @@ class Generation(Task):
             if spec.sequential:
                 metrics["nll_per_step"] = MeanMetric()
             metrics |= token_rates(spec)
-            if model.likelihood.is_mass and not spec.gaps:
+            if model.likelihood.is_mass and not spec.has_missing:
                 metrics["bpd"] = MeanMetric()
         return metrics
 
@@ -107,7 +107,7 @@ class Generation(Task):
             nll = -model.log_evidence(batch, self.nll_samples)
             metrics["nll"].update(nll)
             if "nll_per_step" in metrics:  # all nats over all steps, whatever the lengths
-                steps = present_steps(batch.target).sum(1)
+                steps = observed_steps(batch.target).sum(1)
                 metrics["nll_per_step"].update(nll / steps, steps)
             update_token_rates(metrics, nll, batch.target, model.likelihood.spec)
             if "bpd" in metrics:
@@ -208,7 +208,7 @@ class Generation(Task):
         extractor = self.extractor.build(data, model.device)
         count = sample_count(data, self.fid_samples)
         quality = SampleQuality(data, extractor, count, self.folder, baselines)
-        numbers, details = quality.of(model, sampler)
+        numbers, details = quality.measured(model, sampler)
         about = quality.about | _described(sampler, isinstance(model, VAE))
         for name, value in numbers.items():
             found.numbers[f"test/{name}"] = value

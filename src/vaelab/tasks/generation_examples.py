@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from vaelab.data.gaps import TrainGaps
+from vaelab.data.missing import MissingPatterns
 from vaelab.data.module import DataModule
 from vaelab.models import Model
 from vaelab.samplers import Sampler, lerp
@@ -19,7 +19,7 @@ def show_examples(found: Findings, model: Model, data: DataModule, sampler: Samp
     Samples are drawn from p(x|z) and the temperature 1; reconstructions and the ways between are the likeliest.
     The likeliest sequence of a decoder that predicts step by step tends to repeat itself, so the way is drawn too, with
     the same random numbers at each place: what differs comes from the code. Samples of tables and series are missing
-    values as the data are, see `TrainGaps`; reconstructions are whole.
+    values as the data are, see `MissingPatterns`; reconstructions are whole.
 
     Returns:
         The samples, `(N, *shape)`.
@@ -28,7 +28,7 @@ def show_examples(found: Findings, model: Model, data: DataModule, sampler: Samp
     codes = model.encode(batch.x)
     samples = torch.cat(list(generate(model, sampler.sample(min(SAMPLES, len(data.split["test"]))))))
     if data.spec.kind in ("table", "series"):  # a piece of music that ends says so by its silence
-        samples = TrainGaps(data).over(samples)
+        samples = MissingPatterns(data).over(samples)
     shown = {
         "samples": samples,
         "originals": batch.target,

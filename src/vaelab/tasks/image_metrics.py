@@ -29,7 +29,7 @@ class MeanPSNR(MeanMetric):
     """The mean of `psnr_of_each` over a split."""
 
     def __init__(self, spec: DataSpec) -> None:
-        super().__init__(nan_strategy="ignore" if spec.gaps else "warn")
+        super().__init__(nan_strategy="ignore" if spec.has_missing else "warn")
         self._spec = spec
 
     def update(self, x: Tensor, clean: Tensor) -> None:  # type: ignore[override]

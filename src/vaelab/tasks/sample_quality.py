@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vaelab.baselines import BaselineCache, fit_pca
-from vaelab.data.gaps import TrainGaps
+from vaelab.data.missing import MissingPatterns
 from vaelab.data.module import DataModule
 from vaelab.data.plain import enough
 from vaelab.data.spec import DataSpec
@@ -55,13 +55,13 @@ class SampleQuality:
             "real": f"{len(self._real)} of {len(self._data.split['test'])} test examples",
             "generated": f"{self.count}, each {GENERATED[self._data.spec.kind == 'image']} of p(x|z)",
         }
-        if TrainGaps(self._data).any:
-            facts["missing"] = TrainGaps.about
+        if MissingPatterns(self._data).any:
+            facts["missing"] = MissingPatterns.about
         if len(self._real) < 2 * self._extractor.about["features"]:
             facts["caution"] = "too few examples for this many features: fid is biased upwards"
         return facts
 
-    def of(self, model: Model, sampler: Sampler) -> tuple[dict[str, float], dict[str, Any]]:
+    def measured(self, model: Model, sampler: Sampler) -> tuple[dict[str, float], dict[str, Any]]:
         """Numbers of decoded samples by name; and, for some, what else they depend on."""
         return self._compare(self._with_gaps(generate(model, sampler.sample(self.count))))
 
@@ -73,8 +73,8 @@ class SampleQuality:
     def pca_gaussian(self, components: int) -> dict[str, float]:
         """`baseline/pca_gaussian/*`: samples of a Gaussian on the scores of so many principal components."""
         settings = self._settings | {"components": components}
-        if TrainGaps(self._data).any:
-            settings["missing"] = TrainGaps.about
+        if MissingPatterns(self._data).any:
+            settings["missing"] = MissingPatterns.about
         return self._baselines.numbers(
             "pca_gaussian", settings, lambda: self._compare(self._pca_samples(components))[0]
         )
@@ -115,7 +115,7 @@ class SampleQuality:
 
     def _with_gaps(self, batches: Iterable[Tensor]) -> Iterator[Tensor]:
         """Real examples have missing values; compared with complete ones, these alone would tell them apart."""
-        gaps = TrainGaps(self._data)
+        gaps = MissingPatterns(self._data)
         return (gaps.over(batch) for batch in batches)
 
     def _train_examples(self) -> Iterator[Tensor]:

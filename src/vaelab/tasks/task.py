@@ -15,7 +15,7 @@ from vaelab.baselines import BaselineCache
 from vaelab.data import Batch, DataSpec
 from vaelab.data.module import DataModule
 from vaelab.data.plain import squared_error_of_each
-from vaelab.data.spec import present
+from vaelab.data.spec import observed_mask
 from vaelab.errors import ConfigError
 from vaelab.metric_names import direction
 from vaelab.models import Model, Prediction
@@ -156,21 +156,21 @@ class Task(Callback):
         names = ["mse"] if has_numbers(spec) else []
         names += ["category_accuracy"] if spec.support == "mixed" else []
         # An example may have no number at all, or no category: it does not count then.
-        return {name: MeanMetric(nan_strategy="ignore" if spec.gaps else "warn") for name in names}
+        return {name: MeanMetric(nan_strategy="ignore" if spec.has_missing else "warn") for name in names}
 
     def update(self, metrics: dict[str, Metric], model: Model, prediction: Prediction, batch: Batch) -> None:
         """Count one batch."""
         spec, reconstruction = model.likelihood.spec, prediction.reconstruction
         if "token_accuracy" in metrics:
-            there = present(batch.clean)
-            metrics["token_accuracy"].update((reconstruction == batch.clean)[there].float())
+            observed = observed_mask(batch.clean)
+            metrics["token_accuracy"].update((reconstruction == batch.clean)[observed].float())
             return
         if "mse" in metrics:
             metrics["mse"].update(squared_error_of_each(reconstruction, batch.clean, spec))
         if "category_accuracy" in metrics:
             places = [place for place, column in enumerate(spec.columns) if column.categories]
-            right, there = (reconstruction == batch.clean)[:, places], present(batch.clean)[:, places]
-            metrics["category_accuracy"].update(right[there].float())
+            right, observed = (reconstruction == batch.clean)[:, places], observed_mask(batch.clean)[:, places]
+            metrics["category_accuracy"].update(right[observed].float())
 
     def findings(self, model: Model, data: DataModule, baselines: BaselineCache) -> Findings:
         """What is measured and drawn once, after training, on the first device; no gradients are kept.
@@ -229,8 +229,8 @@ class Task(Callback):
 def from_code(model: Model, prediction: Prediction, batch: Batch) -> Prediction:
     """With a reconstruction of numbers that comes from the code alone, as everything else that is measured does.
 
-    A decoder that predicts step by step has been told the true steps before each, which say more of an example than
-    its code. Of tokens it stays so: `token_accuracy` is of each token given the true ones before it.
+    A decoder that predicts step by step has read the true steps before each (teacher forcing), which say more of an
+    example than its code. Of tokens it stays so: `token_accuracy` is of each token given the true ones before it.
     """
     if not model.autoregressive or model.likelihood.spec.support == "categories":
         return prediction

@@ -5,7 +5,7 @@ from math import log
 from torch import Tensor
 from torchmetrics import MeanMetric, Metric
 
-from vaelab.data.spec import DataSpec, present_steps
+from vaelab.data.spec import DataSpec, observed_steps
 from vaelab.data.text.characters import characters_of_each
 
 
@@ -27,7 +27,7 @@ def token_rates(spec: DataSpec) -> dict[str, Metric]:
 def update_token_rates(metrics: dict[str, Metric], nll: Tensor, target: Tensor, spec: DataSpec) -> None:
     """Count `nll: (B,)` nats of `target: (B, T)`: all nats over all tokens or characters, whatever the lengths."""
     if "perplexity" in metrics:
-        steps = present_steps(target).sum(1).clamp(min=1)
+        steps = observed_steps(target).sum(1).clamp(min=1)
         metrics["perplexity"].update(nll / steps, steps)
     if "bits_per_character" in metrics:
         characters = characters_of_each(target, spec).clamp(min=1)

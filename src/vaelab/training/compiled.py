@@ -77,25 +77,25 @@ class CompiledObjective:
             return self._model.terms(batch)
         device = batch.x.device
         draws = {name: getattr(batch.noise, kind)(name, shape, device) for name, (kind, shape) in self._streams.items()}
-        in_force = {name: torch.tensor(value, device=device) for name, value in self._model.in_force().items()}
-        terms: LossTerms = self._compiled(*batch[:4], self._weight(batch), draws, in_force)
+        scheduled = {name: torch.tensor(value, device=device) for name, value in self._model.scheduled().items()}
+        terms: LossTerms = self._compiled(*batch[:4], self._weight(batch), draws, scheduled)
         return terms
 
     def _first(self, batch: Batch) -> LossTerms:
         """The plain way, watching what the objective asks for."""
-        noise, trainer, in_force = _Asked(batch.noise), self._model._trainer, self._model.in_force()
+        noise, trainer, scheduled = _Asked(batch.noise), self._model._trainer, self._model.scheduled()
         watched = _Watched(trainer)
         if trainer is not None:
             self._model._trainer = watched  # type: ignore[assignment]
         try:
-            terms = self._model.terms(batch._replace(noise=noise), in_force)
+            terms = self._model.terms(batch._replace(noise=noise), scheduled)
         finally:
             self._model._trainer = trainer
         self._streams = noise.streams
         if watched.asked:
             self._fits = False
             self._compiled.give_up(
-                f"it asks the trainer for {watched.asked[0]}; what changes over the steps should come from in_force()"
+                f"it asks the trainer for {watched.asked[0]}; what changes over the steps should come from scheduled()"
             )
         return terms
 
@@ -113,9 +113,9 @@ class CompiledObjective:
         clean: Tensor,
         weight: Any,
         draws: dict[str, Tensor],
-        in_force: dict[str, Tensor],
+        scheduled: dict[str, Tensor],
     ) -> LossTerms:
-        return self._model.terms(Batch(x, target, label, clean, _Drawn(draws), weight), in_force)
+        return self._model.terms(Batch(x, target, label, clean, _Drawn(draws), weight), scheduled)
 
 
 class CompiledWeights:

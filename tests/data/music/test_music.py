@@ -11,7 +11,7 @@ from vaelab.corruptions import Identity
 from vaelab.data.music.chorales import Chorales
 from vaelab.data.music.midi import Midi
 from vaelab.data.music.music import cut
-from vaelab.data.spec import present_steps
+from vaelab.data.spec import observed_steps
 from vaelab.errors import ConfigError, DataError
 from vaelab.music import corpus
 from vaelab.music.midi import read_midi, write_midi
@@ -43,9 +43,9 @@ def test_every_frame_of_evaluation_counts_once(form: str) -> None:
     data = songs(form=form)
     lengths = {35 + number for number in range(10)}
     for split in ("val", "test"):
-        frames = int(present_steps(data.clean(split)).sum())
+        frames = int(observed_steps(data.clean(split)).sum())
         assert frames in {a + b for a in lengths for b in lengths}  # of the two pieces in it
-    assert data.spec.gaps
+    assert data.spec.has_missing
 
 
 @pytest.mark.parametrize("steps", [1, 5, 16, 17, 40])

@@ -29,7 +29,7 @@ def test_every_scaling_has_an_exact_way_back(tmp_path: Path, scaling: str) -> No
     np.save(tmp_path / "x.npy", x)
     data = series(tmp_path / "x.npy", scaling=scaling)
     assert data.spec.shape == (2, 24)
-    assert not data.spec.gaps
+    assert not data.spec.has_missing
     if scaling == "quantile":  # beyond train's extremes there is no way back
         x = np.clip(x, *(f(restored(data).numpy(), axis=(0, 2), keepdims=True) for f in (np.min, np.max)))
     np.testing.assert_allclose(restored(data), x, atol=2e-5)
@@ -72,7 +72,7 @@ def test_labels_of_an_array(tmp_path: Path) -> None:
 def test_a_folder_of_files_of_any_length(tmp_path: Path) -> None:
     """Windows line ends, gaps and two classes; what is missing or after the end is NaN, all else is as in the file."""
     data = series(folder(tmp_path / "all"))
-    assert data.spec.gaps
+    assert data.spec.has_missing
     assert data.spec.shape == (2, 24)
     assert data.spec.classes == ("odd", "usual")
     rows = str(data.files()["examples.csv"]).splitlines()[1:]
@@ -154,7 +154,7 @@ def test_a_gap_as_long_as_a_window_gives_no_example(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", x)
     data = series(tmp_path / "x.npy", window=10)
     assert sum(map(len, data.split.values())) < 20
-    assert not data.spec.gaps
+    assert not data.spec.has_missing
 
 
 def bad(tmp_path: Path, name: str, content: bytes) -> Path:
@@ -250,7 +250,7 @@ def test_a_file_beside_splits_is_in_none(tmp_path: Path) -> None:
 
 def test_a_file_of_one_step_is_a_short_series(tmp_path: Path) -> None:
     data = series(bad(tmp_path, "short.csv", b"c0,c1\n1,2\n"))
-    assert data.spec.gaps
+    assert data.spec.has_missing
 
 
 @pytest.mark.parametrize(
@@ -344,7 +344,7 @@ def test_series_of_any_length_on_disk(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(Series, "storage", "disk")
     disk = series(folder(tmp_path / "again"))
     torch.testing.assert_close(disk._loaded.values, whole._loaded.values, rtol=0, atol=0, equal_nan=True)
-    assert disk.spec.gaps
+    assert disk.spec.has_missing
 
 
 def test_an_array_is_mapped_from_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

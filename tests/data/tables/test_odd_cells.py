@@ -66,7 +66,7 @@ def test_such_a_text_is_missing_or_a_category_where_the_user_says_so(
 ) -> None:
     path = write(tmp_path / "people.csv", numbers(r17="abc"))
     coerced = load(path, numeric=["a"])
-    assert coerced.spec.gaps
+    assert coerced.spec.has_missing
     assert column(coerced).isnan().nonzero().flatten().tolist() == [17]
     assert coerced.restore(coerced.clean("test"))["a"].type == pa.float64()
     assert "1 cell is no number and taken as missing: 'abc' in row 17" in capsys.readouterr().err

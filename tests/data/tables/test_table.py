@@ -132,7 +132,7 @@ def test_scales_are_those_of_train_alone(people: Path) -> None:
 
 def test_missing_values_stay_missing(people: Path) -> None:
     data = load(people)
-    assert data.spec.gaps
+    assert data.spec.has_missing
     share = torch.cat([data.clean(split) for split in ("train", "val", "test")]).isnan().float().mean(0)
     assert (share[:4] > 0.1).all()
     assert (share[4:] == 0).all()

@@ -60,7 +60,7 @@ def test_text_comes_back_as_it_was(lines: Path, settings: dict[str, Any]) -> Non
         assert all_texts(data) == sorted(LINES)
         assert data.spec.end == data.spec.levels - 1
     assert data.spec.shape == (data.clean("train").shape[1],)
-    assert data.spec.gaps == bool((torch.cat([data.clean(split) for split in data.split]) == PADDING).any())
+    assert data.spec.has_missing == bool((torch.cat([data.clean(split) for split in data.split]) == PADDING).any())
 
 
 @pytest.mark.parametrize("tokens", ["characters", "bpe"])

@@ -116,11 +116,13 @@ class Music(DataModule):
             parts[split] = range(first, total)
             first = total
         values = torch.cat(windows)
-        gaps = self._gaps(bool((values < 0).any()))
+        gaps = self._has_missing(bool((values < 0).any()))
         if self.form == "tokens":
-            spec = DataSpec(self.name, "tokens", tuple(values.shape[1:]), "categories", FIRST_PITCH + count, gaps=gaps)
+            spec = DataSpec(
+                self.name, "tokens", tuple(values.shape[1:]), "categories", FIRST_PITCH + count, has_missing=gaps
+            )
         else:
-            spec = DataSpec(self.name, "roll", tuple(values.shape[1:]), "binary", 2, gaps=gaps)
+            spec = DataSpec(self.name, "roll", tuple(values.shape[1:]), "binary", 2, has_missing=gaps)
         return Examples(values, torch.full((len(values),), -1), spec, parts)
 
     def _range(self, pieces: list[Piece]) -> tuple[int, int]:
@@ -140,9 +142,9 @@ class Music(DataModule):
             )
         return self.pitches[0], self.pitches[1]
 
-    def _gaps(self, padded: bool) -> bool:
+    def _has_missing(self, padded: bool) -> bool:
         """Whether windows may be longer than what is left of a piece: as in training, where a model was trained."""
-        if self._trained is None or self._trained.gaps == padded:
+        if self._trained is None or self._trained.has_missing == padded:
             return padded
         if padded:
             raise DataError(

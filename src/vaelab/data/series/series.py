@@ -20,7 +20,7 @@ from vaelab.csv_text import csv_text
 from vaelab.data.examples import Examples
 from vaelab.data.labels import natural
 from vaelab.data.module import DataModule, DataSettings
-from vaelab.data.preparation import gaps_as_trained, read_preparation, recorded_data
+from vaelab.data.preparation import missing_as_trained, read_preparation, recorded_data
 from vaelab.data.scaling import Method
 from vaelab.data.scratch import Scratch
 from vaelab.data.series.format import AT_ONCE, SeriesFormat
@@ -116,7 +116,7 @@ class Series(DataModule):
         self._values: list[NDArray[Any]] = []  # of the pieces, `(C, steps)` each, until they are scaled
         self._scratch = Scratch(self.data_dir / ".vaelab")
         self._format: SeriesFormat | None = None
-        self._trained_gaps: bool | None = None  # of the model that the series are prepared for
+        self._trained_missing: bool | None = None  # of the model that the series are prepared for
 
     def prepare_as(self, folder: Path) -> None:
         """With the channels and scales of a trained model."""
@@ -130,7 +130,7 @@ class Series(DataModule):
             ),
         )
         if read is not None:
-            self._format, self._trained_gaps, self._occurrences = read
+            self._format, self._trained_missing, self._occurrences = read
         self._run = folder.parent
 
     def _place(self, key: str, path: str) -> Path:
@@ -194,7 +194,7 @@ class Series(DataModule):
                 "trained on; cut it"
             )
         shortest = min(pieces, key=lambda piece: piece.values.shape[1])
-        if not self._trained.gaps and shortest.values.shape[1] < known:
+        if not self._trained.has_missing and shortest.values.shape[1] < known:
             raise DataError(
                 f"{shortest.source}: has {shortest.values.shape[1]} steps; the model was trained on series of {known}, "
                 "none of them shorter"
@@ -264,8 +264,8 @@ class Series(DataModule):
         blocks = range(0, len(series), at_once)
         encoded = (self._encoded(series[first : first + at_once], old.shape, how, first) for first in blocks)
         values, file = self._scratch.kept(encoded, (len(series), *old.shape), np.float32, self.storage)
-        gaps = gaps_as_trained(values, self._trained_gaps)
-        spec = DataSpec(old.name, old.kind, old.shape, old.support, classes=old.classes, gaps=gaps)
+        gaps = missing_as_trained(values, self._trained_missing)
+        spec = DataSpec(old.name, old.kind, old.shape, old.support, classes=old.classes, has_missing=gaps)
         return Examples(values, examples.label, spec, examples.parts, file)
 
     def _encoded(
@@ -326,7 +326,7 @@ class Series(DataModule):
         """How new series are to be scaled, and where each example comes from."""
         split = {row: name for name, rows in self.split.items() for row in rows.tolist()}
         rows = ([row, split[row], *self._pieces[row][:2]] for row in sorted(split))
-        about = {"gaps": self.spec.gaps, "labelled_steps": dict(self._occurrences)}
+        about = {"gaps": self.spec.has_missing, "labelled_steps": dict(self._occurrences)}
         return {
             f"model/{FORMAT_FILE}": json.dumps(self.format.to_json() | about) + "\n",
             PLACES_FILE: csv_text(["example", "split", "source", "first_step"], rows),
@@ -335,8 +335,8 @@ class Series(DataModule):
 
 def _length(series: NDArray[np.float64]) -> int:
     """Steps of `(C, T)` up to the last that holds a value."""
-    there = np.flatnonzero(~np.isnan(series).all(0))
-    return int(there.max()) + 1 if len(there) else 0
+    observed = np.flatnonzero(~np.isnan(series).all(0))
+    return int(observed.max()) + 1 if len(observed) else 0
 
 
 def _refuse_far(values: NDArray[Any], most: float, channels: Sequence[str], source: str, first: int) -> None:

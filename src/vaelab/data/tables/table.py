@@ -20,7 +20,7 @@ from vaelab.config.nearest import did_you_mean
 from vaelab.data.examples import Examples
 from vaelab.data.labels import natural
 from vaelab.data.module import DataModule, DataSettings
-from vaelab.data.preparation import gaps_as_trained, read_preparation
+from vaelab.data.preparation import missing_as_trained, read_preparation
 from vaelab.data.scaling import Method
 from vaelab.data.scratch import Scratch
 from vaelab.data.spec import DataSpec
@@ -107,8 +107,8 @@ class Table(DataModule):
         self._fields: list[Field] = []
         self._table: pa.Table | None = None  # until it is encoded
         self._format: TableFormat | None = None
-        self._trained_gaps: bool | None = None  # of the model that the rows are prepared for
-        self._trained_missing: list[str] | None = None  # columns with missing values, that it was trained on
+        self._trained_missing: bool | None = None  # of the model that the rows are prepared for
+        self._trained_columns: list[str] | None = None  # columns with missing values, that it was trained on
         self._missing: dict[str, int] = {}  # columns with missing values, and the first row that lacks one
 
     def prepare_as(self, folder: Path) -> None:
@@ -119,8 +119,8 @@ class Table(DataModule):
             lambda about: (TableFormat.from_json(about), bool(about["gaps"]), about.get("missing")),
         )
         if read is not None:
-            self._format, self._trained_gaps, missing = read
-            self._trained_missing = [str(name) for name in missing] if isinstance(missing, list) else None
+            self._format, self._trained_missing, missing = read
+            self._trained_columns = [str(name) for name in missing] if isinstance(missing, list) else None
             if self._format.scaling.columns and self.scaling != self._format.scaling.method:
                 note(
                     f"data.scaling={self.scaling} is not used: rows are scaled as the model's were "
@@ -278,7 +278,7 @@ class Table(DataModule):
             "mixed" if any(column.categories for column in encoded) else "real",
             classes=examples.spec.classes,
             columns=encoded,
-            gaps=gaps_as_trained(values, self._trained_gaps),
+            has_missing=missing_as_trained(values, self._trained_missing),
         )
         return Examples(values, examples.label, spec, examples.parts, file)
 
@@ -288,13 +288,13 @@ class Table(DataModule):
         Raises:
             DataError: names the column and the row.
         """
-        if self._trained_gaps is False and self._missing:
+        if self._trained_missing is False and self._missing:
             name, row = next(iter(self._missing.items()))
             raise DataError(
                 f"column {name}: has no value in {self._place(row)}, and the model was trained on data without any "
                 "missing value"
             )
-        if self._trained_missing is not None and (new := [n for n in self._missing if n not in self._trained_missing]):
+        if self._trained_columns is not None and (new := [n for n in self._missing if n not in self._trained_columns]):
             note(
                 f"columns with missing values, which had none in training, so that the model never saw any: {some(new)}"
             )
@@ -314,7 +314,7 @@ class Table(DataModule):
                 if field.kind == "category":
                     unseen[place] += np.count_nonzero(rows[:, place] == len(field.values))
             encoded = how.encode(rows)
-            refuse_far(rows, encoded, how.fields, first, self._source, trained=self._trained_gaps is not None)
+            refuse_far(rows, encoded, how.fields, first, self._source, trained=self._trained_missing is not None)
             missing = np.isnan(encoded)
             for place in np.flatnonzero(missing.any(0)).tolist():
                 name = how.fields[place].name
@@ -351,7 +351,7 @@ class Table(DataModule):
 
     def files(self) -> dict[str, bytes | str]:
         """How new rows are to be encoded."""
-        about = {"gaps": self.spec.gaps, "missing": sorted(self._missing)}
+        about = {"gaps": self.spec.has_missing, "missing": sorted(self._missing)}
         return {f"model/{FORMAT_FILE}": json.dumps(self.format.to_json() | about) + "\n"}
 
     def origins(self, rows: Tensor) -> dict[str, list[Any]]:

@@ -18,7 +18,7 @@ from torch import Tensor
 from vaelab.data.examples import Examples
 from vaelab.data.module import DataModule, DataSettings
 from vaelab.data.scratch import Scratch
-from vaelab.data.spec import HIDDEN, PADDING, DataSpec
+from vaelab.data.spec import MASKED, PADDING, DataSpec
 from vaelab.data.text.files import Texts, read_texts
 from vaelab.data.text.pieces import SCHEMA, Piece, Unit, cut, from_arrow, to_arrow
 from vaelab.data.text.tokens import TOKENS_FILE, TokenKind, Tokens
@@ -241,7 +241,7 @@ class Text(DataModule):
         del pieces
         lengths = pc.min_max(pc.list_value_length(encoded["tokens"])).as_py()
         steps = self._trained.shape[-1] if self._trained else lengths["max"]
-        gaps = self._gaps(lengths["min"] < steps)
+        gaps = self._has_missing(lengths["min"] < steps)
         if self._too_long:
             note(f"{self._too_long} of {encoded.num_rows} texts are cut: the model's sequences have {steps} tokens")
         shape = (encoded.num_rows, steps)
@@ -257,7 +257,7 @@ class Text(DataModule):
             "categories",
             levels=len(characters),
             classes=examples.spec.classes,
-            gaps=gaps,
+            has_missing=gaps,
             end=end,
             characters=characters,
             vocabulary=self._tokens.digest,
@@ -279,9 +279,9 @@ class Text(DataModule):
             numbers, lengths = numbers[steps < min(limits)], lengths.clip(max=min(limits))
         return Encoded(numbers.astype(kind), lengths)
 
-    def _gaps(self, shorter: bool) -> bool:
+    def _has_missing(self, shorter: bool) -> bool:
         """Whether sequences may be shorter than the longest: as the model was trained with, if there is one."""
-        if self._trained is None or self._trained.gaps == shorter:
+        if self._trained is None or self._trained.has_missing == shorter:
             return shorter
         if shorter:
             raise DataError(
@@ -291,7 +291,7 @@ class Text(DataModule):
         return True
 
     def texts(self, values: Tensor) -> list[str]:
-        """Each example as one line; a line feed within it is shown as a return sign, a withheld token as a box."""
+        """Each example as one line; a line feed within it is shown as a return sign, a masked token as a box."""
         return [WITHHELD.join(self._decoded_parts(row)).replace("\n", LINE_FEED) for row in values.tolist()]
 
     def written(self, stem: str, values: Tensor) -> dict[str, bytes | str]:
@@ -306,8 +306,8 @@ class Text(DataModule):
         return {f"model/{TOKENS_FILE}": self.tokens.to_json() + "\n"}
 
     def _decoded_parts(self, row: list[int]) -> list[str]:
-        """What stands between withheld tokens."""
-        gaps = [place for place, token in enumerate(row) if token == HIDDEN]
+        """What stands between masked tokens."""
+        gaps = [place for place, token in enumerate(row) if token == MASKED]
         edges = zip([-1, *gaps], [*gaps, len(row)], strict=True)
         return [self.tokens.decode(row[before + 1 : after]) for before, after in edges]
 

@@ -4,10 +4,10 @@ import torch
 from torch import Tensor
 
 from vaelab.data.module import DataModule
-from vaelab.data.spec import present
+from vaelab.data.spec import observed_mask
 
 
-class TrainGaps:
+class MissingPatterns:
     """Where values are missing in train examples, drawn at random and laid over generated ones.
 
     A model gives every value of an example. So that generated data are missing what real data are missing, at the
@@ -24,12 +24,12 @@ class TrainGaps:
     def __init__(self, data: DataModule, seed: int = 0) -> None:
         self._data = data
         self._generator = torch.Generator().manual_seed(seed)
-        self.any = data.spec.gaps and data.spec.support != "categories" and len(data.split["train"]) > 0
+        self.any = data.spec.has_missing and data.spec.support != "categories" and len(data.split["train"]) > 0
 
     def over(self, values: Tensor) -> Tensor:
         """Generated examples, `(N, *shape)`, with NaN where they are missing; the same where data has no gaps."""
         if not self.any:
             return values
         places = torch.randint(len(self._data.split["train"]), (len(values),), generator=self._generator)
-        there = present(self._data.clean("train", places)).to(values.device)
-        return values.masked_fill(~there, torch.nan)
+        observed = observed_mask(self._data.clean("train", places)).to(values.device)
+        return values.masked_fill(~observed, torch.nan)

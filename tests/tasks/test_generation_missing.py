@@ -11,7 +11,7 @@ from torch import Tensor
 from in_memory import InMemory
 from vaelab.baselines import BaselineCache
 from vaelab.data import DataSpec
-from vaelab.data.gaps import TrainGaps
+from vaelab.data.missing import MissingPatterns
 from vaelab.data.spec import Column
 from vaelab.features.values import Values
 from vaelab.tasks.sample_quality import SampleQuality
@@ -28,23 +28,23 @@ def table(count: int = 900) -> InMemory:
     values = rows(count, 0)
     values[::3, :2] = torch.nan
     values[::10, 2] = torch.nan
-    return InMemory(values, DataSpec("t", "table", (3,), "real", columns=COLUMNS, gaps=True))
+    return InMemory(values, DataSpec("t", "table", (3,), "real", columns=COLUMNS, has_missing=True))
 
 
 def test_samples_are_missing_what_train_rows_are_missing() -> None:
     data = table()
-    missing = TrainGaps(data).over(rows(3_000, 1)).isnan()
+    missing = MissingPatterns(data).over(rows(3_000, 1)).isnan()
     assert missing.float().mean(0).tolist() == pytest.approx([1 / 3, 1 / 3, 0.1], abs=0.03)
     assert torch.equal(missing[:, 0], missing[:, 1])
-    assert torch.equal(TrainGaps(data).over(rows(3_000, 1)).isnan(), missing)
-    kept = TrainGaps(data).over(rows(9, 1))
+    assert torch.equal(MissingPatterns(data).over(rows(3_000, 1)).isnan(), missing)
+    kept = MissingPatterns(data).over(rows(9, 1))
     assert torch.equal(kept.nan_to_num(), rows(9, 1).masked_fill(kept.isnan(), 0.0))
 
 
 def test_data_without_gaps_is_left_as_it_is() -> None:
     data = InMemory(rows(60, 0), DataSpec("t", "table", (3,), "real", columns=COLUMNS))
     values = rows(9, 1)
-    assert TrainGaps(data).over(values) is values
+    assert MissingPatterns(data).over(values) is values
 
 
 def test_a_perfect_sampler_is_not_told_apart_by_its_complete_rows(
@@ -58,8 +58,8 @@ def test_a_perfect_sampler_is_not_told_apart_by_its_complete_rows(
     )
     sampler: Any = SimpleNamespace(sample=lambda count: rows(count, 2) - 2)
     quality = SampleQuality(data, Values(data, torch.device("cpu")), 180, tmp_path, BaselineCache(tmp_path, data))
-    assert quality.about["missing"] == TrainGaps.about
+    assert quality.about["missing"] == MissingPatterns.about
     as_train = quality.frechet(model, sampler)
-    monkeypatch.setattr(TrainGaps, "over", lambda gaps, values: values)
+    monkeypatch.setattr(MissingPatterns, "over", lambda gaps, values: values)
     complete = quality.frechet(model, sampler)
     assert as_train < 0.3 * complete
