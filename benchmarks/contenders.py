@@ -89,17 +89,17 @@ def run(case: Case, cfg: dict[str, Any], epochs: int, folder: str, clock: Clock)
     """`python train.py`: Lightning's Trainer with the run's callbacks, curves and progress bar."""
     builder = Builder()
     seed_all(0)
-    data, model, task, _ = build(cfg, builder)
+    data, module, task, _ = build(cfg, builder)
     settings = cfg["trainer"] | {"max_epochs": epochs, "enable_checkpointing": False}
     trainer = build_trainer(
         builder,
         cfg | {"trainer": settings},
         [task, TrainerClock(clock), Compilation(case.compiled), RunProgress()],
-        model,
+        module,
         data.batch_size,
     )
     trainer.loggers = [CurveLogger(folder)]
-    trainer.fit(model, datamodule=data)
+    trainer.fit(module, datamodule=data)
 
 
 def by_hand(case: Case, cfg: dict[str, Any], epochs: int, folder: str, clock: Clock) -> None:
@@ -122,7 +122,8 @@ def by_hand_in_bfloat16(case: Case, cfg: dict[str, Any], epochs: int, folder: st
 
 def _by_hand(case: Case, cfg: dict[str, Any], epochs: int, clock: Clock, tuned: bool, bfloat16: bool = False) -> None:
     seed_all(0)
-    data, model, *_ = build(cfg, Builder())
+    data, module, *_ = build(cfg, Builder())
+    model = module.model
     half = bfloat16 or (tuned and convolves(model))
     if half:
         model.to(memory_format=torch.channels_last)
@@ -147,7 +148,8 @@ def _by_hand(case: Case, cfg: dict[str, Any], epochs: int, clock: Clock, tuned: 
 def plain_lightning(case: Case, cfg: dict[str, Any], epochs: int, folder: str, clock: Clock) -> None:
     """What Lightning's own examples do: a DataLoader over examples, and `self.log` in each step."""
     seed_all(0)
-    data, model, *_ = build(cfg, Builder())
+    data, module, *_ = build(cfg, Builder())
+    model = module.model
     values = data._loaded.values[data.split["train"]]
     x = scale(values, data._loaded.spec)
     trainer = L.Trainer(
@@ -168,7 +170,8 @@ def plain_lightning(case: Case, cfg: dict[str, Any], epochs: int, folder: str, c
 def matrix_peak(case: Case, cfg: dict[str, Any], epochs: int, folder: str, clock: Clock) -> None:
     """As many floating-point operations as the model's matrix products and convolutions take, in large products."""
     seed_all(0)
-    data, model, *_ = build(cfg, Builder())
+    data, module, *_ = build(cfg, Builder())
+    model = module.model
     batches = list(_batches(data, case.limit))
     x = batches[0]
     with FlopCounterMode(display=False) as counter:

@@ -45,13 +45,14 @@ from vaelab.data.module import DataModule
 from vaelab.distances import frechet_distance
 from vaelab.features.inception import Inception
 from vaelab.features.random_network import RandomNetwork
-from vaelab.models import Model
+from vaelab.models import Model, Start
 from vaelab.record.export import PARTS, build_model
 from vaelab.tasks import Task
 from vaelab.training.compilation import Compilation
 from vaelab.training.compiled import CompiledWeights
 from vaelab.training.epoch_loop import EpochLoop
 from vaelab.training.last_checkpoint import LastCheckpoint
+from vaelab.training.module import TrainingModule
 from vaelab.training.optimization import Optimization
 from vaelab.training.precision import BFloat16Training, allow_clipping, lay_channels_last
 
@@ -194,9 +195,13 @@ def made(case: Case) -> tuple[DataModule, Model]:
     assert nodes.keys() == PARTS.keys()
     torch.manual_seed(0)
     model = build_model({"latent_dim": case.latent_dim, "spec": data.spec.to_json()} | nodes, Builder())
-    model.start_at(data.mean())
-    model.optimization = Optimization(option("optimizer", "adamw"), option("scheduler", "constant"), Builder())
+    model.start(Start(len(data.split["train"]), data.mean(), data.mean().new_empty(0)))
     return data, model
+
+
+def module(model: Model) -> TrainingModule:
+    """What trains a model."""
+    return TrainingModule(model, Optimization(option("optimizer", "adamw"), option("scheduler", "constant"), Builder()))
 
 
 def trainer_of(
@@ -303,7 +308,7 @@ def the_run(bfloat16: bool, compiled: Any, storage: Any = "auto") -> Contender:
         data, model = made(case)
         data.storage = storage
         trainer = trainer_of(bench, model, [Task(), EpochTurn(turn), Compilation(compiled)], turn.turns, bfloat16)
-        trainer.fit(model, datamodule=data)
+        trainer.fit(module(model), datamodule=data)
 
     return contend
 
@@ -394,7 +399,7 @@ def trains_and_evaluates(bench: Bench) -> dict[str, Any]:
     data, model = made(bench.sizes.mlp)
     trainer = trainer_of(bench, model, [Task()], 3, bfloat16=False, limit_val_batches=None)
     before = _tested(trainer, model, data)
-    trainer.fit(model, datamodule=data)
+    trainer.fit(module(model), datamodule=data)
     after = _tested(trainer, model, data)
     cpu = Bench(torch.device("cpu"), bench.sizes, bench.folder, None)
     on_cpu = _tested(trainer_of(cpu, model.cpu(), [Task()], 1, bfloat16=False), model, data)
@@ -411,7 +416,7 @@ def trains_and_evaluates(bench: Bench) -> dict[str, Any]:
 
 
 def _tested(trainer: L.Trainer, model: Model, data: DataModule) -> dict[str, float]:
-    (numbers,) = trainer.test(model, datamodule=data, verbose=False)
+    (numbers,) = trainer.test(module(model), datamodule=data, verbose=False)
     return dict(numbers)
 
 
@@ -422,7 +427,7 @@ def bfloat16_reaches_what_float32_does(bench: Bench) -> dict[str, Any]:
     for name, half in (("float32", False), ("bfloat16", True)):
         data, model = made(bench.sizes.mlp)
         trainer = trainer_of(bench, model, [Task()], 3, half)
-        trainer.fit(model, datamodule=data)
+        trainer.fit(module(model), datamodule=data)
         elbos[name] = _tested(trainer, model, data)["test/elbo"]
     difference = abs(elbos["bfloat16"] - elbos["float32"]) / abs(elbos["float32"])
     return {"elbo": elbos, "relative_difference": difference, "checks": {"within 5 %": difference < 0.05}}
@@ -469,7 +474,7 @@ def _stepped(
         trainer = trainer_of(bench, model, [Task(), last], 2, True, **settings)
         path = str(last.path) if go_on else None
         with suppress(_KilledError):
-            trainer.fit(model, datamodule=data, ckpt_path=path, weights_only=True)
+            trainer.fit(module(model), datamodule=data, ckpt_path=path, weights_only=True)
     torch.use_deterministic_algorithms(False)
     return {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
 

@@ -7,7 +7,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from vaelab.data import Batch
-from vaelab.models import AE, LossTerms
+from vaelab.models import AE, Terms
 from vaelab.models.schedules import Scheduled
 
 BEGINS = 10
@@ -16,21 +16,21 @@ BEGINS = 10
 class Late(AE):
     """The squared norm of the code, a penalty that is named from the first step and weighs nothing before the tenth."""
 
-    def scheduled(self) -> dict[str, float]:
-        return {"late_weight": 1e-3 * (self.step >= BEGINS)}
+    def scheduled(self, step: int) -> dict[str, float]:
+        return {"late_weight": 1e-3 * (step >= BEGINS)}
 
-    def terms(self, batch: Batch, scheduled: Scheduled | None = None) -> LossTerms:
-        weight = (self.scheduled() if scheduled is None else scheduled)["late_weight"]
+    def terms(self, batch: Batch, scheduled: Scheduled | None = None) -> Terms:
+        weight = (self.scheduled(self.step) if scheduled is None else scheduled)["late_weight"]
         return self._with(super().terms(batch), weight * self.encode(batch.x).square().sum(1))
 
-    def _with(self, terms: LossTerms, penalty: Tensor) -> LossTerms:
-        return terms._replace(loss=terms.loss + penalty, penalties=terms.penalties | {"late": penalty})
+    def _with(self, terms: Terms, penalty: Tensor) -> Terms:
+        return terms._replace(loss=terms.loss + penalty, penalties=dict(terms.penalties) | {"late": penalty})
 
 
 class NamedLate(Late):
     """The same, named only where it weighs something, by a model that asks for the step itself."""
 
-    def terms(self, batch: Batch, scheduled: Scheduled | None = None) -> LossTerms:
+    def terms(self, batch: Batch, scheduled: Scheduled | None = None) -> Terms:
         if self.step < BEGINS:
             return AE.terms(self, batch)
         return self._with(AE.terms(self, batch), 1e-3 * self.encode(batch.x).square().sum(1))
@@ -50,8 +50,8 @@ class StopAt(Callback):
 class Labelled(AE):
     """Penalties that say what is in the batch."""
 
-    def terms(self, batch: Batch, scheduled: Scheduled | None = None) -> LossTerms:
+    def terms(self, batch: Batch, scheduled: Scheduled | None = None) -> Terms:
         terms: Any = super().terms(batch)
         label = batch.label.to(terms.loss.dtype)
         seen = {"label": label, "clean": batch.clean.flatten(1).sum(1), "weight": batch.weight + 0 * terms.loss}
-        return terms._replace(penalties=terms.penalties | seen)
+        return terms._replace(penalties=dict(terms.penalties) | seen)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as L
+import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from lightning.pytorch.loggers import Logger
@@ -29,6 +30,7 @@ from vaelab.data.module import DataModule
 from vaelab.data.sharing import SharedExamples
 from vaelab.errors import ConfigError
 from vaelab.models import Model
+from vaelab.models import Start as ModelStart
 from vaelab.notes import note
 from vaelab.record.checkpoints import Start, find_checkpoint, read_start
 from vaelab.record.curves import CurveLogger
@@ -43,12 +45,14 @@ from vaelab.training.checkpoint_files import CheckpointFiles
 from vaelab.training.compilation import Compilation, check_compilation
 from vaelab.training.epoch_loop import EpochLoop
 from vaelab.training.interruption import StopSignals, keeping, stoppable
+from vaelab.training.module import TrainingModule, weights_of
 from vaelab.training.optimization import Optimization
+from vaelab.training.phases import prepare_phases
 from vaelab.training.precision import AUTO, allow_clipping, choose_precision, lay_channels_last, refuse_double
 from vaelab.training.processes import ProcessLauncher
 from vaelab.training.progress import RunProgress
 from vaelab.training.resumption import Resumption, refuse_done
-from vaelab.training.saved_state import refuse_broken_position
+from vaelab.training.saved_state import broken, refuse_broken_position
 from vaelab.training.seeding import OneSeed, choose_seed, seed_all
 from vaelab.training.time_limit import TimeLimit
 
@@ -81,14 +85,15 @@ def run(config: DictConfig, continued: Continuation | None = None) -> float | No
 
     start = find_start(cfg, continued)
     sweep = HydraConfig.get().mode == RunMode.MULTIRUN
-    data, model, task, trained_on = build(cfg, builder, start, _SHARED if sweep else None)
+    data, module, task, trained_on = build(cfg, builder, start, _SHARED if sweep else None)
+    model = module.model
     best = BestValidation(*task.watched(model))
     check_compilation(cfg["compile"], model, data)
     callbacks = [task, best, Compilation(cfg["compile"]), *build_callbacks(builder, cfg, best)]
     callbacks += [Resumption(trained_on.to_json()), *([OneSeed(seed, data)] if drawn else [])]
     if cfg["train"]:
         refuse_unknown_monitors(callbacks, task.validation_names(model, data))
-    trainer = build_trainer(builder, cfg, callbacks, model, data.batch_size)
+    trainer = build_trainer(builder, cfg, callbacks, module, data.batch_size)
 
     # Not before all is checked: a refused resume must leave the run as it was.
     record.begin(seed, data, trainer, trained_on, None if cfg["train"] or start is None else start.step)
@@ -102,7 +107,7 @@ def run(config: DictConfig, continued: Continuation | None = None) -> float | No
             start.load_into(model)
         if cfg["train"]:
             trainer.fit(
-                model, datamodule=data, ckpt_path=start.path if start and cfg["resume"] else None, weights_only=True
+                module, datamodule=data, ckpt_path=start.path if start and cfg["resume"] else None, weights_only=True
             )
             told = any(isinstance(callback, TimeLimit) and callback.has_said for callback in callbacks)
             if start is not None and cfg["resume"] and trainer.global_step == start.step and not told:
@@ -113,7 +118,7 @@ def run(config: DictConfig, continued: Continuation | None = None) -> float | No
             stand_at(trainer, start.step)
         if cfg["test"]:
             with keeping(record.interrupted):
-                trainer.test(model, datamodule=data, ckpt_path=weights, weights_only=True, verbose=False)
+                trainer.test(module, datamodule=data, ckpt_path=weights, weights_only=True, verbose=False)
         numbers |= finite(trainer.callback_metrics, "test/")
         record.finish(trainer, model, data, task, numbers)
     return numbers.get(best.monitor)
@@ -129,14 +134,14 @@ def opened_loggers(builder: Builder, cfg: dict[str, Any], folder: Path) -> Itera
 
 def build(
     cfg: dict[str, Any], builder: Builder, start: Start | None = None, shared: SharedExamples | None = None
-) -> tuple[DataModule, Model, Task, TrainedOn]:
+) -> tuple[DataModule, TrainingModule, Task, TrainedOn]:
     """Data first, since every size in the model is derived from what one example is.
 
     Where there are weights to start from, examples are prepared as their run did, and what these weights fit is
     checked; else examples may be `shared` with other jobs of this process.
 
     Returns:
-        Data, model, task, and what the model is trained on, or was.
+        Data, the module that trains the model, task, and what the model is trained on, or was.
     """
     corruption = builder.build(cfg["corruption"], "corruption", COMPONENTS["corruption"])
     task: Task = builder.build(cfg["task"], "task", COMPONENTS["task"])
@@ -160,15 +165,39 @@ def build(
     if start is not None:
         start.refuse_misfit(model.state_dict(), about)
     else:
-        model.start_at(data.mean())
-    model.optimization = Optimization(cfg["optimizer"], cfg["scheduler"], builder)
-    model.optimization.configure(model, total_steps=1)  # what does not fit is refused before any tracker opens
+        begin(model, data)
+    optimization = Optimization(cfg["optimizer"], cfg["scheduler"], builder)
+    for phase in model.phases:  # what does not fit is refused before any tracker opens
+        optimization.configure(weights_of(model, phase), 1, phase.name)
     if start is not None and cfg["resume"]:
-        model.optimization.refuse_other_state(start.state["optimizer_states"][0], model, start.path)
+        refuse_other_optimizers(start, model, optimization)
         refuse_broken_position(start.path, start.state, type(data).__qualname__)
         refuse_done(start.state, cfg["trainer"].get("max_epochs"), cfg["trainer"].get("max_steps", -1))
     task.check(model, data.spec, corruption.changes)
-    return data, model, task, trained_on
+    return data, TrainingModule(model, optimization), task, trained_on
+
+
+def refuse_other_optimizers(start: Start, model: Model, optimization: Optimization) -> None:
+    """Refuse states of optimizers that are not those of the phases of a model.
+
+    Raises:
+        CheckpointError: there are more or fewer of them, or one does not fit.
+    """
+    states = start.state["optimizer_states"]
+    if len(states) != len(model.phases):
+        raise broken(start.path, f"optimizer_states: there should be {len(model.phases)}, one for each phase")
+    for phase, state in zip(model.phases, states, strict=True):
+        optimization.refuse_other_state(state, weights_of(model, phase), start.path, phase.name)
+
+
+def begin(model: Model, data: DataModule) -> None:
+    """Show a new model what it asks to see of the train split."""
+    count = min(model.start_examples, len(data.split["train"]))
+    shown = data.mean().new_empty(0, *data.spec.shape)
+    if count:
+        places = torch.randperm(len(data.split["train"]), generator=torch.Generator().manual_seed(data.seed))[:count]
+        shown = next(data.batches("train", batch_size=count, which=places)).target
+    model.start(ModelStart(len(data.split["train"]), data.mean(), shown))
 
 
 def new_data(cfg: dict[str, Any], builder: Builder, corruption: Corruption) -> DataModule:
@@ -228,17 +257,19 @@ def trained_before(start: Start) -> TrainedOn | None:
 
 
 def build_trainer(
-    builder: Builder, cfg: dict[str, Any], callbacks: list[L.Callback], model: Model, batch_size: int
+    builder: Builder, cfg: dict[str, Any], callbacks: list[L.Callback], module: TrainingModule, batch_size: int
 ) -> L.Trainer:
     """Lightning's Trainer, taking steps in blocks; loggers are opened when all else is ready."""
     auto = cfg["trainer"].get("precision") == AUTO
     settings = cfg["trainer"] | ({"precision": None} if auto else {})
     trainer: L.Trainer = builder.build(settings, "trainer", COMPONENTS["trainer"], logger=False, callbacks=callbacks)
     if auto and cfg["train"]:
-        choose_precision(trainer, model, batch_size)
+        choose_precision(trainer, module.model, batch_size)
     refuse_double(trainer)
     allow_clipping(trainer)
-    lay_channels_last(trainer, model)
+    lay_channels_last(trainer, module.model)
+    if len(module.model.phases) > 1:
+        prepare_phases(trainer, module)
     if trainer.strategy.root_device.type == "cpu":
         keep_freed_memory()
     trainer.fit_loop.epoch_loop = EpochLoop(trainer)

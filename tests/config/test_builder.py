@@ -156,7 +156,7 @@ def test_other_things_of_theirs_and_functions_that_are_no_targets_are_refused(gr
 
 
 def test_a_class_that_is_none_by_itself_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"is abstract, it has no .*code_size"):
+    with pytest.raises(ConfigError, match=r"is abstract, it has no terms"):
         Builder().resolve({"_target_": "vaelab.models.Model"}, "model", Model)
     with pytest.raises(ConfigError, match=r"is abstract, it has no load"):
         Builder().resolve({"_target_": "vaelab.data.module.DataModule"}, "data", DataModule)
@@ -167,7 +167,7 @@ def test_a_class_may_not_stand_where_a_plain_value_should(key: str, tmp_path: Pa
     writes = {"_target_": "vaelab.atomic_write.write_file", "path": str(tmp_path / "written"), "content": "x"}
     node = {"_target_": "vaelab.backbones.MLPEncoder", "hidden": [4]} | {key: writes}
     with pytest.raises(ConfigError, match=rf"encoder\.{key}.*plain value"):
-        Builder().build(node, "encoder", nn.Module, input_shape=(1, 8, 8), output_size=2)
+        Builder().build(node, "encoder", nn.Module, input_shape=(1, 8, 8), output_shape=2)
     assert not (tmp_path / "written").exists()
 
 

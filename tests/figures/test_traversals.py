@@ -36,6 +36,7 @@ def test_arcs_go_around_the_prior_or_around_the_codes_of_an_autoencoder(kind: ty
     seen: list[Tensor] = []
     model = kind.__new__(kind)
     torch.nn.Module.__init__(model)
+    model.posterior = kind.own_posterior()
     model.decode = lambda codes: decoded(seen, codes)
     middle = torch.tensor([10.0, 0.0])
     codes = torch.tensor([[11.0, 0.0], [10.0, 1.0]])

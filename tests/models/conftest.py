@@ -43,7 +43,7 @@ def make_vae(spec: DataSpec) -> Callable[..., VAE]:
         torch.manual_seed(0)
         likelihood = likelihood or Gaussian(spec, 0.5)
         shape = likelihood.spec.shape
-        encoder = MLPEncoder(shape, VAE.code_size(latent_dim), list(hidden), "tanh")
+        encoder = MLPEncoder(shape, 2 * latent_dim, list(hidden), "tanh")
         decoder = MLPDecoder(latent_dim, (likelihood.parameters_per_value, *shape), list(hidden), "tanh")
         return VAE(encoder, decoder, likelihood, latent_dim, schedule or Schedule(), **settings)
 
@@ -56,7 +56,7 @@ def make_ae(spec: DataSpec) -> Callable[..., AE]:
 
     def make(latent_dim: int = 3, hidden: tuple[int, ...] = (8,), sigma: float | str = 0.5**0.5, **settings) -> AE:
         torch.manual_seed(0)
-        encoder = MLPEncoder(spec.shape, AE.code_size(latent_dim), list(hidden), "tanh")
+        encoder = MLPEncoder(spec.shape, latent_dim, list(hidden), "tanh")
         decoder = MLPDecoder(latent_dim, (1, *spec.shape), list(hidden), "tanh")
         return AE(encoder, decoder, Gaussian(spec, sigma), latent_dim, **settings)
 

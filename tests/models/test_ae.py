@@ -75,7 +75,7 @@ def test_every_term_reaches_the_encoder(make_ae, make_batch, rows, name: str) ->
 def test_penalties_enter_the_gradient_of_the_loss(make_ae, make_batch, rows) -> None:
     model = make_ae(sparsity=0.1, contraction=0.1).double().train()
     terms = model.terms(make_batch(rows.double()))
-    parts = (-terms.reconstruction, *terms.penalties.values())
+    parts = (-terms.log_likelihood, *terms.penalties.values())
     whole = encoder_gradients(terms.loss, model)
     each = [encoder_gradients(part, model) for part in parts]
     for i, gradient in enumerate(whole):

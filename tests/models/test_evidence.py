@@ -7,8 +7,9 @@ import torch
 from torch.distributions import MultivariateNormal
 
 from vaelab.data import DataSpec, ExampleNoise
+from vaelab.latents import StandardNormal
+from vaelab.latents.gaussian import LOG_VARIANCE
 from vaelab.likelihoods import Gaussian
-from vaelab.models.vae import LOG_VARIANCE
 
 SIGMA = 0.6
 
@@ -50,7 +51,7 @@ def x(linear_gaussian) -> torch.Tensor:
 def spoil(model) -> None:
     """A posterior that is too wide and off centre: importance weights must do the work."""
     with torch.no_grad():
-        log_variance = model.posterior(torch.zeros(1, 5, dtype=torch.float64)).log_variance[0]
+        log_variance = model.infer(torch.zeros(1, 5, dtype=torch.float64)).q.log_variance[0]
         model.encoder.net[-1].bias[:2] += 0.25
     set_log_variance(model, log_variance + 0.5)
 
@@ -148,12 +149,12 @@ def test_gives_little_more_than_log_k_above_its_best_weight(make_vae, make_batch
     """logsumexp less log k lies between the best log-weight less log k and the best log-weight."""
     model = make_vae().double()
     batch = make_batch(rows.double())
-    posterior = model.posterior(batch.x)
+    posterior = model.infer(batch.x).q
     noise = batch.noise.normal("evidence", (20, 3), torch.device("cpu"))
     z = posterior.rsample(noise)
     raw = model.decoder(z.flatten(0, 1))
     log_weight = model.likelihood.log_prob(raw, batch.target.repeat_interleave(20, 0)).view(10, 20)
-    best = (log_weight + posterior.log_ratio(z, noise)).max(1).values
+    best = (log_weight + StandardNormal().distribution().log_prob(z) - posterior.log_prob_of_draw(noise)).max(1).values
     evidence = model.log_evidence(batch, 20)
     assert (evidence <= best).all()
     assert (evidence >= best - log(20)).all()

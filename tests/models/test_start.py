@@ -5,14 +5,14 @@ import torch
 from in_memory import digits
 from vaelab.backbones import ConvDecoder, MLPEncoder
 from vaelab.likelihoods import Bernoulli, Gaussian
-from vaelab.models import VAE
+from vaelab.models import VAE, Start
 
 
 def test_a_decoder_that_gives_nothing_reconstructs_the_mean(make_ae, rows) -> None:
     model = make_ae()
     for weights in model.decoder.parameters():
         torch.nn.init.zeros_(weights)
-    model.start_at(rows.mean(0))
+    model.start(Start(len(rows), rows.mean(0), rows[:0]))
     torch.testing.assert_close(model.decode(torch.randn(4, 3)), rows.mean(0).expand(4, 6))
 
 
@@ -23,14 +23,14 @@ def test_pixels_without_a_place_of_their_own_in_the_weights_have_their_own_mean(
     model = VAE(MLPEncoder((1, 8, 8), 4, [4]), decoder, Bernoulli(data.spec), 2, None)
     for weights in decoder.parameters():
         torch.nn.init.zeros_(weights)
-    model.start_at(data.mean())
+    model.start(Start(len(data.split["train"]), data.mean(), data.mean().new_empty(0)))
     expected = data.clean("train").mean(0).clamp(1e-3, 1 - 1e-3)
     torch.testing.assert_close(model.decode(torch.zeros(1, 2))[0], expected)
 
 
 def test_the_start_is_kept_with_the_weights(make_vae, rows) -> None:
     model, other = make_vae(), make_vae()
-    model.start_at(rows.mean(0))
+    model.start(Start(len(rows), rows.mean(0), rows[:0]))
     other.load_state_dict(model.state_dict())
     torch.testing.assert_close(other.decode(torch.zeros(1, 3)), model.decode(torch.zeros(1, 3)), rtol=0, atol=0)
     assert "offset" not in dict(model.named_parameters())  # a start, which the weights need not learn

@@ -8,6 +8,7 @@ import torch
 from vaelab.data import Batch
 from vaelab.data.loader import TrainLoader
 from vaelab.data.storage import Store
+from vaelab.training.module import TrainingModule
 
 
 class OneDevice:
@@ -45,14 +46,14 @@ def shares(x: torch.Tensor, world_size: int) -> list[list[Batch]]:
 @pytest.mark.parametrize("kind", ["make_vae", "make_ae"])
 def test_devices_share_one_loss_gradient_and_log(request, rows, kind: str, world_size: int) -> None:
     build, x = request.getfixturevalue(kind), rows.double()
-    alone = build().double()
+    alone = TrainingModule(build()).double()
     alone._trainer = SimpleNamespace(global_step=0, log_every_n_steps=1000)
     expected = [alone.training_step(batch, i) for i, batch in enumerate(shares(x, 1)[0])]
     wanted = [torch.autograd.grad(loss, list(alone.parameters())) for loss in expected]
 
     models, losses = [], []
     for batches in shares(x, world_size):
-        model = build().double()
+        model = TrainingModule(build()).double()
         model._trainer = SimpleNamespace(global_step=0, log_every_n_steps=1000)
         losses.append([model.training_step(batch, i) for i, batch in enumerate(batches)])
         models.append(model)

@@ -20,6 +20,7 @@ from vaelab.config.builder import Builder
 from vaelab.config.targets import target
 from vaelab.data.spec import Column, DataSpec
 from vaelab.errors import CheckpointError, ConfigError
+from vaelab.latents import LatentSpec
 from vaelab.likelihoods import Likelihood
 from vaelab.models.schedules import Constant
 from vaelab.record.export import architecture, build_model, save_model
@@ -276,8 +277,10 @@ def test_a_header_that_claims_to_be_huge_is_not_read(folder: Path) -> None:
 class Computing(MLPEncoder):
     """As many networks: its constructor reads numbers of a tensor, and keeps a buffer that is not saved."""
 
-    def __init__(self, input_shape: tuple[int, ...], output_size: int, depth: int = 1) -> None:
-        super().__init__(input_shape, output_size, hidden=[4])
+    needs_spec = takes_condition = False
+
+    def __init__(self, input_shape: tuple[int, ...], output_shape: tuple[int, ...], depth: int = 1) -> None:
+        super().__init__(input_shape, output_shape, hidden=[4])
         self.rates = torch.linspace(0, 0.1, 3).tolist()
         self.register_buffer("scale", torch.full((), 0.5), persistent=False)
         self.more = nn.ModuleList(nn.Linear(1, 1) for _ in range(depth))
@@ -300,13 +303,13 @@ def test_a_class_of_a_trusted_package_may_compute_in_its_constructor(tmp_path: P
 
 
 @target
-def small_encoder(input_shape: tuple[int, ...], output_size: int) -> MLPEncoder:
-    return MLPEncoder(input_shape, output_size, hidden=[3])
+def small_encoder(input_shape: tuple[int, ...], output_shape: tuple[int, ...], spec: DataSpec) -> MLPEncoder:
+    return MLPEncoder(input_shape, output_shape, hidden=[3], spec=spec)
 
 
 @target
-def plain_vae(encoder: nn.Module, decoder: nn.Module, likelihood: Likelihood, latent_dim: int) -> models.VAE:
-    return models.VAE(encoder, decoder, likelihood, latent_dim, Constant())
+def plain_vae(encoder: nn.Module, decoder: nn.Module, likelihood: Likelihood, latent: LatentSpec) -> models.VAE:
+    return models.VAE(encoder, decoder, likelihood, latent, Constant())
 
 
 def test_registered_functions_of_a_trusted_package_stand_for_what_they_return(tmp_path: Path) -> None:

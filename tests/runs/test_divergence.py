@@ -20,7 +20,7 @@ class ExplodeAt(Callback):
 
     def on_train_batch_start(self, trainer, model, *others):
         if trainer.global_step == self.step:
-            next(model.decoder.parameters()).data.fill_(float("nan"))
+            next(model.model.decoder.parameters()).data.fill_(float("nan"))
 '''
 
 

@@ -66,7 +66,7 @@ def test_scores_change_neither_from_call_to_call_nor_with_the_batch(vae: VAE, na
 
 def test_the_reconstruction_score_is_the_squared_error_from_the_posterior_mean(vae: VAE) -> None:
     x = images(5)
-    expected = (x - vae.decode(vae.posterior(x).mean)).square().flatten(1).sum(1)
+    expected = (x - vae.decode(vae.infer(x).q.mean)).square().flatten(1).sum(1)
     torch.testing.assert_close(Detector(vae, 5).score(x, "reconstruction"), expected)
 
 

@@ -13,10 +13,10 @@ from vaelab.data import Batch, DataSpec, ExampleNoise
 from vaelab.data.plain import squared_error_of_each
 from vaelab.data.spec import Column
 from vaelab.errors import ConfigError
+from vaelab.latents import DiagonalGaussian, StandardNormal
 from vaelab.likelihoods import DiscretizedLogistic, Gaussian
 from vaelab.models import AE, VAE, Prediction
 from vaelab.models.schedules import Constant as ConstantBeta
-from vaelab.models.vae import Posterior
 from vaelab.tasks import Compression, Denoising, Generation, Task
 from vaelab.tasks.active_units import active
 from vaelab.tasks.codec import distribution, mean_of, means, squared_error
@@ -118,17 +118,17 @@ def test_an_active_unit_has_a_mean_that_varies_and_a_rate() -> None:
 def test_a_collapsed_posterior_has_no_active_units_though_each_mean_varies() -> None:
     """13 means of variance 0.012 cost 0.08 nats, the least that such means can."""
     mean = 0.012**0.5 * torch.randn(4_000, 13, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    posterior = Posterior(mean, torch.full_like(mean, log(1 - 0.012)))
-    variance, rates = mean.var(0, correction=0), posterior.kl().mean(0)
+    posterior = DiagonalGaussian(mean, torch.full_like(mean, log(1 - 0.012)))
+    variance, rates = mean.var(0, correction=0), StandardNormal().distribution().kl(posterior).mean(0)
     assert (variance > 0.01).all()
     assert rates.sum() < 0.12
     assert active(variance, rates).sum() == 0
 
 
 def test_a_posterior_that_is_the_same_for_all_examples_has_no_active_units_whatever_its_rate() -> None:
-    posterior = Posterior(torch.full((100, 5), 3.0), torch.full((100, 5), -4.0))
-    assert posterior.kl().mean() > 1
-    assert active(posterior.mean.var(0, correction=0), posterior.kl().mean(0)).sum() == 0
+    posterior = DiagonalGaussian(torch.full((100, 5), 3.0), torch.full((100, 5), -4.0))
+    assert StandardNormal().distribution().kl(posterior).mean() > 1
+    assert active(posterior.mean.var(0, correction=0), StandardNormal().distribution().kl(posterior).mean(0)).sum() == 0
 
 
 # Tasks

@@ -74,7 +74,7 @@ def test_an_objective_that_asks_for_the_step_itself_is_not_compiled_anew_at_each
     with pytest.raises(SystemExit):
         train(*SMALL, UNNAMED, "compile=true")
     said = capsys.readouterr().err
-    assert "it asks the trainer for global_step; what changes over the steps should come from scheduled()" in said
+    assert "it reads the step; what changes over the steps should come from scheduled()" in said
     assert "compile=false does without" in said
 
 

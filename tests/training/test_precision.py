@@ -44,7 +44,7 @@ class Seen(Callback):
         def note(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
             setattr(Seen, "train" if module.training else "validation", output.dtype)
 
-        pl_module.decoder.register_forward_hook(note)
+        pl_module.model.decoder.register_forward_hook(note)
 
 
 @pytest.fixture

@@ -1,11 +1,14 @@
 """What an encoder and a decoder are."""
 
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
 from vaelab.data.spec import Kind
 
+Shape = int | Sequence[int]  # of a latent code or of what an encoder gives; a whole number is a vector's
 Activation = Literal["relu", "silu", "gelu", "tanh", "elu"]
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -16,32 +19,53 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 }
 
 
-class Encoder(nn.Module):
-    """Maps an example to a vector.
+class Encoder(nn.Module, ABC):
+    """Maps an example to what a posterior reads.
 
-    A subclass takes `input_shape` and `output_size` first, from the run, and its own settings after
-    them. `kinds` says which data it fits.
+    A subclass takes `input_shape` and `output_shape` first, from the run, and its own settings after them. A whole
+    number in place of `output_shape` stands for a vector.
+
+    Attributes:
+        kinds: which data it fits.
+        gives_grids: whether `output_shape` may be a grid, `(C, h, w)`; else it is a vector, `(N,)`.
+        needs_spec: whether the constructor takes `spec`, a `DataSpec`, too.
+        takes_condition: whether the constructor takes `condition_size`, and `forward` the embedded condition
+            `(B, condition_size)` after x.
     """
 
     kinds: ClassVar[frozenset[Kind]]
+    gives_grids: ClassVar[bool] = False
+    needs_spec: ClassVar[bool] = False
+    takes_condition: ClassVar[bool] = False
 
+    @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
-        """`x: (B, *input_shape)` to `(B, output_size)`."""
-        raise TypeError(f"{type(self).__name__} defines no forward")
+        """`x: (B, *input_shape)` to `(B, *output_shape)`."""
 
 
-class Decoder(nn.Module):
+class Decoder(nn.Module, ABC):
     """Maps a latent code to the raw parameters of a likelihood.
 
-    A subclass takes `latent_dim` and `output_shape` first, from the run: `output_shape` is `(P,
-    *shape)` for P parameters for each value of an example.
+    A subclass takes `latent_shape` and `output_shape` first, from the run: `output_shape` is `(P, *shape)` for P
+    parameters for each value of an example. A whole number in place of `latent_shape` stands for a vector.
+
+    Attributes:
+        kinds: which data it fits.
+        reads_grids: whether `latent_shape` may be a grid, `(C, h, w)`; else it is a vector, `(N,)`.
+        needs_spec: whether the constructor takes `spec`, a `DataSpec`, too.
+        autoregressive: whether it predicts each step from those before it, which `forward` then takes after z.
+        word_dropout: chance in training that a step does not read the token before it.
     """
 
     kinds: ClassVar[frozenset[Kind]]
+    reads_grids: ClassVar[bool] = False
+    needs_spec: ClassVar[bool] = False
+    autoregressive: bool = False
+    word_dropout: float = 0.0
 
+    @abstractmethod
     def forward(self, z: Tensor) -> Tensor:
-        """`z: (B, latent_dim)` to `(B, P, *shape)`."""
-        raise TypeError(f"{type(self).__name__} defines no forward")
+        """`z: (B, *latent_shape)` to `(B, P, *shape)`."""
 
 
 def halvings(height: int, width: int, times: int) -> list[tuple[int, int]]:
@@ -56,3 +80,37 @@ def halvings(height: int, width: int, times: int) -> list[tuple[int, int]]:
 def cropped(images: Tensor, height: int, width: int) -> Tensor:
     """`(..., H, W)` cut to a size; as it is where it has that, since the gradient of a cut is a copy."""
     return images if images.shape[-2:] == (height, width) else images[..., :height, :width]
+
+
+def as_shape(size: Shape) -> tuple[int, ...]:
+    """A whole number stands for the shape of a vector."""
+    return (size,) if isinstance(size, int) else tuple(size)
+
+
+def vector_size(shape: Shape) -> int:
+    """The size of a vector, given as a number or as its shape.
+
+    Raises:
+        ValueError: the shape is no vector's.
+    """
+    if isinstance(shape, int):
+        return shape
+    if len(shape) != 1:
+        raise ValueError(f"a shape of {list(shape)}: should be that of a vector")
+    return shape[0]
+
+
+def halvings_to(height: int, width: int, cells: Sequence[int], widths: int) -> int:
+    """How often an image is halved to `cells`.
+
+    Raises:
+        ValueError: no number of halvings up to `widths` gives these cells.
+    """
+    sizes = halvings(height, width, widths)
+    if tuple(cells) not in sizes[1:]:
+        most = "x".join(map(str, sizes[-1]))
+        raise ValueError(
+            f"widths: {widths} of them halve the image to {most} cells at most, not to {'x'.join(map(str, cells))}; "
+            "give more widths or a smaller latent.downsample"
+        )
+    return sizes.index((cells[0], cells[1]))

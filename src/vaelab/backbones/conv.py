@@ -6,34 +6,57 @@ from typing import Annotated
 from annotated_types import Gt, MinLen
 from torch import Tensor, nn
 
-from vaelab.backbones.backbone import ACTIVATIONS, Activation, Decoder, Encoder, cropped, halvings
+from vaelab.backbones.backbone import (
+    ACTIVATIONS,
+    Activation,
+    Decoder,
+    Encoder,
+    Shape,
+    as_shape,
+    cropped,
+    halvings,
+    halvings_to,
+)
 from vaelab.backbones.group_norm import group_norm
 
 Widths = Annotated[list[Annotated[int, Gt(0)]], MinLen(1)]
 
 
 class ConvEncoder(Encoder):
-    """One stride-2 convolution for each width, then one linear layer over what is left."""
+    """One stride-2 convolution for each width, then one linear layer over what is left.
+
+    For a grid there are as many halvings as lead to its cells; the other convolutions keep the size, and one of 1 x 1
+    takes the place of the linear layer.
+    """
 
     kinds = frozenset({"image"})
+    gives_grids = True
 
     def __init__(
         self,
         input_shape: Sequence[int],
-        output_size: int,
+        output_shape: Shape,
         widths: Widths,
         activation: Activation = "silu",
     ) -> None:
         super().__init__()
         channels, height, width = input_shape
-        last = halvings(height, width, len(widths))[-1]
+        shape = as_shape(output_shape)
+        halved = len(widths) if len(shape) == 1 else halvings_to(height, width, shape[1:], len(widths))
         layers: list[nn.Module] = []
-        for before, after in zip([channels, *widths], widths, strict=False):
-            layers += [nn.Conv2d(before, after, 3, stride=2, padding=1), group_norm(after), ACTIVATIONS[activation]()]
-        self.net = nn.Sequential(*layers, nn.Flatten(), nn.Linear(widths[-1] * last[0] * last[1], output_size))
+        for number, (before, after) in enumerate(zip([channels, *widths], widths, strict=False)):
+            stride = 2 if number < halved else 1
+            convolution = nn.Conv2d(before, after, 3, stride=stride, padding=1)
+            layers += [convolution, group_norm(after), ACTIVATIONS[activation]()]
+        if len(shape) == 1:
+            rows, columns = halvings(height, width, len(widths))[-1]
+            layers += [nn.Flatten(), nn.Linear(widths[-1] * rows * columns, shape[0])]
+        else:
+            layers.append(nn.Conv2d(widths[-1], shape[0], 1))
+        self.net = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        """`x: (B, C, H, W)` to `(B, output_size)`."""
+        """`x: (B, C, H, W)` to `(B, *output_shape)`."""
         return self.net(x)
 
 
@@ -44,29 +67,38 @@ class ConvDecoder(Decoder):
     """
 
     kinds = frozenset({"image"})
+    reads_grids = True
 
     def __init__(
         self,
-        latent_dim: int,
+        latent_shape: Shape,
         output_shape: Sequence[int],
         widths: Widths,
         activation: Activation = "silu",
     ) -> None:
         super().__init__()
         parameters, channels, height, width = output_shape
-        self.sizes = halvings(height, width, len(widths))
-        low = self.sizes[-1]
-        self.project = nn.Sequential(
-            nn.Linear(latent_dim, widths[-1] * low[0] * low[1]),
-            nn.Unflatten(1, (widths[-1], *low)),
-            ACTIVATIONS[activation](),
-        )
-        # Kernel 4 at stride 2 covers every output pixel equally often: no checkerboard.
+        shape = as_shape(latent_shape)
+        if len(shape) == 1:
+            doubled = len(widths)
+            low = halvings(height, width, doubled)[-1]
+            project: list[nn.Module] = [
+                nn.Linear(shape[0], widths[-1] * low[0] * low[1]),
+                nn.Unflatten(1, (widths[-1], *low)),
+            ]
+        else:
+            doubled = halvings_to(height, width, shape[1:], len(widths))
+            project = [nn.Conv2d(shape[0], widths[-1], 3, padding=1)]
+        sizes = halvings(height, width, doubled)
+        self.project = nn.Sequential(*project, ACTIVATIONS[activation]())
+        self.sizes = [*[sizes[-1]] * (len(widths) - doubled), *sizes[-2::-1]]  # of what each stage gives
         self.stages = nn.ModuleList(
             nn.Sequential(
-                nn.ConvTranspose2d(before, after, 4, stride=2, padding=1), group_norm(after), ACTIVATIONS[activation]()
+                doubling(before, after) if number >= len(widths) - doubled else nn.Conv2d(before, after, 3, padding=1),
+                group_norm(after),
+                ACTIVATIONS[activation](),
             )
-            for before, after in zip(widths[::-1], [*widths[-2::-1], widths[0]], strict=True)
+            for number, (before, after) in enumerate(zip(widths[::-1], [*widths[-2::-1], widths[0]], strict=True))
         )
         self.output = nn.Sequential(
             nn.Conv2d(widths[0], parameters * channels, 3, padding=1),
@@ -74,8 +106,13 @@ class ConvDecoder(Decoder):
         )
 
     def forward(self, z: Tensor) -> Tensor:
-        """`z: (B, latent_dim)` to `(B, P, C, H, W)`."""
+        """`z: (B, *latent_shape)` to `(B, P, C, H, W)`."""
         h = self.project(z)
-        for stage, (height, width) in zip(self.stages, self.sizes[-2::-1], strict=True):
+        for stage, (height, width) in zip(self.stages, self.sizes, strict=True):
             h = cropped(stage(h), height, width)
         return self.output(h)
+
+
+def doubling(before: int, after: int) -> nn.Module:
+    """Twice as many rows and columns. Kernel 4 at stride 2 covers every output pixel equally often: no checkerboard."""
+    return nn.ConvTranspose2d(before, after, 4, stride=2, padding=1)

@@ -8,7 +8,7 @@ import torch
 from annotated_types import Gt, MinLen
 from torch import Tensor, nn
 
-from vaelab.backbones.backbone import ACTIVATIONS, Activation, Decoder, Encoder, halvings
+from vaelab.backbones.backbone import ACTIVATIONS, Activation, Decoder, Encoder, Shape, halvings, vector_size
 from vaelab.backbones.group_norm import group_norm
 from vaelab.data.spec import DataSpec, Kind, observed_mask
 
@@ -25,11 +25,12 @@ class Conv1dEncoder(Encoder):
     """
 
     kinds = KINDS
+    needs_spec = True
 
     def __init__(
         self,
         input_shape: Sequence[int],
-        output_size: int,
+        output_shape: Shape,
         spec: DataSpec,
         widths: Widths,
         activation: Activation = "silu",
@@ -45,10 +46,10 @@ class Conv1dEncoder(Encoder):
                 ACTIVATIONS[activation](),
             ]
         last = halved(steps, len(widths))[-1]
-        self.net = nn.Sequential(*layers, nn.Flatten(), nn.Linear(widths[-1] * last, output_size))
+        self.net = nn.Sequential(*layers, nn.Flatten(), nn.Linear(widths[-1] * last, vector_size(output_shape)))
 
     def forward(self, x: Tensor) -> Tensor:
-        """`x: (B, *F, T)`, NaN where a value is missing, to `(B, output_size)`."""
+        """`x: (B, *F, T)`, NaN where a value is missing, to `(B, *output_shape)`."""
         x = x.reshape(len(x), -1, x.shape[-1])
         if self.has_missing:
             observed = observed_mask(x)
@@ -67,7 +68,7 @@ class Conv1dDecoder(Decoder):
 
     def __init__(
         self,
-        latent_dim: int,
+        latent_shape: Shape,
         output_shape: Sequence[int],
         widths: Widths,
         activation: Activation = "silu",
@@ -77,7 +78,7 @@ class Conv1dDecoder(Decoder):
         self.lengths = halved(steps, len(widths))
         low = self.lengths[-1]
         self.project = nn.Sequential(
-            nn.Linear(latent_dim, widths[-1] * low),
+            nn.Linear(vector_size(latent_shape), widths[-1] * low),
             nn.Unflatten(1, (widths[-1], low)),
             ACTIVATIONS[activation](),
         )
@@ -93,7 +94,7 @@ class Conv1dDecoder(Decoder):
         )
 
     def forward(self, z: Tensor) -> Tensor:
-        """`z: (B, latent_dim)` to `(B, P, *F, T)`."""
+        """`z: (B, *latent_shape)` to `(B, P, *F, T)`."""
         h = self.project(z)
         for stage, length in zip(self.stages, self.lengths[-2::-1], strict=True):
             h = stage(h)[..., :length]

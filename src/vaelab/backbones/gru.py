@@ -7,7 +7,7 @@ import torch
 from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
 
-from vaelab.backbones.backbone import Encoder
+from vaelab.backbones.backbone import Encoder, Shape, vector_size
 from vaelab.backbones.frames import SEQUENCES, FrameEmbedding
 from vaelab.backbones.sequence import SequenceDecoder
 from vaelab.data.spec import DataSpec, observed_steps
@@ -17,18 +17,19 @@ class GRUEncoder(Encoder):
     """Both directions over the steps that are there: last states and the mean, then a linear layer."""
 
     kinds = SEQUENCES
+    needs_spec = True
 
     def __init__(
-        self, input_shape: Sequence[int], output_size: int, spec: DataSpec, width: Annotated[int, Gt(0)],
+        self, input_shape: Sequence[int], output_shape: Shape, spec: DataSpec, width: Annotated[int, Gt(0)],
         layers: Annotated[int, Gt(0)] = 1,
     ) -> None:  # fmt: skip
         super().__init__()
         self.embedding = FrameEmbedding(spec, width)
         self.gru = nn.GRU(width, width, layers, batch_first=True, bidirectional=True)
-        self.output = nn.Linear(4 * width, output_size)
+        self.output = nn.Linear(4 * width, vector_size(output_shape))
 
     def forward(self, x: Tensor) -> Tensor:
-        """`x: (B, *F, T)` to `(B, output_size)`; padding at the end changes nothing."""
+        """`x: (B, *F, T)` to `(B, *output_shape)`; padding at the end changes nothing."""
         observed = observed_steps(x)
         steps = torch.arange(1, x.shape[-1] + 1, device=x.device)
         lengths = (observed * steps).amax(1).clamp(min=1)  # gaps in the middle are read, padding is not
@@ -45,7 +46,7 @@ class GRUDecoder(SequenceDecoder):
     """One direction; the code is the first state and is given again at each step.
 
     Args:
-        latent_dim, output_shape, spec: from the run.
+        latent_shape, output_shape, spec: from the run.
         width: of the state.
         layers: of the GRU.
         word_dropout: chance in training that a step does not read the token before it (Bowman et al., 2016,
@@ -55,13 +56,15 @@ class GRUDecoder(SequenceDecoder):
     kinds = SEQUENCES
 
     def __init__(
-        self, latent_dim: int, output_shape: Sequence[int], spec: DataSpec, width: Annotated[int, Gt(0)],
-        layers: Annotated[int, Gt(0)] = 1, word_dropout: Annotated[float, Ge(0), Lt(1)] = 0.0,
+        self, latent_shape: Shape, output_shape: Sequence[int], spec: DataSpec,
+        width: Annotated[int, Gt(0)], layers: Annotated[int, Gt(0)] = 1,
+        word_dropout: Annotated[float, Ge(0), Lt(1)] = 0.0,
     ) -> None:  # fmt: skip
-        super().__init__(latent_dim, output_shape, spec, width)
+        super().__init__(latent_shape, output_shape, spec, width)
         self.word_dropout = word_dropout
-        self.first = nn.Linear(latent_dim, layers * width)
-        self.gru = nn.GRU(width + latent_dim, width, layers, batch_first=True)
+        size = vector_size(latent_shape)
+        self.first = nn.Linear(size, layers * width)
+        self.gru = nn.GRU(width + size, width, layers, batch_first=True)
 
     def states(self, z: Tensor, inputs: Tensor) -> Tensor:
         """See `SequenceDecoder.states`."""

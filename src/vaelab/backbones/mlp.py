@@ -9,7 +9,7 @@ import torch
 from annotated_types import Gt
 from torch import Tensor, nn
 
-from vaelab.backbones.backbone import ACTIVATIONS, Activation, Decoder, Encoder
+from vaelab.backbones.backbone import ACTIVATIONS, Activation, Decoder, Encoder, Shape, vector_size
 from vaelab.data.columns import feature_count, features
 from vaelab.data.spec import DataSpec
 
@@ -32,26 +32,30 @@ class MLPEncoder(Encoder):
     """
 
     kinds = frozenset({"image", "table"})
+    needs_spec = True
+    takes_condition = True
 
     def __init__(
         self,
         input_shape: Sequence[int],
-        output_size: int,
+        output_shape: Shape,
         hidden: list[Width],
         activation: Activation = "relu",
         spec: DataSpec | None = None,
+        condition_size: int = 0,
     ) -> None:
         super().__init__()
         self.columns = spec.columns if spec else ()
         inputs = feature_count(self.columns) + len(self.columns) if self.columns else prod(input_shape)
-        widths = [inputs, *hidden]
-        self.net = nn.Sequential(nn.Flatten(), *_layers(widths, activation), nn.Linear(widths[-1], output_size))
+        widths = [inputs + condition_size, *hidden]
+        layers = _layers(widths, activation)
+        self.net = nn.Sequential(nn.Flatten(), *layers, nn.Linear(widths[-1], vector_size(output_shape)))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """`x: (B, *input_shape)` to `(B, output_size)`."""
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        """`x: (B, *input_shape)`, and `condition: (B, condition_size)` if there is one, to `(B, *output_shape)`."""
         if self.columns:
             x = torch.cat([features(x, self.columns).nan_to_num(), x.isnan().to(x.dtype)], dim=1)
-        return self.net(x)
+        return self.net(x if condition is None else torch.cat([x.flatten(1), condition.to(x.dtype)], dim=1))
 
 
 class MLPDecoder(Decoder):
@@ -61,16 +65,16 @@ class MLPDecoder(Decoder):
 
     def __init__(
         self,
-        latent_dim: int,
+        latent_shape: Shape,
         output_shape: Sequence[int],
         hidden: list[Width],
         activation: Activation = "relu",
     ) -> None:
         super().__init__()
-        widths = [latent_dim, *hidden]
+        widths = [vector_size(latent_shape), *hidden]
         output = nn.Linear(widths[-1], prod(output_shape))
         self.net = nn.Sequential(*_layers(widths, activation), output, nn.Unflatten(1, tuple(output_shape)))
 
     def forward(self, z: Tensor) -> Tensor:
-        """`z: (B, latent_dim)` to `(B, P, *shape)`."""
+        """`z: (B, *latent_shape)` to `(B, P, *shape)`."""
         return self.net(z)

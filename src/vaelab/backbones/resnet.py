@@ -7,7 +7,7 @@ from annotated_types import Gt, MinLen
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vaelab.backbones.backbone import Decoder, Encoder, halvings
+from vaelab.backbones.backbone import Decoder, Encoder, Shape, as_shape, halvings, halvings_to
 from vaelab.backbones.group_norm import group_norm
 
 Widths = Annotated[list[Annotated[int, Gt(0)]], MinLen(1)]
@@ -35,25 +35,36 @@ class ResidualBlock(nn.Module):
 
 
 class ResNetEncoder(Encoder):
-    """For each width `blocks` residual blocks and a halving, then one linear layer."""
+    """For each width `blocks` residual blocks and a halving, then one linear layer; for a grid see `ConvEncoder`."""
 
     kinds = frozenset({"image"})
+    gives_grids = True
 
     def __init__(
-        self, input_shape: Sequence[int], output_size: int, widths: Widths, blocks: Annotated[int, Gt(0)] = 1
+        self,
+        input_shape: Sequence[int],
+        output_shape: Shape,
+        widths: Widths,
+        blocks: Annotated[int, Gt(0)] = 1,
     ) -> None:
         super().__init__()
         channels, height, width = input_shape
-        last = halvings(height, width, len(widths))[-1]
+        shape = as_shape(output_shape)
+        halved = len(widths) if len(shape) == 1 else halvings_to(height, width, shape[1:], len(widths))
         layers: list[nn.Module] = [nn.Conv2d(channels, widths[0], 3, padding=1)]
-        for here, after in zip(widths, [*widths[1:], widths[-1]], strict=True):
+        for number, (here, after) in enumerate(zip(widths, [*widths[1:], widths[-1]], strict=True)):
             layers += [ResidualBlock(here) for _ in range(blocks)]
-            layers.append(nn.Conv2d(here, after, 3, stride=2, padding=1))
-        layers += [group_norm(widths[-1]), nn.SiLU(), nn.Flatten()]
-        self.net = nn.Sequential(*layers, nn.Linear(widths[-1] * last[0] * last[1], output_size))
+            layers.append(nn.Conv2d(here, after, 3, stride=2 if number < halved else 1, padding=1))
+        layers += [group_norm(widths[-1]), nn.SiLU()]
+        if len(shape) == 1:
+            rows, columns = halvings(height, width, len(widths))[-1]
+            layers += [nn.Flatten(), nn.Linear(widths[-1] * rows * columns, shape[0])]
+        else:
+            layers.append(nn.Conv2d(widths[-1], shape[0], 1))
+        self.net = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        """`x: (B, C, H, W)` to `(B, output_size)`."""
+        """`x: (B, C, H, W)` to `(B, *output_shape)`."""
         return self.net(x)
 
 
@@ -61,17 +72,31 @@ class ResNetDecoder(Decoder):
     """The encoder's mirror; doubles by nearest neighbour straight to each exact size."""
 
     kinds = frozenset({"image"})
+    reads_grids = True
 
     def __init__(
-        self, latent_dim: int, output_shape: Sequence[int], widths: Widths, blocks: Annotated[int, Gt(0)] = 1
+        self,
+        latent_shape: Shape,
+        output_shape: Sequence[int],
+        widths: Widths,
+        blocks: Annotated[int, Gt(0)] = 1,
     ) -> None:
         super().__init__()
         parameters, channels, height, width = output_shape
-        self.sizes = halvings(height, width, len(widths))
-        low = self.sizes[-1]
-        self.project = nn.Sequential(
-            nn.Linear(latent_dim, widths[-1] * low[0] * low[1]), nn.Unflatten(1, (widths[-1], *low))
-        )
+        shape = as_shape(latent_shape)
+        if len(shape) == 1:
+            doubled = len(widths)
+            low = halvings(height, width, doubled)[-1]
+            project: list[nn.Module] = [
+                nn.Linear(shape[0], widths[-1] * low[0] * low[1]),
+                nn.Unflatten(1, (widths[-1], *low)),
+            ]
+        else:
+            doubled = halvings_to(height, width, shape[1:], len(widths))
+            project = [nn.Conv2d(shape[0], widths[-1], 3, padding=1)]
+        sizes = halvings(height, width, doubled)
+        self.sizes = [*[sizes[-1]] * (len(widths) - doubled), *sizes[-2::-1]]  # of what each stage gives
+        self.project = nn.Sequential(*project)
         self.stages = nn.ModuleList(
             nn.Sequential(nn.Conv2d(before, after, 3, padding=1), *(ResidualBlock(after) for _ in range(blocks)))
             for before, after in zip(widths[::-1], [*widths[-2::-1], widths[0]], strict=True)
@@ -84,8 +109,8 @@ class ResNetDecoder(Decoder):
         )
 
     def forward(self, z: Tensor) -> Tensor:
-        """`z: (B, latent_dim)` to `(B, P, C, H, W)`."""
+        """`z: (B, *latent_shape)` to `(B, P, C, H, W)`."""
         h = self.project(z)
-        for stage, size in zip(self.stages, self.sizes[-2::-1], strict=True):
+        for stage, size in zip(self.stages, self.sizes, strict=True):
             h = stage(F.interpolate(h, size=size))
         return self.output(h)

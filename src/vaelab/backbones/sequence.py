@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vaelab.backbones.backbone import Decoder
+from vaelab.backbones.backbone import Decoder, Shape
 from vaelab.backbones.frames import Choose, FrameEmbedding, FrameHead, time_features
 from vaelab.data.spec import DataSpec
 
@@ -16,11 +16,13 @@ class SequenceDecoder(Decoder):
     """Predicts each frame of tokens or of a roll from the code and the frames before it; numbers from the code alone.
 
     Args:
-        latent_dim, output_shape, spec: from the run.
+        latent_shape, output_shape, spec: from the run.
         width: of the states.
     """
 
-    def __init__(self, latent_dim: int, output_shape: Sequence[int], spec: DataSpec, width: int) -> None:
+    needs_spec = True
+
+    def __init__(self, latent_shape: Shape, output_shape: Sequence[int], spec: DataSpec, width: int) -> None:
         super().__init__()
         self.autoregressive = spec.kind in ("tokens", "roll")
         self.steps, self.width, self.end = spec.shape[-1], width, spec.end
@@ -32,13 +34,13 @@ class SequenceDecoder(Decoder):
 
     @abstractmethod
     def states(self, z: Tensor, inputs: Tensor) -> Tensor:
-        """`z: (B, latent_dim)`, `inputs: (B, T, width)` to `(B, T, width)`; step t sees inputs up to t."""
+        """`z: (B, *latent_shape)`, `inputs: (B, T, width)` to `(B, T, width)`; step t sees inputs up to t."""
 
     def forward(self, z: Tensor, given: Tensor | None = None) -> Tensor:
         """Raw parameters of each step, `(B, P, *F, T)`.
 
         Args:
-            z: `(B, latent_dim)`.
+            z: `(B, *latent_shape)`.
             given: `(B, *F, T)`; step t reads the frames before t, and the voices before its own (teacher forcing).
         """
         if not self.autoregressive:
@@ -55,7 +57,7 @@ class SequenceDecoder(Decoder):
         """Values `(B, *F, T)`, frame after frame, each chosen given those before it; -1 after an end token.
 
         Args:
-            z: `(B, latent_dim)`.
+            z: `(B, *latent_shape)`.
             choose: raw parameters to values.
             steps: T; as long as an example if None.
             known: `(B, *F, T)` tokens that stay as they are, but for those that are masked; they say where a

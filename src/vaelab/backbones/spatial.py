@@ -6,8 +6,8 @@ from typing import Annotated
 from annotated_types import Ge
 from torch import Tensor, nn
 
-from vaelab.backbones.backbone import Decoder, Encoder, cropped, halvings
-from vaelab.backbones.conv import Widths
+from vaelab.backbones.backbone import Decoder, Encoder, Shape, as_shape, cropped, halvings, halvings_to
+from vaelab.backbones.conv import Widths, doubling
 from vaelab.backbones.resnet import ResidualBlock
 
 Blocks = Annotated[int, Ge(0)]
@@ -23,23 +23,29 @@ class SpatialEncoder(Encoder):
     """
 
     kinds = frozenset({"image"})
+    gives_grids = True
 
-    def __init__(self, input_shape: Sequence[int], output_size: int, widths: Widths, blocks: Blocks = 1) -> None:
+    def __init__(self, input_shape: Sequence[int], output_shape: Shape, widths: Widths, blocks: Blocks = 1) -> None:
         super().__init__()
         channels, height, width = input_shape
-        rows, columns = halvings(height, width, len(widths))[-1]
+        shape = as_shape(output_shape)
+        halved = len(widths) if len(shape) == 1 else halvings_to(height, width, shape[1:], len(widths))
+        rows, columns = halvings(height, width, halved)[-1]
         layers: list[nn.Module] = []
-        for before, after in zip([channels, *widths], widths, strict=False):
-            layers += [nn.SiLU()] * bool(layers) + [nn.Conv2d(before, after, 3, stride=2, padding=1)]
+        for number, (before, after) in enumerate(zip([channels, *widths], widths, strict=False)):
+            stride = 2 if number < halved else 1
+            layers += [nn.SiLU()] * bool(layers) + [nn.Conv2d(before, after, 3, stride=stride, padding=1)]
         layers += [ResidualBlock(widths[-1]) for _ in range(blocks)]
-        if output_size % (rows * columns) == 0:
-            layers += [nn.Conv2d(widths[-1], output_size // (rows * columns), 1), nn.Flatten()]
+        if len(shape) > 1:
+            layers.append(nn.Conv2d(widths[-1], shape[0], 1))
+        elif shape[0] % (rows * columns) == 0:
+            layers += [nn.Conv2d(widths[-1], shape[0] // (rows * columns), 1), nn.Flatten()]
         else:
-            layers += [nn.Flatten(), nn.Linear(widths[-1] * rows * columns, output_size)]
+            layers += [nn.Flatten(), nn.Linear(widths[-1] * rows * columns, shape[0])]
         self.net = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        """`x: (B, C, H, W)` to `(B, output_size)`."""
+        """`x: (B, C, H, W)` to `(B, *output_shape)`."""
         return self.net(x)
 
 
@@ -50,29 +56,39 @@ class SpatialDecoder(Decoder):
     """
 
     kinds = frozenset({"image"})
+    reads_grids = True
 
-    def __init__(self, latent_dim: int, output_shape: Sequence[int], widths: Widths, blocks: Blocks = 1) -> None:
+    def __init__(self, latent_shape: Shape, output_shape: Sequence[int], widths: Widths, blocks: Blocks = 1) -> None:
         super().__init__()
         parameters, channels, height, width = output_shape
-        self.sizes = halvings(height, width, len(widths))
-        rows, columns = self.sizes[-1]
-        shape = (-1, rows, columns)
-        if latent_dim % (rows * columns) == 0:
-            cells = latent_dim // (rows * columns)
-            project: list[nn.Module] = [nn.Unflatten(1, shape), nn.Conv2d(cells, widths[-1], 3, padding=1)]
+        shape = as_shape(latent_shape)
+        doubled = len(widths) if len(shape) == 1 else halvings_to(height, width, shape[1:], len(widths))
+        sizes = halvings(height, width, doubled)
+        self.sizes = [*[sizes[-1]] * (len(widths) - doubled), *sizes[-2::-1]]  # of what each stage gives
+        rows, columns = sizes[-1]
+        cells = (-1, rows, columns)
+        if len(shape) > 1:
+            project: list[nn.Module] = [nn.Conv2d(shape[0], widths[-1], 3, padding=1)]
+        elif shape[0] % (rows * columns) == 0:
+            size = shape[0] // (rows * columns)
+            project = [nn.Unflatten(1, cells), nn.Conv2d(size, widths[-1], 3, padding=1)]
         else:
-            project = [nn.Linear(latent_dim, widths[-1] * rows * columns), nn.Unflatten(1, shape)]
+            project = [nn.Linear(shape[0], widths[-1] * rows * columns), nn.Unflatten(1, cells)]
         self.project = nn.Sequential(*project, *(ResidualBlock(widths[-1]) for _ in range(blocks)))
-        # Kernel 4 at stride 2 covers every output pixel equally often: no checkerboard.
         self.stages = nn.ModuleList(
-            nn.Sequential(nn.SiLU(), nn.ConvTranspose2d(before, after, 4, stride=2, padding=1))
-            for before, after in zip(widths[::-1], [*widths[-2::-1], parameters * channels], strict=True)
+            nn.Sequential(
+                nn.SiLU(),
+                doubling(before, after) if number >= len(widths) - doubled else nn.Conv2d(before, after, 3, padding=1),
+            )
+            for number, (before, after) in enumerate(
+                zip(widths[::-1], [*widths[-2::-1], parameters * channels], strict=True)
+            )
         )
         self.output = nn.Unflatten(1, (parameters, channels))
 
     def forward(self, z: Tensor) -> Tensor:
-        """`z: (B, latent_dim)` to `(B, P, C, H, W)`."""
+        """`z: (B, *latent_shape)` to `(B, P, C, H, W)`."""
         h = self.project(z)
-        for stage, (height, width) in zip(self.stages, self.sizes[-2::-1], strict=True):
+        for stage, (height, width) in zip(self.stages, self.sizes, strict=True):
             h = cropped(stage(h), height, width)
         return self.output(h)

@@ -8,7 +8,7 @@ from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vaelab.backbones.backbone import Encoder
+from vaelab.backbones.backbone import Encoder, Shape, vector_size
 from vaelab.backbones.frames import SEQUENCES, FrameEmbedding
 from vaelab.backbones.sequence import SequenceDecoder
 from vaelab.data.spec import DataSpec, observed_steps
@@ -64,18 +64,19 @@ class TransformerEncoder(Encoder):
     """Every step that is there sees every other; a mean over them, then a linear layer."""
 
     kinds = SEQUENCES
+    needs_spec = True
 
     def __init__(
-        self, input_shape: Sequence[int], output_size: int, spec: DataSpec, width: Annotated[int, Gt(0)],
+        self, input_shape: Sequence[int], output_shape: Shape, spec: DataSpec, width: Annotated[int, Gt(0)],
         layers: Annotated[int, Gt(0)] = 2, heads: Annotated[int, Gt(0)] = 4,
     ) -> None:  # fmt: skip
         super().__init__()
         self.embedding = FrameEmbedding(spec, width)
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(layers))
-        self.output = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, output_size))
+        self.output = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, vector_size(output_shape)))
 
     def forward(self, x: Tensor) -> Tensor:
-        """`x: (B, *F, T)` to `(B, output_size)`; padding changes nothing."""
+        """`x: (B, *F, T)` to `(B, *output_shape)`; padding changes nothing."""
         observed = observed_steps(x)
         observed = observed | ~observed.any(1, keepdim=True)  # an example without any value still has a code
         hidden = self.embedding(x)
@@ -89,7 +90,7 @@ class TransformerDecoder(SequenceDecoder):
     """Each step sees itself and those before it; the code is added to every input.
 
     Args:
-        latent_dim, output_shape, spec: from the run.
+        latent_shape, output_shape, spec: from the run.
         width, layers, heads: of the transformer.
         word_dropout: see `GRUDecoder`.
     """
@@ -97,13 +98,13 @@ class TransformerDecoder(SequenceDecoder):
     kinds = SEQUENCES
 
     def __init__(
-        self, latent_dim: int, output_shape: Sequence[int], spec: DataSpec, width: Annotated[int, Gt(0)],
+        self, latent_shape: Shape, output_shape: Sequence[int], spec: DataSpec, width: Annotated[int, Gt(0)],
         layers: Annotated[int, Gt(0)] = 2, heads: Annotated[int, Gt(0)] = 4,
         word_dropout: Annotated[float, Ge(0), Lt(1)] = 0.0,
     ) -> None:  # fmt: skip
-        super().__init__(latent_dim, output_shape, spec, width)
+        super().__init__(latent_shape, output_shape, spec, width)
         self.word_dropout = word_dropout
-        self.code = nn.Linear(latent_dim, width)
+        self.code = nn.Linear(vector_size(latent_shape), width)
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
 

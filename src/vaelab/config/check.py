@@ -15,7 +15,7 @@ from vaelab.config.settings import Settings
 from vaelab.corruptions import Corruption
 from vaelab.data.module import DataModule
 from vaelab.errors import ConfigError
-from vaelab.record.export import PARTS
+from vaelab.record.export import LATENT_PARTS, PARTS
 from vaelab.tasks import Task
 from vaelab.training.precision import AUTO
 from vaelab.training.schedulers import LearningRate
@@ -24,11 +24,13 @@ COMPONENTS: dict[str, type] = {
     "task": Task,
     "data": DataModule,
     **PARTS,
+    **LATENT_PARTS,
     "corruption": Corruption,
     "optimizer": Optimizer,
     "scheduler": LearningRate,
     "trainer": L.Trainer,
 }
+OPTIONAL = {"posterior", "prior", "adversary"}  # groups that may be null: a model has its own, or none
 COLLECTIONS: dict[str, type] = {"callbacks": L.Callback, "logger": Logger}  # name -> node, or null to leave one out
 PATHS = ("log_dir", "data_dir", "output_dir")
 
@@ -66,6 +68,8 @@ def check(config: DictConfig) -> tuple[dict[str, Any], Builder]:
             raise ConfigError(f"paths.{key}={paths.get(key, '')}: should be the name of a folder")
     for group, kind in COMPONENTS.items():
         node = plain.get(group)
+        if node is None and group in OPTIONAL:
+            continue
         if not isinstance(node, dict):
             raise ConfigError(f"{group}={node}: choose an option of the group, see --help")
         if group == "data" and plain["seed"] is None and node.get("seed", 0) is None:

@@ -9,7 +9,8 @@ import textwrap
 from pathlib import Path
 
 SENTENCE_GROUPS = (
-    "task", "data", "model", "model/schedule", "encoder", "decoder", "likelihood", "corruption",
+    "task", "data", "model", "model/schedule", "encoder", "decoder", "latent", "posterior", "prior", "adversary",
+    "likelihood", "corruption",
     "optimizer", "scheduler", "trainer", "logger", "callbacks", "experiment", "debug",
 )  # fmt: skip
 

@@ -8,10 +8,11 @@ from typing import Any, NamedTuple, NotRequired, Required, Unpack, get_args, get
 
 
 class Argument(NamedTuple):
-    """A keyword argument: its type, and whether a call must give it."""
+    """A keyword argument: its type, whether a call must give it, and else its default."""
 
     hint: Any
     required: bool
+    default: Any = None
 
 
 @cache
@@ -39,7 +40,7 @@ def _arguments(target: Any) -> Iterator[tuple[str, Argument]]:
     known = hints(target)
     for name, parameter in _parameters(target).items():
         if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
-            yield name, Argument(known.get(name, Any), parameter.default is parameter.empty)
+            yield name, Argument(known.get(name, Any), parameter.default is parameter.empty, parameter.default)
         elif parameter.kind is parameter.VAR_KEYWORD and (keys := _unpacked(known.get(name))) is not None:
             for key, hint in get_type_hints(keys, include_extras=True).items():
                 bare = get_args(hint)[0] if get_origin(hint) in (Required, NotRequired) else hint

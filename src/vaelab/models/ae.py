@@ -5,15 +5,16 @@ from contextlib import contextmanager, nullcontext
 from typing import Annotated
 
 import torch
-from annotated_types import Ge
+from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from vaelab.data import Batch
+from vaelab.data.batch import Batch
+from vaelab.latents import LatentSpec
 from vaelab.likelihoods import Likelihood
-from vaelab.models.loss import LossTerms, Prediction
-from vaelab.models.model import Model
+from vaelab.models.model import Condition, Model
 from vaelab.models.schedules import Scheduled
+from vaelab.models.terms import Terms
 
 
 class AE(Model):
@@ -23,10 +24,11 @@ class AE(Model):
     is the autoencoder's loss (1/N) sum_i ||x_i - x^_i||^2.
 
     Args:
-        encoder, decoder, likelihood, latent_dim: from the run.
+        encoder, decoder, likelihood, latent: from the run.
         sparsity: weight of the L1 norm of the code (Goodfellow et al., 2016, section 14.2.1).
         contraction: weight of the squared Frobenius norm of dz/dx (Rifai et al., 2011, equation 7),
             exact, at the cost of one backward pass through the encoder for each latent dimension.
+        condition, condition_size, condition_dropout: see `Model`.
     """
 
     monitor = ("val/reconstruction", "max")
@@ -36,62 +38,64 @@ class AE(Model):
         encoder: nn.Module,
         decoder: nn.Module,
         likelihood: Likelihood,
-        latent_dim: int,
+        latent: LatentSpec | int,
         sparsity: Annotated[float, Ge(0)] = 0.0,
         contraction: Annotated[float, Ge(0)] = 0.0,
+        condition: Condition | None = None,
+        condition_size: Annotated[int, Gt(0)] = 16,
+        condition_dropout: Annotated[float, Ge(0), Lt(1)] = 0.1,
     ) -> None:
-        super().__init__(encoder, decoder, likelihood, latent_dim)
+        super().__init__(
+            encoder, decoder, likelihood, latent,
+            condition=condition, condition_size=condition_size, condition_dropout=condition_dropout,
+        )  # fmt: skip
         self.sparsity, self.contraction = sparsity, contraction
-
-    @staticmethod
-    def code_size(latent_dim: int) -> int:
-        """The code itself."""
-        return latent_dim
 
     @property
     def takes_gradients(self) -> bool:
         """True with a contraction."""
         return self.contraction > 0
 
-    def encode(self, x: Tensor) -> Tensor:
-        """`x: (B, *shape)` to the code, `(B, latent_dim)`."""
-        return self._encoded(x)
+    def moves(self) -> dict[str, tuple[str, ...]]:
+        """See `Model.moves`."""
+        penalties = {"sparsity": self.sparsity, "contraction": self.contraction}
+        return super().moves() | {name: self._parts("encoder") for name, weight in penalties.items() if weight}
 
-    def terms(self, batch: Batch, scheduled: Scheduled | None = None) -> LossTerms:
+    def remedies(self) -> list[str]:
+        """Weaker penalties."""
+        penalties = {"sparsity": self.sparsity, "contraction": self.contraction}
+        return [f"model.{name}={weight / 10:g}" for name, weight in penalties.items() if weight]
+
+    def terms(self, batch: Batch, scheduled: Scheduled | None = None) -> Terms:
         """The objective of each example."""
+        condition = self.condition_of(batch)
         if not self.contraction:
-            z = self.encode(batch.x)
-            return self._terms(z, self._decoded(z, self._teacher_forcing(batch)), batch, {})
+            z = self.infer(batch.x, condition).q.mean
+            return self._terms(z, batch, condition, {})
         with torch.inference_mode(False), torch.enable_grad():  # the penalty is a gradient in evaluation too
             x = batch.x.detach().clone().requires_grad_()
             with _twice_differentiable(self.encoder):
-                z = self.encode(x)
-            jacobian = self._squared_jacobian(z, x)
-        return self._terms(
-            z, self._decoded(z, self._teacher_forcing(batch)), batch, {"contraction": self.contraction * jacobian}
-        )
+                z = self.infer(x, condition).q.mean
+            jacobian = self._squared_jacobian(z.flatten(1), x)
+        return self._terms(z, batch, condition, {"contraction": self.contraction * jacobian})
 
-    def _terms(self, z: Tensor, raw: Tensor, batch: Batch, penalties: dict[str, Tensor]) -> LossTerms:
+    def _terms(self, z: Tensor, batch: Batch, condition: Tensor | None, penalties: dict[str, Tensor]) -> Terms:
+        raw = self._decoded(z, self._teacher_forcing(batch), condition)
         if self.sparsity:
-            penalties = penalties | {"sparsity": self.sparsity * z.abs().sum(1)}
-        reconstruction = self.likelihood.log_prob(raw, batch.target)
-        loss = -reconstruction - self.likelihood.constant_of(batch.target)
-        return LossTerms(sum(penalties.values(), loss), reconstruction, None, penalties)
+            penalties = penalties | {"sparsity": self.sparsity * z.flatten(1).abs().sum(1)}
+        log_likelihood = self.likelihood.log_prob(raw, batch.target)
+        loss = -log_likelihood - self.likelihood.constant_of(batch.target)
+        output = None if self.adversary is None else raw
+        return Terms(sum(penalties.values(), loss), log_likelihood, None, penalties, output=output)
 
     def _squared_jacobian(self, z: Tensor, x: Tensor) -> Tensor:
-        """||dz/dx||_F^2 of each example, `(B,)`."""
+        """||dz/dx||_F^2 of each example, `(B,)`, for `z: (B, size)`."""
         # Examples do not meet in the encoder, so the gradient of a column's sum is each example's own.
         rows = [
             torch.autograd.grad(z[:, d].sum(), x, create_graph=self.training, retain_graph=True)[0]
             for d in range(z.shape[1])
         ]
         return torch.stack([row.flatten(1).square().sum(1) for row in rows]).sum(0)
-
-    def predict(self, batch: Batch) -> Prediction:
-        """Terms, code and reconstruction."""
-        terms = self.terms(batch)
-        z = self.encode(batch.x)
-        return Prediction(terms, z, self.reconstruct(z, batch.target))
 
 
 @contextmanager

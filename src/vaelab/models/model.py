@@ -1,50 +1,245 @@
-"""The LightningModule that AE and VAE share."""
+"""The objective that all models share."""
 
-from abc import abstractmethod
-from collections.abc import Callable
-from typing import Any, ClassVar
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from math import log
+from typing import Any, ClassVar, Literal, NamedTuple
 
-import lightning.pytorch as L
 import torch
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
-from vaelab.data import Batch
+from vaelab.backbones.backbone import Decoder, Encoder
+from vaelab.data.batch import Batch
+from vaelab.data.noise import Noise
 from vaelab.data.spec import MASKED, observed_mask
+from vaelab.errors import ConfigError
+from vaelab.latents import Draw, LabelCondition, LatentSpec, Point, Posterior, Prior, StandardNormal, Uniform
+from vaelab.latents.condition import appended
 from vaelab.likelihoods import Likelihood
-from vaelab.models.loss import LossTerms, Prediction
+from vaelab.models.adversary import Adversary, adaptive_weight
+from vaelab.models.phases import ADVERSARY, MAIN, Phase
 from vaelab.models.schedules import Scheduled
-from vaelab.training.meter import TermMeter
-from vaelab.training.optimization import Optimization
+from vaelab.models.terms import Prediction, Start, Terms
+
+Condition = Literal["label"]
+Streams = dict[str, tuple[str, tuple[int, ...]]]  # of noise: `normal` or `uniform`, and the shape for one example
 
 
-class Model(L.LightningModule):
-    """An objective over an encoder, a decoder and a likelihood. It draws nothing and knows no task.
+class Inferred(NamedTuple):
+    """What the encoder says of a batch, and the prior as it is now: enough for any number of draws."""
 
-    A subclass says how many numbers its encoder gives (`code_size`), what its loss is (`terms`) and
-    what it makes of a batch in evaluation (`predict`).
+    q: Any
+    p: Any
+
+
+class Model(nn.Module, ABC):
+    """An objective over an encoder, a decoder and a likelihood: a plain module, which draws nothing by itself.
+
+    A subclass says what its loss is (`terms`). It has one latent variable unless it says otherwise: a hierarchy
+    overrides `infer`, `draw_from`, `code`, `streams` and `sample_latent`, and all measurements follow.
+
+    Args:
+        encoder: gives what the posterior reads.
+        decoder: z, with the embedded condition as more channels, to `(P, *shape)`.
+        likelihood: of the data.
+        latent: what the code is; a whole number stands for a vector of that size.
+        posterior: makes q(z|x) of what the encoder gives.
+        prior: p(z).
+        condition: `label` gives the model the label of each example.
+        condition_size: numbers of the vector that a label is embedded as.
+        condition_dropout: chance in training that a label is taken away, so that the null is learned.
+
+    Attributes:
+        monitor: what the best checkpoint watches unless the task says, and its direction.
+        takes: which of `posterior` and `prior` may be chosen for the model; the others are its own.
+        extra_phases: updates on each batch beside that of the first phase.
+        batch_terms: names of terms that are statistics of a whole batch. They need the batch of all devices
+            (`gathered`) and refuse accumulation, since a part of a batch has another statistic.
+        step: optimizer steps taken, set by the trainer.
+        adversary: tells reconstructions from data, in a phase of its own; set when the model is built.
+        architecture: plain data that the model was built from, kept in checkpoints.
     """
 
-    monitor: ClassVar[tuple[str, str]]  # what the best checkpoint watches unless the task says, and its direction
+    monitor: ClassVar[tuple[str, str]]
+    takes: ClassVar[frozenset[str]] = frozenset()
+    extra_phases: tuple[Phase, ...] = ()
+    batch_terms: ClassVar[frozenset[str]] = frozenset()
 
-    def __init__(self, encoder: nn.Module, decoder: nn.Module, likelihood: Likelihood, latent_dim: int) -> None:
+    def __init__(
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        likelihood: Likelihood,
+        latent: LatentSpec | int,
+        posterior: Posterior | None = None,
+        prior: Prior | None = None,
+        condition: Condition | None = None,
+        condition_size: int = 0,
+        condition_dropout: float = 0.0,
+    ) -> None:
         super().__init__()
         self.encoder, self.decoder, self.likelihood = encoder, decoder, likelihood
-        self.latent_dim = latent_dim
+        self.latent = LatentSpec.vector(latent) if isinstance(latent, int) else latent
+        self.posterior = posterior or self.own_posterior()
+        self.prior = prior or self.own_prior(self.posterior)
+        self.condition = LabelCondition(likelihood.spec, condition_size) if condition else None
+        self.condition_dropout = condition_dropout
         self.offset: Tensor
         self.register_buffer("offset", torch.zeros(likelihood.offset_shape))
-        self.optimization: Optimization | None = None  # set by the run
-        self.objective: Callable[[Batch], LossTerms] | None = None  # `terms` in a faster form, where there is one
-        self.architecture: dict[str, Any] = {}  # plain data, set by the run, kept in checkpoints
-        self._meter, self._eval_meter = TermMeter(), TermMeter("val")
+        self.architecture: dict[str, Any] = {}
+        self.weigh: Callable[..., Tensor] | None = None  # `log_weights` in a faster form, where there is one
+        self._step = self.step_reads = 0
+        self.adversary: Adversary | None = None
+        self._decodes_steps = isinstance(decoder, Decoder) and decoder.autoregressive
+        self._encodes_condition = isinstance(encoder, Encoder) and encoder.takes_condition
+        self._bind()
 
-    @staticmethod
-    @abstractmethod
-    def code_size(latent_dim: int) -> int:
-        """Numbers that the encoder gives for one example."""
+    def _bind(self) -> None:
+        """Tell the prior what it is for.
+
+        Raises:
+            ConfigError: it is none of this code.
+        """
+        if self.posterior.discrete and not self.prior.discrete:
+            raise ConfigError("prior: the code is discrete, and this prior is one of real numbers; use prior=uniform")
+        self.prior.bind(self.latent.finest, self.likelihood.spec, self._encode_unconditioned)
+
+    # What a model is made of
+
+    @classmethod
+    def own_posterior(cls) -> Posterior:
+        """The posterior of a model for which none is chosen."""
+        return Point()
+
+    @classmethod
+    def own_prior(cls, posterior: Posterior) -> Prior:
+        """The prior of a model for which none is chosen: N(0, I), or uniform where the code is discrete."""
+        return Uniform() if posterior.discrete else StandardNormal()
+
+    @classmethod
+    def latent_spec(cls, shape: tuple[int, ...], posterior: Posterior, settings: Mapping[str, Any]) -> LatentSpec:
+        """What the code is.
+
+        Args:
+            shape: of z, as the group `latent` says.
+            posterior: of the model.
+            settings: of the model, as in its config.
+        """
+        return LatentSpec((posterior.group(shape),))
+
+    @classmethod
+    def encoder_shape(cls, latent: LatentSpec, posterior: Posterior, settings: Mapping[str, Any]) -> tuple[int, ...]:
+        """What the encoder gives for one example; see `latent_spec`."""
+        return posterior.code_shape(latent.finest.shape)
+
+    @classmethod
+    def decoder_shape(cls, latent: LatentSpec, settings: Mapping[str, Any]) -> tuple[int, ...]:
+        """What the decoder reads for one example: z and the embedded condition."""
+        more = settings.get("condition_size", 0) if settings.get("condition") else 0
+        return (latent.finest.shape[0] + more, *latent.finest.shape[1:])
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """Updates on each batch, in order; nearly all models have one."""
+        adversary = () if self.adversary is None else (Phase(ADVERSARY, ("adversary",), self.adversary.begins),)
+        return (Phase(MAIN), *self.extra_phases, *adversary)
+
+    def moves(self) -> dict[str, tuple[str, ...]]:
+        """Which modules each term sends a gradient to, by name; a term with none moves nothing."""
+        return {"reconstruction": self._parts("encoder", "decoder", "condition")}
+
+    def _parts(self, *names: str) -> tuple[str, ...]:
+        """Those of these modules that have weights."""
+        modules = dict(self.named_children())
+        return tuple(name for name in names if name in modules and any(True for _ in modules[name].parameters()))
+
+    @property
+    def has_rate(self) -> bool:
+        """Whether a code has a rate, so that the model has a bound on log p(x): not so for a point of real numbers."""
+        return not self.posterior.continuous_point
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether the code of an example is not drawn."""
+        return not self.streams(1)
+
+    @property
+    def autoregressive(self) -> bool:
+        """Whether the decoder predicts each step from those before it."""
+        return self._decodes_steps
+
+    @property
+    def conditional(self) -> bool:
+        """Whether the model is given labels."""
+        return self.condition is not None
+
+    @property
+    def takes_gradients(self) -> bool:
+        """Whether a term of the objective is itself a gradient."""
+        return False
+
+    @property
+    def latent_dim(self) -> int:
+        """Numbers of the flat code."""
+        return self.latent.size
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.offset.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights."""
+        return self.offset.dtype
+
+    @property
+    def step(self) -> int:
+        """Optimizer steps taken, as far as the trainer has said; schedules are functions of it."""
+        self.step_reads += 1
+        return self._step
+
+    @step.setter
+    def step(self, step: int) -> None:
+        self._step = step
+
+    def scheduled(self, step: int) -> dict[str, float]:
+        """Scheduled numbers at a step, for the loss and for the log."""
+        return {}
+
+    def diagnostics(self) -> dict[str, float]:
+        """Numbers of the state of the model that enter no loss, for the log, such as the perplexity of a codebook."""
+        return self.posterior.diagnostics()
+
+    def remedies(self) -> list[str]:
+        """What to type where the code is hardly used, the likeliest to help first."""
+        return []
+
+    # Before and between steps
+
+    @property
+    def start_examples(self) -> int:
+        """Train examples that `start` wants to see."""
+        return self.prior.start_examples
+
+    def start(self, start: Start) -> None:
+        """Let an untrained decoder give about the mean of the data, which it then need not learn first.
+
+        Burda et al. (2016) do so with the last bias of their decoder. From zero, the first steps carry one
+        large gradient, the same for all examples, through every layer, and latent dimensions die of it.
+        """
+        self.offset.copy_(self.likelihood.raw_at(start.mean))
+        if self.prior.start_examples:
+            self.prior.start(start.examples)
+
+    def update(self, statistics: Mapping[str, Tensor]) -> None:
+        """Change the state of the model after an optimizer step, by the statistics of its batches on all devices."""
+        self.posterior.update(statistics)
+
+    # The objective
 
     @abstractmethod
-    def terms(self, batch: Batch, scheduled: Scheduled | None = None) -> LossTerms:
+    def terms(self, batch: Batch, scheduled: Scheduled | None = None) -> Terms:
         """The objective of each example; fresh noise comes from the batch.
 
         Args:
@@ -52,82 +247,273 @@ class Model(L.LightningModule):
             scheduled: the scheduled numbers; those of the current step if None.
         """
 
-    @abstractmethod
-    def predict(self, batch: Batch) -> Prediction:
-        """Terms, code and reconstruction, without drawing anything that is not tied to the example."""
+    def phase_terms(self, phase: str, batch: Batch, scheduled: Scheduled | None = None) -> Terms:
+        """The objective of one phase in training: of the first, `terms`, with the adversarial term if there is one.
 
-    @abstractmethod
-    def encode(self, x: Tensor) -> Tensor:
-        """`x: (B, *shape)` to the code or posterior mean, `(B, latent_dim)`."""
-
-    def start_at(self, mean: Tensor) -> None:
-        """Let an untrained decoder give about the data's `mean: (*shape)`, which it then need not learn first.
-
-        Burda et al. (2016) do so with the last bias of their decoder. From zero, the first steps carry one
-        large gradient, the same for all examples, through every layer, and latent dimensions die of it.
+        A model with `extra_phases` overrides it, and leaves all others to this.
         """
-        self.offset.copy_(self.likelihood.raw_at(mean))
+        if phase == MAIN:
+            terms = self.terms(batch, scheduled)
+            return terms if self.adversary is None else self._deceiving(terms, batch, self.adversary)
+        if phase == ADVERSARY and self.adversary is not None:
+            with torch.no_grad():
+                terms = self.terms(batch, scheduled)
+                reconstruction = self.likelihood.mean(self._output(terms, batch))
+            loss = self.adversary.loss(batch.target, reconstruction)
+            return Terms(loss, terms.log_likelihood, None)
+        raise NotImplementedError(f"{type(self).__name__} has no objective for the phase {phase}")
 
-    def decode(self, z: Tensor) -> Tensor:
-        """`z: (B, latent_dim)` to the mean of x, `(B, *shape)` in the data's range.
+    def _deceiving(self, terms: Terms, batch: Batch, adversary: Adversary) -> Terms:
+        """With the term for deceiving an adversary, in proportion to the gradient of the reconstruction."""
+        if self.step < adversary.begins:
+            zero = torch.zeros_like(terms.loss)
+            return terms._replace(penalties=dict(terms.penalties) | {"adversarial": zero, "adversarial_weight": zero})
+        each = adversary.deceived(self.likelihood.mean(self._output(terms, batch)))
+        weight = adversary.weight * adaptive_weight(-terms.log_likelihood.mean(), each.mean(), self.last_layer())
+        shown = {"adversarial": weight * each, "adversarial_weight": weight.expand_as(each)}
+        return terms._replace(loss=terms.loss + weight * each, penalties=dict(terms.penalties) | shown)
+
+    def _output(self, terms: Terms, batch: Batch) -> Tensor:
+        """Raw parameters of a reconstruction, `(B, P, *shape)`: of the draw in the terms, if they have it."""
+        if terms.output is not None:
+            return terms.output
+        condition = self.condition_of(batch)
+        return self._decoded(self.decoder_latent(self.encode(batch.x, condition)), batch.target, condition)
+
+    def last_layer(self) -> nn.Parameter:
+        """The weights of the decoder's last layer."""
+        return [weight for weight in self.decoder.parameters() if weight.dim() > 1][-1]
+
+    def forward(self, batch: Batch) -> Terms:
+        """The objective of each example."""
+        return self.terms(batch)
+
+    # From x to z
+
+    def condition_of(self, batch: Batch) -> Tensor | None:
+        """The labels that the model is given, `(B,)`; in training some are taken away. None without a condition."""
+        if self.condition is None:
+            return None
+        if not (self.training and self.condition_dropout):
+            return batch.label
+        dropped = batch.noise.uniform("condition", (), batch.label.device) < self.condition_dropout
+        return batch.label.masked_fill(dropped, -1)
+
+    def infer(self, x: Tensor, condition: Tensor | None = None) -> Any:
+        """What is needed to draw z for `x: (B, *shape)`: `Inferred`, unless the model is a hierarchy.
+
+        Args:
+            x: what the model sees.
+            condition: `(B,)` labels; None or -1 for none.
+        """
+        embedded = self._embedded(condition, x)
+        return Inferred(self.posterior(self._encoded(x, embedded)), self.prior.distribution(embedded))
+
+    def streams(self, samples: int, name: str = "posterior") -> Streams:
+        """The noise that S = `samples` draws of all latent variables need, by stream."""
+        if self.posterior.noise is None:
+            return {}
+        shape = self.posterior.noise_shape(self.latent.finest.shape)
+        return {name: (self.posterior.noise, (samples, *shape))}
+
+    def draw_from(self, inferred: Any, noise: Mapping[str, Tensor], condition: Tensor | None = None) -> Draw:
+        """Draws of all latent variables.
+
+        Args:
+            inferred: from `infer`.
+            noise: `(B, S, ...)` for each stream, in the order of `streams`.
+            condition: `(B,)` labels; None or -1 for none.
+        """
+        drawn = next(iter(noise.values()), None)
+        samples = 1 if drawn is None else drawn.shape[1]
+        return Draw((self.posterior.draw(inferred.q, inferred.p, drawn, samples),))
+
+    def draw(self, batch: Batch, samples: int = 1, name: str = "posterior") -> Draw:
+        """S = `samples` draws of z for each example, by the noise of the batch."""
+        condition = self.condition_of(batch)
+        noise = drawn(self.streams(samples, name), batch.noise, batch.x.device)
+        return self.draw_from(self.infer(batch.x, condition), noise, condition)
+
+    def code(self, inferred: Any) -> Tensor:
+        """The flat code that stands for an example, `(B, size)`: the posterior mean, or the point itself."""
+        mean: Tensor = inferred.q.mean
+        return mean.flatten(1)
+
+    def variance(self, inferred: Any) -> Tensor | None:
+        """The variances of q(z|x) around `code`, `(B, size)`; None where it has none."""
+        variance: Tensor | None = inferred.q.variance
+        return None if variance is None else variance.flatten(1)
+
+    def mutual_information(self, inferred: Any) -> float | None:
+        """I_q(x; z) in nats over the examples of `inferred`; None where it has no estimate."""
+        return self.posterior.mutual_information(inferred.q)
+
+    def encode(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        """`x: (B, *shape)` to the flat code or posterior mean, `(B, size)`."""
+        return self.code(self.infer(x, condition))
+
+    def sample_latent(
+        self, count: int, seed: int = 0, temperature: float = 1.0, condition: Tensor | None = None
+    ) -> Tensor:
+        """`(count, size)` draws of the model's own prior, flat, on the model's device.
+
+        Args:
+            count: of draws.
+            seed, temperature: see `Prior.sample`.
+            condition: `(count,)` labels; None or -1 for none.
+        """
+        embedded, group = self._embedded(condition, self.offset.new_zeros(count)), self.latent.finest
+        drawn = self.prior.sample(count, group.indices or group.shape, seed, temperature, embedded).to(self.device)
+        return self.from_indices(drawn) if group.discrete else drawn.flatten(1)
+
+    def indices(self, inferred: Any) -> Tensor:
+        """Of a discrete code: `(B, *indices)` int64."""
+        found: Tensor = inferred.q.indices
+        return found
+
+    def from_indices(self, indices: Tensor) -> Tensor:
+        """Of a discrete code: `(N, *indices)` int64 to flat codes, `(N, size)`."""
+        return self.posterior.from_indices(indices).flatten(1).to(self.dtype)
+
+    # From z to x
+
+    def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Flat codes `z: (B, size)` to the mean of x, `(B, *shape)` in the data's range.
 
         A decoder that predicts step by step gives the sequence whose every step is the likeliest given those
         before it.
         """
         if self.autoregressive:
-            return self._generated(z, self.likelihood.mode)
-        return self.likelihood.mean(self._decoded(z, None))
+            return self._generated(z, self.likelihood.mode, condition)
+        return self.likelihood.mean(self._decoded(self.decoder_latent(z), None, condition))
 
-    def reconstruct(self, z: Tensor, target: Tensor) -> Tensor:
-        """What evaluation compares with `target: (B, *shape)`: the mean of x.
+    def reconstruct(self, z: Tensor, target: Tensor, condition: Tensor | None = None) -> Tensor:
+        """What evaluation compares with `target: (B, *shape)`: the mean of x for flat codes `z: (B, size)`.
 
         A decoder that predicts step by step reads the true steps before each (teacher forcing).
         """
-        return self.likelihood.mean(self._decoded(z, target))
+        return self.likelihood.mean(self._decoded(self.decoder_latent(z), target, condition))
 
-    def restore(self, x: Tensor) -> Tensor:
+    def restore(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
         """The likeliest original of a corrupted `x: (B, *shape)`, from its code; the same shape.
 
         Of tokens those that are masked are chosen, one after the other, given the code and all before them.
         """
-        z = self.encode(x)
+        z = self.encode(x, condition)
         if self.likelihood.spec.support != "categories":
-            return self.decode(z)
+            return self.decode(z, condition)
         if self.autoregressive:
-            return self._generated(z, self.likelihood.mode, known=x)
-        return x.where(x != MASKED, self.decode(z)[..., : x.shape[-1]])
+            return self._generated(z, self.likelihood.mode, condition, known=x)
+        return x.where(x != MASKED, self.decode(z, condition)[..., : x.shape[-1]])
 
-    def log_likelihood(self, z: Tensor, target: Tensor) -> Tensor:
-        """log p(target|z) in nats for `z: (B, latent_dim)`, `(B,)`."""
-        return self.likelihood.log_prob(self._decoded(z, target), target)
+    def log_likelihood(self, z: Tensor, target: Tensor, condition: Tensor | None = None) -> Tensor:
+        """log p(target|z) in nats for flat codes `z: (B, size)`, `(B,)`."""
+        return self.likelihood.log_prob(self._decoded(self.decoder_latent(z), target, condition), target)
 
-    def value_log_likelihood(self, z: Tensor, target: Tensor) -> Tensor:
+    def value_log_likelihood(self, z: Tensor, target: Tensor, condition: Tensor | None = None) -> Tensor:
         """log p of each value of `target: (B, *shape)`, none missing, in nats; the same shape."""
-        return self.likelihood.value_log_prob(self._decoded(z, target), target)
+        return self.likelihood.value_log_prob(self._decoded(self.decoder_latent(z), target, condition), target)
 
-    def sample(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """`z: (B, latent_dim)` to a draw of p(x|z), `(B, *shape)`."""
+    def sample(self, z: Tensor, generator: torch.Generator | None = None, condition: Tensor | None = None) -> Tensor:
+        """Flat codes `z: (B, size)` to a draw of p(x|z), `(B, *shape)`."""
         if self.autoregressive:
-            return self._generated(z, lambda raw: self.likelihood.sample(raw, generator))
-        return self.likelihood.sample(self._decoded(z, None), generator)
+            return self._generated(z, lambda raw: self.likelihood.sample(raw, generator), condition)
+        return self.likelihood.sample(self._decoded(self.decoder_latent(z), None, condition), generator)
 
-    @property
-    def autoregressive(self) -> bool:
-        """Whether the decoder predicts each step from those before it."""
-        return bool(getattr(self.decoder, "autoregressive", False))
+    def decoder_latent(self, code: Tensor) -> Tensor:
+        """The part of flat codes `(B, size)` that the decoder reads, `(B, *shape)`: the finest latent variable."""
+        return self.latent.split(code)[-1]
 
-    def _generated(self, z: Tensor, choose: Callable[[Tensor], Tensor], **settings: Tensor) -> Tensor:
-        decoder: Any = self.decoder
-        return decoder.generate(z.to(self.dtype), lambda raw: choose(at_least_single(raw) + self.offset), **settings)
+    # Measurements
 
-    def _encoded(self, x: Tensor) -> Tensor:
+    def predict(self, batch: Batch, scheduled: Scheduled | None = None) -> Prediction:
+        """Terms, code and reconstruction, without drawing anything that is not tied to the example."""
+        condition = self.condition_of(batch)
+        terms = self.terms(batch, scheduled)
+        code = self.encode(batch.x, condition)
+        return Prediction(terms, code, self.reconstruct(code, batch.target, condition))
+
+    def log_weights(
+        self, inferred: Any, noise: Mapping[str, Tensor], target: Tensor, condition: Tensor | None = None
+    ) -> Tensor:
+        """log p(x, z) - log q(z|x) at the draws of some noise, in nats, `(B, S)`."""
+        draw = self.draw_from(inferred, noise, condition)
+        ratio = draw.log_ratio
+        if ratio is None:
+            raise TypeError(f"{type(self).__name__} has no bound on log p(x): its code is a point")
+        return self._log_likelihood(draw.groups[-1].z, target, target, condition)[0] + ratio
+
+    def log_evidence(self, batch: Batch, samples: int, noise: Noise | None = None, chunk: int = 2_048) -> Tensor:
+        """The importance-weighted bound on log p(x) (Burda et al., 2016, equation 8), in nats, `(B,)`.
+
+        It is a lower bound whose expectation does not fall as `samples` grows. A deterministic code has one draw.
+
+        Args:
+            batch: `x` is what the posterior sees, `target` what is explained.
+            samples: K, drawn for each example.
+            noise: where draws come from; the batch's own if None.
+            chunk: z decoded at a time; changes memory and time, not the result.
+        """
+        condition = self.condition_of(batch)
+        inferred = self.infer(batch.x, condition)
+        draws = drawn(self.streams(samples, "evidence"), noise or batch.noise, batch.x.device)
+        step = max(1, chunk // max(1, len(batch.x)))
+        weigh = self.weigh or self.log_weights
+        log_weights = [weigh(inferred, part, batch.target, condition) for part in _chunks(draws, step)]
+        counted = torch.cat(log_weights, dim=1)
+        return torch.logsumexp(counted, dim=1) - log(counted.shape[1])
+
+    # Within
+
+    def _encode_unconditioned(self, x: Tensor) -> Any:
+        """q(z|x) without a condition, for a prior that needs the encoder."""
+        return self.posterior(self._encoded(x, self._embedded(None, x)))
+
+    def _embedded(self, condition: Tensor | None, like: Tensor) -> Tensor | None:
+        """Labels `(B,)` as vectors `(B, E)`, or as the null where there are none; None for a model without."""
+        if self.condition is None:
+            return None
+        if condition is None:
+            condition = torch.full((len(like),), -1, device=like.device)
+        embedded: Tensor = self.condition(condition)
+        return embedded
+
+    def _encoded(self, x: Tensor, embedded: Tensor | None) -> Tensor:
         """The encoder's output, in a precision that nats can be summed in."""
+        if embedded is not None and self._encodes_condition:
+            return at_least_single(self.encoder(self._cast(x), embedded))
         return at_least_single(self.encoder(self._cast(x)))
 
-    def _decoded(self, z: Tensor, given: Tensor | None) -> Tensor:
-        """The decoder's output, in a precision that nats can be summed in; `given` is read by teacher forcing."""
+    def _decoded(self, z: Tensor, given: Tensor | None, condition: Tensor | None = None) -> Tensor:
+        """The decoder's output, in a precision that nats can be summed in; `given` is read by teacher forcing.
+
+        `z: (N, *shape)` of the finest latent variable, `condition: (N,)` labels.
+        """
+        z = appended(z, self._embedded(condition, z)).to(self.dtype)
         forced = (self._cast(given),) if self.autoregressive and given is not None else ()
-        return at_least_single(self.decoder(z.to(self.dtype), *forced)) + self.offset
+        return at_least_single(self.decoder(z, *forced)) + self.offset
+
+    def _log_likelihood(
+        self, z: Tensor, target: Tensor, forced: Tensor, condition: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """log p(x|z) for `z: (B, S, *shape)`, in nats, `(B, S)`, and the raw parameters, `(B * S, P, *shape)`.
+
+        `forced` is what a decoder of steps reads.
+        """
+        samples = z.shape[1]
+        if samples > 1:
+            target, forced = (values.repeat_interleave(samples, dim=0) for values in (target, forced))
+            condition = None if condition is None else condition.repeat_interleave(samples, dim=0)
+        raw = self._decoded(z.flatten(0, 1), forced, condition)
+        return self.likelihood.log_prob(raw, target).view(-1, samples), raw
+
+    def _generated(
+        self, z: Tensor, choose: Callable[[Tensor], Tensor], condition: Tensor | None, **settings: Tensor
+    ) -> Tensor:
+        decoder: Any = self.decoder
+        latent = self.decoder_latent(z)
+        latent = appended(latent, self._embedded(condition, latent)).to(self.dtype)
+        return decoder.generate(latent, lambda raw: choose(at_least_single(raw) + self.offset), **settings)
 
     def _cast(self, values: Tensor) -> Tensor:
         """Numbers in the precision of the weights; tokens as they are."""
@@ -135,101 +521,28 @@ class Model(L.LightningModule):
 
     def _teacher_forcing(self, batch: Batch) -> Tensor:
         """What an autoregressive decoder reads before each step: the target, in training with some tokens masked."""
-        chance = getattr(self.decoder, "word_dropout", 0.0)
+        chance = self.decoder.word_dropout if isinstance(self.decoder, Decoder) else 0.0
         if not (self.training and chance):
             return batch.target
         hidden = batch.noise.uniform("word_dropout", batch.target.shape[1:], batch.target.device) < chance
         return batch.target.masked_fill(hidden & observed_mask(batch.target), MASKED)
 
-    @property
-    def takes_gradients(self) -> bool:
-        """Whether a term of the objective is itself a gradient."""
-        return False
 
-    def scheduled(self) -> dict[str, float]:
-        """Scheduled numbers at the current step, for the log."""
-        return {}
+def drawn(streams: Streams, noise: Noise, device: torch.device) -> dict[str, Tensor]:
+    """The noise of some streams for a batch, `(B, ...)` each."""
+    return {
+        name: (noise.normal if kind == "normal" else noise.uniform)(name, shape, device)
+        for name, (kind, shape) in streams.items()
+    }
 
-    @property
-    def step(self) -> int:
-        """Optimizer steps taken; 0 without a trainer."""
-        return self._trainer.global_step if self._trainer is not None else 0
 
-    def forward(self, batch: Batch) -> LossTerms:
-        """The objective of each example."""
-        return self.terms(batch)
-
-    # Lightning's hooks
-
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Built from plain data, so that nothing but numbers reaches a checkpoint."""
-        if self.optimization is None:
-            raise RuntimeError("set Model.optimization before training")
-        return self.optimization.configure(self, int(self.trainer.estimated_stepping_batches))
-
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The mean loss over the whole batch, this device's share of it."""
-        terms = (self.objective or self.terms)(batch)
-        self._meter.add(terms.named(), self.step, counts=batch.weight > 0)
-        if (batch_idx + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
-            means = self._meter.window(self.trainer.strategy) | self.scheduled()
-            for logger in self.loggers:
-                logger.log_metrics({f"train/{name}_step": value for name, value in means.items()}, self.step)
-        loss = terms.loss.mean()
-        return loss if batch.weight == 1 else loss * batch.weight
-
-    def on_train_epoch_end(self) -> None:
-        """Log the epoch's means; `self.log` would cost an epoch of small data some percent of its time."""
-        means = self._meter.epoch(self.trainer.strategy)
-        named = {f"train/{name}": value for name, value in (means | self.scheduled()).items()}
-        self.trainer.callback_metrics.update({name: torch.tensor(value) for name, value in named.items()})
-        for logger in self.loggers:
-            logger.log_metrics(named | {"epoch": self.current_epoch}, self.step - 1)
-
-    def validation_step(self, batch: Batch, batch_idx: int) -> Prediction:  # type: ignore[override]
-        """Evaluate a batch; the task measures what is returned."""
-        return self._evaluate(batch)
-
-    def test_step(self, batch: Batch, batch_idx: int) -> Prediction:  # type: ignore[override]
-        """Evaluate a batch; the task measures what is returned."""
-        return self._evaluate(batch)
-
-    def _evaluate(self, batch: Batch) -> Prediction:
-        prediction = self.predict(batch)
-        self._eval_meter.add(prediction.terms.named(), self.step)
-        return prediction
-
-    def on_validation_epoch_start(self) -> None:
-        """Count from nothing; a training loss that is no number stops the run here, before any checkpoint."""
-        self._meter.window(self.trainer.strategy)
-        self._eval_meter = TermMeter("val")
-
-    def on_test_epoch_start(self) -> None:
-        """Count from nothing."""
-        self._eval_meter = TermMeter("test")
-
-    def on_validation_epoch_end(self) -> None:
-        """Log means over the split."""
-        self._log_split("val")
-
-    def on_test_epoch_end(self) -> None:
-        """Log means over the split."""
-        self._log_split("test")
-
-    def _log_split(self, stage: str) -> None:
-        means = self._eval_meter.epoch(self.trainer.strategy)
-        self.log_dict({f"{stage}/{name}": value for name, value in means.items()})
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the architecture; refuse to write weights that are no numbers over good ones."""
-        self._meter.check_weights(self.state_dict(), self.step)
-        checkpoint["architecture"] = self.architecture
-        checkpoint["train_terms"] = self._meter.state(self.trainer.strategy)
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on with the means of an interrupted epoch."""
-        if "train_terms" in checkpoint:  # a checkpoint may have been stripped to what inference needs
-            self._meter.load_state(checkpoint["train_terms"], self.trainer.strategy)
+def _chunks(draws: dict[str, Tensor], size: int) -> Iterator[dict[str, Tensor]]:
+    """At most `size` of S draws at a time, `(B, size, ...)` each; once nothing, where nothing is drawn."""
+    if not draws:
+        yield {}
+        return
+    for parts in zip(*(values.split(size, dim=1) for values in draws.values()), strict=True):
+        yield dict(zip(draws, parts, strict=True))
 
 
 def at_least_single(values: Tensor) -> Tensor:

@@ -1,145 +1,128 @@
 """The variational autoencoder."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from math import log
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 import torch
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
 
-from vaelab.data import Batch, Noise
+from vaelab.data.batch import Batch
+from vaelab.latents import Gaussian, LatentSpec, Posterior, Prior
 from vaelab.likelihoods import Likelihood
-from vaelab.likelihoods.likelihood import soft_bound
-from vaelab.models.loss import LossTerms, Prediction
-from vaelab.models.model import Model
-from vaelab.models.schedules import Capacity, FreeBits, Schedule, Scheduled
-
-LOG_VARIANCE = (-12.0, 8.0)  # of the posterior: standard deviations from 0.0025 to 55
-
-
-class Posterior(NamedTuple):
-    """q(z|x), a normal distribution with a diagonal covariance; `(B, latent_dim)` each."""
-
-    mean: Tensor
-    log_variance: Tensor
-
-    def kl(self) -> Tensor:
-        """D_KL(q(z|x) || N(0, I)) of each dimension in nats, `(B, latent_dim)` (Kingma and Welling, 2014, app. B)."""
-        return 0.5 * (self.mean.square() + self.log_variance.exp() - 1 - self.log_variance)
-
-    def rsample(self, noise: Tensor) -> Tensor:
-        """z for standard normal `noise: (B, K, latent_dim)`; the same shape."""
-        return self.mean.unsqueeze(1) + (0.5 * self.log_variance).exp().unsqueeze(1) * noise
-
-    def log_ratio(self, z: Tensor, noise: Tensor) -> Tensor:
-        """log p(z) - log q(z|x) at `z = rsample(noise)`, in nats; `(B, K)`."""
-        return 0.5 * (noise.square() - z.square() + self.log_variance.unsqueeze(1)).sum(2)
+from vaelab.models.model import Condition, Model, drawn
+from vaelab.models.schedules import Capacity, Constant, FreeBits, Schedule, Scheduled
+from vaelab.models.terms import NONE, Prediction, Terms
 
 
 class VAE(Model):
-    """Minimises -E_q[log p(x|z)] + beta KL(q(z|x) || p(z)), with p(z) = N(0, I).
+    """Minimises -E_q[log p(x|z)] + beta D_KL(q(z|x) || p(z)) (Kingma and Welling, 2014, equation 3).
+
+    Posterior and prior are normal unless others are chosen: N(mean, diagonal) and N(0, I).
 
     Args:
-        encoder, decoder, likelihood, latent_dim: from the run.
+        encoder, decoder, likelihood, latent: from the run.
+        schedule: how beta or the KL's price changes over the steps; constant if None.
         beta: multiplies the KL term and nothing else.
-        schedule: how beta or the KL's price changes over the steps.
         samples: z drawn for each example in a training step.
         bound: `elbo`, or `iwae`, the importance-weighted bound (Burda et al., 2016, equation 8), of
             which `samples` is k; its gradient weighs each sample by its normalised importance.
+        posterior, prior: from the run; see `vaelab.latents`.
+        condition, condition_size, condition_dropout: see `Model`.
     """
 
     monitor = ("val/elbo", "max")
+    takes = frozenset({"posterior", "prior"})
 
     def __init__(
         self,
         encoder: nn.Module,
         decoder: nn.Module,
         likelihood: Likelihood,
-        latent_dim: int,
-        schedule: Schedule,
+        latent: LatentSpec | int,
+        schedule: Schedule | None = None,
         beta: Annotated[float, Ge(0)] = 1.0,
         samples: Annotated[int, Gt(0)] = 1,
         bound: Literal["elbo", "iwae"] = "elbo",
+        posterior: Posterior | None = None,
+        prior: Prior | None = None,
+        condition: Condition | None = None,
+        condition_size: Annotated[int, Gt(0)] = 16,
+        condition_dropout: Annotated[float, Ge(0), Lt(1)] = 0.1,
     ) -> None:
-        super().__init__(encoder, decoder, likelihood, latent_dim)
+        super().__init__(
+            encoder, decoder, likelihood, latent, posterior, prior, condition, condition_size, condition_dropout
+        )
+        schedule = schedule or Constant()
         if bound == "iwae" and isinstance(schedule, (Capacity, FreeBits)):
             raise ValueError("bound=iwae: has no KL term of its own, so capacity and free_bits do not apply to it")
         self.beta, self.schedule, self.samples, self.bound = beta, schedule, samples, bound
-        self.weigh: Callable[[Posterior, Tensor, Tensor], Tensor] | None = None  # `log_weights` in a faster form
 
-    @staticmethod
-    def code_size(latent_dim: int) -> int:
-        """Mean and log-variance."""
-        return 2 * latent_dim
+    @classmethod
+    def own_posterior(cls) -> Posterior:
+        """Normal with a diagonal covariance."""
+        return Gaussian()
 
-    def posterior(self, x: Tensor) -> Posterior:
-        """q(z|x) for `x: (B, *shape)`."""
-        mean, raw = self._encoded(x).chunk(2, dim=1)
-        return Posterior(mean, soft_bound(raw, *LOG_VARIANCE))
+    def moves(self) -> dict[str, tuple[str, ...]]:
+        """See `Model.moves`."""
+        rate = () if self.deterministic else ("encoder",)
+        return super().moves() | {"kl": self._parts(*rate, "prior")}
 
-    def encode(self, x: Tensor) -> Tensor:
-        """`x: (B, *shape)` to the posterior mean, `(B, latent_dim)`."""
-        return self.posterior(x).mean
+    def scheduled(self, step: int) -> dict[str, float]:
+        """beta, and what else the schedule has."""
+        numbers = self.schedule.numbers(step)
+        return numbers | {"beta": self.beta * numbers["beta"]}
 
-    def scheduled(self) -> dict[str, float]:
-        """beta, and what else the schedule has, at the current step."""
-        scheduled = self.schedule.numbers(self.step)
-        return scheduled | {"beta": self.beta * scheduled["beta"]}
+    def remedies(self) -> list[str]:
+        """A lower price of the KL."""
+        found = []
+        if self.bound != "iwae" and isinstance(self.schedule, FreeBits):
+            found.append(f"model.schedule.nats={2 * self.schedule.nats:g}")
+        elif self.bound != "iwae":
+            found.append("model/schedule=free_bits")
+        if self.beta > 0:
+            found.append(f"model.beta={self.beta / 10:g}")
+        return found
 
-    def terms(self, batch: Batch, scheduled: Scheduled | None = None) -> LossTerms:
+    def terms(self, batch: Batch, scheduled: Scheduled | None = None) -> Terms:
         """The objective of each example."""
-        return self._terms(self.posterior(batch.x), batch, self.scheduled() if scheduled is None else scheduled)
+        condition = self.condition_of(batch)
+        return self._terms(self.infer(batch.x, condition), condition, batch, scheduled)
 
-    def _terms(self, posterior: Posterior, batch: Batch, scheduled: Scheduled) -> LossTerms:
-        noise = batch.noise.normal("posterior", (self.samples, self.latent_dim), batch.x.device)
-        z = posterior.rsample(noise)
-        log_likelihood = self._log_likelihood(z, batch.target, self._teacher_forcing(batch))
-        kl = posterior.kl()
-        reconstruction = log_likelihood.mean(1)
-        beta = scheduled["beta"]
+    def _terms(self, inferred: Any, condition: Tensor | None, batch: Batch, scheduled: Scheduled | None) -> Terms:
+        scheduled = self.scheduled(self.step) if scheduled is None else scheduled
+        noise = drawn(self.streams(self.samples), batch.noise, batch.x.device)
+        draw = self.draw_from(inferred, noise, condition)
+        each, raw = self._log_likelihood(draw.groups[-1].z, batch.target, self._teacher_forcing(batch), condition)
+        log_likelihood, rate, parts, beta = each.mean(1), draw.rate, draw.parts, scheduled["beta"]
+        assert rate is not None
+        assert parts is not None
         if self.bound == "iwae":
-            log_weight = log_likelihood + beta * posterior.log_ratio(z, noise)
-            loss = log(self.samples) - torch.logsumexp(log_weight, dim=1)
+            ratio = draw.log_ratio
+            assert ratio is not None
+            loss = log(self.samples) - torch.logsumexp(each + beta * ratio, dim=1)
         else:
-            loss = -reconstruction + beta * self.schedule.apply(kl, scheduled)
-        return LossTerms(loss, reconstruction, kl.sum(1), {})
+            loss = -log_likelihood + beta * self.schedule.apply(parts, scheduled)
+        statistics = self._statistics(inferred) if self.training else NONE
+        output = None if self.adversary is None else raw.unflatten(0, each.shape)[:, 0]
+        return Terms(
+            loss, log_likelihood, rate, rates=self._rates(draw.groups) or NONE, statistics=statistics, output=output
+        )
 
-    def _log_likelihood(self, z: Tensor, target: Tensor, forced: Tensor) -> Tensor:
-        """log p(x|z) for `z: (B, K, latent_dim)`, in nats, `(B, K)`; `forced` is what decoders of steps read."""
-        samples = z.shape[1]
-        if samples > 1:
-            target, forced = (values.repeat_interleave(samples, dim=0) for values in (target, forced))
-        return self.likelihood.log_prob(self._decoded(z.flatten(0, 1), forced), target).view(-1, samples)
+    def _statistics(self, inferred: Any) -> Mapping[str, Tensor]:
+        """What the posterior counts of a training batch."""
+        return self.posterior.statistics(inferred.q)
 
-    def predict(self, batch: Batch) -> Prediction:
-        """Terms, posterior mean, and the reconstruction from it."""
-        posterior = self.posterior(batch.x)
-        terms = self._terms(posterior, batch, self.scheduled())
-        return Prediction(terms, posterior.mean, self.reconstruct(posterior.mean, batch.target))
+    def _rates(self, groups: tuple[Any, ...]) -> dict[str, Tensor]:
+        """The rate of each latent variable, where there are several."""
+        if len(groups) == 1:
+            return {}
+        return {f"kl_{spec.name}": group.rate for spec, group in zip(self.latent.groups, groups, strict=True)}
 
-    def log_weights(self, posterior: Posterior, noise: Tensor, target: Tensor) -> Tensor:
-        """log p(x, z) - log q(z|x) at `z = posterior.rsample(noise)`, in nats, `(B, K)`.
-
-        `noise: (B, K, latent_dim)`.
-        """
-        z = posterior.rsample(noise)
-        return self._log_likelihood(z, target, target) + posterior.log_ratio(z, noise)
-
-    def log_evidence(self, batch: Batch, samples: int, noise: Noise | None = None, chunk: int = 2_048) -> Tensor:
-        """The importance-weighted bound on log p(x) (Burda et al., 2016, equation 8), in nats, `(B,)`.
-
-        It is a lower bound whose expectation does not fall as `samples` grows.
-
-        Args:
-            batch: `x` is what the posterior sees, `target` what is explained.
-            samples: K, drawn for each example.
-            noise: where draws come from; the batch's own if None.
-            chunk: z decoded at a time; changes memory and time, not the result.
-        """
-        posterior = self.posterior(batch.x)
-        draws = (noise or batch.noise).normal("evidence", (samples, self.latent_dim), batch.x.device)
-        step = max(1, chunk // max(1, len(batch.x)))
-        weigh = self.weigh or self.log_weights
-        log_weights = [weigh(posterior, epsilon, batch.target) for epsilon in draws.split(step, dim=1)]
-        return torch.logsumexp(torch.cat(log_weights, dim=1), dim=1) - log(samples)
+    def predict(self, batch: Batch, scheduled: Scheduled | None = None) -> Prediction:
+        """Terms, the code, and the reconstruction from it; the encoder runs once."""
+        condition = self.condition_of(batch)
+        inferred = self.infer(batch.x, condition)
+        terms, code = self._terms(inferred, condition, batch, scheduled), self.code(inferred)
+        return Prediction(terms, code, self.reconstruct(code, batch.target, condition))

@@ -17,6 +17,7 @@ from vaelab.config.recorded import may_be_set, read_recorded, written
 from vaelab.data.spec import modern
 from vaelab.errors import CheckpointError
 from vaelab.notes import note
+from vaelab.record.export import VECTOR
 from vaelab.training.saved_state import refuse_broken
 
 MODEL, TRAINING = "model.safetensors", "training.json"  # in the `model/` of a run
@@ -194,9 +195,9 @@ def _plain(path: Path, architecture: dict[str, Any]) -> dict[str, Any]:
 
 
 def _modern(architecture: dict[str, Any]) -> dict[str, Any]:
-    """Under the names of today."""
+    """Under the names of today; before there was a choice of layouts, a code was a vector."""
     spec = architecture.get("spec")
-    return architecture | ({"spec": modern(spec)} if isinstance(spec, dict) else {})
+    return {"latent": dict(VECTOR)} | architecture | ({"spec": modern(spec)} if isinstance(spec, dict) else {})
 
 
 def _loaded(path: Path) -> Any:

@@ -12,8 +12,10 @@ from torch import nn
 from vaelab.errors import printable
 from vaelab.terminal import console
 
-SHOWN_FIRST = ("task", "data", "model", "encoder", "decoder", "likelihood", "corruption", "optimizer", "scheduler",
-               "trainer", "callbacks", "logger", "paths")  # fmt: skip
+SHOWN_FIRST = (
+    "task", "data", "model", "encoder", "decoder", "latent", "posterior", "prior", "adversary", "likelihood",
+    "corruption", "optimizer", "scheduler", "trainer", "callbacks", "logger", "paths",
+)  # fmt: skip
 
 DETAIL = re.compile(r"(_\dbit|_quantile_\d+|_at_[\d.]+|_low|_high)$")
 

@@ -4,7 +4,7 @@ import json
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import torch
 import yaml
@@ -16,6 +16,7 @@ from torch.nn.modules.module import (
 )
 
 from vaelab.atomic_write import replacing, write_json
+from vaelab.backbones.backbone import Decoder, Encoder
 from vaelab.careful_read import DIGEST, Weights, brief, digest, excess_of, folder_with, read_json
 from vaelab.config.builder import Builder, produced
 from vaelab.config.location import config_dir
@@ -23,11 +24,14 @@ from vaelab.config.nearest import did_you_mean
 from vaelab.config.signature import arguments
 from vaelab.data.spec import DataSpec
 from vaelab.errors import CheckpointError, ConfigError
+from vaelab.latents import Layout, Posterior, Prior
 from vaelab.likelihoods import Likelihood
-from vaelab.models import Model
+from vaelab.models import Adversary, Model
 
 ABOUT, WEIGHTS = "model.json", "model.safetensors"
 PARTS: dict[str, type] = {"model": Model, "encoder": nn.Module, "decoder": nn.Module, "likelihood": Likelihood}
+LATENT_PARTS: dict[str, type] = {"latent": Layout, "posterior": Posterior, "prior": Prior, "adversary": Adversary}
+VECTOR = {"_target_": "vaelab.latents.Vector"}  # of a model that was saved before there was another layout
 MOST_SETTINGS = 10_000  # values that a part of a model.json may hold, nested ones included
 
 
@@ -38,6 +42,7 @@ def architecture(config: dict[str, Any], spec: DataSpec) -> dict[str, Any]:
         ConfigError: it is more than a model.json may hold, so that the trained model could not be loaded.
     """
     about = {"latent_dim": config["latent_dim"], "spec": spec.to_json()} | {group: config[group] for group in PARTS}
+    about |= {group: config[group] for group in LATENT_PARTS if config.get(group) is not None}
     if excess := excess_of(json.dumps(about, indent=2).encode()):
         raise ConfigError(
             f"data: {spec.name} has so many classes, columns or categories that the model could not be loaded again "
@@ -56,20 +61,46 @@ def build_model(about: dict[str, Any], builder: Builder) -> Model:
     refuse_unknown(about)
     spec = DataSpec.from_json(about["spec"])
     latent_dim: int = about["latent_dim"]
-    for group, kind in PARTS.items():
-        builder.check(about[group], group, kind)
+    for group, kind in (PARTS | LATENT_PARTS).items():
+        if group in about:
+            builder.check(about[group], group, kind)
     model_class: Any = produced(builder.resolve(about["model"], "model", Model))
     likelihood = builder.build(about["likelihood"], "likelihood", Likelihood, spec=spec)
     for side in ("encoder", "decoder"):
         refuse_misfit(builder, about[side], side, spec)
-    sizes = {"input_shape": spec.shape, "output_size": model_class.code_size(latent_dim)}
-    encoder = build_backbone(builder, about["encoder"], "encoder", spec, **sizes)
-    sizes = {"latent_dim": latent_dim, "output_shape": likelihood.raw_shape}
-    decoder = build_backbone(builder, about["decoder"], "decoder", spec, **sizes)
-    parts = {"encoder": encoder, "decoder": decoder, "likelihood": likelihood, "latent_dim": latent_dim}
-    model: Model = builder.build(about["model"], "model", Model, **parts)
+    layout: Layout = builder.build(about.get("latent", VECTOR), "latent", Layout)
+    chosen = {
+        group: builder.build(about[group], group, LATENT_PARTS[group])
+        for group in ("posterior", "prior")
+        if group in about
+    }
+    for group in chosen.keys() - model_class.takes:
+        raise ConfigError(f"{group}: {model_class.__name__} has a {group} of its own; leave {group} out")
+    posterior = chosen.get("posterior") or model_class.own_posterior()
+    settings = _settings(about["model"], model_class)
+    shape = layout.shape(spec, latent_dim)
+    latent = model_class.latent_spec(shape, posterior, settings)
+    encoded, decoded = (
+        model_class.encoder_shape(latent, posterior, settings),
+        model_class.decoder_shape(latent, settings),
+    )
+    given = {"input_shape": spec.shape, "output_shape": encoded}
+    encoder = build_backbone(builder, about, "encoder", spec, given, settings)
+    given = {"latent_shape": decoded, "output_shape": likelihood.raw_shape}
+    decoder = build_backbone(builder, about, "decoder", spec, given, settings)
+    parts: dict[str, Any] = {"encoder": encoder, "decoder": decoder, "likelihood": likelihood, "latent": latent}
+    model: Model = builder.build(about["model"], "model", Model, **parts, **chosen)
+    if "adversary" in about:
+        model.adversary = builder.build(about["adversary"], "adversary", Adversary, spec=spec)
     model.architecture = about
     return model
+
+
+def _settings(node: Mapping[str, Any], model_class: type) -> dict[str, Any]:
+    """Of a model, those that its config leaves out as its signature has them."""
+    known = arguments(model_class)
+    usual = {name: argument.default for name, argument in known.items() if not argument.required}
+    return usual | {key: value for key, value in node.items() if key != "_target_"}
 
 
 def refuse_unknown(about: Mapping[str, Any]) -> None:
@@ -78,17 +109,17 @@ def refuse_unknown(about: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: names the first key that is unknown, missing or of a wrong type.
     """
-    known = ["latent_dim", "spec", *PARTS]
+    known, more = ["latent_dim", "spec", *PARTS], [*LATENT_PARTS]
     for key in about:
-        if key not in known:
-            raise ConfigError(f"unknown key {brief(key)}; {did_you_mean(brief(key), known)}")
+        if key not in (*known, *more):
+            raise ConfigError(f"unknown key {brief(key)}; {did_you_mean(brief(key), [*known, *more])}")
     for key in known:
         if key not in about:
             raise ConfigError(f"{key}: needs a value")
     latent_dim = about["latent_dim"]
     if not isinstance(latent_dim, int) or isinstance(latent_dim, bool) or latent_dim < 1:
         raise ConfigError(f"latent_dim={brief(json.dumps(latent_dim))}: should be a whole number of at least 1")
-    for group in PARTS:
+    for group in (*PARTS, *(part for part in more if part in about)):
         if not isinstance(about[group], dict):
             raise ConfigError(f"{group}={brief(json.dumps(about[group]))}: should name a class (_target_)")
         if _holds_more(about[group], MOST_SETTINGS):
@@ -105,11 +136,40 @@ def _holds_more(node: Any, values: int) -> bool:
     return bool(within)
 
 
-def build_backbone(builder: Builder, node: dict[str, Any], side: str, spec: DataSpec, **sizes: Any) -> Any:
-    """An encoder or decoder; one whose constructor names `spec` is told what the data is."""
-    if "spec" in arguments(builder.resolve(node, side, PARTS[side])):
-        sizes["spec"] = spec
-    return builder.build(node, side, PARTS[side], **sizes)
+def build_backbone(
+    builder: Builder,
+    about: Mapping[str, Any],
+    side: Literal["encoder", "decoder"],
+    spec: DataSpec,
+    shapes: dict[str, tuple[int, ...]],
+    settings: Mapping[str, Any],
+) -> Any:
+    """An encoder or decoder.
+
+    Args:
+        builder: who may build it.
+        about: the `architecture` that it is part of.
+        side: which.
+        spec: of the data; given to a backbone that declares `needs_spec`.
+        shapes: of what goes in and comes out.
+        settings: of the model; an encoder that declares `takes_condition` is given the size of a condition.
+
+    Raises:
+        ConfigError: it does not fit the data or the latent code.
+    """
+    node = about[side]
+    backbone: Any = produced(builder.resolve(node, side, PARTS[side]))
+    supplied: dict[str, Any] = dict(shapes)
+    declared = issubclass(backbone, Encoder if side == "encoder" else Decoder)
+    code = shapes["output_shape" if side == "encoder" else "latent_shape"]
+    if len(code) > 1 and declared and not (backbone.gives_grids if side == "encoder" else backbone.reads_grids):
+        fit = " or ".join(f"{side}={name}" for name in grid_options(builder, side, spec)) or "no option"
+        raise ConfigError(f"{side}: {backbone.__name__} has vectors for codes; {fit} fits latent=grid")
+    if declared and backbone.needs_spec:
+        supplied["spec"] = spec
+    if declared and side == "encoder" and backbone.takes_condition and settings.get("condition"):
+        supplied["condition_size"] = settings["condition_size"]
+    return builder.build(node, side, PARTS[side], **supplied)
 
 
 def refuse_misfit(builder: Builder, node: dict[str, Any], side: str, spec: DataSpec) -> None:
@@ -129,10 +189,22 @@ def refuse_misfit(builder: Builder, node: dict[str, Any], side: str, spec: DataS
 
 def fitting(builder: Builder, side: str, spec: DataSpec) -> list[str]:
     """The options of a group, `encoder` or `decoder`, that were made for this kind of data."""
+    return sorted(name for name, backbone in _options(builder, side).items() if spec.kind in backbone.kinds)
+
+
+def grid_options(builder: Builder, side: Literal["encoder", "decoder"], spec: DataSpec) -> list[str]:
+    """Those of them that fit a grid of codes."""
+    fit = fitting(builder, side, spec)
+    options = _options(builder, side)
+    return [name for name in fit if (options[name].gives_grids if side == "encoder" else options[name].reads_grids)]
+
+
+def _options(builder: Builder, side: str) -> dict[str, Any]:
+    """The backbones of the package, by the name of their option."""
     nodes = {
         path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in config_dir().glob(f"{side}/*.yaml")
     }
-    return sorted(name for name, node in nodes.items() if spec.kind in builder.resolve(node, side, PARTS[side]).kinds)
+    return {name: builder.resolve(node, side, PARTS[side]) for name, node in nodes.items()}
 
 
 def save_model(model: Model, folder: Path) -> None:

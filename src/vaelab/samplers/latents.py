@@ -5,12 +5,11 @@ from torch import Tensor
 
 from vaelab.data.module import DataModule
 from vaelab.data.noise import mix
-from vaelab.models import VAE, Model
-from vaelab.samplers.sampler import noise
+from vaelab.models import Model
 
 
 def train_latents(model: Model, data: DataModule, seed: int = 0) -> Tensor:
-    """One latent of each train example, `(N, latent_dim)` on the CPU.
+    """One latent of each train example, `(N, size)` on the CPU.
 
     For an AE they are its codes. For a VAE they are draws from each posterior, not the posterior
     means: the decoder was trained on draws of the aggregate posterior, and the means alone are
@@ -18,10 +17,14 @@ def train_latents(model: Model, data: DataModule, seed: int = 0) -> Tensor:
     """
     latents = []
     for number, batch in enumerate(data.batches("train", model.device)):
-        if isinstance(model, VAE):
-            posterior = model.posterior(batch.x)
-            drawn = noise(len(batch.x), model.latent_dim, mix(seed, number)).to(model.device)
-            latents.append(posterior.rsample(drawn.unsqueeze(1)).squeeze(1).cpu())
-        else:
-            latents.append(model.encode(batch.x).cpu())
+        condition = model.condition_of(batch)
+        generator = torch.Generator().manual_seed(mix(seed, number))
+        noise = {
+            name: (torch.randn if kind == "normal" else torch.rand)(len(batch.x), *shape, generator=generator).to(
+                model.device
+            )
+            for name, (kind, shape) in model.streams(1).items()
+        }
+        draw = model.draw_from(model.infer(batch.x, condition), noise, condition)
+        latents.append(model.latent.flat([group.z.squeeze(1) for group in draw.groups]).cpu())
     return torch.cat(latents)

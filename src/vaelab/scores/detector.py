@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vaelab.careful_read import DIGEST, Weights, brief, digest, folder_with, read_json
 from vaelab.errors import CheckpointError, ConfigError
-from vaelab.models import VAE, Model
+from vaelab.models import Model
 from vaelab.record.export import ABOUT, load_model
 from vaelab.scores.conformal import Threshold
 from vaelab.scores.elbo import Elbo
@@ -110,7 +110,7 @@ def _scores(model: Model, nll_samples: int) -> nn.ModuleDict:
     found: dict[str, Score] = {"reconstruction": Reconstruction(), "latent": Latent(model.latent_dim)}
     if model.likelihood.spec.support not in ("categories", "mixed"):
         found["relative"] = Relative()
-    if isinstance(model, VAE):
+    if model.has_rate:
         found |= {"elbo": Elbo(), "nll": NegativeLogLikelihood(nll_samples)}
     return nn.ModuleDict(found)
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from vaelab.models import Model
-from vaelab.scores.score import Score, posterior_model, scored_batch
+from vaelab.scores.score import Score, refuse_no_rate, scored_batch
 
 DRAWS = 8  # z for each example; the KL is exact, so that only log p(x|z) is sampled
 
@@ -12,10 +12,10 @@ DRAWS = 8  # z for each example; the KL is exact, so that only log p(x|z) is sam
 class Elbo(Score):
     """-elbo = KL - E_q[log p(x|z)] in nats, at beta = 1, its expectation over fixed draws."""
 
-    needs_posterior = True
+    needs_rate = True
 
     def forward(self, model: Model, x: Tensor) -> Tensor:
         """`x: (B, *shape)`; `(B,)` nats."""
-        vae = posterior_model(model)
-        draws = [vae.terms(scored_batch(x, seed)).named()["elbo"] for seed in range(DRAWS)]
+        refuse_no_rate(model)
+        draws = [model.terms(scored_batch(x, seed)).named()["elbo"] for seed in range(DRAWS)]
         return -torch.stack(draws).mean(0)

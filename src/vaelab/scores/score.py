@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from vaelab.data import Batch
 from vaelab.data.spec import DataSpec, observed_mask
-from vaelab.models import VAE, Model
+from vaelab.models import Model
 from vaelab.scores.fixed_noise import FixedNoise
 
 
@@ -18,10 +18,10 @@ class Score(nn.Module):
     What a score keeps of the normal data is in its buffers, so that `state_dict` is all there is to save.
 
     Attributes:
-        needs_posterior: whether it is defined for a VAE only.
+        needs_rate: whether it is defined only for a model with a bound on log p(x), such as a VAE.
     """
 
-    needs_posterior: ClassVar[bool] = False
+    needs_rate: ClassVar[bool] = False
 
     def fit(self, model: Model, normal: Iterable[Tensor]) -> None:
         """Learn what is usual from batches `(B, *shape)` of normal training examples; most scores need nothing."""
@@ -41,11 +41,14 @@ def number_of_values(x: Tensor, spec: DataSpec) -> Tensor | int:
     return observed_mask(x).flatten(1).sum(1) if spec.has_missing else spec.size
 
 
-def posterior_model(model: Model) -> VAE:
-    """The model, which must be a VAE."""
-    if not isinstance(model, VAE):
-        raise TypeError(f"{type(model).__name__} has no posterior")
-    return model
+def refuse_no_rate(model: Model) -> None:
+    """Refuse a model without a bound on log p(x).
+
+    Raises:
+        TypeError: its code is a point of real numbers.
+    """
+    if not model.has_rate:
+        raise TypeError(f"{type(model).__name__} has no bound on log p(x)")
 
 
 def scored_batch(x: Tensor, seed: int = 0) -> Batch:

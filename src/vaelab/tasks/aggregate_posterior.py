@@ -7,7 +7,8 @@ from torch import Tensor
 
 from vaelab.csv_text import csv_text
 from vaelab.data.module import DataModule
-from vaelab.models import VAE, Model
+from vaelab.models import Model
+from vaelab.models.model import drawn
 from vaelab.tasks.active_units import active
 
 SMALLEST = 1e-12  # of an eigenvalue: a dimension that does not vary at all is taken for one that hardly does
@@ -67,13 +68,15 @@ def aggregate_posterior(model: Model, data: DataModule, split: str) -> Aggregate
     """One pass over a split."""
     codes, variances, rates = [], [], []
     for batch in data.batches(split, model.device):
-        if isinstance(model, VAE):
-            posterior = model.posterior(batch.x)
-            codes.append(posterior.mean.cpu())
-            variances.append(posterior.log_variance.exp().cpu())
-            rates.append(posterior.kl().cpu())
-        else:
-            codes.append(model.encode(batch.x).cpu())
+        condition = model.condition_of(batch)
+        inferred = model.infer(batch.x, condition)
+        codes.append(model.code(inferred).cpu())
+        if (variance := model.variance(inferred)) is not None:
+            variances.append(variance.cpu())
+        noise = drawn(model.streams(1), batch.noise, model.device)
+        parts = model.draw_from(inferred, noise, condition).parts
+        if parts is not None and parts.shape[1] == model.latent.size:
+            rates.append(parts.cpu())
     rows = torch.cat(codes).double()
     centred = rows - rows.mean(0)
     covariance = centred.T @ centred / len(rows)

@@ -150,7 +150,7 @@ class Anomaly(Task):
     def on_test_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Refuse a threshold of other weights, before anything is measured."""
         if trainer.world_size == 1 and trainer.datamodule.all_as_test:  # type: ignore[attr-defined]
-            self._refuse_other_weights(pl_module)
+            self._refuse_other_weights(pl_module.model)
 
     def _refuse_other_weights(self, model: Model) -> None:
         if self.detector_from is not None and not same_weights(model, self.detector_from):

@@ -6,8 +6,7 @@ from typing import NamedTuple
 import torch
 
 from vaelab.data.module import DataModule
-from vaelab.models import VAE, Model
-from vaelab.models.schedules import FreeBits
+from vaelab.models import Model
 
 EXAMPLES, VALUES = 512, 2**22  # drawn from a split at most, and values in all of them
 NATS = 0.5  # that a used code makes its example likelier by
@@ -49,16 +48,20 @@ def code_use(model: Model, data: DataModule, split: str) -> CodeUse | None:
     count = min(total, EXAMPLES, max(2, VALUES // data.spec.size))
     if count < 2:
         return None
-    drawn = torch.randperm(total, generator=torch.Generator().manual_seed(0))[:count]
-    batch = next(data.batches(split, model.device, count, drawn))
-    z = model.encode(batch.x)
+    chosen = torch.randperm(total, generator=torch.Generator().manual_seed(0))[:count]
+    batch = next(data.batches(split, model.device, count, chosen))
+    condition = model.condition_of(batch)
+    z = model.encode(batch.x, condition)
     # The examples come in random order, so that the next one is any other.
-    own, other = (model.log_likelihood(code, batch.target).cpu().double().mean() for code in (z, z.roll(1, 0)))
+    own, other = (
+        model.log_likelihood(code, batch.target, condition).cpu().double().mean() for code in (z, z.roll(1, 0))
+    )
     constant = torch.as_tensor(model.likelihood.constant_of(batch.target)).cpu().double().mean()
     share, error = None, float(-other - constant)
     if model.likelihood.constant:
         share = float(own - other) / error if error > 0 else 0.0
-    rate = float(model.posterior(batch.x).kl().sum(1).cpu().double().mean()) if isinstance(model, VAE) else None
+    rates = model.draw(batch).rate
+    rate = None if rates is None else float(rates.cpu().double().mean())
     return CodeUse(float(own - other), share, rate)
 
 
@@ -82,19 +85,9 @@ def code_notes(model: Model, data: DataModule, split: str) -> list[str]:
 
 def remedies(model: Model) -> list[str]:
     """What to type, the likeliest to help first."""
-    found = []
-    if isinstance(model, VAE):
-        if model.bound != "iwae" and isinstance(model.schedule, FreeBits):
-            found.append(f"model.schedule.nats={2 * model.schedule.nats:g}")
-        elif model.bound != "iwae":
-            found.append("model/schedule=free_bits")
-        if model.beta > 0:
-            found.append(f"model.beta={model.beta / 10:g}")
-        if isinstance(getattr(model.likelihood, "scale", None), float):  # too wide a scale leaves no nats to gain
-            found.append("likelihood=gaussian_learned")
-    else:
-        penalties = {name: getattr(model, name, 0.0) for name in ("sparsity", "contraction")}
-        found += [f"model.{name}={weight / 10:g}" for name, weight in penalties.items() if weight]
+    found = model.remedies()
+    if model.has_rate and isinstance(getattr(model.likelihood, "scale", None), float):
+        found.append("likelihood=gaussian_learned")  # too wide a scale leaves no nats to gain
     if model.autoregressive:  # such a decoder may do without
         found.append("decoder.word_dropout=0.3")
     return [*found, "a lower optimizer.lr", "more epochs"]

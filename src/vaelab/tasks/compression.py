@@ -17,7 +17,7 @@ from vaelab.data.module import DataModule
 from vaelab.figures.distributions import distributions as draw_distributions
 from vaelab.figures.images import reconstructions
 from vaelab.figures.rate_distortion import quantisation_curves
-from vaelab.models import VAE, Model, Prediction
+from vaelab.models import Model, Prediction
 from vaelab.tasks.active_units import VARIANCE
 from vaelab.tasks.codec import (
     QUANTILES,
@@ -93,12 +93,12 @@ class Compression(Task):
 
     def findings(self, model: Model, data: DataModule, baselines: BaselineCache) -> Findings:
         """Distributions, bits, quantised codes and reconstructions; then the same of PCA beside them."""
-        codec = Codec(model.encode, model.decode, model.latent_dim, model.device, isinstance(model, VAE))
+        codec = Codec(model.encode, model.decode, model.latent_dim, model.device, model.has_rate)
         each, codecs = {"run": distortions(codec, data)}, {"run": codec}
         numbers = bits_in_and_out(data.spec, codec) | distribution(each["run"])
         if not data.all_as_test:  # the quantiser's range is that of the train codes
             numbers |= rates(quantised(codec, data, self.range_tail))
-        if isinstance(model, VAE):
+        if model.has_rate:
             numbers |= sampled(model, data)
         found = Findings({f"test/{name}": value for name, value in numbers.items()})
         curves = found.numbers | {"test/mse": float(each["run"]["mse"].mean())}
@@ -192,7 +192,7 @@ def bits_in_and_out(spec: DataSpec, codec: Codec) -> dict[str, float]:
     }
 
 
-def sampled(model: VAE, data: DataModule) -> dict[str, float]:
+def sampled(model: Model, data: DataModule) -> dict[str, float]:
     """The pair that a VAE trades: KL in bits, and mse when decoded from one seeded draw of the posterior.
 
     The mean of D_KL(q(z|x) || p(z)) over examples is a rate that bits-back or relative entropy coding
@@ -201,10 +201,11 @@ def sampled(model: VAE, data: DataModule) -> dict[str, float]:
     """
     kl, squares, count = 0.0, torch.zeros(2, dtype=torch.float64), 0
     for batch in data.batches("test", model.device):
-        posterior = model.posterior(batch.x)
-        z = posterior.rsample(batch.noise.normal("sampled", (1, model.latent_dim), model.device)).squeeze(1)
-        kl += float(posterior.kl().sum(1).cpu().double().sum())
-        squares += squared_error(model.decode(z), batch, data.spec)
+        draw, condition = model.draw(batch, name="sampled"), model.condition_of(batch)
+        assert draw.rate is not None
+        z = model.latent.flat([group.z.squeeze(1) for group in draw.groups])
+        kl += float(draw.rate.cpu().double().sum())
+        squares += squared_error(model.decode(z, condition), batch, data.spec)
         count += len(z)
     return {"bits_kl": kl / count / log(2), "mse_sampled": mean_of(squares)}
 

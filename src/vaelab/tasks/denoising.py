@@ -4,6 +4,7 @@ from functools import partial
 from typing import Annotated
 
 from annotated_types import Ge
+from torch import Tensor
 from torchmetrics import MeanMetric, Metric
 
 from vaelab.baselines import BaselineCache
@@ -85,7 +86,9 @@ class Denoising(Task):
         super().update(metrics, model, prediction, batch)
         if "masked_accuracy" in metrics:  # not the reconstruction, which reads the true tokens
             masked = batch.x == MASKED
-            metrics["masked_accuracy"].update((model.restore(batch.x) == batch.clean)[masked].float())
+            metrics["masked_accuracy"].update(
+                (model.restore(batch.x, model.condition_of(batch)) == batch.clean)[masked].float()
+            )
         for name in ("psnr", "ssim"):
             if name in metrics:
                 metrics[name].update(prediction.reconstruction, batch.clean)
@@ -94,13 +97,14 @@ class Denoising(Task):
         if "mse_noisy" in metrics:
             metrics["mse_noisy"].update(squared_error_of_each(batch.x.nan_to_num(), batch.clean, model.likelihood.spec))
 
-    def publish(self, stage: str, model: Model) -> None:
+    def counted(self) -> dict[str, Tensor]:
         """The counted, and what was gained on the noisy input."""
-        super().publish(stage, model)
-        if "psnr_noisy" in self._metrics:
-            model.log(f"{stage}/psnr_gain", self._metrics["psnr"].compute() - self._metrics["psnr_noisy"].compute())
-        elif "mse_noisy" in self._metrics and (given := self._metrics["mse_noisy"].compute()) > 0:
-            model.log(f"{stage}/mse_ratio", self._metrics["mse"].compute() / given)
+        found = super().counted()
+        if "psnr_noisy" in found:
+            found["psnr_gain"] = found["psnr"] - found["psnr_noisy"]
+        elif "mse_noisy" in found and found["mse_noisy"] > 0:
+            found["mse_ratio"] = found["mse"] / found["mse_noisy"]
+        return found
 
     def findings(self, model: Model, data: DataModule, baselines: BaselineCache) -> Findings:
         """Numbers at several strengths, strips noisy | denoised | clean, a curve over the strengths; then baselines."""

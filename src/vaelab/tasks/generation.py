@@ -18,7 +18,7 @@ from vaelab.data.spec import observed_steps
 from vaelab.errors import ConfigError
 from vaelab.features import Choice, ExtractorName, refuse_absent
 from vaelab.figures.rates import rate_bars
-from vaelab.models import VAE, Model, Prediction
+from vaelab.models import Model, Prediction
 from vaelab.samplers import SAMPLERS, Mixture, Sampler, StandardNormal, load_sampler, train_latents
 from vaelab.tasks.active_units import RATE, VARIANCE
 from vaelab.tasks.aggregate_posterior import AggregatePosterior, aggregate_posterior
@@ -79,7 +79,7 @@ class Generation(Task):
     def check(self, model: Model, spec: DataSpec, corrupts: bool) -> None:
         """What is named must be there."""
         refuse_absent(self.extractor, spec)
-        if self.no_latent_baseline is True and not (isinstance(model, VAE) and model.autoregressive):
+        if self.no_latent_baseline is True and not (model.has_rate and model.autoregressive):
             raise ConfigError(
                 "task.no_latent_baseline=true: needs model=vae and a decoder that predicts each step from those before "
                 "it, such as gru on text"
@@ -88,10 +88,10 @@ class Generation(Task):
     def metrics(self, stage: str, model: Model, spec: DataSpec) -> dict[str, Metric]:
         """mse in validation; everything in test."""
         metrics = super().metrics(stage, model, spec)
-        if stage == "test" and isinstance(model, VAE):
+        if stage == "test" and model.has_rate:
             metrics |= {
                 "nll": MeanMetric(),
-                "nll_samples": Constant(self.nll_samples),
+                "nll_samples": Constant(1 if model.deterministic else self.nll_samples),
             }
             if spec.sequential:
                 metrics["nll_per_step"] = MeanMetric()
@@ -103,7 +103,7 @@ class Generation(Task):
     def update(self, metrics: dict[str, Metric], model: Model, prediction: Prediction, batch: Batch) -> None:
         """Count one batch."""
         super().update(metrics, model, prediction, batch)
-        if "nll" in metrics and isinstance(model, VAE):
+        if "nll" in metrics:
             nll = -model.log_evidence(batch, self.nll_samples)
             metrics["nll"].update(nll)
             if "nll_per_step" in metrics:  # all nats over all steps, whatever the lengths
@@ -160,7 +160,7 @@ class Generation(Task):
         return sampler.fit(train_latents(model, data))
 
     def _likelihood(self, found: Findings, model: Model) -> None:
-        if not isinstance(model, VAE):
+        if not model.has_rate:
             missing = {"not measured": "an autoencoder defines no p(x) and no q(z|x)"}
             found.metadata |= {f"test/{name}": missing for name in ("nll", "bpd", "active_units", "kl")}
             return
@@ -170,10 +170,10 @@ class Generation(Task):
 
     def _sequences(self, found: Findings, model: Model, data: DataModule, baselines: BaselineCache) -> None:
         """What shows whether a decoder of tokens asks its code at all, and what it reaches without."""
-        if not isinstance(model, VAE):
+        if not model.has_rate:
             return
-        if data.spec.kind == "tokens":
-            value, examples = measure_mutual_information(model, data, "test")
+        if data.spec.kind == "tokens" and (measured := measure_mutual_information(model, data, "test")) is not None:
+            value, examples = measured
             found.numbers["test/mutual_information"] = value
             found.metadata["test/mutual_information"] = {
                 "estimate": "I_q(x; z), one draw of each posterior (Hoffman and Johnson, 2016)",
@@ -209,14 +209,14 @@ class Generation(Task):
         count = sample_count(data, self.fid_samples)
         quality = SampleQuality(data, extractor, count, self.folder, baselines)
         numbers, details = quality.measured(model, sampler)
-        about = quality.about | _described(sampler, isinstance(model, VAE))
+        about = quality.about | _described(sampler, model.has_rate)
         for name, value in numbers.items():
             found.numbers[f"test/{name}"] = value
             found.metadata[f"test/{name}"] = about | details.get(name, {})
         if sampler.fits:
             prior = StandardNormal(model.latent_dim)
             found.numbers["test/fid_prior"] = quality.frechet(model, prior)
-            found.metadata["test/fid_prior"] = quality.about | _described(prior, isinstance(model, VAE))
+            found.metadata["test/fid_prior"] = quality.about | _described(prior, model.has_rate)
         if not data.all_as_test:
             found.baselines += _beside(quality, data, model.latent_dim)
 

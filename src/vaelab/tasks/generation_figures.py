@@ -7,7 +7,7 @@ from torch import Tensor
 from vaelab.data.module import DataModule
 from vaelab.figures import image_grid, reconstructions, traversals
 from vaelab.figures.blocks import blocks
-from vaelab.models import VAE, Model
+from vaelab.models import Model
 from vaelab.samplers import Sampler, lerp, slerp
 from vaelab.tasks.aggregate_posterior import AggregatePosterior
 from vaelab.tasks.task import shown_batch
@@ -59,11 +59,11 @@ def _interpolations(model: Model, codes: Tensor, middle: Tensor) -> Figure:
 
     The arc is one around 0, where the prior of a VAE has its mean; an AE has none, and its codes lie around `middle`.
     """
-    named, around = [], torch.zeros_like(middle) if isinstance(model, VAE) else middle
+    named, around = [], torch.zeros_like(middle) if model.has_rate else middle
     for start, end in zip(codes[0 : 2 * PAIRS : 2], codes[1 : 2 * PAIRS : 2], strict=False):
         named.append(("linear", model.decode(lerp(start, end, STEPS))))
         named.append(("spherical", model.decode(around + slerp(start - around, end - around, STEPS))))
-    center = "0" if isinstance(model, VAE) else "the mean of the codes"
+    center = "0" if model.has_rate else "the mean of the codes"
     title = f"Between the codes of two test examples, straight and along the great arc around {center}"
     return blocks(named, STEPS, title)
 

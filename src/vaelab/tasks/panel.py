@@ -3,6 +3,7 @@
 from typing import Any
 
 import lightning.pytorch as L
+from torch import Tensor
 
 from vaelab.baselines import BaselineCache
 from vaelab.data import Batch, DataSpec
@@ -66,7 +67,6 @@ class Panel(Task):
         for part in self.parts.values():
             part.count(model, prediction, batch)
 
-    def publish(self, stage: str, model: Model) -> None:
-        """Each part logs what it counted."""
-        for part in self.parts.values():
-            part.publish(stage, model)
+    def counted(self) -> dict[str, Tensor]:
+        """What any part counted; names that several of them log mean the same thing."""
+        return {name: value for part in self.parts.values() for name, value in part.counted().items()}

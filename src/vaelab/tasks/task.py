@@ -9,6 +9,7 @@ import lightning.pytorch as L
 import torch
 from lightning.pytorch.callbacks import Callback
 from matplotlib.figure import Figure
+from torch import Tensor
 from torchmetrics import MeanMetric, Metric
 
 from vaelab.baselines import BaselineCache
@@ -194,36 +195,39 @@ class Task(Callback):
         """Count a batch."""
         self.update(self._metrics, model, from_code(model, prediction, batch), batch)
 
-    def publish(self, stage: str, model: Model) -> None:
-        """Log what was counted."""
-        for name, metric in self._metrics.items():
-            model.log(f"{stage}/{name}", metric.compute())
+    def counted(self) -> dict[str, Tensor]:
+        """What was counted, by name."""
+        return {name: metric.compute() for name, metric in self._metrics.items()}
 
     # Lightning's hooks
 
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Begin a pass."""
-        self.begin("val", pl_module, trainer.datamodule.spec)  # type: ignore[attr-defined]
+        self.begin("val", pl_module.model, trainer.datamodule.spec)  # type: ignore[attr-defined]
 
     def on_test_epoch_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Begin a pass."""
-        self.begin("test", pl_module, trainer.datamodule.spec)  # type: ignore[attr-defined]
+        self.begin("test", pl_module.model, trainer.datamodule.spec)  # type: ignore[attr-defined]
 
     def on_validation_batch_end(
         self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         """Count a batch."""
-        self.count(pl_module, outputs, batch)
+        self.count(pl_module.model, outputs, batch)
 
     on_test_batch_end = on_validation_batch_end
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Log what was counted."""
-        self.publish("val", pl_module)
+        self._publish("val", pl_module)
 
     def on_test_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Log what was counted."""
-        self.publish("test", pl_module)
+        self._publish("test", pl_module)
+
+    def _publish(self, stage: str, module: Any) -> None:
+        for name, value in self.counted().items():
+            module.log(f"{stage}/{name}", value)
 
 
 def from_code(model: Model, prediction: Prediction, batch: Batch) -> Prediction:
@@ -234,7 +238,7 @@ def from_code(model: Model, prediction: Prediction, batch: Batch) -> Prediction:
     """
     if not model.autoregressive or model.likelihood.spec.support == "categories":
         return prediction
-    alone = model.decode(prediction.latent)[..., : batch.clean.shape[-1]]
+    alone = model.decode(prediction.latent, model.condition_of(batch))[..., : batch.clean.shape[-1]]
     return prediction._replace(reconstruction=alone)
 
 

@@ -12,8 +12,9 @@ from rich.console import Console
 
 from vaelab.data.module import DataModule
 from vaelab.errors import ConfigError
-from vaelab.models import VAE, Model
+from vaelab.models import Model
 from vaelab.training.compiled import CompiledObjective, CompiledWeights
+from vaelab.training.module import TrainingModule
 from vaelab.training.precision import BFloat16Training, convolves
 
 WATCHED = 3.0  # seconds of steps from which `auto` learns the pace
@@ -38,7 +39,7 @@ class Compilation(Callback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Compile now where that is asked for."""
-        assert isinstance(pl_module, Model)
+        assert isinstance(pl_module, TrainingModule)
         self._began = None
         # On a processor bfloat16 convolutions are as fast without: docs/performance.md.
         half = isinstance(trainer.precision_plugin, BFloat16Training) and trainer.strategy.root_device.type == "cpu"
@@ -63,7 +64,7 @@ class Compilation(Callback):
         left = (trainer.estimated_stepping_batches - trainer.global_step) * seconds / steps
         self._decided = trainer.strategy.broadcast(left >= WORTH)
         if self._decided:
-            assert isinstance(pl_module, Model)
+            assert isinstance(pl_module, TrainingModule)
             if trainer.is_global_zero:
                 Console().print(f"compiling the objective: {left / 60:.0f} min of training are left (compile=auto)")
             self._compile(pl_module)
@@ -77,8 +78,8 @@ class Compilation(Callback):
         if self._began is not None:
             self._began = (self._began[0] + perf_counter() - self._paused, self._began[1])
 
-    def _compile(self, model: Model) -> None:
-        model.objective = CompiledObjective(model, self._mode, required=self.choice != "auto")
+    def _compile(self, module: TrainingModule) -> None:
+        module.objective = CompiledObjective(module.model, self._mode, required=self.choice != "auto")
 
     @property
     def _mode(self) -> str:
@@ -86,14 +87,15 @@ class Compilation(Callback):
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Leave the model as it came."""
-        assert isinstance(pl_module, Model)
+        assert isinstance(pl_module, TrainingModule)
         pl_module.objective = None
 
     def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start the clock of the test, or compile now where that is asked for."""
         self._tested = perf_counter()
-        if self.choice not in (False, "auto") and isinstance(pl_module, VAE):
-            pl_module.weigh = CompiledWeights(pl_module, self._mode, required=True)
+        assert isinstance(pl_module, TrainingModule)
+        if self.choice not in (False, "auto") and pl_module.model.has_rate:
+            pl_module.model.weigh = CompiledWeights(pl_module.model, self._mode, required=True)
 
     def on_test_batch_end(
         self,
@@ -105,22 +107,24 @@ class Compilation(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """After the first batch, decide on the importance weights, which are most of a long test."""
-        if batch_idx or self.choice != "auto" or not isinstance(pl_module, VAE) or self._never(trainer, pl_module):
+        assert isinstance(pl_module, TrainingModule)
+        never = not pl_module.model.has_rate or self._never(trainer, pl_module)
+        if batch_idx or self.choice != "auto" or never:
             return
         left = (sum(trainer.num_test_batches) - 1) * (perf_counter() - self._tested)
         if left >= WORTH_IN_TEST:  # each device for itself: one without a test example never comes here
-            pl_module.weigh = CompiledWeights(pl_module, self._mode, required=False)
+            pl_module.model.weigh = CompiledWeights(pl_module.model, self._mode, required=False)
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Leave the model as it came."""
-        if isinstance(pl_module, VAE):
-            pl_module.weigh = None
+        assert isinstance(pl_module, TrainingModule)
+        pl_module.model.weigh = None
 
     @staticmethod
-    def _never(trainer: L.Trainer, model: Model) -> bool:
+    def _never(trainer: L.Trainer, module: TrainingModule) -> bool:
         deterministic = torch.are_deterministic_algorithms_enabled()
         untried = trainer.strategy.root_device.type == "mps"  # torch's compiler for Apple's GPU is a prototype
-        return deterministic or untried or _obstacle(model, trainer.datamodule) is not None  # type: ignore[attr-defined]
+        return deterministic or untried or _obstacle(module.model, trainer.datamodule) is not None  # type: ignore[attr-defined]
 
     def state_dict(self) -> dict[str, Any]:
         """What was decided."""
@@ -147,6 +151,8 @@ def _obstacle(model: Model, data: DataModule) -> str | None:
     """Why this objective cannot be compiled; None if it can."""
     if data.lengths_vary:
         return "batches of these sequences differ in length, and each length would be compiled anew"
+    if len(model.phases) > 1:
+        return "training has several phases, and only the objective of a single one is compiled"
     if model.takes_gradients:
         return "the objective takes a gradient of its own, which torch.compile cannot differentiate again"
     names = [os.environ["CXX"]] if "CXX" in os.environ else ["g++", "clang++"]

@@ -8,9 +8,7 @@ from torch import Tensor
 
 from vaelab.data import Batch, Noise
 from vaelab.errors import UserError
-from vaelab.models import VAE, Model
-from vaelab.models.loss import LossTerms
-from vaelab.models.vae import Posterior
+from vaelab.models import Model, Terms
 from vaelab.terminal import console
 
 
@@ -56,8 +54,8 @@ class CompiledObjective:
 
     Generators cannot be traced, so the first batch shows which noise the objective asks for, and from then on it
     is drawn before the function is called, to the same numbers. Scheduled numbers are inputs as well: a new beta
-    is no new function. An objective that asks the trainer, for the step or the epoch, would be a new function at each
-    step, and is left as it is.
+    is no new function. An objective that reads the step would be a new function at each step, and is left as
+    it is.
     """
 
     def __init__(self, model: Model, mode: str, required: bool) -> None:
@@ -68,7 +66,7 @@ class CompiledObjective:
         self._compiled = Compiled(self._terms, "the objective", mode, required)
         self._fits = True
 
-    def __call__(self, batch: Batch) -> LossTerms:
+    def __call__(self, batch: Batch) -> Terms:
         """The objective of each example."""
         if self._shape is None:
             self._shape = batch.x.shape
@@ -77,27 +75,23 @@ class CompiledObjective:
             return self._model.terms(batch)
         device = batch.x.device
         draws = {name: getattr(batch.noise, kind)(name, shape, device) for name, (kind, shape) in self._streams.items()}
-        scheduled = {name: torch.tensor(value, device=device) for name, value in self._model.scheduled().items()}
-        terms: LossTerms = self._compiled(*batch[:4], self._weight(batch), draws, scheduled)
+        scheduled = {name: torch.tensor(value, device=device) for name, value in self._scheduled().items()}
+        terms: Terms = self._compiled(*batch[:4], self._weight(batch), draws, scheduled)
         return terms
 
-    def _first(self, batch: Batch) -> LossTerms:
+    def _first(self, batch: Batch) -> Terms:
         """The plain way, watching what the objective asks for."""
-        noise, trainer, scheduled = _Asked(batch.noise), self._model._trainer, self._model.scheduled()
-        watched = _Watched(trainer)
-        if trainer is not None:
-            self._model._trainer = watched  # type: ignore[assignment]
-        try:
-            terms = self._model.terms(batch._replace(noise=noise), scheduled)
-        finally:
-            self._model._trainer = trainer
+        noise, scheduled = _Asked(batch.noise), self._scheduled()
+        reads = self._model.step_reads
+        terms = self._model.terms(batch._replace(noise=noise), scheduled)
         self._streams = noise.streams
-        if watched.asked:
+        if self._model.step_reads > reads:
             self._fits = False
-            self._compiled.give_up(
-                f"it asks the trainer for {watched.asked[0]}; what changes over the steps should come from scheduled()"
-            )
+            self._compiled.give_up("it reads the step; what changes over the steps should come from scheduled()")
         return terms
+
+    def _scheduled(self) -> dict[str, float]:
+        return self._model.scheduled(self._model.step)
 
     def _weight(self, batch: Batch) -> Tensor:
         """Of this device's rows, as an input: another one is no new function."""
@@ -114,24 +108,25 @@ class CompiledObjective:
         weight: Any,
         draws: dict[str, Tensor],
         scheduled: dict[str, Tensor],
-    ) -> LossTerms:
+    ) -> Terms:
         return self._model.terms(Batch(x, target, label, clean, _Drawn(draws), weight), scheduled)
 
 
 class CompiledWeights:
-    """`VAE.log_weights` for as many z as the first call has; the plain way for others."""
+    """`Model.log_weights` for as many z as the first call has; the plain way for others."""
 
-    def __init__(self, model: VAE, mode: str, required: bool) -> None:
+    def __init__(self, model: Model, mode: str, required: bool) -> None:
         self._model = model
-        self._shape: torch.Size | None = None
+        self._shapes: list[torch.Size] | None = None
         self._compiled = Compiled(model.log_weights, "the importance weights", mode, required)
 
-    def __call__(self, posterior: Posterior, noise: Tensor, target: Tensor) -> Tensor:
+    def __call__(self, inferred: Any, noise: dict[str, Tensor], target: Tensor, condition: Tensor | None) -> Tensor:
         """log p(x, z) - log q(z|x), `(B, K)`."""
-        if self._shape is None:
-            self._shape = noise.shape
-        weigh = self._compiled if noise.shape == self._shape else self._model.log_weights
-        weights: Tensor = weigh(posterior, noise, target)
+        shapes = [values.shape for values in (target, *noise.values())]
+        if self._shapes is None:
+            self._shapes = shapes
+        weigh = self._compiled if shapes == self._shapes else self._model.log_weights
+        weights: Tensor = weigh(inferred, noise, target, condition)
         return weights
 
 
@@ -141,18 +136,6 @@ def _compiler_errors() -> tuple[type[Exception], ...]:
     from torch._inductor.exc import InductorError
 
     return TorchDynamoException, InductorError
-
-
-class _Watched:
-    """Hands on what a trainer says and remembers what was asked."""
-
-    def __init__(self, trainer: Any) -> None:
-        self._trainer = trainer
-        self.asked: list[str] = []
-
-    def __getattr__(self, name: str) -> Any:
-        self.asked.append(name)
-        return getattr(self._trainer, name)
 
 
 class _Asked:

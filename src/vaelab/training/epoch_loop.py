@@ -150,6 +150,7 @@ def periods(trainer: Trainer) -> list[int] | None:
         and getattr(trainer.strategy, "_model_averager", None) is None
         and _steps_at_once(trainer.precision_plugin)
         and type(trainer.profiler) is PassThroughProfiler  # type: ignore[attr-defined]
+        and trainer.lightning_module.automatic_optimization
         and len(trainer.optimizers) == 1
         and not needs_closure(trainer.optimizers[0])
         and all(

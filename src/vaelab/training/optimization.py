@@ -1,11 +1,11 @@
 """Optimizer and learning-rate schedule, from plain data."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from vaelab.careful_read import brief, lies_whole
 from vaelab.config.builder import Builder
 from vaelab.errors import ConfigError
+from vaelab.models.phases import MAIN
 from vaelab.training.plain_step import needs_closure
 from vaelab.training.saved_state import broken
 from vaelab.training.schedulers import LearningRate
@@ -33,20 +34,38 @@ class Schedule(LambdaLR):
 
 @dataclass(frozen=True)
 class Optimization:
-    """The config nodes of the `optimizer` and `scheduler` groups, and who may build them."""
+    """The config nodes of the `optimizer` and `scheduler` groups, and who may build them.
+
+    Attributes:
+        optimizer, scheduler: of the first phase, and of all others that have none of their own.
+        builder: who may build them.
+        phases: by the name of a phase, its own `optimizer` or `scheduler`.
+    """
 
     optimizer: dict[str, Any]
     scheduler: dict[str, Any]
     builder: Builder
+    phases: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
-    def configure(self, model: nn.Module, total_steps: int) -> OptimizerLRScheduler:
-        """What `configure_optimizers` returns; the schedule is a function of the optimizer step.
+    @classmethod
+    def usual(cls) -> "Optimization":
+        """AdamW at the constant rate of 1e-3."""
+        adamw = {"_target_": "torch.optim.AdamW", "lr": 1e-3}
+        return cls(adamw, {"_target_": "vaelab.training.schedulers.Constant"}, Builder())
+
+    def nodes(self, phase: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The optimizer and the schedule of a phase."""
+        own = self.phases.get(phase, {})
+        return dict(own.get("optimizer") or self.optimizer), dict(own.get("scheduler") or self.scheduler)
+
+    def configure(self, weights: list[nn.Parameter], total_steps: int, phase: str = MAIN) -> dict[str, Any]:
+        """What `configure_optimizers` returns for a phase; the schedule is a function of the optimizer step.
 
         A checkpoint that is loaded later gives moments and counts; every setting stays that of the config.
         """
-        weights = [p for p in model.parameters() if p.requires_grad]
-        optimizer: Optimizer = self.builder.build(self.optimizer, "optimizer", Optimizer, params=weights)
-        factor = self.builder.build(self.scheduler, "scheduler", LearningRate, total_steps=total_steps)
+        optimizer_node, scheduler_node = self.nodes(phase)
+        optimizer: Optimizer = self.builder.build(optimizer_node, "optimizer", Optimizer, params=weights)
+        factor = self.builder.build(scheduler_node, "scheduler", LearningRate, total_steps=total_steps)
         schedule = Schedule(optimizer, factor.__call__)
         settings = [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
 
@@ -58,15 +77,16 @@ class Optimization:
         optimizer.register_load_state_dict_pre_hook(keep_settings)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def refuse_other_state(self, saved: Any, model: nn.Module, path: Path) -> None:
+    def refuse_other_state(self, saved: Any, weights: list[nn.Parameter], path: Path, phase: str = MAIN) -> None:
         """Refuse moments that are not those of the optimizer of the config for the weights of a model.
 
         A fused optimizer reads and writes as many numbers as a weight has, whatever the shape of its moments.
 
         Args:
             saved: `state_dict` of an optimizer.
-            model: whose weights it would go on with.
+            weights: it would go on with.
             path: of the checkpoint.
+            phase: that the optimizer is for.
 
         Raises:
             ConfigError: the optimizer of the config keeps others; says what the saved state lacks.
@@ -74,10 +94,9 @@ class Optimization:
         """
         if not _is_state(saved):
             raise broken(path, "optimizer_states: it is no state of an optimizer")
-        weights = [weight for weight in model.parameters() if weight.requires_grad]
         if [group.get("params") for group in saved["param_groups"]] != [list(range(len(weights)))]:
             raise broken(path, f"optimizer_states: it is not that of {len(weights)} weights")
-        known = {(weight.shape, weight.dtype): self._moments(weight) for weight in weights}
+        known = {(weight.shape, weight.dtype): self._moments(weight, phase) for weight in weights}
         kept = {name for moments in saved["state"].values() for name in moments}
         wanted = {name for moments in known.values() for name in moments}
         if kept and wanted - kept:
@@ -93,10 +112,10 @@ class Optimization:
                 if not _fits(moments.get(name), expected.get(name)):
                     raise broken(path, f"optimizer_states: {brief(name)} of weight {index} has another shape or type")
 
-    def _moments(self, like: Tensor) -> dict[str, Any]:
+    def _moments(self, like: Tensor, phase: str) -> dict[str, Any]:
         """What the optimizer keeps of a weight from its first step on; nothing of one that needs a closure."""
         weight = nn.Parameter(torch.zeros(like.shape, dtype=like.dtype))
-        optimizer: Optimizer = self.builder.build(self.optimizer, "optimizer", Optimizer, params=[weight])
+        optimizer: Optimizer = self.builder.build(self.nodes(phase)[0], "optimizer", Optimizer, params=[weight])
         if needs_closure(optimizer):
             return {}
         weight.grad = torch.ones_like(weight)

@@ -1,0 +1,35 @@
+"""Latent codes: their shape, posteriors q(z|x) and priors p(z)."""
+
+from vaelab.latents.condition import LabelCondition
+from vaelab.latents.draw import Draw, GroupDraw
+from vaelab.latents.gaussian import DiagonalGaussian, Gaussian, StandardNormal
+from vaelab.latents.layouts import Grid, Layout, Vector
+from vaelab.latents.mixtures import Mixture, VampPrior
+from vaelab.latents.posterior import Point, PointMass, Posterior
+from vaelab.latents.prior import Prior
+from vaelab.latents.quantizers import FSQ, Quantizer
+from vaelab.latents.spec import LatentGroup, LatentSpec
+from vaelab.latents.uniform import Uniform
+
+__all__ = [
+    "FSQ",
+    "DiagonalGaussian",
+    "Draw",
+    "Gaussian",
+    "Grid",
+    "GroupDraw",
+    "LabelCondition",
+    "LatentGroup",
+    "LatentSpec",
+    "Layout",
+    "Mixture",
+    "Point",
+    "PointMass",
+    "Posterior",
+    "Prior",
+    "Quantizer",
+    "StandardNormal",
+    "Uniform",
+    "VampPrior",
+    "Vector",
+]

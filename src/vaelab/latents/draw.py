@@ -1,0 +1,60 @@
+"""Draws of a posterior, and what they cost: what every objective and every measurement is computed from."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class GroupDraw:
+    """S draws of one latent variable for each of B examples.
+
+    Attributes:
+        z: `(B, S, *shape)`.
+        rate: `(B,)` nats, D_KL(q(z|x) || p(z)): exact where it has a closed form, else its mean over the draws. For a
+            discrete code, which has no noise, -log p(z). None for a point in a continuous space, which has no rate.
+        parts: `(B, N)` nats whose sum is `rate`: of each dimension or index; None where they are not known.
+        ratio: gives `log_ratio`, which few objectives need.
+    """
+
+    z: Tensor
+    rate: Tensor | None = None
+    parts: Tensor | None = None
+    ratio: Callable[[], Tensor] | None = None
+
+    @property
+    def log_ratio(self) -> Tensor | None:
+        """log p(z) - log q(z|x) at each draw, `(B, S)` nats; None for a point in a continuous space."""
+        return None if self.ratio is None else self.ratio()
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Draws of all latent variables of a model, from the coarsest to the finest."""
+
+    groups: tuple[GroupDraw, ...]
+
+    @property
+    def rate(self) -> Tensor | None:
+        """Of all groups together, `(B,)` nats."""
+        return _total([group.rate for group in self.groups])
+
+    @property
+    def log_ratio(self) -> Tensor | None:
+        """Of all groups together, `(B, S)` nats."""
+        return _total([group.log_ratio for group in self.groups])
+
+    @property
+    def parts(self) -> Tensor | None:
+        """The finest parts of the rate that are known, of all groups, `(B, N)` nats."""
+        if self.rate is None:
+            return None
+        known = [group.rate.unsqueeze(1) if group.parts is None else group.parts for group in self.groups]  # type: ignore[union-attr]
+        return known[0] if len(known) == 1 else torch.cat(known, dim=1)
+
+
+def _total(values: list[Tensor | None]) -> Tensor | None:
+    known = [value for value in values if value is not None]
+    return sum(known[1:], known[0]) if known else None

@@ -1,0 +1,120 @@
+"""Normal distributions: the posterior of a VAE, and the standard normal prior."""
+
+from collections.abc import Sequence
+from math import log, pi
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from vaelab.latents.draw import GroupDraw
+from vaelab.latents.posterior import NoiseKind, Posterior
+from vaelab.latents.prior import Prior, standard_normal_numbers
+from vaelab.likelihoods.likelihood import soft_bound
+
+LOG_VARIANCE = (-12.0, 8.0)  # of a posterior: standard deviations from 0.0025 to 55
+CHUNK = 512  # examples whose draws meet all posteriors at once
+
+
+class DiagonalGaussian(NamedTuple):
+    """A normal distribution with a diagonal covariance; `(B, *shape)` each."""
+
+    mean: Tensor
+    log_variance: Tensor
+
+    @property
+    def variance(self) -> Tensor:
+        """`(B, *shape)`."""
+        return self.log_variance.exp()
+
+    def rsample(self, noise: Tensor) -> Tensor:
+        """z for standard normal `noise: (B, S, *shape)`; the same shape."""
+        return self.mean.unsqueeze(1) + (0.5 * self.log_variance).exp().unsqueeze(1) * noise
+
+    def log_prob_of_draw(self, noise: Tensor) -> Tensor:
+        """log q(z|x) at `z = rsample(noise)`, `(B, S)` nats, from the noise itself."""
+        return gaussian_log_prob(noise.square(), self.log_variance.unsqueeze(1))
+
+
+def gaussian_log_prob(squares: Tensor, log_variance: Tensor | float) -> Tensor:
+    """log N(z) in nats, `(B, S)`, from squared distances in standard deviations, `(B, S, *shape)`."""
+    return -0.5 * (squares + log_variance + log(2 * pi)).flatten(2).sum(2)
+
+
+class _Standard(NamedTuple):
+    """N(0, I)."""
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """`z: (B, S, *shape)` to `(B, S)` nats."""
+        return gaussian_log_prob(z.square(), 0.0)
+
+    def kl(self, q: DiagonalGaussian) -> Tensor:
+        """D_KL(q || N(0, I)) of each dimension in nats, `(B, size)` (Kingma and Welling, 2014, appendix B)."""
+        return (0.5 * (q.mean.square() + q.log_variance.exp() - 1 - q.log_variance)).flatten(1)
+
+
+class StandardNormal(Prior):
+    """p(z) = N(0, I).
+
+    StandardNormal().distribution().kl(q)  # (B, size) nats for a DiagonalGaussian q
+    """
+
+    def distribution(self, condition: Tensor | None = None) -> _Standard:
+        """See `Prior.distribution`."""
+        return _Standard()
+
+    def sample(
+        self, count: int, shape: Sequence[int], seed: int = 0, temperature: float = 1.0, condition: Tensor | None = None
+    ) -> Tensor:
+        """See `Prior.sample`."""
+        return temperature * standard_normal_numbers(count, shape, seed)
+
+
+class Gaussian(Posterior):
+    """q(z|x) is normal with a diagonal covariance; the encoder gives its mean and its log-variance.
+
+    Log-variances are bounded smoothly to [-12, 8].
+    """
+
+    noise: ClassVar[NoiseKind | None] = "normal"
+
+    def code_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Twice as many channels: means, then log-variances."""
+        return (2 * shape[0], *shape[1:])
+
+    def forward(self, code: Tensor) -> DiagonalGaussian:
+        """See `Posterior.forward`."""
+        mean, raw = code.chunk(2, dim=1)
+        return DiagonalGaussian(mean, soft_bound(raw, *LOG_VARIANCE))
+
+    def draw(self, q: DiagonalGaussian, p: Any, noise: Tensor | None, samples: int) -> GroupDraw:
+        """See `Posterior.draw`; the rate is exact where the prior has a closed form."""
+        assert noise is not None
+        z, parts = q.rsample(noise), p.kl(q)
+
+        def ratio() -> Tensor:
+            difference: Tensor = p.log_prob(z) - q.log_prob_of_draw(noise)
+            return difference
+
+        if parts is not None:
+            return GroupDraw(z, parts.sum(1), parts, ratio)
+        difference = ratio()
+        return GroupDraw(z, -difference.mean(1), None, lambda: difference)
+
+    def mutual_information(self, q: DiagonalGaussian, seed: int = 0) -> float:
+        """I_q(x; z) in nats over the examples of `q` (Hoffman and Johnson, 2016, section 2).
+
+        The mean of log q(z|x) - log q(z) over one draw z of each posterior, with q(z) the mean of all of them. It is at
+        most log N; where it comes near that, more examples would give more.
+        """
+        mean, log_variance = (values.flatten(1).cpu().double() for values in q)
+        noise = torch.randn(mean.shape, generator=torch.Generator().manual_seed(seed), dtype=mean.dtype)
+        z = mean + (0.5 * log_variance).exp() * noise
+        precision = (-log_variance).exp()
+        constant = (mean.square() * precision + log_variance).sum(1)
+        own = -0.5 * (noise.square() + log_variance).sum(1)
+        marginal = [
+            torch.logsumexp(-0.5 * (part.square() @ precision.T - 2 * part @ (mean * precision).T + constant), dim=1)
+            for part in z.split(CHUNK)
+        ]
+        return float((own - torch.cat(marginal)).mean()) + log(len(mean))

@@ -1,0 +1,137 @@
+"""Priors that are mixtures of normal distributions, trained with the model."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, NamedTuple
+
+import torch
+from annotated_types import Ge
+from torch import Tensor, nn
+
+from vaelab.data.noise import mix
+from vaelab.data.spec import DataSpec
+from vaelab.errors import ConfigError
+from vaelab.latents.gaussian import LOG_VARIANCE, DiagonalGaussian, gaussian_log_prob
+from vaelab.latents.prior import Prior, standard_normal_numbers
+from vaelab.latents.spec import LatentGroup
+from vaelab.likelihoods.likelihood import soft_bound
+
+
+class MixtureOfGaussians(NamedTuple):
+    """K normal distributions with diagonal covariances.
+
+    Attributes:
+        log_weight: `(K,)`, logarithms of weights that add up to 1.
+        mean, log_variance: `(K, *shape)`.
+    """
+
+    log_weight: Tensor
+    mean: Tensor
+    log_variance: Tensor
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """`z: (B, S, *shape)` to `(B, S)` nats."""
+        flat = z.flatten(2).unsqueeze(2)
+        mean, log_variance = self.mean.flatten(1), self.log_variance.flatten(1)
+        squares = (flat - mean).square() * (-log_variance).exp()
+        each = gaussian_log_prob(squares.flatten(0, 1), log_variance)  # (B S, K)
+        return torch.logsumexp(each + self.log_weight, dim=1).view(z.shape[:2])
+
+    def kl(self, q: DiagonalGaussian) -> None:
+        """None: it has no closed form."""
+        return None
+
+
+class MixturePrior(Prior):
+    """p(z) is a mixture of K normal distributions; a subclass says which."""
+
+    def __init__(self, components: int) -> None:
+        super().__init__()
+        self.components = components
+
+    def bind(self, group: LatentGroup, spec: DataSpec, encode: Callable[[Tensor], Any]) -> None:
+        """Refuse discrete codes."""
+        if group.discrete:
+            raise ConfigError(
+                "prior: a mixture of normal distributions is no prior of discrete codes; use prior=uniform"
+            )
+
+    @abstractmethod
+    def distribution(self, condition: Tensor | None = None) -> MixtureOfGaussians:
+        """See `Prior.distribution`."""
+
+    def sample(
+        self, count: int, shape: Sequence[int], seed: int = 0, temperature: float = 1.0, condition: Tensor | None = None
+    ) -> Tensor:
+        """See `Prior.sample`; a temperature leaves the choice of the component as it is."""
+        p = self.distribution(condition)
+        generator = torch.Generator().manual_seed(mix(seed, "component"))
+        chosen = torch.multinomial(p.log_weight.exp().cpu(), count, replacement=True, generator=generator)
+        noise = standard_normal_numbers(count, shape, seed)
+        mean, deviation = p.mean.cpu()[chosen], (0.5 * p.log_variance.cpu()[chosen]).exp()
+        return mean + temperature * deviation * noise
+
+
+class Mixture(MixturePrior):
+    """A mixture whose weights, means and variances are trained with the model.
+
+    Args:
+        components: K.
+    """
+
+    def __init__(self, components: Annotated[int, Ge(1)]) -> None:
+        super().__init__(components)
+        self.weight = nn.Parameter(torch.zeros(components))
+
+    def bind(self, group: LatentGroup, spec: DataSpec, encode: Callable[[Tensor], Any]) -> None:
+        """Components begin as draws of N(0, I), with a variance of 1."""
+        super().bind(group, spec, encode)
+        self.mean = nn.Parameter(torch.randn(self.components, *group.shape))
+        self.log_variance = nn.Parameter(torch.zeros(self.components, *group.shape))
+
+    def distribution(self, condition: Tensor | None = None) -> MixtureOfGaussians:
+        """See `Prior.distribution`."""
+        return MixtureOfGaussians(self.weight.log_softmax(0), self.mean, soft_bound(self.log_variance, *LOG_VARIANCE))
+
+
+class VampPrior(MixturePrior):
+    """The mixture of the posteriors of K pseudo-inputs (Tomczak and Welling, 2018, equation 9).
+
+    The pseudo-inputs are trained with the model. They begin at train examples, and stay in the data's range where it
+    has one. All components have the same weight.
+
+    Args:
+        components: K, pseudo-inputs.
+    """
+
+    def __init__(self, components: Annotated[int, Ge(1)]) -> None:
+        super().__init__(components)
+        self.start_examples = components
+        self.bounded = False
+
+    def bind(self, group: LatentGroup, spec: DataSpec, encode: Callable[[Tensor], Any]) -> None:
+        """Make the pseudo-inputs, which `start` then fills."""
+        super().bind(group, spec, encode)
+        if spec.support in ("categories", "mixed") or spec.has_missing:
+            raise ConfigError(
+                f"prior=vampprior: its pseudo-inputs are numbers, none missing, and {spec.name} has categories or "
+                "missing values; use prior=mixture"
+            )
+        self.inputs = nn.Parameter(0.05 + 0.01 * torch.randn(self.components, *spec.shape))
+        self.bounded = spec.bounded
+        self._encode = [encode]  # in a list, so that the encoder is no part of the prior and is saved once
+
+    def start(self, examples: Tensor) -> None:
+        """Begin at train examples, some of them twice where there are too few."""
+        chosen = torch.arange(self.components) % len(examples)
+        with torch.no_grad():
+            self.inputs.copy_(examples[chosen])
+
+    def distribution(self, condition: Tensor | None = None) -> MixtureOfGaussians:
+        """See `Prior.distribution`."""
+        inputs = self.inputs.clamp(0, 1) if self.bounded else self.inputs
+        q = self._encode[0](inputs)
+        if not isinstance(q, DiagonalGaussian):
+            raise ConfigError("prior=vampprior: is a mixture of normal posteriors; use posterior=gaussian")
+        weight = q.mean.new_full((self.components,), 1 / self.components)
+        return MixtureOfGaussians(weight.log(), q.mean, q.log_variance)

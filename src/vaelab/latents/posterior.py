@@ -1,0 +1,101 @@
+"""What a posterior is, and the simplest: a point."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, NamedTuple
+
+from torch import Tensor, nn
+
+from vaelab.latents.draw import GroupDraw
+from vaelab.latents.spec import LatentGroup
+
+NoiseKind = Literal["normal", "uniform"]
+
+
+class Posterior(nn.Module, ABC):
+    """q(z|x) of one latent variable, made from the encoder's output.
+
+    Attributes:
+        noise: what a draw needs for each number of z: `normal` or `uniform` numbers, or nothing.
+        continuous_point: whether z is a point in a continuous space, which has no rate and no density.
+        discrete: whether z takes finitely many values; see `vaelab.latents.quantizers`.
+    """
+
+    noise: ClassVar[NoiseKind | None] = None
+    continuous_point: ClassVar[bool] = False
+    discrete: ClassVar[bool] = False
+
+    def group(self, shape: tuple[int, ...]) -> LatentGroup:
+        """The latent variable for z of this `shape`.
+
+        Raises:
+            ConfigError: z cannot have this shape.
+        """
+        return LatentGroup(shape)
+
+    def code_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """What the encoder gives for z of this `shape`."""
+        return shape
+
+    def noise_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Of the noise of one draw of z."""
+        return shape
+
+    @abstractmethod
+    def forward(self, code: Tensor) -> Any:
+        """The encoder's output `(B, *code_shape)` to q: a record with the fields and methods of `Point`."""
+
+    @abstractmethod
+    def draw(self, q: Any, p: Any, noise: Tensor | None, samples: int) -> GroupDraw:
+        """Draws of z and what they cost.
+
+        Args:
+            q: from `forward`.
+            p: from `Prior.distribution`.
+            noise: `(B, S, *noise_shape)`; None where none is needed.
+            samples: S.
+        """
+
+    def from_indices(self, indices: Tensor) -> Tensor:
+        """Of a discrete code: `(N, *indices)` int64 to z, `(N, *shape)`."""
+        raise TypeError(f"{type(self).__name__} has no indices")
+
+    def statistics(self, q: Any) -> dict[str, Tensor]:
+        """Sums over a training batch that `update` takes, by name."""
+        return {}
+
+    def update(self, statistics: Mapping[str, Tensor]) -> None:
+        """Change the state of the posterior after an optimizer step."""
+
+    def diagnostics(self) -> dict[str, float]:
+        """Numbers of its state, for the log."""
+        return {}
+
+    def mutual_information(self, q: Any, seed: int = 0) -> float | None:
+        """I_q(x; z) in nats over the examples of `q`; None where it has no estimate."""
+        return None
+
+
+class PointMass(NamedTuple):
+    """q(z|x) that is one point, `mean: (B, *shape)`."""
+
+    mean: Tensor
+
+    @property
+    def variance(self) -> Tensor | None:
+        """None: a point has none."""
+        return None
+
+
+class Point(Posterior):
+    """z is what the encoder gives: the code of an autoencoder."""
+
+    continuous_point = True
+
+    def forward(self, code: Tensor) -> PointMass:
+        """See `Posterior.forward`."""
+        return PointMass(code)
+
+    def draw(self, q: PointMass, p: Any, noise: Tensor | None, samples: int) -> GroupDraw:
+        """The point, `(B, 1, *shape)`, without a rate."""
+        return GroupDraw(q.mean.unsqueeze(1))

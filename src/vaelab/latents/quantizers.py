@@ -1,0 +1,159 @@
+"""Discrete codes: z is one of finitely many values, and an index says which."""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from math import prod
+from typing import Annotated, Any, ClassVar, NamedTuple
+
+import torch
+from annotated_types import Ge, MinLen
+from torch import Tensor
+
+from vaelab.errors import ConfigError
+from vaelab.latents.draw import GroupDraw
+from vaelab.latents.posterior import Posterior
+from vaelab.latents.spec import LatentGroup
+
+DECAY = 0.99  # of the counts of indices, at each optimizer step
+USED = 0.1  # of its share under the uniform distribution: from here on an index counts as used
+
+
+class Quantized(NamedTuple):
+    """q(z|x) that is one of finitely many points.
+
+    Attributes:
+        mean: `(B, *shape)`, the point.
+        indices: `(B, *indices)` int64, which one it is.
+    """
+
+    mean: Tensor
+    indices: Tensor
+
+    @property
+    def variance(self) -> Tensor | None:
+        """None: a point has none."""
+        return None
+
+
+class Quantizer(Posterior):
+    """A posterior that gives one of finitely many values of z.
+
+    It counts which indices come, in a moving average over optimizer steps that changes in no forward pass.
+    """
+
+    discrete: ClassVar[bool] = True
+    counts: Tensor
+
+    def __init__(self, levels: int) -> None:
+        super().__init__()
+        self.levels = levels
+        self.register_buffer("counts", torch.zeros(levels))
+
+    @abstractmethod
+    def forward(self, code: Tensor) -> Quantized:
+        """The encoder's output `(B, *code_shape)` to points."""
+
+    @abstractmethod
+    def from_indices(self, indices: Tensor) -> Tensor:
+        """`(N, *indices)` int64 to z, `(N, *shape)`."""
+
+    def draw(self, q: Quantized, p: Any, noise: Tensor | None, samples: int) -> GroupDraw:
+        """The point, `(B, 1, *shape)`; its rate is -log p of its indices."""
+        parts = -p.index_log_prob(q.indices).flatten(1)
+        rate = parts.sum(1)
+        return GroupDraw(q.mean.unsqueeze(1), rate, parts, lambda: -rate.unsqueeze(1))
+
+    def statistics(self, q: Quantized) -> dict[str, Tensor]:
+        """How often each index comes."""
+        indices = q.indices.flatten()
+        ones = torch.ones(len(indices), device=indices.device)
+        return {"index_counts": torch.zeros(self.levels, device=indices.device).scatter_add(0, indices, ones)}
+
+    def update(self, statistics: Mapping[str, Tensor]) -> None:
+        """Take the counts of a step into the moving average."""
+        if "index_counts" in statistics:
+            self.counts.mul_(DECAY).add_(statistics["index_counts"])
+
+    def diagnostics(self) -> dict[str, float]:
+        """`usage`, a share of all indices, and `perplexity`, of the moving average."""
+        return index_use(self.counts) if bool(self.counts.any()) else {}
+
+
+def index_use(counts: Tensor) -> dict[str, float]:
+    """How many indices are used, from how often each comes.
+
+    Args:
+        counts: `(levels,)`.
+
+    Returns:
+        `usage`: the share of indices that come at least a tenth as often as if all came equally often.
+        `perplexity`: the exponential of the entropy: as many indices, equally often, would have the same entropy.
+    """
+    share = counts.double().cpu() / counts.double().cpu().sum()
+    entropy = -torch.special.xlogy(share, share).sum()
+    return {"usage": float((share >= USED / len(share)).double().mean()), "perplexity": float(entropy.exp())}
+
+
+class FSQ(Quantizer):
+    """Finite scalar quantization (Mentzer et al., 2023): each number of z is rounded to one of a few levels.
+
+    A code word has as many numbers as `levels` has entries, and prod(levels) values. There is no codebook to train, and
+    no term but the reconstruction: gradients pass the rounding as if it were not there.
+
+        FSQ([8, 8, 8]).from_indices(torch.tensor([[0, 511]]))  # z of two code words, (1, 6): 3 numbers each
+
+    Args:
+        levels: of each number of a code word. [8, 8, 8] are 512 code words, [8, 5, 5, 5] are 1,000.
+    """
+
+    def __init__(self, levels: Annotated[list[Annotated[int, Ge(2)]], MinLen(1)]) -> None:
+        super().__init__(prod(levels))
+        self.each = tuple(levels)
+        sizes = torch.tensor(levels)
+        self.sizes: Tensor
+        self.basis: Tensor
+        self.register_buffer("sizes", sizes, persistent=False)
+        self.register_buffer("basis", torch.tensor([prod(levels[:n]) for n in range(len(levels))]), persistent=False)
+
+    def group(self, shape: tuple[int, ...]) -> LatentGroup:
+        """See `Posterior.group`; a code word takes the channels of one place."""
+        numbers = len(self.each)
+        if shape[0] % numbers:
+            raise ConfigError(
+                f"posterior.levels has {numbers} numbers and latent_dim={shape[0]}: latent_dim should be a multiple of "
+                f"{numbers}, such as {numbers}"
+            )
+        words, places = shape[0] // numbers, shape[1:]
+        indices = places if words == 1 and places else (words, *places)
+        return LatentGroup(shape, indices, self.levels)
+
+    def forward(self, code: Tensor) -> Quantized:
+        """Bound, round, and pass gradients straight through (section 3.1); single precision whatever the layers'."""
+        words = self._words(code.to(torch.promote_types(code.dtype, torch.float32)))
+        # For an even number of levels the bounds are shifted by half a level, so that rounding gives so many.
+        half = (self.sizes - 1) * (1 + 1e-3) / 2
+        offset = torch.where(self.sizes % 2 == 0, 0.5, 0.0)
+        bounded = (words + (offset / half).atanh()).tanh() * half - offset
+        rounded = bounded + (bounded.round() - bounded).detach()
+        indices = ((rounded.detach().round() + self.sizes // 2) * self.basis).sum(-1).long()
+        return Quantized(self._channels(rounded / (self.sizes // 2), code.shape), self._placed(indices))
+
+    def from_indices(self, indices: Tensor) -> Tensor:
+        """See `Quantizer.from_indices`."""
+        vector = indices.dim() == 2
+        flat = indices if vector else indices.reshape(len(indices), -1, *indices.shape[-2:])
+        digits = flat.unsqueeze(-1) // self.basis % self.sizes
+        words = (digits - self.sizes // 2) / (self.sizes // 2)
+        return words.flatten(1) if vector else words.movedim(-1, 2).flatten(1, 2)
+
+    def _words(self, code: Tensor) -> Tensor:
+        """`(B, words * numbers, ...)` to `(B, words, ..., numbers)`."""
+        return code.unflatten(1, (-1, len(self.each))).movedim(2, -1)
+
+    def _channels(self, words: Tensor, shape: torch.Size) -> Tensor:
+        """The inverse of `_words`."""
+        return words.movedim(-1, 2).reshape(shape)
+
+    def _placed(self, indices: Tensor) -> Tensor:
+        """`(B, words, *places)`, without `words` where it is one of several places."""
+        return indices.squeeze(1) if indices.dim() > 2 and indices.shape[1] == 1 else indices

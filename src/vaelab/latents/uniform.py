@@ -1,0 +1,49 @@
+"""The uniform prior of discrete codes."""
+
+from collections.abc import Callable, Sequence
+from math import log
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from vaelab.data.spec import DataSpec
+from vaelab.errors import ConfigError
+from vaelab.latents.prior import Prior
+from vaelab.latents.spec import LatentGroup
+
+
+class _Uniform(NamedTuple):
+    """The same probability for each of some values."""
+
+    levels: int
+
+    def index_log_prob(self, indices: Tensor) -> Tensor:
+        """`(B, *indices)` int64 to nats of each; the same shape."""
+        return torch.full(indices.shape, -log(self.levels), device=indices.device)
+
+
+class Uniform(Prior):
+    """p(z) of a discrete code: each index is equally likely, and costs log(levels) nats."""
+
+    discrete: ClassVar[bool] = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.levels = 0
+
+    def bind(self, group: LatentGroup, spec: DataSpec, encode: Callable[[Tensor], Any]) -> None:
+        """Take the number of levels."""
+        if group.levels is None:
+            raise ConfigError("prior=uniform: is one of discrete codes; leave prior out, or choose posterior=fsq")
+        self.levels = group.levels
+
+    def distribution(self, condition: Tensor | None = None) -> _Uniform:
+        """See `Prior.distribution`."""
+        return _Uniform(self.levels)
+
+    def sample(
+        self, count: int, shape: Sequence[int], seed: int = 0, temperature: float = 1.0, condition: Tensor | None = None
+    ) -> Tensor:
+        """Indices; a temperature changes nothing where all are equally likely."""
+        return torch.randint(self.levels, (count, *shape), generator=torch.Generator().manual_seed(seed))

@@ -1,0 +1,182 @@
+"""Two levels of latent variables, inferred from the top down."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, NamedTuple
+
+import torch
+from annotated_types import Ge, Gt, Lt
+from torch import Tensor, nn
+
+from vaelab.data.noise import mix
+from vaelab.errors import ConfigError
+from vaelab.latents import DiagonalGaussian, Draw, GroupDraw, LatentGroup, LatentSpec, Posterior, StandardNormal
+from vaelab.latents.gaussian import LOG_VARIANCE
+from vaelab.latents.prior import standard_normal_numbers
+from vaelab.likelihoods import Likelihood
+from vaelab.likelihoods.likelihood import soft_bound
+from vaelab.models.model import Condition, Streams
+from vaelab.models.schedules import Schedule
+from vaelab.models.vae import VAE
+
+
+class LadderInferred(NamedTuple):
+    """What the encoder says of a batch.
+
+    Attributes:
+        top: q(z_top|x).
+        bottom: what x says of z_bottom, before it is combined with what z_top says.
+    """
+
+    top: DiagonalGaussian
+    bottom: DiagonalGaussian
+
+
+class LadderVAE(VAE):
+    """p(x|z_bottom) p(z_bottom|z_top) p(z_top), with p(z_top) = N(0, I) (Soenderby et al., 2016).
+
+    The encoder's features say something of both levels. z_top is inferred from them alone. q(z_bottom|x, z_top) is the
+    product of what x says and of the prior p(z_bottom|z_top), each weighed by its precision (equations 17 to 19).
+
+    Args:
+        encoder, decoder, likelihood, latent: from the run; z_bottom has `latent_dim` numbers.
+        top_dim: numbers of z_top.
+        hidden: width of the encoder's features and of the layers between the levels.
+        schedule, beta, samples, bound: see `VAE`.
+        condition, condition_size, condition_dropout: see `Model`.
+    """
+
+    takes = frozenset()
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        likelihood: Likelihood,
+        latent: LatentSpec,
+        top_dim: Annotated[int, Gt(0)] = 8,
+        hidden: Annotated[int, Gt(0)] = 256,
+        schedule: Schedule | None = None,
+        beta: Annotated[float, Ge(0)] = 1.0,
+        samples: Annotated[int, Gt(0)] = 1,
+        bound: Any = "elbo",
+        condition: Condition | None = None,
+        condition_size: Annotated[int, Gt(0)] = 16,
+        condition_dropout: Annotated[float, Ge(0), Lt(1)] = 0.1,
+    ) -> None:
+        super().__init__(
+            encoder, decoder, likelihood, latent, schedule, beta, samples, bound,
+            condition=condition, condition_size=condition_size, condition_dropout=condition_dropout,
+        )  # fmt: skip
+        top, bottom = latent.groups
+        self.infer_bottom = nn.Linear(hidden, 2 * bottom.size)
+        self.infer_top = nn.Sequential(_layer(hidden, hidden), nn.Linear(hidden, 2 * top.size))
+        self.bottom_given_top = nn.Sequential(_layer(top.size, hidden), nn.Linear(hidden, 2 * bottom.size))
+
+    @classmethod
+    def latent_spec(cls, shape: tuple[int, ...], posterior: Posterior, settings: Mapping[str, Any]) -> LatentSpec:
+        """Both levels."""
+        if len(shape) > 1:
+            raise ConfigError("latent=grid: model=ladder_vae has vectors for codes; use latent=vector")
+        return LatentSpec((LatentGroup((settings["top_dim"],), name="top"), LatentGroup(shape, name="bottom")))
+
+    @classmethod
+    def encoder_shape(cls, latent: LatentSpec, posterior: Posterior, settings: Mapping[str, Any]) -> tuple[int, ...]:
+        """Features."""
+        return (settings["hidden"],)
+
+    def moves(self) -> dict[str, tuple[str, ...]]:
+        """See `Model.moves`."""
+        upward = ("encoder", "infer_bottom", "infer_top", "bottom_given_top")
+        return {
+            "reconstruction": (*upward, *self._parts("decoder", "condition")),
+            "kl": upward,
+            "kl_top": ("encoder", "infer_top"),
+            "kl_bottom": upward,
+        }
+
+    def infer(self, x: Tensor, condition: Tensor | None = None) -> LadderInferred:
+        """See `Model.infer`."""
+        features = self._encoded(x, self._embedded(condition, x))
+        return LadderInferred(_gaussian(self.infer_top(features)), _gaussian(self.infer_bottom(features)))
+
+    def streams(self, samples: int, name: str = "posterior") -> Streams:
+        """See `Model.streams`."""
+        top, bottom = self.latent.groups
+        return {
+            f"{name}_top": ("normal", (samples, *top.shape)),
+            f"{name}_bottom": ("normal", (samples, *bottom.shape)),
+        }
+
+    def draw_from(self, inferred: LadderInferred, noise: Mapping[str, Tensor], condition: Tensor | None = None) -> Draw:
+        """See `Model.draw_from`; the rate of z_bottom is a mean over the draws of z_top."""
+        above, below = noise.values()
+        standard = StandardNormal().distribution()
+        z_top, kl_top = inferred.top.rsample(above), standard.kl(inferred.top)
+        p, q = self._below(inferred, z_top)
+        z = q.mean + (0.5 * q.log_variance).exp() * below
+        kl = 0.5 * (
+            ((q.log_variance).exp() + (q.mean - p.mean).square()) * (-p.log_variance).exp()
+            - 1 + p.log_variance - q.log_variance
+        )  # fmt: skip
+        kl_bottom = kl.mean(1)
+
+        def ratio_top() -> Tensor:
+            return standard.log_prob(z_top) - inferred.top.log_prob_of_draw(above)
+
+        def ratio_bottom() -> Tensor:
+            squares = (z - p.mean).square() * (-p.log_variance).exp()
+            return -0.5 * (squares + p.log_variance - below.square() - q.log_variance).sum(2)
+
+        return Draw(
+            (
+                GroupDraw(z_top, kl_top.sum(1), kl_top, ratio_top),
+                GroupDraw(z, kl_bottom.sum(1), kl_bottom, ratio_bottom),
+            )
+        )
+
+    def _below(self, inferred: LadderInferred, z_top: Tensor) -> tuple[DiagonalGaussian, DiagonalGaussian]:
+        """p(z_bottom|z_top) and q(z_bottom|x, z_top) for `z_top: (B, S, top_dim)`, `(B, S, size)` each."""
+        p = _gaussian(self.bottom_given_top(z_top.to(self.dtype)))
+        of_x = DiagonalGaussian(*(part.unsqueeze(1) for part in inferred.bottom))
+        precision_x, precision_p = (-of_x.log_variance).exp(), (-p.log_variance).exp()
+        precision = precision_x + precision_p
+        mean = (of_x.mean * precision_x + p.mean * precision_p) / precision
+        return p, DiagonalGaussian(mean, -precision.log())
+
+    def code(self, inferred: LadderInferred) -> Tensor:
+        """Means: of z_top, and of z_bottom given that."""
+        _, q = self._below(inferred, inferred.top.mean.unsqueeze(1))
+        return torch.cat([inferred.top.mean, q.mean.squeeze(1)], dim=1)
+
+    def variance(self, inferred: LadderInferred) -> Tensor:
+        """Of z_top, and of z_bottom given the mean of that."""
+        _, q = self._below(inferred, inferred.top.mean.unsqueeze(1))
+        return torch.cat([inferred.top.variance, q.variance.squeeze(1)], dim=1)
+
+    def mutual_information(self, inferred: LadderInferred) -> None:
+        """None: it has no estimate here."""
+        return None
+
+    def _statistics(self, inferred: LadderInferred) -> Mapping[str, Tensor]:
+        return {}
+
+    def sample_latent(
+        self, count: int, seed: int = 0, temperature: float = 1.0, condition: Tensor | None = None
+    ) -> Tensor:
+        """See `Model.sample_latent`; both levels at the same temperature."""
+        top, bottom = self.latent.groups
+        z_top = temperature * standard_normal_numbers(count, top.shape, seed).to(self.device)
+        p = _gaussian(self.bottom_given_top(z_top.to(self.dtype)))
+        noise = standard_normal_numbers(count, bottom.shape, mix(seed, "bottom")).to(self.device)
+        return torch.cat([z_top, p.mean + temperature * (0.5 * p.log_variance).exp() * noise], dim=1)
+
+
+def _layer(size: int, hidden: int) -> nn.Module:
+    """A hidden layer; without a normalisation over the batch, so that examples do not meet."""
+    return nn.Sequential(nn.Linear(size, hidden), nn.LayerNorm(hidden), nn.SiLU())
+
+
+def _gaussian(numbers: Tensor) -> DiagonalGaussian:
+    """Means and log-variances in the last dimension of layers' output."""
+    mean, raw = numbers.float().chunk(2, dim=-1) if numbers.dtype != torch.float64 else numbers.chunk(2, dim=-1)
+    return DiagonalGaussian(mean, soft_bound(raw, *LOG_VARIANCE))

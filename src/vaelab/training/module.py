@@ -1,0 +1,223 @@
+"""The LightningModule that trains any model."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import lightning.pytorch as L
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+
+from vaelab.data.batch import Batch
+from vaelab.models import Model, Phase, Prediction, Terms
+from vaelab.training.meter import TermMeter
+from vaelab.training.optimization import Optimization
+
+PREFIX = "model."  # of the names of weights within this module; checkpoints name them as the model does
+
+
+class TrainingModule(L.LightningModule):
+    """Trains a model, whatever it is: counts its terms, steps its optimizers, keeps its state.
+
+    Args:
+        model: the objective.
+        optimization: builds the optimizer and the schedule of each phase; AdamW at a constant rate if None.
+    """
+
+    def __init__(self, model: Model, optimization: Optimization | None = None) -> None:
+        super().__init__()
+        self.model, self.optimization = model, optimization or Optimization.usual()
+        self.objective: Callable[[Batch], Terms] | None = None  # `Model.terms` in a faster form, where there is one
+        self.automatic_optimization = len(model.phases) == 1
+        self.schedule_steps: int | None = None  # that a schedule spans, where the trainer does not know
+        self.clip: tuple[float, str] | None = None  # of gradients, by which algorithm, where there are several phases
+        self._meter, self._eval_meter = TermMeter(), TermMeter("val")
+        self._statistics: dict[str, Tensor] = {}
+        self._counted_at = 0  # the step that the statistics belong to
+
+    @property
+    def step(self) -> int:
+        """Updates of the first phase; 0 without a trainer."""
+        return self._trainer.global_step if self._trainer is not None else 0
+
+    def forward(self, batch: Batch) -> Terms:
+        """The objective of each example."""
+        return self.model.terms(batch)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Built from plain data, so that nothing but numbers reaches a checkpoint."""
+        total = self.schedule_steps or int(self.trainer.estimated_stepping_batches)
+        configured = [self.optimization.configure(weights_of(self.model, p), total, p.name) for p in self.model.phases]
+        return configured[0] if len(configured) == 1 else tuple(configured)  # type: ignore[return-value]
+
+    # Training
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
+        """The mean loss over the whole batch, this device's share of it; of several phases, all updates."""
+        step = self.step
+        self._update_state(step)
+        self.model.step = step
+        if not self.automatic_optimization:
+            self._take_phases(batch, step)
+            self._log_window(batch_idx, step + 1)
+            return None
+        terms = (self.objective or self.model.terms)(batch)
+        self._meter.add(terms.named(), step, counts=batch.weight > 0)
+        self._keep(terms.statistics, step)
+        self._log_window(batch_idx, step)
+        return weighted(terms, batch)
+
+    def _take_phases(self, batch: Batch, step: int) -> None:
+        """One update of each phase, each with a forward pass of its own, the weights of the others frozen."""
+        named: dict[str, Tensor] = {}
+        optimizers, schedules = self.optimizers(), self.lr_schedulers()
+        assert isinstance(optimizers, list)
+        assert isinstance(schedules, list)
+        for phase, optimizer, schedule in zip(self.model.phases, optimizers, schedules, strict=True):
+            main = phase.name == self.model.phases[0].name
+            if not main:  # its updates are no steps of the run
+                optimizer._on_before_step = optimizer._on_after_step = _nothing
+            if step < phase.start:
+                continue
+            with only(self.model, phase):
+                terms = self.model.phase_terms(phase.name, batch)
+                optimizer.zero_grad()
+                self.manual_backward(weighted(terms, batch))
+                if self.clip is not None:
+                    value, algorithm = self.clip
+                    self.clip_gradients(optimizer.optimizer, value, algorithm)
+                optimizer.step()
+            schedule.step()
+            self._keep(terms.statistics, step)
+            named |= terms.named() if main else {f"{phase.name}_loss": terms.loss, **terms.penalties}
+        for phase in self.model.phases[1:]:  # named from the first step
+            named.setdefault(f"{phase.name}_loss", torch.zeros_like(terms.loss))
+        self._meter.add(named, step, counts=batch.weight > 0)
+
+    def _log_window(self, batch_idx: int, step: int) -> None:
+        if (batch_idx + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+            means = self._meter.window(self.trainer.strategy) | self._beside()
+            for logger in self.loggers:
+                logger.log_metrics({f"train/{name}_step": value for name, value in means.items()}, step)
+
+    def _beside(self) -> dict[str, float]:
+        """Scheduled numbers and those of the model's state, which enter no loss."""
+        return self.model.scheduled(self.step) | self.model.diagnostics()
+
+    def _keep(self, statistics: Mapping[str, Tensor], step: int) -> None:
+        """Add up what the model counts of its batches until the optimizer has stepped."""
+        for name, value in statistics.items():
+            before = self._statistics.get(name)
+            self._statistics[name] = value.detach() if before is None else before + value.detach()
+        self._counted_at = step
+
+    def _update_state(self, step: int) -> None:
+        """Hand the statistics of the last step to the model, from all devices: after its update, before the next."""
+        if self._statistics and step > self._counted_at:
+            strategy = self.trainer.strategy
+            summed = {name: strategy.reduce(value, reduce_op="sum") for name, value in self._statistics.items()}
+            self._statistics = {}
+            with torch.no_grad():
+                self.model.update(summed)
+
+    def on_train_epoch_end(self) -> None:
+        """Log the epoch's means; `self.log` would cost an epoch of small data some percent of its time."""
+        self._update_state(self.step)
+        means = self._meter.epoch(self.trainer.strategy)
+        named = {f"train/{name}": value for name, value in (means | self._beside()).items()}
+        self.trainer.callback_metrics.update({name: torch.tensor(value) for name, value in named.items()})
+        for logger in self.loggers:
+            logger.log_metrics(named | {"epoch": self.current_epoch}, self.step - 1)
+
+    # Evaluation
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> Prediction:  # type: ignore[override]
+        """Evaluate a batch; the task measures what is returned."""
+        return self._evaluate(batch)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> Prediction:  # type: ignore[override]
+        """Evaluate a batch; the task measures what is returned."""
+        return self._evaluate(batch)
+
+    def _evaluate(self, batch: Batch) -> Prediction:
+        prediction = self.model.predict(batch)
+        self._eval_meter.add(prediction.terms.named(), self.step)
+        return prediction
+
+    def on_validation_epoch_start(self) -> None:
+        """Count from nothing; a training loss that is no number stops the run here, before any checkpoint."""
+        self._begin_split("val")
+        self._meter.window(self.trainer.strategy)
+
+    def on_test_epoch_start(self) -> None:
+        """Count from nothing."""
+        self._begin_split("test")
+
+    def _begin_split(self, stage: str) -> None:
+        self._update_state(self.step)
+        self.model.step = self.step
+        self._eval_meter = TermMeter(stage)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log means over the split."""
+        self._log_split("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Log means over the split."""
+        self._log_split("test")
+
+    def _log_split(self, stage: str) -> None:
+        means = self._eval_meter.epoch(self.trainer.strategy)
+        self.log_dict({f"{stage}/{name}": value for name, value in means.items()})
+
+    # Checkpoints
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the architecture, name weights as the model does; refuse to write weights that are no numbers."""
+        self._update_state(self.step)
+        checkpoint["state_dict"] = {name.removeprefix(PREFIX): w for name, w in checkpoint["state_dict"].items()}
+        self._meter.check_weights(checkpoint["state_dict"], self.step)
+        checkpoint["architecture"] = self.model.architecture
+        checkpoint["train_terms"] = self._meter.state(self.trainer.strategy)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on with the means of an interrupted epoch."""
+        checkpoint["state_dict"] = {PREFIX + name: weight for name, weight in checkpoint["state_dict"].items()}
+        if "train_terms" in checkpoint:  # a checkpoint may have been stripped to what inference needs
+            self._meter.load_state(checkpoint["train_terms"], self.trainer.strategy)
+
+
+def weighted(terms: Terms, batch: Batch) -> Tensor:
+    """The mean loss over the whole batch, this device's share of it."""
+    loss = terms.loss.mean()
+    return loss if batch.weight == 1 else loss * batch.weight
+
+
+def weights_of(model: Model, phase: Phase) -> list[nn.Parameter]:
+    """The weights that a phase moves; the first phase moves all that no other names."""
+    names = phase.modules or tuple(name for other in model.phases for name in other.modules)
+    named = {name for module in names for name, _ in model.get_submodule(module).named_parameters(module)}
+    return [
+        weight
+        for name, weight in model.named_parameters()
+        if (name in named) == bool(phase.modules) and weight.requires_grad
+    ]
+
+
+@contextmanager
+def only(model: Model, phase: Phase) -> Iterator[None]:
+    """Within it, no weight but those of a phase takes a gradient."""
+    moved = {id(weight) for weight in weights_of(model, phase)}
+    frozen = [weight for weight in model.parameters() if weight.requires_grad and id(weight) not in moved]
+    for weight in frozen:
+        weight.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for weight in frozen:
+            weight.requires_grad_(True)
+
+
+def _nothing() -> None:
+    """In place of what counts a step."""
