@@ -24,10 +24,10 @@ from torch.utils.data import DataLoader, TensorDataset
 from torch.utils.flop_counter import FlopCounterMode
 from turns import Clock, TurnClock
 
+from vaelab.check import check
 from vaelab.config.builder import Builder
-from vaelab.config.check import check
 from vaelab.config.location import config_dir
-from vaelab.data import Batch
+from vaelab.core import Batch
 from vaelab.data.examples import scale
 from vaelab.data.module import DataModule
 from vaelab.models import Model

@@ -38,15 +38,15 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from vaelab.config.builder import Builder
 from vaelab.config.location import config_dir
+from vaelab.core import Batch, DataSpec
 from vaelab.corruptions import Identity
-from vaelab.data import Batch, DataSpec
 from vaelab.data.examples import Examples, scale
 from vaelab.data.module import DataModule
-from vaelab.distances import frechet_distance
-from vaelab.features.inception import Inception
-from vaelab.features.random_network import RandomNetwork
+from vaelab.evaluation.distances import frechet_distance
+from vaelab.evaluation.features.inception import Inception
+from vaelab.evaluation.features.random_network import RandomNetwork
 from vaelab.models import Model, Start
-from vaelab.record.export import PARTS, build_model
+from vaelab.models.building import PARTS, build_model
 from vaelab.tasks import Task
 from vaelab.training.compilation import Compilation
 from vaelab.training.compiled import CompiledWeights

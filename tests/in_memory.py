@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vaelab.core import DataSpec
 from vaelab.corruptions import Corruption, Identity
-from vaelab.data import DataSpec
 from vaelab.data.examples import Examples
 from vaelab.data.images.digits import Digits
 from vaelab.data.module import DataModule

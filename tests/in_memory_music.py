@@ -6,8 +6,8 @@ import torch
 
 from vaelab.corruptions import Identity
 from vaelab.data.music.music import Music
-from vaelab.music.notes import Note, Piece
-from vaelab.music.works import works
+from vaelab.data.music.notes import Note, Piece
+from vaelab.data.music.works import works
 
 SETTINGS: dict[str, Any] = {
     "form": "tokens", "steps": 16, "hop": 4, "steps_per_quarter": 4, "pitches": None, "transpose": 3, "batch_size": 8,

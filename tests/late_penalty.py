@@ -6,7 +6,7 @@ import lightning.pytorch as L
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
-from vaelab.data import Batch
+from vaelab.core import Batch
 from vaelab.models import AE, Terms
 from vaelab.models.schedules import Scheduled
 

@@ -28,6 +28,6 @@ def load(folder: str | Path, trusted: tuple[str, ...] = ()) -> "Model":
         vaelab.errors.UserError: the folder holds no model, or one that is broken, that names a class which is not
             trusted, or that does not fit its weights.
     """
-    from vaelab.record.export import load_model
+    from vaelab.models.saved_model import load_model
 
     return load_model(Path(folder), trusted)

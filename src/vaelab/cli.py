@@ -19,19 +19,22 @@ from omegaconf import DictConfig, OmegaConf, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from vaelab import __version__
+from vaelab.command_line.explain import COMPOSITION_ERRORS, explain
+from vaelab.command_line.local import local_settings
+from vaelab.command_line.own_encoder import decoder_instead
 from vaelab.compare.command import compare
 from vaelab.config.command_line import config_folders, parts, typed_words
 from vaelab.config.continuation import Continuation, compose_again
-from vaelab.config.explain import COMPOSITION_ERRORS, explain
 from vaelab.config.help import help_page
-from vaelab.config.local import local_settings
 from vaelab.config.location import config_dir, find_trusted
 from vaelab.config.nearest import nearest
-from vaelab.config.own_encoder import decoder_instead
 from vaelab.config.quoting import quoted
 from vaelab.config.redacted_output import redacted_output
 from vaelab.errors import ConfigError, DivergenceError, UserError, own_error
-from vaelab.record.folder import (
+from vaelab.missing_package import missing
+from vaelab.record.sweep import FILE as SWEEP
+from vaelab.record.sweep import Sweep, in_one_process, mark_done, print_sweep
+from vaelab.run_folder import (
     can_go_on,
     claim_run_dir,
     claim_sweep_dir,
@@ -39,9 +42,7 @@ from vaelab.record.folder import (
     redact_subfolder,
     redact_sweep,
 )
-from vaelab.record.sweep import FILE as SWEEP
-from vaelab.record.sweep import Sweep, in_one_process, mark_done, print_sweep
-from vaelab.start import NOT_BEGUN, ending_at_once, exit_code, missing, raising_when_told_to_end, say
+from vaelab.signals import NOT_BEGUN, ending_at_once, exit_code, raising_when_told_to_end, say
 from vaelab.sweep import errors_are_collected
 
 OmegaConf.register_new_resolver("vaelab.run_dir", claim_run_dir, use_cache=True, replace=True)

@@ -2,7 +2,7 @@
 
 import re
 
-from vaelab.config.secrets import redact_text
+from vaelab.secrets import redact_text
 
 # Control characters, those that turn the direction of what follows, other ends of a line, and halves of a character.
 OBEYED = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")

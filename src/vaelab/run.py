@@ -18,26 +18,27 @@ from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from vaelab.check import COLLECTIONS, COMPONENTS, check
 from vaelab.config.builder import Builder
 from vaelab.config.changes import refuse_changes
-from vaelab.config.check import COLLECTIONS, COMPONENTS, check
 from vaelab.config.continuation import Continuation, run_folder
 from vaelab.config.nearest import did_you_mean
 from vaelab.config.recorded import read_recorded
-from vaelab.config.secrets import redact
 from vaelab.corruptions import Corruption
 from vaelab.data.module import DataModule
 from vaelab.data.sharing import SharedExamples
 from vaelab.errors import ConfigError
+from vaelab.latents.fitted import FittedPrior
 from vaelab.models import Model
 from vaelab.models import Start as ModelStart
+from vaelab.models.building import architecture, build_model, outlined
 from vaelab.notes import note
 from vaelab.record.checkpoints import Start, find_checkpoint, read_start
 from vaelab.record.curves import CurveLogger
-from vaelab.record.export import architecture, build_model, outlined
 from vaelab.record.run_record import RunRecord
 from vaelab.record.trackers import tracking
 from vaelab.record.trained_on import TrainedOn, Use
+from vaelab.secrets import redact
 from vaelab.tasks import Task
 from vaelab.training.allocation import keep_freed_memory
 from vaelab.training.best_validation import BestValidation, finite
@@ -116,6 +117,10 @@ def run(config: DictConfig, continued: Continuation | None = None) -> float | No
             record.trained(trained_on, trainer.global_step)
         elif start is not None:
             stand_at(trainer, start.step)
+        if (prior := wanted_prior(cfg, builder, task)) is not None:
+            with keeping(record.interrupted):
+                take_weights(model, weights)
+                model.fitted = record.fitted(prior, trainer, model, data, None if cfg["train"] else start, seed)
         if cfg["test"]:
             with keeping(record.interrupted):
                 trainer.test(module, datamodule=data, ckpt_path=weights, weights_only=True, verbose=False)
@@ -173,6 +178,8 @@ def build(
         refuse_other_optimizers(start, model, optimization)
         refuse_broken_position(start.path, start.state, type(data).__qualname__)
         refuse_done(start.state, cfg["trainer"].get("max_epochs"), cfg["trainer"].get("max_steps", -1))
+    if (prior := wanted_prior(cfg, builder, task)) is not None:
+        prior.refuse_misfit(model.latent)
     task.check(model, data.spec, corruption.changes)
     return data, TrainingModule(model, optimization), task, trained_on
 
@@ -338,6 +345,20 @@ def find_start(cfg: dict[str, Any], continued: Continuation | None) -> Start | N
 def stand_at(trainer: L.Trainer, step: int) -> None:
     """Let a trainer that only tests stand where training ended: scheduled terms are those of that step."""
     trainer.fit_loop.epoch_loop.automatic_optimization.optim_progress.optimizer.step.total.completed = step
+
+
+def wanted_prior(cfg: dict[str, Any], builder: Builder, task: Task) -> FittedPrior | None:
+    """The prior that is to be fitted to the codes of the trained model, not yet fitted; None for none."""
+    if cfg.get("fitted_prior") is None:
+        return task.fitted_prior()
+    prior: FittedPrior = builder.build(cfg["fitted_prior"], "fitted_prior", COMPONENTS["fitted_prior"])
+    return prior
+
+
+def take_weights(model: Model, best: Path | None) -> None:
+    """Give a model its best weights, which the test pass takes too; those in hand where none were kept."""
+    if best is not None:
+        model.load_state_dict(torch.load(best, map_location=model.device, weights_only=True)["state_dict"])
 
 
 def best_checkpoint(trainer: L.Trainer) -> Path | None:

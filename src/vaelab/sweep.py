@@ -15,20 +15,20 @@ from hydra.types import TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from vaelab.atomic_write import write_file
+from vaelab.command_line.explain import COMPOSITION_ERRORS, explain
+from vaelab.command_line.local import local_settings
+from vaelab.command_line.own_encoder import decoder_instead
 from vaelab.config.command_line import parts
 from vaelab.config.continuation import compose_again
-from vaelab.config.explain import COMPOSITION_ERRORS, explain
-from vaelab.config.local import local_settings
 from vaelab.config.location import find_trusted
-from vaelab.config.own_encoder import decoder_instead
 from vaelab.config.quoting import quoted
 from vaelab.config.recorded_jobs import recorded_overrides
-from vaelab.config.secrets import redact, redact_text
 from vaelab.errors import ConfigError, InterruptionError, UserError
 from vaelab.faults import FaultError
-from vaelab.record.folder import discard
 from vaelab.record.sweep import FILE, Job, Status, Sweep, in_one_process
-from vaelab.start import ending_at_once, exit_code
+from vaelab.run_folder import discard
+from vaelab.secrets import redact, redact_text
+from vaelab.signals import ending_at_once, exit_code
 
 MANY = 20  # jobs whose configs take more than a few seconds to check
 LONGEST_ERROR = 600  # characters of one that is kept and shown in a table
@@ -125,7 +125,7 @@ class SweepRunner:
     def _check(self, jobs: list[Job]) -> dict[int, UserError]:
         """What is wrong with the configs of jobs, by number: said before any of them runs."""
         with ending_at_once():
-            from vaelab.config.check import check
+            from vaelab.check import check
             from vaelab.run import refuse_sweep_over_devices
 
         if len(jobs) > MANY:

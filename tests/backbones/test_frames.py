@@ -8,7 +8,7 @@ import torch
 
 from vaelab.backbones.gru import GRUDecoder, GRUEncoder
 from vaelab.backbones.transformer import TransformerDecoder, TransformerEncoder
-from vaelab.data.spec import DataSpec
+from vaelab.core.spec import DataSpec
 from vaelab.likelihoods.bernoulli import Bernoulli
 from vaelab.likelihoods.categorical import Categorical
 from vaelab.likelihoods.likelihood import Likelihood

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from vaelab.backbones.gru import GRUDecoder, GRUEncoder
 from vaelab.backbones.transformer import TransformerDecoder, TransformerEncoder
-from vaelab.data import Batch, DataSpec, ExampleNoise
-from vaelab.data.noise import StepNoise
-from vaelab.data.spec import MASKED, PADDING
+from vaelab.core import Batch, DataSpec, ExampleNoise
+from vaelab.core.noise import StepNoise
+from vaelab.core.spec import MASKED, PADDING
 from vaelab.likelihoods import Categorical
 from vaelab.models import AE, VAE
 from vaelab.models.schedules import Constant

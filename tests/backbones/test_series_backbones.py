@@ -10,7 +10,7 @@ from torch import nan
 from vaelab.backbones.conv1d import Conv1dDecoder, Conv1dEncoder
 from vaelab.backbones.gru import GRUDecoder, GRUEncoder
 from vaelab.backbones.transformer import TransformerDecoder, TransformerEncoder
-from vaelab.data import Batch, DataSpec, ExampleNoise
+from vaelab.core import Batch, DataSpec, ExampleNoise
 from vaelab.likelihoods import Gaussian
 from vaelab.models import VAE
 from vaelab.models.schedules import Constant

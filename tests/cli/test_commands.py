@@ -16,7 +16,8 @@ import vaelab.run
 from vaelab.cli import main
 from vaelab.config.help import help_page
 from vaelab.config.location import config_dir
-from vaelab.start import Terminated, ending_at_once, exit_code, missing, raising_when_told_to_end
+from vaelab.missing_package import missing
+from vaelab.signals import Terminated, ending_at_once, exit_code, raising_when_told_to_end
 
 SCRIPT = config_dir().parent / "train.py"
 
@@ -95,8 +96,8 @@ def test_a_signal_in_the_middle_of_an_import_ends_the_process_with_one_line(numb
     code = f"""
 import os, signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from vaelab.record.folder import claim_run_dir
-from vaelab.start import ending_at_once
+from vaelab.run_folder import claim_run_dir
+from vaelab.signals import ending_at_once
 claim_run_dir(None, {str(tmp_path)!r})
 with ending_at_once():
     try:

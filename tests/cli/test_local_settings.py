@@ -8,7 +8,7 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 import vaelab.run
-from vaelab.config.check import check
+from vaelab.check import check
 
 Settle = Callable[..., dict[str, Any]]
 

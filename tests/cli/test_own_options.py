@@ -9,7 +9,7 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 import vaelab.run
-from vaelab.config.check import check
+from vaelab.check import check
 from vaelab.config.location import find_trusted
 
 Choose = Callable[..., list[str]]

@@ -18,7 +18,7 @@ from vaelab.compare.rows import told_apart_by_data
 from vaelab.compare.runs import LARGEST, find_runs
 from vaelab.compare.table import tabulate
 from vaelab.errors import ConfigError
-from vaelab.metric_names import direction
+from vaelab.metrics import direction
 
 Make = Callable[..., Path]
 

@@ -9,9 +9,9 @@ from annotated_types import Gt
 from torch import nn
 from torch.optim import Optimizer
 
+from vaelab.check import COLLECTIONS, COMPONENTS
 from vaelab.config import targets
 from vaelab.config.builder import Builder, check_arguments
-from vaelab.config.check import COLLECTIONS, COMPONENTS
 from vaelab.corruptions import Chain, Corruption
 from vaelab.data.module import DataModule
 from vaelab.errors import ConfigError
@@ -61,7 +61,7 @@ def test_a_refused_module_is_not_imported(tmp_path: Path, monkeypatch: pytest.Mo
         "torch.nn.modules.module.os.system",
         "vaelab.record.environment.subprocess.run",
         "vaelab.__main__.main",  # importing it would run the command line
-        "vaelab.record.folder._claimed",
+        "vaelab.run_folder._claimed",
         "vaelab.models.VAEE",
         "vaelab.modelz.VAE",
         "vaelab.",
@@ -136,7 +136,7 @@ REFUSED = [
     ("callbacks", {"_target_": f"{LIGHTNING}.callbacks.LambdaCallback", "on_fit_start": "os.getcwd"}),
     ("logger", {"_target_": f"{LIGHTNING}.loggers.WandbLogger", "settings": {"_target_": "os.getcwd"}}),
     ("logger", {"_target_": "vaelab.record.trackers.log_figures"}),
-    ("logger", {"_target_": "vaelab.record.export.load_model", "run": "x", "trusted": ["os"]}),
+    ("logger", {"_target_": "vaelab.models.saved_model.load_model", "run": "x", "trusted": ["os"]}),
     ("trainer", {"_target_": f"{LIGHTNING}.cli.LightningCLI"}),
     ("trainer", TRAINER | {"limit_train_batches": TRAINER}),
     ("scheduler", {"_target_": "vaelab.training.schedulers.LearningRate"}),

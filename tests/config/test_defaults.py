@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
+from vaelab.check import COMPONENTS
 from vaelab.config.builder import Builder
-from vaelab.config.check import COMPONENTS
 from vaelab.models.schedules import Schedule
 
 CONF = Path(__file__).parents[2] / "conf"

@@ -21,15 +21,16 @@ import pytest
 import yaml
 
 import vaelab
+from vaelab.check import COLLECTIONS, COMPONENTS
 from vaelab.config import builder
 from vaelab.config.builder import Builder
-from vaelab.config.check import COLLECTIONS, COMPONENTS
 from vaelab.config.location import config_dir
 from vaelab.config.signature import arguments
-from vaelab.data.spec import Column, DataSpec
+from vaelab.core.spec import Column, DataSpec
 from vaelab.errors import ConfigError, UserError
+from vaelab.models.building import LATENT_PARTS, PARTS, build_model
+from vaelab.models.saved_model import save_model
 from vaelab.models.schedules import Schedule
-from vaelab.record.export import LATENT_PARTS, PARTS, build_model, save_model
 
 PACKAGE = Path(vaelab.__file__).parent
 LIBRARIES = ("vaelab", "torch.nn", "torch.optim", "lightning.pytorch", "torchmetrics")
@@ -214,7 +215,7 @@ def harmful(folder: Path) -> list[Any]:
     """Values that would do something if they were built or opened."""
     mark = str(folder / "mark")
     writes = {"_target_": "vaelab.atomic_write.write_file", "path": mark, "content": "x"}
-    loads = {"_target_": "vaelab.record.export.load_model", "run": str(folder), "trusted": ["os", "subprocess"]}
+    loads = {"_target_": "vaelab.models.saved_model.load_model", "run": str(folder), "trusted": ["os", "subprocess"]}
     identity = {"_target_": "torch.nn.Identity", "x": writes}
     schedule = {"_target_": "vaelab.models.schedules.Constant"}
     return [

@@ -7,9 +7,9 @@ import yaml
 
 from vaelab.config.location import config_dir
 from vaelab.config.redacted_output import print_redacted, redacted_output
-from vaelab.config.secrets import HIDDEN, names_secret, redact, redact_override, redact_text
 from vaelab.errors import ConfigError
-from vaelab.metric_names import MORE_IS_BETTER
+from vaelab.metrics import MORE_IS_BETTER
+from vaelab.secrets import HIDDEN, names_secret, redact, redact_override, redact_text
 
 COMMIT = "3a95036aa0123456789abcdef0123456789abcde"
 ASSIGNED = [

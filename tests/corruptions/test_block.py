@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from vaelab.core import DataSpec, StepNoise
 from vaelab.corruptions import Mask
-from vaelab.data import DataSpec, StepNoise
 
 
 def hidden(fraction: float, shape: tuple[int, ...], kind: str = "image", count: int = 400) -> torch.Tensor:

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from vaelab.core import DataSpec, ExampleNoise, StepNoise
 from vaelab.corruptions import Blur, Gaussian, Identity, Mask, SaltPepper
-from vaelab.data import DataSpec, ExampleNoise, StepNoise
 from vaelab.errors import ConfigError
 
 IMAGE = DataSpec("colour", "image", (3, 12, 10), "unit", 256)

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from vaelab.config.builder import Builder
+from vaelab.core import DataSpec, ExampleNoise, StepNoise
 from vaelab.corruptions import Blur, Corruption, Gaussian, Identity, Mask, SaltPepper
-from vaelab.data import DataSpec, ExampleNoise, StepNoise
 from vaelab.errors import ConfigError
 
 IMAGE = DataSpec("colour", "image", (3, 12, 10), "unit", 256)

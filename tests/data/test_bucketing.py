@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from in_memory import InMemory
+from vaelab.core import DataSpec
 from vaelab.corruptions import Mask
-from vaelab.data import DataSpec
 from vaelab.data.loader import TrainLoader
 from vaelab.data.storage import Store
 

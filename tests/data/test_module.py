@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from in_memory import InMemory
+from vaelab.core import Batch, DataSpec
 from vaelab.corruptions import Corruption, Gaussian, Identity
-from vaelab.data import Batch, DataSpec
 from vaelab.data.examples import Examples
 from vaelab.data.images.digits import Digits
 from vaelab.data.module import DataModule

@@ -5,8 +5,8 @@ from itertools import pairwise
 import pytest
 import torch
 
-from vaelab.data import ExampleNoise, StepNoise
-from vaelab.data.noise import mix
+from vaelab.core import ExampleNoise, StepNoise
+from vaelab.core.noise import mix
 
 CPU = torch.device("cpu")
 KINDS = ["normal", "uniform"]

@@ -11,8 +11,9 @@ import torch
 from PIL import Image
 
 from in_memory import SETTINGS, InMemory, digits
+from vaelab.core import DataSpec
 from vaelab.corruptions import Identity
-from vaelab.data import DataSpec, storage
+from vaelab.data import storage
 from vaelab.data.images.decoding import DecodedImages
 from vaelab.data.images.images import Images
 from vaelab.data.loader import TrainLoader

@@ -8,7 +8,7 @@ import torch
 from scipy.linalg import sqrtm
 from sklearn.datasets import load_digits
 
-from vaelab.distances import frechet_distance, kernel_distance, precision_recall
+from vaelab.evaluation.distances import frechet_distance, kernel_distance, precision_recall
 
 
 @pytest.fixture(scope="module")

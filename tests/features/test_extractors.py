@@ -8,14 +8,14 @@ import torch
 
 import in_memory
 from in_memory import InMemory
+from vaelab.core import DataSpec
 from vaelab.corruptions import Gaussian
-from vaelab.data import DataSpec
 from vaelab.data.module import DataModule
-from vaelab.distances import frechet_distance
 from vaelab.errors import ConfigError
-from vaelab.features import Choice, Extractor, refuse_absent
-from vaelab.features.real import real_features
-from vaelab.features.resize import limit_side, resize_tensorflow1
+from vaelab.evaluation.distances import frechet_distance
+from vaelab.evaluation.features import Choice, Extractor, refuse_absent
+from vaelab.evaluation.features.real import real_features
+from vaelab.evaluation.features.resize import limit_side, resize_tensorflow1
 
 CPU = torch.device("cpu")
 
@@ -42,7 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def hardly_trained(monkeypatch: pytest.MonkeyPatch) -> None:
     """For tests of what does not depend on how good the classifier is."""
-    monkeypatch.setattr("vaelab.features.classifier.STEPS", (3, 3))
+    monkeypatch.setattr("vaelab.evaluation.features.classifier.STEPS", (3, 3))
 
 
 def choice(folder: Path, name: str = "auto") -> Choice:
@@ -151,7 +151,7 @@ def test_an_extractor_that_is_named_and_absent_says_how_to_get_it(tmp_path: Path
 
 
 def test_torchmetrics_own_network_needs_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vaelab.features.choice.has_torch_fidelity", lambda: False)
+    monkeypatch.setattr("vaelab.evaluation.features.choice.has_torch_fidelity", lambda: False)
     with pytest.raises(ConfigError, match="pip install torch-fidelity"):
         refuse_absent(choice(tmp_path, "torchmetrics"), DataSpec("grey", "image", (1, 8, 8), "unit", 256))
 

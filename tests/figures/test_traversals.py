@@ -7,7 +7,7 @@ from torch import Tensor
 from vaelab.figures import traversals
 from vaelab.models import AE, VAE
 from vaelab.samplers import slerp
-from vaelab.tasks.generation_figures import _interpolations
+from vaelab.tasks.generation.figures import _interpolations
 
 
 def decoded(seen: list[Tensor], codes: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vaelab.data import DataSpec
+from vaelab.core import DataSpec
 from vaelab.errors import ConfigError
 from vaelab.likelihoods import Bernoulli
 

@@ -5,7 +5,7 @@ from math import exp, log, tanh
 import pytest
 import torch
 
-from vaelab.data import DataSpec
+from vaelab.core import DataSpec
 from vaelab.errors import ConfigError
 from vaelab.likelihoods import ContinuousBernoulli
 from vaelab.likelihoods.continuous_bernoulli import log_normalizer

@@ -5,7 +5,7 @@ from itertools import product
 import pytest
 import torch
 
-from vaelab.data import DataSpec
+from vaelab.core import DataSpec
 from vaelab.errors import ConfigError
 from vaelab.likelihoods import DiscretizedLogistic
 

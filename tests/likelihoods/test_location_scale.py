@@ -5,7 +5,7 @@ from math import exp, log, pi, sqrt
 import pytest
 import torch
 
-from vaelab.data import DataSpec
+from vaelab.core import DataSpec
 from vaelab.likelihoods import Gaussian, Laplace
 
 REAL = DataSpec("sensors", "table", (3, 2), "real")

@@ -7,8 +7,8 @@ import torch
 from torch.distributions import Categorical as TorchCategorical
 from torch.distributions import Normal, StudentT
 
-from vaelab.data import DataSpec
-from vaelab.data.spec import Column
+from vaelab.core import DataSpec
+from vaelab.core.spec import Column
 from vaelab.errors import ConfigError
 from vaelab.likelihoods import Categorical, Gaussian, Mixed, squared_error
 

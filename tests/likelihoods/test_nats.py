@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vaelab.data import DataSpec
+from vaelab.core import DataSpec
 from vaelab.likelihoods import Bernoulli, ContinuousBernoulli, DiscretizedLogistic, Gaussian, Laplace
 
 CASES = {

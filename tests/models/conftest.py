@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from vaelab.backbones import MLPDecoder, MLPEncoder
-from vaelab.data import Batch, DataSpec, ExampleNoise, Noise
+from vaelab.core import Batch, DataSpec, ExampleNoise, Noise
 from vaelab.likelihoods import Gaussian, Likelihood
 from vaelab.models import AE, VAE
 from vaelab.models.schedules import Schedule

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.distributions import MultivariateNormal
 
-from vaelab.data import DataSpec, ExampleNoise
+from vaelab.core import DataSpec, ExampleNoise
 from vaelab.latents import StandardNormal
 from vaelab.latents.gaussian import LOG_VARIANCE
 from vaelab.likelihoods import Gaussian

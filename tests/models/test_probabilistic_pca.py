@@ -5,7 +5,7 @@ from math import log, pi
 import pytest
 import torch
 
-from vaelab.data import DataSpec, StepNoise
+from vaelab.core import DataSpec, StepNoise
 from vaelab.likelihoods import Gaussian
 from vaelab.training.schedulers import Cosine
 

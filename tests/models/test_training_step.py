@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from vaelab.data import Batch
+from vaelab.core import Batch
 from vaelab.data.loader import TrainLoader
 from vaelab.data.storage import Store
 from vaelab.training.module import TrainingModule

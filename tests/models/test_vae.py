@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.distributions import Independent, Normal, kl_divergence
 
-from vaelab.data import Batch, DataSpec, ExampleNoise
+from vaelab.core import Batch, DataSpec, ExampleNoise
 from vaelab.latents import StandardNormal
 from vaelab.latents.gaussian import LOG_VARIANCE, DiagonalGaussian
 from vaelab.likelihoods import Bernoulli, DiscretizedLogistic, Gaussian, Laplace

@@ -5,8 +5,8 @@ from math import log
 import pytest
 import torch
 
-from vaelab.data.spec import DataSpec
-from vaelab.music.markov import Markov, fit_markov
+from vaelab.core.spec import DataSpec
+from vaelab.evaluation.baselines.markov import Markov, fit_markov
 
 TOKENS = DataSpec("t", "tokens", (2, 8), "categories", 6, has_missing=True)
 ROLL = DataSpec("r", "roll", (5, 8), "binary", 2, has_missing=True)

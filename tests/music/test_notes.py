@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from in_memory_music import piece
-from vaelab.data.noise import StepNoise
-from vaelab.music.midi import UnreadableError, read_midi, write_midi
-from vaelab.music.notes import (
+from vaelab.core.noise import StepNoise
+from vaelab.data.music.midi_files import UnreadableError, read_midi, write_midi
+from vaelab.data.music.notes import (
     HOLD,
     REST,
     Note,
@@ -22,8 +22,8 @@ from vaelab.music.notes import (
     to_tokens,
     tokens_to_roll,
 )
-from vaelab.music.transposition import drawn_shifts, transposed_roll, transposed_tokens
-from vaelab.music.works import works
+from vaelab.data.music.transposition import drawn_shifts, transposed_roll, transposed_tokens
+from vaelab.data.music.works import works
 
 LOW, COUNT = 36, 46
 

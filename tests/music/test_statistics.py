@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from vaelab.music.notes import Note
-from vaelab.music.statistics import note_statistics, total_variation
+from vaelab.data.music.notes import Note
+from vaelab.evaluation.note_statistics import note_statistics, total_variation
 
 
 def test_each_note_counts_once_by_class_and_length_and_each_step_of_a_voice_by_interval() -> None:

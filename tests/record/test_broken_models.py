@@ -18,12 +18,13 @@ from vaelab import careful_read, models
 from vaelab.backbones import MLPEncoder
 from vaelab.config.builder import Builder
 from vaelab.config.targets import target
-from vaelab.data.spec import Column, DataSpec
+from vaelab.core.spec import Column, DataSpec
 from vaelab.errors import CheckpointError, ConfigError
 from vaelab.latents import LatentSpec
 from vaelab.likelihoods import Likelihood
+from vaelab.models.building import architecture, build_model
+from vaelab.models.saved_model import save_model
 from vaelab.models.schedules import Constant
-from vaelab.record.export import architecture, build_model, save_model
 
 VAE = {"_target_": "vaelab.models.VAE", "schedule": {"_target_": "vaelab.models.schedules.Constant"}}
 IMAGE = {

@@ -7,8 +7,8 @@ import yaml
 
 from vaelab.atomic_write import write_file, write_json
 from vaelab.errors import CheckpointError
-from vaelab.record.folder import claim_run_dir, claim_sweep_dir, discard, discard_unstarted, redact_sweep
 from vaelab.record.sweep import Sweep
+from vaelab.run_folder import claim_run_dir, claim_sweep_dir, discard, discard_unstarted, redact_sweep
 
 
 def test_runs_that_start_at_once_do_not_share_a_folder(tmp_path: Path) -> None:

@@ -9,10 +9,11 @@ import torch
 
 import vaelab
 from vaelab.config.builder import Builder
-from vaelab.data.spec import DataSpec
+from vaelab.core.spec import DataSpec
 from vaelab.errors import UserError
+from vaelab.models.building import architecture, build_model
+from vaelab.models.saved_model import save_model
 from vaelab.record.checkpoints import flat
-from vaelab.record.export import architecture, build_model, save_model
 
 MLP = {"hidden": [4], "activation": "relu"}
 CONFIG = {
@@ -47,7 +48,7 @@ def test_a_saved_model_comes_back_as_it_was(folder: Path) -> None:
 
 def test_a_shared_model_cannot_run_code(folder: Path, tmp_path: Path) -> None:
     mark = tmp_path / "written"
-    writes = {"_target_": "vaelab.record.folder.write_text", "path": str(mark), "text": "x"}
+    writes = {"_target_": "vaelab.run_folder.write_text", "path": str(mark), "text": "x"}
     for encoder in ({"_target_": "os.mkdir", "path": str(mark)}, writes, {**CONFIG["encoder"], "hidden": writes}):
         edit(folder, encoder=encoder)
         with pytest.raises(UserError, match="encoder"):
@@ -58,7 +59,7 @@ def test_a_shared_model_cannot_run_code(folder: Path, tmp_path: Path) -> None:
 def test_arguments_that_a_signature_does_not_name_run_nothing(folder: Path, tmp_path: Path) -> None:
     mark = tmp_path / "written"
     writes = {"_target_": "vaelab.atomic_write.write_file", "path": str(mark), "content": "x"}
-    loads = {"_target_": "vaelab.record.export.load_model", "run": str(folder), "trusted": ["subprocess"]}
+    loads = {"_target_": "vaelab.models.saved_model.load_model", "run": str(folder), "trusted": ["subprocess"]}
     for inner in (writes, loads, [writes], {"a": writes}):
         edit(folder, encoder={"_target_": "torch.nn.Identity", "x": inner})
         with pytest.raises(UserError, match=r"encoder\._target_=torch\.nn\.Identity: should be a Module of vaelab"):

@@ -12,16 +12,16 @@ import pytest
 import torch
 import yaml
 from sklearn.ensemble import IsolationForest
+from vaelab.evaluation.baselines.limits import FOREST_TEST, FOREST_TRAIN, NEAREST_WORK, PAIR, drawn, nearest_limits
+from vaelab.evaluation.baselines.outliers import OUTLIER_SCORES
 
 from in_memory import digits
-from vaelab.baselines import BaselineCache
-from vaelab.baselines.limits import FOREST_TEST, FOREST_TRAIN, NEAREST_WORK, PAIR, drawn, nearest_limits
-from vaelab.baselines.outliers import OUTLIER_SCORES
 from vaelab.config.builder import Builder
 from vaelab.config.location import config_dir
+from vaelab.evaluation.baselines import BaselineCache
 from vaelab.record.run_record import RunRecord
 from vaelab.tasks import Findings
-from vaelab.tasks.anomaly import baseline_scores
+from vaelab.tasks.anomaly.task import baseline_scores
 from vaelab.tasks.panel import Panel
 from vaelab.tasks.task import Baseline, Task
 
@@ -172,9 +172,9 @@ def test_a_part_is_always_the_same_and_keeps_the_shares_of_both_kinds() -> None:
 
 
 def test_a_score_is_taken_of_the_rows_that_are_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("vaelab.baselines.outliers.FOREST_TEST", 400)
-    monkeypatch.setattr("vaelab.baselines.outliers.FOREST_TRAIN", 50)
-    monkeypatch.setattr("vaelab.baselines.outliers.TREES", 5)
+    monkeypatch.setattr("vaelab.evaluation.baselines.outliers.FOREST_TEST", 400)
+    monkeypatch.setattr("vaelab.evaluation.baselines.outliers.FOREST_TRAIN", 50)
+    monkeypatch.setattr("vaelab.evaluation.baselines.outliers.TREES", 5)
     data = digits(normal=[5])
     scores, about = baseline_scores("isolation_forest", data, BaselineCache(tmp_path, data))
     train, test = len(data.split["train"]), len(data.split["test"])

@@ -12,12 +12,12 @@ import torch
 from lightning.pytorch.strategies import SingleDeviceStrategy
 
 from apple_silicon import MPS, READS, AppleTensor, apple_silicon
-from vaelab.data.spec import DataSpec
+from vaelab.core.spec import DataSpec
 from vaelab.errors import DivergenceError
-from vaelab.features.moments import Moments
+from vaelab.evaluation.features.moments import Moments
+from vaelab.evaluation.image_metrics import psnr, ssim
 from vaelab.latents import DiagonalGaussian, Gaussian
 from vaelab.samplers import slerp
-from vaelab.tasks.image_metrics import psnr, ssim
 from vaelab.training.meter import TermMeter
 
 Train = Callable[..., Path]

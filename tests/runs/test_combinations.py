@@ -16,9 +16,10 @@ from pairwise import pairwise
 from vaelab import load
 from vaelab.config.builder import Builder
 from vaelab.config.location import config_dir
-from vaelab.data import Batch, DataSpec, ExampleNoise
+from vaelab.core import Batch, DataSpec, ExampleNoise
 from vaelab.errors import ConfigError
-from vaelab.record.export import PARTS, build_model, refuse_misfit, save_model
+from vaelab.models.building import PARTS, build_model, refuse_misfit
+from vaelab.models.saved_model import save_model
 
 SPECS = (
     DataSpec("digits", "image", (1, 8, 8), "unit", 17),

@@ -11,10 +11,11 @@ from safetensors.torch import load_file, save_file
 
 from vaelab.atomic_write import write_file
 from vaelab.config.builder import Builder
-from vaelab.data.spec import DataSpec
+from vaelab.core.spec import DataSpec
 from vaelab.errors import CheckpointError
-from vaelab.record.export import architecture, build_model, save_model
-from vaelab.scores import Detector, conformal_threshold
+from vaelab.evaluation.scores import Detector, conformal_threshold
+from vaelab.models.building import architecture, build_model
+from vaelab.models.saved_model import save_model
 
 CONFIG = {
     "latent_dim": 2,

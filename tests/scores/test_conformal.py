@@ -6,7 +6,7 @@ from math import inf, isfinite
 import pytest
 import torch
 
-from vaelab.scores import Threshold, alarms_by_chance, conformal_threshold, examples_needed
+from vaelab.evaluation.scores import Threshold, alarms_by_chance, conformal_threshold, examples_needed
 
 
 def test_the_threshold_is_the_order_statistic_of_the_formula() -> None:

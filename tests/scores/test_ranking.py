@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from vaelab.scores.ranking import _Grouped, auprc, auroc, estimates, intervals, precision_at
+from vaelab.evaluation.scores.ranking import _Grouped, auprc, auroc, estimates, intervals, precision_at
 
 
 def drawn(seed: int, count: int = 200, ties: bool = False) -> tuple[np.ndarray, np.ndarray]:

@@ -10,12 +10,12 @@ from safetensors.torch import save_file
 from in_memory import SETTINGS
 from vaelab.atomic_write import write_file
 from vaelab.backbones import MLPDecoder, MLPEncoder
-from vaelab.data import Batch, DataSpec, ExampleNoise
+from vaelab.core import Batch, DataSpec, ExampleNoise
 from vaelab.errors import CheckpointError
+from vaelab.evaluation.scores import Detector, Latent, conformal_threshold, same_weights
 from vaelab.likelihoods import DiscretizedLogistic, Gaussian
 from vaelab.models import AE, VAE
 from vaelab.models.schedules import Constant
-from vaelab.scores import Detector, Latent, conformal_threshold, same_weights
 
 DIGITS = DataSpec("digits", "image", (1, 8, 8), "unit", 17)
 

@@ -9,20 +9,20 @@ import pytest
 import torch
 from sklearn.decomposition import PCA
 from sklearn.metrics import average_precision_score, roc_auc_score
+from vaelab.evaluation.baselines.outliers import OUTLIER_SCORES
 
 from in_memory import SETTINGS
 from vaelab.backbones import MLPDecoder, MLPEncoder
-from vaelab.baselines import BaselineCache
-from vaelab.baselines.outliers import OUTLIER_SCORES
+from vaelab.core import DataSpec
 from vaelab.corruptions import Identity
-from vaelab.data import DataSpec
 from vaelab.data.examples import Examples
 from vaelab.data.images.digits import Digits
 from vaelab.data.module import DataModule
+from vaelab.evaluation.baselines import BaselineCache
 from vaelab.figures.anomalies import column_errors
 from vaelab.likelihoods import Gaussian
 from vaelab.models import AE
-from vaelab.tasks.anomaly import Anomaly, column_names
+from vaelab.tasks.anomaly.task import Anomaly, column_names
 
 Run = Callable[..., Path]
 

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from in_memory import InMemory
-from vaelab.data import DataSpec
+from vaelab.core import DataSpec
+from vaelab.core.spec import Column
 from vaelab.data.module import DataModule
-from vaelab.data.spec import Column
+from vaelab.evaluation.code_use import code_notes, code_use
 from vaelab.likelihoods import Bernoulli, Categorical, Gaussian, Likelihood, Mixed
 from vaelab.models import AE, VAE, Model
 from vaelab.models.schedules import Constant, FreeBits
-from vaelab.tasks.code_use import code_notes, code_use
 
 SCALE = 0.01  # of the data: what counts must not depend on its units
 TABLE = DataSpec("sensors", "table", (3,), "real")

@@ -11,25 +11,25 @@ import pytest
 import torch
 from sklearn.decomposition import PCA as SklearnPCA  # noqa: N811
 from torch import Tensor
+from vaelab.evaluation.baselines.pca import PCA
 
 from in_memory import SETTINGS
 from vaelab.backbones import MLPDecoder, MLPEncoder
-from vaelab.baselines import BaselineCache, fit_pca
-from vaelab.baselines.pca import PCA
+from vaelab.core import DataSpec
 from vaelab.corruptions import Identity
-from vaelab.data import DataSpec
 from vaelab.data.examples import Examples
 from vaelab.data.images.digits import Digits
 from vaelab.data.images.images import Images
 from vaelab.data.module import DataModule
+from vaelab.evaluation.baselines import BaselineCache, fit_pca
+from vaelab.evaluation.image_metrics import each_example, psnr, ssim
 from vaelab.latents import StandardNormal
 from vaelab.likelihoods import Gaussian
 from vaelab.models import AE, VAE, Model
 from vaelab.models.schedules import Constant as ConstantBeta
 from vaelab.tasks import Compression
-from vaelab.tasks.codec import BITS, Codec, distortions, distribution, means, quantised
-from vaelab.tasks.compression import bits_in_and_out, sampled
-from vaelab.tasks.image_metrics import each_example, psnr, ssim
+from vaelab.tasks.compression.codec import BITS, Codec, distortions, distribution, means, quantised
+from vaelab.tasks.compression.task import bits_in_and_out, sampled
 
 CPU = torch.device("cpu")
 DIGITS = DataSpec("digits", "image", (1, 8, 8), "unit", 17)

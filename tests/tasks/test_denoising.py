@@ -11,25 +11,25 @@ import torch
 from hydra import compose, initialize_config_dir
 from skimage.metrics import peak_signal_noise_ratio
 from skimage.restoration import denoise_nl_means, denoise_tv_chambolle
+from vaelab.evaluation.baselines.denoisers import NON_LOCAL_MEANS, TOTAL_VARIATION
+from vaelab.evaluation.baselines.linear import LinearDenoiser
 
 from in_memory import InMemory, digits
 from vaelab.backbones import MLPDecoder, MLPEncoder
-from vaelab.baselines import BaselineCache
-from vaelab.baselines.denoisers import NON_LOCAL_MEANS, TOTAL_VARIATION
-from vaelab.baselines.linear import LinearDenoiser
 from vaelab.config.location import config_dir
+from vaelab.core import DataSpec
 from vaelab.corruptions import Blur, Chain, Corruption, Gaussian, Mask, SaltPepper
-from vaelab.data import DataSpec
 from vaelab.data.module import DataModule
+from vaelab.evaluation.baselines import BaselineCache
+from vaelab.evaluation.image_metrics import psnr_of_each
 from vaelab.likelihoods import DiscretizedLogistic
 from vaelab.likelihoods import Gaussian as GaussianLikelihood
 from vaelab.models import AE, Model
 from vaelab.tasks import Denoising, Findings
-from vaelab.tasks.denoising_baselines import DenoisingBaselines
-from vaelab.tasks.denoising_quality import quality_of_each, summary
-from vaelab.tasks.denoising_sweep import conditions, measured
-from vaelab.tasks.image_metrics import psnr_of_each
-from vaelab.tasks.strengths import corrupted, strengths_around
+from vaelab.tasks.denoising.baselines import DenoisingBaselines
+from vaelab.tasks.denoising.quality import quality_of_each, summary
+from vaelab.tasks.denoising.strengths import corrupted, strengths_around
+from vaelab.tasks.denoising.sweep import conditions, measured
 
 
 def images(corruption: Corruption, shape: tuple[int, int, int], count: int = 40) -> DataModule:
@@ -210,7 +210,9 @@ def test_baselines_take_images_of_any_size(shape: tuple[int, int, int], tmp_path
 def test_baselines_are_kept_for_one_corruption_and_its_strengths(tmp_path: Path, monkeypatch: Any) -> None:
     data = digits(Gaussian(0.3))
     first = _baselines(data, tmp_path, 10).numbers(data.corruption)
-    monkeypatch.setattr("vaelab.baselines.denoisers.ImageDenoiser.fit", lambda *a: pytest.fail("computed again"))
+    monkeypatch.setattr(
+        "vaelab.evaluation.baselines.denoisers.ImageDenoiser.fit", lambda *a: pytest.fail("computed again")
+    )
     assert _baselines(data, tmp_path, 10).numbers(data.corruption.at_strength(0.3)) == first
     for other in (Gaussian(0.31), Gaussian((0.3, 0.31)), Chain({"a": Gaussian(0.3)})):
         with pytest.raises(pytest.fail.Exception, match="computed again"):

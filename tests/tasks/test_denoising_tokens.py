@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from vaelab.evaluation.baselines.commonest_token import CommonestToken
 
 from in_memory_music import songs
 from vaelab.backbones.gru import GRUDecoder, GRUEncoder
 from vaelab.backbones.transformer import TransformerDecoder, TransformerEncoder
-from vaelab.baselines.commonest_token import CommonestToken
+from vaelab.core.noise import ExampleNoise
+from vaelab.core.spec import MASKED, PADDING, DataSpec
 from vaelab.corruptions import Mask
-from vaelab.data.noise import ExampleNoise
-from vaelab.data.spec import MASKED, PADDING, DataSpec
 from vaelab.likelihoods import Categorical
 from vaelab.models import AE, Model
-from vaelab.tasks.denoising_quality import quality_of_each, summary
+from vaelab.tasks.denoising.quality import quality_of_each, summary
 
 LINE = DataSpec("line", "tokens", (9,), "categories", levels=5, has_missing=True, end=4, characters=(1, 1, 1, 1, 0))
 VOICES = DataSpec("voices", "tokens", (3, 6), "categories", levels=7)

@@ -22,13 +22,14 @@ from sklearn.preprocessing import StandardScaler
 
 from in_memory import InMemory, digits
 from vaelab.backbones import MLPDecoder, MLPEncoder
-from vaelab.baselines import BaselineCache
 from vaelab.config.builder import Builder
+from vaelab.core import DataSpec
 from vaelab.corruptions import Gaussian
-from vaelab.data import DataSpec
 from vaelab.data.images.digits import Digits
 from vaelab.data.module import DataModule
 from vaelab.errors import ConfigError
+from vaelab.evaluation.baselines import BaselineCache
+from vaelab.evaluation.latents import encode_split
 from vaelab.figures.embedding_page import embedding_page
 from vaelab.figures.latent_space import decoded_plane
 from vaelab.figures.projection import Projection, project
@@ -36,8 +37,7 @@ from vaelab.figures.scatter import arrange
 from vaelab.likelihoods import Gaussian as GaussianLikelihood
 from vaelab.models import AE
 from vaelab.tasks import Embedding, Findings, Task
-from vaelab.tasks.embedding_quality import Protocol, subset
-from vaelab.tasks.latents import encode_split
+from vaelab.tasks.embedding.quality import Protocol, subset
 
 SETTINGS: dict[str, Any] = {
     "projection": "auto",

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vaelab.tasks.embedding_quality import Points, Protocol, accuracies, neighbourhoods
+from vaelab.tasks.embedding.quality import Points, Protocol, accuracies, neighbourhoods
 
 PROTOCOL = Protocol(5, 150, 400, 100)
 

@@ -16,10 +16,12 @@ import in_memory
 import vaelab
 from in_memory import InMemory
 from vaelab.backbones import MLPDecoder, MLPEncoder
-from vaelab.baselines import BaselineCache
-from vaelab.data import DataSpec
+from vaelab.core import DataSpec
 from vaelab.data.module import DataModule
 from vaelab.errors import ConfigError
+from vaelab.evaluation.aggregate_posterior import AggregatePosterior, aggregate_posterior
+from vaelab.evaluation.baselines import BaselineCache
+from vaelab.evaluation.sample_quality import SampleQuality, sample_count
 from vaelab.latents import PointMass
 from vaelab.likelihoods import Gaussian
 from vaelab.models import AE, VAE, Model
@@ -27,8 +29,6 @@ from vaelab.models.model import Inferred
 from vaelab.models.schedules import Constant
 from vaelab.samplers import FullGaussian, load_sampler, train_latents
 from vaelab.tasks import Findings, Generation
-from vaelab.tasks.aggregate_posterior import AggregatePosterior, aggregate_posterior
-from vaelab.tasks.sample_quality import SampleQuality, sample_count
 
 
 def noise(spec: DataSpec, count: int = 60) -> InMemory:
@@ -209,7 +209,7 @@ def test_an_autoencoder_says_what_it_does_not_define(digits: DataModule, folder:
 
 def test_samples_of_a_fitted_gaussian_are_closer_than_those_of_the_prior(digits: DataModule, folder: Path) -> None:
     """A decoder that is the inverse of principal components of any scale: what an AE's codes can be like."""
-    from vaelab.baselines import fit_pca
+    from vaelab.evaluation.baselines import fit_pca
 
     pca = fit_pca(digits, 8)
     model = network(digits, "ae", 8)
@@ -274,7 +274,7 @@ def test_a_part_of_the_test_split_is_drawn_from_all_of_it(tmp_path: Path) -> Non
     data = noise(DataSpec("row", "table", (1,), "real"), count=1000)
     ordered = torch.arange(1000.0).view(1000, 1)
     data._given.values.copy_(ordered)
-    from vaelab.features import Choice
+    from vaelab.evaluation.features import Choice
 
     extractor = Choice("values", tmp_path / "none", tmp_path).build(data, torch.device("cpu"))
     quality = SampleQuality(data, extractor, 50, tmp_path, BaselineCache(tmp_path, data))

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from in_memory import InMemory
-from vaelab.baselines import BaselineCache
-from vaelab.data import DataSpec
+from vaelab.core import DataSpec
+from vaelab.core.spec import Column
 from vaelab.data.missing import MissingPatterns
-from vaelab.data.spec import Column
-from vaelab.features.values import Values
-from vaelab.tasks.sample_quality import SampleQuality
+from vaelab.evaluation.baselines import BaselineCache
+from vaelab.evaluation.features.values import Values
+from vaelab.evaluation.sample_quality import SampleQuality
 
 COLUMNS = tuple(Column(name) for name in "abc")
 

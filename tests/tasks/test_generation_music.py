@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from in_memory_music import piece
-from vaelab.music.midi import read_midi, write_midi
+from vaelab.data.music.midi_files import read_midi, write_midi
 
 pytest.importorskip("mido")
 

@@ -9,19 +9,19 @@ import torch
 from scipy.signal import convolve2d
 
 from vaelab.backbones import MLPDecoder, MLPEncoder
-from vaelab.data import Batch, DataSpec, ExampleNoise
+from vaelab.core import Batch, DataSpec, ExampleNoise
+from vaelab.core.spec import Column
 from vaelab.data.plain import squared_error_of_each
-from vaelab.data.spec import Column
 from vaelab.errors import ConfigError
+from vaelab.evaluation.active_units import active
+from vaelab.evaluation.image_metrics import each_example, psnr, ssim
 from vaelab.latents import DiagonalGaussian, StandardNormal
 from vaelab.likelihoods import DiscretizedLogistic, Gaussian
 from vaelab.models import AE, VAE, Prediction
 from vaelab.models.schedules import Constant as ConstantBeta
 from vaelab.tasks import Compression, Denoising, Generation, Task
-from vaelab.tasks.active_units import active
-from vaelab.tasks.codec import distribution, mean_of, means, squared_error
-from vaelab.tasks.denoising_quality import quality_of_each, summary
-from vaelab.tasks.image_metrics import each_example, psnr, ssim
+from vaelab.tasks.compression.codec import distribution, mean_of, means, squared_error
+from vaelab.tasks.denoising.quality import quality_of_each, summary
 
 IMAGE = DataSpec("grey", "image", (1, 16, 20), "unit", 256)
 DIGITS = DataSpec("digits", "image", (1, 8, 8), "unit", 17)

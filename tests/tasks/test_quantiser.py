@@ -5,7 +5,7 @@ from math import log2
 import pytest
 import torch
 
-from vaelab.tasks.quantiser import UniformQuantiser, code_length, counts, entropy, fit_range
+from vaelab.tasks.compression.quantiser import UniformQuantiser, code_length, counts, entropy, fit_range
 
 
 def codes(count: int = 4000, size: int = 3) -> torch.Tensor:

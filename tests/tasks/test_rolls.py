@@ -7,14 +7,14 @@ import torch
 
 from in_memory import InMemory
 from vaelab.backbones.gru import GRUDecoder, GRUEncoder
+from vaelab.core import DataSpec
 from vaelab.corruptions import Corruption, Identity, Mask
-from vaelab.data import DataSpec
 from vaelab.likelihoods import Bernoulli
 from vaelab.models import AE
 from vaelab.tasks import Compression, Denoising, Task
-from vaelab.tasks.codec import Codec, distortions, means
-from vaelab.tasks.denoising_quality import summary
-from vaelab.tasks.denoising_sweep import conditions, measured
+from vaelab.tasks.compression.codec import Codec, distortions, means
+from vaelab.tasks.denoising.quality import summary
+from vaelab.tasks.denoising.sweep import conditions, measured
 
 SPEC = DataSpec("roll", "roll", (5, 7), "binary", 2)
 

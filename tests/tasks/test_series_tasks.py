@@ -13,12 +13,12 @@ from in_memory import InMemory
 from series_files import folder, waves
 from vaelab import load
 from vaelab.backbones.conv1d import Conv1dDecoder, Conv1dEncoder
-from vaelab.data import Batch, DataSpec, ExampleNoise
+from vaelab.core import Batch, DataSpec, ExampleNoise
+from vaelab.evaluation.scores.reconstruction import Reconstruction
+from vaelab.evaluation.scores.steps import step_errors
 from vaelab.likelihoods.squared_error import squared_error
 from vaelab.models import AE
-from vaelab.scores.reconstruction import Reconstruction
-from vaelab.scores.steps import step_errors
-from vaelab.tasks.denoising_baselines import DenoisingBaselines
+from vaelab.tasks.denoising.baselines import DenoisingBaselines
 
 TINY = {
     "conv1d": ["encoder.widths=[4,8]", "decoder.widths=[4,8]"],

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 import vaelab
-from vaelab.data import DataSpec
+from vaelab.core import DataSpec
 from vaelab.data.text.tokens import Tokens
+from vaelab.evaluation.token_rates import token_rates, update_token_rates
 from vaelab.latents import DiagonalGaussian, Gaussian, StandardNormal
-from vaelab.tasks.token_rates import token_rates, update_token_rates
 
 COUNT, DIMENSIONS = 500, 3
 mutual_information = Gaussian().mutual_information

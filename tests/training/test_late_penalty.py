@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from vaelab.cli import train as command
-from vaelab.data import Batch, ExampleNoise
+from vaelab.core import Batch, ExampleNoise
 from vaelab.likelihoods import Gaussian
 from vaelab.record.curves import read_curves
 from vaelab.training.compiled import CompiledObjective
@@ -81,7 +81,7 @@ def test_an_objective_that_asks_for_the_step_itself_is_not_compiled_anew_at_each
 def test_a_compiled_objective_sees_all_of_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     from late_penalty import Labelled
     from vaelab.backbones import MLPDecoder, MLPEncoder
-    from vaelab.data import DataSpec
+    from vaelab.core import DataSpec
 
     monkeypatch.setattr(torch, "compile", lambda function, **settings: function)
     spec = DataSpec("dots", "image", (1, 4, 4), "unit", 256)

@@ -14,7 +14,7 @@ from vaelab.backbones.conv import ConvDecoder, ConvEncoder
 from vaelab.backbones.gru import GRUDecoder, GRUEncoder
 from vaelab.backbones.mlp import MLPDecoder, MLPEncoder
 from vaelab.backbones.transformer import TransformerDecoder, TransformerEncoder
-from vaelab.data.spec import DataSpec
+from vaelab.core.spec import DataSpec
 from vaelab.likelihoods import Bernoulli, Categorical
 from vaelab.models import VAE
 from vaelab.models.schedules import Constant

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
-from vaelab.data.spec import Kind
+from vaelab.core.spec import Kind
 
 Shape = int | Sequence[int]  # of a latent code or of what an encoder gives; a whole number is a vector's
 Activation = Literal["relu", "silu", "gelu", "tanh", "elu"]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vaelab.backbones.backbone import ACTIVATIONS, Activation, Decoder, Encoder, Shape, halvings, vector_size
 from vaelab.backbones.group_norm import group_norm
-from vaelab.data.spec import DataSpec, Kind, observed_mask
+from vaelab.core.spec import DataSpec, Kind, observed_mask
 
 Widths = Annotated[list[Annotated[int, Gt(0)]], MinLen(1)]
 KINDS: frozenset[Kind] = frozenset({"series", "roll"})

@@ -6,7 +6,7 @@ from math import log, prod
 import torch
 from torch import Tensor, nn
 
-from vaelab.data.spec import MASKED, DataSpec, Kind, observed_mask
+from vaelab.core.spec import MASKED, DataSpec, Kind, observed_mask
 
 SEQUENCES: frozenset[Kind] = frozenset({"tokens", "roll", "series"})
 Choose = Callable[[Tensor], Tensor]  # raw parameters (B, P, ...) to values (B, ...)

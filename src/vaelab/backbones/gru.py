@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from vaelab.backbones.backbone import Encoder, Shape, vector_size
 from vaelab.backbones.frames import SEQUENCES, FrameEmbedding
 from vaelab.backbones.sequence import SequenceDecoder
-from vaelab.data.spec import DataSpec, observed_steps
+from vaelab.core.spec import DataSpec, observed_steps
 
 
 class GRUEncoder(Encoder):

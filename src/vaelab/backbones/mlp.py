@@ -10,8 +10,8 @@ from annotated_types import Gt
 from torch import Tensor, nn
 
 from vaelab.backbones.backbone import ACTIVATIONS, Activation, Decoder, Encoder, Shape, vector_size
+from vaelab.core.spec import DataSpec
 from vaelab.data.columns import feature_count, features
-from vaelab.data.spec import DataSpec
 
 Width = Annotated[int, Gt(0)]
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from vaelab.backbones.backbone import Decoder, Shape
 from vaelab.backbones.frames import Choose, FrameEmbedding, FrameHead, time_features
-from vaelab.data.spec import DataSpec
+from vaelab.core.spec import DataSpec
 
 
 class SequenceDecoder(Decoder):

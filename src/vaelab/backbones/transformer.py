@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from vaelab.backbones.backbone import Encoder, Shape, vector_size
 from vaelab.backbones.frames import SEQUENCES, FrameEmbedding
 from vaelab.backbones.sequence import SequenceDecoder
-from vaelab.data.spec import DataSpec, observed_steps
+from vaelab.core.spec import DataSpec, observed_steps
 from vaelab.errors import ConfigError
 
 

@@ -8,7 +8,7 @@ from vaelab.compare.rows import SEEDS, identities, labels
 from vaelab.compare.runs import Run
 from vaelab.config.nearest import did_you_mean
 from vaelab.errors import ConfigError
-from vaelab.metric_names import direction, is_reference
+from vaelab.metrics import direction, is_reference
 from vaelab.notes import some
 
 # What is shown unless metrics are named, as far as runs have it.

@@ -33,6 +33,7 @@ LIBRARIES = ("vaelab", "torch.nn", "torch.optim", "lightning.pytorch", "lightnin
 ROOMS = {  # of kinds that are not only found in the room where the kind itself is defined
     "torch.nn.modules.module.Module": ("vaelab.backbones",),
     "torch.optim.optimizer.Optimizer": ("torch.optim",),
+    "vaelab.latents.fitted.fitted_prior.FittedPrior": ("vaelab.latents", "vaelab.evaluation"),
     "lightning.pytorch.callbacks.callback.Callback": ("lightning.pytorch.callbacks", "vaelab.training"),
     "lightning.pytorch.loggers.logger.Logger": ("lightning.pytorch.loggers", "vaelab.record"),
     "lightning.pytorch.trainer.trainer.Trainer": ("lightning.pytorch.Trainer",),

@@ -35,8 +35,8 @@ from vaelab.config.recorded import (
     refuse_links_out,
     written,
 )
-from vaelab.config.secrets import HIDDEN
 from vaelab.errors import CheckpointError, ConfigError
+from vaelab.secrets import HIDDEN
 
 Kind = Literal["resume", "evaluation"]
 

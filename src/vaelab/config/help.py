@@ -10,7 +10,7 @@ from pathlib import Path
 
 SENTENCE_GROUPS = (
     "task", "data", "model", "model/schedule", "encoder", "decoder", "latent", "posterior", "prior", "adversary",
-    "likelihood", "corruption",
+    "fitted_prior",     "likelihood", "corruption",
     "optimizer", "scheduler", "trainer", "logger", "callbacks", "experiment", "debug",
 )  # fmt: skip
 

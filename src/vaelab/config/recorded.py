@@ -13,8 +13,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType, Quote, QuotedString
 from hydra.errors import HydraException
 
-from vaelab.config.secrets import HIDDEN
 from vaelab.errors import CheckpointError, printable
+from vaelab.secrets import HIDDEN
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's, ten times as fast, where PyYAML has it
 DEEPEST = 32  # lists and objects within each other

@@ -6,8 +6,8 @@ from pathlib import Path
 from hydra.core.override_parser.types import Override, OverrideType
 
 from vaelab.config.recorded import MACHINE, is_option, is_setting, parse_word, place
-from vaelab.config.secrets import HIDDEN
 from vaelab.errors import CheckpointError, ConfigError
+from vaelab.secrets import HIDDEN
 
 _NO_MATTER = ("paths.log_dir", "resume")  # the jobs stay in the folder of the sweep
 

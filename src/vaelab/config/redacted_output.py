@@ -9,7 +9,7 @@ from threading import Lock
 from types import TracebackType
 from typing import Any, TextIO, cast
 
-from vaelab.config.secrets import redact_text
+from vaelab.secrets import redact_text
 
 
 class RedactedStream:

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from vaelab.core.noise import Noise
+from vaelab.core.spec import DataSpec
 from vaelab.corruptions.corruption import Corruption, Strength
-from vaelab.data.noise import Noise
-from vaelab.data.spec import DataSpec
 from vaelab.errors import ConfigError
 
 NARROWEST = 1e-3  # pixels; its kernel is a single 1

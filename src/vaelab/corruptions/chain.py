@@ -6,9 +6,9 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from vaelab.core.noise import Noise
+from vaelab.core.spec import DataSpec
 from vaelab.corruptions.corruption import Corruption
-from vaelab.data.noise import Noise
-from vaelab.data.spec import DataSpec
 from vaelab.errors import ConfigError
 
 

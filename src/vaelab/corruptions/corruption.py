@@ -8,8 +8,8 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
-from vaelab.data.noise import Noise
-from vaelab.data.spec import DataSpec
+from vaelab.core.noise import Noise
+from vaelab.core.spec import DataSpec
 from vaelab.errors import ConfigError
 
 Strength = float | tuple[float, float]

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
+from vaelab.core.noise import Noise
+from vaelab.core.spec import DataSpec
 from vaelab.corruptions.corruption import Corruption, Strength
-from vaelab.data.noise import Noise
-from vaelab.data.spec import DataSpec
 from vaelab.errors import ConfigError
 
 

@@ -6,9 +6,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from vaelab.core.noise import Noise
+from vaelab.core.spec import MASKED, DataSpec, observed_mask
 from vaelab.corruptions.corruption import Corruption, Strength
-from vaelab.data.noise import Noise
-from vaelab.data.spec import MASKED, DataSpec, observed_mask
 
 
 class Mask(Corruption):

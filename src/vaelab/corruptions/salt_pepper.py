@@ -2,9 +2,9 @@
 
 from torch import Tensor, where
 
+from vaelab.core.noise import Noise
+from vaelab.core.spec import DataSpec
 from vaelab.corruptions.corruption import Corruption, Strength
-from vaelab.data.noise import Noise
-from vaelab.data.spec import DataSpec
 from vaelab.errors import ConfigError
 
 

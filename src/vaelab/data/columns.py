@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vaelab.data.spec import Column
+from vaelab.core.spec import Column
 
 
 def features(rows: Tensor, columns: Sequence[Column]) -> Tensor:

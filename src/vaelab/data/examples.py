@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from vaelab.data.noise import ExampleNoise
-from vaelab.data.spec import DataSpec, observed_steps
+from vaelab.core.noise import ExampleNoise
+from vaelab.core.spec import DataSpec, observed_steps
 from vaelab.data.storage import MappedFile
 
 AT_ONCE = 4_096  # examples

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vaelab.data.batch import RawBatch
-from vaelab.data.noise import ExampleNoise, StepNoise, mix
+from vaelab.core.batch import RawBatch
+from vaelab.core.noise import ExampleNoise, StepNoise, mix
 from vaelab.data.storage import Store, Take, fetched
 
 POOL = 50  # batches' worth of shuffled examples that are sorted by length

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
+from vaelab.core.spec import observed_mask
 from vaelab.data.module import DataModule
-from vaelab.data.spec import observed_mask
 
 
 class MissingPatterns:

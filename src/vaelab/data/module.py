@@ -13,16 +13,16 @@ from annotated_types import Ge, Gt, Lt
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from vaelab.core.batch import Batch, RawBatch
+from vaelab.core.noise import Noise, StepNoise, mix
+from vaelab.core.spec import DataSpec
 from vaelab.corruptions import Corruption
-from vaelab.data.batch import Batch, RawBatch
 from vaelab.data.columns import features
 from vaelab.data.examples import Examples, binarized, lengths, scale
 from vaelab.data.labels import label_numbers, renumbered
 from vaelab.data.loader import EvalLoader, TrainLoader
-from vaelab.data.noise import Noise, StepNoise, mix
 from vaelab.data.plain import enough, plain
 from vaelab.data.preparation import trained_spec
-from vaelab.data.spec import DataSpec
 from vaelab.data.split import split
 from vaelab.data.storage import CACHED, Storage, Store, place, stays_on_disk
 from vaelab.errors import ConfigError, DataError

@@ -5,8 +5,8 @@ from math import prod
 import torch
 from torch import Tensor
 
+from vaelab.core.spec import DataSpec, observed_mask
 from vaelab.data.columns import feature_count, features
-from vaelab.data.spec import DataSpec, observed_mask
 
 MOST = 2**28  # values
 

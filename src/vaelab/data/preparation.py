@@ -8,7 +8,7 @@ import yaml
 from torch import Tensor
 
 from vaelab.careful_read import brief, read_json
-from vaelab.data.spec import DataSpec
+from vaelab.core.spec import DataSpec
 from vaelab.errors import CheckpointError, DataError
 from vaelab.notes import note
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from vaelab.data.spec import DataSpec
+from vaelab.core.spec import DataSpec
 from vaelab.errors import ConfigError
 
 

@@ -16,18 +16,20 @@ class GroupDraw:
         rate: `(B,)` nats, D_KL(q(z|x) || p(z)): exact where it has a closed form, else its mean over the draws. For a
             discrete code, which has no noise, -log p(z). None for a point in a continuous space, which has no rate.
         parts: `(B, N)` nats whose sum is `rate`: of each dimension or index; None where they are not known.
-        ratio: gives `log_ratio`, which few objectives need.
+        p, q: give log p(z) and log q(z|x) at each draw, `(B, S)` nats, which few objectives need; q of a discrete code
+            is 0. None for a point in a continuous space.
     """
 
     z: Tensor
     rate: Tensor | None = None
     parts: Tensor | None = None
-    ratio: Callable[[], Tensor] | None = None
+    p: Callable[[], Tensor] | None = None
+    q: Callable[[], Tensor] | None = None
 
     @property
     def log_ratio(self) -> Tensor | None:
         """log p(z) - log q(z|x) at each draw, `(B, S)` nats; None for a point in a continuous space."""
-        return None if self.ratio is None else self.ratio()
+        return None if self.p is None or self.q is None else self.p() - self.q()
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,11 @@ class Draw:
     def log_ratio(self) -> Tensor | None:
         """Of all groups together, `(B, S)` nats."""
         return _total([group.log_ratio for group in self.groups])
+
+    @property
+    def log_q(self) -> Tensor | None:
+        """log q(z|x) of all groups together, `(B, S)` nats."""
+        return _total([None if group.q is None else group.q() for group in self.groups])
 
     @property
     def parts(self) -> Tensor | None:

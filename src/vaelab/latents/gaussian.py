@@ -92,14 +92,13 @@ class Gaussian(Posterior):
         assert noise is not None
         z, parts = q.rsample(noise), p.kl(q)
 
-        def ratio() -> Tensor:
-            difference: Tensor = p.log_prob(z) - q.log_prob_of_draw(noise)
-            return difference
+        def log_q() -> Tensor:
+            return q.log_prob_of_draw(noise)
 
         if parts is not None:
-            return GroupDraw(z, parts.sum(1), parts, ratio)
-        difference = ratio()
-        return GroupDraw(z, -difference.mean(1), None, lambda: difference)
+            return GroupDraw(z, parts.sum(1), parts, lambda: p.log_prob(z), log_q)
+        log_p, own = p.log_prob(z), log_q()
+        return GroupDraw(z, (own - log_p).mean(1), None, lambda: log_p, lambda: own)
 
     def mutual_information(self, q: DiagonalGaussian, seed: int = 0) -> float:
         """I_q(x; z) in nats over the examples of `q` (Hoffman and Johnson, 2016, section 2).

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from annotated_types import Ge
 
-from vaelab.data.spec import DataSpec
+from vaelab.core.spec import DataSpec
 from vaelab.errors import ConfigError
 
 

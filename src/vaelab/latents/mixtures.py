@@ -8,8 +8,8 @@ import torch
 from annotated_types import Ge
 from torch import Tensor, nn
 
-from vaelab.data.noise import mix
-from vaelab.data.spec import DataSpec
+from vaelab.core.noise import mix
+from vaelab.core.spec import DataSpec
 from vaelab.errors import ConfigError
 from vaelab.latents.gaussian import LOG_VARIANCE, DiagonalGaussian, gaussian_log_prob
 from vaelab.latents.prior import Prior, standard_normal_numbers

@@ -61,7 +61,8 @@ class Quantizer(Posterior):
         """The point, `(B, 1, *shape)`; its rate is -log p of its indices."""
         parts = -p.index_log_prob(q.indices).flatten(1)
         rate = parts.sum(1)
-        return GroupDraw(q.mean.unsqueeze(1), rate, parts, lambda: -rate.unsqueeze(1))
+        log_p = -rate.unsqueeze(1)
+        return GroupDraw(q.mean.unsqueeze(1), rate, parts, lambda: log_p, lambda: torch.zeros_like(log_p))
 
     def statistics(self, q: Quantized) -> dict[str, Tensor]:
         """How often each index comes."""

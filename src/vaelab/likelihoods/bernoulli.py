@@ -6,8 +6,8 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
+from vaelab.core.spec import DataSpec
 from vaelab.data.module import Binarize
-from vaelab.data.spec import DataSpec
 from vaelab.errors import ConfigError
 from vaelab.likelihoods.likelihood import Likelihood, alternative, inner_logit
 

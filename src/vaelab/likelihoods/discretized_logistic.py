@@ -8,7 +8,7 @@ from annotated_types import Gt
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from vaelab.data.spec import DataSpec
+from vaelab.core.spec import DataSpec
 from vaelab.errors import ConfigError
 from vaelab.likelihoods.likelihood import Likelihood, alternative, soft_bound
 

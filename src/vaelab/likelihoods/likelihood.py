@@ -5,7 +5,7 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor, nn
 
-from vaelab.data.spec import DataSpec, observed_mask
+from vaelab.core.spec import DataSpec, observed_mask
 
 
 class Likelihood(nn.Module):

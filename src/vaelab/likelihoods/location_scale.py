@@ -8,7 +8,7 @@ import torch
 from annotated_types import Gt
 from torch import Generator, Tensor, nn
 
-from vaelab.data.spec import DataSpec
+from vaelab.core.spec import DataSpec
 from vaelab.errors import ConfigError
 from vaelab.likelihoods.likelihood import Likelihood, alternative, inner_logit, soft_bound
 

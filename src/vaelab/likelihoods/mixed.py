@@ -9,7 +9,7 @@ from annotated_types import Gt
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
-from vaelab.data.spec import DataSpec
+from vaelab.core.spec import DataSpec
 from vaelab.errors import ConfigError
 from vaelab.likelihoods.likelihood import Likelihood, alternative, soft_bound
 

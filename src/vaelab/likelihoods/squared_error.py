@@ -3,7 +3,7 @@
 from math import sqrt
 
 from vaelab.config.targets import target
-from vaelab.data.spec import DataSpec
+from vaelab.core.spec import DataSpec
 from vaelab.likelihoods.categorical import Categorical
 from vaelab.likelihoods.likelihood import Likelihood
 from vaelab.likelihoods.location_scale import Gaussian

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vaelab.backbones.group_norm import group_norm
-from vaelab.data.spec import DataSpec
-from vaelab.devices import mean_over_devices
+from vaelab.core.devices import mean_over_devices
+from vaelab.core.spec import DataSpec
 from vaelab.errors import ConfigError
 
 MOST_ADAPTIVE = 1e4  # of the adaptive weight

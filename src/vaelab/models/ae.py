@@ -9,7 +9,7 @@ from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from vaelab.data.batch import Batch
+from vaelab.core.batch import Batch
 from vaelab.latents import LatentSpec
 from vaelab.likelihoods import Likelihood
 from vaelab.models.model import Condition, Model

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from vaelab.data.batch import Batch
+from vaelab.core.batch import Batch
 from vaelab.latents import PointMass
 from vaelab.likelihoods import Likelihood
 from vaelab.models.model import Inferred, Model

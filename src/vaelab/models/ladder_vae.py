@@ -7,10 +7,10 @@ import torch
 from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
 
-from vaelab.data.noise import mix
+from vaelab.core.noise import mix
 from vaelab.errors import ConfigError
 from vaelab.latents import DiagonalGaussian, Draw, GroupDraw, LatentGroup, LatentSpec, Posterior, StandardNormal
-from vaelab.latents.gaussian import LOG_VARIANCE
+from vaelab.latents.gaussian import LOG_VARIANCE, gaussian_log_prob
 from vaelab.latents.prior import standard_normal_numbers
 from vaelab.likelihoods import Likelihood
 from vaelab.likelihoods.likelihood import soft_bound
@@ -120,19 +120,16 @@ class LadderVAE(VAE):
         )  # fmt: skip
         kl_bottom = kl.mean(1)
 
-        def ratio_top() -> Tensor:
-            return standard.log_prob(z_top) - inferred.top.log_prob_of_draw(above)
-
-        def ratio_bottom() -> Tensor:
-            squares = (z - p.mean).square() * (-p.log_variance).exp()
-            return -0.5 * (squares + p.log_variance - below.square() - q.log_variance).sum(2)
-
-        return Draw(
-            (
-                GroupDraw(z_top, kl_top.sum(1), kl_top, ratio_top),
-                GroupDraw(z, kl_bottom.sum(1), kl_bottom, ratio_bottom),
-            )
-        )
+        top = GroupDraw(
+            z_top, kl_top.sum(1), kl_top,
+            lambda: standard.log_prob(z_top), lambda: inferred.top.log_prob_of_draw(above),
+        )  # fmt: skip
+        bottom = GroupDraw(
+            z, kl_bottom.sum(1), kl_bottom,
+            lambda: gaussian_log_prob((z - p.mean).square() * (-p.log_variance).exp(), p.log_variance),
+            lambda: gaussian_log_prob(below.square(), q.log_variance),
+        )  # fmt: skip
+        return Draw((top, bottom))
 
     def _below(self, inferred: LadderInferred, z_top: Tensor) -> tuple[DiagonalGaussian, DiagonalGaussian]:
         """p(z_bottom|z_top) and q(z_bottom|x, z_top) for `z_top: (B, S, top_dim)`, `(B, S, size)` each."""

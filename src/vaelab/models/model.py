@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from math import log
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -9,12 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from vaelab.backbones.backbone import Decoder, Encoder
-from vaelab.data.batch import Batch
-from vaelab.data.noise import Noise
-from vaelab.data.spec import MASKED, observed_mask
+from vaelab.core.batch import Batch
+from vaelab.core.noise import Noise
+from vaelab.core.spec import MASKED, observed_mask
 from vaelab.errors import ConfigError
 from vaelab.latents import Draw, LabelCondition, LatentSpec, Point, Posterior, Prior, StandardNormal, Uniform
 from vaelab.latents.condition import appended
+from vaelab.latents.fitted import FittedPrior
 from vaelab.likelihoods import Likelihood
 from vaelab.models.adversary import Adversary, adaptive_weight
 from vaelab.models.phases import ADVERSARY, MAIN, Phase
@@ -57,6 +59,7 @@ class Model(nn.Module, ABC):
             (`gathered`) and refuse accumulation, since a part of a batch has another statistic.
         step: optimizer steps taken, set by the trainer.
         adversary: tells reconstructions from data, in a phase of its own; set when the model is built.
+        fitted: a prior that was fitted to the codes of the trained model; see `vaelab.latents.fitted`.
         architecture: plain data that the model was built from, kept in checkpoints.
     """
 
@@ -89,6 +92,7 @@ class Model(nn.Module, ABC):
         self.architecture: dict[str, Any] = {}
         self.weigh: Callable[..., Tensor] | None = None  # `log_weights` in a faster form, where there is one
         self._step = self.step_reads = 0
+        self.fitted: FittedPrior | None = None
         self.adversary: Adversary | None = None
         self._decodes_steps = isinstance(decoder, Decoder) and decoder.autoregressive
         self._encodes_condition = isinstance(encoder, Encoder) and encoder.takes_condition
@@ -384,7 +388,7 @@ class Model(nn.Module, ABC):
         before it.
         """
         if self.autoregressive:
-            return self._generated(z, self.likelihood.mode, condition)
+            return self.generated(z, self.likelihood.mode, condition)
         return self.likelihood.mean(self._decoded(self.decoder_latent(z), None, condition))
 
     def reconstruct(self, z: Tensor, target: Tensor, condition: Tensor | None = None) -> Tensor:
@@ -403,7 +407,7 @@ class Model(nn.Module, ABC):
         if self.likelihood.spec.support != "categories":
             return self.decode(z, condition)
         if self.autoregressive:
-            return self._generated(z, self.likelihood.mode, condition, known=x)
+            return self.generated(z, self.likelihood.mode, condition, known=x)
         return x.where(x != MASKED, self.decode(z, condition)[..., : x.shape[-1]])
 
     def log_likelihood(self, z: Tensor, target: Tensor, condition: Tensor | None = None) -> Tensor:
@@ -417,7 +421,7 @@ class Model(nn.Module, ABC):
     def sample(self, z: Tensor, generator: torch.Generator | None = None, condition: Tensor | None = None) -> Tensor:
         """Flat codes `z: (B, size)` to a draw of p(x|z), `(B, *shape)`."""
         if self.autoregressive:
-            return self._generated(z, lambda raw: self.likelihood.sample(raw, generator), condition)
+            return self.generated(z, lambda raw: self.likelihood.sample(raw, generator), condition)
         return self.likelihood.sample(self._decoded(self.decoder_latent(z), None, condition), generator)
 
     def decoder_latent(self, code: Tensor) -> Tensor:
@@ -443,7 +447,34 @@ class Model(nn.Module, ABC):
             raise TypeError(f"{type(self).__name__} has no bound on log p(x): its code is a point")
         return self._log_likelihood(draw.groups[-1].z, target, target, condition)[0] + ratio
 
-    def log_evidence(self, batch: Batch, samples: int, noise: Noise | None = None, chunk: int = 2_048) -> Tensor:
+    def fitted_log_weights(
+        self,
+        prior: FittedPrior,
+        inferred: Any,
+        noise: Mapping[str, Tensor],
+        target: Tensor,
+        condition: Tensor | None = None,
+    ) -> Tensor:
+        """`log_weights` with a fitted prior in place of the model's own, `(B, S)`."""
+        draw = self.draw_from(inferred, noise, condition)
+        log_q = draw.log_q
+        if log_q is None:
+            raise TypeError(f"{type(self).__name__} has no bound on log p(x): its code is a point")
+        if prior.discrete:
+            log_p = prior.log_prob(self.indices(inferred).flatten(1)).unsqueeze(1)
+        else:
+            codes = self.latent.flat([group.z.flatten(0, 1) for group in draw.groups])
+            log_p = prior.log_prob(codes).view(log_q.shape)
+        return self._log_likelihood(draw.groups[-1].z, target, target, condition)[0] + log_p - log_q
+
+    def log_evidence(
+        self,
+        batch: Batch,
+        samples: int,
+        noise: Noise | None = None,
+        chunk: int = 2_048,
+        prior: FittedPrior | None = None,
+    ) -> Tensor:
         """The importance-weighted bound on log p(x) (Burda et al., 2016, equation 8), in nats, `(B,)`.
 
         It is a lower bound whose expectation does not fall as `samples` grows. A deterministic code has one draw.
@@ -453,12 +484,13 @@ class Model(nn.Module, ABC):
             samples: K, drawn for each example.
             noise: where draws come from; the batch's own if None.
             chunk: z decoded at a time; changes memory and time, not the result.
+            prior: a fitted one in place of the model's own.
         """
         condition = self.condition_of(batch)
         inferred = self.infer(batch.x, condition)
         draws = drawn(self.streams(samples, "evidence"), noise or batch.noise, batch.x.device)
         step = max(1, chunk // max(1, len(batch.x)))
-        weigh = self.weigh or self.log_weights
+        weigh = (self.weigh or self.log_weights) if prior is None else partial(self.fitted_log_weights, prior)
         log_weights = [weigh(inferred, part, batch.target, condition) for part in _chunks(draws, step)]
         counted = torch.cat(log_weights, dim=1)
         return torch.logsumexp(counted, dim=1) - log(counted.shape[1])
@@ -507,9 +539,10 @@ class Model(nn.Module, ABC):
         raw = self._decoded(z.flatten(0, 1), forced, condition)
         return self.likelihood.log_prob(raw, target).view(-1, samples), raw
 
-    def _generated(
-        self, z: Tensor, choose: Callable[[Tensor], Tensor], condition: Tensor | None, **settings: Tensor
+    def generated(
+        self, z: Tensor, choose: Callable[[Tensor], Tensor], condition: Tensor | None = None, **settings: Tensor
     ) -> Tensor:
+        """Flat codes `z: (B, size)` to sequences, step after step, each chosen of its raw parameters."""
         decoder: Any = self.decoder
         latent = self.decoder_latent(z)
         latent = appended(latent, self._embedded(condition, latent)).to(self.dtype)

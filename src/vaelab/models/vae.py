@@ -8,7 +8,7 @@ import torch
 from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
 
-from vaelab.data.batch import Batch
+from vaelab.core.batch import Batch
 from vaelab.latents import Gaussian, LatentSpec, Posterior, Prior
 from vaelab.likelihoods import Likelihood
 from vaelab.models.model import Condition, Model, drawn

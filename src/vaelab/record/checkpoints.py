@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from vaelab.careful_read import Weights, brief, excess_of, lies_whole, read_json, refuse_no_file
 from vaelab.config.recorded import may_be_set, read_recorded, written
-from vaelab.data.spec import modern
+from vaelab.core.spec import modern
 from vaelab.errors import CheckpointError
+from vaelab.models.building import VECTOR
 from vaelab.notes import note
-from vaelab.record.export import VECTOR
 from vaelab.training.saved_state import refuse_broken
 
 MODEL, TRAINING = "model.safetensors", "training.json"  # in the `model/` of a run

@@ -4,7 +4,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from vaelab.config.secrets import redact_override
+from vaelab.secrets import redact_override
 
 
 def command_line() -> str:

@@ -13,8 +13,8 @@ from vaelab.errors import printable
 from vaelab.terminal import console
 
 SHOWN_FIRST = (
-    "task", "data", "model", "encoder", "decoder", "latent", "posterior", "prior", "adversary", "likelihood",
-    "corruption", "optimizer", "scheduler", "trainer", "callbacks", "logger", "paths",
+    "task", "data", "model", "encoder", "decoder", "latent", "posterior", "prior", "adversary", "fitted_prior",
+    "likelihood", "corruption", "optimizer", "scheduler", "trainer", "callbacks", "logger", "paths",
 )  # fmt: skip
 
 DETAIL = re.compile(r"(_\dbit|_quantile_\d+|_at_[\d.]+|_low|_high)$")

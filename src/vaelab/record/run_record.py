@@ -18,26 +18,28 @@ from lightning.pytorch.utilities import rank_zero_only
 from matplotlib.figure import Figure
 
 from vaelab.atomic_write import require_folder, write_file, write_json
-from vaelab.baselines import BaselineCache
 from vaelab.config.command_line import typed_words
 from vaelab.config.continuation import Continuation
-from vaelab.config.secrets import redact, redact_override
 from vaelab.data.module import DataModule
+from vaelab.evaluation import fitted_priors
+from vaelab.evaluation.baselines import BaselineCache
+from vaelab.evaluation.code_use import code_notes
 from vaelab.figures import loss_curves
+from vaelab.latents.fitted import FittedPrior
 from vaelab.models import Model
+from vaelab.models.saved_model import save_model
 from vaelab.notes import note
-from vaelab.record.checkpoints import TRAINING
+from vaelab.record.checkpoints import TRAINING, Start
 from vaelab.record.console import print_config, print_metrics, print_size
 from vaelab.record.curves import FILE, read_curves
 from vaelab.record.environment import environment
-from vaelab.record.export import save_model
 from vaelab.record.report import report
 from vaelab.record.stages import Stages
 from vaelab.record.sweep import sweep_of
 from vaelab.record.trackers import log_pictures, log_summary
 from vaelab.record.trained_on import TrainedOn
+from vaelab.secrets import redact, redact_override
 from vaelab.tasks import Findings, Task
-from vaelab.tasks.code_use import code_notes
 from vaelab.training.interruption import keeping
 
 log = logging.getLogger(__name__)
@@ -118,6 +120,42 @@ class RunRecord:
         choices = {group.replace("/", "_"): option for group, option in self._choices.items()}
         for logger in trainer.loggers:
             logger.log_hyperparams(self._config | {"choices": choices})
+
+    def fitted(
+        self, prior: FittedPrior, trainer: L.Trainer, model: Model, data: DataModule, start: Start | None, seed: int
+    ) -> FittedPrior:
+        """A prior fitted to the codes of the trained model, by the first device; all others read what it kept.
+
+        A run that is evaluated takes the prior that it keeps, if that was asked for.
+
+        Args:
+            prior: not yet fitted.
+            trainer: of the run.
+            model: with its best weights.
+            data: of the run.
+            start: of a run that is evaluated only; None for one that trained.
+            seed: of the run.
+
+        Raises:
+            ConfigError: the prior is none of such codes, or the data were not trained on and none was kept.
+        """
+        device = trainer.strategy.root_device
+        model.to(device).float().eval()
+        saved = fitted_priors.saved_for(prior, model, start.model_folder) if start is not None else None
+        if saved is None and data.all_as_test:
+            fitted_priors.refuse_new_fit(prior)
+        if trainer.is_global_zero:
+            with self._stages.show("fitting the prior") as stage:
+                if saved is None:
+                    settings = {"seed": seed, "folder": self.folder / "checkpoints" / "fitted_prior", "say": stage.say}
+                    saved = fitted_priors.fitted_to(prior, model, data, **settings)
+                for name, content in fitted_priors.files(saved).items():
+                    self._write(name, content)
+        trainer.strategy.barrier("fitted prior")
+        if saved is None:
+            saved = fitted_priors.read_fitted_prior(self.folder / "model", model.latent)
+            assert saved is not None
+        return saved
 
     @rank_zero_only
     def finish(self, trainer: L.Trainer, model: Model, data: DataModule, task: Task, numbers: dict[str, float]) -> None:

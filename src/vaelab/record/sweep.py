@@ -17,10 +17,10 @@ from vaelab.atomic_write import write_json
 from vaelab.config.continuation import Continuation
 from vaelab.config.quoting import quoted
 from vaelab.config.recorded import lies_within
-from vaelab.config.secrets import redact_text
 from vaelab.errors import CheckpointError, ConfigError, printable
 from vaelab.record.command_line import command_line
-from vaelab.record.folder import can_go_on
+from vaelab.run_folder import can_go_on
+from vaelab.secrets import redact_text
 from vaelab.terminal import console
 
 FILE = "sweep.json"

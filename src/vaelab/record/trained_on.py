@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from vaelab.config.recorded import is_plain, written
-from vaelab.config.secrets import redact
 from vaelab.data.module import DataModule
 from vaelab.errors import CheckpointError, ConfigError, DataError
+from vaelab.secrets import redact
 
 SOURCE = ("_target_", "path", "name")  # with `data_dir`, where the data come from
 # What decides which rows there are and which split each is in; all else says how an example is prepared.

@@ -5,10 +5,11 @@ from typing import Any
 import lightning.pytorch as L
 from torch import Tensor
 
-from vaelab.baselines import BaselineCache
-from vaelab.data import Batch, DataSpec
+from vaelab.core import Batch, DataSpec
 from vaelab.data.module import DataModule
 from vaelab.errors import ConfigError
+from vaelab.evaluation.baselines import BaselineCache
+from vaelab.latents.fitted import FittedPrior
 from vaelab.models import Model, Prediction
 from vaelab.tasks.task import Findings, Task
 
@@ -37,6 +38,10 @@ class Panel(Task):
         for part in self.parts.values():
             part.detector_from = self.detector_from
             part.check_data(data)
+
+    def fitted_prior(self) -> FittedPrior | None:
+        """What the first of the parts that asks for one asks for."""
+        return next((prior for part in self.parts.values() if (prior := part.fitted_prior()) is not None), None)
 
     def on_test_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Each part looks at what it is given."""

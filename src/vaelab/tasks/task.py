@@ -12,13 +12,14 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torchmetrics import MeanMetric, Metric
 
-from vaelab.baselines import BaselineCache
-from vaelab.data import Batch, DataSpec
+from vaelab.core import Batch, DataSpec
+from vaelab.core.spec import observed_mask
 from vaelab.data.module import DataModule
 from vaelab.data.plain import squared_error_of_each
-from vaelab.data.spec import observed_mask
 from vaelab.errors import ConfigError
-from vaelab.metric_names import direction
+from vaelab.evaluation.baselines import BaselineCache
+from vaelab.latents.fitted import FittedPrior
+from vaelab.metrics import direction
 from vaelab.models import Model, Prediction
 
 Say = Callable[[str], None]  # shows how far a long measurement is, such as "step 200 of 5000"
@@ -184,6 +185,10 @@ class Task(Callback):
             baselines: keeps what baselines gave on the same data.
         """
         return Findings()
+
+    def fitted_prior(self) -> FittedPrior | None:
+        """A prior to be fitted to the codes of the trained model, where the config names none; not yet fitted."""
+        return None
 
     # A pass over a split
 

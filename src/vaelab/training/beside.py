@@ -14,8 +14,8 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.plugins.environments import LightningEnvironment
 from lightning.pytorch.strategies import SingleDeviceStrategy
 
+from vaelab.core.noise import mix
 from vaelab.data.module import DataModule
-from vaelab.data.noise import mix
 from vaelab.models import Model
 from vaelab.training.epoch_loop import EpochLoop
 from vaelab.training.module import TrainingModule

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vaelab.data import Batch, Noise
+from vaelab.core import Batch, Noise
 from vaelab.errors import UserError
 from vaelab.models import Model, Terms
 from vaelab.terminal import console

@@ -24,7 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from vaelab.errors import InterruptionError
 from vaelab.faults import fault, how_to_go_on, is_peer_lost
-from vaelab.start import Terminated, hear_signals, raise_terminated
+from vaelab.signals import Terminated, hear_signals, raise_terminated
 from vaelab.training.processes import after_another
 
 # 128 + the signal, as shells and schedulers expect; SIGUSR1 is how schedulers announce a SIGTERM

@@ -9,7 +9,7 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
-from vaelab.data.batch import Batch
+from vaelab.core.batch import Batch
 from vaelab.models import Model, Phase, Prediction, Terms
 from vaelab.training.meter import TermMeter
 from vaelab.training.optimization import Optimization

@@ -17,8 +17,8 @@ from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 
 from vaelab.errors import InterruptionError, UserError
 from vaelab.faults import FaultError, how_to_go_on
-from vaelab.record.folder import discard_unstarted
-from vaelab.start import holding_signals, say
+from vaelab.run_folder import discard_unstarted
+from vaelab.signals import holding_signals, say
 
 MEETING = 1.0  # seconds for this process to end by itself while it waits for the others to start; it hears nothing then
 RUNNING = 20.0  # seconds for the same later, when it may be saving

@@ -7,7 +7,7 @@ import lightning.pytorch as L
 from lightning.pytorch.callbacks import Callback, Timer
 from lightning.pytorch.utilities import rank_zero_only
 
-from vaelab.record.folder import can_go_on
+from vaelab.run_folder import can_go_on
 from vaelab.terminal import console
 
 

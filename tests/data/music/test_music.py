@@ -5,18 +5,18 @@ from typing import Any
 
 import pytest
 import torch
+from vaelab.music import corpus
 
 from in_memory_music import Songs, piece, songs
+from vaelab.core.spec import observed_steps
 from vaelab.corruptions import Identity
 from vaelab.data.music.chorales import Chorales
 from vaelab.data.music.midi import Midi
+from vaelab.data.music.midi_files import read_midi, write_midi
 from vaelab.data.music.music import cut
-from vaelab.data.spec import observed_steps
+from vaelab.data.music.notes import HOLD, Note, Piece, from_tokens, to_tokens, tokens_to_roll
+from vaelab.data.music.transposition import transposed_tokens
 from vaelab.errors import ConfigError, DataError
-from vaelab.music import corpus
-from vaelab.music.midi import read_midi, write_midi
-from vaelab.music.notes import HOLD, Note, Piece, from_tokens, to_tokens, tokens_to_roll
-from vaelab.music.transposition import transposed_tokens
 
 pytest.importorskip("mido")
 

@@ -12,8 +12,8 @@ import torch
 from pyarrow import csv
 
 from in_memory import SETTINGS
+from vaelab.core.spec import PADDING
 from vaelab.corruptions import Identity
-from vaelab.data.spec import PADDING
 from vaelab.data.text.characters import characters_of_each
 from vaelab.data.text.text import Text
 from vaelab.data.text.tokens import Tokens

@@ -2,9 +2,9 @@
 
 import torch
 
+from vaelab.core.spec import DataSpec
 from vaelab.data.examples import Examples
 from vaelab.data.module import DataModule
-from vaelab.data.spec import DataSpec
 
 
 class Digits(DataModule):

@@ -10,12 +10,12 @@ from annotated_types import Ge, Gt, Le
 from torch import Tensor
 
 from vaelab.config.nearest import nearest
+from vaelab.core.spec import DataSpec
 from vaelab.data.examples import Examples
 from vaelab.data.images.decoding import Color, DecodedImages, Decoding, Fit, background_color, decode
 from vaelab.data.images.source import HubSource, LocalSource, folders_of
 from vaelab.data.images.tensor_cache import Kept, TensorCache
 from vaelab.data.module import Binarize, DataModule, DataSettings
-from vaelab.data.spec import DataSpec
 from vaelab.errors import ConfigError, DataError
 from vaelab.notes import note, some
 

@@ -11,10 +11,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from vaelab.atomic_write import replacing
+from vaelab.data.music.corpus import VOICES, chorale_files, corpus_version, read_chorale, work_number
 from vaelab.data.music.music import Music, MusicSettings
-from vaelab.music.corpus import VOICES, chorale_files, corpus_version, read_chorale, work_number
-from vaelab.music.notes import Note, Piece
-from vaelab.music.works import works
+from vaelab.data.music.notes import Note, Piece
+from vaelab.data.music.works import works
 
 FORMAT = 1  # raise when reading changes what it makes of the same file
 EXCERPT = 8  # quarters: two chorales with the same notes over so many are versions of one

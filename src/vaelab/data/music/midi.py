@@ -7,11 +7,11 @@ from typing import Annotated, Unpack
 from annotated_types import Ge, Gt
 
 from vaelab.data.folders import files_of
+from vaelab.data.music.midi_files import UnreadableError, read_midi
 from vaelab.data.music.music import Music, MusicSettings
+from vaelab.data.music.notes import Note, Piece, one_by_one
+from vaelab.data.music.works import works
 from vaelab.errors import ConfigError, DataError
-from vaelab.music.midi import UnreadableError, read_midi
-from vaelab.music.notes import Note, Piece, one_by_one
-from vaelab.music.works import works
 from vaelab.notes import note
 
 NAMED = 10  # bad files in a message

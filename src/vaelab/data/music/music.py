@@ -10,16 +10,16 @@ from annotated_types import Ge, Gt
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from vaelab.core.noise import Noise
+from vaelab.core.spec import DataSpec
 from vaelab.data.examples import Examples
 from vaelab.data.module import DataModule, DataSettings
-from vaelab.data.noise import Noise
+from vaelab.data.music.midi_files import CHOIR, PIANO, mido, write_midi
+from vaelab.data.music.notes import FIRST_PITCH, Note, Piece, from_roll, from_tokens, sounding, to_roll, to_tokens
+from vaelab.data.music.transposition import drawn_shifts, transposed_roll, transposed_tokens
 from vaelab.data.preparation import read_preparation
-from vaelab.data.spec import DataSpec
 from vaelab.errors import ConfigError, DataError
 from vaelab.figures.rolls import rolls
-from vaelab.music.midi import CHOIR, PIANO, mido, write_midi
-from vaelab.music.notes import FIRST_PITCH, Note, Piece, from_roll, from_tokens, sounding, to_roll, to_tokens
-from vaelab.music.transposition import drawn_shifts, transposed_roll, transposed_tokens
 from vaelab.notes import some
 
 Form = Literal["tokens", "roll"]

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vaelab.core.spec import DataSpec
 from vaelab.csv_text import csv_text
 from vaelab.data.examples import Examples
 from vaelab.data.labels import natural
@@ -26,7 +27,6 @@ from vaelab.data.scratch import Scratch
 from vaelab.data.series.format import AT_ONCE, SeriesFormat
 from vaelab.data.series.recordings import ORDER, Form, Layout, Reading, Recording, read_recordings
 from vaelab.data.series.windows import WindowLabel, blocks, label_of, occurrences, starts
-from vaelab.data.spec import DataSpec
 from vaelab.data.tables.extremes import FAR, SQUARABLE
 from vaelab.data.tables.table import MOST_CLASSES
 from vaelab.errors import ConfigError, DataError

@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import NonNegativeInt, TypeAdapter
 
+from vaelab.core.spec import Column
 from vaelab.data.scaling import Scaling
-from vaelab.data.spec import Column
 from vaelab.data.tables.cells import parsed, says, says_nothing
 from vaelab.data.tables.kinds import Field, Source, is_text, quoted, text_of
 from vaelab.errors import DataError

@@ -17,13 +17,13 @@ from pyarrow import csv
 from torch import Tensor
 
 from vaelab.config.nearest import did_you_mean
+from vaelab.core.spec import DataSpec
 from vaelab.data.examples import Examples
 from vaelab.data.labels import natural
 from vaelab.data.module import DataModule, DataSettings
 from vaelab.data.preparation import missing_as_trained, read_preparation
 from vaelab.data.scaling import Method
 from vaelab.data.scratch import Scratch
-from vaelab.data.spec import DataSpec
 from vaelab.data.storage import belongs_on_disk
 from vaelab.data.tables.cells import alike, parsed, says_nothing
 from vaelab.data.tables.extremes import mention_odd_numbers, refuse_far

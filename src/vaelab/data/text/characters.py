@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from vaelab.data.spec import DataSpec
+from vaelab.core.spec import DataSpec
 
 
 def characters_of_each(tokens: Tensor, spec: DataSpec) -> Tensor:

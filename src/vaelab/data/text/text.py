@@ -15,10 +15,10 @@ from annotated_types import Ge, Gt
 from numpy.typing import DTypeLike, NDArray
 from torch import Tensor
 
+from vaelab.core.spec import MASKED, PADDING, DataSpec
 from vaelab.data.examples import Examples
 from vaelab.data.module import DataModule, DataSettings
 from vaelab.data.scratch import Scratch
-from vaelab.data.spec import MASKED, PADDING, DataSpec
 from vaelab.data.text.files import Texts, read_texts
 from vaelab.data.text.pieces import SCHEMA, Piece, Unit, cut, from_arrow, to_arrow
 from vaelab.data.text.tokens import TOKENS_FILE, TokenKind, Tokens

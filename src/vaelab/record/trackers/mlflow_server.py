@@ -13,11 +13,11 @@ from annotated_types import Ge
 from lightning.pytorch.loggers import MLFlowLogger
 from lightning.pytorch.loggers.logger import DummyLogger, rank_zero_experiment
 
-from vaelab.config.secrets import redact, redact_text
 from vaelab.config.targets import target
 from vaelab.errors import ConfigError
 from vaelab.record.trackers.identity import given, recall, remember
 from vaelab.record.trackers.tracker import Row, Status, Tracker, flat
+from vaelab.secrets import redact, redact_text
 
 STATUS: dict[Status, str] = {"finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
 AT_ONCE = {"metrics": 1000, "params": 100, "tags": 100}  # in one request, as MLflow allows

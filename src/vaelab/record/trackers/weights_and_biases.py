@@ -18,13 +18,13 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.loggers.logger import DummyLogger, rank_zero_experiment
 from lightning.pytorch.utilities import rank_zero_only
 
-from vaelab.config.secrets import redact, redact_override, redact_text
 from vaelab.config.targets import target
 from vaelab.errors import ConfigError
 from vaelab.record.trackers.identity import given, recall, remember
 from vaelab.record.trackers.reachability import answers
 from vaelab.record.trackers.session import EXIT, START
 from vaelab.record.trackers.tracker import Row, Status, Tracker
+from vaelab.secrets import redact, redact_override, redact_text
 
 Mode = Literal["auto", "online", "offline", "disabled"]
 

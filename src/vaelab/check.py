@@ -1,0 +1,103 @@
+"""Check a composed config as a whole, before any data is read."""
+
+from dataclasses import MISSING, asdict, fields
+from typing import Any
+
+import lightning.pytorch as L
+from lightning.pytorch.loggers import Logger
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from torch.optim import Optimizer
+
+from vaelab.config.builder import Builder, check_arguments
+from vaelab.config.nearest import did_you_mean
+from vaelab.corruptions import Corruption
+from vaelab.data.module import DataModule
+from vaelab.errors import ConfigError
+from vaelab.latents.fitted import FittedPrior
+from vaelab.models.building import LATENT_PARTS, PARTS
+from vaelab.settings import Settings
+from vaelab.tasks import Task
+from vaelab.training.precision import AUTO
+from vaelab.training.schedulers import LearningRate
+
+COMPONENTS: dict[str, type] = {
+    "task": Task,
+    "data": DataModule,
+    **PARTS,
+    **LATENT_PARTS,
+    "fitted_prior": FittedPrior,
+    "corruption": Corruption,
+    "optimizer": Optimizer,
+    "scheduler": LearningRate,
+    "trainer": L.Trainer,
+}
+OPTIONAL = {"posterior", "prior", "adversary", "fitted_prior"}  # groups that may be null: a model has its own, or none
+COLLECTIONS: dict[str, type] = {"callbacks": L.Callback, "logger": Logger}  # name -> node, or null to leave one out
+PATHS = ("log_dir", "data_dir", "output_dir")
+
+
+def check(config: DictConfig) -> tuple[dict[str, Any], Builder]:
+    """Resolve a composed config into plain data and check every key, type and range in it.
+
+    Returns the plain config and the builder that trusts what the config trusts.
+
+    Raises:
+        ConfigError: names the first key that is unknown, missing or does not fit.
+    """
+    try:
+        plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
+    except OmegaConfBaseException as error:
+        raise ConfigError(str(error).splitlines()[0] + f" (key {error.full_key})") from error
+    groups = {*COMPONENTS, *COLLECTIONS, "paths"}
+    given = {key: value for key, value in plain.items() if key not in groups}
+    known = [field.name for field in fields(Settings)]
+    for key in given:
+        if key not in known:
+            raise ConfigError(f"unknown key {key}; {did_you_mean(key, {*known, *groups})}")
+    for field in fields(Settings):
+        if field.name not in given and field.default_factory is MISSING:
+            raise ConfigError(f"{field.name}: needs a value")
+    for key in ("resume", "ckpt_path"):  # a run in the folder of a sweep has a number for a name
+        given |= {key: str(given[key])} if type(given.get(key)) in (int, float) else {}
+    plain |= asdict(Settings(**check_arguments(Settings, given, "")))
+    builder = Builder(plain["trusted"])
+    for key in (paths := plain.setdefault("paths", {})):
+        if key not in PATHS:
+            raise ConfigError(f"unknown key paths.{key}; {did_you_mean(f'paths.{key}', [f'paths.{p}' for p in PATHS])}")
+    for key in PATHS:
+        if not paths.get(key) or not isinstance(paths[key], str):
+            raise ConfigError(f"paths.{key}={paths.get(key, '')}: should be the name of a folder")
+    for group, kind in COMPONENTS.items():
+        node = plain.get(group)
+        if node is None and group in OPTIONAL:
+            continue
+        if not isinstance(node, dict):
+            raise ConfigError(f"{group}={node}: choose an option of the group, see --help")
+        if group == "data" and plain["seed"] is None and node.get("seed", 0) is None:
+            node = {**node, "seed": 0}  # one is drawn when the run begins
+        if group == "trainer":
+            _check_trainer(builder, node)
+        else:
+            builder.check(node, group, kind)
+    for group, kind in COLLECTIONS.items():
+        nodes = plain[group] = plain.get(group) or {}
+        if not isinstance(nodes, dict):
+            raise ConfigError(f"{group}={nodes}: choose an option of the group, see --help")
+        for name, node in nodes.items():
+            if node is not None:
+                if not isinstance(node, dict):
+                    raise ConfigError(f"{group}.{name}={node}: should name a class (_target_) or be null")
+                builder.check(node, f"{group}.{name}", kind)
+    return plain, builder
+
+
+def _check_trainer(builder: Builder, node: dict[str, Any]) -> None:
+    """As any node, but that a precision may be `auto`: which one that is, is known when model and device are."""
+    if node.get("precision") == AUTO:
+        node = {**node, "precision": None}
+    try:
+        builder.check(node, "trainer", COMPONENTS["trainer"])
+    except ConfigError as error:
+        more = f" or '{AUTO}'" if str(error).startswith("trainer.precision=") else ""
+        raise ConfigError(f"{error}{more}") from error

@@ -1,0 +1,156 @@
+"""A transformer over the indices of discrete codes, trained after the model."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Self
+
+import torch
+from annotated_types import Ge, Gt
+from torch import Tensor
+
+from vaelab.backbones.transformer import TransformerDecoder
+from vaelab.config.builder import Builder
+from vaelab.core import DataSpec
+from vaelab.core.noise import mix
+from vaelab.corruptions import Identity
+from vaelab.data.examples import Examples
+from vaelab.data.module import DataModule
+from vaelab.latents.fitted import Codes, FittedPrior
+from vaelab.latents.spec import LatentSpec
+from vaelab.likelihoods.categorical import Categorical
+from vaelab.models.decoder_alone import DecoderAlone
+from vaelab.training.beside import Budget, train_beside
+from vaelab.training.optimization import Optimization
+
+CHUNK = 512
+MOST_WIDTH, MOST_LAYERS = 4_096, 128  # that a file may ask for
+
+
+class Autoregressive(FittedPrior):
+    """p(indices) as a product over places in reading order, each given those before it (van den Oord et al., 2017).
+
+    Args:
+        width, layers, heads: of the transformer.
+        steps: of its optimizer.
+        batch_size: examples of a step.
+        lr: of AdamW, which falls to 0 on a cosine.
+    """
+
+    name: ClassVar[str] = "autoregressive"
+    discrete: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        width: Annotated[int, Gt(0)],
+        layers: Annotated[int, Gt(0)],
+        heads: Annotated[int, Gt(0)],
+        steps: Annotated[int, Ge(1)],
+        batch_size: Annotated[int, Gt(0)],
+        lr: Annotated[float, Gt(0)],
+    ) -> None:
+        self.width, self.layers, self.heads = width, layers, heads
+        self.steps, self.batch_size, self.lr = steps, batch_size, lr
+        self.network: DecoderAlone | None = None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """See `FittedPrior.settings`."""
+        names = ("width", "layers", "heads", "steps", "batch_size", "lr")
+        return {name: getattr(self, name) for name in names}
+
+    @property
+    def dimensions(self) -> int:
+        """See `FittedPrior.dimensions`."""
+        return 0 if self.network is None else self.network.likelihood.spec.shape[0]
+
+    def fit(self, codes: Codes) -> Self:
+        """Train the network; the weights that are likeliest on the validation codes are kept."""
+        with torch.random.fork_rng():
+            torch.manual_seed(mix(codes.seed, self.name))
+            self.network = self._network(codes.latent)
+        data = _CodeData(codes, self.network.likelihood.spec, self.batch_size)
+        adamw = {"_target_": "torch.optim.AdamW", "lr": self.lr}
+        cosine = {"_target_": "vaelab.training.schedulers.Cosine", "warmup_steps": self.steps // 20, "final": 0.0}
+        budget = Budget(self.steps, self.steps, clip=1.0)
+        optimization = Optimization(adamw, cosine, Builder())
+        train_beside(self.network, data, optimization, budget, codes.device, codes.say, codes.folder)
+        return self
+
+    @torch.no_grad()
+    def sample(self, count: int, seed: int = 0, temperature: float = 1.0) -> Tensor:
+        """See `FittedPrior.sample`."""
+        network = self._fitted
+        generator = torch.Generator(network.device).manual_seed(seed)
+
+        def choose(raw: Tensor) -> Tensor:
+            return network.likelihood.sample(raw / temperature, generator)
+
+        sizes = [min(CHUNK, count - first) for first in range(0, count, CHUNK)]
+        parts = [network.generated(torch.zeros(size, 1, device=network.device), choose).cpu() for size in sizes]
+        return torch.cat(parts)
+
+    @torch.no_grad()
+    def log_prob(self, codes: Tensor) -> Tensor:
+        """See `FittedPrior.log_prob`."""
+        network = self._fitted
+        zeros = torch.zeros(len(codes), 1, device=network.device)
+        parts = [
+            network.log_likelihood(zero, part)
+            for zero, part in zip(zeros.split(CHUNK), codes.to(network.device).split(CHUNK), strict=True)
+        ]
+        return torch.cat(parts).to(codes.device)
+
+    def to_json(self) -> dict[str, Any]:
+        """See `FittedPrior.to_json`."""
+        return {"fitted_prior": self.name, **self.settings}
+
+    def weights(self) -> dict[str, Tensor]:
+        """Of the network."""
+        return dict(self._fitted.state_dict())
+
+    @classmethod
+    def from_json(cls, about: Mapping[str, Any], latent: LatentSpec) -> Self:
+        """See `FittedPrior.from_json`."""
+        numbers = {name: about[name] for name in ("width", "layers", "heads", "steps", "batch_size")}
+        if not all(type(number) is int and number > 0 for number in numbers.values()):
+            raise ValueError("its settings should be whole numbers of at least 1")
+        if numbers["width"] > MOST_WIDTH or numbers["layers"] > MOST_LAYERS:
+            raise ValueError("its network is too large")
+        made = cls(**numbers, lr=float(about["lr"]))
+        made.network = made._network(latent).eval()
+        return made
+
+    def load_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """See `FittedPrior.load_weights`."""
+        self._fitted.load_state_dict(dict(weights))
+
+    @property
+    def _fitted(self) -> DecoderAlone:
+        if self.network is None:
+            raise RuntimeError("fit the prior before it is used")
+        return self.network
+
+    def _network(self, latent: LatentSpec) -> DecoderAlone:
+        group = latent.finest
+        spec = DataSpec("codes", "tokens", (group.tokens,), "categories", levels=group.levels)
+        likelihood = Categorical(spec)
+        decoder = TransformerDecoder(1, likelihood.raw_shape, spec, self.width, self.layers, self.heads)
+        return DecoderAlone(decoder, likelihood)
+
+
+class _CodeData(DataModule):
+    """Indices as examples of a data set of their own."""
+
+    def __init__(self, codes: Codes, spec: DataSpec, batch_size: int) -> None:
+        super().__init__(
+            binarize=None, corruption=Identity(), batch_size=batch_size, val_fraction=0.1, test_fraction=0.1,
+            split_seed=0, seed=codes.seed,
+        )  # fmt: skip
+        values = torch.cat([codes.train, codes.val])
+        label = torch.full((len(values),), -1)
+        places = torch.arange(len(values))
+        self._examples = Examples(values, label, spec, {"train": range(len(values))})
+        self.split = {"train": places[: len(codes.train)], "val": places[len(codes.train) :], "test": places[:0]}
+
+    def load(self) -> Examples:
+        """What was given."""
+        return self._loaded

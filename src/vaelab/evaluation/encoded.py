@@ -1,0 +1,86 @@
+"""The codes of a whole split, encoded once for all that is measured of a model."""
+
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+
+from vaelab.core.noise import mix
+from vaelab.data.module import DataModule
+from vaelab.models import Model
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Row i of each tensor is the same example; rows are in the order of the split. All lie on the CPU.
+
+    What is encoded is the example as the likelihood explains it: binarized where the likelihood asks for it, with noise
+    that belongs to the example, and never corrupted. Only `task=denoising` encodes corrupted examples, one by one.
+
+    Attributes:
+        index: `(N,)` int64, the example's row in the data set before it was split.
+        label: `(N,)` int64, -1 where there is none.
+        codes: `(N, size)` float32, flat codes: posterior means, or the codes themselves.
+        draws: `(N, size)` float32, one draw of each posterior: what decoders were trained on. Posterior means alone are
+            narrower than these.
+        indices: `(N, T)` int64 of a discrete code; None of any other.
+        rates: `(P,)` float64 nats, the mean over examples of each part of the rate; None without a rate.
+        variance: `(size,)` float64, the mean of the posteriors' own variances; None where they have none.
+    """
+
+    index: Tensor
+    label: Tensor
+    codes: Tensor
+    draws: Tensor
+    indices: Tensor | None
+    rates: Tensor | None
+    variance: Tensor | None
+
+
+_KEPT: WeakKeyDictionary[Model, dict[tuple[int, str], tuple[int, Encoded]]] = WeakKeyDictionary()
+
+
+@torch.no_grad()
+def encoded(model: Model, data: DataModule, split: str, seed: int = 0) -> Encoded:
+    """The codes of a split: encoded at the first call, and again only when the weights have changed."""
+    version = sum(weight._version for weight in model.parameters())
+    kept = _KEPT.setdefault(model, {})
+    found = kept.get((id(data), split))
+    if found is None or found[0] != version:
+        found = kept[id(data), split] = version, _encode(model, data, split, seed)
+    return found[1]
+
+
+def _encode(model: Model, data: DataModule, split: str, seed: int) -> Encoded:
+    labels, codes, draws, indices = [], [], [], []
+    rates: list[Tensor] = []
+    variances: list[Tensor] = []
+    for number, batch in enumerate(data.batches(split, model.device)):
+        condition = model.condition_of(batch)
+        inferred = model.infer(batch.target, condition)
+        generator = torch.Generator().manual_seed(mix(seed, number))
+        noise = {
+            name: (torch.randn if kind == "normal" else torch.rand)(len(batch.target), *shape, generator=generator)
+            for name, (kind, shape) in model.streams(1).items()
+        }
+        draw = model.draw_from(inferred, {name: value.to(model.device) for name, value in noise.items()}, condition)
+        labels.append(batch.label.cpu())  # from the same batch, so that no other order can creep in
+        codes.append(model.code(inferred).float().cpu())
+        draws.append(model.latent.flat([group.z[:, 0] for group in draw.groups]).float().cpu())
+        if model.latent.discrete:
+            indices.append(model.indices(inferred).flatten(1).cpu())
+        if (parts := draw.parts) is not None:
+            rates.append(parts.double().sum(0).cpu() if parts.device.type != "mps" else parts.cpu().double().sum(0))
+        if (variance := model.variance(inferred)) is not None:
+            variances.append(variance.cpu().double().sum(0))
+    count = len(data.split[split])
+    return Encoded(
+        data.split[split],
+        torch.cat(labels),
+        torch.cat(codes),
+        torch.cat(draws),
+        torch.cat(indices) if indices else None,
+        torch.stack(rates).sum(0) / count if rates else None,
+        torch.stack(variances).sum(0) / count if variances else None,
+    )

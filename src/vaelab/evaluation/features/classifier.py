@@ -1,0 +1,152 @@
+"""Features of a small classifier, trained once on the data's own labels."""
+
+import hashlib
+import json
+from contextlib import suppress
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vaelab.atomic_write import replacing
+from vaelab.careful_read import DIGEST, Weights, digest
+from vaelab.data.module import DataModule
+from vaelab.errors import CheckpointError
+from vaelab.evaluation.features.extractor import Extractor, weights_hash
+from vaelab.evaluation.features.resize import limit_side, limited_size
+
+FORMAT = 1  # raise when the network or its training changes
+FEATURES, LONGEST, BATCH, MOST = 64, 64, 128, 60_000
+STEPS = (300, 1_500)  # at least, at most; three epochs between them
+
+
+class Classifier(Extractor):
+    """The 64 activations before the last nonlinearity of a convolutional network of two strided layers.
+
+    They are standardised over the train split, since the kernel distance depends on their scale. The
+    network is trained on the labelled train examples (60,000 of them at most), seeded, and kept in
+    `folder` under a hash of the data, so that all runs on the same data share one. Images whose longer
+    side is above 64 pixels are shrunk to that.
+    """
+
+    def __init__(self, data: DataModule, folder: Path, device: torch.device) -> None:
+        super().__init__(device)
+        spec, self._path = data.spec, folder / f"classifier-{_key(data)}.safetensors"
+        classes = int(data.labels("train").max()) + 1
+        self._net = _network(spec.shape[0], limited_size(spec.shape[1:], LONGEST), classes)
+        facts = self._read()
+        if facts is None:
+            facts = self._train(data)
+            self._write(facts)
+        self._net.to(device).eval()
+        height, width = limited_size(spec.shape[1:], LONGEST)
+        kept = (height, width) == tuple(spec.shape[1:])
+        self.about = {
+            "extractor": "classifier",
+            "features": FEATURES,
+            "resize": f"none ({height} x {width})" if kept else f"{height} x {width}, bilinear, antialiased",
+            "weights": weights_hash(self._net.state_dict()),
+            **facts,
+        }
+
+    def features(self, examples: Tensor) -> Tensor:
+        """See `Extractor.features`."""
+        return self._net[0](limit_side(examples, LONGEST))
+
+    def classes(self, examples: Tensor) -> Tensor:
+        """The likeliest class of `(B, C, H, W)` examples, `(B,)` on the CPU."""
+        return self._net(limit_side(examples.to(self.device), LONGEST)).argmax(1).cpu()
+
+    def _train(self, data: DataModule) -> dict[str, Any]:
+        labels = data.labels("train")[:MOST]
+        labelled = labels >= 0
+        images = limit_side(data.clean("train", MOST)[labelled], LONGEST).float()
+        labels = labels[labelled]
+        steps = int(min(max(3 * len(labels) / BATCH, STEPS[0]), STEPS[1]))
+        with torch.inference_mode(False), torch.enable_grad():
+            _fit(self._net.to(self.device), images, labels, steps)
+        return {
+            "trained_on": f"{len(labels)} labelled train examples of {data.spec.name}, {steps} steps",
+            "test_accuracy": round(self._accuracy(data), 4),
+        }
+
+    def _accuracy(self, data: DataModule) -> float:
+        labels = data.labels("test")
+        parts = data.clean_parts("test")
+        scores = [self._net(limit_side(part.to(self.device), LONGEST)).cpu() for part in parts]
+        right = torch.cat(scores).argmax(1) == labels
+        return right[labels >= 0].double().mean().item() if (labels >= 0).any() else 0.0
+
+    def _read(self) -> dict[str, Any] | None:
+        try:
+            kept = Weights(self._path)
+            facts = dict(json.loads(kept.metadata["about"]))
+            kept.refuse_others(self._net.state_dict(), "this network")
+            self._net.load_state_dict(kept.load())
+        except (CheckpointError, KeyError, TypeError, ValueError):
+            return None
+        return facts
+
+    def _write(self, facts: dict[str, Any]) -> None:
+        """Whole or not at all; a read-only place costs time, not the run."""
+        with suppress(OSError, SafetensorError):
+            weights = {name: value.cpu().contiguous() for name, value in self._net.state_dict().items()}
+            with replacing(self._path) as partial:
+                save_file(weights, partial, {"about": json.dumps(facts), DIGEST: digest(weights)})
+
+
+def can_classify(data: DataModule) -> bool:
+    """Whether there are images with labels of more than one class."""
+    labels = data.labels("train")
+    return data.spec.kind == "image" and len(labels[labels >= 0].unique()) > 1
+
+
+def _network(channels: int, size: tuple[int, int], classes: int) -> nn.Sequential:
+    """Two parts, `(B, C, H, W)` to features and features to scores; the same weights at each call."""
+    pooled = tuple(min(4, ceil(side / 4)) for side in size)
+    with torch.random.fork_rng(devices=[]):
+        torch.random.default_generator.manual_seed(0)
+        body = nn.Sequential(
+            nn.Conv2d(channels, 32, 3, stride=2, padding=1),
+            nn.SiLU(),
+            nn.Conv2d(32, 64, 3, stride=2, padding=1),
+            nn.SiLU(),
+            nn.AdaptiveAvgPool2d(pooled),
+            nn.Flatten(),
+            nn.Linear(64 * pooled[0] * pooled[1], FEATURES),
+            nn.BatchNorm1d(FEATURES, momentum=0.05, affine=False),
+        )
+        return nn.Sequential(body, nn.Sequential(nn.SiLU(), nn.Linear(FEATURES, classes)))
+
+
+def _fit(net: nn.Module, images: Tensor, labels: Tensor, steps: int) -> None:
+    """Adam on the cross entropy, its rate rising and falling once; batches are a function of the seed."""
+    net.train()
+    device = next(net.parameters()).device
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=steps)
+    generator = torch.Generator().manual_seed(0)
+    order = torch.randperm(len(images), generator=generator)
+    taken = 0
+    for _ in range(steps):
+        if taken and taken + BATCH > len(order):  # whole batches, or all there is
+            order, taken = torch.randperm(len(images), generator=generator), 0
+        rows = order[taken : taken + BATCH]
+        taken += BATCH
+        loss = F.cross_entropy(net(images[rows].to(device)), labels[rows].to(device))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    net.eval()
+
+
+def _key(data: DataModule) -> str:
+    """Of what it is trained and tried on; neither corruption nor binarization on the fly changes that."""
+    key = [FORMAT, data.spec.name, list(data.spec.shape), data.fingerprint()]
+    return hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]

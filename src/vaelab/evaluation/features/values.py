@@ -1,0 +1,28 @@
+"""The values of an example themselves."""
+
+import torch
+from torch import Tensor
+
+from vaelab.data.module import DataModule
+from vaelab.data.plain import plain
+from vaelab.evaluation.features.extractor import Extractor
+from vaelab.evaluation.features.moments import MOST, Moments
+
+
+class Values(Extractor):
+    """Every value less its mean over its deviation in the train split; constant ones are only centred."""
+
+    def __init__(self, data: DataModule, device: torch.device) -> None:
+        super().__init__(device)
+        self._spec, rows = data.spec, data.rows("train", MOST)
+        self._moments = Moments.from_rows(rows.float().to(device))
+        self.about = {
+            "extractor": "values",
+            "features": rows.shape[1],
+            "resize": "none",
+            "standardised_over": f"{len(rows)} train examples",
+        }
+
+    def features(self, examples: Tensor) -> Tensor:
+        """See `Extractor.features`."""
+        return self._moments.standardise(plain(examples, self._spec))

@@ -1,0 +1,118 @@
+"""Fit a prior to the codes of a trained model, keep it in the run folder, and bring it back."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save
+
+from vaelab.careful_read import DIGEST, Weights, brief, digest, read_json
+from vaelab.data.module import DataModule
+from vaelab.errors import CheckpointError, ConfigError
+from vaelab.evaluation.autoregressive_prior import Autoregressive
+from vaelab.evaluation.encoded import Encoded, encoded
+from vaelab.evaluation.scores import same_weights
+from vaelab.latents.fitted import Codes, Counts, FittedPrior, FullGaussian, FullMixture
+from vaelab.latents.spec import LatentSpec
+from vaelab.models import Model
+from vaelab.models.saved_model import load_model
+
+FILE, WEIGHTS = "fitted_prior.json", "fitted_prior.safetensors"  # in the folder `model` of a run
+BEFORE = "sampler.json"  # of version 0.1
+MOST_BYTES = 2**28  # of FILE: twenty for each number of a covariance
+KINDS: dict[str, type[FittedPrior]] = {kind.name: kind for kind in (FullGaussian, FullMixture, Counts, Autoregressive)}
+
+
+def fitted_to(prior: FittedPrior, model: Model, data: DataModule, **settings: Any) -> FittedPrior:
+    """Fit a prior to the train codes of a model.
+
+    Args:
+        prior: not yet fitted.
+        model: trained, in evaluation mode.
+        data: whose train split it was trained on.
+        settings: see `vaelab.latents.fitted.Codes`.
+
+    Raises:
+        ConfigError: the prior is none of such codes, or the data were not trained on.
+    """
+    prior.refuse_misfit(model.latent)
+    train, val = (_rows(encoded(model, data, split), prior) for split in ("train", "val"))
+    return prior.fit(Codes(train, val, model.latent, model.device, **settings))
+
+
+def _rows(split: Encoded, prior: FittedPrior) -> Any:
+    return split.indices if prior.discrete else split.draws
+
+
+def saved_for(prior: FittedPrior, model: Model, folder: Path) -> FittedPrior | None:
+    """The prior that a run's `model/` keeps, if it has the same settings and the model has its weights."""
+    if not any((folder / name).is_file() for name in (FILE, BEFORE)) or not same_weights(model, folder):
+        return None
+    saved = read_fitted_prior(folder, model.latent)
+    return saved if saved is not None and (saved.name, saved.settings) == (prior.name, prior.settings) else None
+
+
+def refuse_new_fit(prior: FittedPrior) -> None:
+    """Refuse a fit to data that the model was not trained on.
+
+    Raises:
+        ConfigError: always.
+    """
+    raise ConfigError(
+        f"fitted_prior={prior.name}: is fitted to train codes, which are not among these data, and the run keeps none "
+        "with these settings; leave fitted_prior out"
+    )
+
+
+def files(prior: FittedPrior) -> dict[str, bytes | str]:
+    """What the run folder keeps of a fitted prior, by path within it."""
+    found: dict[str, bytes | str] = {f"model/{FILE}": json.dumps(prior.to_json() | {"settings": prior.settings})}
+    if weights := {name: value.contiguous().cpu() for name, value in prior.weights().items()}:
+        found[f"model/{WEIGHTS}"] = save(weights, {DIGEST: digest(weights)})
+    return found
+
+
+def load_fitted_prior(run: str | Path, trusted: tuple[str, ...] = ()) -> FittedPrior:
+    """The prior that was fitted to the codes of a run's model.
+
+        model, prior = vaelab.load(run), load_fitted_prior(run)
+        images = model.decode(prior.sample(16, seed=3))
+
+    Args:
+        run: a run folder, or its folder `model`.
+        trusted: see `vaelab.load`.
+
+    Raises:
+        CheckpointError: there is none, or it cannot be read, or it is not for the model beside it.
+    """
+    run = Path(run)
+    folder = next((f for f in (run / "model", run) if any((f / name).is_file() for name in (FILE, BEFORE))), None)
+    prior = None if folder is None else read_fitted_prior(folder, load_model(run, trusted).latent)
+    if prior is None:
+        raise CheckpointError(f"{run}: keeps no fitted prior; fitted_prior=<option> makes one")
+    return prior
+
+
+def read_fitted_prior(folder: Path, latent: LatentSpec) -> FittedPrior | None:
+    """The prior in a run's `model/`; None where a run of version 0.1 used N(0, I).
+
+    Raises:
+        CheckpointError: it cannot be read, or is for codes of another size.
+    """
+    path = folder / (FILE if (folder / FILE).is_file() else BEFORE)
+    about = read_json(path, MOST_BYTES)
+    try:
+        name = about["fitted_prior"] if "fitted_prior" in about else about["sampler"]
+        if name == "standard_normal":
+            return None
+        prior = KINDS[name].from_json(about, latent)
+        if weights := prior.weights():
+            file = Weights(folder / WEIGHTS)
+            file.refuse_others(weights, path.name)
+            prior.load_weights(file.load())
+    except (KeyError, TypeError, ValueError, RuntimeError, ConfigError) as error:
+        raise CheckpointError(f"{path}: does not describe a prior of these codes ({brief(str(error))})") from error
+    wanted = latent.finest.tokens if prior.discrete else latent.size
+    if prior.dimensions != wanted:
+        raise CheckpointError(f"{path}: is for codes of {prior.dimensions} numbers, the model has {brief(str(wanted))}")
+    return prior

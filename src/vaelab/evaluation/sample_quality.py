@@ -1,0 +1,143 @@
+"""How close samples are to real examples, beside what a sceptic would sample."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vaelab.core.spec import DataSpec
+from vaelab.data.missing import MissingPatterns
+from vaelab.data.module import DataModule
+from vaelab.data.plain import enough
+from vaelab.evaluation.baselines import BaselineCache, fit_pca
+from vaelab.evaluation.distances import frechet_distance, kernel_distance, precision_recall
+from vaelab.evaluation.distances.manifold import MOST, NEIGHBOURS
+from vaelab.evaluation.features import Extractor
+from vaelab.evaluation.features.real import real_features
+from vaelab.evaluation.sources import CHUNK, Source
+from vaelab.latents.fitted import FullGaussian
+
+LARGEST = 10_000
+FEWEST = NEIGHBOURS + 1  # examples below which nothing is measured
+GENERATED = {True: "the mean", False: "a draw"}  # a picture of means has no noise; a row of means is no row
+NAMES = ("fid", "kid", "precision", "recall")
+
+
+class SampleQuality:
+    """Compares generated examples with a part of the test split.
+
+    Args:
+        data: whose test split is the real side: `count` of it, chosen by a fixed seed.
+        extractor: of features.
+        count: N on both sides; as many real ones as there are, if fewer.
+        folder: where features of real examples are kept.
+        baselines: where numbers of baselines are kept.
+    """
+
+    def __init__(
+        self, data: DataModule, extractor: Extractor, count: int, folder: Path, baselines: BaselineCache
+    ) -> None:
+        self._data, self._extractor, self.count, self._baselines = data, extractor, count, baselines
+        self._real = real_features(
+            extractor,
+            folder,
+            baselines.fingerprint,
+            f"{count} of test",
+            lambda: data.clean("test", _chosen(data, count)),
+        )
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What all numbers depend on."""
+        facts = dict(self._extractor.about) | {
+            "real": f"{len(self._real)} of {len(self._data.split['test'])} test examples",
+            "generated": f"{self.count}, each {GENERATED[self._data.spec.kind == 'image']} of p(x|z)",
+        }
+        if MissingPatterns(self._data).any:
+            facts["missing"] = MissingPatterns.about
+        if len(self._real) < 2 * self._extractor.about["features"]:
+            facts["caution"] = "too few examples for this many features: fid is biased upwards"
+        return facts
+
+    def measured(self, source: Source) -> tuple[dict[str, float], dict[str, Any]]:
+        """Numbers of decoded samples by name; and, for some, what else they depend on."""
+        return self._compare(self._with_gaps(source.examples(self.count)))
+
+    def pca_gaussian(self, components: int) -> dict[str, float]:
+        """`baseline/pca_gaussian/*`: samples of a Gaussian on the scores of so many principal components."""
+        settings = self._settings | {"components": components}
+        if MissingPatterns(self._data).any:
+            settings["missing"] = MissingPatterns.about
+        return self._baselines.numbers(
+            "pca_gaussian", settings, lambda: self._compare(self._pca_samples(components))[0]
+        )
+
+    def train_split(self) -> dict[str, float]:
+        """`baseline/train_split/*`: what perfect samples would get."""
+        return self._baselines.numbers("train_split", self._settings, lambda: self._compare(self._train_examples())[0])
+
+    @property
+    def _settings(self) -> dict[str, Any]:
+        return {"extractor": self._extractor.about, "count": self.count}
+
+    def _compare(self, batches: Iterator[Tensor]) -> tuple[dict[str, float], dict[str, Any]]:
+        generated = self._features(batches)
+        kernel = kernel_distance(self._real, generated)
+        precision, recall = precision_recall(self._real, generated)
+        values = (frechet_distance(self._real, generated), kernel.value, precision, recall)
+        compared = min(MOST, len(self._real)), min(MOST, len(generated))
+        manifold = {"k": NEIGHBOURS, "compared": f"{compared[0]} real, {compared[1]} generated"}
+        details = {
+            "kid": {
+                "standard_error": float(f"{kernel.standard_error:.3g}"),
+                "subsets": f"{kernel.subsets} of {kernel.subset_size}",
+            },
+            "precision": manifold,
+            "recall": manifold,
+        }
+        return dict(zip(NAMES, values, strict=True)), details
+
+    def _features(self, batches: Iterator[Tensor]) -> Tensor:
+        """Of generated examples; what leaves the data's range is cut off at its ends."""
+        return self._extractor.extract(batch.clamp(0, 1) if self._data.spec.bounded else batch for batch in batches)
+
+    def _pca_samples(self, components: int) -> Iterator[Tensor]:
+        pca = fit_pca(self._data, components)
+        fitted = FullGaussian().fit_to(pca.encode(self._data.clean("train", enough(self._data.spec))))
+        return self._with_gaps(pca.decode(part) for part in fitted.sample(self.count).split(CHUNK))
+
+    def _with_gaps(self, batches: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Real examples have missing values; compared with complete ones, these alone would tell them apart."""
+        gaps = MissingPatterns(self._data)
+        return (gaps.over(batch) for batch in batches)
+
+    def _train_examples(self) -> Iterator[Tensor]:
+        return iter(self._data.clean("train", self.count).split(CHUNK))  # the split is in random order
+
+
+def sample_count(data: DataModule, wanted: int | None) -> int:
+    """N: as asked for, or as many as the test split up to 10,000; less if the test pass was cut short to try it."""
+    test = len(data.split["test"])
+    count = wanted or min(LARGEST, test)
+    if data.trainer is not None:
+        passed, whole = sum(data.trainer.num_test_batches), len(data.test_dataloader())
+        if 0 < passed < whole:
+            return min(count, max(FEWEST, int(test * passed / whole)))
+    return count
+
+
+def not_measurable(spec: DataSpec, examples: int) -> str | None:
+    """Why sample quality has no meaning, or None."""
+    if spec.kind == "tokens":
+        return "words have no mean, and so no distance of features"
+    return f"{examples} test examples are too few" if examples < FEWEST else None
+
+
+def _chosen(data: DataModule, count: int) -> Tensor:
+    """Places of `count` test examples, or of all in their order; a test split may be sorted by class."""
+    size = len(data.split["test"])
+    if count >= size:
+        return torch.arange(size)
+    return torch.randperm(size, generator=torch.Generator().manual_seed(0))[:count]

@@ -1,0 +1,79 @@
+"""Where new codes come from: the prior of a model, or one that was fitted to its codes."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vaelab.core.noise import mix
+from vaelab.data.module import DataModule
+from vaelab.latents.fitted import FittedPrior
+from vaelab.models import Model
+
+CHUNK = 512
+
+
+@dataclass(frozen=True)
+class Source:
+    """Draws codes, and labels for a model that is given them.
+
+    Attributes:
+        model: that decodes them.
+        fitted: the prior that they are drawn from; None for the model's own.
+        labels: to draw from, those of the train split; None for a model without a condition.
+    """
+
+    model: Model
+    fitted: FittedPrior | None = None
+    labels: Tensor | None = None
+
+    @classmethod
+    def of_model(cls, model: Model, data: DataModule, fitted: FittedPrior | None = None) -> "Source":
+        """With the labels of the data, as often as train has them."""
+        if not model.conditional:
+            return cls(model, fitted)
+        known = data.labels("test" if data.all_as_test else "train")
+        return cls(model, fitted, known if len(known) else torch.arange(len(data.spec.classes)))
+
+    @property
+    def name(self) -> str:
+        """Of the prior, for titles and metadata."""
+        return self.fitted.name if self.fitted is not None else "prior"
+
+    @property
+    def title(self) -> str:
+        """For people."""
+        if self.fitted is not None:
+            return f"a prior ({self.fitted.name}) fitted to train codes"
+        kind = type(self.model.prior).__name__
+        return "N(0, I)" if kind == "StandardNormal" and len(self.model.latent.groups) == 1 else f"the prior ({kind})"
+
+    def draw(self, count: int, seed: int = 0, temperature: float = 1.0) -> tuple[Tensor, Tensor | None]:
+        """`(count, size)` flat codes on the device of the model, and `(count,)` labels or None."""
+        labels = None
+        if self.labels is not None:
+            generator = torch.Generator().manual_seed(mix(seed, "label"))
+            labels = self.labels[torch.randint(len(self.labels), (count,), generator=generator)].to(self.model.device)
+        if self.fitted is None:
+            return self.model.sample_latent(count, seed, temperature, labels), labels
+        drawn = self.fitted.sample(count, seed, temperature).to(self.model.device)
+        if self.fitted.discrete:
+            drawn = self.model.from_indices(drawn.view(-1, *(self.model.latent.finest.indices or ())))
+        return drawn, labels
+
+    def examples(self, count: int, seed: int = 0, temperature: float = 1.0) -> Iterator[Tensor]:
+        """Decoded draws in batches: images are means of p(x|z), all else is drawn, seeded."""
+        return generate(self.model, *self.draw(count, seed, temperature))
+
+
+def generate(model: Model, codes: Tensor, labels: Tensor | None = None) -> Iterator[Tensor]:
+    """Examples of flat codes `(N, size)` in batches: images are means of p(x|z), all else is drawn, seeded."""
+    generator = torch.Generator(model.device).manual_seed(0)
+    for first in range(0, len(codes), CHUNK):
+        part = codes[first : first + CHUNK].to(model.device)
+        given = None if labels is None else labels[first : first + CHUNK].to(model.device)
+        if model.likelihood.spec.kind == "image":
+            yield model.decode(part, given)
+        else:
+            yield model.sample(part, generator, given)

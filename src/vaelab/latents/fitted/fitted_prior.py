@@ -1,0 +1,110 @@
+"""What a prior is that is fitted to codes after training."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from vaelab.errors import ConfigError
+from vaelab.latents.spec import LatentSpec
+
+
+@dataclass(frozen=True)
+class Codes:
+    """What a prior is fitted to.
+
+    Attributes:
+        train, val: `(N, size)` flat codes, one draw of each posterior; of a discrete code `(N, T)` int64 indices.
+        latent: what a code is.
+        device: where a network may be trained.
+        seed: of the run.
+        folder: for checkpoints of a network, in which an interrupted fit goes on; None keeps none.
+        say: is told how far the fit is.
+    """
+
+    train: Tensor
+    val: Tensor
+    latent: LatentSpec
+    device: torch.device
+    seed: int = 0
+    folder: Path | None = None
+    say: Callable[[str], None] = lambda text: None
+
+
+class FittedPrior(ABC):
+    """A distribution of codes that is fitted to those of the train split, drawn from, and kept beside the model.
+
+    Attributes:
+        name: of the option of the group `fitted_prior`.
+        discrete: whether it is one of indices, for a discrete code; else one of flat codes.
+    """
+
+    name: ClassVar[str]
+    discrete: ClassVar[bool] = False
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What was asked for, as plain data: a saved prior with the same settings is taken in place of a new fit."""
+        return {}
+
+    def refuse_misfit(self, latent: LatentSpec) -> None:
+        """Refuse a code that it is no distribution of.
+
+        Raises:
+            ConfigError: says which priors fit.
+        """
+        if self.discrete != latent.discrete:
+            fit = "counts or autoregressive" if latent.discrete else "gaussian or mixture"
+            kind = "discrete" if latent.discrete else "made of real numbers"
+            raise ConfigError(f"fitted_prior={self.name}: the code is {kind}; use fitted_prior={fit}")
+
+    @abstractmethod
+    def fit(self, codes: Codes) -> Self:
+        """Fit to the train codes and return itself."""
+
+    @abstractmethod
+    def sample(self, count: int, seed: int = 0, temperature: float = 1.0) -> Tensor:
+        """`(count, size)` flat codes, float32, or `(count, T)` indices, on the CPU.
+
+        The same seed gives the same directions at every temperature, which multiplies the distance of a draw from its
+        mean (of its own component, for a mixture), or sharpens the choice of an index.
+        """
+
+    @abstractmethod
+    def log_prob(self, codes: Tensor) -> Tensor:
+        """`(N, size)` flat codes, or `(N, T)` indices, to nats, `(N,)`, on their device."""
+
+    @property
+    @abstractmethod
+    def dimensions(self) -> int:
+        """Numbers, or indices, of a code that it was fitted to."""
+
+    @abstractmethod
+    def to_json(self) -> dict[str, Any]:
+        """All that was fitted but for `weights`, as plain data; `fitted_prior` is its name."""
+
+    def weights(self) -> dict[str, Tensor]:
+        """Weights of a network, by name; none for the others."""
+        return {}
+
+    @classmethod
+    @abstractmethod
+    def from_json(cls, about: Mapping[str, Any], latent: LatentSpec) -> Self:
+        """The inverse of `to_json`; a network is built without its weights.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is not what `to_json` gives.
+        """
+
+    def load_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """Take the weights of a network.
+
+        Raises:
+            RuntimeError: they are not its own.
+        """
+        if weights:
+            raise RuntimeError(f"{self.name} has no weights")

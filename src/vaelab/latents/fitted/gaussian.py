@@ -1,0 +1,92 @@
+"""One normal distribution with a full covariance."""
+
+from collections.abc import Mapping
+from math import log, pi
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from vaelab.latents.fitted.fitted_prior import Codes, FittedPrior
+from vaelab.latents.prior import standard_normal_numbers
+from vaelab.latents.spec import LatentSpec
+
+SMALLEST = 1e-9  # of a variance, beside the largest: a code with a dead dimension has a density nowhere else
+
+
+class FullGaussian(FittedPrior):
+    """The normal distribution of greatest likelihood (Ghosh et al., 2020, section 4, fit it to an AE's codes).
+
+        FullGaussian().fit_to(codes).sample(16, seed=3)  # (16, size)
+
+    Attributes:
+        mean: `(size,)` float64.
+        covariance: `(size, size)` float64; it may be singular, as where a code has a dead dimension.
+    """
+
+    name: ClassVar[str] = "gaussian"
+
+    def __init__(self) -> None:
+        self.mean = torch.zeros(0, dtype=torch.float64)
+        self.covariance = torch.zeros(0, 0, dtype=torch.float64)
+
+    @classmethod
+    def of_moments(cls, mean: Tensor, covariance: Tensor) -> Self:
+        """With given moments, `(size,)` and `(size, size)`."""
+        made = cls()
+        made.mean, made.covariance = mean.double(), covariance.double()
+        return made
+
+    @property
+    def dimensions(self) -> int:
+        """See `FittedPrior.dimensions`."""
+        return len(self.mean)
+
+    def fit(self, codes: Codes) -> Self:
+        """See `fit_to`."""
+        return self.fit_to(codes.train)
+
+    def fit_to(self, codes: Tensor) -> Self:
+        """Mean and covariance of `(N, size)`, the maximum-likelihood ones (divided by N)."""
+        rows = codes.double().cpu()
+        self.mean = rows.mean(0)
+        centred = rows - self.mean
+        self.covariance = centred.T @ centred / len(rows)
+        return self
+
+    def sample(self, count: int, seed: int = 0, temperature: float = 1.0) -> Tensor:
+        """See `FittedPrior.sample`."""
+        return self.transformed(temperature * standard_normal_numbers(count, self.mean.shape, seed))
+
+    def transformed(self, standard: Tensor) -> Tensor:
+        """Standard normal numbers, `(B, size)`, carried to this distribution; float32."""
+        return (self.mean + standard.double() @ square_root(self.covariance)).float()
+
+    def log_prob(self, codes: Tensor) -> Tensor:
+        """See `FittedPrior.log_prob`; dimensions without any variance get a little."""
+        values, vectors = torch.linalg.eigh(self.covariance)
+        values = values.clamp(min=SMALLEST * float(values.max().clamp(min=SMALLEST)))
+        centred = codes.cpu().double() - self.mean
+        squares = ((centred @ vectors).square() / values).sum(1)
+        nats = -0.5 * (squares + values.log().sum() + len(values) * log(2 * pi))
+        return nats.float().to(codes.device)
+
+    def to_json(self) -> dict[str, Any]:
+        """See `FittedPrior.to_json`."""
+        return {"fitted_prior": self.name, "mean": self.mean.tolist(), "covariance": self.covariance.tolist()}
+
+    @classmethod
+    def from_json(cls, about: Mapping[str, Any], latent: LatentSpec) -> Self:
+        """See `FittedPrior.from_json`."""
+        mean, covariance = (torch.tensor(about[key], dtype=torch.float64) for key in ("mean", "covariance"))
+        if mean.dim() != 1 or covariance.shape != (len(mean), len(mean)):
+            raise ValueError(f"a mean of shape {list(mean.shape)} with a covariance of {list(covariance.shape)}")
+        if not (mean.isfinite().all() and covariance.isfinite().all()):
+            raise ValueError("a number of it is not finite")
+        return cls.of_moments(mean, covariance)
+
+
+def square_root(covariance: Tensor) -> Tensor:
+    """The symmetric root of a symmetric matrix without negative eigenvalues, singular or not."""
+    values, vectors = torch.linalg.eigh(covariance)
+    return (vectors * values.clamp(min=0).sqrt()) @ vectors.T

@@ -1,0 +1,258 @@
+"""Build a model from plain data: its `architecture`."""
+
+import json
+import threading
+from collections.abc import Mapping
+from typing import Any, Literal, Self
+
+import torch
+import yaml
+from torch import nn
+from torch.nn.modules.module import (
+    register_module_buffer_registration_hook,
+    register_module_parameter_registration_hook,
+)
+
+from vaelab.backbones.backbone import Decoder, Encoder
+from vaelab.careful_read import brief, excess_of
+from vaelab.config.builder import Builder, produced
+from vaelab.config.location import config_dir
+from vaelab.config.nearest import did_you_mean
+from vaelab.config.signature import arguments
+from vaelab.core.spec import DataSpec
+from vaelab.errors import ConfigError
+from vaelab.latents import Layout, Posterior, Prior
+from vaelab.likelihoods import Likelihood
+from vaelab.models import Adversary, Model
+
+ABOUT = "model.json"
+PARTS: dict[str, type] = {"model": Model, "encoder": nn.Module, "decoder": nn.Module, "likelihood": Likelihood}
+LATENT_PARTS: dict[str, type] = {"latent": Layout, "posterior": Posterior, "prior": Prior, "adversary": Adversary}
+VECTOR = {"_target_": "vaelab.latents.Vector"}  # of a model that was saved before there was another layout
+MOST_SETTINGS = 10_000  # values that a part of a model.json may hold, nested ones included
+
+
+def architecture(config: dict[str, Any], spec: DataSpec) -> dict[str, Any]:
+    """Everything that the shape of the weights depends on, as plain data.
+
+    Raises:
+        ConfigError: it is more than a model.json may hold, so that the trained model could not be loaded.
+    """
+    about = {"latent_dim": config["latent_dim"], "spec": spec.to_json()} | {group: config[group] for group in PARTS}
+    about |= {group: config[group] for group in LATENT_PARTS if config.get(group) is not None}
+    if excess := excess_of(json.dumps(about, indent=2).encode()):
+        raise ConfigError(
+            f"data: {spec.name} has so many classes, columns or categories that the model could not be loaded again "
+            f"(its {ABOUT} {excess}); use fewer columns or a smaller data.max_categories"
+        )
+    return about
+
+
+def build_model(about: dict[str, Any], builder: Builder) -> Model:
+    """Build an untrained model from its `architecture`.
+
+    Raises:
+        ConfigError: a key is unknown, missing or of a wrong type, or a part does not fit the data or another part;
+            names it.
+    """
+    refuse_unknown(about)
+    spec = DataSpec.from_json(about["spec"])
+    latent_dim: int = about["latent_dim"]
+    for group, kind in (PARTS | LATENT_PARTS).items():
+        if group in about:
+            builder.check(about[group], group, kind)
+    model_class: Any = produced(builder.resolve(about["model"], "model", Model))
+    likelihood = builder.build(about["likelihood"], "likelihood", Likelihood, spec=spec)
+    for side in ("encoder", "decoder"):
+        refuse_misfit(builder, about[side], side, spec)
+    layout: Layout = builder.build(about.get("latent", VECTOR), "latent", Layout)
+    chosen = {
+        group: builder.build(about[group], group, LATENT_PARTS[group])
+        for group in ("posterior", "prior")
+        if group in about
+    }
+    for group in chosen.keys() - model_class.takes:
+        raise ConfigError(f"{group}: {model_class.__name__} has a {group} of its own; leave {group} out")
+    posterior = chosen.get("posterior") or model_class.own_posterior()
+    settings = _settings(about["model"], model_class)
+    shape = layout.shape(spec, latent_dim)
+    latent = model_class.latent_spec(shape, posterior, settings)
+    encoded, decoded = (
+        model_class.encoder_shape(latent, posterior, settings),
+        model_class.decoder_shape(latent, settings),
+    )
+    given = {"input_shape": spec.shape, "output_shape": encoded}
+    encoder = build_backbone(builder, about, "encoder", spec, given, settings)
+    given = {"latent_shape": decoded, "output_shape": likelihood.raw_shape}
+    decoder = build_backbone(builder, about, "decoder", spec, given, settings)
+    parts: dict[str, Any] = {"encoder": encoder, "decoder": decoder, "likelihood": likelihood, "latent": latent}
+    model: Model = builder.build(about["model"], "model", Model, **parts, **chosen)
+    if "adversary" in about:
+        model.adversary = builder.build(about["adversary"], "adversary", Adversary, spec=spec)
+    model.architecture = about
+    return model
+
+
+def _settings(node: Mapping[str, Any], model_class: type) -> dict[str, Any]:
+    """Of a model, those that its config leaves out as its signature has them."""
+    known = arguments(model_class)
+    usual = {name: argument.default for name, argument in known.items() if not argument.required}
+    return usual | {key: value for key, value in node.items() if key != "_target_"}
+
+
+def refuse_unknown(about: Mapping[str, Any]) -> None:
+    """Refuse what is no `architecture`.
+
+    Raises:
+        ConfigError: names the first key that is unknown, missing or of a wrong type.
+    """
+    known, more = ["latent_dim", "spec", *PARTS], [*LATENT_PARTS]
+    for key in about:
+        if key not in (*known, *more):
+            raise ConfigError(f"unknown key {brief(key)}; {did_you_mean(brief(key), [*known, *more])}")
+    for key in known:
+        if key not in about:
+            raise ConfigError(f"{key}: needs a value")
+    latent_dim = about["latent_dim"]
+    if not isinstance(latent_dim, int) or isinstance(latent_dim, bool) or latent_dim < 1:
+        raise ConfigError(f"latent_dim={brief(json.dumps(latent_dim))}: should be a whole number of at least 1")
+    for group in (*PARTS, *(part for part in more if part in about)):
+        if not isinstance(about[group], dict):
+            raise ConfigError(f"{group}={brief(json.dumps(about[group]))}: should name a class (_target_)")
+        if _holds_more(about[group], MOST_SETTINGS):
+            raise ConfigError(f"{group}: has more than {MOST_SETTINGS:,} settings")
+
+
+def _holds_more(node: Any, values: int) -> bool:
+    """Whether a node holds more than so many values, nested ones included."""
+    within = [node]
+    while within and values >= 0:
+        part, values = within.pop(), values - 1
+        if isinstance(part, dict | list):
+            within += part.values() if isinstance(part, dict) else part
+    return bool(within)
+
+
+def build_backbone(
+    builder: Builder,
+    about: Mapping[str, Any],
+    side: Literal["encoder", "decoder"],
+    spec: DataSpec,
+    shapes: dict[str, tuple[int, ...]],
+    settings: Mapping[str, Any],
+) -> Any:
+    """An encoder or decoder.
+
+    Args:
+        builder: who may build it.
+        about: the `architecture` that it is part of.
+        side: which.
+        spec: of the data; given to a backbone that declares `needs_spec`.
+        shapes: of what goes in and comes out.
+        settings: of the model; an encoder that declares `takes_condition` is given the size of a condition.
+
+    Raises:
+        ConfigError: it does not fit the data or the latent code.
+    """
+    node = about[side]
+    backbone: Any = produced(builder.resolve(node, side, PARTS[side]))
+    supplied: dict[str, Any] = dict(shapes)
+    declared = issubclass(backbone, Encoder if side == "encoder" else Decoder)
+    code = shapes["output_shape" if side == "encoder" else "latent_shape"]
+    if len(code) > 1 and declared and not (backbone.gives_grids if side == "encoder" else backbone.reads_grids):
+        fit = " or ".join(f"{side}={name}" for name in grid_options(builder, side, spec)) or "no option"
+        raise ConfigError(f"{side}: {backbone.__name__} has vectors for codes; {fit} fits latent=grid")
+    if declared and backbone.needs_spec:
+        supplied["spec"] = spec
+    if declared and side == "encoder" and backbone.takes_condition and settings.get("condition"):
+        supplied["condition_size"] = settings["condition_size"]
+    return builder.build(node, side, PARTS[side], **supplied)
+
+
+def refuse_misfit(builder: Builder, node: dict[str, Any], side: str, spec: DataSpec) -> None:
+    """Refuse a backbone that was not made for this kind of data, before it fails on a shape.
+
+    Raises:
+        ConfigError: names the backbone and the kinds it fits.
+    """
+    backbone = builder.resolve(node, side, PARTS[side])
+    kinds = getattr(produced(backbone), "kinds", None)
+    if kinds is not None and spec.kind not in kinds:
+        raise ConfigError(
+            f"{side}: {backbone.__name__} fits {', '.join(sorted(kinds))}; {spec.name} is {spec.kind} data, which "
+            f"{' or '.join(f'{side}={name}' for name in fitting(builder, side, spec))} would fit"
+        )
+
+
+def fitting(builder: Builder, side: str, spec: DataSpec) -> list[str]:
+    """The options of a group, `encoder` or `decoder`, that were made for this kind of data."""
+    return sorted(name for name, backbone in _options(builder, side).items() if spec.kind in backbone.kinds)
+
+
+def grid_options(builder: Builder, side: Literal["encoder", "decoder"], spec: DataSpec) -> list[str]:
+    """Those of them that fit a grid of codes."""
+    fit = fitting(builder, side, spec)
+    options = _options(builder, side)
+    return [name for name in fit if (options[name].gives_grids if side == "encoder" else options[name].reads_grids)]
+
+
+def _options(builder: Builder, side: str) -> dict[str, Any]:
+    """The backbones of the package, by the name of their option."""
+    nodes = {
+        path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in config_dir().glob(f"{side}/*.yaml")
+    }
+    return {name: builder.resolve(node, side, PARTS[side]) for name, node in nodes.items()}
+
+
+def outlined(about: dict[str, Any], builder: Builder, tensors: int, place: str) -> dict[str, torch.Tensor] | None:
+    """Names, shapes and dtypes of a model's weights, without memory for them.
+
+    None where a class of a trusted package cannot be built so, such as one whose constructor reads a tensor's numbers.
+
+    Args:
+        about: its `architecture`.
+        builder: who may build it.
+        tensors: how many weights it should have.
+        place: the file that has so many, for a message.
+
+    Raises:
+        ConfigError: the model cannot be built, or has many more weights.
+    """
+    try:
+        with torch.random.fork_rng(devices=[]), torch.device("meta"), Limit(tensors, place) as limit:
+            return build_model(about, builder).state_dict()
+    except ConfigError:
+        if builder.trusted and not limit.passed:
+            return None
+        raise
+
+
+class Limit:
+    """Within its `with`, stops this thread from building a module of many more weights than `tensors`.
+
+    A number in a model.json can ask for so many layers that building them, though they are empty, never ends.
+
+    Attributes:
+        passed: whether it stopped anything, which raises a ConfigError.
+    """
+
+    def __init__(self, tensors: int, place: str) -> None:
+        self._place = place
+        self._tensors, self._left = tensors, 4 * tensors + 100  # some modules replace what they registered first
+        self.passed = False
+
+    def __enter__(self) -> Self:
+        self._thread = threading.get_ident()
+        registrations = (register_module_parameter_registration_hook, register_module_buffer_registration_hook)
+        self._hooks = [register(self._count) for register in registrations]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for hook in self._hooks:
+            hook.remove()
+
+    def _count(self, module: nn.Module, name: str, value: Any) -> None:
+        self._left -= threading.get_ident() == self._thread
+        if self._left < 0:
+            self.passed = True
+            raise ConfigError(f"has many more weights than the {self._tensors} tensors of {self._place}")

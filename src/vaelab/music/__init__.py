@@ -1,1 +1,0 @@
-"""Music as notes on a grid of steps: read, written, counted and predicted."""

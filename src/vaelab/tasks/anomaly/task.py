@@ -1,0 +1,472 @@
+"""Anomaly detection: a model of normal data only, and how well its scores tell what is not."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from math import isfinite
+from typing import Annotated, Any, Literal, cast
+
+import lightning.pytorch as L
+import numpy as np
+import torch
+from annotated_types import Ge, Gt, Lt
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vaelab.core import DataSpec
+from vaelab.csv_text import csv_text
+from vaelab.data.module import DataModule
+from vaelab.errors import CheckpointError, ConfigError
+from vaelab.evaluation.baselines import BaselineCache
+from vaelab.evaluation.baselines.limits import rows_used
+from vaelab.evaluation.baselines.outliers import OUTLIER_SCORES
+from vaelab.evaluation.latents import class_name
+from vaelab.evaluation.scores import (
+    Detector,
+    Threshold,
+    alarms_by_chance,
+    conformal_threshold,
+    estimates,
+    examples_needed,
+    has_detector,
+    intervals,
+    read_threshold,
+    same_weights,
+)
+from vaelab.evaluation.scores.attribution import value_errors
+from vaelab.evaluation.scores.detector import STATE, THRESHOLD
+from vaelab.evaluation.scores.score import reconstruct
+from vaelab.evaluation.scores.steps import step_errors
+from vaelab.figures.anomalies import column_errors, heat_maps, roc_and_pr, score_histogram
+from vaelab.models import Model
+from vaelab.notes import note, some
+from vaelab.tasks.task import Baseline, Findings, Say, Task
+
+SHOWN = 10  # examples in a row of the heat maps
+SERIES = 4  # with the highest scores, and as many with the lowest, beside each other
+STEP_LINES = 100_000  # of step_scores.csv at most, unless one example has more
+ROWS = 50  # most anomalous rows of a table whose columns are averaged
+ATTRIBUTED = 1000  # most anomalous rows of a table of which every column is written down
+
+
+class Anomaly(Task):
+    """auroc, auprc and precision at k of every score, and a conformal threshold for one of them.
+
+    Args:
+        score: which one is `test/auroc` and has the threshold; the others are `test/auroc_<score>`.
+            `elbo` and `nll` need a VAE. Null is `relative` for images, `reconstruction` for all else.
+        nll_samples: K of the importance-weighted nll.
+        false_alarm_rate: which the threshold does not exceed on normal data.
+        precision_at: k, how many of the highest scores are looked at; as many as there are anomalies
+            if null.
+        resamples: of the bootstrap intervals.
+        monitor, baselines: see `Task`.
+    """
+
+    def __init__(
+        self,
+        score: Literal["reconstruction", "relative", "latent", "elbo", "nll"] | None,
+        nll_samples: Annotated[int, Gt(0)],
+        false_alarm_rate: Annotated[float, Gt(0), Lt(1)],
+        precision_at: Annotated[int, Gt(0)] | None,
+        resamples: Annotated[int, Ge(100)],
+        monitor: str | None = None,
+        baselines: bool = True,
+    ) -> None:
+        super().__init__(monitor, baselines)
+        self.score, self.nll_samples = score, nll_samples
+        self.false_alarm_rate, self.precision_at, self.resamples = false_alarm_rate, precision_at, resamples
+
+    def check(self, model: Model, spec: DataSpec, corrupts: bool) -> None:
+        """The score must be one that the model has."""
+        known = Detector(model, self.nll_samples).scores
+        if self.score is not None and self.score not in known:
+            raise ConfigError(f"task.score={self.score}: needs the posterior of model=vae; here: {', '.join(known)}")
+
+    def check_data(self, data: DataModule) -> None:
+        """There must be labels that are normal and labels that are not; few validation examples are mentioned.
+
+        Data that a trained model never saw need a run that keeps a detector, and no labels.
+        """
+        if data.all_as_test:
+            self._check_later(data)
+            return
+        if data.normal is None:
+            example = f"'{data.spec.classes[0]}'" if data.spec.classes else "0"
+            raise ConfigError(
+                "task=anomaly data.normal=null: trains on normal data only; say which labels are normal, "
+                f"such as data.normal=[{example}]"
+            )
+        anomalous = data.is_anomaly("test")
+        if anomalous.all() or not anomalous.any():
+            lacking = "normal" if anomalous.all() else "anomalous"
+            raise ConfigError(f"data.normal={data.normal}: the test split has no {lacking} example to rank")
+        if self.precision_at is not None and self.precision_at > len(anomalous):
+            raise ConfigError(f"task.precision_at={self.precision_at}: the test split has {len(anomalous)} examples")
+        clean = len(data.split["val"])
+        if clean < (needed := examples_needed(self.false_alarm_rate)):
+            note(
+                f"task.false_alarm_rate={self.false_alarm_rate:g} needs {needed} normal validation examples for "
+                f"a finite threshold; with these {clean} nothing is an alarm; task.false_alarm_rate={_rate(clean)} or "
+                "a larger data.val_fraction would give one"
+            )
+
+    def _check_later(self, data: DataModule) -> None:
+        """Refuse what the run's detector does not say, and say what labels do not."""
+        if self.detector_from is None or not has_detector(self.detector_from):
+            where = self.detector_from or "the run"
+            raise CheckpointError(
+                f"{where}: holds no detector ({THRESHOLD} or {STATE} is missing), so no score is known to be an alarm; "
+                "evaluate a run that was trained with task=anomaly"
+            )
+        threshold, samples = read_threshold(self.detector_from)
+        if reason := self._misfit(threshold, samples):
+            raise ConfigError(f"{reason}; only the run's own data can set another, leave it out")
+        if not isfinite(threshold.value):
+            note(
+                f"the run's threshold is infinite, since {threshold.n} validation examples are too few for its "
+                f"false-alarm rate of {threshold.rate:g}; nothing is an alarm"
+            )
+        truth = Truth.from_labels(data)
+        if data.normal is None and (data.labels("test") >= 0).any():
+            note("data.normal=null: nothing says which labels are normal, so none is used")
+        elif lacking := truth.lacking:
+            note(f"{lacking}, so that {truth.measured}")
+        normal = set(map(str, data.normal or ()))
+        if data.normal is not None and (new := [name for name in data.new_classes if name not in normal]):
+            note(f"classes that the run did not know count as anomalous: {some(new)}")
+
+    def _misfit(self, threshold: Threshold, samples: int) -> str | None:
+        """What was asked for that the run's threshold is not for."""
+        if self.score not in (None, threshold.score):
+            return f"task.score={self.score}: the run's threshold is one of the score {threshold.score}"
+        if self.false_alarm_rate != threshold.rate:
+            return f"task.false_alarm_rate={self.false_alarm_rate:g}: the run's threshold is for {threshold.rate:g}"
+        if self.nll_samples != samples:
+            return f"task.nll_samples={self.nll_samples}: the run's scores are for {samples}"
+        return None
+
+    def on_test_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+        """Refuse a threshold of other weights, before anything is measured."""
+        if trainer.world_size == 1 and trainer.datamodule.all_as_test:  # type: ignore[attr-defined]
+            self._refuse_other_weights(pl_module.model)
+
+    def _refuse_other_weights(self, model: Model) -> None:
+        if self.detector_from is not None and not same_weights(model, self.detector_from):
+            raise CheckpointError(
+                f"ckpt_path: has other weights than those in {self.detector_from}, whose scores set the run's "
+                "threshold; name the run folder, or its best checkpoint"
+            )
+
+    def findings(self, model: Model, data: DataModule, baselines: BaselineCache) -> Findings:
+        """Scores of the clean validation split set the threshold; those of test are ranked."""
+        detector = self._detector(model, data)
+        threshold = cast(Threshold, detector.threshold)
+        headline, truth = threshold.score, Truth.from_labels(data)
+        test = {name: scored(detector, data, "test", name) for name in detector.scores}
+
+        found = Findings(files=dict(detector.files()))
+        if truth.lacking is None:
+            self._rank(found, headline, test, truth)
+        else:
+            found.metadata["test/auroc"] = {"not measured": truth.lacking}
+        alarms = threshold.alarms(test[headline])
+        for name, kind in (("false_alarm_rate", truth.normal), ("detection_rate", truth.anomalous)):
+            if kind.any():
+                found.numbers[f"test/{name}"] = float(alarms[kind].double().mean())
+        if isfinite(threshold.value):
+            found.numbers["test/threshold"] = threshold.value
+        found.metadata["test/threshold"] = {
+            "score": headline,
+            "false-alarm rate at most": threshold.rate,
+            "normal validation examples": threshold.n,
+            "value": "finite" if isfinite(threshold.value) else "infinite, too few examples for this rate",
+        }
+        if data.all_as_test:
+            count_alarms(found, threshold, alarms, truth)
+        found.files["scores.csv"] = score_table(data, test, alarms)
+        if data.spec.kind == "table":
+            found.files["columns.csv"] = attribution(model, data, test[headline])
+        if data.spec.kind == "series":
+            found.files["step_scores.csv"] = step_table(model, data, test[headline])
+        groups = {"normal": truth.normal, "anomalous": truth.anomalous, "without a label": ~truth.known}
+        masks = {name: kind.numpy() for name, kind in groups.items() if kind.any()}
+        found.figures["scores"] = score_histogram(test[headline].numpy(), masks, threshold.value, headline)
+        if truth.lacking is None:
+            shown = {f"this run, {headline}": test[headline][truth.known].numpy()}
+            anomalous = truth.anomalous[truth.known].numpy()
+            found.figures["roc_pr"] = roc_and_pr(shown, anomalous)
+            if not data.all_as_test:  # there is no train split that a classical method could be fitted to
+                found.baselines = [
+                    Baseline(name, partial(self._beside, name, data, baselines, shown)) for name in OUTLIER_SCORES
+                ]
+                found.beside = [lambda: {"roc_pr": roc_and_pr(shown, anomalous)}]
+        found.figures |= localisation(model, data, test[headline])
+        return found
+
+    def _detector(self, model: Model, data: DataModule) -> Detector:
+        """The run's own, as it was saved; or one fitted to the train and validation splits.
+
+        It is fitted anew for a run that is evaluated on its own data with other weights than its best, or asked for
+        another score or rate than its own.
+        """
+        if data.all_as_test:
+            self._refuse_other_weights(model)
+        if self.detector_from is not None and has_detector(self.detector_from):
+            threshold, samples = read_threshold(self.detector_from)
+            fits = self._misfit(threshold, samples) is None and same_weights(model, self.detector_from)
+            if data.all_as_test or fits:
+                return Detector.restored(model, self.detector_from)
+        headline = self.score or ("relative" if data.spec.kind == "image" else "reconstruction")
+        detector = Detector(model, self.nll_samples)
+        detector.fit(lambda: examples(data, "train", model.device))
+        clean = scored(detector, data, "val", headline)
+        detector.threshold = conformal_threshold(headline, clean, self.false_alarm_rate)
+        return detector
+
+    def _beside(
+        self, name: str, data: DataModule, baselines: BaselineCache, shown: dict[str, NDArray[np.float64]], say: Say
+    ) -> Findings:
+        """Rank the test split by a classical method; its scores join those that are `shown`."""
+        scores, about = baseline_scores(name, data, baselines)
+        anomalous, measured = data.is_anomaly("test").numpy(), ~np.isnan(scores)
+        k = self.precision_at or int(anomalous.sum())
+        if not measured.all():  # the same share of what is looked at
+            k = max(1, round(k * measured.mean()))
+        shown[name] = scores
+        numbers = estimates(scores[measured], anomalous[measured], k)
+        return Findings(
+            {f"baseline/{name}/{metric}": value for metric, value in numbers.items()},
+            metadata={f"baseline/{name}": about | {"k": k}},
+        )
+
+    def _rank(
+        self,
+        found: Findings,
+        headline: str,
+        test: dict[str, Tensor],
+        truth: "Truth",
+    ) -> None:
+        """Numbers of every score, over the examples that have a label."""
+        anomalous = truth.anomalous[truth.known].numpy()
+        test = {name: scores[truth.known] for name, scores in test.items()}
+        k = min(self.precision_at or int(anomalous.sum()), len(anomalous))
+        for metric, (value, low, high) in intervals(test[headline].numpy(), anomalous, k, self.resamples).items():
+            found.numbers |= {f"test/{metric}": value, f"test/{metric}_low": low, f"test/{metric}_high": high}
+        for name in test.keys() - {headline}:
+            of_score = estimates(test[name].numpy(), anomalous, k)
+            found.numbers |= {f"test/{metric}_{name}": of_score[metric] for metric in ("auroc", "auprc")}
+        about = {"score": headline, "normal": int((~anomalous).sum()), "anomalous": int(anomalous.sum())}
+        interval_about = {"interval": f"95 %, stratified bootstrap of {self.resamples}"}
+        for metric in ("auroc", "auprc"):
+            found.metadata[f"test/{metric}"] = about | interval_about
+        found.metadata["test/precision_at_k"] = about | {"k": k} | interval_about
+        if "nll" in test:
+            found.metadata["test/auroc_nll"] = {"K": self.nll_samples}
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What labels say of the test split.
+
+    Attributes:
+        known: `(N,)` bool, which examples have a label that says anything.
+        anomalous: `(N,)` bool, those of them that are not normal.
+    """
+
+    known: Tensor
+    anomalous: Tensor
+
+    @classmethod
+    def from_labels(cls, data: DataModule) -> "Truth":
+        """Of all examples, where there is no `data.normal`, nothing is known."""
+        known = data.labels("test") >= 0
+        known = known if data.normal is not None else torch.zeros_like(known)
+        return cls(known, data.is_anomaly("test") & known)
+
+    @property
+    def normal(self) -> Tensor:
+        """`(N,)` bool."""
+        return self.known & ~self.anomalous
+
+    @property
+    def lacking(self) -> str | None:
+        """What nothing can be ranked without; None where all is there."""
+        if not self.known.any():
+            return "no example has a label that says whether it is normal"
+        if not self.anomalous.any():
+            return "no example has an anomalous label"
+        return None if self.normal.any() else "no example has a normal label"
+
+    @property
+    def measured(self) -> str:
+        """What is left to measure where something is lacking."""
+        if not self.known.any():
+            return "only the share of alarms is measured"
+        return f"only alarms are counted, and test/{'false_alarm' if self.normal.any() else 'detection'}_rate measured"
+
+
+def count_alarms(found: Findings, threshold: Threshold, alarms: Tensor, truth: Truth) -> None:
+    """Add the share of alarms among later data beside the rate that was promised, and say so if it is well above.
+
+    Compared are the examples that are not known to be anomalous: those with a normal label, and those without any.
+    """
+    found.numbers["test/alarm_rate"] = float(alarms.double().mean())
+    found.numbers["test/false_alarm_rate_promised"] = threshold.rate
+    about: dict[str, Any] = {"alarms": f"{int(alarms.sum())} of {len(alarms)} examples"}
+    found.metadata["test/alarm_rate"] = about
+    about["promised"] = f"at most {threshold.rate:g} of normal examples like those of training"
+    compared = ~truth.anomalous
+    count, raised = int(compared.sum()), int(alarms[compared].sum())
+    if not (count and isfinite(threshold.value)):
+        return
+    chance = alarms_by_chance(threshold, count)
+    about["by chance"] = f"up to {chance} of {count} normal examples with a probability of 99 %"
+    if raised <= chance:
+        return
+    normal = bool(truth.known[compared].all())
+    cause = "the data have changed since training" + ("" if normal else ", or many of them are anomalous")
+    about["more than promised"] = cause
+    note(
+        f"{raised} of {count} {'normal examples' if normal else 'examples'} raise an alarm ({raised / count:.1%}); "
+        f"{threshold.rate:.1%} of normal ones were promised at most, which allows for {chance} by chance: {cause}"
+    )
+
+
+def examples(data: DataModule, split: str, device: torch.device, which: Tensor | None = None) -> Iterator[Tensor]:
+    """What a model must explain, uncorrupted, `(B, *shape)` at a time: a denoiser too is scored on clean input.
+
+    Args:
+        data: of the run.
+        split: which.
+        device: that batches go to.
+        which: places in the split; None for all of it, in order.
+    """
+    for batch in data.batches(split, device, which=which):
+        yield batch.target
+
+
+def scored(detector: Detector, data: DataModule, split: str, name: str) -> Tensor:
+    """A score of every example of a split in order, `(N,)` float64 on the CPU."""
+    return torch.cat([detector.score(x, name).cpu().double() for x in examples(data, split, detector.model.device)])
+
+
+def baseline_scores(
+    name: str, data: DataModule, baselines: BaselineCache
+) -> tuple[NDArray[np.float64], dict[str, object]]:
+    """Scores of the test split by a classical method, `(N,)`, NaN where none was taken; and what it was given."""
+    method = OUTLIER_SCORES[name]
+    rows, train, test = method.rows(data), len(data.split["train"]), len(data.split["test"])
+    settings = method.settings | {"train_rows": rows.train, "test_rows": len(rows.test)}
+    kept = baselines.tensor(f"outliers-{name}", settings, lambda: torch.from_numpy(method.score(data, rows)))
+    scores = np.full(test, np.nan)
+    scores[rows.test.numpy()] = kept.numpy()
+    about: dict[str, object] = {
+        "fitted to": rows_used(rows.train, train, "train"),
+        "measured on": rows_used(len(rows.test), test, "test"),
+    }
+    return scores, about
+
+
+def score_table(data: DataModule, test: dict[str, Tensor], alarms: Tensor) -> str:
+    """CSV of the test split: where each example stands in the data, its label, its scores, whether it is an alarm.
+
+    A label, and whether it is anomalous, are empty where an example has none.
+    """
+    rows, truth = data.split["test"], Truth.from_labels(data)
+    origins = data.origins(rows)
+    anomalous = [
+        int(anomaly) if known else None
+        for known, anomaly in zip(truth.known.tolist(), truth.anomalous.tolist(), strict=True)
+    ]
+    columns: list[Iterable[Any]] = [
+        rows.tolist(),
+        *origins.values(),
+        [class_name(label, data.spec.classes) for label in data.labels("test").tolist()],
+        anomalous,
+        alarms.int().tolist(),
+        *([f"{score:.9g}" for score in scores.tolist()] for scores in test.values()),
+    ]
+    return csv_text(["example", *origins, "label", "anomalous", "alarm", *test], zip(*columns, strict=True))
+
+
+def step_table(model: Model, data: DataModule, scores: Tensor) -> str:
+    """CSV of the score of each step that holds a value, of as many of the highest-scoring test examples as fit.
+
+    The step's score is its mean squared error; see `step_errors`. Examples come by their score, the highest first.
+    """
+    chosen = scores.argsort(descending=True, stable=True)[: max(1, STEP_LINES // data.spec.shape[-1])]
+    x, places = data.clean("test", chosen), data.split["test"][chosen].tolist()
+    errors = torch.cat([step_errors(model, part.to(model.device)).cpu() for part in x.split(256)])
+    rows = (
+        [place, step, f"{score:.6g}"]
+        for place, of_one in zip(places, errors.tolist(), strict=True)
+        for step, score in enumerate(of_one)
+        if score == score
+    )
+    return csv_text(["example", "step", "score"], rows)
+
+
+def localisation(model: Model, data: DataModule, scores: Tensor) -> dict[str, Figure]:
+    """Where the most anomalous test examples differ from their reconstructions, beside the most normal ones."""
+    if data.spec.kind not in ("image", "series", "table"):
+        return {}
+    order = scores.argsort(descending=True, stable=True)
+
+    def shown(most: int) -> dict[str, Tensor]:
+        """Places of as many examples at each end; of a single example it alone."""
+        count = max(1, min(most, len(order) // 2))
+        ends = {"highest": order[:count], "lowest": order[-count:].flip(0)}
+        return ends if len(order) > 1 else {"highest": order}
+
+    def both(chosen: Tensor) -> tuple[Tensor, Tensor]:
+        picked = torch.cat(list(examples(data, "test", model.device, chosen)))
+        return picked.cpu(), reconstruct(model, picked).cpu()
+
+    if data.spec.kind == "image":
+        return {"where": heat_maps({f"{end} scores": both(chosen) for end, chosen in shown(SHOWN).items()})}
+    if data.spec.kind == "series":
+        ends = shown(SERIES)
+        chosen = torch.stack(list(ends.values()), 1).flatten()
+        originals, again = both(chosen)
+        titles = [
+            f"{end} {number + 1}: example {data.split['test'][place]}, score {scores[place]:.4g}"
+            for number in range(len(ends["highest"]))
+            for end, place in ((end, places[number]) for end, places in ends.items())
+        ]
+        steps = step_errors(model, originals.to(model.device)).cpu()
+        return data.compared("where", {"original": originals, "reconstruction": again}, titles, steps)
+    errors = {
+        f"{len(chosen)} {end} scores": torch.cat(
+            [value_errors(model, x).cpu() for x in examples(data, "test", model.device, chosen)]
+        )
+        for end, chosen in shown(ROWS).items()
+    }
+    unit = "nats" if data.spec.support == "mixed" else "squared error"
+    return {"where": column_errors(errors, column_names(data.spec), unit)}
+
+
+def attribution(model: Model, data: DataModule, scores: Tensor) -> str:
+    """CSV of the test rows with the highest scores: what each column adds to the reconstruction score."""
+    order = scores.argsort(descending=True, stable=True)[:ATTRIBUTED]
+    places = data.split["test"][order]
+    origins = data.origins(places)
+    errors = torch.cat([value_errors(model, x).cpu() for x in examples(data, "test", model.device, order)])
+    columns: list[Iterable[Any]] = [
+        places.tolist(),
+        *origins.values(),
+        [f"{score:.6g}" for score in scores[order].tolist()],
+        *([f"{error:.6g}" for error in of_one] for of_one in errors.T.tolist()),
+    ]
+    return csv_text(["example", *origins, "score", *column_names(data.spec)], zip(*columns, strict=True))
+
+
+def column_names(spec: DataSpec) -> list[str]:
+    """Names of a table's columns, or their numbers."""
+    return [column.name for column in spec.columns] or [f"column {number}" for number in range(spec.size)]
+
+
+def _rate(clean: int) -> str:
+    """The least false-alarm rate that `clean` examples can hold, rounded up."""
+    return f"{np.ceil(1000 / (clean + 1)) / 1000:g}"

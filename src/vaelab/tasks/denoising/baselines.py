@@ -1,0 +1,162 @@
+"""Classical denoisers on the examples of a run, measured as the run is."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from torch import Tensor
+
+from vaelab.core import DataSpec, Noise
+from vaelab.corruptions import Corruption, Mask
+from vaelab.data.module import DataModule
+from vaelab.data.plain import enough, from_plain
+from vaelab.evaluation.baselines import BaselineCache
+from vaelab.evaluation.baselines.commonest_token import CommonestToken
+from vaelab.evaluation.baselines.denoisers import IMAGE_DENOISERS, ImageDenoiser
+from vaelab.evaluation.baselines.limits import held_in_memory, rows_used
+from vaelab.evaluation.baselines.linear import LinearDenoiser
+from vaelab.tasks.denoising.quality import quality_of_each, summary
+from vaelab.tasks.denoising.strengths import corrupted
+
+Compute = Callable[[], Mapping[str, float]]
+
+METRICS = ("mse", "psnr", "psnr_gain", "ssim", "mse_ratio", "masked_accuracy")
+FITTED_TO = 32  # validation images that settings are chosen on
+MOST_VALUES = 4_000_000  # restored in one go; large images get fewer than asked for
+LINEAR_ROWS = 20_000  # training examples of the linear estimate
+LINEAR_VALUES = 2_000  # above these an example is too large for a linear map of all its values
+COUNTED = 30_000_000  # training tokens that are counted; sorting them takes about 10 s of a core
+
+
+def is_restorable(spec: DataSpec) -> bool:
+    """Whether image denoisers apply: images in [0, 1]."""
+    return spec.kind == "image" and spec.bounded
+
+
+@dataclass(frozen=True)
+class Rival:
+    """What a baseline reaches, and the settings that were fitted for it."""
+
+    metrics: dict[str, float]
+    fitted: dict[str, float]
+
+
+class DenoisingBaselines:
+    """Numbers of each baseline under any corruption, kept in the cache.
+
+    Images in [0, 1] get non-local means and total variation, whose settings are chosen on validation
+    images under the same corruption, at the same strength. Withheld tokens get the commonest, alone and
+    between their neighbours. Other examples get the linear estimate fitted to training examples, and,
+    where values are masked, the training mean in their place.
+
+    Args:
+        data: of the run.
+        cache: of the run.
+        asked: first test images to measure on, fewer where they are very large; other examples are
+            all measured, unless it is 0. None are where nothing is trained on, which all of them are fitted to.
+    """
+
+    def __init__(self, data: DataModule, cache: BaselineCache, asked: int) -> None:
+        self._data, self._cache = data, cache
+        self.count = total = len(data.split["test"]) if asked and not data.all_as_test else 0
+        if is_restorable(data.spec):
+            self.count = min(total, asked, max(1, MOST_VALUES // data.spec.size))
+
+    def names(self, corruption: Corruption) -> list[str]:
+        """The baselines that there are under this corruption, whatever its strength; none where none was asked for."""
+        return list(self._computed(corruption))
+
+    def numbers(self, corruption: Corruption) -> dict[str, Rival]:
+        """Each baseline under this corruption."""
+        return {name: self.rival(name, corruption) for name in self.names(corruption)}
+
+    def rival(self, name: str, corruption: Corruption) -> Rival:
+        """One of the `names` under this corruption."""
+        settings: dict[str, Any] = {"corruption": repr(corruption), "examples": self.count}
+        if self._data.spec.support == "categories" and self._counted < len(self._data.split["train"]):
+            settings["train_rows"] = self._counted
+        numbers = self._cache.numbers(name, settings, self._computed(corruption)[name])
+        plain = {key.removeprefix(f"baseline/{name}/"): value for key, value in numbers.items()}
+        metrics = {key: value for key, value in plain.items() if key in METRICS}
+        return Rival(metrics, {key: value for key, value in plain.items() if key not in METRICS})
+
+    def rows(self, name: str) -> dict[str, str]:
+        """On which examples a baseline was fitted and measured, in words."""
+        train, test = len(self._data.split["train"]), len(self._data.split["test"])
+        fitted = {
+            "linear": rows_used(min(train, LINEAR_ROWS), train, "train"),
+            "mean": rows_used(held_in_memory(train, self._data.spec), train, "train"),
+            "commonest": rows_used(self._counted, train, "train"),
+            "neighbours": rows_used(self._counted, train, "train"),
+        }
+        few = min(self._few, len(self._data.split["val"]))
+        return {
+            "fitted to": fitted.get(name, f"the first {few} validation images"),
+            "examples": f"the first {self.count} of {test} test examples",
+        }
+
+    def _computed(self, corruption: Corruption) -> dict[str, Compute]:
+        if not self.count:
+            return {}
+        if is_restorable(self._data.spec):
+            return self._image_denoisers(corruption)
+        if self._data.spec.support == "categories":
+            return {name: partial(self._commonest, corruption, name) for name in ("commonest", "neighbours")}
+        return self._estimates(corruption)
+
+    @property
+    def _counted(self) -> int:
+        """Training examples whose tokens are counted."""
+        return min(len(self._data.split["train"]), max(1, COUNTED // self._data.spec.size))
+
+    @property
+    def _few(self) -> int:
+        """Validation images that settings are chosen on."""
+        return max(1, min(FITTED_TO, MOST_VALUES // 10 // self._data.spec.size))
+
+    def _image_denoisers(self, corruption: Corruption) -> dict[str, Compute]:
+        return {denoiser.name: partial(self._fitted, denoiser, corruption) for denoiser in IMAGE_DENOISERS}
+
+    def _fitted(self, denoiser: ImageDenoiser, corruption: Corruption) -> Mapping[str, float]:
+        fitted = denoiser.fit(*corrupted(self._data, "val", corruption, self._few))
+        return self._measured(corruption, lambda noisy: denoiser(noisy, fitted)) | fitted
+
+    def _commonest(self, corruption: Corruption, name: str) -> Mapping[str, float]:
+        tokens = CommonestToken(self._data.clean("train", self._counted), between=name == "neighbours")
+        return self._measured(corruption, tokens)
+
+    def _estimates(self, corruption: Corruption) -> dict[str, Compute]:
+        found: dict[str, Compute] = {}
+
+        def linear() -> Mapping[str, float]:
+            pairs = corrupted(self._data, "train", corruption, LINEAR_ROWS)
+            return self._measured(corruption, LinearDenoiser(*pairs, self._data.spec))
+
+        def mean() -> Mapping[str, float]:
+            assert isinstance(corruption, Mask)
+            average = self._average()
+
+            def imputed(clean: Tensor, noise: Noise, spec: DataSpec) -> Tensor:
+                return clean.where(~corruption.hidden(clean, noise, spec), average)
+
+            estimate, _ = corrupted(self._data, "test", imputed, self.count)
+            return self._measured(corruption, lambda noisy: estimate)
+
+        if self._data.spec.size <= LINEAR_VALUES:
+            found["linear"] = linear
+        if isinstance(corruption, Mask):
+            found["mean"] = mean
+        return found
+
+    def _average(self) -> Tensor:
+        """What is put in the place of masked values, `(*shape)`: means of those in train that are there."""
+        most = enough(self._data.spec)
+        if self._data.spec.columns:
+            return from_plain(self._data.rows("train", most).mean(0, keepdim=True), self._data.spec)[0]
+        return self._data.clean("train", most).nanmean(0).nan_to_num()
+
+    def _measured(self, corruption: Corruption, denoise: Callable[[Tensor], Tensor]) -> dict[str, float]:
+        noisy, clean = corrupted(self._data, "test", corruption, self.count)
+        found = summary(quality_of_each(noisy, denoise(noisy), clean, self._data.spec))
+        return {name: value for name, value in found.items() if name in METRICS}

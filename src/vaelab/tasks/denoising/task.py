@@ -1,0 +1,142 @@
+"""Denoising: how much of a corruption is undone."""
+
+from functools import partial
+from typing import Annotated
+
+from annotated_types import Ge
+from torch import Tensor
+from torchmetrics import MeanMetric, Metric
+
+from vaelab.core import Batch, DataSpec
+from vaelab.core.spec import MASKED
+from vaelab.data.module import DataModule
+from vaelab.data.plain import squared_error_of_each
+from vaelab.errors import ConfigError
+from vaelab.evaluation.baselines import BaselineCache
+from vaelab.evaluation.image_metrics import MeanPSNR, psnr, ssim
+from vaelab.models import Model, Prediction
+from vaelab.tasks.denoising.baselines import DenoisingBaselines, is_restorable
+from vaelab.tasks.denoising.quality import summary
+from vaelab.tasks.denoising.sweep import (
+    Conditions,
+    Rivals,
+    conditions,
+    described,
+    described_rival,
+    measured,
+    pictures,
+    readings,
+)
+from vaelab.tasks.task import Baseline, Findings, Say, Task, refuse_no_numbers
+
+
+class Denoising(Task):
+    """psnr of the input and of the output in dB, their difference, ssim and mse; error ratios for unbounded data.
+
+    Of tokens the share of those masked that is put back. All are measured under the training corruption, and at
+    several strengths of it.
+
+    Args:
+        strengths: of the corruption to measure at; null takes the trained one and some never trained on.
+        baseline_examples: first test images that the classical denoisers get; 0 leaves baselines out.
+        monitor: what the best checkpoint watches; null takes val/mse, or for tokens what the model watches.
+        baselines: see `Task`.
+    """
+
+    def __init__(
+        self,
+        strengths: list[Annotated[float, Ge(0)]] | None = None,
+        baseline_examples: Annotated[int, Ge(0)] = 200,
+        monitor: str | None = None,
+        baselines: bool = True,
+    ) -> None:
+        super().__init__(monitor, baselines)
+        self.strengths, self.baseline_examples = strengths, baseline_examples
+
+    def watched(self, model: Model) -> tuple[str, str]:
+        """The error, where there is one."""
+        if self.monitor is None and model.likelihood.spec.support != "categories":
+            return "val/mse", "min"
+        return super().watched(model)
+
+    def check(self, model: Model, spec: DataSpec, corrupts: bool) -> None:
+        """There must be something to undo."""
+        if not corrupts:
+            raise ConfigError("task=denoising corruption=none: nothing to undo; use corruption=gaussian or another")
+        refuse_no_numbers(spec, "denoising")
+
+    def validation_names(self, model: Model, data: DataModule) -> set[str]:
+        """As for any task; strengths that do not exist are refused here, before training, not after it."""
+        conditions(data.corruption, self.strengths)
+        return super().validation_names(model, data)
+
+    def metrics(self, stage: str, model: Model, spec: DataSpec) -> dict[str, Metric]:
+        """mse in validation; everything in test."""
+        metrics = super().metrics(stage, model, spec)
+        if stage != "test":
+            return metrics
+        if spec.support == "categories":
+            return metrics | {"masked_accuracy": MeanMetric(nan_strategy="ignore")}
+        if spec.bounded:
+            return metrics | psnr(spec) | {"psnr_noisy": MeanPSNR(spec)} | ssim(spec)
+        return metrics | {"mse_noisy": MeanMetric(nan_strategy="ignore" if spec.has_missing else "warn")}
+
+    def update(self, metrics: dict[str, Metric], model: Model, prediction: Prediction, batch: Batch) -> None:
+        """Compare input and output with clean examples."""
+        super().update(metrics, model, prediction, batch)
+        if "masked_accuracy" in metrics:  # not the reconstruction, which reads the true tokens
+            masked = batch.x == MASKED
+            metrics["masked_accuracy"].update(
+                (model.restore(batch.x, model.condition_of(batch)) == batch.clean)[masked].float()
+            )
+        for name in ("psnr", "ssim"):
+            if name in metrics:
+                metrics[name].update(prediction.reconstruction, batch.clean)
+        if "psnr_noisy" in metrics:
+            metrics["psnr_noisy"].update(batch.x.nan_to_num(), batch.clean)
+        if "mse_noisy" in metrics:
+            metrics["mse_noisy"].update(squared_error_of_each(batch.x.nan_to_num(), batch.clean, model.likelihood.spec))
+
+    def counted(self) -> dict[str, Tensor]:
+        """The counted, and what was gained on the noisy input."""
+        found = super().counted()
+        if "psnr_noisy" in found:
+            found["psnr_gain"] = found["psnr"] - found["psnr_noisy"]
+        elif "mse_noisy" in found and found["mse_noisy"] > 0:
+            found["mse_ratio"] = found["mse"] / found["mse_noisy"]
+        return found
+
+    def findings(self, model: Model, data: DataModule, baselines: BaselineCache) -> Findings:
+        """Numbers at several strengths, strips noisy | denoised | clean, a curve over the strengths; then baselines."""
+        chosen = conditions(data.corruption, self.strengths)
+        classical = DenoisingBaselines(data, baselines, self.baseline_examples if self.baselines else 0)
+        rivals: Rivals = {suffix: {} for suffix in chosen}
+        each = measured(model, data, chosen)
+        draw = partial(pictures, model, data, chosen, each, rivals, classical.count)
+        found = Findings(figures=draw(), metadata=described(data, chosen, classical.count))
+        for suffix in chosen:
+            if suffix:  # the test pass has measured the training corruption itself, on all devices
+                found.numbers |= {f"test/{name}{suffix}": value for name, value in summary(each[suffix]).items()}
+        if classical.count and is_restorable(data.spec):
+            found.numbers["test/psnr_baseline_examples"] = summary(each[""], classical.count)["psnr"]
+        found.texts = {"denoised": "\n\n".join(lines)} if (lines := readings(model, data, data.corruption)) else {}
+        found.baselines = [
+            Baseline(name, partial(self._beside, name, chosen, classical, rivals))
+            for name in classical.names(data.corruption)
+        ]
+        found.beside = [draw] if found.baselines else []
+        return found
+
+    def _beside(
+        self, name: str, chosen: Conditions, classical: DenoisingBaselines, rivals: Rivals, say: Say
+    ) -> Findings:
+        """A baseline under each condition, added to `rivals`."""
+        found = {}
+        for number, (suffix, corruption) in enumerate(chosen.items(), start=1):
+            say(f"condition {number} of {len(chosen)}")
+            found[suffix] = classical.rival(name, corruption)
+        numbers: dict[str, float] = {}
+        for suffix, rival in found.items():
+            rivals[suffix][name] = rival
+            numbers |= {f"baseline/{name}/{key}{suffix}": value for key, value in rival.metrics.items()}
+        return Findings(numbers, metadata={f"baseline/{name}": described_rival(found, classical.rows(name))})

@@ -1,0 +1,141 @@
+"""How good a space is: what its neighbourhoods and straight lines say of the examples in it."""
+
+import warnings
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.manifold import trustworthiness
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from vaelab.evaluation.baselines.limits import nearest_limits
+
+Measured = tuple[dict[str, float], dict[str, Any]]  # numbers, and what each depends on, by metric name
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How spaces are compared; the same for latents and for baselines.
+
+    Attributes:
+        neighbours: K of the nearest neighbours, everywhere.
+        neighbourhood_examples: test examples whose neighbourhoods are compared.
+        probe_examples: training examples of the linear probe at most.
+        probe_iterations: of L-BFGS at most.
+    """
+
+    neighbours: int
+    neighbourhood_examples: int
+    probe_examples: int
+    probe_iterations: int
+
+    def to_json(self) -> dict[str, int]:
+        """Plain data."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Points:
+    """Labelled points of one space; a label of -1 is none.
+
+    Attributes:
+        values: `(N, D)` float.
+        label: `(N,)` int64.
+    """
+
+    values: np.ndarray
+    label: np.ndarray
+
+    def labelled(self) -> "Points":
+        """Those that have a label."""
+        return Points(self.values[self.label >= 0], self.label[self.label >= 0])
+
+    def some(self, count: int) -> "Points":
+        """At most `count` of them; see `subset`."""
+        if count >= len(self.label):
+            return self
+        rows = subset(len(self.label), count)
+        return Points(self.values[rows], self.label[rows])
+
+
+def accuracies(train: Points, test: Points, protocol: Protocol) -> Measured:
+    """Share of test examples whose class two classifiers find, both fitted to training examples.
+
+    `knn_accuracy`: the majority of the K nearest training points by Euclidean distance, of as many points as
+    `nearest_limits` allows.
+    `linear_probe_accuracy`: logistic regression on standardised values (Alain and Bengio, 2017), with
+    scikit-learn's own L2 penalty, C = 1. Both are left out where there are fewer than two classes.
+    """
+    train, test = train.labelled(), test.labelled()
+    if len(np.unique(train.label)) < 2 or len(test.label) == 0:
+        return {}, {}
+    near, far = nearest_limits(len(train.label), len(test.label), train.values.shape[1])
+    known, asked = train.some(near), test.some(far)
+    neighbours = min(protocol.neighbours, len(known.label))
+    nearest = KNeighborsClassifier(neighbours).fit(known.values, known.label)
+    rows = subset(len(train.label), protocol.probe_examples)
+    probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=protocol.probe_iterations))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # said in the metadata
+        probe.fit(train.values[rows].astype(np.float64), train.label[rows])
+    iterations = int(probe[-1].n_iter_.max())
+    numbers = {
+        "knn_accuracy": float(nearest.score(asked.values, asked.label)),
+        "linear_probe_accuracy": float(probe.score(test.values.astype(np.float64), test.label)),
+    }
+    about = {
+        "knn_accuracy": {"k": neighbours, "train_examples": len(known.label), "test_examples": len(asked.label)},
+        "linear_probe_accuracy": {
+            "train_examples": len(rows),
+            "iterations": iterations,
+            "converged": iterations < protocol.probe_iterations,
+            "test_examples": len(test.label),
+        },
+    }
+    return numbers, about
+
+
+def rows_of(train: np.ndarray, test: np.ndarray, size: int, protocol: Protocol) -> dict[str, dict[str, int]]:
+    """How many points `accuracies` takes of those with these labels, whose values have `size` numbers."""
+    known, asked = int((train >= 0).sum()), int((test >= 0).sum())
+    if not known or not asked:
+        return {}
+    near, far = nearest_limits(known, asked, size)
+    return {
+        "knn_accuracy": {"train_examples": near, "test_examples": far},
+        "linear_probe_accuracy": {"train_examples": min(known, protocol.probe_examples), "test_examples": asked},
+    }
+
+
+def neighbourhoods(original: np.ndarray, embedded: np.ndarray, protocol: Protocol) -> Measured:
+    """Whether neighbours in one space are neighbours in the other (Venna and Kaski, 2006, equations 1 and 2).
+
+    `trustworthiness` falls with points that are near in the embedding only, `continuity` with those
+    that are near in the data only; both are 1 if no neighbourhood changed. Every pair of examples is
+    compared, so these should be a `subset`; left out below 3 examples.
+
+    Args:
+        original: `(N, D)`, row by row the examples of `embedded`.
+        embedded: `(N, d)`.
+        protocol: see there.
+    """
+    k = min(protocol.neighbours, (len(original) - 1) // 2)  # beyond half of them the measure has no meaning
+    if k < 1:
+        return {}, {}
+    data, codes = original.astype(np.float64), embedded.astype(np.float64)
+    numbers = {
+        "trustworthiness": float(trustworthiness(data, codes, n_neighbors=k)),
+        "continuity": float(trustworthiness(codes, data, n_neighbors=k)),  # the two spaces change roles
+    }
+    return numbers, {name: {"k": k, "test_examples": len(original), "distance": "Euclidean"} for name in numbers}
+
+
+def subset(total: int, count: int) -> np.ndarray:
+    """At most `count` of `total` rows in their order, always the same ones."""
+    if total <= count:
+        return np.arange(total)
+    return np.sort(np.random.default_rng(0).permutation(total)[:count])

@@ -1,0 +1,210 @@
+"""Embedding: what the latents know of the examples, as numbers, as a map and as files."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from annotated_types import Ge, Gt, Le
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from vaelab.core import DataSpec
+from vaelab.data.module import DataModule
+from vaelab.data.plain import enough, plain_size, squared_error_of_each
+from vaelab.evaluation.baselines import PCA, BaselineCache, fit_pca
+from vaelab.evaluation.latents import Latents, encode_split, read_latents, to_parquet
+from vaelab.evaluation.scores import same_weights
+from vaelab.figures.embedding_page import embedding_page
+from vaelab.figures.latent_space import decoded_plane, spectrum
+from vaelab.figures.projection import Method, project, require
+from vaelab.figures.scatter import Scatter, arrange, scatter_figure
+from vaelab.models import Model
+from vaelab.tasks.embedding.quality import Measured, Points, Protocol, accuracies, neighbourhoods, rows_of, subset
+from vaelab.tasks.task import NO_TRAIN, Baseline, Findings, Say, Task, has_numbers
+
+SPLITS = ("train", "val", "test")
+
+
+class Embedding(Task):
+    """knn_accuracy, linear_probe_accuracy, trustworthiness and continuity of latents, beside PCA and raw values.
+
+    Latents of every split lie in `latents/<split>.parquet`; `embedding.html` is a scatter to point at.
+    Where no example has a label, the accuracies are left out and colours show reconstruction errors.
+
+    Args:
+        projection: how latents come to two dimensions; see `figures.projection.project`.
+        neighbours: K of the nearest neighbours in every number.
+        neighbourhood_examples: test examples for trustworthiness and continuity; memory grows with the square.
+        probe_examples: training examples of the linear probe at most.
+        probe_iterations: of the linear probe at most.
+        shown_examples: test examples in the scatter and on the page at most.
+        monitor, baselines: see `Task`.
+    """
+
+    def __init__(
+        self,
+        projection: Method,
+        neighbours: Annotated[int, Gt(0)],
+        neighbourhood_examples: Annotated[int, Ge(10), Le(20_000)],
+        probe_examples: Annotated[int, Ge(10)],
+        probe_iterations: Annotated[int, Gt(0)],
+        shown_examples: Annotated[int, Ge(10), Le(10_000)],
+        monitor: str | None = None,
+        baselines: bool = True,
+    ) -> None:
+        super().__init__(monitor, baselines)
+        self.projection: Method = projection
+        self.protocol = Protocol(neighbours, neighbourhood_examples, probe_examples, probe_iterations)
+        self.shown_examples = shown_examples
+
+    def check(self, model: Model, spec: DataSpec, corrupts: bool) -> None:
+        """The projection's library must be there."""
+        require(self.projection)
+
+    def findings(self, model: Model, data: DataModule, baselines: BaselineCache) -> Findings:
+        """Latents of every split, what they are worth, and pictures of them; then baselines."""
+        splits = ("test",) if data.all_as_test else SPLITS
+        latents = {split: encode_split(model, data, split) for split in splits}
+        files: dict[str, bytes | str] = {
+            f"latents/{split}.parquet": to_parquet(found, data.spec.classes) for split, found in latents.items()
+        }
+        train = self._saved(model) if data.all_as_test else latents["train"]
+        numbers, metadata = self._measure(train, latents["test"], data)
+        space = train or latents["test"]
+        scatter = self._scatter(model, data, space, latents["test"])
+        facts = {name.removeprefix("test/").replace("_", " "): f"{value:.4f}" for name, value in numbers.items()}
+        files["embedding.html"] = embedding_page(scatter, self._thumbnails(data), {"data": data.spec.name} | facts)
+        beside: list[Baseline] = []
+        if train is not None and not data.all_as_test:
+            beside = self._beside(train, latents["test"], data, baselines, model.latent_dim)
+        figures = {"embedding": scatter_figure(scatter)} | self._pictures(model, data, space)
+        return Findings(numbers, figures, files, metadata, baselines=beside)
+
+    def _saved(self, model: Model) -> Latents | None:
+        """Train latents that the run kept, where the model has its weights."""
+        if self.detector_from is None or not same_weights(model, self.detector_from):
+            return None
+        return read_latents(self.detector_from.parent / "latents" / "train.parquet", model.latent_dim)
+
+    def _measure(
+        self, train: Latents | None, test: Latents, data: DataModule
+    ) -> tuple[dict[str, float], dict[str, dict[str, object]]]:
+        numbers: dict[str, float] = {}
+        about: dict[str, Any] = dict.fromkeys(("knn_accuracy", "linear_probe_accuracy"), NO_TRAIN)
+        if train is not None:
+            found = Points(test.codes, test.label)
+            if data.new_classes:  # nothing fitted to train could find them
+                old = test.label < len(data.spec.classes) - len(data.new_classes)
+                found = Points(test.codes[old], test.label[old])
+            numbers, about = accuracies(Points(train.codes, train.label), found, self.protocol)
+            if data.new_classes and numbers:
+                left_out = f"{int((~old).sum())} examples of classes that train does not have"
+                about = {name: facts | {"left out": left_out} for name, facts in about.items()}
+        near, about_near = self._neighbourhoods(data, test.codes)
+        named = {f"test/{name}": value for name, value in (numbers | near).items()}
+        return named, {f"test/{name}": value for name, value in (about | about_near).items()}
+
+    def _beside(
+        self, train: Latents, test: Latents, data: DataModule, baselines: BaselineCache, size: int
+    ) -> list[Baseline]:
+        """PCA scores of the same size, and the raw values themselves, through the same protocol."""
+        settings = {"task": "embedding", **self.protocol.to_json()}
+
+        def pca() -> dict[str, float]:
+            fitted = fit_pca(data, size)
+            scores = {split: _encoded(fitted, data, split) for split in ("train", "test")}
+            found, _ = accuracies(
+                Points(scores["train"], train.label), Points(scores["test"], test.label), self.protocol
+            )
+            return found | self._neighbourhoods(data, scores["test"])[0]
+
+        def pixels() -> dict[str, float]:
+            return accuracies(_points(data, "train"), _points(data, "test"), self.protocol)[0]
+
+        def measured(
+            name: str,
+            rows: dict[str, dict[str, int]],
+            depends: dict[str, Any],
+            compute: Callable[[], dict[str, float]],
+            say: Say,
+        ) -> Findings:
+            about = {f"baseline/{name}/{metric}": counts for metric, counts in rows.items()}
+            return Findings(baselines.numbers(name, depends | {"rows": rows}, compute), metadata=about)
+
+        held = [part.label[_places(data, split)] for part, split in ((train, "train"), (test, "test"))]
+        codes = rows_of(train.label, test.label, size, self.protocol)
+        values = rows_of(held[0], held[1], plain_size(data.spec), self.protocol)
+        return [
+            Baseline("pca", partial(measured, "pca", codes, settings | {"components": size}, pca)),
+            Baseline("pixels", partial(measured, "pixels", values, settings, pixels)),
+        ]
+
+    def _neighbourhoods(self, data: DataModule, codes: np.ndarray) -> Measured:
+        """Of test examples and their `codes: (N, d)`; `neighbourhood_examples` of them."""
+        rows = subset(len(codes), self.protocol.neighbourhood_examples)
+        return neighbourhoods(data.rows("test", torch.from_numpy(rows)).numpy(), codes[rows], self.protocol)
+
+    def _scatter(self, model: Model, data: DataModule, space: Latents, test: Latents) -> Scatter:
+        """Of test latents on a plane that `space` decides, the train latents where there are any."""
+        rows = subset(len(test.index), self.shown_examples)
+        codes = test.codes[rows]
+        projection = project(self.projection, space.codes, codes)
+        share = "All" if len(rows) == len(test.index) else f"{len(rows):,} of"
+        title = f"{share} {len(test.index):,} test examples, {projection.name}"
+        error = _errors(model, data, torch.from_numpy(rows), codes)
+        return arrange(projection, title, test.index[rows], test.label[rows], data.spec.classes, error)
+
+    def _thumbnails(self, data: DataModule) -> Tensor | None:
+        if data.spec.kind != "image":
+            return None
+        shown = subset(len(data.split["test"]), self.shown_examples)
+        images = data.clean("test", torch.from_numpy(shown))
+        if data.spec.bounded:
+            return images
+        return (images - images.min()) / (images.max() - images.min()).clamp_min(1e-12)
+
+    def _pictures(self, model: Model, data: DataModule, space: Latents) -> dict[str, Figure]:
+        pictures = {}
+        if model.latent.is_vector and model.latent.size == 2 and data.spec.kind == "image":
+
+            def decode(codes: Tensor) -> Tensor:
+                return model.decode(codes.to(model.device)).cpu()
+
+            pictures["decoded_plane"] = decoded_plane(decode, torch.from_numpy(space.codes))
+        if model.latent_dim > 2:
+            pictures["latent_spectrum"] = spectrum(space.codes)
+        return pictures
+
+
+def _places(data: DataModule, split: str) -> np.ndarray:
+    """Of all examples of a split, or of `enough` of them."""
+    return subset(len(data.split[split]), enough(data.spec))
+
+
+def _points(data: DataModule, split: str) -> Points:
+    """Clean examples as plain rows, or `enough` of them."""
+    rows = torch.from_numpy(_places(data, split))
+    return Points(data.rows(split, rows).numpy(), data.labels(split)[rows].numpy())
+
+
+def _encoded(fitted: PCA, data: DataModule, split: str) -> np.ndarray:
+    """Scores of a whole split, `(N, components)`."""
+    return np.concatenate([fitted.encode(part).numpy() for part in data.clean_parts(split)])
+
+
+def _errors(model: Model, data: DataModule, rows: Tensor, codes: np.ndarray) -> np.ndarray | None:
+    """Mean squared error of each example's reconstruction, `(N,)`; None where a mean is no reconstruction."""
+    clean, labels = data.clean("test", rows), data.labels("test")[rows] if model.conditional else None
+    decoded = torch.cat([
+        model.decode(
+            torch.from_numpy(codes[first : first + 256]).to(model.device),
+            None if labels is None else labels[first : first + 256].to(model.device),
+        ).cpu()
+        for first in range(0, len(codes), 256)
+    ])  # fmt: skip
+    spec = model.likelihood.spec
+    if decoded.shape != clean.shape or spec.support == "categories" or not has_numbers(spec):
+        return None
+    return squared_error_of_each(decoded, clean, spec).nan_to_num().double().numpy()

@@ -1,0 +1,47 @@
+"""Whether samples that are drawn for a label look like it."""
+
+from typing import Any
+
+import torch
+
+from vaelab.data.module import DataModule
+from vaelab.evaluation.distances import frechet_distance
+from vaelab.evaluation.features.classifier import Classifier
+from vaelab.evaluation.sources import Source, generate
+from vaelab.tasks.task import Findings
+
+PER_CLASS, FEWEST, MOST_CLASSES = 500, 20, 100  # samples and test examples of a class; classes
+
+
+def measure_classes(
+    found: Findings, source: Source, data: DataModule, classifier: Classifier, about: dict[str, Any]
+) -> None:
+    """Add `label_accuracy`, the share of samples that a classifier takes for their label, and fid within each class.
+
+    Args:
+        found: what is added to.
+        source: of samples.
+        data: whose test split the fid of each class compares with.
+        classifier: trained on the labels of the data.
+        about: what the numbers depend on.
+    """
+    model, names, label = source.model, data.spec.classes[:MOST_CLASSES], data.labels("test")
+    right = 0
+    for number, name in enumerate(names):
+        labels = torch.full((PER_CLASS,), number, device=model.device)
+        samples = [part.clamp(0, 1) if data.spec.bounded else part for part in generate(
+            model, model.sample_latent(PER_CLASS, seed=number, condition=labels), labels
+        )]  # fmt: skip
+        right += sum(int((classifier.classes(part) == number).sum()) for part in samples)
+        places = (label == number).nonzero().flatten()
+        if len(places) >= FEWEST:
+            real = classifier.extract(iter(data.clean("test", places).split(512)))
+            value = frechet_distance(real, classifier.extract(iter(samples)))
+            found.numbers[f"test/fid_class_{name}"] = value
+            found.metadata[f"test/fid_class_{name}"] = about | {"real": f"{len(places)} test examples of the class"}
+    found.numbers["test/label_accuracy"] = right / (PER_CLASS * len(names))
+    found.metadata["test/label_accuracy"] = {
+        "classified by": "the classifier of features",
+        "its test accuracy": classifier.about["test_accuracy"],
+        "samples": f"{PER_CLASS} of each class",
+    }

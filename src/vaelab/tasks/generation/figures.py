@@ -1,0 +1,101 @@
+"""Pictures of what a model generates."""
+
+from functools import partial
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from vaelab.data.module import DataModule
+from vaelab.evaluation.aggregate_posterior import AggregatePosterior
+from vaelab.evaluation.sources import Source
+from vaelab.figures import image_grid, reconstructions, traversals
+from vaelab.figures.blocks import blocks
+from vaelab.latents.paths import lerp, slerp
+from vaelab.models import Model
+from vaelab.tasks.task import shown_batch
+
+PAIRS, STEPS, NEIGHBOURS_SHOWN = 4, 11, 12
+MOST_CLASSES, PER_CLASS = 20, 12
+
+
+def generation_figures(
+    model: Model, data: DataModule, source: Source, aggregate: AggregatePosterior, temperatures: list[float]
+) -> dict[str, Figure]:
+    """Samples, the nearest train examples to them, ways between test examples, and single dimensions.
+
+    Args:
+        model: decodes.
+        data: of kind image.
+        source: where samples come from.
+        aggregate: where the codes of the test split lie.
+        temperatures: a block of samples for each; none leaves the figure out.
+    """
+    batch = shown_batch(data, 16, model.device)
+    condition = model.condition_of(batch)
+    codes = model.encode(batch.target, condition)
+    middle, spread = aggregate.mean.to(codes), aggregate.spread.to(codes)
+    samples = _drawn(source, 64)
+    figures = {
+        "samples": image_grid(samples, f"Decoded samples of {source.title}"),
+        "reconstructions": reconstructions({"original": batch.clean, "reconstruction": model.decode(codes, condition)}),
+    }
+    if not data.all_as_test:
+        figures["nearest_train"] = _nearest(samples[:NEIGHBOURS_SHOWN], data)
+    if model.conditional:
+        figures["samples_by_class"] = _by_class(model, data)
+    if spread.any() and not model.latent.discrete:
+        figures["traversals"] = traversals(partial(_with_label, model, condition), codes[0], middle, spread)
+    if len(codes) > 1 and not model.latent.discrete and not model.conditional:
+        figures["interpolations"] = _interpolations(model, codes, middle)
+    if temperatures:
+        named = [(f"T = {t:g}", _drawn(source, 24, t)) for t in temperatures]
+        figures["temperatures"] = blocks(
+            named, 12, f"Samples of {source.title} at temperatures, the same draws in each block"
+        )
+    return figures
+
+
+def _drawn(source: Source, count: int, temperature: float = 1.0) -> Tensor:
+    return torch.cat(list(source.examples(count, temperature=temperature)))
+
+
+def _with_label(model: Model, condition: Tensor | None, codes: Tensor) -> Tensor:
+    """Decoded with the label of the first example, if the model is given labels."""
+    return model.decode(codes, None if condition is None else condition[:1].expand(len(codes)))
+
+
+def _by_class(model: Model, data: DataModule) -> Figure:
+    """A row of samples for each class, the same draws of z in each row as far as the prior allows."""
+    classes = data.spec.classes[:MOST_CLASSES]
+    rows = []
+    for number, name in enumerate(classes):
+        labels = torch.full((PER_CLASS,), number, device=model.device)
+        rows.append((name, model.decode(model.sample_latent(PER_CLASS, condition=labels), labels)))
+    return blocks(rows, PER_CLASS, "Samples of each class, the same draws in each row")
+
+
+def _interpolations(model: Model, codes: Tensor, middle: Tensor) -> Figure:
+    """A straight and a great-arc row for each pair of test examples.
+
+    The arc is one around 0, where the prior of a VAE has its mean; an AE has none, and its codes lie around `middle`.
+    """
+    named, around = [], torch.zeros_like(middle) if model.has_rate else middle
+    for start, end in zip(codes[0 : 2 * PAIRS : 2], codes[1 : 2 * PAIRS : 2], strict=False):
+        named.append(("linear", model.decode(lerp(start, end, STEPS))))
+        named.append(("spherical", model.decode(around + slerp(start - around, end - around, STEPS))))
+    center = "0" if model.has_rate else "the mean of the codes"
+    title = f"Between the codes of two test examples, straight and along the great arc around {center}"
+    return blocks(named, STEPS, title)
+
+
+def _nearest(samples: Tensor, data: DataModule) -> Figure:
+    """Each sample above the train example at the least Euclidean distance: a copy would be seen."""
+    best = torch.full((len(samples),), torch.inf, device=samples.device)
+    found, searched = samples.clone(), 0
+    for batch in data.batches("train", samples.device, 2_048):
+        distances, rows = torch.cdist(samples.flatten(1), batch.clean.flatten(1)).min(1)
+        nearer = distances < best
+        best[nearer], found[nearer] = distances[nearer], batch.clean[rows[nearer]].to(found)
+        searched += len(batch.clean)
+    return blocks([("sample", samples), ("nearest", found)], len(samples), f"Nearest of {searched:,} train examples")

@@ -1,0 +1,281 @@
+"""Generation: how likely data is under the model, and how close its samples are to data."""
+
+from math import log
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Gt
+from torchmetrics import MeanMetric, Metric
+
+from vaelab.core import Batch, DataSpec
+from vaelab.core.spec import observed_steps
+from vaelab.data.module import DataModule
+from vaelab.data.music.music import Music
+from vaelab.errors import ConfigError
+from vaelab.evaluation.active_units import RATE, VARIANCE
+from vaelab.evaluation.aggregate_posterior import AggregatePosterior, aggregate_posterior
+from vaelab.evaluation.baselines import BaselineCache
+from vaelab.evaluation.baselines.limits import held_in_memory, rows_used
+from vaelab.evaluation.baselines.no_latent import no_latent
+from vaelab.evaluation.encoded import encoded
+from vaelab.evaluation.features import Choice, ExtractorName, refuse_absent
+from vaelab.evaluation.features.classifier import Classifier
+from vaelab.evaluation.mutual_information import measure_mutual_information
+from vaelab.evaluation.sample_quality import SampleQuality, not_measurable, sample_count
+from vaelab.evaluation.sources import Source
+from vaelab.evaluation.token_rates import token_rates, update_token_rates
+from vaelab.figures.rates import rate_bars
+from vaelab.latents.fitted import FittedPrior, FullGaussian, FullMixture
+from vaelab.latents.quantizers import index_use
+from vaelab.models import Model, Prediction
+from vaelab.tasks.generation.classes import measure_classes
+from vaelab.tasks.generation.examples import show_examples
+from vaelab.tasks.generation.figures import generation_figures
+from vaelab.tasks.generation.music import measure_music
+from vaelab.tasks.task import Baseline, Constant, Findings, Say, Task
+
+SamplerName = Literal["standard_normal", "gaussian", "mixture"]
+FITTED_TO = {True: "draws of the train posteriors", False: "train codes"}
+SAMPLERS = {"gaussian": FullGaussian, "mixture": FullMixture}
+
+
+class Generation(Task):
+    """nll, bpd, active units and rates of a VAE; fid, kid, precision and recall of samples of any model.
+
+    nll is the importance-weighted bound with K = `nll_samples`, in nats. bpd, bits per dimension, is
+    given where the likelihood is a probability of discrete values; a density has no bits. An autoencoder
+    defines neither, nor a rate, and the metadata says so.
+
+    Args:
+        nll_samples: K.
+        sampler: `gaussian` or `mixture` are an older way to say `fitted_prior=gaussian` or `mixture`.
+        components: of that mixture.
+        temperatures: of the samples in the figure of that name.
+        extractor: of features; see `vaelab.evaluation.features.Choice`.
+        inception: the TorchScript of the extractor `inception`.
+        fid_samples: N, real and generated each; null for as many as the test split, at most 10,000.
+        data_dir: where the classifier and baselines are kept, under `.vaelab`.
+        no_latent_baseline: whether the decoder is trained without a latent too, as long as the run was, to compare
+            nll with; `auto` does so for a VAE on text. It needs a decoder that reads the steps before each.
+        monitor, baselines: see `Task`.
+    """
+
+    def __init__(
+        self,
+        nll_samples: Annotated[int, Gt(0)],
+        sampler: SamplerName,
+        components: Annotated[int, Ge(1)],
+        temperatures: list[Annotated[float, Gt(0)]],
+        extractor: ExtractorName,
+        inception: str,
+        fid_samples: Annotated[int, Ge(4)] | None,
+        data_dir: str,
+        monitor: str | None = None,
+        no_latent_baseline: Literal["auto"] | bool = "auto",
+        baselines: bool = True,
+    ) -> None:
+        super().__init__(monitor, baselines)
+        self.nll_samples, self.fid_samples = nll_samples, fid_samples
+        self.sampler, self.components, self.temperatures = sampler, components, temperatures
+        self.folder = Path(data_dir) / ".vaelab" / "features"
+        self.no_latent_baseline = no_latent_baseline
+        self.extractor = Choice(extractor, Path(inception), self.folder)
+
+    def check(self, model: Model, spec: DataSpec, corrupts: bool) -> None:
+        """What is named must be there."""
+        refuse_absent(self.extractor, spec)
+        if self.no_latent_baseline is True and not (model.has_rate and model.autoregressive):
+            raise ConfigError(
+                "task.no_latent_baseline=true: needs model=vae and a decoder that predicts each step from those before "
+                "it, such as gru on text"
+            )
+
+    def metrics(self, stage: str, model: Model, spec: DataSpec) -> dict[str, Metric]:
+        """mse in validation; everything in test."""
+        metrics = super().metrics(stage, model, spec)
+        if stage == "test" and model.has_rate:
+            metrics["nll_samples"] = Constant(1 if model.deterministic else self.nll_samples)
+            for suffix in _suffixes(model):
+                metrics[f"nll{suffix}"] = MeanMetric()
+                if model.likelihood.is_mass and not spec.has_missing:
+                    metrics[f"bpd{suffix}"] = MeanMetric()
+            if not model.conditional:
+                metrics |= ({"nll_per_step": MeanMetric()} if spec.sequential else {}) | token_rates(spec)
+        return metrics
+
+    def update(self, metrics: dict[str, Metric], model: Model, prediction: Prediction, batch: Batch) -> None:
+        """Count one batch."""
+        super().update(metrics, model, prediction, batch)
+        for suffix, prior in _suffixes(model).items() if "nll_samples" in metrics else ():
+            nll = -model.log_evidence(batch, self.nll_samples, prior=prior)
+            metrics[f"nll{suffix}"].update(nll)
+            if f"bpd{suffix}" in metrics:
+                metrics[f"bpd{suffix}"].update(nll / (batch.target[0].numel() * log(2)))
+            if suffix == "" and "nll_per_step" in metrics:  # all nats over all steps, whatever the lengths
+                steps = observed_steps(batch.target).sum(1)
+                metrics["nll_per_step"].update(nll / steps, steps)
+            if suffix == "":
+                update_token_rates(metrics, nll, batch.target, model.likelihood.spec)
+
+    def findings(self, model: Model, data: DataModule, baselines: BaselineCache) -> Findings:
+        """Rates, the aggregate posterior, the sampler, the quality of its samples and figures; then baselines."""
+        aggregate = aggregate_posterior(model, data, "test")
+        found = Findings()
+        self._likelihood(found, model)
+        if model.latent.discrete:
+            _indices(found, model, data)
+        else:
+            _latents(found, aggregate)
+        self._sequences(found, model, data, baselines)
+        sources = {"": Source.of_model(model, data)}
+        if model.fitted is not None:
+            sources["_fitted"] = Source.of_model(model, data, model.fitted)
+        self._quality(found, model, data, baselines, sources)
+        shown = list(sources.values())[-1]
+        if data.spec.kind == "image":
+            found.figures |= generation_figures(model, data, shown, aggregate, self.temperatures)
+        else:
+            samples = show_examples(found, model, data, shown)
+            if isinstance(data, Music):
+                measure_music(found, data, samples, baselines)
+        return found
+
+    def fitted_prior(self) -> FittedPrior | None:
+        """What `task.sampler` asks for."""
+        if self.sampler == "mixture":
+            return FullMixture(self.components)
+        return FullGaussian() if self.sampler == "gaussian" else None
+
+    def _likelihood(self, found: Findings, model: Model) -> None:
+        if not model.has_rate:
+            missing = {"not measured": "an autoencoder defines no p(x) and no q(z|x)"}
+            found.metadata |= {f"test/{name}": missing for name in ("nll", "bpd", "active_units", "kl")}
+            return
+        bound = "importance-weighted" if not model.deterministic else "log p(x|z) + log p(z) of the one code"
+        for suffix in _suffixes(model):
+            about = {"bound": bound, "samples": 1 if model.deterministic else self.nll_samples, "unit": "nats"}
+            found.metadata[f"test/nll{suffix}"] = about
+        if not model.likelihood.is_mass:
+            found.metadata["test/bpd"] = {"not measured": "the likelihood is a density, which has no bits"}
+
+    def _sequences(self, found: Findings, model: Model, data: DataModule, baselines: BaselineCache) -> None:
+        """What shows whether a decoder of tokens asks its code at all, and what it reaches without."""
+        if not model.has_rate:
+            return
+        if data.spec.kind == "tokens" and (measured := measure_mutual_information(model, data, "test")) is not None:
+            value, examples = measured
+            found.numbers["test/mutual_information"] = value
+            found.metadata["test/mutual_information"] = {
+                "estimate": "I_q(x; z), one draw of each posterior (Hoffman and Johnson, 2016)",
+                "at most": f"{log(examples):.4g}, the log of {examples} examples",
+                "unit": "nats",
+            }
+        asked = False if data.all_as_test else self.no_latent_baseline
+        if asked is True or (asked == "auto" and data.spec.characters and model.autoregressive):
+            about = {
+                "decoder": "the run's, its latent always 0, without word dropout",
+                "trained": "with the run's optimizer, schedule, examples and number of steps; best on validation",
+                "nll": "exact, not a bound",
+            }
+
+            def measure(say: Say) -> Findings:
+                return Findings(no_latent(model, data, baselines, say), metadata={"baseline/no_latent": about})
+
+            found.baselines.append(Baseline("no_latent", measure))
+
+    def _quality(
+        self, found: Findings, model: Model, data: DataModule, baselines: BaselineCache, sources: dict[str, Source]
+    ) -> None:
+        if reason := not_measurable(data.spec, len(data.split["test"])):
+            found.metadata["test/fid"] = {"not measured": reason}
+            return
+        if data.all_as_test and not self.extractor.trainless(data, model.device):
+            found.metadata["test/fid"] = {
+                "not measured": "its features are learned from the train split, or standardised over it, and these "
+                "data were not trained on; task.extractor=inception needs no train split"
+            }
+            return
+        extractor = self.extractor.build(data, model.device)
+        count = sample_count(data, self.fid_samples)
+        quality = SampleQuality(data, extractor, count, self.folder, baselines)
+        for suffix, source in sources.items():
+            numbers, details = quality.measured(source)
+            about = quality.about | _described(source, model.has_rate)
+            for name, value in numbers.items():
+                found.numbers[f"test/{name}{suffix}"] = value
+                found.metadata[f"test/{name}{suffix}"] = about | details.get(name, {})
+        if model.conditional and isinstance(extractor, Classifier):
+            measure_classes(found, Source.of_model(model, data), data, extractor, quality.about)
+        if not data.all_as_test:
+            found.baselines += _beside(quality, data, model.latent_dim)
+
+
+def _suffixes(model: Model) -> dict[str, FittedPrior | None]:
+    """Of the names of nll and bpd: given a label, which is another number, and under a fitted prior."""
+    given = "_given_label" if model.conditional else ""
+    return {given: None} | ({f"{given}_fitted": model.fitted} if model.fitted is not None else {})
+
+
+def _beside(quality: SampleQuality, data: DataModule, latent_dim: int) -> list[Baseline]:
+    train = len(data.split["train"])
+
+    def pca_gaussian(say: Say) -> Findings:
+        about = {
+            "samples of": "a full-covariance Gaussian on the codes of as many principal components as latents",
+            "fitted to": rows_used(held_in_memory(train, data.spec), train, "train"),
+            "compared as": "test/fid",
+        }
+        return Findings(quality.pca_gaussian(latent_dim), metadata={"baseline/pca_gaussian": about})
+
+    def train_split(say: Say) -> Findings:
+        about = {
+            "samples of": "the train split: what a perfect sampler would get",
+            "samples": rows_used(min(quality.count, train), train, "train"),
+            "compared as": "test/fid",
+        }
+        return Findings(quality.train_split(), metadata={"baseline/train_split": about})
+
+    return [Baseline("pca_gaussian", pca_gaussian), Baseline("train_split", train_split)]
+
+
+def _latents(found: Findings, aggregate: AggregatePosterior) -> None:
+    found.files["latent_dimensions.csv"] = aggregate.to_csv()
+    if aggregate.rates is not None and aggregate.active is not None:
+        found.numbers["test/active_units"] = float(aggregate.active.sum())
+        found.metadata["test/active_units"] = {
+            "of": len(aggregate.active),
+            "active": f"the posterior mean varies by more than {VARIANCE:g} and the rate is above {RATE:g} nats",
+        }
+        found.figures["rate_per_dimension"] = rate_bars(aggregate.rates, aggregate.active)
+    if aggregate.count < 2:
+        found.metadata["test/aggregate_kl"] = {"not measured": "a single example has no spread"}
+        return
+    found.numbers["test/aggregate_kl"] = aggregate.kl_to_prior()
+    found.metadata["test/aggregate_kl"] = {
+        "estimate": "KL(N(mean, covariance of q(z)) || N(0, I)), the least that these moments allow",
+        "samples": aggregate.count,
+        "unit": "nats",
+    }
+
+
+def _indices(found: Findings, model: Model, data: DataModule) -> None:
+    """How many of a discrete code's indices are used in the test split."""
+    indices, levels = encoded(model, data, "test").indices, model.latent.finest.levels
+    assert indices is not None
+    assert levels is not None
+    counts = indices.flatten().bincount(minlength=levels)
+    for name, value in index_use(counts).items():
+        found.numbers[f"test/{name}"] = value
+        found.metadata[f"test/{name}"] = {
+            "indices": f"{indices.numel():,} of {levels} levels",
+            "used": "at least a tenth as often as if all came equally often",
+        }
+
+
+def _described(source: Source, has_posterior: bool) -> dict[str, Any]:
+    facts: dict[str, Any] = {"codes from": source.title}
+    if source.fitted is not None:
+        facts |= {"fitted_prior": source.fitted.name, "fitted_to": FITTED_TO[has_posterior], **source.fitted.settings}
+    if isinstance(source.fitted, FullMixture):
+        facts["converged"] = source.fitted.converged
+    return facts
