@@ -1,10 +1,15 @@
 """Models of packages outside this one, by a folder of YAMLs and `trusted` alone."""
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+
+import vaelab
+from vaelab.errors import CheckpointError
 
 Run = Callable[..., Path]
 MODELS = ("rq_vae", "tc_vae", "gumbel_vae", "three_levels", "adversarial_ae", "class_prior")
@@ -37,6 +42,26 @@ def test_a_package_is_short(packages: Path, name: str) -> None:
 def test_a_model_is_trained_and_measured(train: Run, packages: Path, name: str, task: str) -> None:
     more = ["data.normal=[0,1,2]"] if task == "anomaly" else []
     run = train(*chosen(packages, name), f"task={task}", *FEW, "trainer.max_epochs=1", *more)
-    print(numbers_of(run))
-    print((run / "metrics.csv").read_text()[:1500])
-    assert 0
+    numbers = {key: value for key, value in numbers_of(run).items() if key.startswith("test/")}
+    assert len(numbers) > 3
+    assert all(math.isfinite(value) for value in numbers.values() if value is not None), numbers
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n == "rq_vae" else pytest.mark.long) for n in MODELS])
+def test_a_resumed_run_ends_where_an_uninterrupted_one_does_and_is_loaded(
+    train: Run, packages: Path, name: str
+) -> None:
+    settings = (*chosen(packages, name), "task=compression", *FEW)
+    whole = vaelab.load(train(*settings, "trainer.max_epochs=2"), trusted=(name,))
+    part = train(*settings, "trainer.max_epochs=1")
+    before = vaelab.load(part, trusted=(name,)).state_dict()
+    with pytest.raises(CheckpointError, match=name):
+        vaelab.load(part)
+    train(f"--config-dir={packages / name / 'conf'}", f"resume={part}", "trainer.max_epochs=2")
+    resumed = vaelab.load(part, trusted=(name,))
+    assert resumed.state_dict().keys() == whole.state_dict().keys()
+    assert all(torch.equal(value, whole.state_dict()[key]) for key, value in resumed.state_dict().items())
+    assert any(not torch.equal(value, before[key]) for key, value in resumed.state_dict().items())
+    again = resumed.decode(resumed.sample_latent(3, seed=1))
+    assert again.shape == (3, 1, 8, 8)
+    assert again.isfinite().all()

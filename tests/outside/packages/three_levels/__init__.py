@@ -9,17 +9,10 @@ from annotated_types import Gt, MinLen
 from torch import Tensor, nn
 
 from vaelab.core.noise import mix
-from vaelab.latents import (
-    DiagonalGaussian,
-    Draw,
-    GroupDraw,
-    LatentGroup,
-    LatentSpec,
-    Posterior,
-    gaussian_draw,
-    gaussian_product,
-    standard_normal_numbers,
-)
+from vaelab.latents import DiagonalGaussian, Draw, GroupDraw, LatentGroup, LatentSpec, Posterior
+from vaelab.latents import gaussian_draw as drawn
+from vaelab.latents import gaussian_product as product
+from vaelab.latents import standard_normal_numbers as standard_normal
 from vaelab.models import VAE, VAESettings
 
 Inferred = list[DiagonalGaussian]  # what x says of each level, `(B, size)`, the coarsest first
@@ -92,8 +85,8 @@ class Ladder(VAE):
             if number:
                 p = DiagonalGaussian.bounded(self.top_down[number - 1](draws[-1].z.to(self.dtype)))
             q = DiagonalGaussian(of_x.mean.unsqueeze(1), of_x.log_variance.unsqueeze(1))
-            q = gaussian_product(q, p) if number else q
-            draws.append(gaussian_draw(q, p, standard))
+            q = product(q, p) if number else q
+            draws.append(drawn(q, p, standard))
             posteriors.append(q)
         return draws, posteriors
 
@@ -114,7 +107,7 @@ class Ladder(VAE):
         """See `Model.sample_latent`."""
         levels: list[Tensor] = []
         for number, group in enumerate(self.latent.groups):
-            z = temperature * standard_normal_numbers(count, group.shape, mix(seed, group.name)).to(self.device)
+            z = temperature * standard_normal(count, group.shape, mix(seed, group.name)).to(self.device)
             if number:
                 p = DiagonalGaussian.bounded(self.top_down[number - 1](levels[-1].to(self.dtype)))
                 z = p.mean + (0.5 * p.log_variance).exp() * z
