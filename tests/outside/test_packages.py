@@ -57,7 +57,7 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does_and_is_loaded(
     before = vaelab.load(part, trusted=(name,)).state_dict()
     with pytest.raises(CheckpointError, match=name):
         vaelab.load(part)
-    train(f"--config-dir={packages / name / 'conf'}", f"resume={part}", "trainer.max_epochs=2")
+    train(f"--config-dir={packages / name / 'conf'}", f"trusted=[{name}]", f"resume={part}", "trainer.max_epochs=2")
     resumed = vaelab.load(part, trusted=(name,))
     assert resumed.state_dict().keys() == whole.state_dict().keys()
     assert all(torch.equal(value, whole.state_dict()[key]) for key, value in resumed.state_dict().items())

@@ -7,6 +7,7 @@ from typing import Any
 from safetensors.torch import save
 
 from vaelab.careful_read import DIGEST, Weights, brief, digest, read_json
+from vaelab.config.builder import Builder
 from vaelab.data.module import DataModule
 from vaelab.errors import CheckpointError, ConfigError
 from vaelab.evaluation.autoregressive_prior import Autoregressive
@@ -48,7 +49,7 @@ def saved_for(prior: FittedPrior, model: Model, folder: Path) -> FittedPrior | N
     """The prior that a run's `model/` keeps, if it has the same settings and the model has its weights."""
     if not any((folder / name).is_file() for name in (FILE, BEFORE)) or not same_weights(model, folder):
         return None
-    saved = read_fitted_prior(folder, model.latent)
+    saved = read_fitted_prior(folder, model.latent, type(prior))
     return saved if saved is not None and (saved.name, saved.settings) == (prior.name, prior.settings) else None
 
 
@@ -66,7 +67,10 @@ def refuse_new_fit(prior: FittedPrior) -> None:
 
 def files(prior: FittedPrior) -> dict[str, bytes | str]:
     """What the run folder keeps of a fitted prior, by path within it."""
-    found: dict[str, bytes | str] = {f"model/{FILE}": json.dumps(prior.to_json() | {"settings": prior.settings})}
+    about = prior.to_json() | {"settings": prior.settings}
+    if prior.name not in KINDS:
+        about["class"] = f"{type(prior).__module__}.{type(prior).__qualname__}"
+    found: dict[str, bytes | str] = {f"model/{FILE}": json.dumps(about)}
     if weights := {name: value.contiguous().cpu() for name, value in prior.weights().items()}:
         found[f"model/{WEIGHTS}"] = save(weights, {DIGEST: digest(weights)})
     return found
@@ -87,14 +91,38 @@ def load_fitted_prior(run: str | Path, trusted: tuple[str, ...] = ()) -> FittedP
     """
     run = Path(run)
     folder = next((f for f in (run / "model", run) if any((f / name).is_file() for name in (FILE, BEFORE))), None)
-    prior = None if folder is None else read_fitted_prior(folder, load_model(run, trusted).latent)
+    prior = None
+    if folder is not None:
+        kind = _named_kind(read_json(folder / FILE, MOST_BYTES), trusted) if (folder / FILE).is_file() else None
+        prior = read_fitted_prior(folder, load_model(run, trusted).latent, kind)
     if prior is None:
         raise CheckpointError(f"{run}: keeps no fitted prior; fitted_prior=<option> makes one")
     return prior
 
 
-def read_fitted_prior(folder: Path, latent: LatentSpec) -> FittedPrior | None:
+def _named_kind(about: Any, trusted: tuple[str, ...]) -> type[FittedPrior] | None:
+    """The class of a prior of a trusted package; None for one of this package.
+
+    Raises:
+        CheckpointError: its package is not trusted.
+    """
+    node = {"_target_": about.get("class")} if isinstance(about, dict) else {}
+    if not node.get("_target_") or about.get("fitted_prior") in KINDS:
+        return None
+    try:
+        kind: type[FittedPrior] = Builder(trusted).resolve(node, FILE, FittedPrior)
+    except ConfigError as error:
+        raise CheckpointError(brief(str(error))) from error
+    return kind
+
+
+def read_fitted_prior(folder: Path, latent: LatentSpec, kind: type[FittedPrior] | None = None) -> FittedPrior | None:
     """The prior in a run's `model/`; None where a run of version 0.1 used N(0, I).
+
+    Args:
+        folder: `model/`.
+        latent: of the model.
+        kind: of a prior that another package brings.
 
     Raises:
         CheckpointError: it cannot be read, or is for codes of another size.
@@ -105,7 +133,8 @@ def read_fitted_prior(folder: Path, latent: LatentSpec) -> FittedPrior | None:
         name = about["fitted_prior"] if "fitted_prior" in about else about["sampler"]
         if name == "standard_normal":
             return None
-        prior = KINDS[name].from_json(about, latent)
+        kinds = KINDS if kind is None else {kind.name: kind} | KINDS
+        prior = kinds[name].from_json(about, latent)
         if weights := prior.weights():
             file = Weights(folder / WEIGHTS)
             file.refuse_others(weights, path.name)

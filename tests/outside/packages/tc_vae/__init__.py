@@ -1,6 +1,6 @@
 """The beta-TC-VAE (Chen et al., 2018): a VAE with a price on the total correlation of its code."""
 
-from math import log
+from math import log, pi
 from typing import Annotated, Any, ClassVar, Unpack
 
 import torch
@@ -10,7 +10,6 @@ from torch import Tensor
 from vaelab.core import Batch
 from vaelab.core.devices import gathered
 from vaelab.latents import Draw
-from vaelab.latents.gaussian import gaussian_log_prob
 from vaelab.models import VAE, Start, VAESettings
 
 
@@ -49,7 +48,7 @@ class TCVAE(VAE):
         q, z = inferred.q, draw.groups[-1].z[:, 0].flatten(1)
         mean, log_variance = gathered(q.mean.flatten(1)), gathered(q.log_variance.flatten(1))
         squares = (z.unsqueeze(1) - mean).square() * (-log_variance).exp()
-        each = gaussian_log_prob(squares.unsqueeze(-1), log_variance.unsqueeze(-1))  # (B, M, D)
+        each = -0.5 * (squares + log_variance + log(2 * pi))  # (B, M, D)
         size = self.examples.log() + log(len(mean))  # of N M, in equation S4
         joint = torch.logsumexp(each.sum(2), dim=1) - size
         single = torch.logsumexp(each, dim=1) - size
