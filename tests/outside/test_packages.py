@@ -9,7 +9,9 @@ import pytest
 import torch
 
 import vaelab
+from vaelab.core import Batch, ExampleNoise
 from vaelab.errors import CheckpointError
+from vaelab.training.module import only
 
 Run = Callable[..., Path]
 MODELS = ("rq_vae", "tc_vae", "gumbel_vae", "three_levels", "adversarial_ae", "class_prior")
@@ -65,3 +67,22 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does_and_is_loaded(
     again = resumed.decode(resumed.sample_latent(3, seed=1))
     assert again.shape == (3, 1, 8, 8)
     assert again.isfinite().all()
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.long) for n in MODELS])
+def test_each_term_moves_the_modules_that_it_says(train: Run, packages: Path, name: str) -> None:
+    run = train(*chosen(packages, name), "task=compression", *FEW, "trainer.max_epochs=1")
+    model = vaelab.load(run, trusted=(name,)).train()
+    x = torch.randint(17, (32, 1, 8, 8), generator=torch.Generator().manual_seed(0)) / 16
+    batch = Batch(x, x, torch.arange(32) % 10, x, ExampleNoise(0, range(32)), 1.0)
+    with only(model, model.phases[0]):
+        terms = model.terms(batch)
+        assert {"reconstruction", *terms.penalties, *terms.rates} <= model.moves().keys()
+        for term, modules in model.moves().items():
+            value = terms.named()[term].sum()
+            assert value.requires_grad == bool(modules), term
+            for part, module in model.named_children():
+                weights = [weight for weight in module.parameters() if weight.requires_grad]
+                if weights and value.requires_grad:
+                    found = torch.autograd.grad(value, weights, retain_graph=True, allow_unused=True)
+                    assert any(g is not None and bool(g.any()) for g in found) == (part in modules), (term, part)
