@@ -37,6 +37,7 @@ class Autoregressive(FittedPrior):
 
     name: ClassVar[str] = "autoregressive"
     discrete: ClassVar[bool] = True
+    keeps_weights: ClassVar[bool] = True
 
     def __init__(
         self,

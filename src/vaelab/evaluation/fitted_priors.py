@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import save
 
 from vaelab.careful_read import DIGEST, Weights, brief, digest, read_json
@@ -15,6 +16,7 @@ from vaelab.evaluation.scores import same_weights
 from vaelab.latents.fitted import Codes, Counts, FittedPrior, FullGaussian, FullMixture
 from vaelab.latents.spec import LatentSpec
 from vaelab.models import Model
+from vaelab.models.building import Limit
 from vaelab.models.saved_model import load_model
 
 FILE, WEIGHTS = "fitted_prior.json", "fitted_prior.safetensors"  # in the folder `model` of a run
@@ -105,10 +107,14 @@ def read_fitted_prior(folder: Path, latent: LatentSpec) -> FittedPrior | None:
         name = about["fitted_prior"] if "fitted_prior" in about else about["sampler"]
         if name == "standard_normal":
             return None
-        prior = KINDS[name].from_json(about, latent)
-        if weights := prior.weights():
+        kind = KINDS[name]
+        if kind.keeps_weights:  # before memory is taken for a network that is larger than the file
             file = Weights(folder / WEIGHTS)
-            file.refuse_others(weights, path.name)
+            with torch.random.fork_rng(devices=[]), torch.device("meta"), Limit(len(file.layout), WEIGHTS):
+                outline = kind.from_json(about, latent).weights()
+            file.refuse_others(outline, path.name)
+        prior = kind.from_json(about, latent)
+        if kind.keeps_weights:
             prior.load_weights(file.load())
     except (KeyError, TypeError, ValueError, RuntimeError, ConfigError) as error:
         raise CheckpointError(f"{path}: does not describe a prior of these codes ({brief(str(error))})") from error
