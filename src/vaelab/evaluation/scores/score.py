@@ -1,5 +1,6 @@
 """What an anomaly score is."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
@@ -12,7 +13,7 @@ from vaelab.evaluation.scores.fixed_noise import FixedNoise
 from vaelab.models import Model
 
 
-class Score(nn.Module):
+class Score(nn.Module, ABC):
     """How anomalous examples are: the larger, the more. A function of the example and of what was trained.
 
     What a score keeps of the normal data is in its buffers, so that `state_dict` is all there is to save.
@@ -26,9 +27,9 @@ class Score(nn.Module):
     def fit(self, model: Model, normal: Iterable[Tensor]) -> None:
         """Learn what is usual from batches `(B, *shape)` of normal training examples; most scores need nothing."""
 
+    @abstractmethod
     def forward(self, model: Model, x: Tensor) -> Tensor:
         """`x: (B, *shape)` in the data's range, uncorrupted; `(B,)`."""
-        raise TypeError(f"{type(self).__name__} defines no forward")
 
 
 def reconstruct(model: Model, x: Tensor) -> Tensor:
