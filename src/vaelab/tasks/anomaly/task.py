@@ -34,10 +34,9 @@ from vaelab.evaluation.scores import (
     read_threshold,
     same_weights,
 )
-from vaelab.evaluation.scores.attribution import value_errors
 from vaelab.evaluation.scores.detector import STATE, THRESHOLD
+from vaelab.evaluation.scores.per_value import step_errors, value_errors
 from vaelab.evaluation.scores.score import reconstruct
-from vaelab.evaluation.scores.steps import step_errors
 from vaelab.figures.anomalies import column_errors, heat_maps, roc_and_pr, score_histogram
 from vaelab.models import Model
 from vaelab.notes import note, some
