@@ -1,6 +1,8 @@
 """Fit a prior to the codes of a trained model, keep it in the run folder, and bring it back."""
 
+import hashlib
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -25,21 +27,29 @@ MOST_BYTES = 2**28  # of FILE: twenty for each number of a covariance
 KINDS: dict[str, type[FittedPrior]] = {kind.name: kind for kind in (FullGaussian, FullMixture, Counts, Autoregressive)}
 
 
-def fitted_to(prior: FittedPrior, model: Model, data: DataModule, **settings: Any) -> FittedPrior:
+def fitted_to(
+    prior: FittedPrior, model: Model, data: DataModule, folder: Path | None = None, **settings: Any
+) -> FittedPrior:
     """Fit a prior to the train codes of a model.
 
     Args:
         prior: not yet fitted.
         model: trained, in evaluation mode.
         data: whose train split it was trained on.
-        settings: see `vaelab.latents.fitted.Codes`.
+        folder: for checkpoints of a network while it is trained; None keeps none.
+        settings: the seed, and who is told how far the fit is; see `vaelab.latents.fitted.Codes`.
 
     Raises:
         ConfigError: the prior is none of such codes, or the data were not trained on.
     """
     prior.refuse_misfit(model.latent)
     train, val = (_rows(encoded(model, data, split), prior) for split in ("train", "val"))
-    return prior.fit(Codes(train, val, model.latent, model.device, **settings))
+    # A fit that was interrupted goes on only with the same codes: those of other weights are others.
+    own = None if folder is None else folder / hashlib.sha256(train.numpy().tobytes()).hexdigest()[:16]
+    fitted = prior.fit(Codes(train, val, model.latent, model.device, folder=own, **settings))
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
+    return fitted
 
 
 def _rows(split: Encoded, prior: FittedPrior) -> Any:
