@@ -275,6 +275,7 @@ def build_trainer(
     refuse_double(trainer)
     allow_clipping(trainer)
     lay_channels_last(trainer, module.model)
+    refuse_accumulated_terms(trainer, module.model)
     if len(module.model.phases) > 1:
         prepare_phases(trainer, module)
     if trainer.strategy.root_device.type == "cpu":
@@ -286,6 +287,17 @@ def build_trainer(
         trainer.strategy._launcher = ProcessLauncher(launcher, folder)
     trainer.strategy.checkpoint_io = CheckpointFiles(folder, trainer.checkpoint_callbacks)
     return trainer
+
+
+def refuse_accumulated_terms(trainer: L.Trainer, model: Model) -> None:
+    """Refuse to accumulate terms that are statistics of a whole batch: a part of a batch has another."""
+    if model.batch_terms and trainer.accumulate_grad_batches > 1:
+        terms = " and ".join(sorted(model.batch_terms))
+        raise ConfigError(
+            f"trainer.accumulate_grad_batches={trainer.accumulate_grad_batches}: {terms} of"
+            f" {type(model).__name__} needs whole batches, which cannot be accumulated; use 1 and a larger "
+            "data.batch_size"
+        )
 
 
 def build_all(builder: Builder, cfg: dict[str, Any], group: str) -> list[Any]:

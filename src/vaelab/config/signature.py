@@ -44,7 +44,16 @@ def _arguments(target: Any) -> Iterator[tuple[str, Argument]]:
         elif parameter.kind is parameter.VAR_KEYWORD and (keys := _unpacked(known.get(name))) is not None:
             for key, hint in get_type_hints(keys, include_extras=True).items():
                 bare = get_args(hint)[0] if get_origin(hint) in (Required, NotRequired) else hint
-                yield key, Argument(bare, key in keys.__required_keys__)
+                yield key, Argument(bare, key in keys.__required_keys__, _inherited_default(target, key))
+
+
+def _inherited_default(target: Any, key: str) -> Any:
+    """The default of an argument that a class hands on to the next of its bases that names it; else None."""
+    for base in target.__mro__[1:] if inspect.isclass(target) else ():
+        parameter = _parameters(base).get(key)
+        if parameter is not None and parameter.default is not parameter.empty:
+            return parameter.default
+    return None
 
 
 def _parameters(target: Any) -> Mapping[str, inspect.Parameter]:

@@ -25,6 +25,7 @@ class Encoded:
         draws: `(N, size)` float32, one draw of each posterior: what decoders were trained on. Posterior means alone are
             narrower than these.
         indices: `(N, T)` int64 of a discrete code; None of any other.
+        drawn_indices: the same of `draws`; they differ where a discrete code is drawn.
         rates: `(P,)` float64 nats, the mean over examples of each part of the rate; None without a rate.
         variance: `(size,)` float64, the mean of the posteriors' own variances; None where they have none.
     """
@@ -34,6 +35,7 @@ class Encoded:
     codes: Tensor
     draws: Tensor
     indices: Tensor | None
+    drawn_indices: Tensor | None
     rates: Tensor | None
     variance: Tensor | None
 
@@ -53,7 +55,7 @@ def encoded(model: Model, data: DataModule, split: str, seed: int = 0) -> Encode
 
 
 def _encode(model: Model, data: DataModule, split: str, seed: int) -> Encoded:
-    labels, codes, draws, indices = [], [], [], []
+    labels, codes, draws, indices, drawn = [], [], [], [], []
     rates: list[Tensor] = []
     variances: list[Tensor] = []
     for number, batch in enumerate(data.batches(split, model.device)):
@@ -70,6 +72,9 @@ def _encode(model: Model, data: DataModule, split: str, seed: int) -> Encoded:
         draws.append(model.latent.flat([group.z[:, 0] for group in draw.groups]).float().cpu())
         if model.latent.discrete:
             indices.append(model.indices(inferred).flatten(1).cpu())
+            chosen = draw.groups[-1].indices
+            assert chosen is not None
+            drawn.append(chosen[:, 0].flatten(1).cpu())
         if (parts := draw.parts) is not None:
             rates.append(parts.double().sum(0).cpu() if parts.device.type != "mps" else parts.cpu().double().sum(0))
         if (variance := model.variance(inferred)) is not None:
@@ -81,6 +86,7 @@ def _encode(model: Model, data: DataModule, split: str, seed: int) -> Encoded:
         torch.cat(codes),
         torch.cat(draws),
         torch.cat(indices) if indices else None,
+        torch.cat(drawn) if drawn else None,
         torch.stack(rates).sum(0) / count if rates else None,
         torch.stack(variances).sum(0) / count if variances else None,
     )

@@ -53,7 +53,7 @@ def fitted_to(
 
 
 def _rows(split: Encoded, prior: FittedPrior) -> Any:
-    return split.indices if prior.discrete else split.draws
+    return split.drawn_indices if prior.discrete else split.draws
 
 
 def saved_for(prior: FittedPrior, model: Model, folder: Path) -> FittedPrior | None:

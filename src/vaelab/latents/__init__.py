@@ -2,11 +2,18 @@
 
 from vaelab.latents.condition import LabelCondition
 from vaelab.latents.draw import Draw, GroupDraw
-from vaelab.latents.gaussian import DiagonalGaussian, Gaussian, StandardNormal
+from vaelab.latents.gaussian import (
+    DiagonalGaussian,
+    Gaussian,
+    StandardNormal,
+    gaussian_draw,
+    gaussian_kl,
+    gaussian_product,
+)
 from vaelab.latents.layouts import Grid, Layout, Vector
 from vaelab.latents.mixtures import Mixture, VampPrior
 from vaelab.latents.posterior import Point, PointMass, Posterior
-from vaelab.latents.prior import Prior
+from vaelab.latents.prior import Prior, standard_normal_numbers
 from vaelab.latents.quantizers import FSQ, Quantizer
 from vaelab.latents.spec import LatentGroup, LatentSpec
 from vaelab.latents.uniform import Uniform
@@ -32,4 +39,8 @@ __all__ = [
     "Uniform",
     "VampPrior",
     "Vector",
+    "gaussian_draw",
+    "gaussian_kl",
+    "gaussian_product",
+    "standard_normal_numbers",
 ]

@@ -1,10 +1,13 @@
 """Draws of a posterior, and what they cost: what every objective and every measurement is computed from."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
+
+NONE: Mapping[str, Tensor] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,9 @@ class GroupDraw:
         parts: `(B, N)` nats whose sum is `rate`: of each dimension or index; None where they are not known.
         p, q: give log p(z) and log q(z|x) at each draw, `(B, S)` nats, which few objectives need; q of a discrete code
             is 0. None for a point in a continuous space.
+        indices: `(B, S, *indices)` int64, which value each draw is, where z is discrete.
+        penalties: terms of the posterior beside the rate, such as a commitment loss, `(B,)` each, by name, as they
+            enter the loss.
     """
 
     z: Tensor
@@ -25,6 +31,8 @@ class GroupDraw:
     parts: Tensor | None = None
     p: Callable[[], Tensor] | None = None
     q: Callable[[], Tensor] | None = None
+    indices: Tensor | None = None
+    penalties: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def log_ratio(self) -> Tensor | None:
@@ -52,6 +60,11 @@ class Draw:
     def log_q(self) -> Tensor | None:
         """log q(z|x) of all groups together, `(B, S)` nats."""
         return _total([None if group.q is None else group.q() for group in self.groups])
+
+    @property
+    def penalties(self) -> dict[str, Tensor]:
+        """Of all groups, `(B,)` each, by name."""
+        return {name: value for group in self.groups for name, value in group.penalties.items()}
 
     @property
     def parts(self) -> Tensor | None:

@@ -7,8 +7,8 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from vaelab.latents.draw import GroupDraw
-from vaelab.latents.posterior import NoiseKind, Posterior
+from vaelab.latents.draw import NONE, GroupDraw
+from vaelab.latents.posterior import NoiseKind, Posterior, Scheduled
 from vaelab.latents.prior import Prior, standard_normal_numbers
 from vaelab.likelihoods.likelihood import soft_bound
 
@@ -17,10 +17,19 @@ CHUNK = 512  # examples whose draws meet all posteriors at once
 
 
 class DiagonalGaussian(NamedTuple):
-    """A normal distribution with a diagonal covariance; `(B, *shape)` each."""
+    """A normal distribution with a diagonal covariance; `(B, *shape)` each. A posterior, or a prior p(z|c)."""
 
     mean: Tensor
     log_variance: Tensor
+
+    @classmethod
+    def bounded(cls, numbers: Tensor, dim: int = -1) -> "DiagonalGaussian":
+        """Of a layer's output: means, then log-variances, in two halves of a dimension; in at least single precision.
+
+        Log-variances are bounded smoothly to [-12, 8].
+        """
+        mean, raw = numbers.to(torch.promote_types(numbers.dtype, torch.float32)).chunk(2, dim=dim)
+        return cls(mean, soft_bound(raw, *LOG_VARIANCE))
 
     @property
     def variance(self) -> Tensor:
@@ -34,6 +43,44 @@ class DiagonalGaussian(NamedTuple):
     def log_prob_of_draw(self, noise: Tensor) -> Tensor:
         """log q(z|x) at `z = rsample(noise)`, `(B, S)` nats, from the noise itself."""
         return gaussian_log_prob(noise.square(), self.log_variance.unsqueeze(1))
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """`z: (B, S, *shape)` to `(B, S)` nats; see `Prior.distribution`."""
+        log_variance = self.log_variance.unsqueeze(1)
+        return gaussian_log_prob((z - self.mean.unsqueeze(1)).square() * (-log_variance).exp(), log_variance)
+
+    def kl(self, q: "DiagonalGaussian") -> Tensor:
+        """D_KL(q || this) of each dimension in nats, `(B, size)`; see `Prior.distribution`."""
+        return gaussian_kl(q, self).flatten(1)
+
+
+def gaussian_kl(q: DiagonalGaussian, p: DiagonalGaussian) -> Tensor:
+    """D_KL(q || p) of each number in nats; the shape of both."""
+    squares = (q.log_variance.exp() + (q.mean - p.mean).square()) * (-p.log_variance).exp()
+    return 0.5 * (squares - 1 + p.log_variance - q.log_variance)
+
+
+def gaussian_product(one: DiagonalGaussian, other: DiagonalGaussian) -> DiagonalGaussian:
+    """The product of two densities, normalised: means weighed by precisions (Soenderby et al., 2016, equation 18)."""
+    first, second = (-one.log_variance).exp(), (-other.log_variance).exp()
+    precision = first + second
+    return DiagonalGaussian((one.mean * first + other.mean * second) / precision, -precision.log())
+
+
+def gaussian_draw(q: DiagonalGaussian, p: DiagonalGaussian, noise: Tensor) -> GroupDraw:
+    """Draws of one level of a hierarchy, where q and p depend on the draws above.
+
+    Args:
+        q, p: `(B, S, *shape)`; with 1 in place of S where nothing above is drawn.
+        noise: `(B, S, *shape)`, standard normal.
+    """
+    z = q.mean + (0.5 * q.log_variance).exp() * noise
+    parts = gaussian_kl(q, p).mean(1).flatten(1)
+    return GroupDraw(
+        z, parts.sum(1), parts,
+        lambda: gaussian_log_prob((z - p.mean).square() * (-p.log_variance).exp(), p.log_variance),
+        lambda: gaussian_log_prob(noise.square(), q.log_variance),
+    )  # fmt: skip
 
 
 def gaussian_log_prob(squares: Tensor, log_variance: Tensor | float) -> Tensor:
@@ -84,10 +131,11 @@ class Gaussian(Posterior):
 
     def forward(self, code: Tensor) -> DiagonalGaussian:
         """See `Posterior.forward`."""
-        mean, raw = code.chunk(2, dim=1)
-        return DiagonalGaussian(mean, soft_bound(raw, *LOG_VARIANCE))
+        return DiagonalGaussian.bounded(code, dim=1)
 
-    def draw(self, q: DiagonalGaussian, p: Any, noise: Tensor | None, samples: int) -> GroupDraw:
+    def draw(
+        self, q: DiagonalGaussian, p: Any, noise: Tensor | None, samples: int, scheduled: Scheduled = NONE
+    ) -> GroupDraw:
         """See `Posterior.draw`; the rate is exact where the prior has a closed form."""
         assert noise is not None
         z, parts = q.rsample(noise), p.kl(q)

@@ -49,7 +49,9 @@ class MixturePrior(Prior):
         super().__init__()
         self.components = components
 
-    def bind(self, group: LatentGroup, spec: DataSpec, encode: Callable[[Tensor], Any]) -> None:
+    def bind(
+        self, group: LatentGroup, spec: DataSpec, encode: Callable[[Tensor], Any], condition_size: int = 0
+    ) -> None:
         """Refuse discrete codes."""
         if group.discrete:
             raise ConfigError(
@@ -83,9 +85,11 @@ class Mixture(MixturePrior):
         super().__init__(components)
         self.weight = nn.Parameter(torch.zeros(components))
 
-    def bind(self, group: LatentGroup, spec: DataSpec, encode: Callable[[Tensor], Any]) -> None:
+    def bind(
+        self, group: LatentGroup, spec: DataSpec, encode: Callable[[Tensor], Any], condition_size: int = 0
+    ) -> None:
         """Components begin as draws of N(0, I), with a variance of 1."""
-        super().bind(group, spec, encode)
+        super().bind(group, spec, encode, condition_size)
         self.mean = nn.Parameter(torch.randn(self.components, *group.shape))
         self.log_variance = nn.Parameter(torch.zeros(self.components, *group.shape))
 
@@ -109,9 +113,11 @@ class VampPrior(MixturePrior):
         self.start_examples = components
         self.bounded = False
 
-    def bind(self, group: LatentGroup, spec: DataSpec, encode: Callable[[Tensor], Any]) -> None:
+    def bind(
+        self, group: LatentGroup, spec: DataSpec, encode: Callable[[Tensor], Any], condition_size: int = 0
+    ) -> None:
         """Make the pseudo-inputs, which `start` then fills."""
-        super().bind(group, spec, encode)
+        super().bind(group, spec, encode, condition_size)
         if spec.support in ("categories", "mixed") or spec.has_missing:
             raise ConfigError(
                 f"prior=vampprior: its pseudo-inputs are numbers, none missing, and {spec.name} has categories or "

@@ -6,10 +6,11 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 from torch import Tensor, nn
 
-from vaelab.latents.draw import GroupDraw
+from vaelab.latents.draw import NONE, GroupDraw
 from vaelab.latents.spec import LatentGroup
 
 NoiseKind = Literal["normal", "uniform"]
+Scheduled = Mapping[str, float | Tensor]  # numbers, or what a compiled function gets for them
 
 
 class Posterior(nn.Module, ABC):
@@ -33,6 +34,9 @@ class Posterior(nn.Module, ABC):
         """
         return LatentGroup(shape)
 
+    def bind(self, group: LatentGroup) -> None:
+        """Take which variable it is for, once: a posterior with weights or codebooks makes them here."""
+
     def code_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """What the encoder gives for z of this `shape`."""
         return shape
@@ -46,7 +50,7 @@ class Posterior(nn.Module, ABC):
         """The encoder's output `(B, *code_shape)` to q: a record with the fields and methods of `Point`."""
 
     @abstractmethod
-    def draw(self, q: Any, p: Any, noise: Tensor | None, samples: int) -> GroupDraw:
+    def draw(self, q: Any, p: Any, noise: Tensor | None, samples: int, scheduled: Scheduled = NONE) -> GroupDraw:
         """Draws of z and what they cost.
 
         Args:
@@ -54,7 +58,20 @@ class Posterior(nn.Module, ABC):
             p: from `Prior.distribution`.
             noise: `(B, S, *noise_shape)`; None where none is needed.
             samples: S.
+            scheduled: the numbers of `scheduled` at this step, in training. Empty in evaluation, where a draw does not
+                depend on the step.
         """
+
+    def scheduled(self, step: int) -> dict[str, float]:
+        """Numbers that change over the steps, such as a temperature: `draw` takes them, and they are logged."""
+        return {}
+
+    def moves(self) -> dict[str, tuple[str, ...]]:
+        """Which of `encoder` and `posterior` a term sends a gradient to, by the name of the term.
+
+        To be said for penalties of the posterior, and for other terms that train weights of its own.
+        """
+        return {}
 
     def from_indices(self, indices: Tensor) -> Tensor:
         """Of a discrete code: `(N, *indices)` int64 to z, `(N, *shape)`."""
@@ -96,6 +113,6 @@ class Point(Posterior):
         """See `Posterior.forward`."""
         return PointMass(code)
 
-    def draw(self, q: PointMass, p: Any, noise: Tensor | None, samples: int) -> GroupDraw:
+    def draw(self, q: PointMass, p: Any, noise: Tensor | None, samples: int, scheduled: Scheduled = NONE) -> GroupDraw:
         """The point, `(B, 1, *shape)`, without a rate."""
         return GroupDraw(q.mean.unsqueeze(1))

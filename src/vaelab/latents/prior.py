@@ -20,14 +20,16 @@ class Prior(nn.Module, ABC):
     Attributes:
         start_examples: how many train examples `start` wants to see.
         discrete: whether it is a distribution of indices, for a discrete code.
-        conditional: whether it takes the embedded condition.
+        conditional: whether it is p(z|c), and needs a model with a condition.
     """
 
     start_examples: int = 0
     discrete: ClassVar[bool] = False
     conditional: ClassVar[bool] = False
 
-    def bind(self, group: LatentGroup, spec: DataSpec, encode: Callable[[Tensor], Any]) -> None:
+    def bind(
+        self, group: LatentGroup, spec: DataSpec, encode: Callable[[Tensor], Any], condition_size: int = 0
+    ) -> None:
         """Take what the prior is for.
 
         Args:
@@ -35,6 +37,7 @@ class Prior(nn.Module, ABC):
             spec: of the data.
             encode: `(N, *shape)` examples to q(z|x), by the model's own encoder. A prior that needs it keeps this
                 function and no module: the encoder is saved once, with the model.
+            condition_size: E, numbers of the embedded condition; 0 for a model without one.
 
         Raises:
             ConfigError: it fits no such variable or data.

@@ -10,8 +10,8 @@ from annotated_types import Ge, MinLen
 from torch import Tensor
 
 from vaelab.errors import ConfigError
-from vaelab.latents.draw import GroupDraw
-from vaelab.latents.posterior import Posterior
+from vaelab.latents.draw import NONE, GroupDraw
+from vaelab.latents.posterior import Posterior, Scheduled
 from vaelab.latents.spec import LatentGroup
 
 DECAY = 0.99  # of the counts of indices, at each optimizer step
@@ -57,12 +57,13 @@ class Quantizer(Posterior):
     def from_indices(self, indices: Tensor) -> Tensor:
         """`(N, *indices)` int64 to z, `(N, *shape)`."""
 
-    def draw(self, q: Quantized, p: Any, noise: Tensor | None, samples: int) -> GroupDraw:
+    def draw(self, q: Quantized, p: Any, noise: Tensor | None, samples: int, scheduled: Scheduled = NONE) -> GroupDraw:
         """The point, `(B, 1, *shape)`; its rate is -log p of its indices."""
         parts = -p.index_log_prob(q.indices).flatten(1)
         rate = parts.sum(1)
         log_p = -rate.unsqueeze(1)
-        return GroupDraw(q.mean.unsqueeze(1), rate, parts, lambda: log_p, lambda: torch.zeros_like(log_p))
+        indices = q.indices.unsqueeze(1)
+        return GroupDraw(q.mean.unsqueeze(1), rate, parts, lambda: log_p, lambda: torch.zeros_like(log_p), indices)
 
     def statistics(self, q: Quantized) -> dict[str, Tensor]:
         """How often each index comes."""

@@ -32,7 +32,9 @@ class Uniform(Prior):
         super().__init__()
         self.levels = 0
 
-    def bind(self, group: LatentGroup, spec: DataSpec, encode: Callable[[Tensor], Any]) -> None:
+    def bind(
+        self, group: LatentGroup, spec: DataSpec, encode: Callable[[Tensor], Any], condition_size: int = 0
+    ) -> None:
         """Take the number of levels."""
         if group.levels is None:
             raise ConfigError("prior=uniform: is one of discrete codes; leave prior out, or choose posterior=fsq")

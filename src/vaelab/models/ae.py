@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from annotated_types import Ge, Gt, Lt
@@ -12,9 +12,19 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from vaelab.core.batch import Batch
 from vaelab.latents import LatentSpec
 from vaelab.likelihoods import Likelihood
-from vaelab.models.model import Condition, Model
+from vaelab.models.model import Condition, Model, ModelParts
 from vaelab.models.schedules import Scheduled
-from vaelab.models.terms import Terms
+from vaelab.models.terms import NONE, Terms
+
+
+class AESettings(ModelParts, total=False):
+    """Arguments of `AE`, for subclasses that hand them on."""
+
+    sparsity: Annotated[float, Ge(0)]
+    contraction: Annotated[float, Ge(0)]
+    condition: Condition | None
+    condition_size: Annotated[int, Gt(0)]
+    condition_dropout: Annotated[float, Ge(0), Lt(1)]
 
 
 class AE(Model):
@@ -70,23 +80,37 @@ class AE(Model):
         """The objective of each example."""
         condition = self.condition_of(batch)
         if not self.contraction:
-            z = self.infer(batch.x, condition).q.mean
-            return self._terms(z, batch, condition, {})
+            return self._terms(self.infer(batch.x, condition), batch, condition, {}, scheduled)
         with torch.inference_mode(False), torch.enable_grad():  # the penalty is a gradient in evaluation too
             x = batch.x.detach().clone().requires_grad_()
             with _twice_differentiable(self.encoder):
-                z = self.infer(x, condition).q.mean
-            jacobian = self._squared_jacobian(z.flatten(1), x)
-        return self._terms(z, batch, condition, {"contraction": self.contraction * jacobian})
+                inferred = self.infer(x, condition)
+            jacobian = self._squared_jacobian(self.code(inferred), x)
+        penalties = {"contraction": self.contraction * jacobian}
+        return self._terms(inferred, batch, condition, penalties, scheduled)
 
-    def _terms(self, z: Tensor, batch: Batch, condition: Tensor | None, penalties: dict[str, Tensor]) -> Terms:
+    def _terms(
+        self,
+        inferred: Any,
+        batch: Batch,
+        condition: Tensor | None,
+        penalties: dict[str, Tensor],
+        scheduled: Scheduled | None,
+    ) -> Terms:
+        scheduled = self.scheduled(self.step) if scheduled is None else scheduled
+        draw = self.draw_from(inferred, {}, condition, scheduled if self.training else NONE)
+        z = draw.groups[-1].z.squeeze(1)
         raw = self._decoded(z, self._teacher_forcing(batch), condition)
         if self.sparsity:
             penalties = penalties | {"sparsity": self.sparsity * z.flatten(1).abs().sum(1)}
+        penalties = penalties | self.penalties(batch, inferred, draw, scheduled)
+        statistics = self.statistics(inferred) if self.training else NONE
         log_likelihood = self.likelihood.log_prob(raw, batch.target)
         loss = -log_likelihood - self.likelihood.constant_of(batch.target)
         output = None if self.adversary is None else raw
-        return Terms(sum(penalties.values(), loss), log_likelihood, None, penalties, output=output)
+        return Terms(
+            sum(penalties.values(), loss), log_likelihood, None, penalties, statistics=statistics, output=output
+        )
 
     def _squared_jacobian(self, z: Tensor, x: Tensor) -> Tensor:
         """||dz/dx||_F^2 of each example, `(B,)`, for `z: (B, size)`."""

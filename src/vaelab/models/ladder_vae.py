@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from vaelab.core.noise import mix
 from vaelab.errors import ConfigError
 from vaelab.latents import DiagonalGaussian, Draw, GroupDraw, LatentGroup, LatentSpec, Posterior, StandardNormal
-from vaelab.latents.gaussian import LOG_VARIANCE, gaussian_log_prob
+from vaelab.latents.draw import NONE
+from vaelab.latents.gaussian import gaussian_draw, gaussian_product
 from vaelab.latents.prior import standard_normal_numbers
 from vaelab.likelihoods import Likelihood
-from vaelab.likelihoods.likelihood import soft_bound
 from vaelab.models.model import Condition, Streams
-from vaelab.models.schedules import Schedule
+from vaelab.models.schedules import Schedule, Scheduled
 from vaelab.models.vae import VAE
 
 
@@ -97,7 +97,9 @@ class LadderVAE(VAE):
     def infer(self, x: Tensor, condition: Tensor | None = None) -> LadderInferred:
         """See `Model.infer`."""
         features = self._encoded(x, self._embedded(condition, x))
-        return LadderInferred(_gaussian(self.infer_top(features)), _gaussian(self.infer_bottom(features)))
+        return LadderInferred(
+            DiagonalGaussian.bounded(self.infer_top(features)), DiagonalGaussian.bounded(self.infer_bottom(features))
+        )
 
     def streams(self, samples: int, name: str = "posterior") -> Streams:
         """See `Model.streams`."""
@@ -107,38 +109,29 @@ class LadderVAE(VAE):
             f"{name}_bottom": ("normal", (samples, *bottom.shape)),
         }
 
-    def draw_from(self, inferred: LadderInferred, noise: Mapping[str, Tensor], condition: Tensor | None = None) -> Draw:
+    def draw_from(
+        self,
+        inferred: LadderInferred,
+        noise: Mapping[str, Tensor],
+        condition: Tensor | None = None,
+        scheduled: Scheduled = NONE,
+    ) -> Draw:
         """See `Model.draw_from`; the rate of z_bottom is a mean over the draws of z_top."""
         above, below = noise.values()
         standard = StandardNormal().distribution()
         z_top, kl_top = inferred.top.rsample(above), standard.kl(inferred.top)
         p, q = self._below(inferred, z_top)
-        z = q.mean + (0.5 * q.log_variance).exp() * below
-        kl = 0.5 * (
-            ((q.log_variance).exp() + (q.mean - p.mean).square()) * (-p.log_variance).exp()
-            - 1 + p.log_variance - q.log_variance
-        )  # fmt: skip
-        kl_bottom = kl.mean(1)
-
         top = GroupDraw(
             z_top, kl_top.sum(1), kl_top,
             lambda: standard.log_prob(z_top), lambda: inferred.top.log_prob_of_draw(above),
         )  # fmt: skip
-        bottom = GroupDraw(
-            z, kl_bottom.sum(1), kl_bottom,
-            lambda: gaussian_log_prob((z - p.mean).square() * (-p.log_variance).exp(), p.log_variance),
-            lambda: gaussian_log_prob(below.square(), q.log_variance),
-        )  # fmt: skip
-        return Draw((top, bottom))
+        return Draw((top, gaussian_draw(q, p, below)))
 
     def _below(self, inferred: LadderInferred, z_top: Tensor) -> tuple[DiagonalGaussian, DiagonalGaussian]:
         """p(z_bottom|z_top) and q(z_bottom|x, z_top) for `z_top: (B, S, top_dim)`, `(B, S, size)` each."""
-        p = _gaussian(self.bottom_given_top(z_top.to(self.dtype)))
+        p = DiagonalGaussian.bounded(self.bottom_given_top(z_top.to(self.dtype)))
         of_x = DiagonalGaussian(*(part.unsqueeze(1) for part in inferred.bottom))
-        precision_x, precision_p = (-of_x.log_variance).exp(), (-p.log_variance).exp()
-        precision = precision_x + precision_p
-        mean = (of_x.mean * precision_x + p.mean * precision_p) / precision
-        return p, DiagonalGaussian(mean, -precision.log())
+        return p, gaussian_product(of_x, p)
 
     def code(self, inferred: LadderInferred) -> Tensor:
         """Means: of z_top, and of z_bottom given that."""
@@ -150,20 +143,13 @@ class LadderVAE(VAE):
         _, q = self._below(inferred, inferred.top.mean.unsqueeze(1))
         return torch.cat([inferred.top.variance, q.variance.squeeze(1)], dim=1)
 
-    def mutual_information(self, inferred: LadderInferred) -> None:
-        """None: it has no estimate here."""
-        return None
-
-    def _statistics(self, inferred: LadderInferred) -> Mapping[str, Tensor]:
-        return {}
-
     def sample_latent(
         self, count: int, seed: int = 0, temperature: float = 1.0, condition: Tensor | None = None
     ) -> Tensor:
         """See `Model.sample_latent`; both levels at the same temperature."""
         top, bottom = self.latent.groups
         z_top = temperature * standard_normal_numbers(count, top.shape, seed).to(self.device)
-        p = _gaussian(self.bottom_given_top(z_top.to(self.dtype)))
+        p = DiagonalGaussian.bounded(self.bottom_given_top(z_top.to(self.dtype)))
         noise = standard_normal_numbers(count, bottom.shape, mix(seed, "bottom")).to(self.device)
         return torch.cat([z_top, p.mean + temperature * (0.5 * p.log_variance).exp() * noise], dim=1)
 
@@ -171,9 +157,3 @@ class LadderVAE(VAE):
 def _layer(size: int, hidden: int) -> nn.Module:
     """A hidden layer; without a normalisation over the batch, so that examples do not meet."""
     return nn.Sequential(nn.Linear(size, hidden), nn.LayerNorm(hidden), nn.SiLU())
-
-
-def _gaussian(numbers: Tensor) -> DiagonalGaussian:
-    """Means and log-variances in the last dimension of layers' output."""
-    mean, raw = numbers.float().chunk(2, dim=-1) if numbers.dtype != torch.float64 else numbers.chunk(2, dim=-1)
-    return DiagonalGaussian(mean, soft_bound(raw, *LOG_VARIANCE))

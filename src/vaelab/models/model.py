@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from math import log
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from vaelab.core.spec import MASKED, observed_mask
 from vaelab.errors import ConfigError
 from vaelab.latents import Draw, LabelCondition, LatentSpec, Point, Posterior, Prior, StandardNormal, Uniform
 from vaelab.latents.condition import appended
+from vaelab.latents.draw import NONE
 from vaelab.latents.fitted import FittedPrior
 from vaelab.likelihoods import Likelihood
 from vaelab.models.adversary import Adversary, adaptive_weight
@@ -25,6 +26,22 @@ from vaelab.models.terms import Prediction, Start, Terms
 
 Condition = Literal["label"]
 Streams = dict[str, tuple[str, tuple[int, ...]]]  # of noise: `normal` or `uniform`, and the shape for one example
+
+
+class ModelParts(TypedDict):
+    """Arguments of every model that the run gives; see `Model`.
+
+    A subclass with settings of its own takes them first, and hands the others on:
+
+        class MyVAE(VAE):
+            def __init__(self, weight: float = 1.0, **settings: Unpack[VAESettings]) -> None:
+                super().__init__(**settings)
+    """
+
+    encoder: nn.Module
+    decoder: nn.Module
+    likelihood: Likelihood
+    latent: LatentSpec
 
 
 class Inferred(NamedTuple):
@@ -37,8 +54,9 @@ class Inferred(NamedTuple):
 class Model(nn.Module, ABC):
     """An objective over an encoder, a decoder and a likelihood: a plain module, which draws nothing by itself.
 
-    A subclass says what its loss is (`terms`). It has one latent variable unless it says otherwise: a hierarchy
-    overrides `infer`, `draw_from`, `code`, `streams` and `sample_latent`, and all measurements follow.
+    A subclass says what its loss is (`terms`), or adds named terms to that of its parent (`penalties`). It has one
+    latent variable unless it says otherwise: a hierarchy overrides `latent_spec`, `encoder_shape`, `infer`, `streams`,
+    `draw_from`, `code`, `variance` and `sample_latent`, and all measurements follow.
 
     Args:
         encoder: gives what the posterior reads.
@@ -96,17 +114,20 @@ class Model(nn.Module, ABC):
         self.adversary: Adversary | None = None
         self._decodes_steps = isinstance(decoder, Decoder) and decoder.autoregressive
         self._encodes_condition = isinstance(encoder, Encoder) and encoder.takes_condition
-        self._bind()
+        self._bind(condition_size if condition else 0)
 
-    def _bind(self) -> None:
-        """Tell the prior what it is for.
+    def _bind(self, condition_size: int) -> None:
+        """Tell posterior and prior what they are for.
 
         Raises:
-            ConfigError: it is none of this code.
+            ConfigError: it is none of this code, or needs a condition.
         """
+        if self.prior.conditional and not condition_size:
+            raise ConfigError("prior: it is p(z|c), and the model has no condition; add model.condition=label")
         if self.posterior.discrete and not self.prior.discrete:
             raise ConfigError("prior: the code is discrete, and this prior is one of real numbers; use prior=uniform")
-        self.prior.bind(self.latent.finest, self.likelihood.spec, self._encode_unconditioned)
+        self.posterior.bind(self.latent.finest)
+        self.prior.bind(self.latent.finest, self.likelihood.spec, self._encode_unconditioned, condition_size)
 
     # What a model is made of
 
@@ -150,7 +171,14 @@ class Model(nn.Module, ABC):
 
     def moves(self) -> dict[str, tuple[str, ...]]:
         """Which modules each term sends a gradient to, by name; a term with none moves nothing."""
-        return {"reconstruction": self._parts("encoder", "decoder", "condition")}
+        moved = {"reconstruction": ("encoder", "decoder", "condition")} | self._rate_moves()
+        for term, names in self.posterior.moves().items():
+            moved[term] = (*moved.get(term, ()), *names)
+        return {term: self._parts(*dict.fromkeys(names)) for term, names in moved.items()}
+
+    def _rate_moves(self) -> dict[str, tuple[str, ...]]:
+        """The same for the KL, where the loss has one."""
+        return {}
 
     def _parts(self, *names: str) -> tuple[str, ...]:
         """Those of these modules that have weights."""
@@ -209,7 +237,7 @@ class Model(nn.Module, ABC):
 
     def scheduled(self, step: int) -> dict[str, float]:
         """Scheduled numbers at a step, for the loss and for the log."""
-        return {}
+        return self.posterior.scheduled(step)
 
     def diagnostics(self) -> dict[str, float]:
         """Numbers of the state of the model that enter no loss, for the log, such as the perplexity of a codebook."""
@@ -251,10 +279,28 @@ class Model(nn.Module, ABC):
             scheduled: the scheduled numbers; those of the current step if None.
         """
 
+    def penalties(self, batch: Batch, inferred: Any, draw: Draw, scheduled: Scheduled = NONE) -> dict[str, Tensor]:
+        """Named terms that the loss has beside reconstruction and KL, `(B,)` each, as they enter the loss.
+
+        A subclass returns `super().penalties(...) | {"name": value}`, and says in `moves` what they train. All are
+        named at each step, with 0 where they do not count.
+
+        Args:
+            batch: see `Batch`.
+            inferred: from `infer`.
+            draw: from `draw_from`; that of an autoencoder is its code.
+            scheduled: see `terms`.
+        """
+        return draw.penalties
+
+    def statistics(self, inferred: Any) -> Mapping[str, Tensor]:
+        """Sums over a training batch that `update` takes, by name."""
+        return self.posterior.statistics(inferred.q) if isinstance(inferred, Inferred) else NONE
+
     def phase_terms(self, phase: str, batch: Batch, scheduled: Scheduled | None = None) -> Terms:
         """The objective of one phase in training: of the first, `terms`, with the adversarial term if there is one.
 
-        A model with `extra_phases` overrides it, and leaves all others to this.
+        A model with `extra_phases` overrides it, and leaves all others to this. `Terms.loss_alone` is enough for them.
         """
         if phase == MAIN:
             terms = self.terms(batch, scheduled)
@@ -320,17 +366,24 @@ class Model(nn.Module, ABC):
         shape = self.posterior.noise_shape(self.latent.finest.shape)
         return {name: (self.posterior.noise, (samples, *shape))}
 
-    def draw_from(self, inferred: Any, noise: Mapping[str, Tensor], condition: Tensor | None = None) -> Draw:
+    def draw_from(
+        self,
+        inferred: Any,
+        noise: Mapping[str, Tensor],
+        condition: Tensor | None = None,
+        scheduled: Scheduled = NONE,
+    ) -> Draw:
         """Draws of all latent variables.
 
         Args:
             inferred: from `infer`.
             noise: `(B, S, ...)` for each stream, in the order of `streams`.
             condition: `(B,)` labels; None or -1 for none.
+            scheduled: in training; see `Posterior.draw`.
         """
         drawn = next(iter(noise.values()), None)
         samples = 1 if drawn is None else drawn.shape[1]
-        return Draw((self.posterior.draw(inferred.q, inferred.p, drawn, samples),))
+        return Draw((self.posterior.draw(inferred.q, inferred.p, drawn, samples, scheduled),))
 
     def draw(self, batch: Batch, samples: int = 1, name: str = "posterior") -> Draw:
         """S = `samples` draws of z for each example, by the noise of the batch."""
@@ -350,7 +403,7 @@ class Model(nn.Module, ABC):
 
     def mutual_information(self, inferred: Any) -> float | None:
         """I_q(x; z) in nats over the examples of `inferred`; None where it has no estimate."""
-        return self.posterior.mutual_information(inferred.q)
+        return self.posterior.mutual_information(inferred.q) if isinstance(inferred, Inferred) else None
 
     def encode(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
         """`x: (B, *shape)` to the flat code or posterior mean, `(B, size)`."""
@@ -371,7 +424,7 @@ class Model(nn.Module, ABC):
         return self.from_indices(drawn) if group.discrete else drawn.flatten(1)
 
     def indices(self, inferred: Any) -> Tensor:
-        """Of a discrete code: `(B, *indices)` int64."""
+        """Of a discrete code: `(B, *indices)` int64, those of `code`."""
         found: Tensor = inferred.q.indices
         return found
 
@@ -461,7 +514,9 @@ class Model(nn.Module, ABC):
         if log_q is None:
             raise TypeError(f"{type(self).__name__} has no bound on log p(x): its code is a point")
         if prior.discrete:
-            log_p = prior.log_prob(self.indices(inferred).flatten(1)).unsqueeze(1)
+            indices = draw.groups[-1].indices
+            assert indices is not None
+            log_p = prior.log_prob(indices.flatten(0, 1).flatten(1)).view(log_q.shape)
         else:
             codes = self.latent.flat([group.z.flatten(0, 1) for group in draw.groups])
             log_p = prior.log_prob(codes).view(log_q.shape)

@@ -5,13 +5,12 @@
 so that a compiled objective takes the numbers as inputs and is not compiled anew at each step.
 """
 
-from collections.abc import Mapping
 from typing import Annotated
 
 from annotated_types import Ge, Gt, Le
 from torch import Tensor
 
-Scheduled = Mapping[str, float | Tensor]  # numbers, or what a compiled function gets for them
+from vaelab.latents.posterior import Scheduled
 
 
 class Schedule:

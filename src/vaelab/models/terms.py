@@ -1,12 +1,12 @@
 """The typed records that models return."""
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
-NONE: Mapping[str, Tensor] = MappingProxyType({})
+from vaelab.latents.draw import NONE
 
 
 class Terms(NamedTuple):
@@ -31,6 +31,11 @@ class Terms(NamedTuple):
     rates: Mapping[str, Tensor] = NONE
     statistics: Mapping[str, Tensor] = NONE
     output: Tensor | None = None
+
+    @classmethod
+    def loss_alone(cls, loss: Tensor, **penalties: Tensor) -> "Terms":
+        """Of a phase after the first, whose loss `(B,)` has no likelihood; penalties are logged and `(B,)` too."""
+        return cls(loss, torch.zeros_like(loss), None, penalties)
 
     def named(self) -> dict[str, Tensor]:
         """Every term under the name it is logged as; `elbo` is reconstruction - kl, at beta = 1 always."""

@@ -1,6 +1,5 @@
 """The variational autoencoder."""
 
-from collections.abc import Mapping
 from math import log
 from typing import Annotated, Any, Literal
 
@@ -11,9 +10,23 @@ from torch import Tensor, nn
 from vaelab.core.batch import Batch
 from vaelab.latents import Gaussian, LatentSpec, Posterior, Prior
 from vaelab.likelihoods import Likelihood
-from vaelab.models.model import Condition, Model, drawn
+from vaelab.models.model import Condition, Model, ModelParts, drawn
 from vaelab.models.schedules import Capacity, Constant, FreeBits, Schedule, Scheduled
 from vaelab.models.terms import NONE, Prediction, Terms
+
+
+class VAESettings(ModelParts, total=False):
+    """Arguments of `VAE`, for subclasses that hand them on."""
+
+    schedule: Schedule | None
+    beta: Annotated[float, Ge(0)]
+    samples: Annotated[int, Gt(0)]
+    bound: Literal["elbo", "iwae"]
+    posterior: Posterior | None
+    prior: Prior | None
+    condition: Condition | None
+    condition_size: Annotated[int, Gt(0)]
+    condition_dropout: Annotated[float, Ge(0), Lt(1)]
 
 
 class VAE(Model):
@@ -64,19 +77,21 @@ class VAE(Model):
         """Normal with a diagonal covariance."""
         return Gaussian()
 
-    def moves(self) -> dict[str, tuple[str, ...]]:
-        """See `Model.moves`."""
-        rate = () if self.deterministic else ("encoder",)
-        return super().moves() | {"kl": self._parts(*rate, "prior")}
+    def _rate_moves(self) -> dict[str, tuple[str, ...]]:
+        drawn = () if self.deterministic else ("encoder",)
+        given = self.prior.conditional or (bool(drawn) and self._encodes_condition)
+        return {"kl": (*drawn, "prior", *(("condition",) if given else ()))}
 
     def scheduled(self, step: int) -> dict[str, float]:
         """beta, and what else the schedule has."""
         numbers = self.schedule.numbers(step)
-        return numbers | {"beta": self.beta * numbers["beta"]}
+        return super().scheduled(step) | numbers | {"beta": self.beta * numbers["beta"]}
 
     def remedies(self) -> list[str]:
-        """A lower price of the KL."""
-        found = []
+        """A lower price of the KL; none where no code can lower it."""
+        found: list[str] = []
+        if self.deterministic:
+            return found
         if self.bound != "iwae" and isinstance(self.schedule, FreeBits):
             found.append(f"model.schedule.nats={2 * self.schedule.nats:g}")
         elif self.bound != "iwae":
@@ -93,7 +108,7 @@ class VAE(Model):
     def _terms(self, inferred: Any, condition: Tensor | None, batch: Batch, scheduled: Scheduled | None) -> Terms:
         scheduled = self.scheduled(self.step) if scheduled is None else scheduled
         noise = drawn(self.streams(self.samples), batch.noise, batch.x.device)
-        draw = self.draw_from(inferred, noise, condition)
+        draw = self.draw_from(inferred, noise, condition, scheduled if self.training else NONE)
         each, raw = self._log_likelihood(draw.groups[-1].z, batch.target, self._teacher_forcing(batch), condition)
         log_likelihood, rate, parts, beta = each.mean(1), draw.rate, draw.parts, scheduled["beta"]
         assert rate is not None
@@ -104,15 +119,12 @@ class VAE(Model):
             loss = log(self.samples) - torch.logsumexp(each + beta * ratio, dim=1)
         else:
             loss = -log_likelihood + beta * self.schedule.apply(parts, scheduled)
-        statistics = self._statistics(inferred) if self.training else NONE
+        penalties = self.penalties(batch, inferred, draw, scheduled)
+        statistics = self.statistics(inferred) if self.training else NONE
         output = None if self.adversary is None else raw.unflatten(0, each.shape)[:, 0]
         return Terms(
-            loss, log_likelihood, rate, rates=self._rates(draw.groups) or NONE, statistics=statistics, output=output
+            sum(penalties.values(), loss), log_likelihood, rate, penalties, self._rates(draw.groups), statistics, output
         )
-
-    def _statistics(self, inferred: Any) -> Mapping[str, Tensor]:
-        """What the posterior counts of a training batch."""
-        return self.posterior.statistics(inferred.q)
 
     def _rates(self, groups: tuple[Any, ...]) -> dict[str, Tensor]:
         """The rate of each latent variable, where there are several."""

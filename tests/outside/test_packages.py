@@ -1,0 +1,67 @@
+"""Models of packages outside this one, by a folder of YAMLs and `trusted` alone."""
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+import vaelab
+from vaelab.errors import CheckpointError
+
+Run = Callable[..., Path]
+MODELS = ("rq_vae", "tc_vae", "gumbel_vae", "three_levels", "adversarial_ae", "class_prior")
+TASKS = ("generation", "compression", "embedding", "denoising", "anomaly")
+QUICK = ("adversarial_ae", "compression")
+MOST_LINES = 120
+SMALL = ("latent_dim=8", "encoder.hidden=[64]", "decoder.hidden=[64]")
+FEW = (*SMALL, "trainer.limit_train_batches=6", "trainer.log_every_n_steps=1", "task.baselines=false")
+
+
+def chosen(packages: Path, name: str) -> tuple[str, ...]:
+    return f"--config-dir={packages / name / 'conf'}", f"trusted=[{name}]", f"model={name}"
+
+
+def numbers_of(run: Path) -> dict[str, float | None]:
+    found: dict[str, float | None] = json.loads((run / "metrics.json").read_text())
+    return found
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_package_is_short(packages: Path, name: str) -> None:
+    lines = [line for file in (packages / name).rglob("*.py") for line in file.read_text().splitlines()]
+    assert len(lines) <= MOST_LINES
+
+
+@pytest.mark.parametrize(
+    ("name", "task"),
+    [pytest.param(n, t, marks=[] if (n, t) == QUICK else pytest.mark.long) for n in MODELS for t in TASKS],
+)
+def test_a_model_is_trained_and_measured(train: Run, packages: Path, name: str, task: str) -> None:
+    more = ["data.normal=[0,1,2]"] if task == "anomaly" else []
+    run = train(*chosen(packages, name), f"task={task}", *FEW, "trainer.max_epochs=1", *more)
+    numbers = {key: value for key, value in numbers_of(run).items() if key.startswith("test/")}
+    assert len(numbers) > 3
+    assert all(math.isfinite(value) for value in numbers.values() if value is not None), numbers
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n == "rq_vae" else pytest.mark.long) for n in MODELS])
+def test_a_resumed_run_ends_where_an_uninterrupted_one_does_and_is_loaded(
+    train: Run, packages: Path, name: str
+) -> None:
+    settings = (*chosen(packages, name), "task=compression", *FEW)
+    whole = vaelab.load(train(*settings, "trainer.max_epochs=2"), trusted=(name,))
+    part = train(*settings, "trainer.max_epochs=1")
+    before = vaelab.load(part, trusted=(name,)).state_dict()
+    with pytest.raises(CheckpointError, match=name):
+        vaelab.load(part)
+    train(f"--config-dir={packages / name / 'conf'}", f"resume={part}", "trainer.max_epochs=2")
+    resumed = vaelab.load(part, trusted=(name,))
+    assert resumed.state_dict().keys() == whole.state_dict().keys()
+    assert all(torch.equal(value, whole.state_dict()[key]) for key, value in resumed.state_dict().items())
+    assert any(not torch.equal(value, before[key]) for key, value in resumed.state_dict().items())
+    again = resumed.decode(resumed.sample_latent(3, seed=1))
+    assert again.shape == (3, 1, 8, 8)
+    assert again.isfinite().all()
