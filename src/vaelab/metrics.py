@@ -8,7 +8,7 @@ Direction = Literal["max", "min"]
 MORE_IS_BETTER = frozenset({
     "elbo", "reconstruction", "psnr", "psnr_gain", "ssim", "active_units", "precision", "recall", "auroc", "auprc",
     "precision_at_k", "detection_rate", "knn_accuracy", "linear_probe_accuracy", "trustworthiness", "continuity",
-    "token_accuracy", "masked_accuracy", "category_accuracy", "mutual_information",
+    "token_accuracy", "masked_accuracy", "category_accuracy", "mutual_information", "code_usage", "code_perplexity",
 })  # fmt: skip
 LESS_IS_BETTER = frozenset({
     "loss", "mse", "mse_ratio", "mse_sampled", "nll", "nll_per_step", "bpd", "fid", "fid_prior", "kid", "aggregate_kl",

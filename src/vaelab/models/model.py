@@ -55,6 +55,7 @@ class Model(nn.Module, ABC):
         monitor: what the best checkpoint watches unless the task says, and its direction.
         takes: which of `posterior` and `prior` may be chosen for the model; the others are its own.
         extra_phases: updates on each batch beside that of the first phase.
+        inference: names of the modules that z is made by, from x on; the gradient of a reconstruction reaches them.
         batch_terms: names of terms that are statistics of a whole batch. They need the batch of all devices
             (`gathered`) and refuse accumulation, since a part of a batch has another statistic.
         step: optimizer steps taken, set by the trainer.
@@ -66,6 +67,7 @@ class Model(nn.Module, ABC):
     monitor: ClassVar[tuple[str, str]]
     takes: ClassVar[frozenset[str]] = frozenset()
     extra_phases: tuple[Phase, ...] = ()
+    inference: ClassVar[tuple[str, ...]] = ("encoder", "posterior")
     batch_terms: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(
@@ -149,8 +151,20 @@ class Model(nn.Module, ABC):
         return (Phase(MAIN), *self.extra_phases, *adversary)
 
     def moves(self) -> dict[str, tuple[str, ...]]:
-        """Which modules each term sends a gradient to, by name; a term with none moves nothing."""
-        return {"reconstruction": self._parts("encoder", "decoder", "condition")}
+        """Which modules each term sends a gradient to in its phase, by name; a term with none moves nothing.
+
+        It has every term that is logged but `loss` and `elbo`, which are made of others, and `<phase>_loss` of every
+        phase but the first.
+        """
+        shown = self._parts(*self.inference, "decoder", "condition")
+        found = {"reconstruction": (*shown, *self._parts("likelihood"))}
+        if self.adversary is not None:
+            found |= {"adversarial": shown, "adversarial_weight": (), f"{ADVERSARY}_loss": self._parts("adversary")}
+        return found
+
+    def _inferring(self) -> tuple[str, ...]:
+        """The modules that q(z|x) comes from: the condition is one where the encoder takes it."""
+        return self._parts(*self.inference, *(("condition",) if self._encodes_condition else ()))
 
     def _parts(self, *names: str) -> tuple[str, ...]:
         """Those of these modules that have weights."""

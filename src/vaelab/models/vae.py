@@ -66,8 +66,10 @@ class VAE(Model):
 
     def moves(self) -> dict[str, tuple[str, ...]]:
         """See `Model.moves`."""
-        rate = () if self.deterministic else ("encoder",)
-        return super().moves() | {"kl": self._parts(*rate, "prior")}
+        # Which value a discrete code takes has no gradient, so that its rate moves nothing but the prior.
+        inferring = () if self.posterior.discrete else self._inferring()
+        prior = self._parts("prior", *(("condition",) if self.prior.conditional else ()))
+        return super().moves() | {"kl": tuple(dict.fromkeys((*inferring, *prior)))}
 
     def scheduled(self, step: int) -> dict[str, float]:
         """beta, and what else the schedule has."""

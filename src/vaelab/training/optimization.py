@@ -51,7 +51,7 @@ class Optimization:
     def usual(cls) -> "Optimization":
         """AdamW at the constant rate of 1e-3."""
         adamw = {"_target_": "torch.optim.AdamW", "lr": 1e-3}
-        return cls(adamw, {"_target_": "vaelab.training.schedulers.Constant"}, Builder())
+        return cls(adamw, {"_target_": "vaelab.training.schedulers.Constant", "warmup_steps": 0}, Builder())
 
     def nodes(self, phase: str) -> tuple[dict[str, Any], dict[str, Any]]:
         """The optimizer and the schedule of a phase."""
