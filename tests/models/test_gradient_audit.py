@@ -25,8 +25,8 @@ from vaelab.errors import ConfigError
 from vaelab.models import Model, Start, Terms
 from vaelab.models.building import LATENT_PARTS, PARTS, build_model
 from vaelab.models.phases import MAIN
-from vaelab.training.module import TrainingModule, only, weights_of
-from vaelab.training.phases import prepare_phases
+from vaelab.training.module import TrainingModule
+from vaelab.training.phases import only, weights_of
 
 SPEC = DataSpec("digits", "image", (1, 8, 8), "unit", 17, tuple("0123456789"))
 OWN = "own"  # of the model: no option of the group
@@ -192,8 +192,6 @@ def test_every_optimizer_changes_all_weights_of_its_phase_and_no_other(case: dic
         default_root_dir=tmp_path, accelerator="cpu", max_steps=2, callbacks=[watch], logger=False,
         enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, limit_val_batches=0,
     )  # fmt: skip
-    if len(model.phases) > 1:
-        prepare_phases(trainer, module)
     data = digits()
     data.trainer = data._train_position = None
     trainer.fit(module, datamodule=data)  # in the first of two steps a weight of the KL may be 0

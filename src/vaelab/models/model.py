@@ -287,7 +287,9 @@ class Model(nn.Module, ABC):
             zero = torch.zeros_like(terms.loss)
             return terms._replace(penalties=dict(terms.penalties) | {"adversarial": zero, "adversarial_weight": zero})
         each = adversary.deceived(self.likelihood.mean(self._output(terms, batch)))
-        weight = adversary.weight * adaptive_weight(-terms.log_likelihood.mean(), each.mean(), self.last_layer())
+        share = batch.weight  # of this device's rows, so that the mean over devices is that of the whole batch
+        likelihood, deceived = -terms.log_likelihood.mean() * share, each.mean() * share
+        weight = adversary.weight * adaptive_weight(likelihood, deceived, self.last_layer())
         shown = {"adversarial": weight * each, "adversarial_weight": weight.expand_as(each)}
         return terms._replace(loss=terms.loss + weight * each, penalties=dict(terms.penalties) | shown)
 
