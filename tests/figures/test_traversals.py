@@ -3,10 +3,10 @@
 import pytest
 import torch
 from torch import Tensor
+from vaelab.samplers import slerp
 
 from vaelab.figures import traversals
 from vaelab.models import AE, VAE
-from vaelab.samplers import slerp
 from vaelab.tasks.generation.figures import _interpolations
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from lightning.pytorch.strategies import SingleDeviceStrategy
+from vaelab.samplers import slerp
 
 from apple_silicon import MPS, READS, AppleTensor, apple_silicon
 from vaelab.core.spec import DataSpec
@@ -17,7 +18,6 @@ from vaelab.errors import DivergenceError
 from vaelab.evaluation.features.moments import Moments
 from vaelab.evaluation.image_metrics import psnr, ssim
 from vaelab.latents import DiagonalGaussian, Gaussian
-from vaelab.samplers import slerp
 from vaelab.training.meter import TermMeter
 
 Train = Callable[..., Path]

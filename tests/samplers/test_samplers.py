@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from vaelab.samplers import FullGaussian, Mixture, Sampler, StandardNormal, lerp, load_sampler, slerp
 
 from vaelab.errors import CheckpointError, ConfigError
-from vaelab.samplers import FullGaussian, Mixture, Sampler, StandardNormal, lerp, load_sampler, slerp
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ import pytest
 import torch
 from sklearn.decomposition import PCA as SklearnPCA  # noqa: N811
 from torch import Tensor
-from vaelab.evaluation.baselines.pca import PCA
 
 from in_memory import SETTINGS
 from vaelab.backbones import MLPDecoder, MLPEncoder
@@ -22,6 +21,7 @@ from vaelab.data.images.digits import Digits
 from vaelab.data.images.images import Images
 from vaelab.data.module import DataModule
 from vaelab.evaluation.baselines import BaselineCache, fit_pca
+from vaelab.evaluation.baselines.pca import PCA
 from vaelab.evaluation.image_metrics import each_example, psnr, ssim
 from vaelab.latents import StandardNormal
 from vaelab.likelihoods import Gaussian

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from vaelab.samplers import FullGaussian, load_sampler, train_latents
 
 import in_memory
 import vaelab
@@ -27,7 +28,6 @@ from vaelab.likelihoods import Gaussian
 from vaelab.models import AE, VAE, Model
 from vaelab.models.model import Inferred
 from vaelab.models.schedules import Constant
-from vaelab.samplers import FullGaussian, load_sampler, train_latents
 from vaelab.tasks import Findings, Generation
 
 
