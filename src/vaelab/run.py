@@ -32,6 +32,7 @@ from vaelab.latents.fitted import FittedPrior
 from vaelab.models import Model
 from vaelab.models import Start as ModelStart
 from vaelab.models.building import architecture, build_model, outlined
+from vaelab.models.proportion import refuse_too_large
 from vaelab.notes import note
 from vaelab.record.checkpoints import Start, find_checkpoint, read_start
 from vaelab.record.curves import CurveLogger
@@ -167,6 +168,8 @@ def build(
         outline = outlined(about, builder, len(start.weights), str(start.path))
         if outline is not None:  # before memory is taken for a model that is larger than the weights are
             start.refuse_misfit(outline, about)
+    else:
+        refuse_too_large(about, builder, len(data.split["train"]))
     model = build_model(about, builder)
     if start is not None:
         start.refuse_misfit(model.state_dict(), about)

@@ -6,6 +6,7 @@ from torch import Tensor
 from vaelab.samplers import slerp
 
 from vaelab.figures import traversals
+from vaelab.latents.paths import slerp
 from vaelab.models import AE, VAE
 from vaelab.tasks.generation.figures import _interpolations
 
