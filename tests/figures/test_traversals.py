@@ -3,7 +3,6 @@
 import pytest
 import torch
 from torch import Tensor
-from vaelab.samplers import slerp
 
 from vaelab.figures import traversals
 from vaelab.latents.paths import slerp

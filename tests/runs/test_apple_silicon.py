@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 import torch
 from lightning.pytorch.strategies import SingleDeviceStrategy
-from vaelab.samplers import slerp
 
 from apple_silicon import MPS, READS, AppleTensor, apple_silicon
 from vaelab.core.spec import DataSpec
