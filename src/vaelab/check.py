@@ -18,6 +18,7 @@ from vaelab.latents.fitted import FittedPrior
 from vaelab.models.building import LATENT_PARTS, PARTS
 from vaelab.settings import Settings
 from vaelab.tasks import Task
+from vaelab.training.optimization import merged
 from vaelab.training.precision import AUTO
 from vaelab.training.schedulers import LearningRate
 
@@ -34,6 +35,7 @@ COMPONENTS: dict[str, type] = {
 }
 OPTIONAL = {"posterior", "prior", "adversary", "fitted_prior"}  # groups that may be null: a model has its own, or none
 COLLECTIONS: dict[str, type] = {"callbacks": L.Callback, "logger": Logger}  # name -> node, or null to leave one out
+OF_PHASES = {"optimizer": "lr", "scheduler": "warmup_steps"}  # what a phase may have of its own, and a setting of it
 PATHS = ("log_dir", "data_dir", "output_dir")
 
 
@@ -49,7 +51,7 @@ def check(config: DictConfig) -> tuple[dict[str, Any], Builder]:
         plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
     except OmegaConfBaseException as error:
         raise ConfigError(str(error).splitlines()[0] + f" (key {error.full_key})") from error
-    groups = {*COMPONENTS, *COLLECTIONS, "paths"}
+    groups = {*COMPONENTS, *COLLECTIONS, "paths", "phases"}
     given = {key: value for key, value in plain.items() if key not in groups}
     known = [field.name for field in fields(Settings)]
     for key in given:
@@ -80,6 +82,7 @@ def check(config: DictConfig) -> tuple[dict[str, Any], Builder]:
             _check_trainer(builder, node)
         else:
             builder.check(node, group, kind)
+    plain["phases"] = _checked_phases(builder, plain)
     for group, kind in COLLECTIONS.items():
         nodes = plain[group] = plain.get(group) or {}
         if not isinstance(nodes, dict):
@@ -90,6 +93,26 @@ def check(config: DictConfig) -> tuple[dict[str, Any], Builder]:
                     raise ConfigError(f"{group}.{name}={node}: should name a class (_target_) or be null")
                 builder.check(node, f"{group}.{name}", kind)
     return plain, builder
+
+
+def _checked_phases(builder: Builder, plain: dict[str, Any]) -> dict[str, Any]:
+    """`phases.<name>.optimizer` and `.scheduler`: nodes, or settings that differ from those of the first phase."""
+    phases = plain.get("phases") or {}
+    if not isinstance(phases, dict):
+        raise ConfigError(
+            f"phases={phases}: should hold settings for a phase, such as phases.discriminator.optimizer.lr"
+        )
+    for name, phase in phases.items():
+        if not isinstance(phase, dict):
+            raise ConfigError(f"phases.{name}={phase}: should hold {' or '.join(OF_PHASES)}")
+        for group, node in phase.items():
+            key = f"phases.{name}.{group}"
+            if group not in OF_PHASES:
+                raise ConfigError(f"unknown key {key}; {did_you_mean(group, OF_PHASES)}")
+            if not isinstance(node, dict):
+                raise ConfigError(f"{key}={node}: should hold settings, such as {key}.{OF_PHASES[group]}")
+            builder.check(merged(plain[group], node), key, COMPONENTS[group])
+    return phases
 
 
 def _check_trainer(builder: Builder, node: dict[str, Any]) -> None:

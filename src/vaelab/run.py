@@ -32,6 +32,7 @@ from vaelab.latents.fitted import FittedPrior
 from vaelab.models import Model
 from vaelab.models import Start as ModelStart
 from vaelab.models.building import architecture, build_model, outlined
+from vaelab.models.proportion import refuse_too_large
 from vaelab.notes import note
 from vaelab.record.checkpoints import Start, find_checkpoint, read_start
 from vaelab.record.curves import CurveLogger
@@ -46,9 +47,10 @@ from vaelab.training.checkpoint_files import CheckpointFiles
 from vaelab.training.compilation import Compilation, check_compilation
 from vaelab.training.epoch_loop import EpochLoop
 from vaelab.training.interruption import StopSignals, keeping, stoppable
-from vaelab.training.module import TrainingModule, weights_of
+from vaelab.training.module import TrainingModule
 from vaelab.training.optimization import Optimization
-from vaelab.training.phases import prepare_phases
+from vaelab.training.phases import refuse_misfit, take_clipping, weights_of
+from vaelab.training.plain_step import needs_closure
 from vaelab.training.precision import AUTO, allow_clipping, choose_precision, lay_channels_last, refuse_double
 from vaelab.training.processes import ProcessLauncher
 from vaelab.training.progress import RunProgress
@@ -166,14 +168,15 @@ def build(
         outline = outlined(about, builder, len(start.weights), str(start.path))
         if outline is not None:  # before memory is taken for a model that is larger than the weights are
             start.refuse_misfit(outline, about)
+    else:
+        refuse_too_large(about, builder, len(data.split["train"]))
     model = build_model(about, builder)
     if start is not None:
         start.refuse_misfit(model.state_dict(), about)
     else:
         begin(model, data)
-    optimization = Optimization(cfg["optimizer"], cfg["scheduler"], builder)
-    for phase in model.phases:  # what does not fit is refused before any tracker opens
-        optimization.configure(weights_of(model, phase), 1, phase.name)
+    optimization = Optimization(cfg["optimizer"], cfg["scheduler"], builder, cfg["phases"])
+    refuse_other_phases(model, optimization)
     if start is not None and cfg["resume"]:
         refuse_other_optimizers(start, model, optimization)
         refuse_broken_position(start.path, start.state, type(data).__qualname__)
@@ -184,15 +187,35 @@ def build(
     return data, TrainingModule(model, optimization), task, trained_on
 
 
+def refuse_other_phases(model: Model, optimization: Optimization) -> None:
+    """Refuse optimizers that do not fit the phases of a model, before any tracker opens.
+
+    Raises:
+        ConfigError: an optimizer is for no phase or does not fit, or needs a closure where there are several phases.
+    """
+    names = [phase.name for phase in model.phases]
+    for name in optimization.phases:
+        if name not in names:
+            raise ConfigError(f"phases.{name}: training has no such phase, only {' and '.join(names)}")
+    for phase in model.phases:
+        optimizer = optimization.configure(weights_of(model, phase), 1, phase.name)["optimizer"]
+        if len(names) > 1 and needs_closure(optimizer):
+            raise ConfigError(
+                f"optimizer: {type(optimizer).__name__} evaluates the objective itself, which training in several "
+                f"phases ({' and '.join(names)}) cannot do; use optimizer=adam"
+            )
+
+
 def refuse_other_optimizers(start: Start, model: Model, optimization: Optimization) -> None:
     """Refuse states of optimizers that are not those of the phases of a model.
 
     Raises:
         CheckpointError: there are more or fewer of them, or one does not fit.
     """
-    states = start.state["optimizer_states"]
-    if len(states) != len(model.phases):
-        raise broken(start.path, f"optimizer_states: there should be {len(model.phases)}, one for each phase")
+    states, phases = start.state["optimizer_states"], len(model.phases)
+    for part in ("optimizer_states", "lr_schedulers"):
+        if len(start.state[part]) != phases:
+            raise broken(start.path, f"{part}: there should be {phases}, one for each phase")
     for phase, state in zip(model.phases, states, strict=True):
         optimization.refuse_other_state(state, weights_of(model, phase), start.path, phase.name)
 
@@ -275,9 +298,9 @@ def build_trainer(
     refuse_double(trainer)
     allow_clipping(trainer)
     lay_channels_last(trainer, module.model)
-    refuse_accumulated_terms(trainer, module.model)
-    if len(module.model.phases) > 1:
-        prepare_phases(trainer, module)
+    if cfg["train"]:
+        refuse_misfit(trainer, module.model)
+    module.clip = take_clipping(trainer, module.model)
     if trainer.strategy.root_device.type == "cpu":
         keep_freed_memory()
     trainer.fit_loop.epoch_loop = EpochLoop(trainer)
@@ -287,17 +310,6 @@ def build_trainer(
         trainer.strategy._launcher = ProcessLauncher(launcher, folder)
     trainer.strategy.checkpoint_io = CheckpointFiles(folder, trainer.checkpoint_callbacks)
     return trainer
-
-
-def refuse_accumulated_terms(trainer: L.Trainer, model: Model) -> None:
-    """Refuse to accumulate terms that are statistics of a whole batch: a part of a batch has another."""
-    if model.batch_terms and trainer.accumulate_grad_batches > 1:
-        terms = " and ".join(sorted(model.batch_terms))
-        raise ConfigError(
-            f"trainer.accumulate_grad_batches={trainer.accumulate_grad_batches}: {terms} of"
-            f" {type(model).__name__} needs whole batches, which cannot be accumulated; use 1 and a larger "
-            "data.batch_size"
-        )
 
 
 def build_all(builder: Builder, cfg: dict[str, Any], group: str) -> list[Any]:
@@ -356,7 +368,9 @@ def find_start(cfg: dict[str, Any], continued: Continuation | None) -> Start | N
 
 def stand_at(trainer: L.Trainer, step: int) -> None:
     """Let a trainer that only tests stand where training ended: scheduled terms are those of that step."""
-    trainer.fit_loop.epoch_loop.automatic_optimization.optim_progress.optimizer.step.total.completed = step
+    loop = trainer.fit_loop.epoch_loop
+    loop.automatic_optimization.optim_progress.optimizer.step.total.completed = step
+    loop.manual_optimization.optim_step_progress.total.completed = step  # which counts where there are several phases
 
 
 def wanted_prior(cfg: dict[str, Any], builder: Builder, task: Task) -> FittedPrior | None:

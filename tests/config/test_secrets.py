@@ -8,7 +8,7 @@ import yaml
 from vaelab.config.location import config_dir
 from vaelab.config.redacted_output import print_redacted, redacted_output
 from vaelab.errors import ConfigError
-from vaelab.metrics import MORE_IS_BETTER
+from vaelab.metrics import METRICS
 from vaelab.secrets import HIDDEN, names_secret, redact, redact_override, redact_text
 
 COMMIT = "3a95036aa0123456789abcdef0123456789abcde"
@@ -233,7 +233,7 @@ def test_no_packaged_option_or_metric_is_taken_for_a_secret() -> None:
     for path in config_dir().rglob("*.yaml"):
         option = yaml.safe_load(path.read_text())
         assert redact(option) == option, path
-    assert not any(map(names_secret, MORE_IS_BETTER))
+    assert not any(map(names_secret, METRICS))
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from vaelab.check import COLLECTIONS, COMPONENTS
+from vaelab.errors import CheckpointError
+from vaelab.evaluation.fitted_priors import load_fitted_prior
 from vaelab.models.building import LATENT_PARTS, PARTS
 
 Run = Callable[..., Path]
@@ -55,6 +57,10 @@ def test_an_example_is_trained_and_measured(train: Run, package: Path, line: str
     run = train(*words, *FEW)
     assert (run / "metrics.json").is_file()
     assert (run / "model/model.json").is_file()
+    if "fitted_prior=diagonal" in words:
+        assert load_fitted_prior(run, trusted=("mine",)).sample(3).shape == (3, 4)
+        with pytest.raises(CheckpointError, match="mine"):
+            load_fitted_prior(run)
 
 
 def test_the_table_names_every_place() -> None:

@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 
 from vaelab.figures import traversals
+from vaelab.latents.paths import slerp
 from vaelab.models import AE, VAE
-from vaelab.samplers import slerp
 from vaelab.tasks.generation.figures import _interpolations
 
 

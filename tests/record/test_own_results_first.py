@@ -12,16 +12,16 @@ import pytest
 import torch
 import yaml
 from sklearn.ensemble import IsolationForest
-from vaelab.evaluation.baselines.limits import FOREST_TEST, FOREST_TRAIN, NEAREST_WORK, PAIR, drawn, nearest_limits
-from vaelab.evaluation.baselines.outliers import OUTLIER_SCORES
 
 from in_memory import digits
 from vaelab.config.builder import Builder
 from vaelab.config.location import config_dir
 from vaelab.evaluation.baselines import BaselineCache
+from vaelab.evaluation.baselines.limits import FOREST_TEST, FOREST_TRAIN, NEAREST_WORK, PAIR, drawn, nearest_limits
+from vaelab.evaluation.baselines.outliers import OUTLIER_SCORES
 from vaelab.record.run_record import RunRecord
 from vaelab.tasks import Findings
-from vaelab.tasks.anomaly.task import baseline_scores
+from vaelab.tasks.anomaly.scoring import baseline_scores
 from vaelab.tasks.panel import Panel
 from vaelab.tasks.task import Baseline, Task
 

@@ -17,7 +17,7 @@ from vaelab.errors import DivergenceError
 from vaelab.evaluation.features.moments import Moments
 from vaelab.evaluation.image_metrics import psnr, ssim
 from vaelab.latents import DiagonalGaussian, Gaussian
-from vaelab.samplers import slerp
+from vaelab.latents.paths import slerp
 from vaelab.training.meter import TermMeter
 
 Train = Callable[..., Path]

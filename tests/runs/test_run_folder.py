@@ -34,7 +34,7 @@ def test_holds_every_file(folder: Path) -> None:
         "checkpoints/best.ckpt", "checkpoints/last.ckpt", "model/model.json", "model/model.safetensors",
         "figures/samples.png", "figures/reconstructions.png", "figures/traversals.png", "figures/curves.png",
         "figures/temperatures.png", "figures/interpolations.png", "figures/nearest_train.png",
-        "figures/rate_per_dimension.png", "model/sampler.json", "latent_dimensions.csv", "metrics_metadata.json",
+        "figures/rate_per_dimension.png", "latent_dimensions.csv", "metrics_metadata.json",
     }  # fmt: skip
 
 

@@ -9,7 +9,6 @@ import pytest
 import torch
 from sklearn.decomposition import PCA
 from sklearn.metrics import average_precision_score, roc_auc_score
-from vaelab.evaluation.baselines.outliers import OUTLIER_SCORES
 
 from in_memory import SETTINGS
 from vaelab.backbones import MLPDecoder, MLPEncoder
@@ -19,10 +18,12 @@ from vaelab.data.examples import Examples
 from vaelab.data.images.digits import Digits
 from vaelab.data.module import DataModule
 from vaelab.evaluation.baselines import BaselineCache
+from vaelab.evaluation.baselines.outliers import OUTLIER_SCORES
 from vaelab.figures.anomalies import column_errors
 from vaelab.likelihoods import Gaussian
 from vaelab.models import AE
-from vaelab.tasks.anomaly.task import Anomaly, column_names
+from vaelab.tasks.anomaly.shown import column_names
+from vaelab.tasks.anomaly.task import Anomaly
 
 Run = Callable[..., Path]
 

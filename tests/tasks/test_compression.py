@@ -11,24 +11,24 @@ import pytest
 import torch
 from sklearn.decomposition import PCA as SklearnPCA  # noqa: N811
 from torch import Tensor
-from vaelab.evaluation.baselines.pca import PCA
 
 from in_memory import SETTINGS
 from vaelab.backbones import MLPDecoder, MLPEncoder
-from vaelab.core import DataSpec
+from vaelab.core import Batch, DataSpec
 from vaelab.corruptions import Identity
 from vaelab.data.examples import Examples
 from vaelab.data.images.digits import Digits
 from vaelab.data.images.images import Images
 from vaelab.data.module import DataModule
 from vaelab.evaluation.baselines import BaselineCache, fit_pca
+from vaelab.evaluation.baselines.pca import PCA
 from vaelab.evaluation.image_metrics import each_example, psnr, ssim
-from vaelab.latents import StandardNormal
+from vaelab.latents import LatentSpec, StandardNormal
 from vaelab.likelihoods import Gaussian
 from vaelab.models import AE, VAE, Model
 from vaelab.models.schedules import Constant as ConstantBeta
 from vaelab.tasks import Compression
-from vaelab.tasks.compression.codec import BITS, Codec, distortions, distribution, means, quantised
+from vaelab.tasks.compression.codec import BITS, Codec, distortions, distribution, means, of_pca, quantised
 from vaelab.tasks.compression.task import bits_in_and_out, sampled
 
 CPU = torch.device("cpu")
@@ -82,12 +82,12 @@ def model_for(kind: str, spec: DataSpec, latent_dim: int = 3) -> Model:
 
 def pca_codec(data: DataModule, components: int) -> Codec:
     pca = fit_pca(data, components)
-    return Codec(pca.encode, pca.decode, components, CPU)
+    return of_pca(pca, components)
 
 
 def itself(spec: DataSpec) -> Codec:
     """The code that keeps everything."""
-    return Codec(lambda x: x.flatten(1), lambda z: z.view(-1, *spec.shape), spec.size, CPU)
+    return Codec(lambda batch: batch.target.flatten(1), lambda z, batch: z.view(-1, *spec.shape), spec.size, CPU)
 
 
 # Distortions of single examples
@@ -153,8 +153,7 @@ def test_data_without_a_range_has_only_an_mse() -> None:
     ],
 )
 def test_bits_of_an_example_and_of_its_code(spec: DataSpec, bits_in: float) -> None:
-    codec = Codec(lambda x: x, lambda z: z, 16, CPU)
-    assert bits_in_and_out(spec, codec) == {"bits_in": bits_in, "bits_out": 512}
+    assert bits_in_and_out(spec, LatentSpec.vector(16).bits) == {"bits_in": bits_in, "bits_out": 512}
 
 
 # Principal components
@@ -204,7 +203,7 @@ def test_more_bits_lose_less_until_the_float_code_is_reached(digits: Digits) -> 
     floats = means(distortions(codec, digits))["mse"]
     assert floats < mse[-1] < floats * 1.01
     # An orthonormal decoder keeps squared errors: half a cell a dimension at the most, inside the range.
-    scores = codec.encode(digits.clean("train"))
+    scores = fit_pca(digits, 16).encode(digits.clean("train"))
     for bits, point in points.items():
         half = (scores.max(0).values - scores.min(0).values) / 2**bits / 2
         assert point.mse < floats + 1.1 * half.square().sum() / 64
@@ -220,15 +219,15 @@ def test_a_rate_is_bits_times_dimensions_and_coding_never_needs_much_more(digits
 def test_a_dimension_that_a_posterior_does_not_use_costs_no_bits(digits: Digits) -> None:
     scores = fit_pca(digits, 2)
 
-    def encode(x: Tensor) -> Tensor:
-        z = scores.encode(x)
+    def encode(batch: Batch) -> Tensor:
+        z = scores.encode(batch.target)
         return torch.cat([z, 0.01 * z], dim=1)
 
-    def decode(z: Tensor) -> Tensor:
+    def decode(z: Tensor, batch: Batch) -> Tensor:
         return scores.decode(z[:, :2])
 
     unused = quantised(Codec(encode, decode, 4, CPU, has_prior=True), digits, 0.001)
-    alone = quantised(Codec(scores.encode, scores.decode, 2, CPU), digits, 0.001)
+    alone = quantised(of_pca(scores, 2), digits, 0.001)
     assert unused == alone
     assert quantised(Codec(encode, decode, 4, CPU), digits, 0.001)[4].fixed == 16
 

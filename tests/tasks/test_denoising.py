@@ -11,8 +11,6 @@ import torch
 from hydra import compose, initialize_config_dir
 from skimage.metrics import peak_signal_noise_ratio
 from skimage.restoration import denoise_nl_means, denoise_tv_chambolle
-from vaelab.evaluation.baselines.denoisers import NON_LOCAL_MEANS, TOTAL_VARIATION
-from vaelab.evaluation.baselines.linear import LinearDenoiser
 
 from in_memory import InMemory, digits
 from vaelab.backbones import MLPDecoder, MLPEncoder
@@ -21,6 +19,8 @@ from vaelab.core import DataSpec
 from vaelab.corruptions import Blur, Chain, Corruption, Gaussian, Mask, SaltPepper
 from vaelab.data.module import DataModule
 from vaelab.evaluation.baselines import BaselineCache
+from vaelab.evaluation.baselines.denoisers import NON_LOCAL_MEANS, TOTAL_VARIATION
+from vaelab.evaluation.baselines.linear import LinearDenoiser
 from vaelab.evaluation.image_metrics import psnr_of_each
 from vaelab.likelihoods import DiscretizedLogistic
 from vaelab.likelihoods import Gaussian as GaussianLikelihood

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from vaelab.evaluation.baselines.commonest_token import CommonestToken
 
 from in_memory_music import songs
 from vaelab.backbones.gru import GRUDecoder, GRUEncoder
@@ -14,6 +13,7 @@ from vaelab.backbones.transformer import TransformerDecoder, TransformerEncoder
 from vaelab.core.noise import ExampleNoise
 from vaelab.core.spec import MASKED, PADDING, DataSpec
 from vaelab.corruptions import Mask
+from vaelab.evaluation.baselines.commonest_token import CommonestToken
 from vaelab.likelihoods import Categorical
 from vaelab.models import AE, Model
 from vaelab.tasks.denoising.quality import quality_of_each, summary

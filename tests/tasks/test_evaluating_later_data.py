@@ -181,15 +181,15 @@ def test_tasks_measure_a_single_image(evaluated: Callable[..., Path], tmp_path: 
 
 
 @pytest.mark.long
-def test_a_sampler_that_the_run_fitted_is_used_again(
+def test_a_prior_that_the_run_fitted_is_used_again(
     train: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before, later = (pictures(tmp_path / name, {"": count}) for name, count in (("before", 40), ("later", 7)))
-    shared = ("data=images", *SMALL, "model=ae", "task.sampler=gaussian")
+    shared = ("data=images", *SMALL, "model=ae", "fitted_prior=gaussian")
     run = train("task=generation", before, *shared, "trainer.max_epochs=1")
     found = train("task=generation", later, *shared, "train=false", f"ckpt_path={run}")
-    assert (found / "model/sampler.json").read_text() == (run / "model/sampler.json").read_text()
+    assert (found / "model/fitted_prior.json").read_text() == (run / "model/fitted_prior.json").read_text()
     assert "learned from the train split" in about(found)["test/fid"]["not measured"]
     with pytest.raises(SystemExit):
-        train("task=generation", later, *shared, "task.sampler=mixture", "train=false", f"ckpt_path={run}")
-    assert "the run keeps the sampler gaussian" in capsys.readouterr().err
+        train("task=generation", later, *shared, "fitted_prior=mixture", "train=false", f"ckpt_path={run}")
+    assert "fitted_prior=mixture: is fitted to train codes, which are not among these data" in capsys.readouterr().err

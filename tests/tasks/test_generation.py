@@ -21,13 +21,15 @@ from vaelab.data.module import DataModule
 from vaelab.errors import ConfigError
 from vaelab.evaluation.aggregate_posterior import AggregatePosterior, aggregate_posterior
 from vaelab.evaluation.baselines import BaselineCache
+from vaelab.evaluation.encoded import encoded
+from vaelab.evaluation.fitted_priors import fitted_to, load_fitted_prior
 from vaelab.evaluation.sample_quality import SampleQuality, sample_count
 from vaelab.latents import PointMass
+from vaelab.latents.fitted import FullGaussian
 from vaelab.likelihoods import Gaussian
 from vaelab.models import AE, VAE, Model
 from vaelab.models.model import Inferred
 from vaelab.models.schedules import Constant
-from vaelab.samplers import FullGaussian, load_sampler, train_latents
 from vaelab.tasks import Findings, Generation
 
 
@@ -66,6 +68,8 @@ def measured(model: Model, data: DataModule, folder: Path, **settings: Any) -> F
         "extractor": "auto", "inception": str(folder / "inception.pt"), "fid_samples": None, "data_dir": str(folder),
     } | settings)  # fmt: skip
     task.check(model, data.spec, corrupts=False)
+    if (prior := task.fitted_prior()) is not None:
+        model.fitted = fitted_to(prior, model, data)
     with torch.no_grad():
         return task.findings(model, data, BaselineCache(folder, data)).complete()
 
@@ -93,7 +97,7 @@ def test_moments_of_the_aggregate_are_those_of_draws_from_every_posterior(digits
     model = network(digits)
     with torch.no_grad():
         aggregate = aggregate_posterior(model, digits, "train")
-        drawn = torch.cat([train_latents(model, digits, seed) for seed in range(60)]).double()
+        drawn = torch.cat([encoded(model, digits, "train", seed).draws for seed in range(60)]).double()
     assert aggregate.count == len(digits.split["train"])
     torch.testing.assert_close(aggregate.mean, drawn.mean(0), atol=0.02, rtol=0)
     torch.testing.assert_close(aggregate.covariance, torch.cov(drawn.T), atol=0.03, rtol=0)
@@ -107,7 +111,7 @@ def test_the_aggregate_of_an_autoencoder_is_its_codes(digits: DataModule) -> Non
     assert aggregate.rates is None
     torch.testing.assert_close(aggregate.covariance, torch.cov(codes.T, correction=0))
     with torch.no_grad():
-        assert torch.equal(train_latents(model, digits), model.encode(digits.clean("train")))
+        assert torch.equal(encoded(model, digits, "train").draws, model.encode(digits.clean("train")))
 
 
 def test_the_aggregate_kl_is_at_most_the_rate(digits: DataModule, folder: Path) -> None:
@@ -149,7 +153,8 @@ def test_active_units_are_the_same_number_wherever_they_stand(digits: DataModule
 
 def test_every_number_says_how_it_was_taken(digits: DataModule, folder: Path) -> None:
     found = measured(network(digits), digits, folder, sampler="mixture")
-    names = {"test/fid", "test/kid", "test/precision", "test/recall", "test/fid_prior"}
+    measures = ("fid", "kid", "precision", "recall")
+    names = {f"test/{name}{suffix}" for name in measures for suffix in ("", "_fitted")}
     assert names < found.numbers.keys()
     for name in names:
         about = found.metadata[name]
@@ -159,12 +164,13 @@ def test_every_number_says_how_it_was_taken(digits: DataModule, folder: Path) ->
         assert about["real"] == "359 of 359 test examples"
         assert about["generated"].startswith("359,")
         assert len(about["weights"]) == 12
-    assert found.metadata["test/fid"]["sampler"] == "mixture"
-    assert found.metadata["test/fid"]["fitted_to"] == "draws of the train posteriors"
-    assert found.metadata["test/fid_prior"]["sampler"] == "standard_normal"
-    assert "fitted_to" not in found.metadata["test/fid_prior"]
+    assert found.metadata["test/fid_fitted"]["fitted_prior"] == "mixture"
+    assert found.metadata["test/fid_fitted"]["components"] == 3
+    assert found.metadata["test/fid_fitted"]["fitted_to"] == "draws of the train posteriors"
+    assert found.metadata["test/fid"]["codes from"] == "N(0, I)"
+    assert "fitted_to" not in found.metadata["test/fid"]
     assert found.metadata["test/kid"]["standard_error"] > 0
-    assert found.metadata["test/nll"]["samples"] == 5
+    assert found.metadata["test/nll"]["samples"] == found.metadata["test/nll_fitted"]["samples"] == 5
     assert "density" in found.metadata["test/bpd"]["not measured"]
     json.dumps([found.numbers, found.metadata], allow_nan=False)
 
@@ -177,12 +183,12 @@ def test_findings_are_the_same_at_each_call(digits: DataModule, folder: Path) ->
     assert first.metadata == second.metadata
 
 
-def test_the_prior_is_measured_alike_whichever_sampler_is_chosen(digits: DataModule, folder: Path) -> None:
+def test_the_own_prior_is_measured_alike_whichever_is_fitted(digits: DataModule, folder: Path) -> None:
     model = network(digits)
     plain = measured(model, digits, folder, temperatures=[])
     fitted = measured(model, digits, folder, sampler="gaussian", temperatures=[])
-    assert "test/fid_prior" not in plain.numbers
-    assert fitted.numbers["test/fid_prior"] == plain.numbers["test/fid"] != fitted.numbers["test/fid"]
+    assert not any(name.endswith("_fitted") for name in plain.numbers)
+    assert fitted.numbers["test/fid"] == plain.numbers["test/fid"] != fitted.numbers["test/fid_fitted"]
 
 
 def test_baselines_are_ordered_as_they_must_be(digits: DataModule, folder: Path) -> None:
@@ -201,7 +207,7 @@ def test_an_autoencoder_says_what_it_does_not_define(digits: DataModule, folder:
     found = measured(network(digits, "ae"), digits, folder, sampler="gaussian")
     for name in ("nll", "bpd", "active_units", "kl"):
         assert "autoencoder" in found.metadata[f"test/{name}"]["not measured"]
-    assert found.metadata["test/fid"]["fitted_to"] == "train codes"
+    assert found.metadata["test/fid_fitted"]["fitted_to"] == "train codes"
     assert found.numbers["test/aggregate_kl"] > 0
     assert "rate_per_dimension" not in found.figures
     assert {"samples", "temperatures", "interpolations", "nearest_train", "traversals"} < found.figures.keys()
@@ -216,9 +222,10 @@ def test_samples_of_a_fitted_gaussian_are_closer_than_those_of_the_prior(digits:
     model.infer = lambda x, condition=None: Inferred(PointMass(20 + 5 * pca.encode(x)), None)  # type: ignore[method-assign]
     model.decode = lambda z, condition=None: pca.decode((z - 20) / 5)  # type: ignore[method-assign]
     found = measured(model, digits, folder, sampler="gaussian", temperatures=[])
-    assert found.numbers["test/fid"] < found.numbers["test/fid_prior"] / 2
-    assert FullGaussian().fit(train_latents(model, digits)).mean.sub(20).abs().max() < 0.1
-    assert found.numbers["test/fid"] == pytest.approx(found.numbers["baseline/pca_gaussian/fid"], rel=0.3)
+    assert found.numbers["test/fid_fitted"] < found.numbers["test/fid"] / 2
+    assert isinstance(model.fitted, FullGaussian)
+    assert model.fitted.mean.sub(20).abs().max() < 0.1
+    assert found.numbers["test/fid_fitted"] == pytest.approx(found.numbers["baseline/pca_gaussian/fid"], rel=0.3)
 
 
 @pytest.mark.parametrize("kind", ["vae", "ae"])
@@ -311,13 +318,13 @@ def test_a_run_keeps_what_its_samples_came_from(train: Any) -> None:
         "task.extractor=random", "debug=limit",
     )  # fmt: skip
     metrics = json.loads((run / "metrics.json").read_text())
-    assert {"test/fid", "test/fid_prior", "test/aggregate_kl", "baseline/pca_gaussian/fid"} < metrics.keys()
-    sampler = load_sampler(run)
-    assert len(sampler.parts) == 4  # type: ignore[attr-defined]
-    assert vaelab.load(run).decode(sampler.sample(3)).shape == (3, 1, 8, 8)
+    assert {"test/fid", "test/fid_fitted", "test/aggregate_kl", "baseline/pca_gaussian/fid"} < metrics.keys()
+    prior = load_fitted_prior(run)
+    assert prior.settings == {"components": 4}
+    assert vaelab.load(run).decode(prior.sample(3)).shape == (3, 1, 8, 8)
     page = (run / "report.html").read_text()
     assert "extractor random" in page
-    assert "sampler mixture" in page
+    assert "fitted_prior mixture" in page
 
 
 @pytest.mark.parametrize(

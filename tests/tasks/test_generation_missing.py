@@ -41,7 +41,7 @@ def test_samples_are_missing_what_train_rows_are_missing() -> None:
     assert torch.equal(kept.nan_to_num(), rows(9, 1).masked_fill(kept.isnan(), 0.0))
 
 
-def test_data_without_gaps_is_left_as_it_is() -> None:
+def test_data_that_misses_nothing_is_left_as_it_is() -> None:
     data = InMemory(rows(60, 0), DataSpec("t", "table", (3,), "real", columns=COLUMNS))
     values = rows(9, 1)
     assert MissingPatterns(data).over(values) is values
@@ -51,15 +51,10 @@ def test_a_perfect_sampler_is_not_told_apart_by_its_complete_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = table()
-    model: Any = SimpleNamespace(
-        device=torch.device("cpu"),
-        likelihood=SimpleNamespace(spec=data.spec),
-        sample=lambda latents, generator: latents + 2,
-    )
-    sampler: Any = SimpleNamespace(sample=lambda count: rows(count, 2) - 2)
+    source: Any = SimpleNamespace(examples=lambda count: iter([rows(count, 2)]))
     quality = SampleQuality(data, Values(data, torch.device("cpu")), 180, tmp_path, BaselineCache(tmp_path, data))
     assert quality.about["missing"] == MissingPatterns.about
-    as_train = quality.frechet(model, sampler)
-    monkeypatch.setattr(MissingPatterns, "over", lambda gaps, values: values)
-    complete = quality.frechet(model, sampler)
+    as_train = quality.measured(source)[0]["fid"]
+    monkeypatch.setattr(MissingPatterns, "over", lambda patterns, values: values)
+    complete = quality.measured(source)[0]["fid"]
     assert as_train < 0.3 * complete

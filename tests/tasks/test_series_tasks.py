@@ -14,8 +14,8 @@ from series_files import folder, waves
 from vaelab import load
 from vaelab.backbones.conv1d import Conv1dDecoder, Conv1dEncoder
 from vaelab.core import Batch, DataSpec, ExampleNoise
-from vaelab.evaluation.scores.reconstruction import Reconstruction
-from vaelab.evaluation.scores.steps import step_errors
+from vaelab.evaluation.scores.per_value import step_errors
+from vaelab.evaluation.scores.scores import Reconstruction
 from vaelab.likelihoods.squared_error import squared_error
 from vaelab.models import AE
 from vaelab.tasks.denoising.baselines import DenoisingBaselines

@@ -8,14 +8,8 @@ from vaelab.compare.rows import SEEDS, identities, labels
 from vaelab.compare.runs import Run
 from vaelab.config.nearest import did_you_mean
 from vaelab.errors import ConfigError
-from vaelab.metrics import direction, is_reference
+from vaelab.metrics import direction, headlines, is_reference
 from vaelab.notes import some
-
-# What is shown unless metrics are named, as far as runs have it.
-HEADLINES = (
-    "mse", "psnr", "ssim", "nll", "bpd", "fid", "fid_prior", "aggregate_kl", "knn_accuracy", "trustworthiness",
-    "psnr_gain", "auroc", "auprc",
-)  # fmt: skip
 
 
 @dataclass
@@ -128,12 +122,12 @@ def _columns(runs: list[Run], tasks: list[str], metrics: list[str] | None) -> di
     known = {task: dict.fromkeys(name for run in runs if run.task == task for name in run.metrics) for task in tasks}
     everything = sorted({name for names in known.values() for name in names})
     if metrics is None:
-        names = [f"test/{name}" for name in HEADLINES if f"test/{name}" in everything]
+        names = [f"test/{name}" for name in headlines() if f"test/{name}" in everything]
         chosen = {name: [task for task in tasks if name in known[task]] for name in names}
         if not names:
             example = next((name for name in everything), "")
             hint = f"they have {some(everything)}; --metrics {example} shows one" if example else "they have none"
-            raise ConfigError(f"no run has a number of the usual ones ({', '.join(HEADLINES[:5])}, ...): {hint}")
+            raise ConfigError(f"no run has a number of the usual ones ({', '.join(headlines()[:5])}, ...): {hint}")
     else:
         chosen = {}
         for asked in metrics:

@@ -40,6 +40,7 @@ from vaelab.secrets import HIDDEN
 
 Kind = Literal["resume", "evaluation"]
 
+BEFORE = {"latent": "vector"}  # options of runs of version 0.1, which had no such groups
 GLOBAL_GROUPS = ("experiment", "debug")  # their options set keys of other groups
 OWN_WORDS = {"resume": ("resume",), "evaluation": ("resume", "train", "test", "ckpt_path")}  # never those of the run
 # Words that nobody misses: where new folders go, how a sweep is run of which this was a job, and what only trains.
@@ -208,6 +209,9 @@ class _Composition:
                 found[group] = f"{group}={option}"
             else:
                 self._own_options.append(f"{group}={option}")
+        for group, option in BEFORE.items():
+            if self.run.choices and group not in (*self.run.choices, *self._keys) and not self._is_typed(group):
+                found[group] = f"{group}={option}"
         return found
 
     def _taken(self) -> tuple[dict[str, str], dict[str, Override]]:

@@ -20,7 +20,7 @@ class Examples:
         values: `(N, *shape)`; uint8 counts of `levels`, or float in the range of `support`.
         label: `(N,)` int64, -1 where there is none.
         spec: of one example.
-        parts: the set's own splits as rows of `values`: "train", and "val" and "test" where it has
+        splits: the set's own splits as rows of `values`: "train", and "val" and "test" where it has
             them; what is missing is cut from train.
         file: that `values` are mapped from; None where they are in memory.
     """
@@ -28,7 +28,7 @@ class Examples:
     values: Tensor
     label: Tensor
     spec: DataSpec
-    parts: dict[str, range]
+    splits: dict[str, range]
     file: MappedFile | None = None
 
 
@@ -67,4 +67,4 @@ def binarized(examples: Examples, seed: int) -> Examples:
         uniform = noise.uniform("static", examples.spec.shape, torch.device("cpu"))
         rows.append((uniform < scale(examples.values[index], examples.spec)).to(torch.uint8))
     binary = replace(examples.spec, support="binary", levels=2)
-    return Examples(torch.cat(rows), examples.label, binary, examples.parts)
+    return Examples(torch.cat(rows), examples.label, binary, examples.splits)

@@ -1,7 +1,7 @@
 """The DataModule that every data set shares."""
 
 import hashlib
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -44,7 +44,7 @@ class DataSettings(TypedDict):
     seed: Annotated[int, Ge(0)]
 
 
-class DataModule(L.LightningDataModule):
+class DataModule(L.LightningDataModule, ABC):
     """Splits, batches and prepares what a subclass's `load` brings.
 
     The set's own test split is used where there is one; validation is the last part of a shuffle of

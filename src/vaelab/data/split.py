@@ -26,9 +26,9 @@ def split(
     Raises:
         DataError: a split would be empty, or the set has splits of its own, of which none is train.
     """
-    if "train" not in examples.parts:
-        raise DataError(f"{examples.spec.name}: has no train split, only {', '.join(examples.parts)}")
-    own = {name: torch.arange(rows.start, rows.stop) for name, rows in examples.parts.items()}
+    if "train" not in examples.splits:
+        raise DataError(f"{examples.spec.name}: has no train split, only {', '.join(examples.splits)}")
+    own = {name: torch.arange(rows.start, rows.stop) for name, rows in examples.splits.items()}
     generator = torch.Generator().manual_seed(seed)
     order = own["train"][torch.randperm(len(own["train"]), generator=generator)]
     if "test" in own:

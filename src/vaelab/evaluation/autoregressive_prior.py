@@ -37,6 +37,7 @@ class Autoregressive(FittedPrior):
 
     name: ClassVar[str] = "autoregressive"
     discrete: ClassVar[bool] = True
+    keeps_weights: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -54,8 +55,10 @@ class Autoregressive(FittedPrior):
     @property
     def settings(self) -> dict[str, Any]:
         """See `FittedPrior.settings`."""
-        names = ("width", "layers", "heads", "steps", "batch_size", "lr")
-        return {name: getattr(self, name) for name in names}
+        return {
+            "width": self.width, "layers": self.layers, "heads": self.heads,
+            "steps": self.steps, "batch_size": self.batch_size, "lr": self.lr,
+        }  # fmt: skip
 
     @property
     def dimensions(self) -> int:

@@ -86,7 +86,7 @@ def code_notes(model: Model, data: DataModule, split: str) -> list[str]:
 def remedies(model: Model) -> list[str]:
     """What to type, the likeliest to help first."""
     found = model.remedies()
-    if model.has_rate and isinstance(getattr(model.likelihood, "scale", None), float):
+    if model.has_rate and model.likelihood.fixed_scale is not None:
         found.append("likelihood=gaussian_learned")  # too wide a scale leaves no nats to gain
     if model.autoregressive:  # such a decoder may do without
         found.append("decoder.word_dropout=0.3")

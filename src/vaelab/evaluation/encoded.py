@@ -1,7 +1,8 @@
 """The codes of a whole split, encoded once for all that is measured of a model."""
 
 from dataclasses import dataclass
-from weakref import WeakKeyDictionary
+from typing import NamedTuple
+from weakref import WeakKeyDictionary, ref
 
 import torch
 from torch import Tensor
@@ -40,18 +41,33 @@ class Encoded:
     variance: Tensor | None
 
 
-_KEPT: WeakKeyDictionary[Model, dict[tuple[int, str], tuple[int, Encoded]]] = WeakKeyDictionary()
+class _Kept(NamedTuple):
+    """What a split was encoded with: weights by place and version, and the data."""
+
+    weights: tuple[tuple[int, int], ...]
+    data: ref[DataModule]
+    found: Encoded
+
+
+_KEPT: WeakKeyDictionary[Model, dict[tuple[str, int], _Kept]] = WeakKeyDictionary()
 
 
 @torch.no_grad()
 def encoded(model: Model, data: DataModule, split: str, seed: int = 0) -> Encoded:
-    """The codes of a split: encoded at the first call, and again only when the weights have changed."""
-    version = sum(weight._version for weight in model.parameters())
-    kept = _KEPT.setdefault(model, {})
-    found = kept.get((id(data), split))
-    if found is None or found[0] != version:
-        found = kept[id(data), split] = version, _encode(model, data, split, seed)
-    return found[1]
+    """The codes of a split: encoded at the first call, and again only for other weights, data or draws.
+
+    Args:
+        model: in evaluation mode.
+        data: set up.
+        split: `train`, `val` or `test`.
+        seed: of the draws.
+    """
+    weights = tuple((weight.data_ptr(), weight._version) for weight in (*model.parameters(), *model.buffers()))
+    splits = _KEPT.setdefault(model, {})
+    kept = splits.get((split, seed))
+    if kept is None or kept.weights != weights or kept.data() is not data or kept.found.index is not data.split[split]:
+        kept = splits[split, seed] = _Kept(weights, ref(data), _encode(model, data, split, seed))
+    return kept.found
 
 
 def _encode(model: Model, data: DataModule, split: str, seed: int) -> Encoded:

@@ -1,9 +1,12 @@
 """Fit a prior to the codes of a trained model, keep it in the run folder, and bring it back."""
 
+import hashlib
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import save
 
 from vaelab.careful_read import DIGEST, Weights, brief, digest, read_json
@@ -16,6 +19,7 @@ from vaelab.evaluation.scores import same_weights
 from vaelab.latents.fitted import Codes, Counts, FittedPrior, FullGaussian, FullMixture
 from vaelab.latents.spec import LatentSpec
 from vaelab.models import Model
+from vaelab.models.building import Limit
 from vaelab.models.saved_model import load_model
 
 FILE, WEIGHTS = "fitted_prior.json", "fitted_prior.safetensors"  # in the folder `model` of a run
@@ -24,21 +28,29 @@ MOST_BYTES = 2**28  # of FILE: twenty for each number of a covariance
 KINDS: dict[str, type[FittedPrior]] = {kind.name: kind for kind in (FullGaussian, FullMixture, Counts, Autoregressive)}
 
 
-def fitted_to(prior: FittedPrior, model: Model, data: DataModule, **settings: Any) -> FittedPrior:
+def fitted_to(
+    prior: FittedPrior, model: Model, data: DataModule, folder: Path | None = None, **settings: Any
+) -> FittedPrior:
     """Fit a prior to the train codes of a model.
 
     Args:
         prior: not yet fitted.
         model: trained, in evaluation mode.
         data: whose train split it was trained on.
-        settings: see `vaelab.latents.fitted.Codes`.
+        folder: for checkpoints of a network while it is trained; None keeps none.
+        settings: the seed, and who is told how far the fit is; see `vaelab.latents.fitted.Codes`.
 
     Raises:
         ConfigError: the prior is none of such codes, or the data were not trained on.
     """
     prior.refuse_misfit(model.latent)
     train, val = (_rows(encoded(model, data, split), prior) for split in ("train", "val"))
-    return prior.fit(Codes(train, val, model.latent, model.device, **settings))
+    # A fit that was interrupted goes on only with the same codes: those of other weights are others.
+    own = None if folder is None else folder / hashlib.sha256(train.numpy().tobytes()).hexdigest()[:16]
+    fitted = prior.fit(Codes(train, val, model.latent, model.device, folder=own, **settings))
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
+    return fitted
 
 
 def _rows(split: Encoded, prior: FittedPrior) -> Any:
@@ -133,11 +145,15 @@ def read_fitted_prior(folder: Path, latent: LatentSpec, kind: type[FittedPrior] 
         name = about["fitted_prior"] if "fitted_prior" in about else about["sampler"]
         if name == "standard_normal":
             return None
-        kinds = KINDS if kind is None else {kind.name: kind} | KINDS
-        prior = kinds[name].from_json(about, latent)
-        if weights := prior.weights():
+        known = KINDS if kind is None else {kind.name: kind} | KINDS
+        made_by = known[name]
+        if made_by.keeps_weights:  # before memory is taken for a network that is larger than the file
             file = Weights(folder / WEIGHTS)
-            file.refuse_others(weights, path.name)
+            with torch.random.fork_rng(devices=[]), torch.device("meta"), Limit(len(file.layout), WEIGHTS):
+                outline = made_by.from_json(about, latent).weights()
+            file.refuse_others(outline, path.name)
+        prior = made_by.from_json(about, latent)
+        if made_by.keeps_weights:
             prior.load_weights(file.load())
     except (KeyError, TypeError, ValueError, RuntimeError, ConfigError) as error:
         raise CheckpointError(f"{path}: does not describe a prior of these codes ({brief(str(error))})") from error

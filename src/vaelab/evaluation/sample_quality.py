@@ -12,8 +12,7 @@ from vaelab.data.missing import MissingPatterns
 from vaelab.data.module import DataModule
 from vaelab.data.plain import enough
 from vaelab.evaluation.baselines import BaselineCache, fit_pca
-from vaelab.evaluation.distances import frechet_distance, kernel_distance, precision_recall
-from vaelab.evaluation.distances.manifold import MOST, NEIGHBOURS
+from vaelab.evaluation.distances import MOST, NEIGHBOURS, frechet_distance, kernel_distance, precision_recall
 from vaelab.evaluation.features import Extractor
 from vaelab.evaluation.features.real import real_features
 from vaelab.evaluation.sources import CHUNK, Source

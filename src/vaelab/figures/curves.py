@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
-NAMES = ("loss", "elbo", "reconstruction", "kl", "beta", "mse")
+from vaelab.metrics import curves as curve_names
 
 
 def loss_curves(curves: Mapping[str, Sequence[tuple[int, float]]]) -> Figure | None:
@@ -13,7 +13,7 @@ def loss_curves(curves: Mapping[str, Sequence[tuple[int, float]]]) -> Figure | N
     Args:
         curves: metric name, such as `val/kl`, to `(step, value)` pairs.
     """
-    shown = [name for name in NAMES if any(f"{stage}/{name}" in curves for stage in ("train", "val"))]
+    shown = [name for name in curve_names() if any(f"{stage}/{name}" in curves for stage in ("train", "val"))]
     if "beta" in shown and len({value for _, value in curves["train/beta"]}) == 1:
         shown.remove("beta")  # a constant needs no picture
     if not shown:

@@ -6,7 +6,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from torch import Tensor
 
-UNITS = {"psnr": "psnr, dB"}
+from vaelab.metrics import metric as metric_of
+
 COLORS = ("tab:blue", "tab:gray", "tab:orange", "tab:green")
 
 
@@ -28,7 +29,7 @@ def distributions(methods: Mapping[str, Mapping[str, Tensor]]) -> Figure:
             axes.hist(inside, edges, color=color, alpha=0.45, label=name)
             axes.hist(inside, edges, color=color, histtype="step", linewidth=0.9)
             axes.axvline(float(np.median(values)), color=color, linewidth=1.1, linestyle="--")
-        axes.set_xlabel(UNITS.get(metric, metric), fontsize=8)
+        axes.set_xlabel(_axis(metric), fontsize=8)
         axes.tick_params(labelsize=7)
         axes.legend(fontsize=7, frameon=False)
     figure.suptitle("Test examples by error; dashed: median", fontsize=9)
@@ -46,3 +47,9 @@ def _edges(values: np.ndarray) -> np.ndarray:
 def _finite(values: Tensor) -> np.ndarray:
     array = values.numpy()
     return array[np.isfinite(array)]
+
+
+def _axis(name: str) -> str:
+    """A metric with its unit."""
+    known = metric_of(name)
+    return f"{name}, {known.unit}" if known is not None and known.unit else name

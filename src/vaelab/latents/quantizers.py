@@ -77,7 +77,7 @@ class Quantizer(Posterior):
             self.counts.mul_(DECAY).add_(statistics["index_counts"])
 
     def diagnostics(self) -> dict[str, float]:
-        """`usage`, a share of all indices, and `perplexity`, of the moving average."""
+        """`code_usage`, a share of all indices, and `code_perplexity`, of the moving average."""
         return index_use(self.counts) if bool(self.counts.any()) else {}
 
 
@@ -88,12 +88,12 @@ def index_use(counts: Tensor) -> dict[str, float]:
         counts: `(levels,)`.
 
     Returns:
-        `usage`: the share of indices that come at least a tenth as often as if all came equally often.
-        `perplexity`: the exponential of the entropy: as many indices, equally often, would have the same entropy.
+        `code_usage`: the share of indices that come at least a tenth as often as if all came equally often.
+        `code_perplexity`: the exponential of the entropy: as many indices, equally often, would have the same entropy.
     """
     share = counts.double().cpu() / counts.double().cpu().sum()
     entropy = -torch.special.xlogy(share, share).sum()
-    return {"usage": float((share >= USED / len(share)).double().mean()), "perplexity": float(entropy.exp())}
+    return {"code_usage": float((share >= USED / len(share)).double().mean()), "code_perplexity": float(entropy.exp())}
 
 
 class FSQ(Quantizer):

@@ -1,5 +1,6 @@
 """What a likelihood is."""
 
+from abc import ABC, abstractmethod
 from typing import ClassVar
 
 import torch
@@ -8,7 +9,7 @@ from torch import Generator, Tensor, nn
 from vaelab.core.spec import DataSpec, observed_mask
 
 
-class Likelihood(nn.Module):
+class Likelihood(nn.Module, ABC):
     """A distribution over examples whose values are independent given the decoder's output.
 
     It owns the output map and checks, when built, that the data lies in its support.
@@ -41,6 +42,11 @@ class Likelihood(nn.Module):
         """The part of `-log_prob`, in nats per example, that no reconstruction can change."""
         return 0.0
 
+    @property
+    def fixed_scale(self) -> float | None:
+        """The width of a density that is not learned; None for any other."""
+        return None
+
     def constant_of(self, target: Tensor) -> Tensor | float:
         """`constant`, or that of each example `(B,)` where some of its values may be missing."""
         if not (self.spec.has_missing and self.constant):
@@ -67,25 +73,25 @@ class Likelihood(nn.Module):
         nats = self.value_log_prob(raw, target.where(observed, target.new_zeros(())))  # before any gradient: no NaN
         return sum_event(nats.where(observed, nats.new_zeros(())))
 
+    @abstractmethod
     def value_log_prob(self, raw: Tensor, target: Tensor) -> Tensor:
         """Nats of each value, `(B, *shape)`; `target` has none missing."""
-        raise TypeError(f"{type(self).__name__} defines no value_log_prob")
 
     def raw_at(self, mean: Tensor) -> Tensor:
         """Raw parameters whose mean is about `mean: (*shape)`, with a scale as at zero; `(P, *shape)`."""
         return torch.zeros(self.parameters_per_value, *mean.shape)
 
+    @abstractmethod
     def mean(self, raw: Tensor) -> Tensor:
         """The reconstruction: the mean of x, or its location where the mean has no closed form; `(B, *shape)`."""
-        raise TypeError(f"{type(self).__name__} defines no mean")
 
     def mode(self, raw: Tensor) -> Tensor:
         """The value of x that a reconstruction is made of step by step; the mean, where nothing else is said."""
         return self.mean(raw)
 
+    @abstractmethod
     def sample(self, raw: Tensor, generator: Generator | None = None) -> Tensor:
         """One draw of x, `(B, *shape)`; a density wider than the data's range may leave it."""
-        raise TypeError(f"{type(self).__name__} defines no sample")
 
 
 def sum_event(values: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """Gaussian and Laplace: a location from the decoder, and a scale that is fixed or learned."""
 
+from abc import abstractmethod
 from functools import cached_property
 from math import exp, log, pi
 from typing import Annotated, Literal
@@ -45,13 +46,18 @@ class LocationScale(Likelihood):
             self.register_buffer("log_scale", torch.tensor(0.0))
             self.register_buffer("batches", torch.tensor(0))
 
+    @abstractmethod
     def unit_log_prob(self, residual: Tensor) -> Tensor:
         """log density of the standardised residual, elementwise, in nats."""
-        raise TypeError(f"{type(self).__name__} defines no unit_log_prob")
 
+    @abstractmethod
     def best_scale(self, residual: Tensor) -> Tensor:
         """The scale that maximises the likelihood of these residuals: a scalar."""
-        raise TypeError(f"{type(self).__name__} defines no best_scale")
+
+    @property
+    def fixed_scale(self) -> float | None:
+        """See `Likelihood.fixed_scale`."""
+        return self.scale if isinstance(self.scale, float) else None
 
     def _log_scale(self, raw: Tensor) -> Tensor | float:
         if self.scale == "per_value":

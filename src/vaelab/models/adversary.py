@@ -50,8 +50,8 @@ def adaptive_weight(likelihood: Tensor, adversarial: Tensor, last: nn.Parameter)
     al., 2021, equation 7). Gradients are those of the whole batch, over all devices.
 
     Args:
-        likelihood: the mean of -log p(x|z) over the batch.
-        adversarial: the mean of the adversarial term.
+        likelihood: the mean of -log p(x|z) over this device's rows, times `Batch.weight`.
+        adversarial: that of the adversarial term.
         last: w.
     """
     norms = []

@@ -69,7 +69,7 @@ class AE(Model):
     def moves(self) -> dict[str, tuple[str, ...]]:
         """See `Model.moves`."""
         penalties = {"sparsity": self.sparsity, "contraction": self.contraction}
-        return super().moves() | {name: self._parts("encoder") for name, weight in penalties.items() if weight}
+        return super().moves() | {name: self._inferring() for name, weight in penalties.items() if weight}
 
     def remedies(self) -> list[str]:
         """Weaker penalties."""

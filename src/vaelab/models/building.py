@@ -176,8 +176,10 @@ def refuse_misfit(builder: Builder, node: dict[str, Any], side: str, spec: DataS
         ConfigError: names the backbone and the kinds it fits.
     """
     backbone = builder.resolve(node, side, PARTS[side])
-    kinds = getattr(produced(backbone), "kinds", None)
-    if kinds is not None and spec.kind not in kinds:
+    made = produced(backbone)
+    if not issubclass(made, Encoder | Decoder):  # a plain module says nothing of data
+        return
+    if spec.kind not in (kinds := made.kinds):
         raise ConfigError(
             f"{side}: {backbone.__name__} fits {', '.join(sorted(kinds))}; {spec.name} is {spec.kind} data, which "
             f"{' or '.join(f'{side}={name}' for name in fitting(builder, side, spec))} would fit"

@@ -46,6 +46,7 @@ class LadderVAE(VAE):
     """
 
     takes = frozenset()
+    inference = ("encoder", "infer_bottom", "infer_top", "bottom_given_top")
 
     def __init__(
         self,
@@ -86,13 +87,9 @@ class LadderVAE(VAE):
 
     def moves(self) -> dict[str, tuple[str, ...]]:
         """See `Model.moves`."""
-        upward = ("encoder", "infer_bottom", "infer_top", "bottom_given_top")
-        return {
-            "reconstruction": (*upward, *self._parts("decoder", "condition")),
-            "kl": upward,
-            "kl_top": ("encoder", "infer_top"),
-            "kl_bottom": upward,
-        }
+        both = self._inferring()
+        top = tuple(name for name in both if name not in ("infer_bottom", "bottom_given_top"))
+        return super().moves() | {"kl": both, "kl_top": top, "kl_bottom": both}
 
     def infer(self, x: Tensor, condition: Tensor | None = None) -> LadderInferred:
         """See `Model.infer`."""

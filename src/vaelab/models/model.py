@@ -73,6 +73,7 @@ class Model(nn.Module, ABC):
         monitor: what the best checkpoint watches unless the task says, and its direction.
         takes: which of `posterior` and `prior` may be chosen for the model; the others are its own.
         extra_phases: updates on each batch beside that of the first phase.
+        inference: names of the modules that z is made by, from x on; the gradient of a reconstruction reaches them.
         batch_terms: names of terms that are statistics of a whole batch. They need the batch of all devices
             (`gathered`) and refuse accumulation, since a part of a batch has another statistic.
         step: optimizer steps taken, set by the trainer.
@@ -84,6 +85,7 @@ class Model(nn.Module, ABC):
     monitor: ClassVar[tuple[str, str]]
     takes: ClassVar[frozenset[str]] = frozenset()
     extra_phases: tuple[Phase, ...] = ()
+    inference: ClassVar[tuple[str, ...]] = ("encoder", "posterior")
     batch_terms: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(
@@ -170,15 +172,26 @@ class Model(nn.Module, ABC):
         return (Phase(MAIN), *self.extra_phases, *adversary)
 
     def moves(self) -> dict[str, tuple[str, ...]]:
-        """Which modules each term sends a gradient to, by name; a term with none moves nothing."""
-        moved = {"reconstruction": ("encoder", "decoder", "condition")} | self._rate_moves()
+        """Which modules each term sends a gradient to in its phase, by name; a term with none moves nothing.
+
+        It has every term that is logged but `loss` and `elbo`, which are made of others, and `<phase>_loss` of every
+        phase but the first.
+        """
+        shown = (*self.inference, "decoder", "condition")
+        moved = {"reconstruction": (*shown, "likelihood")} | self._rate_moves()
         for term, names in self.posterior.moves().items():
             moved[term] = (*moved.get(term, ()), *names)
+        if self.adversary is not None:
+            moved |= {"adversarial": shown, "adversarial_weight": (), f"{ADVERSARY}_loss": ("adversary",)}
         return {term: self._parts(*dict.fromkeys(names)) for term, names in moved.items()}
 
     def _rate_moves(self) -> dict[str, tuple[str, ...]]:
         """The same for the KL, where the loss has one."""
         return {}
+
+    def _inferring(self) -> tuple[str, ...]:
+        """The modules that q(z|x) comes from: the condition is one where the encoder takes it."""
+        return self._parts(*self.inference, *(("condition",) if self._encodes_condition else ()))
 
     def _parts(self, *names: str) -> tuple[str, ...]:
         """Those of these modules that have weights."""
@@ -319,7 +332,9 @@ class Model(nn.Module, ABC):
             zero = torch.zeros_like(terms.loss)
             return terms._replace(penalties=dict(terms.penalties) | {"adversarial": zero, "adversarial_weight": zero})
         each = adversary.deceived(self.likelihood.mean(self._output(terms, batch)))
-        weight = adversary.weight * adaptive_weight(-terms.log_likelihood.mean(), each.mean(), self.last_layer())
+        share = batch.weight  # of this device's rows, so that the mean over devices is that of the whole batch
+        likelihood, deceived = -terms.log_likelihood.mean() * share, each.mean() * share
+        weight = adversary.weight * adaptive_weight(likelihood, deceived, self.last_layer())
         shown = {"adversarial": weight * each, "adversarial_weight": weight.expand_as(each)}
         return terms._replace(loss=terms.loss + weight * each, penalties=dict(terms.penalties) | shown)
 

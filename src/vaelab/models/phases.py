@@ -15,7 +15,7 @@ class Phase:
         name: of the phase; `model` for the first.
         modules: names of the modules whose weights it moves, such as `("critic",)`. The first phase moves all weights
             that no other phase names.
-        start: the first step that it takes part in.
+        start: the first step that it takes part in. Its learning-rate schedule begins there.
     """
 
     name: str

@@ -78,9 +78,9 @@ class VAE(Model):
         return Gaussian()
 
     def _rate_moves(self) -> dict[str, tuple[str, ...]]:
-        drawn = () if self.deterministic else ("encoder",)
-        given = self.prior.conditional or (bool(drawn) and self._encodes_condition)
-        return {"kl": (*drawn, "prior", *(("condition",) if given else ()))}
+        # Which value a discrete code takes has no gradient, so that its rate moves nothing but the prior.
+        inferring = () if self.deterministic else self._inferring()
+        return {"kl": (*inferring, "prior", *(("condition",) if self.prior.conditional else ()))}
 
     def scheduled(self, step: int) -> dict[str, float]:
         """beta, and what else the schedule has."""

@@ -1,6 +1,5 @@
 """What a run prints."""
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,14 +9,13 @@ from rich.tree import Tree
 from torch import nn
 
 from vaelab.errors import printable
+from vaelab.metrics import is_detail
 from vaelab.terminal import console
 
 SHOWN_FIRST = (
     "task", "data", "model", "encoder", "decoder", "latent", "posterior", "prior", "adversary", "fitted_prior",
     "likelihood", "corruption", "optimizer", "scheduler", "trainer", "callbacks", "logger", "paths",
 )  # fmt: skip
-
-DETAIL = re.compile(r"(_\dbit|_quantile_\d+|_at_[\d.]+|_low|_high)$")
 
 
 def print_config(config: dict[str, Any], choices: dict[str, str]) -> None:
@@ -60,7 +58,7 @@ def print_metrics(metrics: dict[str, float], folder: str, notes: Sequence[str] =
     prefixes = {name.rpartition("/")[0] for name in metrics}
     columns = ["val", "test", *sorted(prefix for prefix in prefixes if prefix.startswith("baseline/"))]
     found = {name.rpartition("/")[2] for name in metrics if not name.startswith("train/")}
-    names = sorted(name for name in found if not DETAIL.search(name))
+    names = sorted(name for name in found if not is_detail(name))
     headings = [column.removeprefix("baseline/") for column in columns]
     table = Table("metric", *headings, title="best checkpoint", title_justify="left")
     for heading in table.columns[1:]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
+from vaelab.metrics import described, metric
 from vaelab.record.page import page, table
 
 
@@ -41,13 +42,13 @@ def metrics_table(metrics: dict[str, float]) -> str:
     """An HTML table: a row for each metric, a column for each split and each baseline that has numbers."""
     cells: dict[tuple[str, str], float] = {}
     for name, value in metrics.items():
-        column, _, metric = name.rpartition("/")
-        cells[metric, column.removeprefix("baseline/")] = value
+        column, _, short = name.rpartition("/")
+        cells[short, column.removeprefix("baseline/")] = value
     splits = [split for split in ("test", "val", "train") if any(column == split for _, column in cells)]
     baselines = sorted({column for _, column in cells} - {"test", "val", "train"})
     columns = [*splits, *baselines]
-    rows = sorted({metric for metric, _ in cells}, key=lambda metric: ((metric, "test") not in cells, metric))
-    body = [[escape(metric), *(_number(cells.get((metric, column))) for column in columns)] for metric in rows]
+    rows = sorted({name for name, _ in cells}, key=lambda name: ((name, "test") not in cells, name))
+    body = [[_named(name), *(_number(cells.get((name, column))) for column in columns)] for name in rows]
     return table([escape(column) for column in ("metric", *columns)], body)
 
 
@@ -58,6 +59,13 @@ def metadata_list(metadata: dict[str, Any]) -> str:
         text = ", ".join(f"{key} {value}" for key, value in about.items()) if isinstance(about, dict) else str(about)
         lines.append(f"<li><b>{escape(name)}</b>: {escape(text)}</li>")
     return f"<h2>how numbers were taken</h2>\n<ul>{''.join(lines)}</ul>" if lines else ""
+
+
+def _named(name: str) -> str:
+    """A metric with its unit; pointing at it shows what it is."""
+    known, about = metric(name), described(name)
+    unit = f" <small>{escape(known.unit)}</small>" if known is not None and known.unit else ""
+    return f'<span title="{escape(about)}">{escape(name)}</span>{unit}' if about else escape(name)
 
 
 def _number(value: float | None) -> str:

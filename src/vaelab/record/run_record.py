@@ -147,8 +147,8 @@ class RunRecord:
         if trainer.is_global_zero:
             with self._stages.show("fitting the prior") as stage:
                 if saved is None:
-                    settings = {"seed": seed, "folder": self.folder / "checkpoints" / "fitted_prior", "say": stage.say}
-                    saved = fitted_priors.fitted_to(prior, model, data, **settings)
+                    checkpoints = self.folder / "checkpoints" / "fitted_prior"
+                    saved = fitted_priors.fitted_to(prior, model, data, checkpoints, seed=seed, say=stage.say)
                 for name, content in fitted_priors.files(saved).items():
                     self._write(name, content)
         trainer.strategy.barrier("fitted prior")

@@ -55,6 +55,9 @@ class Budget:
         planned = in_epoch * trainer.max_epochs if (trainer.max_epochs or -1) >= 0 else inf
         planned = min(planned, trainer.max_steps) if trainer.max_steps >= 0 else planned
         steps = trainer.global_step or planned
+        clip, clip_by = trainer.gradient_clip_val, trainer.gradient_clip_algorithm
+        if isinstance(module := trainer.lightning_module, TrainingModule) and module.clip is not None:
+            clip, clip_by = module.clip
         if not isfinite(steps):
             return None
         return cls(
@@ -62,8 +65,8 @@ class Budget:
             total=int(planned if isfinite(planned) else steps),
             accumulate=trainer.accumulate_grad_batches,
             validate=trainer.check_val_every_n_epoch or 1,
-            clip=float(trainer.gradient_clip_val or 0),
-            clip_by=str(trainer.gradient_clip_algorithm or "norm"),
+            clip=float(clip or 0),
+            clip_by="norm" if clip_by is None else getattr(clip_by, "value", clip_by),
             train_batches=batches if batches < whole else None,
         )
 

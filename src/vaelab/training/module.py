@@ -1,18 +1,18 @@
 """The LightningModule that trains any model."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import lightning.pytorch as L
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import Tensor, nn
+from torch import Tensor
 
 from vaelab.core.batch import Batch
-from vaelab.models import Model, Phase, Prediction, Terms
+from vaelab.models import Model, Prediction, Terms
 from vaelab.training.meter import TermMeter
 from vaelab.training.optimization import Optimization
+from vaelab.training.phases import let_phases_differ, only, refuse_misfit, weights_of
 
 PREFIX = "model."  # of the names of weights within this module; checkpoints name them as the model does
 
@@ -45,10 +45,20 @@ class TrainingModule(L.LightningModule):
         """The objective of each example."""
         return self.model.terms(batch)
 
+    def setup(self, stage: str) -> None:
+        """Refuse a trainer that cannot train the model, and prepare one for several phases."""
+        if stage == "fit":
+            refuse_misfit(self.trainer, self.model)
+            if not self.automatic_optimization:
+                let_phases_differ(self.trainer)
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Built from plain data, so that nothing but numbers reaches a checkpoint."""
         total = self.schedule_steps or int(self.trainer.estimated_stepping_batches)
-        configured = [self.optimization.configure(weights_of(self.model, p), total, p.name) for p in self.model.phases]
+        configured = [
+            self.optimization.configure(weights_of(self.model, p), max(1, total - p.start), p.name)
+            for p in self.model.phases
+        ]
         return configured[0] if len(configured) == 1 else tuple(configured)  # type: ignore[return-value]
 
     # Training
@@ -60,11 +70,11 @@ class TrainingModule(L.LightningModule):
         self.model.step = step
         if not self.automatic_optimization:
             self._take_phases(batch, step)
-            self._log_window(batch_idx, step + 1)
+            self._log_window(batch_idx, step)
             return None
         terms = (self.objective or self.model.terms)(batch)
         self._meter.add(terms.named(), step, counts=batch.weight > 0)
-        self._keep(terms.statistics, step)
+        self._keep(terms.statistics, step, batch)
         self._log_window(batch_idx, step)
         return weighted(terms, batch)
 
@@ -89,31 +99,39 @@ class TrainingModule(L.LightningModule):
                     self.clip_gradients(optimizer.optimizer, value, algorithm)
                 optimizer.step()
             schedule.step()
-            self._keep(terms.statistics, step)
+            self._keep(terms.statistics, step, batch)
             named |= terms.named() if main else {f"{phase.name}_loss": terms.loss, **terms.penalties}
-        for phase in self.model.phases[1:]:  # named from the first step
-            named.setdefault(f"{phase.name}_loss", torch.zeros_like(terms.loss))
+        zero = torch.zeros_like(terms.loss)
+        for name in self.model.moves():  # of phases that have not begun: each is named from the first step
+            named.setdefault(name, zero)
         self._meter.add(named, step, counts=batch.weight > 0)
 
     def _log_window(self, batch_idx: int, step: int) -> None:
         if (batch_idx + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
-            means = self._meter.window(self.trainer.strategy) | self._beside()
+            means = self._meter.window(self.trainer.strategy) | self._beside(step)
             for logger in self.loggers:
                 logger.log_metrics({f"train/{name}_step": value for name, value in means.items()}, step)
 
-    def _beside(self) -> dict[str, float]:
+    def _beside(self, step: int) -> dict[str, float]:
         """Scheduled numbers and those of the model's state, which enter no loss."""
-        return self.model.scheduled(self.step) | self.model.diagnostics()
+        return self.model.scheduled(step) | self.model.diagnostics()
 
-    def _keep(self, statistics: Mapping[str, Tensor], step: int) -> None:
-        """Add up what the model counts of its batches until the optimizer has stepped."""
+    def _keep(self, statistics: Mapping[str, Tensor], step: int, batch: Batch) -> None:
+        """Add up what the model counts of its batches until the optimizer has stepped.
+
+        A device that has no row of a batch repeats another's, which does not count twice.
+        """
         for name, value in statistics.items():
+            own = value.detach() if batch.weight > 0 else torch.zeros_like(value)
             before = self._statistics.get(name)
-            self._statistics[name] = value.detach() if before is None else before + value.detach()
+            self._statistics[name] = own if before is None else before + own
         self._counted_at = step
 
     def _update_state(self, step: int) -> None:
-        """Hand the statistics of the last step to the model, from all devices: after its update, before the next."""
+        """Hand the statistics of the last step to the model, from all devices: after its update, before the next.
+
+        Here and not in a hook after each step, which blocks of plain steps do not have.
+        """
         if self._statistics and step > self._counted_at:
             strategy = self.trainer.strategy
             summed = {name: strategy.reduce(value, reduce_op="sum") for name, value in self._statistics.items()}
@@ -125,7 +143,7 @@ class TrainingModule(L.LightningModule):
         """Log the epoch's means; `self.log` would cost an epoch of small data some percent of its time."""
         self._update_state(self.step)
         means = self._meter.epoch(self.trainer.strategy)
-        named = {f"train/{name}": value for name, value in (means | self._beside()).items()}
+        named = {f"train/{name}": value for name, value in (means | self._beside(self.step)).items()}
         self.trainer.callback_metrics.update({name: torch.tensor(value) for name, value in named.items()})
         for logger in self.loggers:
             logger.log_metrics(named | {"epoch": self.current_epoch}, self.step - 1)
@@ -175,7 +193,9 @@ class TrainingModule(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the architecture, name weights as the model does; refuse to write weights that are no numbers."""
-        self._update_state(self.step)
+        if self._statistics:
+            self._update_state(self.step)
+            checkpoint["state_dict"] = self.trainer.strategy.lightning_module_state_dict()
         checkpoint["state_dict"] = {name.removeprefix(PREFIX): w for name, w in checkpoint["state_dict"].items()}
         self._meter.check_weights(checkpoint["state_dict"], self.step)
         checkpoint["architecture"] = self.model.architecture
@@ -192,31 +212,6 @@ def weighted(terms: Terms, batch: Batch) -> Tensor:
     """The mean loss over the whole batch, this device's share of it."""
     loss = terms.loss.mean()
     return loss if batch.weight == 1 else loss * batch.weight
-
-
-def weights_of(model: Model, phase: Phase) -> list[nn.Parameter]:
-    """The weights that a phase moves; the first phase moves all that no other names."""
-    names = phase.modules or tuple(name for other in model.phases for name in other.modules)
-    named = {name for module in names for name, _ in model.get_submodule(module).named_parameters(module)}
-    return [
-        weight
-        for name, weight in model.named_parameters()
-        if (name in named) == bool(phase.modules) and weight.requires_grad
-    ]
-
-
-@contextmanager
-def only(model: Model, phase: Phase) -> Iterator[None]:
-    """Within it, no weight but those of a phase takes a gradient."""
-    moved = {id(weight) for weight in weights_of(model, phase)}
-    frozen = [weight for weight in model.parameters() if weight.requires_grad and id(weight) not in moved]
-    for weight in frozen:
-        weight.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for weight in frozen:
-            weight.requires_grad_(True)
 
 
 def _nothing() -> None:

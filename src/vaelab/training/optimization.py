@@ -39,7 +39,8 @@ class Optimization:
     Attributes:
         optimizer, scheduler: of the first phase, and of all others that have none of their own.
         builder: who may build them.
-        phases: by the name of a phase, its own `optimizer` or `scheduler`.
+        phases: by the name of a phase, its own `optimizer` or `scheduler`. One that names a class stands alone; one
+            that does not changes some settings of that of the first phase.
     """
 
     optimizer: dict[str, Any]
@@ -51,12 +52,12 @@ class Optimization:
     def usual(cls) -> "Optimization":
         """AdamW at the constant rate of 1e-3."""
         adamw = {"_target_": "torch.optim.AdamW", "lr": 1e-3}
-        return cls(adamw, {"_target_": "vaelab.training.schedulers.Constant"}, Builder())
+        return cls(adamw, {"_target_": "vaelab.training.schedulers.Constant", "warmup_steps": 0}, Builder())
 
     def nodes(self, phase: str) -> tuple[dict[str, Any], dict[str, Any]]:
         """The optimizer and the schedule of a phase."""
-        own = self.phases.get(phase, {})
-        return dict(own.get("optimizer") or self.optimizer), dict(own.get("scheduler") or self.scheduler)
+        own = self.phases.get(phase) or {}
+        return merged(self.optimizer, own.get("optimizer")), merged(self.scheduler, own.get("scheduler"))
 
     def configure(self, weights: list[nn.Parameter], total_steps: int, phase: str = MAIN) -> dict[str, Any]:
         """What `configure_optimizers` returns for a phase; the schedule is a function of the optimizer step.
@@ -64,8 +65,9 @@ class Optimization:
         A checkpoint that is loaded later gives moments and counts; every setting stays that of the config.
         """
         optimizer_node, scheduler_node = self.nodes(phase)
-        optimizer: Optimizer = self.builder.build(optimizer_node, "optimizer", Optimizer, params=weights)
-        factor = self.builder.build(scheduler_node, "scheduler", LearningRate, total_steps=total_steps)
+        within = f"phases.{phase}." if self.phases.get(phase) else ""
+        optimizer: Optimizer = self.builder.build(optimizer_node, f"{within}optimizer", Optimizer, params=weights)
+        factor = self.builder.build(scheduler_node, f"{within}scheduler", LearningRate, total_steps=total_steps)
         schedule = Schedule(optimizer, factor.__call__)
         settings = [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
 
@@ -121,6 +123,11 @@ class Optimization:
         weight.grad = torch.ones_like(weight)
         optimizer.step()
         return dict(optimizer.state[weight])
+
+
+def merged(usual: Mapping[str, Any], own: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A node of its own, if that names a class; else the usual one with some settings changed."""
+    return dict(own) if own and "_target_" in own else {**usual, **(own or {})}
 
 
 def _is_state(saved: Any) -> bool:

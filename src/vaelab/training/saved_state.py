@@ -81,6 +81,7 @@ def _one_number(value: Any) -> Any:
     raise ValueError("should be one number")
 
 
+MOST_PHASES = 64  # of training, each with an optimizer of its own; far more than any model has
 _VERSION = r"^[2-9]\.\d{1,4}(\.\d{1,4})?((a|b|rc)\d{1,4})?(\.post\d{1,4})?(\.dev\d{1,9})?(\+[a-z0-9]{1,40})?$"
 _Count = Annotated[int, Strict(), Field(ge=0, le=2**53)]
 _Text = Annotated[str, Strict(), Field(max_length=4096)]
@@ -178,8 +179,8 @@ class _State(_Part):
     epoch: _Count
     global_step: _Count
     loops: _Loops
-    optimizer_states: Annotated[list[_Node], Strict(), Field(min_length=1, max_length=1)]
-    lr_schedulers: Annotated[list[_Schedule], Strict(), Field(min_length=1, max_length=1)]
+    optimizer_states: Annotated[list[_Node], Strict(), Field(min_length=1, max_length=MOST_PHASES)]
+    lr_schedulers: Annotated[list[_Schedule], Strict(), Field(min_length=1, max_length=MOST_PHASES)]
     callbacks: Annotated[dict[_Text, Any], Strict()]
     train_terms: _Terms | None = None
     scaler: _Scaler | None = Field(None, alias="MixedPrecision")

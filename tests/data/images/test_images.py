@@ -69,7 +69,7 @@ def test_pixels_are_read_as_they_are(
     assert torch.equal(found.values, torch.from_numpy(expected.copy()))
     assert found.spec.shape == expected.shape[1:]
     assert (found.spec.name, found.spec.support, found.spec.levels) == ("mine", "unit", 256)
-    assert found.parts == {"train": range(6)}
+    assert found.splits == {"train": range(6)}
     assert found.label.tolist() == [-1] * 6
 
 
@@ -122,7 +122,7 @@ def test_folders_named_as_splits_are_splits(images: Callable[..., Images], tmp_p
     data = images(tmp_path / "mine")
     data.setup()
     found = images(tmp_path / "mine").load()
-    assert found.parts == {"train": range(8), "val": range(8, 12), "test": range(12, 18)}
+    assert found.splits == {"train": range(8), "val": range(8, 12), "test": range(12, 18)}
     assert found.label[12:].tolist() == [0, 0, 0, 1, 1, 1]
     assert data.split["test"].tolist() == list(range(12, 18))
 
@@ -324,7 +324,7 @@ def test_declared_images_and_classes_of_parquet_are_kept(images: Callable[..., I
     found = images(tmp_path / "mine").load()
     assert found.spec.classes == ("cat", "dog")
     assert found.label.tolist() == [0, 1, 1, 0]
-    assert found.parts == {"train": range(3), "test": range(3, 4)}
+    assert found.splits == {"train": range(3), "test": range(3, 4)}
 
 
 def test_wrong_parquet_is_refused_by_name(refuses: Callable[..., str], tmp_path: Path) -> None:

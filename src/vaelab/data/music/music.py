@@ -103,7 +103,7 @@ class Music(DataModule):
         low, high = self._range(pieces)
         self.lowest, self.highest = low, high
         count = high - low + 1
-        parts, windows, first = {}, [], 0
+        rows, windows, first = {}, [], 0
         splits = {"test": set(works)} if self.all_as_test else self._works_of_splits(works)
         for split, members in splits.items():
             for piece, work in zip(pieces, works, strict=True):
@@ -113,7 +113,7 @@ class Music(DataModule):
                     windows.append(cut(whole, self.steps, hop, self.form))
                     self._places += [(piece.name, window * hop) for window in range(len(windows[-1]))]
             total = sum(map(len, windows))
-            parts[split] = range(first, total)
+            rows[split] = range(first, total)
             first = total
         values = torch.cat(windows)
         gaps = self._has_missing(bool((values < 0).any()))
@@ -123,7 +123,7 @@ class Music(DataModule):
             )
         else:
             spec = DataSpec(self.name, "roll", tuple(values.shape[1:]), "binary", 2, has_missing=gaps)
-        return Examples(values, torch.full((len(values),), -1), spec, parts)
+        return Examples(values, torch.full((len(values),), -1), spec, rows)
 
     def _range(self, pieces: list[Piece]) -> tuple[int, int]:
         low, high = min(p.pitches[0] for p in pieces), max(p.pitches[1] for p in pieces)

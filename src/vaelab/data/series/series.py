@@ -266,7 +266,7 @@ class Series(DataModule):
         values, file = self._scratch.kept(encoded, (len(series), *old.shape), np.float32, self.storage)
         gaps = missing_as_trained(values, self._trained_missing)
         spec = DataSpec(old.name, old.kind, old.shape, old.support, classes=old.classes, has_missing=gaps)
-        return Examples(values, examples.label, spec, examples.parts, file)
+        return Examples(values, examples.label, spec, examples.splits, file)
 
     def _encoded(
         self, series: Sequence[NDArray[Any]], shape: tuple[int, ...], how: SeriesFormat, first: int

@@ -173,9 +173,9 @@ class Table(DataModule):
     def load(self) -> Examples:
         """Read all rows; they are not encoded yet."""
         tables = self.tables()
-        parts, first = {}, 0
+        splits, first = {}, 0
         for split, table in tables.items():
-            parts[split] = range(first, first + table.num_rows)
+            splits[split] = range(first, first + table.num_rows)
             first += table.num_rows
         if self._format is None:
             self._refuse_other_columns(tables)
@@ -197,7 +197,7 @@ class Table(DataModule):
             self._fields = list(self._format.fields)
         self._table = table
         spec = DataSpec(self.name, "table", (len(self._fields),), "real", classes=classes)
-        return Examples(torch.zeros(len(label), 1, dtype=torch.uint8), label, spec, parts)
+        return Examples(torch.zeros(len(label), 1, dtype=torch.uint8), label, spec, splits)
 
     def _as_trained(self, tables: dict[str, pa.Table], how: TableFormat) -> dict[str, pa.Table]:
         """The columns that the model was trained on and, where it is there, the label, but no others.
@@ -280,7 +280,7 @@ class Table(DataModule):
             columns=encoded,
             has_missing=missing_as_trained(values, self._trained_missing),
         )
-        return Examples(values, examples.label, spec, examples.parts, file)
+        return Examples(values, examples.label, spec, examples.splits, file)
 
     def _refuse_missing(self) -> None:
         """Refuse missing values where the model knows none; say it where it knows none of a column.

@@ -140,13 +140,13 @@ class Text(DataModule):
             rows = self._drawn_of(split, pieces.num_rows)
             tables[split] = pieces if rows is None else pieces.take(rows.numpy())
         self._pieces = pa.concat_tables(tables.values())
-        parts, first = {}, 0
+        splits, first = {}, 0
         for split, table in tables.items():
-            parts[split] = range(first, first + table.num_rows)
+            splits[split] = range(first, first + table.num_rows)
             first += table.num_rows
         if not first:
             raise DataError(f"data.path={self.path}: no line in it is shorter than data.max_length={self.max_length}")
-        if set(parts) == {"train"} and first < NAMELESS and not self.all_as_test:
+        if set(splits) == {"train"} and first < NAMELESS and not self.all_as_test:
             remedy = "data.unit=window cuts running text into examples" if self.unit == "line" else "add text"
             raise DataError(
                 f"data.path={self.path}: {first} example(s) in it are too few for a train, a val and a "
@@ -154,7 +154,7 @@ class Text(DataModule):
             )
         label, classes = self._classes(names)
         spec = DataSpec(self.name, "tokens", (1,), "categories", classes=classes)
-        return Examples(torch.zeros(len(label), 1, dtype=torch.uint8), label, spec, parts)
+        return Examples(torch.zeros(len(label), 1, dtype=torch.uint8), label, spec, splits)
 
     def _read(self) -> dict[str, Texts]:
         scratch = self._scratch
@@ -262,7 +262,7 @@ class Text(DataModule):
             characters=characters,
             vocabulary=self._tokens.digest,
         )
-        return Examples(values, examples.label, spec, examples.parts, file)
+        return Examples(values, examples.label, spec, examples.splits, file)
 
     def _encoded(self, texts: Sequence[str], end: int | None, kind: DTypeLike) -> Encoded:
         rows = self.tokens.encode(texts)

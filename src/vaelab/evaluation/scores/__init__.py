@@ -2,13 +2,9 @@
 
 from vaelab.evaluation.scores.conformal import Threshold, alarms_by_chance, conformal_threshold, examples_needed
 from vaelab.evaluation.scores.detector import Detector, has_detector, read_threshold, same_weights
-from vaelab.evaluation.scores.elbo import Elbo
-from vaelab.evaluation.scores.latent import Latent
-from vaelab.evaluation.scores.nll import NegativeLogLikelihood
 from vaelab.evaluation.scores.ranking import Interval, estimates, intervals
-from vaelab.evaluation.scores.reconstruction import Reconstruction
-from vaelab.evaluation.scores.relative import Relative
 from vaelab.evaluation.scores.score import Score
+from vaelab.evaluation.scores.scores import Elbo, Latent, NegativeLogLikelihood, Reconstruction, Relative
 
 __all__ = [
     "Detector",

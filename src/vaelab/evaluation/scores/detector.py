@@ -11,12 +11,8 @@ from torch import Tensor, nn
 from vaelab.careful_read import DIGEST, Weights, brief, digest, folder_with, read_json
 from vaelab.errors import CheckpointError, ConfigError
 from vaelab.evaluation.scores.conformal import Threshold
-from vaelab.evaluation.scores.elbo import Elbo
-from vaelab.evaluation.scores.latent import Latent
-from vaelab.evaluation.scores.nll import NegativeLogLikelihood
-from vaelab.evaluation.scores.reconstruction import Reconstruction
-from vaelab.evaluation.scores.relative import Relative
 from vaelab.evaluation.scores.score import Score
+from vaelab.evaluation.scores.scores import Elbo, Latent, NegativeLogLikelihood, Reconstruction, Relative
 from vaelab.models import Model
 from vaelab.models.saved_model import ABOUT, load_model
 

@@ -1,18 +1,19 @@
 """What an anomaly score is."""
 
-from collections.abc import Iterable
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from vaelab.core import Batch
+from vaelab.core.noise import mix
 from vaelab.core.spec import DataSpec, observed_mask
-from vaelab.evaluation.scores.fixed_noise import FixedNoise
 from vaelab.models import Model
 
 
-class Score(nn.Module):
+class Score(nn.Module, ABC):
     """How anomalous examples are: the larger, the more. A function of the example and of what was trained.
 
     What a score keeps of the normal data is in its buffers, so that `state_dict` is all there is to save.
@@ -26,9 +27,9 @@ class Score(nn.Module):
     def fit(self, model: Model, normal: Iterable[Tensor]) -> None:
         """Learn what is usual from batches `(B, *shape)` of normal training examples; most scores need nothing."""
 
+    @abstractmethod
     def forward(self, model: Model, x: Tensor) -> Tensor:
         """`x: (B, *shape)` in the data's range, uncorrupted; `(B,)`."""
-        raise TypeError(f"{type(self).__name__} defines no forward")
 
 
 def reconstruct(model: Model, x: Tensor) -> Tensor:
@@ -55,3 +56,27 @@ def scored_batch(x: Tensor, seed: int = 0) -> Batch:
     """`x` as a batch whose noise is the same for each example."""
     unlabelled: Any = torch.full((len(x),), -1, device=x.device)
     return Batch(x, x, unlabelled, x, FixedNoise(seed, len(x)), 1.0)
+
+
+class FixedNoise:
+    """One draw for each stream, given to all examples, so that a score is a function of the example alone.
+
+    An expectation over the posterior is then the mean over the same points of its unit ball for every
+    example: no luck of the draw in how they rank, and none from call to call or batch to batch.
+    """
+
+    def __init__(self, seed: int, count: int) -> None:
+        self._seed, self._count = seed, count
+
+    def _generator(self, stream: str) -> torch.Generator:
+        return torch.Generator().manual_seed(mix(self._seed, stream))
+
+    def normal(self, stream: str, shape: Sequence[int], device: torch.device) -> Tensor:
+        """`(B, *shape)` standard normal numbers, the same B times."""
+        drawn = torch.randn(tuple(shape), generator=self._generator(stream))
+        return drawn.to(device).expand(self._count, *shape)
+
+    def uniform(self, stream: str, shape: Sequence[int], device: torch.device) -> Tensor:
+        """`(B, *shape)` numbers uniform in [0, 1), the same B times."""
+        drawn = torch.rand(tuple(shape), generator=self._generator(stream))
+        return drawn.to(device).expand(self._count, *shape)

@@ -24,6 +24,7 @@ class Counts(FittedPrior):
 
     name: ClassVar[str] = "counts"
     discrete: ClassVar[bool] = True
+    keeps_weights: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self.table = torch.zeros(0, 0, dtype=torch.float64)

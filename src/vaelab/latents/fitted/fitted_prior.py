@@ -41,10 +41,12 @@ class FittedPrior(ABC):
     Attributes:
         name: of the option of the group `fitted_prior`.
         discrete: whether it is one of indices, for a discrete code; else one of flat codes.
+        keeps_weights: whether it has `weights` beside its plain data.
     """
 
     name: ClassVar[str]
     discrete: ClassVar[bool] = False
+    keeps_weights: ClassVar[bool] = False
 
     @property
     def settings(self) -> dict[str, Any]:

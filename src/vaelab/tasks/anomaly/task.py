@@ -1,27 +1,20 @@
 """Anomaly detection: a model of normal data only, and how well its scores tell what is not."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from math import isfinite
 from typing import Annotated, Any, Literal, cast
 
 import lightning.pytorch as L
 import numpy as np
-import torch
 from annotated_types import Ge, Gt, Lt
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
 from vaelab.core import DataSpec
-from vaelab.csv_text import csv_text
 from vaelab.data.module import DataModule
 from vaelab.errors import CheckpointError, ConfigError
 from vaelab.evaluation.baselines import BaselineCache
-from vaelab.evaluation.baselines.limits import rows_used
 from vaelab.evaluation.baselines.outliers import OUTLIER_SCORES
-from vaelab.evaluation.latents import class_name
 from vaelab.evaluation.scores import (
     Detector,
     Threshold,
@@ -34,20 +27,13 @@ from vaelab.evaluation.scores import (
     read_threshold,
     same_weights,
 )
-from vaelab.evaluation.scores.attribution import value_errors
 from vaelab.evaluation.scores.detector import STATE, THRESHOLD
-from vaelab.evaluation.scores.score import reconstruct
-from vaelab.evaluation.scores.steps import step_errors
-from vaelab.figures.anomalies import column_errors, heat_maps, roc_and_pr, score_histogram
+from vaelab.figures.anomalies import roc_and_pr, score_histogram
 from vaelab.models import Model
 from vaelab.notes import note, some
+from vaelab.tasks.anomaly.scoring import Truth, baseline_scores, examples, scored
+from vaelab.tasks.anomaly.shown import attribution, localisation, score_table, step_table
 from vaelab.tasks.task import Baseline, Findings, Say, Task
-
-SHOWN = 10  # examples in a row of the heat maps
-SERIES = 4  # with the highest scores, and as many with the lowest, beside each other
-STEP_LINES = 100_000  # of step_scores.csv at most, unless one example has more
-ROWS = 50  # most anomalous rows of a table whose columns are averaged
-ATTRIBUTED = 1000  # most anomalous rows of a table of which every column is written down
 
 
 class Anomaly(Task):
@@ -266,47 +252,6 @@ class Anomaly(Task):
             found.metadata["test/auroc_nll"] = {"K": self.nll_samples}
 
 
-@dataclass(frozen=True)
-class Truth:
-    """What labels say of the test split.
-
-    Attributes:
-        known: `(N,)` bool, which examples have a label that says anything.
-        anomalous: `(N,)` bool, those of them that are not normal.
-    """
-
-    known: Tensor
-    anomalous: Tensor
-
-    @classmethod
-    def from_labels(cls, data: DataModule) -> "Truth":
-        """Of all examples, where there is no `data.normal`, nothing is known."""
-        known = data.labels("test") >= 0
-        known = known if data.normal is not None else torch.zeros_like(known)
-        return cls(known, data.is_anomaly("test") & known)
-
-    @property
-    def normal(self) -> Tensor:
-        """`(N,)` bool."""
-        return self.known & ~self.anomalous
-
-    @property
-    def lacking(self) -> str | None:
-        """What nothing can be ranked without; None where all is there."""
-        if not self.known.any():
-            return "no example has a label that says whether it is normal"
-        if not self.anomalous.any():
-            return "no example has an anomalous label"
-        return None if self.normal.any() else "no example has a normal label"
-
-    @property
-    def measured(self) -> str:
-        """What is left to measure where something is lacking."""
-        if not self.known.any():
-            return "only the share of alarms is measured"
-        return f"only alarms are counted, and test/{'false_alarm' if self.normal.any() else 'detection'}_rate measured"
-
-
 def count_alarms(found: Findings, threshold: Threshold, alarms: Tensor, truth: Truth) -> None:
     """Add the share of alarms among later data beside the rate that was promised, and say so if it is well above.
 
@@ -332,139 +277,6 @@ def count_alarms(found: Findings, threshold: Threshold, alarms: Tensor, truth: T
         f"{raised} of {count} {'normal examples' if normal else 'examples'} raise an alarm ({raised / count:.1%}); "
         f"{threshold.rate:.1%} of normal ones were promised at most, which allows for {chance} by chance: {cause}"
     )
-
-
-def examples(data: DataModule, split: str, device: torch.device, which: Tensor | None = None) -> Iterator[Tensor]:
-    """What a model must explain, uncorrupted, `(B, *shape)` at a time: a denoiser too is scored on clean input.
-
-    Args:
-        data: of the run.
-        split: which.
-        device: that batches go to.
-        which: places in the split; None for all of it, in order.
-    """
-    for batch in data.batches(split, device, which=which):
-        yield batch.target
-
-
-def scored(detector: Detector, data: DataModule, split: str, name: str) -> Tensor:
-    """A score of every example of a split in order, `(N,)` float64 on the CPU."""
-    return torch.cat([detector.score(x, name).cpu().double() for x in examples(data, split, detector.model.device)])
-
-
-def baseline_scores(
-    name: str, data: DataModule, baselines: BaselineCache
-) -> tuple[NDArray[np.float64], dict[str, object]]:
-    """Scores of the test split by a classical method, `(N,)`, NaN where none was taken; and what it was given."""
-    method = OUTLIER_SCORES[name]
-    rows, train, test = method.rows(data), len(data.split["train"]), len(data.split["test"])
-    settings = method.settings | {"train_rows": rows.train, "test_rows": len(rows.test)}
-    kept = baselines.tensor(f"outliers-{name}", settings, lambda: torch.from_numpy(method.score(data, rows)))
-    scores = np.full(test, np.nan)
-    scores[rows.test.numpy()] = kept.numpy()
-    about: dict[str, object] = {
-        "fitted to": rows_used(rows.train, train, "train"),
-        "measured on": rows_used(len(rows.test), test, "test"),
-    }
-    return scores, about
-
-
-def score_table(data: DataModule, test: dict[str, Tensor], alarms: Tensor) -> str:
-    """CSV of the test split: where each example stands in the data, its label, its scores, whether it is an alarm.
-
-    A label, and whether it is anomalous, are empty where an example has none.
-    """
-    rows, truth = data.split["test"], Truth.from_labels(data)
-    origins = data.origins(rows)
-    anomalous = [
-        int(anomaly) if known else None
-        for known, anomaly in zip(truth.known.tolist(), truth.anomalous.tolist(), strict=True)
-    ]
-    columns: list[Iterable[Any]] = [
-        rows.tolist(),
-        *origins.values(),
-        [class_name(label, data.spec.classes) for label in data.labels("test").tolist()],
-        anomalous,
-        alarms.int().tolist(),
-        *([f"{score:.9g}" for score in scores.tolist()] for scores in test.values()),
-    ]
-    return csv_text(["example", *origins, "label", "anomalous", "alarm", *test], zip(*columns, strict=True))
-
-
-def step_table(model: Model, data: DataModule, scores: Tensor) -> str:
-    """CSV of the score of each step that holds a value, of as many of the highest-scoring test examples as fit.
-
-    The step's score is its mean squared error; see `step_errors`. Examples come by their score, the highest first.
-    """
-    chosen = scores.argsort(descending=True, stable=True)[: max(1, STEP_LINES // data.spec.shape[-1])]
-    x, places = data.clean("test", chosen), data.split["test"][chosen].tolist()
-    errors = torch.cat([step_errors(model, part.to(model.device)).cpu() for part in x.split(256)])
-    rows = (
-        [place, step, f"{score:.6g}"]
-        for place, of_one in zip(places, errors.tolist(), strict=True)
-        for step, score in enumerate(of_one)
-        if score == score
-    )
-    return csv_text(["example", "step", "score"], rows)
-
-
-def localisation(model: Model, data: DataModule, scores: Tensor) -> dict[str, Figure]:
-    """Where the most anomalous test examples differ from their reconstructions, beside the most normal ones."""
-    if data.spec.kind not in ("image", "series", "table"):
-        return {}
-    order = scores.argsort(descending=True, stable=True)
-
-    def shown(most: int) -> dict[str, Tensor]:
-        """Places of as many examples at each end; of a single example it alone."""
-        count = max(1, min(most, len(order) // 2))
-        ends = {"highest": order[:count], "lowest": order[-count:].flip(0)}
-        return ends if len(order) > 1 else {"highest": order}
-
-    def both(chosen: Tensor) -> tuple[Tensor, Tensor]:
-        picked = torch.cat(list(examples(data, "test", model.device, chosen)))
-        return picked.cpu(), reconstruct(model, picked).cpu()
-
-    if data.spec.kind == "image":
-        return {"where": heat_maps({f"{end} scores": both(chosen) for end, chosen in shown(SHOWN).items()})}
-    if data.spec.kind == "series":
-        ends = shown(SERIES)
-        chosen = torch.stack(list(ends.values()), 1).flatten()
-        originals, again = both(chosen)
-        titles = [
-            f"{end} {number + 1}: example {data.split['test'][place]}, score {scores[place]:.4g}"
-            for number in range(len(ends["highest"]))
-            for end, place in ((end, places[number]) for end, places in ends.items())
-        ]
-        steps = step_errors(model, originals.to(model.device)).cpu()
-        return data.compared("where", {"original": originals, "reconstruction": again}, titles, steps)
-    errors = {
-        f"{len(chosen)} {end} scores": torch.cat(
-            [value_errors(model, x).cpu() for x in examples(data, "test", model.device, chosen)]
-        )
-        for end, chosen in shown(ROWS).items()
-    }
-    unit = "nats" if data.spec.support == "mixed" else "squared error"
-    return {"where": column_errors(errors, column_names(data.spec), unit)}
-
-
-def attribution(model: Model, data: DataModule, scores: Tensor) -> str:
-    """CSV of the test rows with the highest scores: what each column adds to the reconstruction score."""
-    order = scores.argsort(descending=True, stable=True)[:ATTRIBUTED]
-    places = data.split["test"][order]
-    origins = data.origins(places)
-    errors = torch.cat([value_errors(model, x).cpu() for x in examples(data, "test", model.device, order)])
-    columns: list[Iterable[Any]] = [
-        places.tolist(),
-        *origins.values(),
-        [f"{score:.6g}" for score in scores[order].tolist()],
-        *([f"{error:.6g}" for error in of_one] for of_one in errors.T.tolist()),
-    ]
-    return csv_text(["example", *origins, "score", *column_names(data.spec)], zip(*columns, strict=True))
-
-
-def column_names(spec: DataSpec) -> list[str]:
-    """Names of a table's columns, or their numbers."""
-    return [column.name for column in spec.columns] or [f"column {number}" for number in range(spec.size)]
 
 
 def _rate(clean: int) -> str:

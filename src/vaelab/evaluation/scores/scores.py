@@ -1,0 +1,106 @@
+"""The anomaly scores of a model."""
+
+from collections.abc import Iterable
+
+import torch
+from sklearn.covariance import LedoitWolf
+from torch import Tensor
+
+from vaelab.data.plain import squared_error_of_each
+from vaelab.evaluation.scores.score import Score, number_of_values, reconstruct, refuse_no_rate, scored_batch
+from vaelab.models import Model
+
+
+class Reconstruction(Score):
+    """||x - x^||^2 with x^ decoded from the code or the posterior's mean, summed over the values that are there.
+
+    Of data with categories it is -log p(x|z) at that code, in nats. Of series it is the mean over the values that
+    are there times those of a whole example, so that a long one is no anomaly for its length.
+    """
+
+    def forward(self, model: Model, x: Tensor) -> Tensor:
+        """`x: (B, *shape)`; `(B,)`."""
+        spec = model.likelihood.spec
+        if spec.support in ("categories", "mixed"):
+            return -model.log_likelihood(model.encode(x), x)
+        values = spec.size if spec.kind == "series" else number_of_values(x, spec)
+        each = squared_error_of_each(reconstruct(model, x), x, spec)
+        return (each.nan_to_num() if spec.has_missing else each) * values  # no value, no error
+
+
+TINY = 1e-6  # a blank example has nothing to explain, and must not divide by zero
+
+
+class Relative(Score):
+    """||x - x^||^2 / ||x||, with x^ from the code or the posterior's mean.
+
+    The geometric mean of the squared error and of the part of x that is left unexplained,
+    ||x - x^||^2 / ||x||^2. The error alone is small for whatever is faint, such as a 1 before a model of
+    8s; the part alone is small for whatever is bold. For data that are zero where there is nothing.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._error = Reconstruction()
+
+    def forward(self, model: Model, x: Tensor) -> Tensor:
+        """`x: (B, *shape)`; `(B,)`."""
+        return self._error(model, x) / (x.nan_to_num().square().flatten(1).sum(1) + TINY).sqrt()
+
+
+class Latent(Score):
+    """Mahalanobis distance of the code, or posterior mean, from those of the training examples.
+
+    Their covariance is shrunk (Ledoit and Wolf, 2004), so that dimensions that the model leaves unused
+    do not decide.
+    """
+
+    mean: Tensor
+    precision: Tensor
+
+    def __init__(self, latent_dim: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(latent_dim))
+        self.register_buffer("precision", torch.eye(latent_dim))
+
+    def fit(self, model: Model, normal: Iterable[Tensor]) -> None:
+        """Mean and precision of the codes of batches `(B, *shape)`."""
+        codes = torch.cat([model.encode(x).cpu().double() for x in normal])
+        fitted = LedoitWolf().fit(codes.numpy())
+        self.mean.copy_(torch.from_numpy(fitted.location_))
+        self.precision.copy_(torch.from_numpy(fitted.precision_))
+
+    def forward(self, model: Model, x: Tensor) -> Tensor:
+        """`x: (B, *shape)`; `(B,)`, in standard deviations."""
+        centred = model.encode(x) - self.mean
+        return ((centred @ self.precision) * centred).sum(1).clamp(min=0).sqrt()
+
+
+DRAWS = 8  # z for each example; the KL is exact, so that only log p(x|z) is sampled
+
+
+class Elbo(Score):
+    """-elbo = KL - E_q[log p(x|z)] in nats, at beta = 1, its expectation over fixed draws."""
+
+    needs_rate = True
+
+    def forward(self, model: Model, x: Tensor) -> Tensor:
+        """`x: (B, *shape)`; `(B,)` nats."""
+        refuse_no_rate(model)
+        draws = [model.terms(scored_batch(x, seed)).named()["elbo"] for seed in range(DRAWS)]
+        return -torch.stack(draws).mean(0)
+
+
+class NegativeLogLikelihood(Score):
+    """The importance-weighted bound on -log p(x) with K = `samples` fixed draws (Burda et al., 2016, equation 8)."""
+
+    needs_rate = True
+
+    def __init__(self, samples: int) -> None:
+        super().__init__()
+        self.samples = samples
+
+    def forward(self, model: Model, x: Tensor) -> Tensor:
+        """`x: (B, *shape)`; `(B,)` nats."""
+        refuse_no_rate(model)
+        return -model.log_evidence(scored_batch(x), self.samples)

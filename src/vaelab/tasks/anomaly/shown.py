@@ -1,0 +1,122 @@
+"""Tables and pictures of scores: of each example, column and step."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from vaelab.core import DataSpec
+from vaelab.csv_text import csv_text
+from vaelab.data.module import DataModule
+from vaelab.evaluation.latents import class_name
+from vaelab.evaluation.scores.per_value import step_errors, value_errors
+from vaelab.evaluation.scores.score import reconstruct
+from vaelab.figures.anomalies import column_errors, heat_maps
+from vaelab.models import Model
+from vaelab.tasks.anomaly.scoring import Truth, examples
+
+SHOWN = 10  # examples in a row of the heat maps
+SERIES = 4  # with the highest scores, and as many with the lowest, beside each other
+STEP_LINES = 100_000  # of step_scores.csv at most, unless one example has more
+ROWS = 50  # most anomalous rows of a table whose columns are averaged
+ATTRIBUTED = 1000  # most anomalous rows of a table of which every column is written down
+
+
+def score_table(data: DataModule, test: dict[str, Tensor], alarms: Tensor) -> str:
+    """CSV of the test split: where each example stands in the data, its label, its scores, whether it is an alarm.
+
+    A label, and whether it is anomalous, are empty where an example has none.
+    """
+    rows, truth = data.split["test"], Truth.from_labels(data)
+    origins = data.origins(rows)
+    anomalous = [
+        int(anomaly) if known else None
+        for known, anomaly in zip(truth.known.tolist(), truth.anomalous.tolist(), strict=True)
+    ]
+    columns: list[Iterable[Any]] = [
+        rows.tolist(),
+        *origins.values(),
+        [class_name(label, data.spec.classes) for label in data.labels("test").tolist()],
+        anomalous,
+        alarms.int().tolist(),
+        *([f"{score:.9g}" for score in scores.tolist()] for scores in test.values()),
+    ]
+    return csv_text(["example", *origins, "label", "anomalous", "alarm", *test], zip(*columns, strict=True))
+
+
+def step_table(model: Model, data: DataModule, scores: Tensor) -> str:
+    """CSV of the score of each step that holds a value, of as many of the highest-scoring test examples as fit.
+
+    The step's score is its mean squared error; see `step_errors`. Examples come by their score, the highest first.
+    """
+    chosen = scores.argsort(descending=True, stable=True)[: max(1, STEP_LINES // data.spec.shape[-1])]
+    x, places = data.clean("test", chosen), data.split["test"][chosen].tolist()
+    errors = torch.cat([step_errors(model, part.to(model.device)).cpu() for part in x.split(256)])
+    rows = (
+        [place, step, f"{score:.6g}"]
+        for place, of_one in zip(places, errors.tolist(), strict=True)
+        for step, score in enumerate(of_one)
+        if score == score
+    )
+    return csv_text(["example", "step", "score"], rows)
+
+
+def localisation(model: Model, data: DataModule, scores: Tensor) -> dict[str, Figure]:
+    """Where the most anomalous test examples differ from their reconstructions, beside the most normal ones."""
+    if data.spec.kind not in ("image", "series", "table"):
+        return {}
+    order = scores.argsort(descending=True, stable=True)
+
+    def shown(most: int) -> dict[str, Tensor]:
+        """Places of as many examples at each end; of a single example it alone."""
+        count = max(1, min(most, len(order) // 2))
+        ends = {"highest": order[:count], "lowest": order[-count:].flip(0)}
+        return ends if len(order) > 1 else {"highest": order}
+
+    def both(chosen: Tensor) -> tuple[Tensor, Tensor]:
+        picked = torch.cat(list(examples(data, "test", model.device, chosen)))
+        return picked.cpu(), reconstruct(model, picked).cpu()
+
+    if data.spec.kind == "image":
+        return {"where": heat_maps({f"{end} scores": both(chosen) for end, chosen in shown(SHOWN).items()})}
+    if data.spec.kind == "series":
+        ends = shown(SERIES)
+        chosen = torch.stack(list(ends.values()), 1).flatten()
+        originals, again = both(chosen)
+        titles = [
+            f"{end} {number + 1}: example {data.split['test'][place]}, score {scores[place]:.4g}"
+            for number in range(len(ends["highest"]))
+            for end, place in ((end, places[number]) for end, places in ends.items())
+        ]
+        steps = step_errors(model, originals.to(model.device)).cpu()
+        return data.compared("where", {"original": originals, "reconstruction": again}, titles, steps)
+    errors = {
+        f"{len(chosen)} {end} scores": torch.cat(
+            [value_errors(model, x).cpu() for x in examples(data, "test", model.device, chosen)]
+        )
+        for end, chosen in shown(ROWS).items()
+    }
+    unit = "nats" if data.spec.support == "mixed" else "squared error"
+    return {"where": column_errors(errors, column_names(data.spec), unit)}
+
+
+def attribution(model: Model, data: DataModule, scores: Tensor) -> str:
+    """CSV of the test rows with the highest scores: what each column adds to the reconstruction score."""
+    order = scores.argsort(descending=True, stable=True)[:ATTRIBUTED]
+    places = data.split["test"][order]
+    origins = data.origins(places)
+    errors = torch.cat([value_errors(model, x).cpu() for x in examples(data, "test", model.device, order)])
+    columns: list[Iterable[Any]] = [
+        places.tolist(),
+        *origins.values(),
+        [f"{score:.6g}" for score in scores[order].tolist()],
+        *([f"{error:.6g}" for error in of_one] for of_one in errors.T.tolist()),
+    ]
+    return csv_text(["example", *origins, "score", *column_names(data.spec)], zip(*columns, strict=True))
+
+
+def column_names(spec: DataSpec) -> list[str]:
+    """Names of a table's columns, or their numbers."""
+    return [column.name for column in spec.columns] or [f"column {number}" for number in range(spec.size)]
