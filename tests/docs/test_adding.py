@@ -48,7 +48,11 @@ def test_every_block_is_a_file_or_a_command() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", [pytest.param(line, marks=[] if QUICK in line else pytest.mark.long) for line in COMMANDS]
+    "line",
+    [
+        pytest.param(line, id=line.partition("] ")[2], marks=[] if QUICK in line else pytest.mark.long)
+        for line in COMMANDS
+    ],
 )
 def test_an_example_is_trained_and_measured(train: Run, package: Path, line: str) -> None:
     python, script, *words = shlex.split(line)
