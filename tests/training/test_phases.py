@@ -254,6 +254,7 @@ def launch(folder: Path, *overrides: str) -> Path:
 def test_two_processes_are_one(tmp_path: Path) -> None:
     # Batches of 101 examples split unevenly, and so does the last, short one.
     settings = ("trainer.max_epochs=2", "trainer.gradient_clip_val=1", "optimizer.eps=1e-4", "adversary.start=2")
+    settings += ("trainer.precision=32-true",)
     one = launch(tmp_path / "one", *settings, "trainer=cpu")
     two = launch(tmp_path / "two", *settings, "trainer=ddp_sim")
     ours, theirs = (json.loads((run / "metrics.json").read_text()) for run in (one, two))

@@ -11,10 +11,10 @@ from torch.optim import Optimizer
 
 from vaelab import models
 from vaelab.data.module import mean_of
+from vaelab.data.plain_batches import examples_of
 from vaelab.models import Model, Start
 from vaelab.training.module import TrainingModule
 from vaelab.training.phases import weights_of
-from vaelab.training.plain_batches import examples_of
 
 SEEN = 5_000  # examples that training starts from
 

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from vaelab.core.batch import Batch
 from vaelab.core.noise import ExampleNoise, StepNoise
+from vaelab.data.plain_batches import examples_of
 from vaelab.models import Model, Prediction, Terms
 from vaelab.training.meter import TermMeter
 from vaelab.training.optimization import Optimization
 from vaelab.training.phases import let_phases_differ, only, refuse_misfit, weights_of
-from vaelab.training.plain_batches import examples_of
 
 PREFIX = "model."  # of the names of weights within this module; checkpoints name them as the model does
 
