@@ -1,14 +1,17 @@
 """Train and use autoencoders and variational autoencoders.
 
 `python train.py --help` is the way in. Importing this package imports nothing heavy; `vaelab.load`
-brings back a trained model from a run folder.
+brings back a trained model from a run folder. `vaelab.AE` and `vaelab.VAE` are LightningModules for a plain Trainer.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vaelab.models import Model
+    from vaelab.training.lightning_models import AE, VAE
+
+__all__ = ["AE", "VAE", "__version__", "load"]
 
 __version__ = "0.1.0"
 
@@ -31,3 +34,12 @@ def load(folder: str | Path, trusted: tuple[str, ...] = ()) -> "Model":
     from vaelab.models.saved_model import load_model
 
     return load_model(Path(folder), trusted)
+
+
+def __getattr__(name: str) -> Any:
+    """AE and VAE, which import torch and Lightning, where somebody asks for them."""
+    if name not in ("AE", "VAE"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from vaelab.training import lightning_models
+
+    return getattr(lightning_models, name)

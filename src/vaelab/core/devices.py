@@ -14,17 +14,32 @@ def mean_over_devices(value: Tensor) -> Tensor:
     return summed / torch.distributed.get_world_size()
 
 
-def gathered(rows: Tensor) -> Tensor:
+def gathered(rows: Tensor, weight: float = 1.0) -> Tensor:
     """The rows of the whole batch, of all devices, in their order; gradients flow back to each device.
 
-    A statistic of a batch, such as a total correlation, is computed from these.
+    A statistic of a batch, such as a total correlation, is computed from these. A term returns `(B,)` for the rows of
+    this device, as any other term: for each row its own part, or the statistic of the whole batch in every row. It
+    divides by no number of devices. Every device computes the statistic, so that each row receives its gradient once
+    from each; the mean over devices, which training takes of all gradients, makes one of these.
 
-        log_qz = log_density(gathered(z), gathered(mean), ...)  # the same on one device and on eight
+        log_qz = log_density(gathered(z, batch.weight), ...)  # the same on one device and on eight
+
+    In evaluation, where devices may have different numbers of batches, it gives the rows of this device.
 
     Args:
-        rows: `(B, ...)` of this device; all devices have as many.
+        rows: `(B, ...)` of this device; another may have more or fewer.
+        weight: `Batch.weight`. A device with a weight of 0 repeats another's row, which is left out.
     """
-    return torch.cat(differentiable.all_gather(rows)) if _several() else rows
+    if not _several() or not torch.is_grad_enabled():
+        return rows
+    devices, rank = torch.distributed.get_world_size(), torch.distributed.get_rank()
+    counts = torch.zeros(devices, dtype=torch.int64, device=rows.device)
+    counts[rank] = len(rows) if weight > 0 else 0
+    torch.distributed.all_reduce(counts)
+    own = counts.tolist()
+    more = rows.new_zeros(max(0, max(own) - len(rows)), *rows.shape[1:])
+    parts = differentiable.all_gather(torch.cat([rows, more]))  # of the same shape on all devices
+    return torch.cat([part[:count] for part, count in zip(parts, own, strict=True)])
 
 
 def _several() -> bool:

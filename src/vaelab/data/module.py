@@ -313,15 +313,7 @@ class DataModule(L.LightningDataModule, ABC):
         """
         spec = self.spec
         values = self.clean("test" if self.all_as_test else "train", min(5_000, 1 + enough(spec) // 4))
-        if spec.support == "categories":
-            counts = torch.bincount(values[values >= 0], minlength=spec.levels or 0).float()
-            return counts / counts.sum()
-        if spec.support == "mixed":
-            rows = features(values, spec.columns)
-            return rows.nanmean(0).nan_to_num()
-        if spec.sequential:
-            return values.nanmean((0, -1)).unsqueeze(-1).nan_to_num()
-        return values.nanmean(0).nan_to_num()
+        return mean_of(values, spec)
 
     def rows(self, split: str, which: int | Tensor | None = None) -> Tensor:
         """What `clean` gives as `(N, R)` plain numbers, for classical methods; see `vaelab.data.plain`."""
@@ -440,6 +432,19 @@ class DataModule(L.LightningDataModule, ABC):
         if self.binarize == "threshold":
             return (clean > 0.5).to(clean.dtype)
         return clean
+
+
+def mean_of(values: Tensor, spec: DataSpec) -> Tensor:
+    """The mean of examples `(N, *shape)`, in the form that `DataModule.mean` describes."""
+    if spec.support == "categories":
+        counts = torch.bincount(values[values >= 0], minlength=spec.levels or 0).float()
+        return counts / counts.sum()
+    if spec.support == "mixed":
+        rows = features(values, spec.columns)
+        return rows.nanmean(0).nan_to_num()
+    if spec.sequential:
+        return values.nanmean((0, -1)).unsqueeze(-1).nan_to_num()
+    return values.nanmean(0).nan_to_num()
 
 
 def digest(values: Tensor, whole: bool = False) -> str:

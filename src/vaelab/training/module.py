@@ -9,6 +9,8 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from vaelab.core.batch import Batch
+from vaelab.core.noise import ExampleNoise, StepNoise
+from vaelab.data.plain_batches import examples_of
 from vaelab.models import Model, Prediction, Terms
 from vaelab.training.meter import TermMeter
 from vaelab.training.optimization import Optimization
@@ -34,6 +36,8 @@ class TrainingModule(L.LightningModule):
         self.clip: tuple[float, str] | None = None  # of gradients, by which algorithm, where there are several phases
         self._meter, self._eval_meter = TermMeter(), TermMeter("val")
         self._statistics: dict[str, Tensor] = {}
+        self._evaluated: dict[int, int] = {}  # examples of each loader in this pass, where loaders are not vaelab's
+        self._noise_seed = torch.initial_seed()  # of training on such loaders: what `seed_everything` set
         self._counted_at = 0  # the step that the statistics belong to
 
     @property
@@ -63,8 +67,10 @@ class TrainingModule(L.LightningModule):
 
     # Training
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
+    def training_step(self, batch: Batch | Any, batch_idx: int) -> Tensor | None:
         """The mean loss over the whole batch, this device's share of it; of several phases, all updates."""
+        if not isinstance(batch, Batch):
+            batch = self._batch_of(batch, batch_idx)
         step = self.step
         self._update_state(step)
         self.model.step = step
@@ -150,18 +156,42 @@ class TrainingModule(L.LightningModule):
 
     # Evaluation
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> Prediction:  # type: ignore[override]
+    def validation_step(self, batch: Batch | Any, batch_idx: int, dataloader_idx: int = 0) -> Prediction:  # type: ignore[override]
         """Evaluate a batch; the task measures what is returned."""
-        return self._evaluate(batch)
+        return self._evaluate(batch, dataloader_idx)
 
-    def test_step(self, batch: Batch, batch_idx: int) -> Prediction:  # type: ignore[override]
+    def test_step(self, batch: Batch | Any, batch_idx: int, dataloader_idx: int = 0) -> Prediction:  # type: ignore[override]
         """Evaluate a batch; the task measures what is returned."""
-        return self._evaluate(batch)
+        return self._evaluate(batch, dataloader_idx)
 
-    def _evaluate(self, batch: Batch) -> Prediction:
-        prediction = self.model.predict(batch)
+    def predict_step(self, batch: Batch | Any, batch_idx: int, dataloader_idx: int = 0) -> Prediction:
+        """Terms, code and reconstruction of each example."""
+        return self.model.predict(self._in_order(batch, dataloader_idx))
+
+    def _evaluate(self, batch: Batch | Any, loader: int) -> Prediction:
+        prediction = self.model.predict(self._in_order(batch, loader))
         self._eval_meter.add(prediction.terms.named(), self.step)
         return prediction
+
+    # Batches of a loader that is not vaelab's
+
+    def _batch_of(self, batch: Any, batch_idx: int) -> Batch:
+        """A training batch, with noise that is a function of the seed, the epoch and the batch."""
+        x, label = examples_of(batch, self.model.likelihood.spec)
+        rank, count = self.global_rank, len(x)
+        rows = slice(rank * count, (rank + 1) * count)  # of the noise of all devices
+        noise = StepNoise(self._noise_seed, self.current_epoch, batch_idx, rows, count * self.trainer.world_size)
+        return Batch(x, x, label, x, noise, 1.0)
+
+    def _in_order(self, batch: Any, loader: int) -> Batch:
+        """A batch of evaluation, with noise tied to the place of each example in its split."""
+        if isinstance(batch, Batch):
+            return batch
+        x, label = examples_of(batch, self.model.likelihood.spec)
+        first, devices = self._evaluated.get(loader, 0), self.trainer.world_size
+        self._evaluated[loader] = first + len(x)
+        places = [self.global_rank + devices * (first + row) for row in range(len(x))]  # as Lightning deals them out
+        return Batch(x, x, label, x, ExampleNoise(0, places), 1.0)
 
     def on_validation_epoch_start(self) -> None:
         """Count from nothing; a training loss that is no number stops the run here, before any checkpoint."""
@@ -176,6 +206,11 @@ class TrainingModule(L.LightningModule):
         self._update_state(self.step)
         self.model.step = self.step
         self._eval_meter = TermMeter(stage)
+        self._evaluated = {}
+
+    def on_predict_epoch_start(self) -> None:
+        """Count from nothing."""
+        self._begin_split("predict")
 
     def on_validation_epoch_end(self) -> None:
         """Log means over the split."""
@@ -204,7 +239,9 @@ class TrainingModule(L.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on with the means of an interrupted epoch."""
         checkpoint["state_dict"] = {PREFIX + name: weight for name, weight in checkpoint["state_dict"].items()}
-        if "train_terms" in checkpoint:  # a checkpoint may have been stripped to what inference needs
+        if (
+            "train_terms" in checkpoint and self._trainer is not None
+        ):  # a checkpoint may have been stripped to what inference needs
             self._meter.load_state(checkpoint["train_terms"], self.trainer.strategy)
 
 

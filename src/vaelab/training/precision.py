@@ -111,4 +111,6 @@ def lay_channels_last(trainer: L.Trainer, model: nn.Module) -> None:
     """
     on_gpu = trainer.strategy.root_device.type == "cuda"
     if convolves(model) and (on_gpu or isinstance(trainer.precision_plugin, BFloat16Training)):
-        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        for module in model.modules():
+            if isinstance(module, _CONVOLUTIONS):  # not the buffers beside them: DDP sends one alone only as it lies
+                module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
