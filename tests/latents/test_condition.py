@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from vaelab.backbones import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
+from vaelab.backbones.backbone import Encoder
 from vaelab.core import Batch, DataSpec, ExampleNoise
 from vaelab.errors import ConfigError
 from vaelab.latents import LabelCondition, LatentGroup, LatentSpec
@@ -21,9 +22,10 @@ def network(kind: str, grid: bool = False, **settings: Any) -> Model:
     torch.manual_seed(0)
     shape = (2, 2, 2) if grid else (3,)
     code = (2 * shape[0] if kind == "vae" else shape[0], *shape[1:])
-    encoder = (
-        ConvEncoder(IMAGES.shape, code, [4, 6]) if grid else MLPEncoder(IMAGES.shape, code, [8], condition_size=SIZE)
-    )
+    if grid:
+        encoder: Encoder = ConvEncoder(IMAGES.shape, code, [4, 6])
+    else:
+        encoder = MLPEncoder(IMAGES.shape, code, [8], condition_size=SIZE)
     read = (shape[0] + SIZE, *shape[1:])
     decoder = ConvDecoder(read, (1, 1, 8, 8), [4, 6]) if grid else MLPDecoder(read, (1, 1, 8, 8), [8])
     latent, likelihood = LatentSpec((LatentGroup(shape),)), Gaussian(IMAGES, 0.5)
