@@ -1,5 +1,7 @@
 """Every two of model, encoder, decoder and likelihood meet, with every kind of data that they say they fit.
 
+So do every two of model, latent, posterior, prior, adversary and condition.
+
 Options are found in `conf/`, so a new one is tried here with everything it claims.
 """
 
@@ -14,12 +16,14 @@ from omegaconf import OmegaConf
 
 from pairwise import pairwise
 from vaelab import load
-from vaelab.config.builder import Builder
+from vaelab.config.builder import Builder, produced
 from vaelab.config.location import config_dir
 from vaelab.core import Batch, DataSpec, ExampleNoise
 from vaelab.errors import ConfigError
-from vaelab.models.building import PARTS, build_model, refuse_misfit
+from vaelab.models import LadderVAE, Model, Start
+from vaelab.models.building import LATENT_PARTS, PARTS, build_model, refuse_misfit
 from vaelab.models.saved_model import save_model
+from vaelab.training.module import only, weights_of
 
 SPECS = (
     DataSpec("digits", "image", (1, 8, 8), "unit", 17),
@@ -111,12 +115,111 @@ def test_trains_a_step_decodes_its_own_shape_and_reloads(
     with torch.no_grad():
         prediction = built.predict(batch)
         assert prediction.reconstruction.shape == x.shape
-        assert prediction.latent.shape == (4, 3)
-        drawn = built.likelihood.sample(built.decoder(prediction.latent), torch.Generator().manual_seed(0))
+        assert prediction.latent.shape == (4, built.latent.size)
+        drawn = built.sample(prediction.latent, torch.Generator().manual_seed(0))
         assert drawn.shape == x.shape
         save_model(built, tmp_path / "model")
         again = load(tmp_path)
         torch.testing.assert_close(again.predict(batch).reconstruction, prediction.reconstruction, rtol=0, atol=0)
+
+
+# Codes, posteriors, priors, adversaries and conditions
+
+IMAGE = DataSpec("labelled", "image", (2, 11, 9), "unit", 256, classes=("a", "b"))
+ROW = DataSpec("row", "table", (7,), "real", classes=("a", "b"))
+GROUPS = ("latent", "posterior", "prior", "adversary")
+
+
+def produced_by(group: str, option: str) -> Any:
+    return produced(Builder().resolve(node(group, option), group, (PARTS | LATENT_PARTS)[group]))
+
+
+def models() -> list[str]:
+    """One option of each objective: of the others only numbers differ."""
+    chosen = {}
+    for option in options("model"):
+        settings = node("model", option)
+        chosen.setdefault((settings["_target_"], settings.get("bound")), option)
+    return sorted(chosen.values())
+
+
+def fit_each_other(spec: DataSpec, chosen: dict[str, Any]) -> bool:
+    """As far as options declare what they fit."""
+    model = produced_by("model", chosen["model"])
+    posterior, prior = (chosen[group] and produced_by(group, chosen[group]) for group in ("posterior", "prior"))
+    if (posterior and "posterior" not in model.takes) or (prior and "prior" not in model.takes):
+        return False
+    if chosen["latent"] == "grid" and (
+        spec.kind != "image"
+        or not produced_by("encoder", chosen["encoder"]).gives_grids
+        or issubclass(model, LadderVAE)
+    ):
+        return False
+    discrete = bool(posterior and posterior.discrete)
+    return (not prior or prior.discrete == discrete) and (not chosen["adversary"] or spec.kind == "image")
+
+
+def codes(spec: DataSpec, fit: bool) -> list[Any]:
+    encoders = ["conv", "mlp", "spatial"] if spec.kind == "image" else ["mlp"]
+    parameters = {"model": models(), "encoder": encoders, "latent": options("latent"), "condition": [None, "label"]}
+    parameters |= {group: [None, *options(group)] for group in ("posterior", "prior", "adversary")}
+    found = pairwise(parameters, lambda chosen: fit_each_other(spec, chosen) == fit)
+    return [
+        pytest.param(spec, chosen, id=f"{spec.name}-{'-'.join(str(value) for value in chosen.values())}")
+        for chosen in found
+    ]
+
+
+def built_of(spec: DataSpec, chosen: dict[str, Any]) -> Model:
+    torch.manual_seed(0)
+    about = {"latent_dim": 3, "spec": spec.to_json(), "likelihood": node("likelihood", "gaussian")}
+    about["model"] = node("model", chosen["model"]) | {"condition": chosen["condition"]}
+    about |= {side: node(side, chosen["encoder"]) for side in ("encoder", "decoder")}
+    about |= {group: node(group, chosen[group]) for group in GROUPS if chosen[group]}
+    if "components" in about.get("prior", {}):
+        about["prior"] |= {"components": 3}
+    return build_model(about, Builder())
+
+
+@pytest.mark.parametrize(("spec", "chosen"), [*codes(IMAGE, fit=True), *codes(ROW, fit=True)])
+def test_codes_posteriors_priors_and_adversaries_train_generate_and_reload(
+    spec: DataSpec, chosen: dict[str, Any], tmp_path: Path
+) -> None:
+    built, x = built_of(spec, chosen), values(spec, 4)
+    label = torch.tensor([0, 1, -1, 1])
+    batch = Batch(x, x, label, x, ExampleNoise(0, range(4)), 1.0)
+    built.start(Start(4, x.mean(0), x[: built.start_examples]))
+    for phase in built.phases:
+        weights = weights_of(built, phase)
+        before = [weight.detach().clone() for weight in weights]
+        with only(built, phase):
+            loss = built.phase_terms(phase.name, batch).loss.mean()
+            loss.backward()
+        assert loss.isfinite()
+        assert all(weight.grad.isfinite().all() for weight in weights if weight.grad is not None)
+        torch.optim.Adam(weights, lr=1e-3).step()
+        assert any(not torch.equal(a, b) for a, b in zip(before, weights, strict=True))
+        built.zero_grad()
+
+    built.eval()
+    with torch.no_grad():
+        prediction = built.predict(batch)
+        assert prediction.latent.shape == (4, built.latent.size)
+        drawn = built.sample_latent(5, seed=2, condition=torch.tensor([0, 0, 1, 1, -1]))
+        assert drawn.shape == (5, built.latent.size)
+        assert built.decode(drawn).shape == (5, *spec.shape)
+        if built.has_rate:
+            assert built.log_evidence(batch, 3).isfinite().all()
+        save_model(built, tmp_path / "model")
+        again = load(tmp_path)
+        torch.testing.assert_close(again.predict(batch).reconstruction, prediction.reconstruction, rtol=0, atol=0)
+        assert torch.equal(again.sample_latent(5, seed=2), built.sample_latent(5, seed=2))
+
+
+@pytest.mark.parametrize(("spec", "chosen"), [*codes(IMAGE, fit=False), *codes(ROW, fit=False)])
+def test_what_does_not_fit_is_refused_and_a_group_to_change_is_named(spec: DataSpec, chosen: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"latent|posterior|prior|adversary|encoder"):
+        built_of(spec, chosen)
 
 
 SETTINGS = {  # what a task does not run without, and what would take long

@@ -1,6 +1,10 @@
 """A transformer over the indices of discrete codes, trained after the model."""
 
+import json
+import shutil
 from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
 import torch
@@ -8,6 +12,7 @@ from annotated_types import Ge, Gt
 from torch import Tensor
 
 from vaelab.backbones.transformer import TransformerDecoder
+from vaelab.careful_read import digest
 from vaelab.config.builder import Builder
 from vaelab.core import DataSpec
 from vaelab.core.noise import mix
@@ -75,8 +80,19 @@ class Autoregressive(FittedPrior):
         cosine = {"_target_": "vaelab.training.schedulers.Cosine", "warmup_steps": self.steps // 20, "final": 0.0}
         budget = Budget(self.steps, self.steps, clip=1.0)
         optimization = Optimization(adamw, cosine, Builder())
-        train_beside(self.network, data, optimization, budget, codes.device, codes.say, codes.folder)
+        folder = None if codes.folder is None else self._own_folder(codes, codes.folder)
+        train_beside(self.network, data, optimization, budget, codes.device, codes.say, folder)
         return self
+
+    def _own_folder(self, codes: Codes, folder: Path) -> Path:
+        """Where this fit keeps its checkpoints; those of other codes, which the model had before, are removed."""
+        values = {"train": codes.train, "val": codes.val}
+        asked = json.dumps([self.settings, codes.seed, digest(values)])
+        own = folder / sha256(asked.encode()).hexdigest()[:12]
+        for other in folder.iterdir() if folder.is_dir() else ():
+            if other != own and other.is_dir():
+                shutil.rmtree(other)
+        return own
 
     @torch.no_grad()
     def sample(self, count: int, seed: int = 0, temperature: float = 1.0) -> Tensor:
@@ -104,7 +120,8 @@ class Autoregressive(FittedPrior):
 
     def to_json(self) -> dict[str, Any]:
         """See `FittedPrior.to_json`."""
-        return {"fitted_prior": self.name, **self.settings}
+        spec = self._fitted.likelihood.spec
+        return {"fitted_prior": self.name, "places": self.dimensions, "levels": spec.levels, **self.settings}
 
     def weights(self) -> dict[str, Tensor]:
         """Of the network."""
@@ -118,6 +135,9 @@ class Autoregressive(FittedPrior):
             raise ValueError("its settings should be whole numbers of at least 1")
         if numbers["width"] > MOST_WIDTH or numbers["layers"] > MOST_LAYERS:
             raise ValueError("its network is too large")
+        # Rotary positions have no weights, so that the network alone does not tell how many places it was made for.
+        if (about["places"], about["levels"]) != (latent.finest.tokens, latent.finest.levels):
+            raise ValueError("is for another number of indices, or of levels")
         made = cls(**numbers, lr=float(about["lr"]))
         made.network = made._network(latent).eval()
         return made

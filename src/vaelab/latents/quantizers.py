@@ -105,10 +105,11 @@ class FSQ(Quantizer):
         FSQ([8, 8, 8]).from_indices(torch.tensor([[0, 511]]))  # z of two code words, (1, 6): 3 numbers each
 
     Args:
-        levels: of each number of a code word. [8, 8, 8] are 512 code words, [8, 5, 5, 5] are 1,000.
+        levels: of each number of a code word. [8, 8, 8] are 512 code words, [8, 5, 5, 5] are 1,000. The paper
+            advises 5 or more; the lower one of two levels would lie where the gradient is next to nothing.
     """
 
-    def __init__(self, levels: Annotated[list[Annotated[int, Ge(2)]], MinLen(1)]) -> None:
+    def __init__(self, levels: Annotated[list[Annotated[int, Ge(3)]], MinLen(1)]) -> None:
         super().__init__(prod(levels))
         self.each = tuple(levels)
         sizes = torch.tensor(levels)

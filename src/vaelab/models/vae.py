@@ -116,7 +116,7 @@ class VAE(Model):
         if self.bound == "iwae":
             ratio = draw.log_ratio
             assert ratio is not None
-            loss = log(self.samples) - torch.logsumexp(each + beta * ratio, dim=1)
+            loss = log(each.shape[1]) - torch.logsumexp(each + beta * ratio, dim=1)
         else:
             loss = -log_likelihood + beta * self.schedule.apply(parts, scheduled)
         penalties = self.penalties(batch, inferred, draw, scheduled)

@@ -18,6 +18,7 @@ from vaelab.core.noise import mix
 from vaelab.data.module import DataModule
 from vaelab.models import Model
 from vaelab.training.epoch_loop import EpochLoop
+from vaelab.training.last_checkpoint import LastCheckpoint
 from vaelab.training.module import TrainingModule
 from vaelab.training.optimization import Optimization
 
@@ -103,8 +104,14 @@ def train_beside(
     with tempfile.TemporaryDirectory() as temporary:
         folder = resume_in or Path(temporary)
         best = ModelCheckpoint(
-            folder, "best", monitor=model.monitor[0], mode=model.monitor[1], save_last=resume_in is not None
+            folder,
+            "best",
+            monitor=model.monitor[0],
+            mode=model.monitor[1],
+            save_on_train_epoch_end=False,  # but after validation: what goes on has no number of the epoch before
         )
+        last = LastCheckpoint(str(folder))
+        callbacks = [best, _Progress(budget.steps, say), *([last] if resume_in is not None else [])]
         trainer = L.Trainer(
             strategy=SingleDeviceStrategy(device),
             accelerator={"cpu": "cpu", "cuda": "gpu", "mps": "mps"}[device.type],
@@ -117,17 +124,18 @@ def train_beside(
             gradient_clip_val=budget.clip or None,
             gradient_clip_algorithm=budget.clip_by if budget.clip else None,
             limit_train_batches=budget.train_batches,
-            callbacks=[best, _Progress(budget.steps, say)],
+            callbacks=callbacks,
             logger=False,
             enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
         )
         trainer.fit_loop.epoch_loop = EpochLoop(trainer)
-        last = folder / "last.ckpt"
         with torch.random.fork_rng(), torch.enable_grad():
             torch.manual_seed(mix(data.seed, "beside"))
-            trainer.fit(module, datamodule=data, ckpt_path=last if last.is_file() else None, weights_only=True)
+            trainer.fit(
+                module, datamodule=data, ckpt_path=last.path if last.path.is_file() else None, weights_only=True
+            )
             trainer.validate(module, datamodule=data, verbose=False)
         if best.best_model_path:
             kept = torch.load(best.best_model_path, map_location=device, weights_only=True)["state_dict"]
