@@ -63,7 +63,7 @@ def test_settings_that_are_handed_on_keep_their_defaults(packages: Path) -> None
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("tc_vae", "trainer.accumulate_grad_batches=2"), "total_correlation of TCVAE is a statistic of the whole batch"),
+        (("tc_vae", "trainer.accumulate_grad_batches=2"), "total_correlation of TCVAE is a statistic of the whole"),
         (("class_prior", "model.condition=null"), "add model.condition=label"),
         (("gumbel_vae", "latent_dim=7"), "multiple of 4"),
     ],

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 import torch
-from vaelab.music import corpus
 
 from in_memory_music import Songs, piece, songs
 from vaelab.core.spec import observed_steps
 from vaelab.corruptions import Identity
+from vaelab.data.music import corpus
 from vaelab.data.music.chorales import Chorales
 from vaelab.data.music.midi import Midi
 from vaelab.data.music.midi_files import read_midi, write_midi
