@@ -21,7 +21,7 @@ class Late(AE):
 
     def terms(self, batch: Batch, scheduled: Scheduled | None = None) -> Terms:
         weight = (self.scheduled(self.step) if scheduled is None else scheduled)["late_weight"]
-        return self._with(super().terms(batch), weight * self.encode(batch.x).square().sum(1))
+        return self._with(super().terms(batch, scheduled), weight * self.encode(batch.x).square().sum(1))
 
     def _with(self, terms: Terms, penalty: Tensor) -> Terms:
         return terms._replace(loss=terms.loss + penalty, penalties=dict(terms.penalties) | {"late": penalty})

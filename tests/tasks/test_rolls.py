@@ -12,7 +12,7 @@ from vaelab.corruptions import Corruption, Identity, Mask
 from vaelab.likelihoods import Bernoulli
 from vaelab.models import AE
 from vaelab.tasks import Compression, Denoising, Task
-from vaelab.tasks.compression.codec import Codec, distortions, means
+from vaelab.tasks.compression.codec import distortions, means, of_model
 from vaelab.tasks.denoising.quality import summary
 from vaelab.tasks.denoising.sweep import conditions, measured
 
@@ -46,7 +46,7 @@ def counted(task: Task, model: AE, data: InMemory) -> dict[str, float]:
 @torch.no_grad()
 def test_the_test_pass_of_compression_is_that_of_its_code(model: AE) -> None:
     data = rolls(Identity())
-    each = distortions(Codec(model.encode, model.decode, 2, model.device), data)
+    each = distortions(of_model(model), data)
     found = counted(Compression(), model, data)
     assert {name: found[name] for name in ("mse", "psnr")} == pytest.approx(means(each), rel=1e-5)
     assert counted(Task(), model, data)["mse"] == pytest.approx(found["mse"])

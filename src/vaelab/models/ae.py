@@ -97,7 +97,7 @@ class AE(Model):
         penalties: dict[str, Tensor],
         scheduled: Scheduled | None,
     ) -> Terms:
-        scheduled = self.scheduled(self.step) if scheduled is None else scheduled
+        scheduled = self.scheduled_now() if scheduled is None else scheduled
         draw = self.draw_from(inferred, {}, condition, scheduled if self.training else NONE)
         z = draw.groups[-1].z.squeeze(1)
         raw = self._decoded(z, self._teacher_forcing(batch), condition)

@@ -252,6 +252,10 @@ class Model(nn.Module, ABC):
         """Scheduled numbers at a step, for the loss and for the log."""
         return self.posterior.scheduled(step)
 
+    def scheduled_now(self) -> Scheduled:
+        """The same at the current step, which is read only where anything is scheduled."""
+        return self.scheduled(self.step) if self.scheduled(0) else {}
+
     def diagnostics(self) -> dict[str, float]:
         """Numbers of the state of the model that enter no loss, for the log, such as the perplexity of a codebook."""
         return self.posterior.diagnostics()

@@ -106,7 +106,7 @@ class VAE(Model):
         return self._terms(self.infer(batch.x, condition), condition, batch, scheduled)
 
     def _terms(self, inferred: Any, condition: Tensor | None, batch: Batch, scheduled: Scheduled | None) -> Terms:
-        scheduled = self.scheduled(self.step) if scheduled is None else scheduled
+        scheduled = self.scheduled_now() if scheduled is None else scheduled
         noise = drawn(self.streams(self.samples), batch.noise, batch.x.device)
         draw = self.draw_from(inferred, noise, condition, scheduled if self.training else NONE)
         each, raw = self._log_likelihood(draw.groups[-1].z, batch.target, self._teacher_forcing(batch), condition)
