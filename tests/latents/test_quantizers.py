@@ -124,16 +124,16 @@ def test_draws_of_the_uniform_prior_are_equally_likely_indices() -> None:
 
 def test_use_of_indices_is_that_of_known_shares() -> None:
     even = index_use(torch.full((16,), 5))
-    assert even == {"usage": 1.0, "perplexity": pytest.approx(16)}
-    assert index_use(torch.tensor([8, 0, 0, 0])) == {"usage": 0.25, "perplexity": pytest.approx(1)}
+    assert even == {"code_usage": 1.0, "code_perplexity": pytest.approx(16)}
+    assert index_use(torch.tensor([8, 0, 0, 0])) == {"code_usage": 0.25, "code_perplexity": pytest.approx(1)}
     # Of ten indices one is used at a tenth of its uniform share, which counts, and one below that, which does not.
     shares = torch.tensor([100.0, 100, 100, 100, 100, 100, 100, 100, 8.2, 2.0])
     total = shares.sum()
     assert shares[8] / total >= 0.01 > shares[9] / total
     found = index_use(shares)
-    assert found["usage"] == 0.9
+    assert found["code_usage"] == 0.9
     expected = torch.distributions.Categorical(probs=shares).entropy().exp().item()
-    assert found["perplexity"] == pytest.approx(expected)
+    assert found["code_perplexity"] == pytest.approx(expected)
 
 
 def test_counts_change_after_a_step_and_in_no_forward_pass() -> None:

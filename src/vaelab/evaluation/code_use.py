@@ -73,7 +73,7 @@ def code_notes(model: Model, data: DataModule, split: str) -> list[str]:
     gained = f"an example's own code makes it {use.gain:.2g} nats likelier than another's"
     if use.gain <= 0:
         gained = "an example's own code makes it no likelier than another's"
-    if use.rate is not None:
+    if use.rate is not None and not model.deterministic:  # else the rate is that of every code
         gained = f"KL {use.rate:.2g} nats an example, and {gained} (posterior collapse)"
     elif use.share is not None:
         gained = f"the error of an example from its own code is {100 * use.share:.2g} % below that from another's"

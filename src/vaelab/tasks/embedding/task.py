@@ -10,6 +10,7 @@ from annotated_types import Ge, Gt, Le
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from vaelab.backbones.backbone import Encoder
 from vaelab.core import DataSpec
 from vaelab.data.module import DataModule
 from vaelab.data.plain import enough, plain_size, squared_error_of_each
@@ -25,6 +26,11 @@ from vaelab.tasks.embedding.quality import Measured, Points, Protocol, accuracie
 from vaelab.tasks.task import NO_TRAIN, Baseline, Findings, Say, Task, has_numbers
 
 SPLITS = ("train", "val", "test")
+
+GIVEN_LABELS = (
+    "the encoder is given the label of each example (model.condition=label), so that knn_accuracy and "
+    "linear_probe_accuracy may find in a code what it was told"
+)
 
 
 class Embedding(Task):
@@ -80,7 +86,9 @@ class Embedding(Task):
         if train is not None and not data.all_as_test:
             beside = self._beside(train, latents["test"], data, baselines, model.latent_dim)
         figures = {"embedding": scatter_figure(scatter)} | self._pictures(model, data, space)
-        return Findings(numbers, figures, files, metadata, baselines=beside)
+        given = model.conditional and isinstance(model.encoder, Encoder) and model.encoder.takes_condition
+        notes = [GIVEN_LABELS] if given else []
+        return Findings(numbers, figures, files, metadata, baselines=beside, notes=notes)
 
     def _saved(self, model: Model) -> Latents | None:
         """Train latents that the run kept, where the model has its weights."""
