@@ -35,8 +35,8 @@ def test_bits_of_a_discrete_code_are_those_of_its_indices(train: Any) -> None:
     assert found["test/bits_kl"] == pytest.approx(36, rel=1e-5)  # of one draw that is always the same
     assert found["test/mse_sampled"] == pytest.approx(found["test/mse"], rel=1e-4)
     assert 0 < found["test/bits_entropy"] <= found["test/bits_coded"] <= 36
-    assert 0 < found["test/usage"] <= 1
-    assert 1 <= found["test/perplexity"] <= 512
+    assert 0 < found["test/code_usage"] <= 1
+    assert 1 <= found["test/code_perplexity"] <= 512
     assert not any(name.endswith("bit") for name in found)
 
 
