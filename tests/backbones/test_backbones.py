@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vaelab.backbones import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder, ResNetDecoder, ResNetEncoder
-from vaelab.backbones.backbone import halvings
+from vaelab.backbones.halvings import halvings
 from vaelab.backbones.resnet import ResidualBlock
 
 SHAPES = [(1, 8, 8), (2, 27, 31), (3, 1, 5), (3, 64, 48), (1, 79, 79)]

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vaelab.backbones.backbone import halvings
+from vaelab.backbones.halvings import halvings
 from vaelab.backbones.spatial import SpatialDecoder, SpatialEncoder
 
 WIDTHS = [4, 8]

@@ -68,20 +68,6 @@ class Decoder(nn.Module, ABC):
         """`z: (B, *latent_shape)` to `(B, P, *shape)`."""
 
 
-def halvings(height: int, width: int, times: int) -> list[tuple[int, int]]:
-    """Sizes of an image that is halved, rounding up, `times` times: `times + 1` of them."""
-    sizes = [(height, width)]
-    for _ in range(times):
-        height, width = -(-height // 2), -(-width // 2)
-        sizes.append((height, width))
-    return sizes
-
-
-def cropped(images: Tensor, height: int, width: int) -> Tensor:
-    """`(..., H, W)` cut to a size; as it is where it has that, since the gradient of a cut is a copy."""
-    return images if images.shape[-2:] == (height, width) else images[..., :height, :width]
-
-
 def as_shape(size: Shape) -> tuple[int, ...]:
     """A whole number stands for the shape of a vector."""
     return (size,) if isinstance(size, int) else tuple(size)
@@ -98,19 +84,3 @@ def vector_size(shape: Shape) -> int:
     if len(shape) != 1:
         raise ValueError(f"a shape of {list(shape)}: should be that of a vector")
     return shape[0]
-
-
-def halvings_to(height: int, width: int, cells: Sequence[int], widths: int) -> int:
-    """How often an image is halved to `cells`.
-
-    Raises:
-        ValueError: no number of halvings up to `widths` gives these cells.
-    """
-    sizes = halvings(height, width, widths)
-    if tuple(cells) not in sizes[1:]:
-        most = "x".join(map(str, sizes[-1]))
-        raise ValueError(
-            f"widths: {widths} of them halve the image to {most} cells at most, not to {'x'.join(map(str, cells))}; "
-            "give more widths or a smaller latent.downsample"
-        )
-    return sizes.index((cells[0], cells[1]))

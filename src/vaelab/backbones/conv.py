@@ -6,18 +6,9 @@ from typing import Annotated
 from annotated_types import Gt, MinLen
 from torch import Tensor, nn
 
-from vaelab.backbones.backbone import (
-    ACTIVATIONS,
-    Activation,
-    Decoder,
-    Encoder,
-    Shape,
-    as_shape,
-    cropped,
-    halvings,
-    halvings_to,
-)
+from vaelab.backbones.backbone import ACTIVATIONS, Activation, Decoder, Encoder, Shape
 from vaelab.backbones.group_norm import group_norm
+from vaelab.backbones.halvings import cropped, from_code, halvings, halvings_to, sizes_up, to_code
 
 Widths = Annotated[list[Annotated[int, Gt(0)]], MinLen(1)]
 
@@ -41,18 +32,13 @@ class ConvEncoder(Encoder):
     ) -> None:
         super().__init__()
         channels, height, width = input_shape
-        shape = as_shape(output_shape)
-        halved = len(widths) if len(shape) == 1 else halvings_to(height, width, shape[1:], len(widths))
+        halved = halvings_to(height, width, output_shape, len(widths))
         layers: list[nn.Module] = []
         for number, (before, after) in enumerate(zip([channels, *widths], widths, strict=False)):
             stride = 2 if number < halved else 1
             convolution = nn.Conv2d(before, after, 3, stride=stride, padding=1)
             layers += [convolution, group_norm(after), ACTIVATIONS[activation]()]
-        if len(shape) == 1:
-            rows, columns = halvings(height, width, len(widths))[-1]
-            layers += [nn.Flatten(), nn.Linear(widths[-1] * rows * columns, shape[0])]
-        else:
-            layers.append(nn.Conv2d(widths[-1], shape[0], 1))
+        layers += to_code(widths[-1], halvings(height, width, halved)[-1], output_shape)
         self.net = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -78,20 +64,10 @@ class ConvDecoder(Decoder):
     ) -> None:
         super().__init__()
         parameters, channels, height, width = output_shape
-        shape = as_shape(latent_shape)
-        if len(shape) == 1:
-            doubled = len(widths)
-            low = halvings(height, width, doubled)[-1]
-            project: list[nn.Module] = [
-                nn.Linear(shape[0], widths[-1] * low[0] * low[1]),
-                nn.Unflatten(1, (widths[-1], *low)),
-            ]
-        else:
-            doubled = halvings_to(height, width, shape[1:], len(widths))
-            project = [nn.Conv2d(shape[0], widths[-1], 3, padding=1)]
+        doubled = halvings_to(height, width, latent_shape, len(widths))
         sizes = halvings(height, width, doubled)
-        self.project = nn.Sequential(*project, ACTIVATIONS[activation]())
-        self.sizes = [*[sizes[-1]] * (len(widths) - doubled), *sizes[-2::-1]]  # of what each stage gives
+        self.project = nn.Sequential(*from_code(latent_shape, widths[-1], sizes[-1]), ACTIVATIONS[activation]())
+        self.sizes = sizes_up(sizes, len(widths))
         self.stages = nn.ModuleList(
             nn.Sequential(
                 doubling(before, after) if number >= len(widths) - doubled else nn.Conv2d(before, after, 3, padding=1),

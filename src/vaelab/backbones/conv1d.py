@@ -8,8 +8,9 @@ import torch
 from annotated_types import Gt, MinLen
 from torch import Tensor, nn
 
-from vaelab.backbones.backbone import ACTIVATIONS, Activation, Decoder, Encoder, Shape, halvings, vector_size
+from vaelab.backbones.backbone import ACTIVATIONS, Activation, Decoder, Encoder, Shape, vector_size
 from vaelab.backbones.group_norm import group_norm
+from vaelab.backbones.halvings import halvings
 from vaelab.core.spec import DataSpec, Kind, observed_mask
 
 Widths = Annotated[list[Annotated[int, Gt(0)]], MinLen(1)]

@@ -6,8 +6,9 @@ from typing import Annotated
 from annotated_types import Ge
 from torch import Tensor, nn
 
-from vaelab.backbones.backbone import Decoder, Encoder, Shape, as_shape, cropped, halvings, halvings_to
+from vaelab.backbones.backbone import Decoder, Encoder, Shape, as_shape
 from vaelab.backbones.conv import Widths, doubling
+from vaelab.backbones.halvings import cropped, from_code, halvings, halvings_to, sizes_up, to_code
 from vaelab.backbones.resnet import ResidualBlock
 
 Blocks = Annotated[int, Ge(0)]
@@ -29,19 +30,17 @@ class SpatialEncoder(Encoder):
         super().__init__()
         channels, height, width = input_shape
         shape = as_shape(output_shape)
-        halved = len(widths) if len(shape) == 1 else halvings_to(height, width, shape[1:], len(widths))
+        halved = halvings_to(height, width, shape, len(widths))
         rows, columns = halvings(height, width, halved)[-1]
         layers: list[nn.Module] = []
         for number, (before, after) in enumerate(zip([channels, *widths], widths, strict=False)):
             stride = 2 if number < halved else 1
             layers += [nn.SiLU()] * bool(layers) + [nn.Conv2d(before, after, 3, stride=stride, padding=1)]
         layers += [ResidualBlock(widths[-1]) for _ in range(blocks)]
-        if len(shape) > 1:
-            layers.append(nn.Conv2d(widths[-1], shape[0], 1))
-        elif shape[0] % (rows * columns) == 0:
+        if len(shape) == 1 and shape[0] % (rows * columns) == 0:
             layers += [nn.Conv2d(widths[-1], shape[0] // (rows * columns), 1), nn.Flatten()]
         else:
-            layers += [nn.Flatten(), nn.Linear(widths[-1] * rows * columns, shape[0])]
+            layers += to_code(widths[-1], (rows, columns), shape)
         self.net = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -62,18 +61,15 @@ class SpatialDecoder(Decoder):
         super().__init__()
         parameters, channels, height, width = output_shape
         shape = as_shape(latent_shape)
-        doubled = len(widths) if len(shape) == 1 else halvings_to(height, width, shape[1:], len(widths))
+        doubled = halvings_to(height, width, shape, len(widths))
         sizes = halvings(height, width, doubled)
-        self.sizes = [*[sizes[-1]] * (len(widths) - doubled), *sizes[-2::-1]]  # of what each stage gives
+        self.sizes = sizes_up(sizes, len(widths))
         rows, columns = sizes[-1]
-        cells = (-1, rows, columns)
-        if len(shape) > 1:
-            project: list[nn.Module] = [nn.Conv2d(shape[0], widths[-1], 3, padding=1)]
-        elif shape[0] % (rows * columns) == 0:
-            size = shape[0] // (rows * columns)
-            project = [nn.Unflatten(1, cells), nn.Conv2d(size, widths[-1], 3, padding=1)]
+        if len(shape) == 1 and shape[0] % (rows * columns) == 0:
+            in_cell = shape[0] // (rows * columns)
+            project = [nn.Unflatten(1, (in_cell, rows, columns)), nn.Conv2d(in_cell, widths[-1], 3, padding=1)]
         else:
-            project = [nn.Linear(shape[0], widths[-1] * rows * columns), nn.Unflatten(1, cells)]
+            project = from_code(shape, widths[-1], (rows, columns))
         self.project = nn.Sequential(*project, *(ResidualBlock(widths[-1]) for _ in range(blocks)))
         self.stages = nn.ModuleList(
             nn.Sequential(
