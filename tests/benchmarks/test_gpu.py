@@ -13,7 +13,7 @@ SCRIPT = Path(__file__).parents[2] / "benchmarks" / "gpu.py"
 @pytest.mark.long
 def test_every_measurement_runs_on_a_processor(tmp_path: Path) -> None:
     out = tmp_path / "gpu.json"
-    command = [sys.executable, SCRIPT, "--device", "cpu", "--small", "--out", out]
+    command = [sys.executable, SCRIPT, "--device", "cpu", "--small", "--budget", "900", "--out", out]
     done = subprocess.run(command, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(out.read_text())["measurements"]
