@@ -10,8 +10,10 @@ import torch
 
 import in_memory
 import vaelab
+from vaelab.errors import CheckpointError
 from vaelab.evaluation.encoded import encoded
 from vaelab.evaluation.fitted_priors import load_fitted_prior
+from vaelab.latents.fitted import Counts
 
 CONV = ("encoder=conv", "encoder.widths=[4,8]", "decoder.widths=[4,8]")
 FSQ = ("model=fsq", *CONV, "trainer.max_epochs=1", "task.baselines=false")
@@ -76,6 +78,24 @@ def test_a_discrete_code_generates_from_the_prior_fitted_to_it_and_keeps_it(
 
 
 @pytest.mark.long
+def test_a_fit_that_fails_leaves_the_model_and_no_prior_of_other_weights(
+    train: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = train(*FSQ, *FITTED["counts"], "test=false")
+    before = vaelab.load(run).state_dict()
+
+    def stops(*arguments: Any) -> Any:
+        raise RuntimeError("the disk is full")
+
+    monkeypatch.setattr(Counts, "fit", stops)
+    with pytest.raises((RuntimeError, SystemExit)):
+        train(f"resume={run}", "trainer.max_epochs=2")
+    after = vaelab.load(run).state_dict()
+    assert any(not torch.equal(before[name], after[name]) for name in before)
+    with pytest.raises(CheckpointError, match="no fitted prior"):
+        load_fitted_prior(run)
+
+
 @pytest.mark.parametrize("task", ["embedding", "anomaly", "panel"])
 def test_every_task_measures_a_discrete_code(task: str, train: Any) -> None:
     more = {

@@ -65,6 +65,12 @@ def saved_for(prior: FittedPrior, model: Model, folder: Path) -> FittedPrior | N
     return saved if saved is not None and (saved.name, saved.settings) == (prior.name, prior.settings) else None
 
 
+def remove(folder: Path) -> None:
+    """Take away the prior that a run's `model/` keeps, if it keeps one."""
+    for name in (FILE, WEIGHTS, BEFORE):
+        (folder / name).unlink(missing_ok=True)
+
+
 def refuse_new_fit(prior: FittedPrior) -> None:
     """Refuse a fit to data that the model was not trained on.
 

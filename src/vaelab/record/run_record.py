@@ -145,6 +145,8 @@ class RunRecord:
         if saved is None and data.all_as_test:
             fitted_priors.refuse_new_fit(prior)
         if trainer.is_global_zero:
+            fitted_priors.remove(self.folder / "model")  # one that an earlier part of the run fitted to other weights
+            save_model(model, self.folder / "model")  # which can be used, whatever becomes of the fit
             with self._stages.show("fitting the prior") as stage:
                 if saved is None:
                     checkpoints = self.folder / "checkpoints" / "fitted_prior"

@@ -118,7 +118,7 @@ class Generation(Task):
                 update_token_rates(metrics, nll, batch.target, model.likelihood.spec)
 
     def findings(self, model: Model, data: DataModule, baselines: BaselineCache) -> Findings:
-        """Rates, the aggregate posterior, the sampler, the quality of its samples and figures; then baselines."""
+        """Rates, how codes are used, the quality of samples from each prior, and figures."""
         aggregate = aggregate_posterior(model, data, "test")
         found = Findings()
         self._likelihood(found, model)
