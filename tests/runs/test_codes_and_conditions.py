@@ -96,7 +96,7 @@ def test_a_fit_that_fails_leaves_the_model_and_no_prior_of_other_weights(
         load_fitted_prior(run)
 
 
-@pytest.mark.parametrize("task", ["embedding", "anomaly", "panel"])
+@pytest.mark.parametrize("task", ["embedding", "anomaly", pytest.param("panel", marks=pytest.mark.long)])
 def test_every_task_measures_a_discrete_code(task: str, train: Any) -> None:
     more = {
         "anomaly": ("data.normal=[0]", "task.nll_samples=2", "task.resamples=100"),

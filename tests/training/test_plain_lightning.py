@@ -131,6 +131,7 @@ def test_what_is_no_batch_is_refused_by_its_shape_or_type(tmp_path: Path, batch:
         trainer(tmp_path).validate(AE(**parts(2)), DataLoader([batch], batch_size=None), verbose=False)
 
 
+@pytest.mark.long
 def test_importing_the_package_stays_light() -> None:
     heavy = "import sys, vaelab; assert not {'torch', 'lightning'} & sys.modules.keys(); vaelab.VAE"
     subprocess.run([sys.executable, "-c", heavy], check=True, timeout=120)

@@ -161,7 +161,8 @@ def test_ends_near_single_precision(model: str, train: Callable[..., Path]) -> N
 
 
 @pytest.mark.usefixtures("bfloat16")
-@pytest.mark.parametrize("asked", ["auto", pytest.param("bf16-mixed", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("asked", ["auto", "bf16-mixed"])
 def test_clips_gradients_of_fused_optimizers(asked: str, train: Callable[..., Path]) -> None:
     folder = train(*CONV, "trainer.gradient_clip_val=0.5", f"trainer.precision={asked}")
     assert json.loads((folder / "environment.json").read_text())["precision"] == "bf16-mixed"

@@ -36,6 +36,7 @@ def test_each_update_hands_the_counts_of_its_batch_over_once(train: Any, monkeyp
     assert float(counts(run).sum()) == pytest.approx(sum(n * 0.99**k for k, n in enumerate(reversed(handed))), rel=1e-5)
 
 
+@pytest.mark.long
 def test_accumulated_batches_are_counted_as_one(train: Any) -> None:
     whole = train(*STILL, "data.batch_size=1294", "trainer.max_epochs=2")
     halves = train(*STILL, "data.batch_size=647", "trainer.accumulate_grad_batches=2", "trainer.max_epochs=2")
