@@ -28,7 +28,7 @@ from vaelab.latents import PointMass
 from vaelab.latents.fitted import FullGaussian
 from vaelab.likelihoods import Gaussian
 from vaelab.models import AE, VAE, Model
-from vaelab.models.model import Inferred
+from vaelab.models.coder import Inferred
 from vaelab.models.schedules import Constant
 from vaelab.tasks import Findings, Generation
 

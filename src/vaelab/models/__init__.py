@@ -2,8 +2,9 @@
 
 from vaelab.models.adversary import Adversary, PatchDiscriminator
 from vaelab.models.ae import AE, AESettings
+from vaelab.models.coder import ModelParts
 from vaelab.models.ladder_vae import LadderVAE
-from vaelab.models.model import Model, ModelParts
+from vaelab.models.model import Model
 from vaelab.models.phases import Phase
 from vaelab.models.terms import Prediction, Start, Terms
 from vaelab.models.vae import VAE, VAESettings

@@ -12,7 +12,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from vaelab.core.batch import Batch
 from vaelab.latents import LatentSpec
 from vaelab.likelihoods import Likelihood
-from vaelab.models.model import Condition, Model, ModelParts
+from vaelab.models.coder import Condition, ModelParts
+from vaelab.models.model import Model
 from vaelab.models.schedules import Scheduled
 from vaelab.models.terms import NONE, Terms
 
@@ -69,7 +70,7 @@ class AE(Model):
     def moves(self) -> dict[str, tuple[str, ...]]:
         """See `Model.moves`."""
         penalties = {"sparsity": self.sparsity, "contraction": self.contraction}
-        return super().moves() | {name: self._inferring() for name, weight in penalties.items() if weight}
+        return super().moves() | {name: self.inferring() for name, weight in penalties.items() if weight}
 
     def remedies(self) -> list[str]:
         """Weaker penalties."""
@@ -100,7 +101,7 @@ class AE(Model):
         scheduled = self.scheduled_now() if scheduled is None else scheduled
         draw = self.draw_from(inferred, {}, condition, scheduled if self.training else NONE)
         z = draw.groups[-1].z.squeeze(1)
-        raw = self._decoded(z, self._teacher_forcing(batch), condition)
+        raw = self.raw(z, self.teacher_forcing(batch), condition)
         if self.sparsity:
             penalties = penalties | {"sparsity": self.sparsity * z.flatten(1).abs().sum(1)}
         penalties = penalties | self.penalties(batch, inferred, draw, scheduled)

@@ -6,7 +6,8 @@ from torch import Tensor, nn
 from vaelab.core.batch import Batch
 from vaelab.latents import PointMass
 from vaelab.likelihoods import Likelihood
-from vaelab.models.model import Inferred, Model
+from vaelab.models.coder import Inferred
+from vaelab.models.model import Model
 from vaelab.models.schedules import Scheduled
 from vaelab.models.terms import Terms
 
@@ -37,5 +38,5 @@ class DecoderAlone(Model):
     def terms(self, batch: Batch, scheduled: Scheduled | None = None) -> Terms:
         """-log p(x) of each example, in nats."""
         zero = self.infer(batch.target).q.mean
-        log_likelihood = self.likelihood.log_prob(self._decoded(zero, self._teacher_forcing(batch)), batch.target)
+        log_likelihood = self.likelihood.log_prob(self.raw(zero, self.teacher_forcing(batch)), batch.target)
         return Terms(-log_likelihood, log_likelihood, None)

@@ -14,7 +14,7 @@ from vaelab.latents.draw import NONE
 from vaelab.latents.gaussian import gaussian_draw, gaussian_product
 from vaelab.latents.prior import standard_normal_numbers
 from vaelab.likelihoods import Likelihood
-from vaelab.models.model import Condition, Streams
+from vaelab.models.coder import Condition, Streams
 from vaelab.models.schedules import Schedule, Scheduled
 from vaelab.models.vae import VAE
 
@@ -87,13 +87,13 @@ class LadderVAE(VAE):
 
     def moves(self) -> dict[str, tuple[str, ...]]:
         """See `Model.moves`."""
-        both = self._inferring()
+        both = self.inferring()
         top = tuple(name for name in both if name not in ("infer_bottom", "bottom_given_top"))
         return super().moves() | {"kl": both, "kl_top": top, "kl_bottom": both}
 
     def infer(self, x: Tensor, condition: Tensor | None = None) -> LadderInferred:
         """See `Model.infer`."""
-        features = self._encoded(x, self._embedded(condition, x))
+        features = self.features(x, self.embed(condition, x))
         return LadderInferred(
             DiagonalGaussian.bounded(self.infer_top(features)), DiagonalGaussian.bounded(self.infer_bottom(features))
         )

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from vaelab.core.batch import Batch
 from vaelab.latents import Gaussian, LatentSpec, Posterior, Prior
 from vaelab.likelihoods import Likelihood
-from vaelab.models.model import Condition, Model, ModelParts, drawn
+from vaelab.models.coder import Condition, ModelParts, drawn
+from vaelab.models.model import Model
 from vaelab.models.schedules import Capacity, Constant, FreeBits, Schedule, Scheduled
 from vaelab.models.terms import NONE, Prediction, Terms
 
@@ -77,9 +78,12 @@ class VAE(Model):
         """Normal with a diagonal covariance."""
         return Gaussian()
 
-    def _rate_moves(self) -> dict[str, tuple[str, ...]]:
-        # Which value a discrete code takes has no gradient, so that its rate moves nothing but the prior.
-        inferring = () if self.deterministic else self._inferring()
+    def rate_moves(self) -> dict[str, tuple[str, ...]]:
+        """See `Model.rate_moves`.
+
+        Which value a discrete code takes has no gradient, so that its rate moves nothing but the prior.
+        """
+        inferring = () if self.deterministic else self.inferring()
         return {"kl": (*inferring, "prior", *(("condition",) if self.prior.conditional else ()))}
 
     def scheduled(self, step: int) -> dict[str, float]:
@@ -109,7 +113,9 @@ class VAE(Model):
         scheduled = self.scheduled_now() if scheduled is None else scheduled
         noise = drawn(self.streams(self.samples), batch.noise, batch.x.device)
         draw = self.draw_from(inferred, noise, condition, scheduled if self.training else NONE)
-        each, raw = self._log_likelihood(draw.groups[-1].z, batch.target, self._teacher_forcing(batch), condition)
+        each, raw = self.log_likelihood_of_draws(
+            draw.groups[-1].z, batch.target, self.teacher_forcing(batch), condition
+        )
         log_likelihood, rate, parts, beta = each.mean(1), draw.rate, draw.parts, scheduled["beta"]
         assert rate is not None
         assert parts is not None

@@ -64,7 +64,7 @@ class Ladder(VAE):
 
     def infer(self, x: Tensor, condition: Tensor | None = None) -> Inferred:
         """See `Model.infer`."""
-        features = self._encoded(x, self._embedded(condition, x))
+        features = self.features(x, self.embed(condition, x))
         return [DiagonalGaussian.bounded(layer(features)) for layer in self.bottom_up]
 
     def streams(self, samples: int, name: str = "posterior") -> dict[str, tuple[str, tuple[int, ...]]]:

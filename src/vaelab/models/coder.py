@@ -1,0 +1,389 @@
+"""From x to z and back, as all models do it."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple, TypedDict
+
+import torch
+from torch import Tensor, nn
+
+from vaelab.backbones.backbone import Decoder, Encoder
+from vaelab.core.batch import Batch
+from vaelab.core.noise import Noise
+from vaelab.core.spec import MASKED, observed_mask
+from vaelab.errors import ConfigError
+from vaelab.latents import Draw, LabelCondition, LatentSpec, Point, Posterior, Prior, StandardNormal, Uniform
+from vaelab.latents.condition import appended
+from vaelab.latents.draw import NONE
+from vaelab.likelihoods import Likelihood
+from vaelab.models.schedules import Scheduled
+
+Condition = Literal["label"]
+Streams = dict[str, tuple[str, tuple[int, ...]]]  # of noise: `normal` or `uniform`, and the shape for one example
+
+
+class ModelParts(TypedDict):
+    """Arguments of every model that the run gives; see `Model`.
+
+    A subclass with settings of its own takes them first, and hands the others on:
+
+        class MyVAE(VAE):
+            def __init__(self, weight: float = 1.0, **settings: Unpack[VAESettings]) -> None:
+                super().__init__(**settings)
+    """
+
+    encoder: nn.Module
+    decoder: nn.Module
+    likelihood: Likelihood
+    latent: LatentSpec
+
+
+class Inferred(NamedTuple):
+    """What the encoder says of a batch, and the prior as it is now: enough for any number of draws."""
+
+    q: Any
+    p: Any
+
+
+class Coder(nn.Module):
+    """Encoder, posterior, prior, decoder and likelihood, put together; it knows nothing of losses and training.
+
+    It draws no noise by itself. It has one latent variable. A hierarchy has several: it overrides `latent_spec`,
+    `encoder_shape`, `infer`, `streams`, `draw_from`, `code`, `variance` and `sample_latent`. Measurements follow.
+
+    Args:
+        encoder: gives what the posterior reads.
+        decoder: z, with the embedded condition as more channels, to `(P, *shape)`.
+        likelihood: of the data.
+        latent: what the code is; a whole number stands for a vector of that size.
+        posterior: makes q(z|x) of what the encoder gives.
+        prior: p(z).
+        condition: `label` gives the model the label of each example.
+        condition_size: numbers of the vector that a label is embedded as.
+        condition_dropout: chance in training that a label is taken away, so that the null is learned.
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        likelihood: Likelihood,
+        latent: LatentSpec | int,
+        posterior: Posterior | None,
+        prior: Prior | None,
+        condition: Condition | None,
+        condition_size: int,
+        condition_dropout: float,
+    ) -> None:
+        super().__init__()
+        self.encoder, self.decoder, self.likelihood = encoder, decoder, likelihood
+        self.latent = LatentSpec.vector(latent) if isinstance(latent, int) else latent
+        self.posterior = posterior or self.own_posterior()
+        self.prior = prior or self.own_prior(self.posterior)
+        self.condition = LabelCondition(likelihood.spec, condition_size) if condition else None
+        self.condition_dropout = condition_dropout
+        self.offset: Tensor
+        self.register_buffer("offset", torch.zeros(likelihood.offset_shape))
+        self._decodes_steps = isinstance(decoder, Decoder) and decoder.autoregressive
+        self._encodes_condition = isinstance(encoder, Encoder) and encoder.takes_condition
+        self._bind(condition_size if condition else 0)
+
+    def _bind(self, condition_size: int) -> None:
+        """Tell posterior and prior what they are for.
+
+        Raises:
+            ConfigError: it is none of this code, or needs a condition.
+        """
+        if self.prior.conditional and not condition_size:
+            raise ConfigError("prior: it is p(z|c), and the model has no condition; add model.condition=label")
+        if self.posterior.discrete and not self.prior.discrete:
+            raise ConfigError("prior: the code is discrete, and this prior is one of real numbers; use prior=uniform")
+        self.posterior.bind(self.latent.finest)
+        self.prior.bind(self.latent.finest, self.likelihood.spec, self._encode_unconditioned, condition_size)
+
+    @classmethod
+    def own_posterior(cls) -> Posterior:
+        """The posterior of a model for which none is chosen."""
+        return Point()
+
+    @classmethod
+    def own_prior(cls, posterior: Posterior) -> Prior:
+        """The prior of a model for which none is chosen: N(0, I), or uniform where the code is discrete."""
+        return Uniform() if posterior.discrete else StandardNormal()
+
+    @classmethod
+    def latent_spec(cls, shape: tuple[int, ...], posterior: Posterior, settings: Mapping[str, Any]) -> LatentSpec:
+        """What the code is.
+
+        Args:
+            shape: of z, as the group `latent` says.
+            posterior: of the model.
+            settings: of the model, as in its config.
+        """
+        return LatentSpec((posterior.group(shape),))
+
+    @classmethod
+    def encoder_shape(cls, latent: LatentSpec, posterior: Posterior, settings: Mapping[str, Any]) -> tuple[int, ...]:
+        """What the encoder gives for one example; see `latent_spec`."""
+        return posterior.code_shape(latent.finest.shape)
+
+    @classmethod
+    def decoder_shape(cls, latent: LatentSpec, settings: Mapping[str, Any]) -> tuple[int, ...]:
+        """What the decoder reads for one example: z and the embedded condition."""
+        more = settings.get("condition_size", 0) if settings.get("condition") else 0
+        return (latent.finest.shape[0] + more, *latent.finest.shape[1:])
+
+    @property
+    def has_rate(self) -> bool:
+        """Whether a code has a rate, so that the model has a bound on log p(x): not so for a point of real numbers."""
+        return not self.posterior.continuous_point
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether the code of an example is not drawn."""
+        return not self.streams(1)
+
+    @property
+    def autoregressive(self) -> bool:
+        """Whether the decoder predicts each step from those before it."""
+        return self._decodes_steps
+
+    @property
+    def conditional(self) -> bool:
+        """Whether the model is given labels."""
+        return self.condition is not None
+
+    @property
+    def latent_dim(self) -> int:
+        """Numbers of the flat code."""
+        return self.latent.size
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.offset.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights."""
+        return self.offset.dtype
+
+    # From x to z
+
+    def condition_of(self, batch: Batch) -> Tensor | None:
+        """The labels that the model is given, `(B,)`; in training some are taken away. None without a condition."""
+        if self.condition is None:
+            return None
+        if not (self.training and self.condition_dropout):
+            return batch.label
+        dropped = batch.noise.uniform("condition", (), batch.label.device) < self.condition_dropout
+        return batch.label.masked_fill(dropped, -1)
+
+    def infer(self, x: Tensor, condition: Tensor | None = None) -> Any:
+        """What is needed to draw z for `x: (B, *shape)`: `Inferred`, unless the model is a hierarchy.
+
+        Args:
+            x: what the model sees.
+            condition: `(B,)` labels; None or -1 for none.
+        """
+        embedded = self.embed(condition, x)
+        return Inferred(self.posterior(self.features(x, embedded)), self.prior.distribution(embedded))
+
+    def streams(self, samples: int, name: str = "posterior") -> Streams:
+        """The noise that S = `samples` draws of all latent variables need, by stream."""
+        if self.posterior.noise is None:
+            return {}
+        shape = self.posterior.noise_shape(self.latent.finest.shape)
+        return {name: (self.posterior.noise, (samples, *shape))}
+
+    def draw_from(
+        self,
+        inferred: Any,
+        noise: Mapping[str, Tensor],
+        condition: Tensor | None = None,
+        scheduled: Scheduled = NONE,
+    ) -> Draw:
+        """Draws of all latent variables.
+
+        Args:
+            inferred: from `infer`.
+            noise: `(B, S, ...)` for each stream, in the order of `streams`.
+            condition: `(B,)` labels; None or -1 for none.
+            scheduled: in training; see `Posterior.draw`.
+        """
+        drawn = next(iter(noise.values()), None)
+        samples = 1 if drawn is None else drawn.shape[1]
+        return Draw((self.posterior.draw(inferred.q, inferred.p, drawn, samples, scheduled),))
+
+    def draw(self, batch: Batch, samples: int = 1, name: str = "posterior") -> Draw:
+        """S = `samples` draws of z for each example, by the noise of the batch."""
+        condition = self.condition_of(batch)
+        noise = drawn(self.streams(samples, name), batch.noise, batch.x.device)
+        return self.draw_from(self.infer(batch.x, condition), noise, condition)
+
+    def code(self, inferred: Any) -> Tensor:
+        """The flat code that stands for an example, `(B, size)`: the posterior mean, or the point itself."""
+        mean: Tensor = inferred.q.mean
+        return mean.flatten(1)
+
+    def variance(self, inferred: Any) -> Tensor | None:
+        """The variances of q(z|x) around `code`, `(B, size)`; None where it has none."""
+        variance: Tensor | None = inferred.q.variance
+        return None if variance is None else variance.flatten(1)
+
+    def mutual_information(self, inferred: Any) -> float | None:
+        """I_q(x; z) in nats over the examples of `inferred`; None where it has no estimate."""
+        return self.posterior.mutual_information(inferred.q) if isinstance(inferred, Inferred) else None
+
+    def encode(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        """`x: (B, *shape)` to the flat code or posterior mean, `(B, size)`."""
+        return self.code(self.infer(x, condition))
+
+    def sample_latent(
+        self, count: int, seed: int = 0, temperature: float = 1.0, condition: Tensor | None = None
+    ) -> Tensor:
+        """`(count, size)` draws of the model's own prior, flat, on the model's device.
+
+        Args:
+            count: of draws.
+            seed, temperature: see `Prior.sample`.
+            condition: `(count,)` labels; None or -1 for none.
+        """
+        embedded, group = self.embed(condition, self.offset.new_zeros(count)), self.latent.finest
+        drawn = self.prior.sample(count, group.indices or group.shape, seed, temperature, embedded).to(self.device)
+        return self.from_indices(drawn) if group.discrete else drawn.flatten(1)
+
+    def indices(self, inferred: Any) -> Tensor:
+        """Of a discrete code: `(B, *indices)` int64, those of `code`."""
+        found: Tensor = inferred.q.indices
+        return found
+
+    def from_indices(self, indices: Tensor) -> Tensor:
+        """Of a discrete code: `(N, *indices)` int64 to flat codes, `(N, size)`."""
+        return self.posterior.from_indices(indices).flatten(1).to(self.dtype)
+
+    # From z to x
+
+    def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Flat codes `z: (B, size)` to the mean of x, `(B, *shape)` in the data's range.
+
+        A decoder that predicts step by step gives the sequence whose every step is the likeliest given those
+        before it.
+        """
+        if self.autoregressive:
+            return self.generated(z, self.likelihood.mode, condition)
+        return self.likelihood.mean(self.raw(self.decoder_latent(z), None, condition))
+
+    def reconstruct(self, z: Tensor, target: Tensor, condition: Tensor | None = None) -> Tensor:
+        """What evaluation compares with `target: (B, *shape)`: the mean of x for flat codes `z: (B, size)`.
+
+        A decoder that predicts step by step reads the true steps before each (teacher forcing).
+        """
+        return self.likelihood.mean(self.raw(self.decoder_latent(z), target, condition))
+
+    def restore(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        """The likeliest original of a corrupted `x: (B, *shape)`, from its code; the same shape.
+
+        Of tokens those that are masked are chosen, one after the other, given the code and all before them.
+        """
+        z = self.encode(x, condition)
+        if self.likelihood.spec.support != "categories":
+            return self.decode(z, condition)
+        if self.autoregressive:
+            return self.generated(z, self.likelihood.mode, condition, known=x)
+        return x.where(x != MASKED, self.decode(z, condition)[..., : x.shape[-1]])
+
+    def log_likelihood(self, z: Tensor, target: Tensor, condition: Tensor | None = None) -> Tensor:
+        """log p(target|z) in nats for flat codes `z: (B, size)`, `(B,)`."""
+        return self.likelihood.log_prob(self.raw(self.decoder_latent(z), target, condition), target)
+
+    def value_log_likelihood(self, z: Tensor, target: Tensor, condition: Tensor | None = None) -> Tensor:
+        """log p of each value of `target: (B, *shape)`, none missing, in nats; the same shape."""
+        return self.likelihood.value_log_prob(self.raw(self.decoder_latent(z), target, condition), target)
+
+    def sample(self, z: Tensor, generator: torch.Generator | None = None, condition: Tensor | None = None) -> Tensor:
+        """Flat codes `z: (B, size)` to a draw of p(x|z), `(B, *shape)`."""
+        if self.autoregressive:
+            return self.generated(z, lambda raw: self.likelihood.sample(raw, generator), condition)
+        return self.likelihood.sample(self.raw(self.decoder_latent(z), None, condition), generator)
+
+    def decoder_latent(self, code: Tensor) -> Tensor:
+        """The part of flat codes `(B, size)` that the decoder reads, `(B, *shape)`: the finest latent variable."""
+        return self.latent.split(code)[-1]
+
+    def generated(
+        self, z: Tensor, choose: Callable[[Tensor], Tensor], condition: Tensor | None = None, **settings: Tensor
+    ) -> Tensor:
+        """Flat codes `z: (B, size)` to sequences, step after step, each chosen of its raw parameters."""
+        decoder: Any = self.decoder
+        latent = self.decoder_latent(z)
+        latent = appended(latent, self.embed(condition, latent)).to(self.dtype)
+        return decoder.generate(latent, lambda raw: choose(at_least_single(raw) + self.offset), **settings)
+
+    # For objectives
+
+    def embed(self, condition: Tensor | None, like: Tensor) -> Tensor | None:
+        """Labels `(B,)` as vectors `(B, E)`, or as the null where there are none; None for a model without."""
+        if self.condition is None:
+            return None
+        if condition is None:
+            condition = torch.full((len(like),), -1, device=like.device)
+        embedded: Tensor = self.condition(condition)
+        return embedded
+
+    def features(self, x: Tensor, embedded: Tensor | None) -> Tensor:
+        """The encoder's output, in a precision that nats can be summed in."""
+        if embedded is not None and self._encodes_condition:
+            return at_least_single(self.encoder(self._cast(x), embedded))
+        return at_least_single(self.encoder(self._cast(x)))
+
+    def raw(self, z: Tensor, given: Tensor | None, condition: Tensor | None = None) -> Tensor:
+        """The decoder's output, in a precision that nats can be summed in; `given` is read by teacher forcing.
+
+        `z: (N, *shape)` of the finest latent variable, `condition: (N,)` labels.
+        """
+        z = appended(z, self.embed(condition, z)).to(self.dtype)
+        forced = (self._cast(given),) if self.autoregressive and given is not None else ()
+        return at_least_single(self.decoder(z, *forced)) + self.offset
+
+    def log_likelihood_of_draws(
+        self, z: Tensor, target: Tensor, forced: Tensor, condition: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """log p(x|z) for `z: (B, S, *shape)`, in nats, `(B, S)`, and the raw parameters, `(B * S, P, *shape)`.
+
+        `forced` is what a decoder of steps reads.
+        """
+        samples = z.shape[1]
+        if samples > 1:
+            target, forced = (values.repeat_interleave(samples, dim=0) for values in (target, forced))
+            condition = None if condition is None else condition.repeat_interleave(samples, dim=0)
+        raw = self.raw(z.flatten(0, 1), forced, condition)
+        return self.likelihood.log_prob(raw, target).view(-1, samples), raw
+
+    def teacher_forcing(self, batch: Batch) -> Tensor:
+        """What an autoregressive decoder reads before each step: the target, in training with some tokens masked."""
+        chance = self.decoder.word_dropout if isinstance(self.decoder, Decoder) else 0.0
+        if not (self.training and chance):
+            return batch.target
+        hidden = batch.noise.uniform("word_dropout", batch.target.shape[1:], batch.target.device) < chance
+        return batch.target.masked_fill(hidden & observed_mask(batch.target), MASKED)
+
+    def _encode_unconditioned(self, x: Tensor) -> Any:
+        """q(z|x) without a condition, for a prior that needs the encoder."""
+        return self.posterior(self.features(x, self.embed(None, x)))
+
+    def _cast(self, values: Tensor) -> Tensor:
+        """Numbers in the precision of the weights; tokens as they are."""
+        return values.to(self.dtype) if values.is_floating_point() else values
+
+
+def drawn(streams: Streams, noise: Noise, device: torch.device) -> dict[str, Tensor]:
+    """The noise of some streams for a batch, `(B, ...)` each."""
+    return {
+        name: (noise.normal if kind == "normal" else noise.uniform)(name, shape, device)
+        for name, (kind, shape) in streams.items()
+    }
+
+
+def at_least_single(values: Tensor) -> Tensor:
+    """Half-precision outputs of layers as float32; any other as they are."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
