@@ -91,6 +91,14 @@ def test_a_hidden_layer_is_not_linear() -> None:
     assert not torch.allclose(module(a) + module(-a), 2 * module(torch.zeros(1, 6)), atol=1e-3)
 
 
+def test_a_gated_layer_multiplies_one_map_by_the_sigmoid_of_another() -> None:
+    encoder = MLPEncoder((1, 2, 3), 4, hidden=[5], activation="glu")
+    _, hidden, _, last = encoder.net
+    x = torch.randn(7, 1, 2, 3)
+    value, gate = (x.flatten(1) @ hidden.weight.T + hidden.bias).split(5, dim=1)
+    torch.testing.assert_close(encoder(x), last(value * gate.sigmoid()))
+
+
 def test_residual_blocks_start_as_the_identity_and_can_leave_it() -> None:
     block = ResidualBlock(8)
     x = torch.randn(2, 8, 5, 3)

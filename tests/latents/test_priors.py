@@ -62,6 +62,17 @@ def test_log_prob_of_a_mixture_is_that_of_torch(shape: tuple[int, ...]) -> None:
     assert p.log_weight.exp().sum().item() == pytest.approx(1)
 
 
+def test_log_prob_of_narrow_components_far_from_zero_is_exact() -> None:
+    generator = torch.Generator().manual_seed(3)
+    mean, spread = 30 + torch.randn(8, 40, generator=generator), torch.full((8, 40), -8.0)
+    z = (mean + torch.randn(5, 8, 40, generator=generator) * (0.5 * spread).exp()).requires_grad_()
+    p = MixtureOfGaussians(torch.full((8,), 1 / 8).log(), mean, spread)
+    exact = MixtureOfGaussians(*(part.double() for part in p))
+    torch.testing.assert_close(p.log_prob(z).double(), theirs(exact).log_prob(z.double()), atol=1e-3, rtol=0)
+    (gradient,) = torch.autograd.grad(p.log_prob(z).sum(), z)
+    torch.testing.assert_close(gradient, (mean - z) * torch.tensor(8.0).exp(), rtol=1e-3, atol=1e-2)
+
+
 def test_log_prob_of_a_vampprior_is_the_mean_of_the_posteriors_of_its_pseudo_inputs() -> None:
     model = vae(VampPrior(4))
     model.start(Start(6, shown().mean(0), shown()))

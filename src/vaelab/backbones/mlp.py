@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from itertools import pairwise
 from math import prod
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from annotated_types import Gt
@@ -14,19 +14,24 @@ from vaelab.core.spec import DataSpec
 from vaelab.data.columns import feature_count, features
 
 Width = Annotated[int, Gt(0)]
+Gated = Literal["glu"]
 
 
-def _layers(widths: Sequence[int], activation: Activation) -> list[nn.Module]:
-    """A linear layer and an activation for each pair of widths."""
+def _layers(widths: Sequence[int], activation: Activation | Gated) -> list[nn.Module]:
+    """A linear layer and an activation for each pair of widths; a gated one has twice the outputs before it."""
     layers: list[nn.Module] = []
     for narrow, wide in pairwise(widths):
-        layers += [nn.Linear(narrow, wide), ACTIVATIONS[activation]()]
+        if activation == "glu":
+            layers += [nn.Linear(narrow, 2 * wide), nn.GLU()]
+        else:
+            layers += [nn.Linear(narrow, wide), ACTIVATIONS[activation]()]
     return layers
 
 
 class MLPEncoder(Encoder):
     """Hidden layers of the given widths, then one linear layer. `hidden=[]` is a linear encoder.
 
+    With `activation=glu` each hidden layer is gated: (W x + b) * sigmoid(V x + c) (Dauphin et al., 2017, equation 1).
     Of a table it sees the numbers, each category as a 0 or 1 (so that the first layer holds an embedding of
     each), and which values are missing.
     """
@@ -40,7 +45,7 @@ class MLPEncoder(Encoder):
         input_shape: Sequence[int],
         output_shape: Shape,
         hidden: list[Width],
-        activation: Activation = "relu",
+        activation: Activation | Gated = "relu",
         spec: DataSpec | None = None,
         condition_size: int = 0,
     ) -> None:
@@ -59,7 +64,10 @@ class MLPEncoder(Encoder):
 
 
 class MLPDecoder(Decoder):
-    """Hidden layers of the given widths, then one linear layer. `hidden=[]` is a linear decoder."""
+    """Hidden layers of the given widths, then one linear layer. `hidden=[]` is a linear decoder.
+
+    `activation=glu` makes hidden layers gated; see `MLPEncoder`.
+    """
 
     kinds = frozenset({"image", "table"})
 
@@ -68,7 +76,7 @@ class MLPDecoder(Decoder):
         latent_shape: Shape,
         output_shape: Sequence[int],
         hidden: list[Width],
-        activation: Activation = "relu",
+        activation: Activation | Gated = "relu",
     ) -> None:
         super().__init__()
         widths = [vector_size(latent_shape), *hidden]

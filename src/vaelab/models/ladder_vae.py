@@ -92,14 +92,14 @@ class LadderVAE(VAE):
         return super().moves() | {"kl": both, "kl_top": top, "kl_bottom": both}
 
     def infer(self, x: Tensor, condition: Tensor | None = None) -> LadderInferred:
-        """See `Model.infer`."""
+        """See `Coder.infer`."""
         features = self.features(x, self.embed(condition, x))
         return LadderInferred(
             DiagonalGaussian.bounded(self.infer_top(features)), DiagonalGaussian.bounded(self.infer_bottom(features))
         )
 
     def streams(self, samples: int, name: str = "posterior") -> Streams:
-        """See `Model.streams`."""
+        """See `Coder.streams`."""
         top, bottom = self.latent.groups
         return {
             f"{name}_top": ("normal", (samples, *top.shape)),
@@ -113,7 +113,7 @@ class LadderVAE(VAE):
         condition: Tensor | None = None,
         scheduled: Scheduled = NONE,
     ) -> Draw:
-        """See `Model.draw_from`; the rate of z_bottom is a mean over the draws of z_top."""
+        """See `Coder.draw_from`; the rate of z_bottom is a mean over the draws of z_top."""
         above, below = noise.values()
         standard = StandardNormal().distribution()
         z_top, kl_top = inferred.top.rsample(above), standard.kl(inferred.top)
@@ -143,7 +143,7 @@ class LadderVAE(VAE):
     def sample_latent(
         self, count: int, seed: int = 0, temperature: float = 1.0, condition: Tensor | None = None
     ) -> Tensor:
-        """See `Model.sample_latent`; both levels at the same temperature."""
+        """See `Coder.sample_latent`; both levels at the same temperature."""
         top, bottom = self.latent.groups
         z_top = temperature * standard_normal_numbers(count, top.shape, seed).to(self.device)
         p = DiagonalGaussian.bounded(self.bottom_given_top(z_top.to(self.dtype)))

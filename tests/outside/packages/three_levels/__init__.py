@@ -63,7 +63,7 @@ class Ladder(VAE):
         return {"reconstruction": (*modules, "decoder"), "kl": modules} | rates
 
     def infer(self, x: Tensor, condition: Tensor | None = None) -> Inferred:
-        """See `Model.infer`."""
+        """See `Coder.infer`."""
         features = self.features(x, self.embed(condition, x))
         return [DiagonalGaussian.bounded(layer(features)) for layer in self.bottom_up]
 
@@ -74,7 +74,7 @@ class Ladder(VAE):
     def draw_from(
         self, inferred: Inferred, noise: Mapping[str, Tensor], condition: Tensor | None = None, scheduled: Any = None
     ) -> Draw:
-        """See `Model.draw_from`."""
+        """See `Coder.draw_from`."""
         return Draw(tuple(self._levels(inferred, list(noise.values()))[0]))
 
     def _levels(self, inferred: Inferred, noise: list[Tensor]) -> tuple[list[GroupDraw], list[DiagonalGaussian]]:
@@ -104,7 +104,7 @@ class Ladder(VAE):
     def sample_latent(
         self, count: int, seed: int = 0, temperature: float = 1.0, condition: Tensor | None = None
     ) -> Tensor:
-        """See `Model.sample_latent`."""
+        """See `Coder.sample_latent`."""
         levels: list[Tensor] = []
         for number, group in enumerate(self.latent.groups):
             z = temperature * standard_normal(count, group.shape, mix(seed, group.name)).to(self.device)
