@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from options import stated
 from vaelab.core import DataSpec
 from vaelab.corruptions import Corruption, Identity
 from vaelab.data.examples import Examples
@@ -38,6 +39,6 @@ class InMemory(DataModule):
 
 def digits(corruption: Corruption | None = None, **settings: Any) -> Digits:
     """Scikit-learn's digits."""
-    data = Digits(corruption=corruption or Identity(), **SETTINGS | settings)
+    data = Digits(**stated("data/digits") | {"corruption": corruption or Identity()} | SETTINGS | settings)
     data.setup()
     return data

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from options import stated
 from vaelab.corruptions import Corruption, Identity
 from vaelab.data.series.series import Series
 
@@ -45,6 +46,8 @@ def series(path: Path, corruption: Corruption | None = None, **settings: Any) ->
         "data_dir": str(path.parent), "batch_size": 8, "val_fraction": 0.2, "test_fraction": 0.2, "split_seed": 0,
         "seed": 0,
     }  # fmt: skip
-    data = Series(corruption=corruption or Identity(), path=str(path), **defaults | settings)
+    data = Series(
+        **stated("data/series") | {"corruption": corruption or Identity(), "path": str(path)} | defaults | settings
+    )
     data.setup()
     return data

@@ -77,7 +77,10 @@ def test_the_whole_input_and_the_whole_code_matter(name: str) -> None:
 
 
 def test_no_hidden_layer_is_a_linear_map() -> None:
-    encode, decode = MLPEncoder((2, 3, 4), 5, hidden=[]), MLPDecoder(5, (2, 3, 4), hidden=[])
+    encode, decode = (
+        MLPEncoder((2, 3, 4), 5, hidden=[], activation="relu"),
+        MLPDecoder(5, (2, 3, 4), hidden=[], activation="relu"),
+    )
     for module, shape in ((encode, (2, 3, 4)), (decode, (5,))):
         a, b = torch.randn(2, 1, *shape)
         origin = module(torch.zeros(1, *shape))
@@ -86,7 +89,7 @@ def test_no_hidden_layer_is_a_linear_map() -> None:
 
 
 def test_a_hidden_layer_is_not_linear() -> None:
-    module = MLPEncoder((6,), 5, hidden=[8])
+    module = MLPEncoder((6,), 5, hidden=[8], activation="relu")
     a = torch.randn(1, 6)
     assert not torch.allclose(module(a) + module(-a), 2 * module(torch.zeros(1, 6)), atol=1e-3)
 

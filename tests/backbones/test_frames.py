@@ -25,7 +25,7 @@ def seeded() -> None:
 
 
 def likelihood(spec: DataSpec) -> Likelihood:
-    return Categorical(spec) if spec.kind == "tokens" else Bernoulli(spec)
+    return Categorical(spec) if spec.kind == "tokens" else Bernoulli(spec, binarize=None)
 
 
 def values(spec: DataSpec, count: int = 2) -> torch.Tensor:

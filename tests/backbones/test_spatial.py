@@ -37,7 +37,7 @@ def test_weights_are_shared_by_all_cells() -> None:
     small, large = (1, 16, 16), (1, 32, 32)
 
     def weights(shape: tuple[int, int, int], size: int) -> int:
-        parts = SpatialEncoder(shape, size, WIDTHS), SpatialDecoder(size, (1, *shape), WIDTHS)
+        parts = SpatialEncoder(shape, size, WIDTHS, blocks=1), SpatialDecoder(size, (1, *shape), WIDTHS, blocks=1)
         return sum(p.numel() for part in parts for p in part.parameters())
 
     assert weights(small, 3 * cells(small)) == weights(large, 3 * cells(large))
@@ -47,7 +47,7 @@ def test_weights_are_shared_by_all_cells() -> None:
 def test_a_cell_of_the_code_is_about_its_place() -> None:
     """What changes most, where a patch of the image changes, is the code of its cell and of its neighbours."""
     shape = (1, 32, 32)
-    encode = SpatialEncoder(shape, 4 * cells(shape), WIDTHS)
+    encode = SpatialEncoder(shape, 4 * cells(shape), WIDTHS, blocks=1)
     image = torch.rand(1, *shape)
     changed = image.clone()
     changed[..., 12:16, 20:24] += 0.5

@@ -165,7 +165,7 @@ def test_a_class_that_is_none_by_itself_is_refused() -> None:
 @pytest.mark.parametrize("key", ["hidden", "activation"])
 def test_a_class_may_not_stand_where_a_plain_value_should(key: str, tmp_path: Path) -> None:
     writes = {"_target_": "vaelab.atomic_write.write_file", "path": str(tmp_path / "written"), "content": "x"}
-    node = {"_target_": "vaelab.backbones.MLPEncoder", "hidden": [4]} | {key: writes}
+    node = {"_target_": "vaelab.backbones.MLPEncoder", "hidden": [4], "activation": "relu"} | {key: writes}
     with pytest.raises(ConfigError, match=rf"encoder\.{key}.*plain value"):
         Builder().build(node, "encoder", nn.Module, input_shape=(1, 8, 8), output_shape=2)
     assert not (tmp_path / "written").exists()

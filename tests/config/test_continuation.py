@@ -390,7 +390,8 @@ def test_an_option_of_ones_own_needs_its_folder_again(run: Folder, tmp_path: Pat
     (run.path / "choices.yaml").write_text(yaml.safe_dump(choices))
     assert "--config-dir" in run.refusal()
     (tmp_path / "conf/encoder").mkdir(parents=True)
-    (tmp_path / "conf/encoder/mine.yaml").write_text("_target_: vaelab.backbones.MLPEncoder\nhidden: [3]\n")
+    own = "_target_: vaelab.backbones.MLPEncoder\nhidden: [3]\nactivation: relu\n"
+    (tmp_path / "conf/encoder/mine.yaml").write_text(own)
     assert "encoder=mine" in run.resume("--config-dir", str(tmp_path / "conf")).arguments
     assert "encoder=mine" in run.resume(f"--config-dir={tmp_path / 'conf'}").arguments
 

@@ -68,7 +68,7 @@ def test_a_resumed_epoch_goes_on_with_what_it_had_not_seen() -> None:
 
 
 def tokens(corrupted: bool = False, spec: DataSpec = SPEC) -> InMemory:
-    return InMemory(VALUES, spec, corruption=Mask(0.3) if corrupted else None, batch_size=BATCH)
+    return InMemory(VALUES, spec, corruption=Mask(0.3, positions="random") if corrupted else None, batch_size=BATCH)
 
 
 def test_batches_are_cut_to_their_longest() -> None:

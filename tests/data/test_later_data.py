@@ -13,6 +13,7 @@ from PIL import Image
 from in_memory import SETTINGS
 from in_memory_music import SETTINGS as MUSIC
 from in_memory_music import Songs, piece
+from options import stated
 from vaelab.corruptions import Identity
 from vaelab.data.images.images import Images
 from vaelab.data.module import DataModule
@@ -22,6 +23,7 @@ from vaelab.data.tables.table import Table
 from vaelab.data.text.text import Text
 from vaelab.errors import DataError
 
+OPTIONS = {Table: "table", Images: "images", Series: "series", Text: "text"}
 SPLIT = {key: value for key, value in SETTINGS.items() if key != "binarize"}
 
 
@@ -43,8 +45,9 @@ def later(data: DataModule, model: Path) -> DataModule:
 
 
 def made(kind: type[DataModule], path: Path, **settings: Any) -> DataModule:
-    settings = {"binarize": None} | settings if kind is Images else settings
-    return kind(path=str(path), data_dir=str(path.parent / "cache"), corruption=Identity(), **SPLIT | settings)  # type: ignore[call-arg]
+    option = stated(f"data/{OPTIONS[kind]}") | SPLIT | ({"binarize": None} if kind is Images else {})
+    place = {"path": str(path), "data_dir": str(path.parent / "cache"), "corruption": Identity()}
+    return kind(**option | place | settings)
 
 
 # Tables

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from in_memory import InMemory
+from options import stated
 from vaelab.core import Batch, DataSpec
 from vaelab.corruptions import Corruption, Gaussian, Identity
 from vaelab.data.examples import Examples
@@ -18,7 +19,8 @@ def digits(
     corruption: Corruption | None = None, seed: int = 0, split_seed: int = 0, binarize: str | None = None, **settings
 ) -> Digits:
     settings = {"batch_size": 64, "val_fraction": 0.1, "test_fraction": 0.2} | settings
-    data = Digits(corruption=corruption or Identity(), split_seed=split_seed, seed=seed, binarize=binarize, **settings)
+    settings |= {"split_seed": split_seed, "seed": seed, "binarize": binarize}
+    data = Digits(**stated("data/digits") | {"corruption": corruption or Identity()} | settings)
     data.setup()
     return data
 

@@ -79,7 +79,7 @@ def test_examples_are_those_of_the_loaders_in_their_order(package: None) -> None
 
     module = mine_data.Mine()
     usual = {"corruption": Identity(), "batch_size": 16, "val_fraction": 0.1, "test_fraction": 0.2, "split_seed": 0}
-    data, again = (Own(module, "image", "unit", seed=seed, **usual) for seed in (0, 1))
+    data, again = (Own(module, "image", "unit", None, None, None, None, None, seed=seed, **usual) for seed in (0, 1))
     data.setup()
     again.setup()
     assert {name: len(rows) for name, rows in data.split.items()} == {"train": 72, "val": 10, "test": 18}

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from in_memory import SETTINGS
+from options import stated
 from vaelab.corruptions import Gaussian, Identity
 from vaelab.data.sharing import SharedExamples
 from vaelab.data.tables.table import Table
@@ -34,7 +35,8 @@ def reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def asked(folder: Path, **settings: Any) -> tuple[Table, dict[str, Any]]:
     """An unprepared table and the node that says the same."""
     node = {name: value for name, value in (NODE | settings).items() if name not in ("binarize", "corruption")}
-    return Table(data_dir=str(folder), **node, corruption=settings.get("corruption", Identity())), node
+    given = {"data_dir": str(folder), "corruption": settings.get("corruption", Identity())}
+    return Table(**stated("data/table") | node | given), node
 
 
 def test_what_a_job_has_of_its_own_reads_nothing_anew(reads: list[str], tmp_path: Path) -> None:

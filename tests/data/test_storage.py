@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from in_memory import SETTINGS, InMemory, digits
+from options import stated
 from vaelab.core import DataSpec
 from vaelab.corruptions import Identity
 from vaelab.data import storage
@@ -40,7 +41,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 def images(folder: Path, storage: Storage, **settings: Any) -> Images:
-    data = Images(str(folder), str(folder.parent / "data"), corruption=Identity(), **SETTINGS | settings)
+    place = {"path": str(folder), "data_dir": str(folder.parent / "data"), "corruption": Identity()}
+    data = Images(**stated("data/images") | place | SETTINGS | settings)
     data.storage = storage
     data.setup()
     return data

@@ -22,8 +22,8 @@ def data() -> DataModule:
 
 def network(data: DataModule, kind: str = "vae") -> Model:
     torch.manual_seed(0)
-    decoder, likelihood = MLPDecoder(3, (1, *data.spec.shape), [8]), Gaussian(data.spec, 0.5)
-    encoder = MLPEncoder(data.spec.shape, 6 if kind == "vae" else 3, [8])
+    decoder, likelihood = MLPDecoder(3, (1, *data.spec.shape), [8], activation="relu"), Gaussian(data.spec, 0.5)
+    encoder = MLPEncoder(data.spec.shape, 6 if kind == "vae" else 3, [8], activation="relu")
     if kind == "ae":
         return AE(encoder, decoder, likelihood, 3).eval()
     if kind == "vae":

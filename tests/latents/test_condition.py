@@ -23,11 +23,15 @@ def network(kind: str, grid: bool = False, **settings: Any) -> Model:
     shape = (2, 2, 2) if grid else (3,)
     code = (2 * shape[0] if kind == "vae" else shape[0], *shape[1:])
     if grid:
-        encoder: Encoder = ConvEncoder(IMAGES.shape, code, [4, 6])
+        encoder: Encoder = ConvEncoder(IMAGES.shape, code, [4, 6], activation="silu")
     else:
-        encoder = MLPEncoder(IMAGES.shape, code, [8], condition_size=SIZE)
+        encoder = MLPEncoder(IMAGES.shape, code, [8], condition_size=SIZE, activation="relu")
     read = (shape[0] + SIZE, *shape[1:])
-    decoder = ConvDecoder(read, (1, 1, 8, 8), [4, 6]) if grid else MLPDecoder(read, (1, 1, 8, 8), [8])
+    decoder = (
+        ConvDecoder(read, (1, 1, 8, 8), [4, 6], activation="silu")
+        if grid
+        else MLPDecoder(read, (1, 1, 8, 8), [8], activation="relu")
+    )
     latent, likelihood = LatentSpec((LatentGroup(shape),)), Gaussian(IMAGES, 0.5)
     return (VAE if kind == "vae" else AE)(encoder, decoder, likelihood, latent, **CONDITION | settings)
 

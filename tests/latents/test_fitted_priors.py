@@ -162,7 +162,12 @@ def test_priors_refuse_codes_of_the_other_kind() -> None:
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     """A run folder that keeps a model with a code of two numbers."""
-    model = AE(MLPEncoder((4,), 2, [3]), MLPDecoder(2, (1, 4), [3]), Gaussian(SENSORS, 1.0), 2)
+    model = AE(
+        MLPEncoder((4,), 2, [3], activation="relu"),
+        MLPDecoder(2, (1, 4), [3], activation="relu"),
+        Gaussian(SENSORS, 1.0),
+        2,
+    )
     parts = {"hidden": [3], "activation": "relu"}
     model.architecture = {
         "latent_dim": 2, "spec": SENSORS.to_json(), "model": {"_target_": "vaelab.models.AE"},

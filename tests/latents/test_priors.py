@@ -34,7 +34,10 @@ def mixture(components: int, shape: tuple[int, ...] = (3,)) -> Mixture:
 
 def vae(prior: Prior | None = None, spec: DataSpec = ROWS) -> VAE:
     torch.manual_seed(0)
-    encoder, decoder = MLPEncoder(spec.shape, 4, [6]), MLPDecoder(2, (1, *spec.shape), [6])
+    encoder, decoder = (
+        MLPEncoder(spec.shape, 4, [6], activation="relu"),
+        MLPDecoder(2, (1, *spec.shape), [6], activation="relu"),
+    )
     return VAE(encoder, decoder, GaussianLikelihood(spec, 0.5), 2, prior=prior).eval()
 
 

@@ -15,14 +15,14 @@ def test_equals_torch_distributions() -> None:
     raw = 8 * torch.randn(6, 1, 1, 4, 5, generator=generator, dtype=torch.float64)
     target = torch.bernoulli(torch.full((6, 1, 4, 5), 0.5, dtype=torch.float64), generator=generator)
     reference = torch.distributions.Bernoulli(logits=raw.squeeze(1))
-    likelihood = Bernoulli(BINARY)
+    likelihood = Bernoulli(BINARY, binarize=None)
     expected = reference.log_prob(target).sum((1, 2, 3))
     torch.testing.assert_close(likelihood.log_prob(raw, target), expected, rtol=0, atol=1e-7)
     torch.testing.assert_close(likelihood.mean(raw), reference.mean)
 
 
 def test_samples_have_the_mean_and_are_binary() -> None:
-    likelihood = Bernoulli(BINARY)
+    likelihood = Bernoulli(BINARY, binarize=None)
     raw = torch.linspace(-3, 3, 20).view(1, 1, 1, 4, 5).expand(20_000, -1, -1, -1, -1)
     drawn = likelihood.sample(raw, torch.Generator().manual_seed(0))
     assert set(drawn.unique().tolist()) == {0.0, 1.0}
@@ -31,9 +31,9 @@ def test_samples_have_the_mean_and_are_binary() -> None:
 
 def test_grey_data_is_refused_with_the_remedy() -> None:
     with pytest.raises(ConfigError, match=r"digits has grey values.*likelihood\.binarize=dynamic"):
-        Bernoulli(DataSpec("digits", "image", (1, 8, 8), "unit", 17))
+        Bernoulli(DataSpec("digits", "image", (1, 8, 8), "unit", 17), binarize=None)
 
 
 def test_real_data_is_refused_with_the_remedy() -> None:
     with pytest.raises(ConfigError, match=r"real values.*gaussian"):
-        Bernoulli(DataSpec("sensors", "table", (8,), "real"))
+        Bernoulli(DataSpec("sensors", "table", (8,), "real"), binarize=None)

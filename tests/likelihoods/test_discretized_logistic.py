@@ -95,4 +95,4 @@ def test_samples_are_levels_with_their_probabilities(levels: int, mixtures: int)
 def test_data_without_levels_is_refused_with_a_remedy() -> None:
     for spec in (DataSpec("t", "table", (3,), "real"), DataSpec("t", "table", (3,), "unit")):
         with pytest.raises(ConfigError, match=r"no discrete levels.*gaussian"):
-            DiscretizedLogistic(spec)
+            DiscretizedLogistic(spec, mixtures=1)

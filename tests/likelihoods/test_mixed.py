@@ -35,7 +35,7 @@ def test_nats_are_those_of_torch_distributions(raw, target, numbers: str) -> Non
 
 
 def test_a_missing_value_costs_nothing_and_has_no_gradient(raw, target) -> None:
-    likelihood = Mixed(ROW, sigma=1.0)
+    likelihood = Mixed(ROW, sigma=1.0, numbers="gaussian", degrees=4)
     holed = target.clone()
     holed[:, 1:] = torch.nan
     raw.requires_grad_()
@@ -48,7 +48,7 @@ def test_a_missing_value_costs_nothing_and_has_no_gradient(raw, target) -> None:
 
 
 def test_samples_have_the_frequencies_and_scales_they_are_given() -> None:
-    likelihood = Mixed(ROW, sigma=0.5)
+    likelihood = Mixed(ROW, sigma=0.5, numbers="gaussian", degrees=4)
     raw = torch.tensor([1.0, -1.0, *torch.tensor([0.2, 0.3, 0.5]).log()]).expand(40_000, 5)
     drawn = likelihood.sample(raw, torch.Generator().manual_seed(0))
     shares = torch.bincount(drawn[:, 1].long(), minlength=3) / 40_000
@@ -58,13 +58,13 @@ def test_samples_have_the_frequencies_and_scales_they_are_given() -> None:
 
 
 def test_the_likeliest_row(raw) -> None:
-    rows = Mixed(ROW).mean(raw)
+    rows = Mixed(ROW, numbers="gaussian", sigma="learned", degrees=4).mean(raw)
     torch.testing.assert_close(rows[:, [0, 2]], raw[:, :2])
     assert rows[:, 1].tolist() == raw[:, 2:].argmax(1).tolist()
 
 
 def test_the_start_is_the_mean_and_the_frequencies() -> None:
-    likelihood = Mixed(ROW)
+    likelihood = Mixed(ROW, numbers="gaussian", sigma="learned", degrees=4)
     start = likelihood.raw_at(torch.tensor([0.4, -0.2, 0.1, 0.6, 0.3]))
     torch.testing.assert_close(start[:2], torch.tensor([0.4, -0.2]))
     torch.testing.assert_close(start[2:].softmax(0), torch.tensor([0.1, 0.6, 0.3]))
@@ -93,4 +93,4 @@ def test_likelihoods_of_numbers_refuse_categories(build, remedy: str) -> None:
     with pytest.raises(ConfigError, match=remedy):
         build()
     with pytest.raises(ConfigError, match="is for tables"):
-        Mixed(DataSpec("image", "image", (1, 8, 8), "unit", 256))
+        Mixed(DataSpec("image", "image", (1, 8, 8), "unit", 256), numbers="gaussian", sigma="learned", degrees=4)

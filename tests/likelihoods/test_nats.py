@@ -7,9 +7,9 @@ from vaelab.core import DataSpec
 from vaelab.likelihoods import Bernoulli, ContinuousBernoulli, DiscretizedLogistic, Gaussian, Laplace
 
 CASES = {
-    "bernoulli": (Bernoulli, "binary", {}),
+    "bernoulli": (Bernoulli, "binary", {"binarize": None}),
     "continuous_bernoulli": (ContinuousBernoulli, "unit", {}),
-    "logistic": (DiscretizedLogistic, "unit", {}),
+    "logistic": (DiscretizedLogistic, "unit", {"mixtures": 1}),
     "logistic_mixture": (DiscretizedLogistic, "unit", {"mixtures": 3}),
     "gaussian": (Gaussian, "unit", {"sigma": 0.1}),
     "gaussian_learned": (Gaussian, "real", {"sigma": "learned"}),

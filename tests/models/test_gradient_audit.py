@@ -155,7 +155,16 @@ def test_every_term_moves_what_it_says_and_nothing_else(case: dict[str, str]) ->
 
 @cache
 def digits() -> Digits:
-    data = Digits(None, corruption=Identity(), batch_size=32, val_fraction=0.1, test_fraction=0.2, split_seed=0, seed=0)
+    data = Digits(
+        None,
+        corruption=Identity(),
+        batch_size=32,
+        val_fraction=0.1,
+        test_fraction=0.2,
+        split_seed=0,
+        seed=0,
+        normal=None,
+    )
     data.setup()
     return data
 

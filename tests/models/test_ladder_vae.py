@@ -22,7 +22,10 @@ LATENT = LatentSpec((LatentGroup((1,), name="top"), LatentGroup((2,), name="bott
 @pytest.fixture
 def model() -> LadderVAE:
     torch.manual_seed(0)
-    encoder, decoder = MLPEncoder(SPEC.shape, HIDDEN, [5]), MLPDecoder(2, (1, 4), [5])
+    encoder, decoder = (
+        MLPEncoder(SPEC.shape, HIDDEN, [5], activation="relu"),
+        MLPDecoder(2, (1, 4), [5], activation="relu"),
+    )
     return LadderVAE(encoder, decoder, Gaussian(SPEC, 1.0), LATENT, top_dim=1, hidden=HIDDEN).eval().double()
 
 
@@ -133,7 +136,7 @@ def test_the_evidence_of_a_discrete_code_is_that_of_its_one_word(batch: Batch, s
     torch.manual_seed(0)
     posterior = FSQ([3, 4])
     latent = LatentSpec((posterior.group((2,)),))
-    encoder, decoder = MLPEncoder(SPEC.shape, 2, [5]), MLPDecoder(2, (1, 4), [5])
+    encoder, decoder = MLPEncoder(SPEC.shape, 2, [5], activation="relu"), MLPDecoder(2, (1, 4), [5], activation="relu")
     model = VAE(encoder, decoder, Gaussian(SPEC, 1.0), latent, samples=samples, bound="iwae", posterior=posterior)
     model = model.eval().double()
     words = torch.arange(12).view(-1, 1)

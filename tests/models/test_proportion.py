@@ -25,7 +25,7 @@ SIDES = ("Encoder", "Decoder")
 
 
 def test_a_code_larger_than_the_example_is_named_with_its_layer(capsys: pytest.CaptureFixture[str]) -> None:
-    refuse_too_large(about("spatial.Spatial", VECTOR, 4200, widths=[32, 64]), Builder(), 54_000)
+    refuse_too_large(about("spatial.Spatial", VECTOR, 4200, widths=[32, 64], blocks=1), Builder(), 54_000)
     said = capsys.readouterr().err
     for part in (
         "the code of an example has 4,200 numbers (latent_dim=4200)",
@@ -39,7 +39,7 @@ def test_a_code_larger_than_the_example_is_named_with_its_layer(capsys: pytest.C
 
 
 def test_more_weights_than_train_values_are_named(capsys: pytest.CaptureFixture[str]) -> None:
-    node = about("MLP", VECTOR, 16, hidden=[10_000])
+    node = about("MLP", VECTOR, 16, hidden=[10_000], activation="relu")
     refuse_too_large(node | {"encoder": node["encoder"] | {"hidden": [10_000, 8_000]}}, Builder(), 54_000)
     said = capsys.readouterr().err
     assert "96.1 million weights, and the train split has 42.3 million values" in said
@@ -50,9 +50,9 @@ def test_more_weights_than_train_values_are_named(capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize(
     "node",
     [
-        about("spatial.Spatial", GRID, 16, widths=[32, 64]),
-        about("MLP", VECTOR, 16, hidden=[512, 512]),
-        about("MLP", VECTOR, 1_568, hidden=[512, 512]),
+        about("spatial.Spatial", GRID, 16, widths=[32, 64], blocks=1),
+        about("MLP", VECTOR, 16, hidden=[512, 512], activation="relu"),
+        about("MLP", VECTOR, 1_568, hidden=[512, 512], activation="relu"),
     ],
     ids=["grid", "vector", "twice the values"],
 )
@@ -63,7 +63,7 @@ def test_a_model_in_proportion_is_not_spoken_of(node: dict[str, Any], capsys: py
 
 def test_weights_beyond_memory_are_refused_without_taking_any() -> None:
     with pytest.raises(ConfigError, match=r"GiB of memory; .*encoder\.hidden=\[1000000,1000000\], choose smaller ones"):
-        refuse_too_large(about("MLP", VECTOR, 16, hidden=[10**6, 10**6]), Builder(), 54_000)
+        refuse_too_large(about("MLP", VECTOR, 16, hidden=[10**6, 10**6], activation="relu"), Builder(), 54_000)
 
 
 def test_a_run_says_it_before_it_trains(train: Any, capsys: pytest.CaptureFixture[str]) -> None:

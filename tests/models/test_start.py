@@ -19,8 +19,8 @@ def test_a_decoder_that_gives_nothing_reconstructs_the_mean(make_ae, rows) -> No
 def test_pixels_without_a_place_of_their_own_in_the_weights_have_their_own_mean() -> None:
     """A convolution has one bias for a channel; the mean is of each pixel."""
     data = digits(binarize="dynamic")
-    decoder = ConvDecoder(2, (1, 1, 8, 8), [4])
-    model = VAE(MLPEncoder((1, 8, 8), 4, [4]), decoder, Bernoulli(data.spec), 2, None)
+    decoder = ConvDecoder(2, (1, 1, 8, 8), [4], activation="silu")
+    model = VAE(MLPEncoder((1, 8, 8), 4, [4], activation="relu"), decoder, Bernoulli(data.spec, binarize=None), 2, None)
     for weights in decoder.parameters():
         torch.nn.init.zeros_(weights)
     model.start(Start(len(data.split["train"]), data.mean(), data.mean().new_empty(0)))

@@ -248,8 +248,8 @@ def test_prediction_is_decoded_from_the_posterior_mean(make_vae, make_batch, row
 HALF = {
     "gaussian": (Gaussian, "unit", 256, {"sigma": 0.1}),
     "laplace": (Laplace, "unit", 256, {"scale": 0.1}),
-    "bernoulli": (Bernoulli, "binary", 2, {}),
-    "logistic": (DiscretizedLogistic, "unit", 256, {}),
+    "bernoulli": (Bernoulli, "binary", 2, {"binarize": None}),
+    "logistic": (DiscretizedLogistic, "unit", 256, {"mixtures": 1}),
 }
 
 

@@ -30,13 +30,19 @@ VAE = {"_target_": "vaelab.models.VAE", "schedule": {"_target_": "vaelab.models.
 IMAGE = {
     "latent_dim": 2,
     "model": VAE,
-    "encoder": {"_target_": "vaelab.backbones.MLPEncoder", "hidden": [4]},
-    "decoder": {"_target_": "vaelab.backbones.ResNetDecoder", "widths": [4]},
+    "encoder": {"_target_": "vaelab.backbones.MLPEncoder", "hidden": [4], "activation": "relu"},
+    "decoder": {"_target_": "vaelab.backbones.ResNetDecoder", "widths": [4], "blocks": 1},
     "likelihood": {"_target_": "vaelab.likelihoods.DiscretizedLogistic", "mixtures": 1},
 }
 TEXT = IMAGE | {
-    "encoder": {"_target_": "vaelab.backbones.gru.GRUEncoder", "width": 4},
-    "decoder": {"_target_": "vaelab.backbones.transformer.TransformerDecoder", "width": 8, "heads": 2},
+    "encoder": {"_target_": "vaelab.backbones.gru.GRUEncoder", "width": 4, "layers": 1},
+    "decoder": {
+        "_target_": "vaelab.backbones.transformer.TransformerDecoder",
+        "width": 8,
+        "layers": 1,
+        "heads": 2,
+        "word_dropout": 0.0,
+    },
     "likelihood": {"_target_": "vaelab.likelihoods.Categorical"},
 }
 SPECS = {
@@ -281,7 +287,7 @@ class Computing(MLPEncoder):
     needs_spec = takes_condition = False
 
     def __init__(self, input_shape: tuple[int, ...], output_shape: tuple[int, ...], depth: int = 1) -> None:
-        super().__init__(input_shape, output_shape, hidden=[4])
+        super().__init__(input_shape, output_shape, hidden=[4], activation="relu")
         self.rates = torch.linspace(0, 0.1, 3).tolist()
         self.register_buffer("scale", torch.full((), 0.5), persistent=False)
         self.more = nn.ModuleList(nn.Linear(1, 1) for _ in range(depth))
@@ -305,7 +311,7 @@ def test_a_class_of_a_trusted_package_may_compute_in_its_constructor(tmp_path: P
 
 @target
 def small_encoder(input_shape: tuple[int, ...], output_shape: tuple[int, ...], spec: DataSpec) -> MLPEncoder:
-    return MLPEncoder(input_shape, output_shape, hidden=[3], spec=spec)
+    return MLPEncoder(input_shape, output_shape, hidden=[3], spec=spec, activation="relu")
 
 
 @target

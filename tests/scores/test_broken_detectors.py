@@ -20,8 +20,8 @@ from vaelab.models.saved_model import save_model
 CONFIG = {
     "latent_dim": 2,
     "model": {"_target_": "vaelab.models.VAE", "schedule": {"_target_": "vaelab.models.schedules.Constant"}},
-    "encoder": {"_target_": "vaelab.backbones.MLPEncoder", "hidden": [4]},
-    "decoder": {"_target_": "vaelab.backbones.MLPDecoder", "hidden": [4]},
+    "encoder": {"_target_": "vaelab.backbones.MLPEncoder", "hidden": [4], "activation": "relu"},
+    "decoder": {"_target_": "vaelab.backbones.MLPDecoder", "hidden": [4], "activation": "relu"},
     "likelihood": {"_target_": "vaelab.likelihoods.Gaussian", "sigma": 0.5},
 }
 SPEC = DataSpec("squares", "image", (1, 5, 7), "unit", 17)

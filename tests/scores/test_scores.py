@@ -23,15 +23,20 @@ DIGITS = DataSpec("digits", "image", (1, 8, 8), "unit", 17)
 @pytest.fixture
 def vae() -> VAE:
     torch.manual_seed(0)
-    likelihood = DiscretizedLogistic(DIGITS)
-    decoder = MLPDecoder(3, (likelihood.parameters_per_value, 1, 8, 8), [8])
-    return VAE(MLPEncoder((1, 8, 8), 6, [8]), decoder, likelihood, 3, Constant()).eval()
+    likelihood = DiscretizedLogistic(DIGITS, mixtures=1)
+    decoder = MLPDecoder(3, (likelihood.parameters_per_value, 1, 8, 8), [8], activation="relu")
+    return VAE(MLPEncoder((1, 8, 8), 6, [8], activation="relu"), decoder, likelihood, 3, Constant()).eval()
 
 
 @pytest.fixture
 def ae() -> AE:
     torch.manual_seed(0)
-    return AE(MLPEncoder((1, 8, 8), 3, [8]), MLPDecoder(3, (1, 1, 8, 8), [8]), Gaussian(DIGITS, 0.5**0.5), 3).eval()
+    return AE(
+        MLPEncoder((1, 8, 8), 3, [8], activation="relu"),
+        MLPDecoder(3, (1, 1, 8, 8), [8], activation="relu"),
+        Gaussian(DIGITS, 0.5**0.5),
+        3,
+    ).eval()
 
 
 def images(count: int, seed: int = 0) -> torch.Tensor:

@@ -169,7 +169,11 @@ def test_the_broken_column_of_a_table_is_named(tmp_path: Path) -> None:
     """A linear autoencoder of two numbers, at the optimum that principal components give."""
     data = Sensors(corruption=Identity(), normal=["fine"], **SETTINGS | {"batch_size": 32, "val_fraction": 0.2})
     data.setup()
-    parts = MLPEncoder((30,), 2, []), MLPDecoder(2, (1, 30), []), Gaussian(data.spec, 1.0)
+    parts = (
+        MLPEncoder((30,), 2, [], activation="relu"),
+        MLPDecoder(2, (1, 30), [], activation="relu"),
+        Gaussian(data.spec, 1.0),
+    )
     model = AE(*parts, 2).eval()
     pca = PCA(2).fit(data.clean("train").numpy())
     weights, mean = torch.from_numpy(pca.components_), torch.from_numpy(pca.mean_)
@@ -179,7 +183,11 @@ def test_the_broken_column_of_a_table_is_named(tmp_path: Path) -> None:
         encoder.bias.copy_(-weights @ mean)
         decoder.weight.copy_(weights.T)
         decoder.bias.copy_(mean)
-        found = Anomaly(None, 5, 0.05, None, 100).findings(model, data, BaselineCache(tmp_path, data)).complete()
+        found = (
+            Anomaly(None, 5, 0.05, None, 100, monitor=None, baselines=True)
+            .findings(model, data, BaselineCache(tmp_path, data))
+            .complete()
+        )
     labels = [label.get_text() for label in found.figures["where"].axes[0].get_yticklabels()]
     assert labels[0] == "column 7"
     assert found.metadata["test/auroc"]["score"] == "reconstruction"

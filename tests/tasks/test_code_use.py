@@ -84,8 +84,8 @@ def posterior(used: bool) -> Callable[[Tensor], Tensor]:
 def likelihood(spec: DataSpec, vae: bool) -> Likelihood:
     kinds: dict[str, Callable[[], Likelihood]] = {
         "categories": lambda: Categorical(spec),
-        "mixed": lambda: Mixed(spec, sigma=0.5),
-        "binary": lambda: Bernoulli(spec),
+        "mixed": lambda: Mixed(spec, sigma=0.5, numbers="gaussian", degrees=4),
+        "binary": lambda: Bernoulli(spec, binarize=None),
         "real": lambda: Gaussian(spec, SCALE if vae else 0.5**0.5),
     }
     return kinds[spec.support]()

@@ -13,6 +13,7 @@ from sklearn.decomposition import PCA as SklearnPCA  # noqa: N811
 from torch import Tensor
 
 from in_memory import SETTINGS
+from options import stated
 from vaelab.backbones import MLPDecoder, MLPEncoder
 from vaelab.core import Batch, DataSpec
 from vaelab.corruptions import Identity
@@ -63,7 +64,7 @@ class Noise(DataModule):
 
 @pytest.fixture(scope="module")
 def digits() -> Digits:
-    data = Digits(corruption=Identity(), **SETTINGS)
+    data = Digits(corruption=Identity(), normal=None, **SETTINGS)
     data.setup()
     return data
 
@@ -72,8 +73,8 @@ def model_for(kind: str, spec: DataSpec, latent_dim: int = 3) -> Model:
     torch.manual_seed(0)
     size = 2 * latent_dim if kind == "vae" else latent_dim
     parts = (
-        MLPEncoder(spec.shape, size, [16]),
-        MLPDecoder(latent_dim, (1, *spec.shape), [16]),
+        MLPEncoder(spec.shape, size, [16], activation="relu"),
+        MLPDecoder(latent_dim, (1, *spec.shape), [16], activation="relu"),
         Gaussian(spec, 0.5**0.5),
         latent_dim,
     )
@@ -185,7 +186,7 @@ def test_sixteen_components_of_fashion_mnist(fashion_mnist: Path) -> None:
     place = {"path": "zalando-datasets/fashion_mnist", "data_dir": str(fashion_mnist.parent)}
     split = {"batch_size": 1000, "val_fraction": 0.1, "test_fraction": 0.1, "split_seed": 0, "seed": 0}
     shown = {"binarize": None, "size": None, "fit": "cover", "color": "grey"}
-    data = Images(corruption=Identity(), name="fashion_mnist", **place, **split, **shown)
+    data = Images(**stated("data/fashion_mnist") | {"corruption": Identity()} | place | split | shown)
     data.setup()
     each = distortions(pca_codec(data, 16), data)
     assert len(each["mse"]) == 10_000
@@ -242,7 +243,11 @@ def test_any_data_and_both_models(kind: str, spec: DataSpec, tmp_path: Path) -> 
     data.setup()
     model = model_for(kind, spec)
     with torch.no_grad():
-        found = Compression().findings(model, data, BaselineCache(tmp_path, data)).complete()
+        found = (
+            Compression(range_tail=0.001, monitor="val/mse", baselines=True)
+            .findings(model, data, BaselineCache(tmp_path, data))
+            .complete()
+        )
     numbers = found.numbers
     assert all(isfinite(value) for value in numbers.values())
     assert ("test/ssim_quantile_50" in numbers) == (spec.kind == "image")
@@ -261,7 +266,10 @@ def test_findings_do_not_change_from_call_to_call(digits: Digits, tmp_path: Path
     model = model_for("vae", DIGITS)
     with torch.no_grad():
         first, second = (
-            Compression().findings(model, digits, BaselineCache(tmp_path, digits)).complete() for _ in range(2)
+            Compression(range_tail=0.001, monitor="val/mse", baselines=True)
+            .findings(model, digits, BaselineCache(tmp_path, digits))
+            .complete()
+            for _ in range(2)
         )
     assert first.numbers == second.numbers
     assert len(list(tmp_path.iterdir())) == 1
@@ -286,7 +294,11 @@ def test_more_components_than_there_are_give_as_many_as_there_are(tmp_path: Path
     data = Noise(TABLE)
     data.setup()
     with torch.no_grad():
-        found = Compression().findings(model_for("ae", TABLE, 12), data, BaselineCache(tmp_path, data)).complete()
+        found = (
+            Compression(range_tail=0.001, monitor="val/mse", baselines=True)
+            .findings(model_for("ae", TABLE, 12), data, BaselineCache(tmp_path, data))
+            .complete()
+        )
     assert found.numbers["baseline/pca/values_out"] == 7
     assert found.numbers["baseline/pca/mse"] < 1e-10
 

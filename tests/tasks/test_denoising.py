@@ -13,6 +13,7 @@ from skimage.metrics import peak_signal_noise_ratio
 from skimage.restoration import denoise_nl_means, denoise_tv_chambolle
 
 from in_memory import InMemory, digits
+from options import stated
 from vaelab.backbones import MLPDecoder, MLPEncoder
 from vaelab.config.location import config_dir
 from vaelab.core import DataSpec
@@ -53,9 +54,14 @@ def table(corruption: Corruption, count: int = 3000, noise: float = 0.3) -> Data
 
 def autoencoder(spec: DataSpec) -> Model:
     torch.manual_seed(0)
-    likelihood = DiscretizedLogistic(spec) if spec.levels else GaussianLikelihood(spec, 1.0)
+    likelihood = DiscretizedLogistic(spec, mixtures=1) if spec.levels else GaussianLikelihood(spec, 1.0)
     output = (likelihood.parameters_per_value, *spec.shape)
-    return AE(MLPEncoder(spec.shape, 4, [16]), MLPDecoder(4, output, [16]), likelihood, 4).eval()
+    return AE(
+        MLPEncoder(spec.shape, 4, [16], activation="relu"),
+        MLPDecoder(4, output, [16], activation="relu"),
+        likelihood,
+        4,
+    ).eval()
 
 
 @pytest.fixture
@@ -63,7 +69,8 @@ def find(tmp_path: Path) -> Callable[..., Findings]:
     def findings(data: DataModule, **settings: Any) -> Findings:
         with torch.no_grad():
             cache = BaselineCache(tmp_path / "baselines", data)
-            return Denoising(**settings).findings(autoencoder(data.spec), data, cache).complete()
+            task = Denoising(**stated("task/denoising") | settings)
+            return task.findings(autoencoder(data.spec), data, cache).complete()
 
     return findings
 
@@ -109,11 +116,11 @@ def test_quality_of_unbounded_data_is_what_is_left_of_the_error() -> None:
     ("corruption", "expected"),
     [
         (Gaussian(0.3), [0.15, 0.3, 0.45, 0.6]),
-        (Mask(0.5), [0.25, 0.5, 0.75]),  # nothing is left at 1
+        (Mask(0.5, positions="random"), [0.25, 0.5, 0.75]),  # nothing is left at 1
         (SaltPepper(0.2), [0.1, 0.2, 0.3, 0.4]),
         (Gaussian((0.1, 0.5)), [0.05, 0.1, 0.3, 0.5, 0.75]),
-        (Mask((0.0, 0.8)), [0.4, 0.8]),
-        (Chain({"a": Gaussian(0.3), "b": Mask(0.5)}), [0.5, 1.0, 1.5]),
+        (Mask((0.0, 0.8), positions="random"), [0.4, 0.8]),
+        (Chain({"a": Gaussian(0.3), "b": Mask(0.5, positions="random")}), [0.5, 1.0, 1.5]),
         (Gaussian(0.0), [0.0]),
     ],
 )
@@ -220,7 +227,7 @@ def test_baselines_are_kept_for_one_corruption_and_its_strengths(tmp_path: Path,
 
 
 def test_the_mean_takes_the_place_of_masked_values_and_the_linear_estimate_is_better(tmp_path: Path) -> None:
-    data = table(Mask(0.3))
+    data = table(Mask(0.3, positions="random"))
     rivals = _baselines(data, tmp_path, 1).numbers(data.corruption)
     clean, train = data.clean("test"), data.clean("train")
     noisy = torch.cat([batch.x for batch in data.batches("test")])
@@ -277,7 +284,7 @@ def test_the_runs_own_psnr_is_given_on_the_images_of_the_baselines(find: Callabl
 
 
 def test_tables_get_errors_and_their_ratio(find: Callable[..., Findings]) -> None:
-    found = find(table(Mask((0.2, 0.6))), baseline_examples=10)
+    found = find(table(Mask((0.2, 0.6), positions="random")), baseline_examples=10)
     for suffix in ("_at_0.1", "_at_0.2", "_at_0.4", "_at_0.6", "_at_0.9"):
         noisy, denoised = (found.numbers[f"test/{name}{suffix}"] for name in ("mse_noisy", "mse"))
         assert found.numbers[f"test/mse_ratio{suffix}"] == pytest.approx(denoised / noisy)

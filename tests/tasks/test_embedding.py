@@ -40,6 +40,8 @@ from vaelab.tasks import Embedding, Findings, Task
 from vaelab.tasks.embedding.quality import Protocol, subset
 
 SETTINGS: dict[str, Any] = {
+    "monitor": None,
+    "baselines": True,
     "projection": "auto",
     "neighbours": 5,
     "neighbourhood_examples": 150,
@@ -61,8 +63,10 @@ def sensors(labelled: bool) -> InMemory:
 def autoencoder(data: DataModule, latent_dim: int) -> AE:
     torch.manual_seed(0)
     shape = data.spec.shape
-    decoder = MLPDecoder(latent_dim, (1, *shape), [12])
-    return AE(MLPEncoder(shape, latent_dim, [12]), decoder, GaussianLikelihood(data.spec, 1.0), latent_dim).eval()
+    decoder = MLPDecoder(latent_dim, (1, *shape), [12], activation="relu")
+    return AE(
+        MLPEncoder(shape, latent_dim, [12], activation="relu"), decoder, GaussianLikelihood(data.spec, 1.0), latent_dim
+    ).eval()
 
 
 def findings(task: Embedding, model: AE, data: DataModule, tmp_path: Any) -> Findings:

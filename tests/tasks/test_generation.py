@@ -54,7 +54,7 @@ def network(data: DataModule, kind: str = "vae", latent_dim: int = 4) -> Model:
     """Untrained, and the same at each call."""
     torch.manual_seed(0)
     likelihood = Gaussian(data.spec, 0.5)
-    sizes = {"hidden": [16]}
+    sizes: dict[str, Any] = {"hidden": [16], "activation": "relu"}
     decoder = MLPDecoder(latent_dim, (1, *data.spec.shape), **sizes)
     if kind == "ae":
         return AE(MLPEncoder(data.spec.shape, latent_dim, **sizes), decoder, likelihood, latent_dim).eval()
@@ -66,6 +66,7 @@ def measured(model: Model, data: DataModule, folder: Path, **settings: Any) -> F
     task = Generation(**{
         "nll_samples": 5, "sampler": "standard_normal", "components": 3, "temperatures": [0.5, 1.0],
         "extractor": "auto", "inception": str(folder / "inception.pt"), "fid_samples": None, "data_dir": str(folder),
+        "monitor": None, "no_latent_baseline": "auto", "baselines": True,
     } | settings)  # fmt: skip
     task.check(model, data.spec, corrupts=False)
     if (prior := task.fitted_prior()) is not None:

@@ -52,7 +52,19 @@ def wang_2004(x: np.ndarray, y: np.ndarray, window: int, sigma: float) -> float:
 
 def generation(nll_samples: int, monitor: str | None = None) -> Generation:
     """As the config has it, for what the test pass counts."""
-    return Generation(nll_samples, "standard_normal", 10, [], "auto", "none.pt", None, "data", monitor)
+    return Generation(
+        nll_samples,
+        "standard_normal",
+        10,
+        [],
+        "auto",
+        "none.pt",
+        None,
+        "data",
+        monitor,
+        no_latent_baseline="auto",
+        baselines=True,
+    )
 
 
 # psnr and ssim
@@ -137,9 +149,9 @@ def test_a_posterior_that_is_the_same_for_all_examples_has_no_active_units_whate
 @pytest.fixture
 def vae() -> VAE:
     torch.manual_seed(0)
-    likelihood = DiscretizedLogistic(DIGITS)
-    decoder = MLPDecoder(3, (likelihood.parameters_per_value, 1, 8, 8), [8])
-    return VAE(MLPEncoder((1, 8, 8), 6, [8]), decoder, likelihood, 3, ConstantBeta()).eval()
+    likelihood = DiscretizedLogistic(DIGITS, mixtures=1)
+    decoder = MLPDecoder(3, (likelihood.parameters_per_value, 1, 8, 8), [8], activation="relu")
+    return VAE(MLPEncoder((1, 8, 8), 6, [8], activation="relu"), decoder, likelihood, 3, ConstantBeta()).eval()
 
 
 @pytest.fixture
@@ -170,7 +182,11 @@ def measure(task: Task, model, spec: DataSpec, batches: list[Batch], stage: str 
 def test_mse_is_the_mean_over_every_value_of_every_example(vae, make_batches) -> None:
     (whole,) = make_batches(sizes=(11,))
     expected = (vae.predict(whole).reconstruction - whole.clean).square().mean().item()
-    for task in (Compression(), Denoising(), generation(nll_samples=2)):
+    for task in (
+        Compression(range_tail=0.001, monitor="val/mse", baselines=True),
+        Denoising(strengths=None, baseline_examples=200, monitor=None, baselines=True),
+        generation(nll_samples=2),
+    ):
         assert measure(task, vae, DIGITS, make_batches(), "val") == {"mse": pytest.approx(expected, rel=1e-5)}
 
 
@@ -222,20 +238,31 @@ def test_a_decoder_that_knows_nothing_costs_the_entropy_of_uniform_levels(vae, m
 
 def test_a_density_has_no_bits_and_an_autoencoder_no_likelihood() -> None:
     torch.manual_seed(0)
-    density = VAE(MLPEncoder((7,), 4, []), MLPDecoder(2, (1, 7), []), Gaussian(TABLE, 1.0), 2, ConstantBeta())
+    density = VAE(
+        MLPEncoder((7,), 4, [], activation="relu"),
+        MLPDecoder(2, (1, 7), [], activation="relu"),
+        Gaussian(TABLE, 1.0),
+        2,
+        ConstantBeta(),
+    )
     assert set(generation(5).metrics("test", density, TABLE)) == {"mse", "nll", "nll_samples"}
-    plain = AE(MLPEncoder((7,), 2, []), MLPDecoder(2, (1, 7), []), Gaussian(TABLE, 1.0), 2)
+    plain = AE(
+        MLPEncoder((7,), 2, [], activation="relu"),
+        MLPDecoder(2, (1, 7), [], activation="relu"),
+        Gaussian(TABLE, 1.0),
+        2,
+    )
     assert set(generation(5).metrics("test", plain, TABLE)) == {"mse"}
 
 
 def test_compression_counts_values_in_and_out(vae, make_batches) -> None:
-    measured = measure(Compression(), vae, DIGITS, make_batches())
+    measured = measure(Compression(range_tail=0.001, monitor="val/mse", baselines=True), vae, DIGITS, make_batches())
     assert (measured["values_in"], measured["values_out"]) == (64, 3)
     assert set(measured) == {"mse", "psnr", "ssim", "values_in", "values_out"}
 
 
 def test_denoising_compares_input_and_output_with_the_clean_image(vae, make_batches) -> None:
-    task, batches = Denoising(), make_batches()
+    task, batches = Denoising(strengths=None, baseline_examples=200, monitor=None, baselines=True), make_batches()
     metrics = task.metrics("test", vae, DIGITS)
     for batch in batches:  # a perfect half-way denoiser: 6.02 dB better than its input
         halfway = (batch.x + batch.clean) / 2
@@ -250,7 +277,14 @@ def test_denoising_compares_input_and_output_with_the_clean_image(vae, make_batc
     assert metrics["psnr"].compute().item() - noisy == pytest.approx(20 * log10(2), abs=1e-3)
 
 
-@pytest.mark.parametrize("task", [Compression(), Denoising()], ids=["compression", "denoising"])
+@pytest.mark.parametrize(
+    "task",
+    [
+        Compression(range_tail=0.001, monitor="val/mse", baselines=True),
+        Denoising(strengths=None, baseline_examples=200, monitor=None, baselines=True),
+    ],
+    ids=["compression", "denoising"],
+)
 def test_categories_alone_have_no_squared_error(task: Task, vae) -> None:
     answers = DataSpec("answers", "table", (2,), "mixed", columns=(Column("a", ("x", "y")), Column("b", ("u", "v"))))
     with pytest.raises(ConfigError, match="answers has no numeric column; task=generation"):
@@ -259,16 +293,23 @@ def test_categories_alone_have_no_squared_error(task: Task, vae) -> None:
 
 
 def test_denoising_nothing_is_refused(vae) -> None:
-    Denoising().check(vae, DIGITS, corrupts=True)
+    Denoising(strengths=None, baseline_examples=200, monitor=None, baselines=True).check(vae, DIGITS, corrupts=True)
     with pytest.raises(ConfigError, match="corruption=none"):
-        Denoising().check(vae, DIGITS, corrupts=False)
+        Denoising(strengths=None, baseline_examples=200, monitor=None, baselines=True).check(
+            vae, DIGITS, corrupts=False
+        )
 
 
 def test_what_is_watched_has_the_right_direction(vae) -> None:
-    plain = AE(MLPEncoder((7,), 2, []), MLPDecoder(2, (1, 7), []), Gaussian(TABLE, 1.0), 2)
+    plain = AE(
+        MLPEncoder((7,), 2, [], activation="relu"),
+        MLPDecoder(2, (1, 7), [], activation="relu"),
+        Gaussian(TABLE, 1.0),
+        2,
+    )
     assert generation(5).watched(vae) == ("val/elbo", "max")  # a beta = 1 quantity
     assert generation(5).watched(plain) == ("val/reconstruction", "max")
-    assert Compression().watched(vae) == ("val/mse", "min")
+    assert Compression(range_tail=0.001, monitor="val/mse", baselines=True).watched(vae) == ("val/mse", "min")
     assert generation(5, monitor="val/loss").watched(vae) == ("val/loss", "min")
     assert generation(5, monitor="val/reconstruction").watched(vae) == ("val/reconstruction", "max")
     with pytest.raises(ConfigError, match=r"task\.monitor=train/loss"):

@@ -102,8 +102,8 @@ def check_step_scores(folder: Path, steps: int) -> None:
 
 def model(spec: DataSpec) -> AE:
     torch.manual_seed(0)
-    encode = Conv1dEncoder(spec.shape, 3, spec=spec, widths=[4])
-    return AE(encode, Conv1dDecoder(3, (1, *spec.shape), widths=[4]), squared_error(spec), 3).eval()
+    encode = Conv1dEncoder(spec.shape, 3, spec=spec, widths=[4], activation="silu")
+    return AE(encode, Conv1dDecoder(3, (1, *spec.shape), widths=[4], activation="silu"), squared_error(spec), 3).eval()
 
 
 def test_step_errors_sum_to_the_score_of_the_series() -> None:

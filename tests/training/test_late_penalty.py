@@ -86,7 +86,12 @@ def test_a_compiled_objective_sees_all_of_a_batch(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(torch, "compile", lambda function, **settings: function)
     spec = DataSpec("dots", "image", (1, 4, 4), "unit", 256)
     torch.manual_seed(0)
-    model = Labelled(MLPEncoder((1, 4, 4), 3, [8]), MLPDecoder(3, (1, 1, 4, 4), [8]), Gaussian(spec, 1.0), 3)
+    model = Labelled(
+        MLPEncoder((1, 4, 4), 3, [8], activation="relu"),
+        MLPDecoder(3, (1, 1, 4, 4), [8], activation="relu"),
+        Gaussian(spec, 1.0),
+        3,
+    )
     objective = CompiledObjective(model, "default", required=True)
     for step in range(3):
         x, target, clean = torch.rand(3, 5, 1, 4, 4, generator=torch.Generator().manual_seed(step)).unbind()

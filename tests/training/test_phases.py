@@ -95,7 +95,14 @@ def fit(module: TrainingModule, folder: Path, steps: int, logger: Any = False, *
     )  # fmt: skip
     module.clip = take_clipping(trainer, module.model)
     data = Digits(
-        None, corruption=Identity(), batch_size=400, val_fraction=0.1, test_fraction=0.2, split_seed=0, seed=0
+        None,
+        corruption=Identity(),
+        batch_size=400,
+        val_fraction=0.1,
+        test_fraction=0.2,
+        split_seed=0,
+        seed=0,
+        normal=None,
     )
     trainer.fit(module, datamodule=data)
     return trainer

@@ -47,7 +47,10 @@ class Stripes(L.LightningDataModule):
 def parts(code: int, spec: DataSpec = SPEC) -> dict[str, Any]:
     torch.manual_seed(0)
     likelihood = Gaussian(spec, 0.1)
-    encoder, decoder = MLPEncoder(spec.shape, code, [32]), MLPDecoder(2, likelihood.raw_shape, [32])
+    encoder, decoder = (
+        MLPEncoder(spec.shape, code, [32], activation="relu"),
+        MLPDecoder(2, likelihood.raw_shape, [32], activation="relu"),
+    )
     return {"encoder": encoder, "decoder": decoder, "likelihood": likelihood, "latent": 2}
 
 
@@ -58,7 +61,10 @@ def trainer(folder: Path, **settings: Any) -> L.Trainer:
 
 def test_ten_lines_train_and_evaluate_a_vae(tmp_path: Path) -> None:
     likelihood = ContinuousBernoulli(DataSpec("stripes", "image", (1, 4, 4), "unit", 256))
-    encoder, decoder = MLPEncoder((1, 4, 4), 2 * 16, [32]), MLPDecoder(16, likelihood.raw_shape, [32])
+    encoder, decoder = (
+        MLPEncoder((1, 4, 4), 2 * 16, [32], activation="relu"),
+        MLPDecoder(16, likelihood.raw_shape, [32], activation="relu"),
+    )
     trainer = L.Trainer(max_epochs=5, default_root_dir=tmp_path, logger=False, enable_progress_bar=False)
     model, data = VAE(encoder, decoder, likelihood, 16), Stripes()
     (before,) = trainer.validate(model, datamodule=data, verbose=False)
@@ -111,7 +117,10 @@ def test_predictions_are_codes_and_reconstructions_in_order(tmp_path: Path) -> N
 
 def test_labels_reach_a_model_that_takes_them(tmp_path: Path) -> None:
     spec, likelihood = SPEC, Gaussian(SPEC, 0.1)
-    encoder, decoder = MLPEncoder(spec.shape, 4, [8], condition_size=3), MLPDecoder(2 + 3, likelihood.raw_shape, [8])
+    encoder, decoder = (
+        MLPEncoder(spec.shape, 4, [8], condition_size=3, activation="relu"),
+        MLPDecoder(2 + 3, likelihood.raw_shape, [8], activation="relu"),
+    )
     model = VAE(encoder, decoder, likelihood, 2, condition="label", condition_size=3)
     before = model.model.condition.embedding.weight.detach().clone()
     trainer(tmp_path, max_epochs=1).fit(model, datamodule=Stripes())

@@ -57,14 +57,16 @@ SHAPE = (1, 8, 8)
 
 
 def vae(encoder: nn.Module, decoder: nn.Module, spec: DataSpec) -> VAE:
-    likelihood = Categorical(spec) if spec.kind == "tokens" else Bernoulli(spec)
+    likelihood = Categorical(spec) if spec.kind == "tokens" else Bernoulli(spec, binarize=None)
     return VAE(encoder, decoder, likelihood, 4, Constant())
 
 
 @pytest.fixture
 def mlp() -> VAE:
     spec = DataSpec("dots", "image", SHAPE, "binary", 2)
-    return vae(MLPEncoder(SHAPE, 8, [100]), MLPDecoder(4, (1, *SHAPE), [100]), spec)
+    return vae(
+        MLPEncoder(SHAPE, 8, [100], activation="relu"), MLPDecoder(4, (1, *SHAPE), [100], activation="relu"), spec
+    )
 
 
 def test_multiplications_are_those_of_linear_layers(mlp: VAE) -> None:
@@ -73,9 +75,13 @@ def test_multiplications_are_those_of_linear_layers(mlp: VAE) -> None:
 
 def test_multiplications_of_a_sequence_are_those_of_all_steps_unless_they_wait_for_each_other() -> None:
     spec = DataSpec("words", "tokens", (12,), "categories", 5)
-    gru = vae(GRUEncoder((12,), 8, spec, 16), GRUDecoder(4, (5, 12), spec, 16), spec)
+    gru = vae(
+        GRUEncoder((12,), 8, spec, 16, layers=1), GRUDecoder(4, (5, 12), spec, 16, layers=1, word_dropout=0.0), spec
+    )
     transformer = vae(
-        TransformerEncoder((12,), 8, spec, 16, 1, 2), TransformerDecoder(4, (5, 12), spec, 16, 1, 2), spec
+        TransformerEncoder((12,), 8, spec, 16, 1, 2),
+        TransformerDecoder(4, (5, 12), spec, 16, 1, 2, word_dropout=0.0),
+        spec,
     )
     for model, at_once in ((gru, 1), (transformer, 12)):
         matrices = [w for layer in model.modules() if isinstance(layer, nn.Linear | nn.GRU) for w in layer.parameters()]
@@ -85,7 +91,11 @@ def test_multiplications_of_a_sequence_are_those_of_all_steps_unless_they_wait_f
 def test_a_processor_gains_where_it_computes_in_it_and_for_convolutions_and_large_products(
     mlp: VAE, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    conv = vae(ConvEncoder(SHAPE, 8, [8]), ConvDecoder(4, (1, *SHAPE), [8]), mlp.likelihood.spec)
+    conv = vae(
+        ConvEncoder(SHAPE, 8, [8], activation="silu"),
+        ConvDecoder(4, (1, *SHAPE), [8], activation="silu"),
+        mlp.likelihood.spec,
+    )
     enough = WORTH // multiplications(mlp) + 1
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
     assert gains_by_bfloat16(CPU, conv, batch_size=1)
@@ -179,7 +189,10 @@ def test_any_precision_ends_near_single_precision(precision: str, train: Callabl
 
 def test_channels_last_goes_with_bfloat16_and_changes_no_value() -> None:
     torch.manual_seed(0)
-    encoder, decoder = ConvEncoder((2, 27, 31), 4, [8, 16]), ConvDecoder(4, (2, 3, 27, 31), [8, 16])
+    encoder, decoder = (
+        ConvEncoder((2, 27, 31), 4, [8, 16], activation="silu"),
+        ConvDecoder(4, (2, 3, 27, 31), [8, 16], activation="silu"),
+    )
     x, z = torch.rand(3, 2, 27, 31), torch.randn(3, 4)
     before = [encoder(x), decoder(z)]
     single, half = (L.Trainer(accelerator="cpu", logger=False, plugins=plugins) for plugins in PLUGINS)

@@ -28,7 +28,7 @@ class ConvEncoder(Encoder):
         input_shape: Sequence[int],
         output_shape: Shape,
         widths: Widths,
-        activation: Activation = "silu",
+        activation: Activation,
     ) -> None:
         super().__init__()
         channels, height, width = input_shape
@@ -60,7 +60,7 @@ class ConvDecoder(Decoder):
         latent_shape: Shape,
         output_shape: Sequence[int],
         widths: Widths,
-        activation: Activation = "silu",
+        activation: Activation,
     ) -> None:
         super().__init__()
         parameters, channels, height, width = output_shape

@@ -34,7 +34,7 @@ class Conv1dEncoder(Encoder):
         output_shape: Shape,
         spec: DataSpec,
         widths: Widths,
-        activation: Activation = "silu",
+        activation: Activation,
     ) -> None:
         super().__init__()
         self.has_missing = spec.has_missing
@@ -72,7 +72,7 @@ class Conv1dDecoder(Decoder):
         latent_shape: Shape,
         output_shape: Sequence[int],
         widths: Widths,
-        activation: Activation = "silu",
+        activation: Activation,
     ) -> None:
         super().__init__()
         *values, steps = output_shape

@@ -20,9 +20,13 @@ class GRUEncoder(Encoder):
     needs_spec = True
 
     def __init__(
-        self, input_shape: Sequence[int], output_shape: Shape, spec: DataSpec, width: Annotated[int, Gt(0)],
-        layers: Annotated[int, Gt(0)] = 1,
-    ) -> None:  # fmt: skip
+        self,
+        input_shape: Sequence[int],
+        output_shape: Shape,
+        spec: DataSpec,
+        width: Annotated[int, Gt(0)],
+        layers: Annotated[int, Gt(0)],
+    ) -> None:
         super().__init__()
         self.embedding = FrameEmbedding(spec, width)
         self.gru = nn.GRU(width, width, layers, batch_first=True, bidirectional=True)
@@ -56,10 +60,14 @@ class GRUDecoder(SequenceDecoder):
     kinds = SEQUENCES
 
     def __init__(
-        self, latent_shape: Shape, output_shape: Sequence[int], spec: DataSpec,
-        width: Annotated[int, Gt(0)], layers: Annotated[int, Gt(0)] = 1,
-        word_dropout: Annotated[float, Ge(0), Lt(1)] = 0.0,
-    ) -> None:  # fmt: skip
+        self,
+        latent_shape: Shape,
+        output_shape: Sequence[int],
+        spec: DataSpec,
+        width: Annotated[int, Gt(0)],
+        layers: Annotated[int, Gt(0)],
+        word_dropout: Annotated[float, Ge(0), Lt(1)],
+    ) -> None:
         super().__init__(latent_shape, output_shape, spec, width)
         self.word_dropout = word_dropout
         size = vector_size(latent_shape)

@@ -45,7 +45,7 @@ class MLPEncoder(Encoder):
         input_shape: Sequence[int],
         output_shape: Shape,
         hidden: list[Width],
-        activation: Activation | Gated = "relu",
+        activation: Activation | Gated,
         spec: DataSpec | None = None,
         condition_size: int = 0,
     ) -> None:
@@ -76,7 +76,7 @@ class MLPDecoder(Decoder):
         latent_shape: Shape,
         output_shape: Sequence[int],
         hidden: list[Width],
-        activation: Activation | Gated = "relu",
+        activation: Activation | Gated,
     ) -> None:
         super().__init__()
         widths = [vector_size(latent_shape), *hidden]

@@ -46,7 +46,7 @@ class ResNetEncoder(Encoder):
         input_shape: Sequence[int],
         output_shape: Shape,
         widths: Widths,
-        blocks: Annotated[int, Gt(0)] = 1,
+        blocks: Annotated[int, Gt(0)],
     ) -> None:
         super().__init__()
         channels, height, width = input_shape
@@ -75,7 +75,7 @@ class ResNetDecoder(Decoder):
         latent_shape: Shape,
         output_shape: Sequence[int],
         widths: Widths,
-        blocks: Annotated[int, Gt(0)] = 1,
+        blocks: Annotated[int, Gt(0)],
     ) -> None:
         super().__init__()
         parameters, channels, height, width = output_shape

@@ -67,9 +67,14 @@ class TransformerEncoder(Encoder):
     needs_spec = True
 
     def __init__(
-        self, input_shape: Sequence[int], output_shape: Shape, spec: DataSpec, width: Annotated[int, Gt(0)],
-        layers: Annotated[int, Gt(0)] = 2, heads: Annotated[int, Gt(0)] = 4,
-    ) -> None:  # fmt: skip
+        self,
+        input_shape: Sequence[int],
+        output_shape: Shape,
+        spec: DataSpec,
+        width: Annotated[int, Gt(0)],
+        layers: Annotated[int, Gt(0)],
+        heads: Annotated[int, Gt(0)],
+    ) -> None:
         super().__init__()
         self.embedding = FrameEmbedding(spec, width)
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(layers))
@@ -98,10 +103,15 @@ class TransformerDecoder(SequenceDecoder):
     kinds = SEQUENCES
 
     def __init__(
-        self, latent_shape: Shape, output_shape: Sequence[int], spec: DataSpec, width: Annotated[int, Gt(0)],
-        layers: Annotated[int, Gt(0)] = 2, heads: Annotated[int, Gt(0)] = 4,
-        word_dropout: Annotated[float, Ge(0), Lt(1)] = 0.0,
-    ) -> None:  # fmt: skip
+        self,
+        latent_shape: Shape,
+        output_shape: Sequence[int],
+        spec: DataSpec,
+        width: Annotated[int, Gt(0)],
+        layers: Annotated[int, Gt(0)],
+        heads: Annotated[int, Gt(0)],
+        word_dropout: Annotated[float, Ge(0), Lt(1)],
+    ) -> None:
         super().__init__(latent_shape, output_shape, spec, width)
         self.word_dropout = word_dropout
         self.code = nn.Linear(vector_size(latent_shape), width)

@@ -43,11 +43,11 @@ class Own(DataModule):
         module: L.LightningDataModule | None,
         kind: Literal["image", "table", "series"],
         support: Literal["unit", "binary", "real"],
-        levels: Annotated[int, Ge(2), Le(256)] | None = None,
-        classes: list[str] | None = None,
-        name: str | None = None,
-        binarize: Binarize | None = None,
-        normal: list[str | int] | None = None,
+        levels: Annotated[int, Ge(2), Le(256)] | None,
+        classes: list[str] | None,
+        name: str | None,
+        binarize: Binarize | None,
+        normal: list[str | int] | None,
         **settings: Unpack[DataSettings],
     ) -> None:
         super().__init__(binarize, normal, **settings)

@@ -156,7 +156,9 @@ class Autoregressive(FittedPrior):
         group = latent.finest
         spec = DataSpec("codes", "tokens", (group.tokens,), "categories", levels=group.levels)
         likelihood = Categorical(spec)
-        decoder = TransformerDecoder(1, likelihood.raw_shape, spec, self.width, self.layers, self.heads)
+        decoder = TransformerDecoder(
+            1, likelihood.raw_shape, spec, self.width, self.layers, self.heads, word_dropout=0.0
+        )
         return DecoderAlone(decoder, likelihood)
 
 

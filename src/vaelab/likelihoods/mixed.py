@@ -35,9 +35,9 @@ class Mixed(Likelihood):
     def __init__(
         self,
         spec: DataSpec,
-        numbers: Literal["gaussian", "student_t"] = "gaussian",
-        sigma: Annotated[float, Gt(0)] | Literal["learned"] = "learned",
-        degrees: Annotated[int, Gt(0)] = 4,
+        numbers: Literal["gaussian", "student_t"],
+        sigma: Annotated[float, Gt(0)] | Literal["learned"],
+        degrees: Annotated[int, Gt(0)],
     ) -> None:
         if not spec.columns:
             raise ConfigError(

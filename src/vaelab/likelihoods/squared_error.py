@@ -16,5 +16,5 @@ def squared_error(spec: DataSpec) -> Likelihood:
     if spec.support == "categories":
         return Categorical(spec)
     if spec.support == "mixed":
-        return Mixed(spec, sigma=1 / sqrt(2))
+        return Mixed(spec, sigma=1 / sqrt(2), numbers="gaussian", degrees=4)
     return Gaussian(spec, sigma=1 / sqrt(2))

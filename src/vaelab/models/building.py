@@ -29,6 +29,7 @@ ABOUT = "model.json"
 PARTS: dict[str, type] = {"model": Model, "encoder": nn.Module, "decoder": nn.Module, "likelihood": Likelihood}
 LATENT_PARTS: dict[str, type] = {"latent": Layout, "posterior": Posterior, "prior": Prior, "adversary": Adversary}
 VECTOR = {"_target_": "vaelab.latents.Vector"}  # of a model that was saved before there was another layout
+GIVEN = (PARTS.keys() | LATENT_PARTS.keys()) - {"model"}  # arguments of a model that the run gives it
 MOST_SETTINGS = 10_000  # values that a part of a model.json may hold, nested ones included
 
 
@@ -94,8 +95,15 @@ def build_model(about: dict[str, Any], builder: Builder) -> Model:
 
 
 def _settings(node: Mapping[str, Any], model_class: type) -> dict[str, Any]:
-    """Of a model, those that its config leaves out as its signature has them."""
+    """Of a model, those that its config leaves out as its signature has them.
+
+    Raises:
+        ConfigError: one that has no default is left out.
+    """
     known = arguments(model_class)
+    for name, argument in known.items():
+        if argument.required and name not in node and name not in GIVEN:
+            raise ConfigError(f"model.{name}: needs a value")
     usual = {name: argument.default for name, argument in known.items() if not argument.required}
     return usual | {key: value for key, value in node.items() if key != "_target_"}
 

@@ -14,6 +14,7 @@ import pytest
 import torch
 from PIL import ExifTags, Image
 
+from options import stated
 from vaelab.corruptions import Identity
 from vaelab.data.images.images import Images
 from vaelab.data.images.source import HubSource, LocalSource
@@ -42,7 +43,8 @@ def images(tmp_path: Path) -> Callable[..., Images]:
     def make(path: str | Path | None, **options: Any) -> Images:
         settings = {"data_dir": str(tmp_path / "data"), "batch_size": 4, "split_seed": 0, "seed": 0, "binarize": None}
         settings |= {"val_fraction": 0.2, "test_fraction": 0.2}
-        return Images(corruption=Identity(), path=None if path is None else str(path), **(settings | options))
+        settings |= {"corruption": Identity(), "path": None if path is None else str(path)}
+        return Images(**stated("data/images") | settings | options)
 
     return make
 

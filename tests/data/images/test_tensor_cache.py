@@ -10,6 +10,7 @@ from PIL import Image
 
 import vaelab.data.images.images
 from in_memory import SETTINGS
+from options import stated
 from vaelab.corruptions import Identity
 from vaelab.data.images.decoding import DecodedImages, decode
 from vaelab.data.images.images import Images
@@ -38,7 +39,7 @@ class Cache:
 
     def images(self, **options: Any) -> Images:
         place = {"path": str(self.folder), "data_dir": str(self.data_dir)}
-        return Images(corruption=Identity(), **place, **SETTINGS | options)
+        return Images(**stated("data/images") | {"corruption": Identity()} | place | SETTINGS | options)
 
     def files(self, folder: Path | None = None) -> list[Path]:
         return sorted((folder or self.folder).glob(".vaelab/*"))

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from in_memory_music import Songs, piece, songs
+from options import stated
 from vaelab.core.spec import observed_steps
 from vaelab.corruptions import Identity
 from vaelab.data.music import corpus
@@ -26,7 +27,7 @@ def midi(folder: Path, model: Path | None = None, **settings: Any) -> Midi:
         "path": str(folder), "data_dir": "", "form": "roll", "steps": 16, "hop": 4, "steps_per_quarter": 4,
         "transpose": 2, "batch_size": 4, "val_fraction": 0.2, "test_fraction": 0.2, "split_seed": 0, "seed": 0,
     }  # fmt: skip
-    data = Midi(corruption=Identity(), **given | settings)
+    data = Midi(**stated("data/midi") | {"corruption": Identity()} | given | settings)
     if model is not None:
         data.prepare_as(model)
     data.setup()

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from options import stated
 from vaelab.corruptions import Identity
 from vaelab.data.tables.format import TableFormat, to_rows, typed
 from vaelab.data.tables.kinds import Field, describe
@@ -23,7 +24,7 @@ COUNT = 60
 
 
 def load(path: Path, **settings: Any) -> Table:
-    data = Table(corruption=Identity(), path=str(path), **SETTINGS | settings)
+    data = Table(**stated("data/table") | {"corruption": Identity(), "path": str(path)} | SETTINGS | settings)
     data.setup()
     return data
 
@@ -392,7 +393,7 @@ def trained(path: Path, folder: Path, **settings: Any) -> Path:
 
 
 def later(path: Path, model: Path, **settings: Any) -> Table:
-    data = Table(corruption=Identity(), path=str(path), **SETTINGS | settings)
+    data = Table(**stated("data/table") | {"corruption": Identity(), "path": str(path)} | SETTINGS | settings)
     data.all_as_test = True
     data.prepare_as(model)
     data.setup()

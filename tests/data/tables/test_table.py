@@ -13,6 +13,7 @@ import pytest
 import torch
 from pyarrow import csv
 
+from options import stated
 from vaelab.corruptions import Gaussian, Identity, Mask
 from vaelab.data.scaling import Scaling
 from vaelab.data.tables.format import OTHER, TableFormat, to_columns, to_rows
@@ -50,7 +51,7 @@ def fitted(table: pa.Table, scaling: str = "standard", most: int = 100) -> tuple
 
 
 def load(path: Path, **settings: Any) -> Table:
-    data = Table(corruption=Identity(), path=str(path), **SETTINGS | settings)
+    data = Table(**stated("data/table") | {"corruption": Identity(), "path": str(path)} | SETTINGS | settings)
     data.setup()
     return data
 
@@ -167,9 +168,9 @@ def test_rows_without_a_label_are_neither_normal_nor_anomalous(people: Path) -> 
     assert 0 < len(labels) < 60
 
 
-@pytest.mark.parametrize("corruption", [Gaussian(0.5), Mask(0.5)])
+@pytest.mark.parametrize("corruption", [Gaussian(0.5), Mask(0.5, positions="random")])
 def test_a_corruption_makes_no_false_category(people: Path, corruption: Any) -> None:
-    data = Table(corruption=corruption, path=str(people), **SETTINGS)
+    data = Table(**stated("data/table") | {"corruption": corruption, "path": str(people)} | SETTINGS)
     data.setup()
     batch = next(data.batches("train"))
     places = [i for i, column in enumerate(data.spec.columns) if column.categories]

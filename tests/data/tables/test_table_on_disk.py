@@ -12,6 +12,7 @@ import pytest
 import torch
 from pyarrow import csv
 
+from options import stated
 from vaelab.corruptions import Identity
 from vaelab.data import storage
 from vaelab.data.scratch import Scratch
@@ -67,7 +68,7 @@ def load(path: Path, where: Storage, **settings: Any) -> Table:
         "data_dir": str(path.parent / "data"), "batch_size": 8, "val_fraction": 0.2, "test_fraction": 0.2,
         "split_seed": 0, "seed": 0, "label": "fraud",
     }  # fmt: skip
-    data = Table(str(path), corruption=Identity(), **told | settings)
+    data = Table(**stated("data/table") | {"path": str(path), "corruption": Identity()} | told | settings)
     data.storage = where
     data.setup()
     return data
@@ -157,7 +158,7 @@ def test_a_trained_model_prepares_rows_on_disk_as_it_did_its_own(file: Path, tmp
             "test_fraction": 0.2, "split_seed": 0, "seed": 0, "label": "fraud"}  # fmt: skip
     rows = []
     for where in ("disk", "memory"):
-        data = Table(**told)
+        data = Table(**stated("data/table") | told)
         data.storage = where  # type: ignore[assignment]
         data.prepare_as(tmp_path / "model")
         data.setup()

@@ -12,6 +12,7 @@ import torch
 from pyarrow import csv
 
 from in_memory import SETTINGS
+from options import stated
 from vaelab.core.spec import PADDING
 from vaelab.corruptions import Identity
 from vaelab.data.text.characters import characters_of_each
@@ -20,11 +21,11 @@ from vaelab.data.text.tokens import Tokens
 from vaelab.errors import ConfigError, DataError
 
 LINES = [f"line {number} of {'very ' * (number % 5)}plain text" for number in range(40)]
-SPLIT = {key: value for key, value in SETTINGS.items() if key != "binarize"}
+READ = {key: value for key, value in SETTINGS.items() if key != "binarize"} | {"corruption": Identity()}
 
 
 def text(path: Path | str, **settings: Any) -> Text:
-    data = Text(corruption=Identity(), path=str(path), data_dir=str(Path(path).parent), **SPLIT | settings)
+    data = Text(**stated("data/text") | {"path": str(path), "data_dir": str(Path(path).parent)} | READ | settings)
     data.setup()
     return data
 
@@ -320,7 +321,7 @@ def test_latin_1_is_read_when_named(tmp_path: Path) -> None:
 
 def test_no_path_and_no_file_are_told_apart(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"data\.path needs"):
-        Text(corruption=Identity(), path=None, data_dir=".", **SPLIT)
+        Text(**stated("data/text") | {"path": None, "data_dir": "."} | READ)
     with pytest.raises(DataError, match="no such file or folder"):
         text(tmp_path / "none.txt")
 

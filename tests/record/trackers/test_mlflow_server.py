@@ -45,7 +45,7 @@ def log(tracker: MLflowTracker, folder: Path, rows: int = 3, config: dict[str, o
 
 def test_a_server_that_is_well_has_everything(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with MLflowServer() as server:
-        tracker = mlflow(str(tmp_path), "vaelab", "run", server.address)
+        tracker = mlflow(str(tmp_path), "vaelab", "run", server.address, patience=15.0)
         assert isinstance(tracker, MLFlowLogger)
         log(tracker, tmp_path, rows=1_200)
         values = [(value, step) for name, value, step in server.metrics if name == "val/mse"]
@@ -61,9 +61,9 @@ def test_a_server_that_is_well_has_everything(tmp_path: Path, capsys: pytest.Cap
 
 def test_a_resumed_run_goes_on_and_says_what_has_changed(tmp_path: Path) -> None:
     with MLflowServer() as server:
-        log(mlflow(str(tmp_path), "vaelab", "run", server.address), tmp_path)
+        log(mlflow(str(tmp_path), "vaelab", "run", server.address, patience=15.0), tmp_path)
         log(
-            mlflow(str(tmp_path), "vaelab", "run", server.address),
+            mlflow(str(tmp_path), "vaelab", "run", server.address, patience=15.0),
             tmp_path,
             config=CONFIG | {"latent_dim": 8, "new": 1},
         )
@@ -79,7 +79,7 @@ def test_a_server_that_is_not_there_costs_seconds_and_a_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], listens: bool
 ) -> None:
     with nobody(listens) as address:
-        assert log(mlflow(str(tmp_path), "vaelab", "run", address), tmp_path) < 5
+        assert log(mlflow(str(tmp_path), "vaelab", "run", address, patience=15.0), tmp_path) < 5
     *_, last = capsys.readouterr().err.splitlines()
     assert last.startswith(
         f"warning: MLflow at {address} did not answer; not sent: the config, 3 rows of numbers, pictures"
@@ -91,7 +91,7 @@ def test_to_ask_for_the_client_of_a_server_that_hangs_costs_nothing(
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     with nobody(listens=True) as address:
-        tracker = mlflow(str(tmp_path), "vaelab", "run", address)
+        tracker = mlflow(str(tmp_path), "vaelab", "run", address, patience=15.0)
         with tracking([tracker]):
             began = monotonic()
             for step in range(10):  # Lightning asks for it when training and testing begin
@@ -111,7 +111,7 @@ def stopped_while_it_hangs(tracker: MLflowTracker, server: MLflowServer) -> None
 
 def test_a_server_that_hangs_midway_is_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with MLflowServer() as server:
-        tracker = mlflow(str(tmp_path), "vaelab", "run", server.address)
+        tracker = mlflow(str(tmp_path), "vaelab", "run", server.address, patience=15.0)
         with pytest.raises(InterruptionError):
             stopped_while_it_hangs(tracker, server)
         assert monotonic() - server.hung_at < 4
@@ -120,7 +120,7 @@ def test_a_server_that_hangs_midway_is_left(tmp_path: Path, capsys: pytest.Captu
 
 def test_a_server_that_comes_back_has_everything(tmp_path: Path) -> None:
     with MLflowServer() as server:
-        tracker = mlflow(str(tmp_path), "vaelab", "run", server.address)
+        tracker = mlflow(str(tmp_path), "vaelab", "run", server.address, patience=15.0)
         with tracking([tracker]):
             server.code = 503
             tracker.log_metrics({"val/mse": 1.0}, 1)
@@ -133,11 +133,11 @@ def test_a_server_that_comes_back_has_everything(tmp_path: Path) -> None:
 
 def test_a_server_that_refuses_is_one_message(tmp_path: Path) -> None:
     with MLflowServer(code=403) as server:
-        tracker = mlflow(str(tmp_path), "vaelab", "run", server.address)
+        tracker = mlflow(str(tmp_path), "vaelab", "run", server.address, patience=15.0)
         with pytest.raises(ConfigError, match=r"refuses the run .*not yours"), tracking([tracker]):
             pytest.fail("the run began")
 
 
 def test_an_address_is_shown_without_its_password(tmp_path: Path) -> None:
-    tracker = mlflow(str(tmp_path), "vaelab", "run", "http://me:hunter2@localhost:1")
+    tracker = mlflow(str(tmp_path), "vaelab", "run", "http://me:hunter2@localhost:1", patience=15.0)
     assert "hunter2" not in tracker.label

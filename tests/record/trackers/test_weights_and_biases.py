@@ -10,6 +10,7 @@ import pytest
 import wandb as wb
 from lightning.pytorch.loggers import WandbLogger
 
+from options import stated
 from tracker_files import config, history, summary, wandb_records
 from tracker_servers import KEY, WandbServer, nobody
 from vaelab.errors import ConfigError
@@ -27,7 +28,8 @@ def at(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
         monkeypatch.setenv("WANDB_API_KEY", KEY)
         monkeypatch.delenv("WANDB_MODE")
         wb.teardown()  # a process has one session, which has read its variables
-        return wandb(str(tmp_path), "vaelab", "run", **settings)
+        given = {"output_dir": str(tmp_path), "project": "vaelab", "name": "run"}
+        return wandb(**stated("logger/wandb") | {"tags": None} | given | settings)
 
     yield tracker
     monkeypatch.undo()

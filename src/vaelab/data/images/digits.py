@@ -1,14 +1,21 @@
 """Scikit-learn's handwritten digits: 1,797 images of 8 x 8 pixels in 17 grey levels, embedded."""
 
+from typing import Unpack
+
 import torch
 
 from vaelab.core.spec import DataSpec
 from vaelab.data.examples import Examples
-from vaelab.data.module import DataModule
+from vaelab.data.module import Binarize, DataModule, DataSettings
 
 
 class Digits(DataModule):
     """The test set of UCI's optical recognition of handwritten digits (Alpaydin and Kaynak, 1998)."""
+
+    def __init__(
+        self, binarize: Binarize | None, normal: list[str | int] | None, **settings: Unpack[DataSettings]
+    ) -> None:
+        super().__init__(binarize, normal, **settings)
 
     def load(self) -> Examples:
         """Read the set that scikit-learn carries."""

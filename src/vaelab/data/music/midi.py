@@ -36,10 +36,10 @@ class Midi(Music):
         self,
         path: str | None,
         data_dir: str,
-        pitches: list[Annotated[int, Ge(0)]] | None = None,
-        voices: Annotated[int, Gt(0)] = 4,
-        name: str | None = None,
-        skip_broken: bool = False,
+        pitches: list[Annotated[int, Ge(0)]] | None,
+        voices: Annotated[int, Gt(0)],
+        name: str | None,
+        skip_broken: bool,
         **settings: Unpack[MusicSettings],
     ) -> None:
         if not path:

@@ -15,12 +15,15 @@ class BreastCancer(Table):
 
     def __init__(
         self,
-        drop: Sequence[str] = (),
-        scaling: Method = "standard",
-        normal: list[str | int] | None = None,
+        drop: Sequence[str],
+        scaling: Method,
+        normal: list[str | int] | None,
         **settings: Unpack[DataSettings],
     ) -> None:
-        super().__init__("breast_cancer", "", label="diagnosis", drop=drop, scaling=scaling, normal=normal, **settings)
+        super().__init__(
+            "breast_cancer", "", label="diagnosis", drop=drop, numeric=(), categorical=(), scaling=scaling,
+            max_categories=2, encoding="utf-8", name=None, normal=normal, **settings,
+        )  # fmt: skip
 
     def tables(self) -> dict[str, pa.Table]:
         """The rows that scikit-learn carries."""

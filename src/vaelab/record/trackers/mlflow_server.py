@@ -145,8 +145,8 @@ def mlflow(
     output_dir: str,
     experiment: str,
     name: str,
-    tracking_uri: str | None = None,
-    patience: Annotated[float, Ge(0)] = 15.0,
+    tracking_uri: str | None,
+    patience: Annotated[float, Ge(0)],
 ) -> MLflowTracker:
     """MLflow, at `tracking_uri` (a server, or file:<folder>), or where the variable MLFLOW_TRACKING_URI says.
 

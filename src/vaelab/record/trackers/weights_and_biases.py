@@ -168,12 +168,12 @@ def wandb(
     output_dir: str,
     project: str,
     name: str,
-    entity: str | None = None,
-    group: str | None = None,
-    tags: list[str] | None = None,
-    notes: str | None = None,
-    mode: Mode = "auto",
-    patience: Annotated[float, Ge(0)] = 15.0,
+    entity: str | None,
+    group: str | None,
+    tags: list[str] | None,
+    notes: str | None,
+    mode: Mode,
+    patience: Annotated[float, Ge(0)],
 ) -> WandbTracker:
     """Weights & Biases, its files under `<output_dir>/wandb`.
 

@@ -57,8 +57,8 @@ class Anomaly(Task):
         false_alarm_rate: Annotated[float, Gt(0), Lt(1)],
         precision_at: Annotated[int, Gt(0)] | None,
         resamples: Annotated[int, Ge(100)],
-        monitor: str | None = None,
-        baselines: bool = True,
+        monitor: str | None,
+        baselines: bool,
     ) -> None:
         super().__init__(monitor, baselines)
         self.score, self.nll_samples = score, nll_samples

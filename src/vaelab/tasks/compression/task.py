@@ -69,9 +69,9 @@ class Compression(Task):
 
     def __init__(
         self,
-        range_tail: Annotated[float, Ge(0), Lt(0.5)] = 0.001,
-        monitor: str | None = "val/mse",
-        baselines: bool = True,
+        range_tail: Annotated[float, Ge(0), Lt(0.5)],
+        monitor: str | None,
+        baselines: bool,
     ) -> None:
         super().__init__(monitor, baselines)
         self.range_tail = range_tail

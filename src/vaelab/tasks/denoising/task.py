@@ -45,10 +45,10 @@ class Denoising(Task):
 
     def __init__(
         self,
-        strengths: list[Annotated[float, Ge(0)]] | None = None,
-        baseline_examples: Annotated[int, Ge(0)] = 200,
-        monitor: str | None = None,
-        baselines: bool = True,
+        strengths: list[Annotated[float, Ge(0)]] | None,
+        baseline_examples: Annotated[int, Ge(0)],
+        monitor: str | None,
+        baselines: bool,
     ) -> None:
         super().__init__(monitor, baselines)
         self.strengths, self.baseline_examples = strengths, baseline_examples

@@ -57,8 +57,8 @@ class Embedding(Task):
         probe_examples: Annotated[int, Ge(10)],
         probe_iterations: Annotated[int, Gt(0)],
         shown_examples: Annotated[int, Ge(10), Le(10_000)],
-        monitor: str | None = None,
-        baselines: bool = True,
+        monitor: str | None,
+        baselines: bool,
     ) -> None:
         super().__init__(monitor, baselines)
         self.projection: Method = projection

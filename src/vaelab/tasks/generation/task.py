@@ -70,9 +70,9 @@ class Generation(Task):
         inception: str,
         fid_samples: Annotated[int, Ge(4)] | None,
         data_dir: str,
-        monitor: str | None = None,
-        no_latent_baseline: Literal["auto"] | bool = "auto",
-        baselines: bool = True,
+        monitor: str | None,
+        no_latent_baseline: Literal["auto"] | bool,
+        baselines: bool,
     ) -> None:
         super().__init__(monitor, baselines)
         self.nll_samples, self.fid_samples = nll_samples, fid_samples
