@@ -24,7 +24,7 @@ from vaelab.evaluation.baselines import BaselineCache
 from vaelab.evaluation.encoded import encoded
 from vaelab.evaluation.fitted_priors import fitted_to, load_fitted_prior
 from vaelab.evaluation.sample_quality import SampleQuality, sample_count
-from vaelab.latents import PointMass
+from vaelab.latents import Mixture, PointMass
 from vaelab.latents.fitted import FullGaussian
 from vaelab.likelihoods import Gaussian
 from vaelab.models import AE, VAE, Model
@@ -202,6 +202,15 @@ def test_baselines_are_ordered_as_they_must_be(digits: DataModule, folder: Path)
     assert kid[0] < kid[1] / 3
     assert numbers["baseline/train_split/precision"] > 0.75
     assert numbers["test/recall"] < 0.1
+
+
+def test_a_distance_from_the_standard_normal_is_none_from_another_prior(digits: DataModule, folder: Path) -> None:
+    torch.manual_seed(0)
+    model = network(digits)
+    other = VAE(model.encoder, model.decoder, model.likelihood, 4, prior=Mixture(3)).eval()
+    found = measured(other, digits, folder)
+    assert "test/aggregate_kl" not in found.numbers
+    assert "N(0, I)" in found.metadata["test/aggregate_kl"]["not measured"]
 
 
 def test_an_autoencoder_says_what_it_does_not_define(digits: DataModule, folder: Path) -> None:

@@ -106,6 +106,8 @@ class StandardNormal(Prior):
     StandardNormal().distribution().kl(q)  # (B, size) nats for a DiagonalGaussian q
     """
 
+    standard: ClassVar[bool] = True
+
     def distribution(self, condition: Tensor | None = None) -> _Standard:
         """See `Prior.distribution`."""
         return _Standard()

@@ -21,11 +21,13 @@ class Prior(nn.Module, ABC):
         start_examples: how many train examples `start` wants to see.
         discrete: whether it is a distribution of indices, for a discrete code.
         conditional: whether it is p(z|c), and needs a model with a condition.
+        standard: whether it is N(0, I).
     """
 
     start_examples: int = 0
     discrete: ClassVar[bool] = False
     conditional: ClassVar[bool] = False
+    standard: ClassVar[bool] = False
 
     def bind(
         self, group: LatentGroup, spec: DataSpec, encode: Callable[[Tensor], Any], condition_size: int = 0

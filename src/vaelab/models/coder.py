@@ -153,6 +153,11 @@ class Coder(nn.Module):
         return self.condition is not None
 
     @property
+    def standard_prior(self) -> bool:
+        """Whether N(0, I) is where codes are drawn from: one latent variable with that prior."""
+        return self.prior.standard and len(self.latent.groups) == 1
+
+    @property
     def latent_dim(self) -> int:
         """Numbers of the flat code."""
         return self.latent.size

@@ -125,7 +125,7 @@ class Generation(Task):
         if model.latent.discrete:
             _indices(found, model, data)
         else:
-            _latents(found, aggregate)
+            _latents(found, aggregate, model.standard_prior)
         self._sequences(found, model, data, baselines)
         sources = {"": Source.of_model(model, data)}
         if model.fitted is not None:
@@ -238,7 +238,7 @@ def _beside(quality: SampleQuality, data: DataModule, latent_dim: int) -> list[B
     return [Baseline("pca_gaussian", pca_gaussian), Baseline("train_split", train_split)]
 
 
-def _latents(found: Findings, aggregate: AggregatePosterior) -> None:
+def _latents(found: Findings, aggregate: AggregatePosterior, standard_prior: bool) -> None:
     found.files["latent_dimensions.csv"] = aggregate.to_csv()
     if aggregate.rates is not None and aggregate.active is not None:
         found.numbers["test/active_units"] = float(aggregate.active.sum())
@@ -247,8 +247,9 @@ def _latents(found: Findings, aggregate: AggregatePosterior) -> None:
             "active": f"the posterior mean varies by more than {VARIANCE:g} and the rate is above {RATE:g} nats",
         }
         found.figures["rate_per_dimension"] = rate_bars(aggregate.rates, aggregate.active)
-    if aggregate.count < 2:
-        found.metadata["test/aggregate_kl"] = {"not measured": "a single example has no spread"}
+    if aggregate.count < 2 or not standard_prior:
+        why = "the model's own prior is not N(0, I)" if aggregate.count > 1 else "a single example has no spread"
+        found.metadata["test/aggregate_kl"] = {"not measured": why}
         return
     found.numbers["test/aggregate_kl"] = aggregate.kl_to_prior()
     found.metadata["test/aggregate_kl"] = {
