@@ -11,11 +11,13 @@ from typing import Any
 
 import pytest
 import yaml
+from hydra import compose, initialize_config_dir
 from lightning.pytorch.callbacks import Callback
 
 from vaelab import corruptions, models
 from vaelab.check import COMPONENTS
 from vaelab.config.builder import Builder
+from vaelab.config.signature import arguments
 from vaelab.models.schedules import Schedule
 from vaelab.record import trackers
 
@@ -49,6 +51,14 @@ def stated_twice(group: str) -> Iterator[tuple[str, Any, Any, Any]]:
 @pytest.mark.parametrize("group", GROUPS)
 def test_a_setting_that_an_option_states_has_no_default_elsewhere(group: str) -> None:
     assert not [place for place, built, _, _ in stated_twice(group) if built not in EXCEPTIONS]
+
+
+@pytest.mark.parametrize("option", sorted(path.stem for path in (CONF / "data").glob("*.yaml")))
+def test_a_data_set_says_all_that_its_class_needs(option: str) -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        node = compose("train", [f"data={option}"]).data
+    known = arguments(Builder().resolve(node, "data", KINDS))
+    assert {name for name, argument in known.items() if argument.required} - node.keys() == {"corruption"}
 
 
 @pytest.mark.parametrize("option", ["model/ae.yaml", "model/vae.yaml", "corruption/mask.yaml"])
