@@ -15,6 +15,11 @@ from vaelab.models import VAE
 Run = Callable[..., Path]
 
 
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    torch.manual_seed(0)
+
+
 def test_a_draw_depends_on_the_step_in_training_only(packages: Path) -> None:
     q_of = Builder(["gumbel_vae"]).build({"_target_": "gumbel_vae.GumbelSoftmax", "categories": 4}, "posterior", object)
     prior = Uniform()
