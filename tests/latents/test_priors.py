@@ -12,11 +12,13 @@ from vaelab.backbones import MLPDecoder, MLPEncoder
 from vaelab.core import Batch, DataSpec, ExampleNoise
 from vaelab.errors import ConfigError
 from vaelab.latents import DiagonalGaussian, Gaussian, LatentGroup, LatentSpec, Mixture, StandardNormal, VampPrior
-from vaelab.latents.mixtures import MixtureOfGaussians
+from vaelab.latents.draw import Draw
+from vaelab.latents.mixtures import MixtureOfGaussians, WithinRange
 from vaelab.latents.prior import Prior
 from vaelab.likelihoods import Gaussian as GaussianLikelihood
 from vaelab.models import VAE, Start
 from vaelab.models.saved_model import save_model
+from vaelab.models.schedules import FreeBits
 
 ROWS = DataSpec("rows", "table", (5,), "real")
 PIXELS = DataSpec("pixels", "image", (1, 2, 3), "unit", 256)
@@ -84,6 +86,34 @@ def test_log_prob_of_a_vampprior_is_the_mean_of_the_posteriors_of_its_pseudo_inp
     each = Independent(Normal(q.mean, q.variance.sqrt()), 1).log_prob(z.unsqueeze(2))
     expected = each.logsumexp(2) - torch.tensor(4.0).log()
     torch.testing.assert_close(model.prior.distribution().log_prob(z), expected)
+
+
+def test_pseudo_inputs_that_a_step_takes_over_the_edge_come_back() -> None:
+    values = torch.tensor([-0.1, 0.0, 0.4, 1.0, 1.1], requires_grad=True)
+    clamped = WithinRange.apply(values)
+    assert clamped.tolist() == [0.0, 0.0, pytest.approx(0.4), 1.0, 1.0]
+    (upwards,) = torch.autograd.grad(-clamped.sum(), values, retain_graph=True)  # a step adds to each value
+    (downwards,) = torch.autograd.grad(clamped.sum(), values)
+    assert upwards.tolist() == [-1, -1, -1, 0, 0]
+    assert downwards.tolist() == [0, 0, 1, 1, 1]
+
+
+def test_free_bits_allow_as_much_under_a_mixture_as_under_the_same_normal_prior() -> None:
+    torch.manual_seed(0)
+    mean, log_variance, noise = torch.zeros(4, 6), torch.zeros(4, 6), torch.randn(4, 1, 6)
+    q = DiagonalGaussian(mean, log_variance)
+    same = MixtureOfGaussians(torch.zeros(1), torch.zeros(1, 6), torch.zeros(1, 6))
+    for p in (StandardNormal().distribution(), same):
+        draw = Draw((Gaussian().draw(q, p, noise, 1),))
+        assert draw.priced is not None
+        torch.testing.assert_close(FreeBits(0.25).apply(draw.priced, {}), torch.full((4,), 6 * 0.25))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_the_weights_of_a_mixture_add_up_to_one_in_half_precision(dtype: torch.dtype) -> None:
+    p = mixture(100).to(dtype).distribution()
+    assert p.log_weight.exp().sum().item() == pytest.approx(1, abs=1e-5)
+    assert p.mean.dtype == p.log_variance.dtype == torch.float32
 
 
 def test_draws_of_a_mixture_have_its_moments() -> None:

@@ -69,10 +69,29 @@ class Draw:
     @property
     def parts(self) -> Tensor | None:
         """The finest parts of the rate that are known, of all groups, `(B, N)` nats."""
-        if self.rate is None:
+        return self._parts(lambda group: None if group.rate is None else group.rate.unsqueeze(1))
+
+    @property
+    def priced(self) -> Tensor | None:
+        """The same, with a rate whose parts are not known spread evenly over the numbers of z.
+
+        What a schedule allows for each dimension, such as free bits, then has the same sum under every prior.
+        """
+        return self._parts(_spread)
+
+    def _parts(self, unknown: Callable[[GroupDraw], Tensor | None]) -> Tensor | None:
+        parts = [unknown(group) if group.parts is None else group.parts for group in self.groups]
+        known = [part for part in parts if part is not None]
+        if len(known) < len(parts):
             return None
-        known = [group.rate.unsqueeze(1) if group.parts is None else group.parts for group in self.groups]  # type: ignore[union-attr]
         return known[0] if len(known) == 1 else torch.cat(known, dim=1)
+
+
+def _spread(group: GroupDraw) -> Tensor | None:
+    if group.rate is None:
+        return None
+    size = group.z[0, 0].numel()
+    return (group.rate / size).unsqueeze(1).expand(-1, size)
 
 
 def _total(values: list[Tensor | None]) -> Tensor | None:

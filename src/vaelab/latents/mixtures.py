@@ -109,7 +109,30 @@ class Mixture(MixturePrior):
 
     def distribution(self, condition: Tensor | None = None) -> MixtureOfGaussians:
         """See `Prior.distribution`."""
-        return MixtureOfGaussians(self.weight.log_softmax(0), self.mean, soft_bound(self.log_variance, *LOG_VARIANCE))
+        exact = torch.promote_types(self.mean.dtype, torch.float32)  # the weights of p(z) add up to 1 in any precision
+        weight, mean, log_variance = (values.to(exact) for values in (self.weight, self.mean, self.log_variance))
+        return MixtureOfGaussians(weight.log_softmax(0), mean, soft_bound(log_variance, *LOG_VARIANCE))
+
+
+class WithinRange(torch.autograd.Function):
+    """Values clamped to [0, 1] whose gradient is stopped only where a step would lead further out.
+
+    The gradient of `clamp` is 0 outside the range, so that a value which one step takes over the edge, where those of
+    images begin, would never come back.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        """Clamp."""
+        ctx.save_for_backward(values)
+        return values.clamp(0, 1)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        """A step goes against the gradient."""
+        (values,), (gradient,) = ctx.saved_tensors, gradients
+        outward = ((values <= 0) & (gradient > 0)) | ((values >= 1) & (gradient < 0))
+        return gradient.masked_fill(outward, 0)
 
 
 class VampPrior(MixturePrior):
@@ -149,7 +172,7 @@ class VampPrior(MixturePrior):
 
     def distribution(self, condition: Tensor | None = None) -> MixtureOfGaussians:
         """See `Prior.distribution`."""
-        inputs = self.inputs.clamp(0, 1) if self.bounded else self.inputs
+        inputs = WithinRange.apply(self.inputs) if self.bounded else self.inputs
         q = self._encode[0](inputs)
         if not isinstance(q, DiagonalGaussian):
             raise ConfigError("prior=vampprior: is a mixture of normal posteriors; use posterior=gaussian")
