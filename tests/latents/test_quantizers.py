@@ -147,3 +147,16 @@ def test_counts_change_after_a_step_and_in_no_forward_pass() -> None:
     fsq.update(statistics)
     torch.testing.assert_close(fsq.counts, 1.99 * statistics["index_counts"])
     assert fsq.diagnostics() == pytest.approx(index_use(statistics["index_counts"]))
+
+
+def test_many_millions_of_code_words_are_told_apart() -> None:
+    fsq = FSQ([8] * 8 + [3])
+    q = fsq(torch.randn(500, 9, generator=torch.Generator().manual_seed(0)))
+    torch.testing.assert_close(fsq.from_indices(q.indices), q.mean)
+
+
+def test_a_diverged_code_shows_in_z_and_names_a_code_word() -> None:
+    q = FSQ([8, 8])(torch.full((2, 2), torch.nan))
+    assert q.mean.isnan().all()
+    assert (q.indices >= 0).all()
+    assert (q.indices < 64).all()

@@ -138,7 +138,8 @@ class FSQ(Quantizer):
         offset = torch.where(self.sizes % 2 == 0, 0.5, 0.0)
         bounded = (words + (offset / half).atanh()).tanh() * half - offset
         rounded = bounded + (bounded.round() - bounded).detach()
-        indices = ((rounded.detach().round() + self.sizes // 2) * self.basis).sum(-1).long()
+        digits = rounded.detach().nan_to_num().round().long() + self.sizes // 2  # a diverged code is found in z itself
+        indices = (digits * self.basis).sum(-1)
         return Quantized(self._channels(rounded / (self.sizes // 2), code.shape), self._placed(indices))
 
     def from_indices(self, indices: Tensor) -> Tensor:
