@@ -101,3 +101,12 @@ def test_codes_are_those_of_clean_examples_in_a_run_that_corrupts(data: DataModu
     batch = next(noisy.batches("test"))
     assert not torch.equal(batch.x, batch.target)
     torch.testing.assert_close(encoded(model, noisy, "test").codes, encoded(model, data, "test").codes)
+
+
+def test_a_draw_belongs_to_its_example_whatever_the_batch() -> None:
+    small, large = in_memory.digits(batch_size=64), in_memory.digits(batch_size=512)
+    first, second = (encoded(network(data), data, "test").draws for data in (small, large))
+    torch.testing.assert_close(first, second)
+    train = encoded(network(small), small, "train")
+    noise = [found.draws - found.codes for found in (train, encoded(network(small), small, "test"))]
+    assert not torch.allclose(noise[0][:50], noise[1][:50], atol=0.01)

@@ -51,7 +51,7 @@ def code_use(model: Model, data: DataModule, split: str) -> CodeUse | None:
     chosen = torch.randperm(total, generator=torch.Generator().manual_seed(0))[:count]
     batch = next(data.batches(split, model.device, count, chosen))
     condition = model.condition_of(batch)
-    z = model.encode(batch.x, condition)
+    z = model.encode(batch.target, condition)
     # The examples come in random order, so that the next one is any other.
     own, other = (
         model.log_likelihood(code, batch.target, condition).cpu().double().mean() for code in (z, z.roll(1, 0))

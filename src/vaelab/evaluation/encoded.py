@@ -7,9 +7,9 @@ from weakref import WeakKeyDictionary, ref
 import torch
 from torch import Tensor
 
-from vaelab.core.noise import mix
 from vaelab.data.module import DataModule
 from vaelab.models import Model
+from vaelab.models.coder import drawn
 
 
 @dataclass(frozen=True)
@@ -71,18 +71,14 @@ def encoded(model: Model, data: DataModule, split: str, seed: int = 0) -> Encode
 
 
 def _encode(model: Model, data: DataModule, split: str, seed: int) -> Encoded:
-    labels, codes, draws, indices, drawn = [], [], [], [], []
+    labels, codes, draws, indices, drawn_indices = [], [], [], [], []
     rates: list[Tensor] = []
     variances: list[Tensor] = []
-    for number, batch in enumerate(data.batches(split, model.device)):
+    for batch in data.batches(split, model.device):
         condition = model.condition_of(batch)
         inferred = model.infer(batch.target, condition)
-        generator = torch.Generator().manual_seed(mix(seed, number))
-        noise = {
-            name: (torch.randn if kind == "normal" else torch.rand)(len(batch.target), *shape, generator=generator)
-            for name, (kind, shape) in model.streams(1).items()
-        }
-        draw = model.draw_from(inferred, {name: value.to(model.device) for name, value in noise.items()}, condition)
+        noise = drawn(model.streams(1, f"encoded {seed}"), batch.noise, model.device)
+        draw = model.draw_from(inferred, noise, condition)
         labels.append(batch.label.cpu())  # from the same batch, so that no other order can creep in
         codes.append(model.code(inferred).float().cpu())
         draws.append(model.latent.flat([group.z[:, 0] for group in draw.groups]).float().cpu())
@@ -90,7 +86,7 @@ def _encode(model: Model, data: DataModule, split: str, seed: int) -> Encoded:
             indices.append(model.indices(inferred).flatten(1).cpu())
             chosen = draw.groups[-1].indices
             assert chosen is not None
-            drawn.append(chosen[:, 0].flatten(1).cpu())
+            drawn_indices.append(chosen[:, 0].flatten(1).cpu())
         if (parts := draw.parts) is not None:
             rates.append(parts.double().sum(0).cpu() if parts.device.type != "mps" else parts.cpu().double().sum(0))
         if (variance := model.variance(inferred)) is not None:
@@ -102,7 +98,7 @@ def _encode(model: Model, data: DataModule, split: str, seed: int) -> Encoded:
         torch.cat(codes),
         torch.cat(draws),
         torch.cat(indices) if indices else None,
-        torch.cat(drawn) if drawn else None,
+        torch.cat(drawn_indices) if drawn_indices else None,
         torch.stack(rates).sum(0) / count if rates else None,
         torch.stack(variances).sum(0) / count if variances else None,
     )

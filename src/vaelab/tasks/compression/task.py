@@ -245,7 +245,8 @@ def sampled(model: Model, data: DataModule) -> dict[str, float]:
     """
     kl, squares, count = 0.0, torch.zeros(2, dtype=torch.float64), 0
     for batch in data.batches("test", model.device):
-        draw, condition = model.draw(batch, name="sampled"), model.condition_of(batch)
+        condition = model.condition_of(batch)
+        draw = model.draw(batch._replace(x=batch.target), name="sampled")
         assert draw.rate is not None
         z = model.latent.flat([group.z.squeeze(1) for group in draw.groups])
         kl += float(draw.rate.cpu().double().sum())
