@@ -11,13 +11,13 @@ from vaelab.backbones.resnet import ResidualBlock
 
 SHAPES = [(1, 8, 8), (2, 27, 31), (3, 1, 5), (3, 64, 48), (1, 79, 79)]
 ENCODERS = {
-    "mlp": (MLPEncoder, {"hidden": [12]}),
-    "conv": (ConvEncoder, {"widths": [4, 8, 8]}),
-    "resnet": (ResNetEncoder, {"widths": [4, 8, 8]}),
+    "mlp": (MLPEncoder, {"hidden": [12], "activation": "relu"}),
+    "conv": (ConvEncoder, {"widths": [4, 8, 8], "activation": "silu"}),
+    "resnet": (ResNetEncoder, {"widths": [4, 8, 8], "blocks": 1}),
 }
 DECODERS = {
-    "mlp": (MLPDecoder, {"hidden": [12]}),
-    "conv": (ConvDecoder, {"widths": [4, 8, 8]}),
+    "mlp": (MLPDecoder, {"hidden": [12], "activation": "relu"}),
+    "conv": (ConvDecoder, {"widths": [4, 8, 8], "activation": "silu"}),
     "resnet": (ResNetDecoder, {"widths": [4, 8, 8], "blocks": 2}),
 }
 

@@ -15,8 +15,14 @@ from vaelab.likelihoods.likelihood import Likelihood
 
 TOKENS = DataSpec("voices", "tokens", (4, 6), "categories", 9, has_missing=True)
 ROLL = DataSpec("roll", "roll", (7, 6), "binary", 2, has_missing=True)
-DECODERS: list[Any] = [(GRUDecoder, {"width": 16, "layers": 2}), (TransformerDecoder, {"width": 16})]
-ENCODERS: list[Any] = [(GRUEncoder, {"width": 16}), (TransformerEncoder, {"width": 16})]
+DECODERS: list[Any] = [
+    (GRUDecoder, {"width": 16, "layers": 2, "word_dropout": 0.0}),
+    (TransformerDecoder, {"width": 16, "layers": 2, "heads": 4, "word_dropout": 0.0}),
+]
+ENCODERS: list[Any] = [
+    (GRUEncoder, {"width": 16, "layers": 1}),
+    (TransformerEncoder, {"width": 16, "layers": 2, "heads": 4}),
+]
 
 
 @pytest.fixture(autouse=True)

@@ -16,8 +16,14 @@ from vaelab.models import AE, VAE
 from vaelab.models.schedules import Constant
 
 LATENT, LEVELS, STEPS = 3, 7, 9
-ENCODERS: dict[str, Any] = {"gru": (GRUEncoder, {}), "transformer": (TransformerEncoder, {"heads": 2})}
-DECODERS: dict[str, Any] = {"gru": (GRUDecoder, {"layers": 2}), "transformer": (TransformerDecoder, {"heads": 2})}
+ENCODERS: dict[str, Any] = {
+    "gru": (GRUEncoder, {"layers": 1}),
+    "transformer": (TransformerEncoder, {"heads": 2, "layers": 2}),
+}
+DECODERS: dict[str, Any] = {
+    "gru": (GRUDecoder, {"layers": 2}),
+    "transformer": (TransformerDecoder, {"heads": 2, "layers": 2}),
+}
 BOTH = pytest.mark.parametrize("name", ["gru", "transformer"])
 FRAMES = pytest.mark.parametrize("frame", [(), (3,)], ids=["one voice", "three voices"])
 
@@ -35,7 +41,7 @@ def encoder(name: str, of: DataSpec) -> nn.Module:
 def decoder(name: str, of: DataSpec, **settings: Any) -> Any:
     torch.manual_seed(0)
     kind, own = DECODERS[name]
-    return kind(LATENT, (LEVELS, *of.shape), spec=of, width=8, **own, **settings).double().eval()
+    return kind(LATENT, (LEVELS, *of.shape), spec=of, width=8, **{"word_dropout": 0.0} | own | settings).double().eval()
 
 
 def tokens(of: DataSpec, count: int = 4) -> Tensor:

@@ -17,9 +17,9 @@ from vaelab.models.schedules import Constant
 
 SHAPES = [(1, 1), (2, 3), (1, 16), (3, 37), (12, 64), (2, 3, 21)]
 BACKBONES: dict[str, tuple[Any, Any, dict[str, Any]]] = {
-    "conv1d": (Conv1dEncoder, Conv1dDecoder, {"widths": [4, 8, 8]}),
-    "gru": (GRUEncoder, GRUDecoder, {"width": 8}),
-    "transformer": (TransformerEncoder, TransformerDecoder, {"width": 8, "heads": 2}),
+    "conv1d": (Conv1dEncoder, Conv1dDecoder, {"widths": [4, 8, 8], "activation": "silu"}),
+    "gru": (GRUEncoder, GRUDecoder, {"width": 8, "layers": 1}),
+    "transformer": (TransformerEncoder, TransformerDecoder, {"width": 8, "layers": 2, "heads": 2}),
 }
 
 
@@ -34,7 +34,7 @@ def encoder(name: str, about: DataSpec, size: int = 5) -> Any:
 
 def decoder(name: str, about: DataSpec, parameters: int = 1) -> Any:
     torch.manual_seed(0)
-    sequence = {} if name == "conv1d" else {"spec": about}
+    sequence = {} if name == "conv1d" else {"spec": about, "word_dropout": 0.0}
     return BACKBONES[name][1](5, (parameters, *about.shape), **sequence, **BACKBONES[name][2])
 
 

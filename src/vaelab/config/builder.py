@@ -21,7 +21,7 @@ from types import FunctionType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from pydantic import ConfigDict, PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, ValidationError
+from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from pydantic_core import SchemaError
 
 from vaelab.config.nearest import did_you_mean
@@ -311,12 +311,12 @@ def _is_abstract(member: Any) -> bool:
 def _adapter(target: Any, key: str) -> "TypeAdapter[Any] | None":
     """What checks and converts an argument, which takes a while to make; None for a type that nothing is known of."""
     hint = arguments(target)[key].hint
-    try:
-        return TypeAdapter(hint, config=_ARBITRARY)
-    except PydanticUserError:
-        return TypeAdapter(hint)  # the hint is a type with a config of its own
-    except (PydanticSchemaGenerationError, SchemaError):
-        return None
+    for config in (_ARBITRARY, None):  # None for a type with a config of its own
+        try:
+            return TypeAdapter(hint, config=config)
+        except (PydanticUserError, SchemaError):
+            continue
+    return None
 
 
 def _convert(value: Any, adapter: "TypeAdapter[Any] | None", key: str) -> Any:
