@@ -1,8 +1,11 @@
 """Corruptions keep ranges and fractions, draw from the noise they are given, and refuse what they cannot do."""
 
+from typing import Any
+
 import pytest
 import torch
 
+import in_memory
 from vaelab.core import DataSpec, ExampleNoise, StepNoise
 from vaelab.corruptions import Blur, Gaussian, Identity, Mask, SaltPepper
 from vaelab.errors import ConfigError
@@ -128,3 +131,20 @@ def test_what_does_not_fit_is_refused_with_a_remedy() -> None:
         SaltPepper(0.1)(torch.zeros(2, 20), step_noise(count=2), TABLE)
     with pytest.raises(ConfigError, match=r"blur: needs images; sensors is a table.*gaussian"):
         Blur(1.0)(torch.zeros(2, 20), step_noise(count=2), TABLE)
+
+
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        (lambda clean: clean.mul_(0.5), "Own changes the clean examples in place"),
+        (lambda clean: clean.flatten(1), r"Own gives shape \[256, 64\]: should be of shape \[256, 1, 8, 8\]"),
+        (lambda clean: None, "Own gives a NoneType"),
+    ],
+)
+def test_what_is_no_corruption_of_the_example_is_refused(made: Any, message: str) -> None:
+    class Own(Gaussian):
+        def __call__(self, clean: torch.Tensor, noise: Any, spec: DataSpec) -> torch.Tensor:
+            return made(clean)
+
+    with pytest.raises(ConfigError, match=message):
+        next(in_memory.digits(Own(0.1)).batches("train"))

@@ -416,10 +416,21 @@ class DataModule(L.LightningDataModule, ABC):
             clean = self.augmented(clean, batch.noise)
         target = self._observed(clean, batch)
         corrupts = self.corruption.changes
-        x = self.corruption(clean, batch.noise, self._loaded.spec) if corrupts else target
+        x = self._corrupted(clean, batch.noise) if corrupts else target
         if batch.steps is not None:  # not before: noise of the whole shape is the same whoever else is in the batch
             x, target, clean = (kept[..., : batch.steps] for kept in (x, target, clean))
         return Batch(x, target, batch.label, clean, batch.noise, batch.weight)
+
+    def _corrupted(self, clean: Tensor, noise: Noise) -> Tensor:
+        untouched = None if clean.is_inference() else clean._version
+        x = self.corruption(clean, noise, self._loaded.spec)
+        name = type(self.corruption).__name__
+        if untouched is not None and clean._version != untouched:
+            raise ConfigError(f"corruption: {name} changes the clean examples in place; it should give a new tensor")
+        if not isinstance(x, Tensor) or x.shape != clean.shape:
+            given = f"shape {list(x.shape)}" if isinstance(x, Tensor) else f"a {type(x).__name__}"
+            raise ConfigError(f"corruption: {name} gives {given}: should be of shape {list(clean.shape)}")
+        return x
 
     def augmented(self, clean: Tensor, noise: Noise) -> Tensor:
         """A training batch `(B, *shape)` as it is seen this once; in evaluation all examples stay as they are."""
