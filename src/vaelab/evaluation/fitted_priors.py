@@ -61,8 +61,11 @@ def saved_for(prior: FittedPrior, model: Model, folder: Path) -> FittedPrior | N
     """The prior that a run's `model/` keeps, if it has the same settings and the model has its weights."""
     if not any((folder / name).is_file() for name in (FILE, BEFORE)) or not same_weights(model, folder):
         return None
+    about = read_json(folder / (FILE if (folder / FILE).is_file() else BEFORE), MOST_BYTES)
+    if not isinstance(about, dict) or about.get("fitted_prior", about.get("sampler")) != prior.name:
+        return None
     saved = read_fitted_prior(folder, model.latent, type(prior))
-    return saved if saved is not None and (saved.name, saved.settings) == (prior.name, prior.settings) else None
+    return saved if saved is not None and saved.settings == prior.settings else None
 
 
 def remove(folder: Path) -> None:
@@ -98,7 +101,8 @@ def load_fitted_prior(run: str | Path, trusted: tuple[str, ...] = ()) -> FittedP
     """The prior that was fitted to the codes of a run's model.
 
         model, prior = vaelab.load(run), load_fitted_prior(run)
-        images = model.decode(prior.sample(16, seed=3))
+        z = prior.sample(16, seed=3)
+        images = model.decode(model.from_indices(z) if prior.discrete else z)
 
     Args:
         run: a run folder, or its folder `model`.

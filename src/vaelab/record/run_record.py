@@ -147,7 +147,9 @@ class RunRecord:
         if trainer.is_global_zero:
             fitted_priors.remove(self.folder / "model")  # one that an earlier part of the run fitted to other weights
             save_model(model, self.folder / "model")  # which can be used, whatever becomes of the fit
-            with self._stages.show("fitting the prior") as stage:
+            with self._stages.show(
+                "fitting the prior" if saved is None else "taking the prior that was fitted"
+            ) as stage:
                 if saved is None:
                     checkpoints = self.folder / "checkpoints" / "fitted_prior"
                     saved = fitted_priors.fitted_to(prior, model, data, checkpoints, seed=seed, say=stage.say)

@@ -39,6 +39,11 @@ class Counts(FittedPrior):
         smoothed = self.table + 0.5
         return (smoothed / smoothed.sum(1, keepdim=True)).log()
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """See `FittedPrior.settings`; it has none."""
+        return {}
+
     def fit(self, codes: Codes) -> Self:
         """Count."""
         self.table = occurrences(codes.train, codes.latent.finest.levels or 0)

@@ -49,9 +49,9 @@ class FittedPrior(ABC):
     keeps_weights: ClassVar[bool] = False
 
     @property
+    @abstractmethod
     def settings(self) -> dict[str, Any]:
-        """What was asked for, as plain data: a saved prior with the same settings is taken in place of a new fit."""
-        return {}
+        """What its YAML says, as plain data: a saved prior with the same settings is taken in place of a new fit."""
 
     def refuse_misfit(self, latent: LatentSpec) -> None:
         """Refuse a code that it is no distribution of.

@@ -42,6 +42,11 @@ class FullGaussian(FittedPrior):
         """See `FittedPrior.dimensions`."""
         return len(self.mean)
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """See `FittedPrior.settings`; it has none."""
+        return {}
+
     def fit(self, codes: Codes) -> Self:
         """See `fit_to`."""
         return self.fit_to(codes.train)
