@@ -33,6 +33,7 @@ from vaelab.models import Model
 from vaelab.models import Start as ModelStart
 from vaelab.models.building import architecture, build_model, outlined
 from vaelab.models.proportion import refuse_too_large
+from vaelab.models.trial import refuse_ill_formed
 from vaelab.notes import note
 from vaelab.record.checkpoints import Start, find_checkpoint, read_start
 from vaelab.record.curves import CurveLogger
@@ -95,6 +96,7 @@ def run(config: DictConfig, continued: Continuation | None = None) -> float | No
     callbacks = [task, best, Compilation(cfg["compile"]), *build_callbacks(builder, cfg, best)]
     callbacks += [Resumption(trained_on.to_json()), *([OneSeed(seed, data)] if drawn else [])]
     if cfg["train"]:
+        refuse_ill_formed(model, next(data.batches("val", "cpu", 2)))
         refuse_unknown_monitors(callbacks, task.validation_names(model, data))
     trainer = build_trainer(builder, cfg, callbacks, module, data.batch_size)
 

@@ -95,8 +95,13 @@ class _Standard(NamedTuple):
         """`z: (B, S, *shape)` to `(B, S)` nats."""
         return gaussian_log_prob(z.square(), 0.0)
 
-    def kl(self, q: DiagonalGaussian) -> Tensor:
-        """D_KL(q || N(0, I)) of each dimension in nats, `(B, size)` (Kingma and Welling, 2014, appendix B)."""
+    def kl(self, q: Any) -> Tensor | None:
+        """D_KL(q || N(0, I)) of each dimension in nats, `(B, size)` (Kingma and Welling, 2014, appendix B).
+
+        None for a q that is not normal.
+        """
+        if not isinstance(q, DiagonalGaussian):
+            return None
         return (0.5 * (q.mean.square() + q.log_variance.exp() - 1 - q.log_variance)).flatten(1)
 
 

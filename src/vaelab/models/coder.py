@@ -95,6 +95,9 @@ class Coder(nn.Module):
         """
         if self.prior.conditional and not condition_size:
             raise ConfigError("prior: it is p(z|c), and the model has no condition; add model.condition=label")
+        if self.posterior.noise not in (None, "normal", "uniform"):
+            name = type(self.posterior).__name__
+            raise ConfigError(f"posterior: {name}.noise={self.posterior.noise}: should be normal, uniform or None")
         if self.posterior.discrete and not self.prior.discrete:
             raise ConfigError("prior: the code is discrete, and this prior is one of real numbers; use prior=uniform")
         self.posterior.bind(self.latent.finest)

@@ -117,6 +117,7 @@ class LadderVAE(VAE):
         above, below = noise.values()
         standard = StandardNormal().distribution()
         z_top, kl_top = inferred.top.rsample(above), standard.kl(inferred.top)
+        assert kl_top is not None
         p, q = self._below(inferred, z_top)
         top = GroupDraw(
             z_top, kl_top.sum(1), kl_top,
