@@ -186,7 +186,9 @@ def test_sixteen_components_of_fashion_mnist(fashion_mnist: Path) -> None:
     place = {"path": "zalando-datasets/fashion_mnist", "data_dir": str(fashion_mnist.parent)}
     split = {"batch_size": 1000, "val_fraction": 0.1, "test_fraction": 0.1, "split_seed": 0, "seed": 0}
     shown = {"binarize": None, "size": None, "fit": "cover", "color": "grey"}
-    data = Images(**stated("data/fashion_mnist") | {"corruption": Identity()} | place | split | shown)
+    data = Images(
+        **stated("data/images") | stated("data/fashion_mnist") | {"corruption": Identity()} | place | split | shown
+    )
     data.setup()
     each = distortions(pca_codec(data, 16), data)
     assert len(each["mse"]) == 10_000
