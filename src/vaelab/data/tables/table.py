@@ -80,12 +80,12 @@ class Table(DataModule):
         drop: Sequence[str | int],
         numeric: Sequence[str | int],
         categorical: Sequence[str | int],
+        header: bool | None,
         scaling: Method,
         max_categories: Annotated[int, Ge(2)],
         encoding: str,
         name: str | None,
         normal: list[str | int] | None,
-        header: bool | None = None,
         **settings: Unpack[DataSettings],
     ) -> None:
         super().__init__(binarize=None, normal=normal, **settings)
