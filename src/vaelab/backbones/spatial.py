@@ -26,13 +26,7 @@ class SpatialEncoder(Encoder):
     kinds = frozenset({"image"})
     gives_grids = True
 
-    def __init__(
-        self,
-        input_shape: Sequence[int],
-        output_shape: Shape,
-        widths: Widths,
-        blocks: Blocks,
-    ) -> None:
+    def __init__(self, input_shape: Sequence[int], output_shape: Shape, widths: Widths, blocks: Blocks) -> None:
         super().__init__()
         channels, height, width = input_shape
         shape = as_shape(output_shape)
@@ -63,13 +57,7 @@ class SpatialDecoder(Decoder):
     kinds = frozenset({"image"})
     reads_grids = True
 
-    def __init__(
-        self,
-        latent_shape: Shape,
-        output_shape: Sequence[int],
-        widths: Widths,
-        blocks: Blocks,
-    ) -> None:
+    def __init__(self, latent_shape: Shape, output_shape: Sequence[int], widths: Widths, blocks: Blocks) -> None:
         super().__init__()
         parameters, channels, height, width = output_shape
         shape = as_shape(latent_shape)

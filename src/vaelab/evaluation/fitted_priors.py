@@ -59,13 +59,20 @@ def _rows(split: Encoded, prior: FittedPrior) -> Any:
 
 def saved_for(prior: FittedPrior, model: Model, folder: Path) -> FittedPrior | None:
     """The prior that a run's `model/` keeps, if it has the same settings and the model has its weights."""
-    if not any((folder / name).is_file() for name in (FILE, BEFORE)) or not same_weights(model, folder):
+    path = _kept(folder)
+    if path is None or not same_weights(model, folder):
         return None
-    about = read_json(folder / (FILE if (folder / FILE).is_file() else BEFORE), MOST_BYTES)
-    if not isinstance(about, dict) or about.get("fitted_prior", about.get("sampler")) != prior.name:
+    about = read_json(path, MOST_BYTES)
+    name = about.get("fitted_prior", about.get("sampler")) if isinstance(about, dict) else None
+    if isinstance(name, str) and name != prior.name:  # perhaps of a package that this run does not know
         return None
     saved = read_fitted_prior(folder, model.latent, type(prior))
     return saved if saved is not None and saved.settings == prior.settings else None
+
+
+def _kept(folder: Path) -> Path | None:
+    """The file in a run's `model/` that describes its fitted prior."""
+    return next((folder / name for name in (FILE, BEFORE) if (folder / name).is_file()), None)
 
 
 def remove(folder: Path) -> None:
@@ -112,7 +119,7 @@ def load_fitted_prior(run: str | Path, trusted: tuple[str, ...] = ()) -> FittedP
         CheckpointError: there is none, or it cannot be read, or it is not for the model beside it.
     """
     run = Path(run)
-    folder = next((f for f in (run / "model", run) if any((f / name).is_file() for name in (FILE, BEFORE))), None)
+    folder = next((folder for folder in (run / "model", run) if _kept(folder)), None)
     prior = None
     if folder is not None:
         kind = _named_kind(read_json(folder / FILE, MOST_BYTES), trusted) if (folder / FILE).is_file() else None
@@ -149,7 +156,7 @@ def read_fitted_prior(folder: Path, latent: LatentSpec, kind: type[FittedPrior] 
     Raises:
         CheckpointError: it cannot be read, or is for codes of another size.
     """
-    path = folder / (FILE if (folder / FILE).is_file() else BEFORE)
+    path = _kept(folder) or folder / FILE
     about = read_json(path, MOST_BYTES)
     try:
         name = about["fitted_prior"] if "fitted_prior" in about else about["sampler"]

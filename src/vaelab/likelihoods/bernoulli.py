@@ -27,11 +27,7 @@ class Bernoulli(Likelihood):
 
     is_mass: ClassVar[bool] = True
 
-    def __init__(
-        self,
-        spec: DataSpec,
-        binarize: Binarize | None,
-    ) -> None:
+    def __init__(self, spec: DataSpec, binarize: Binarize | None) -> None:
         super().__init__(spec, parameters=1)
         if spec.support != "binary":
             remedy = (

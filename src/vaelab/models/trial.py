@@ -12,8 +12,6 @@ from vaelab.models.model import Model
 from vaelab.models.phases import MAIN
 from vaelab.models.terms import Terms
 
-OWN = ("loss", "reconstruction", "kl", "elbo")  # terms that are not penalties
-
 
 def refuse_ill_formed(model: Model, batch: Batch) -> None:
     """Try a model on a few examples; its state does not change.
@@ -60,8 +58,9 @@ def _try(model: Model, batch: Batch) -> None:
     terms: Any = model.terms(batch)
     if not isinstance(terms, Terms):
         raise ConfigError(f"model: {name}.terms gives {_shown(terms)}: should be vaelab.models.Terms")
+    taken = terms._replace(kl=terms.loss, penalties={}).named().keys() | {f"{phase}_loss" for phase in names}
     for term in terms.penalties:
-        if term in OWN or term in terms.rates or term in {f"{phase}_loss" for phase in names}:
+        if term in taken:
             raise ConfigError(f"model: a penalty of {name} is called {term}, as a term of every model is; rename it")
     for term, value in terms.named().items():
         _refuse_shape(value, (count,), f"{name}: its term {term}", "one number for each example")

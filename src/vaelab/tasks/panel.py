@@ -22,12 +22,7 @@ class Panel(Task):
         monitor, baselines: see `Task`. A part whose own `baselines` is false has none either.
     """
 
-    def __init__(
-        self,
-        parts: dict[str, Task],
-        monitor: str | None,
-        baselines: bool,
-    ) -> None:
+    def __init__(self, parts: dict[str, Task], monitor: str | None, baselines: bool) -> None:
         super().__init__(monitor, baselines)
         if not parts:
             raise ConfigError("task.parts: name at least one task")

@@ -16,11 +16,7 @@ class LastCheckpoint(Checkpoint):
     no state worth keeping.
     """
 
-    def __init__(
-        self,
-        output_dir: str,
-        every_n_train_steps: Annotated[int, Gt(0)] | None,
-    ) -> None:
+    def __init__(self, output_dir: str, every_n_train_steps: Annotated[int, Gt(0)] | None) -> None:
         self.path = Path(output_dir) / "checkpoints" / "last.ckpt"
         self.every = every_n_train_steps
         self._saved_at = 0
