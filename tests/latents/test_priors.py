@@ -105,8 +105,8 @@ def test_free_bits_allow_as_much_under_a_mixture_as_under_the_same_normal_prior(
     same = MixtureOfGaussians(torch.zeros(1), torch.zeros(1, 6), torch.zeros(1, 6))
     for p in (StandardNormal().distribution(), same):
         draw = Draw((Gaussian().draw(q, p, noise, 1),))
-        assert draw.priced is not None
-        torch.testing.assert_close(FreeBits(0.25).apply(draw.priced, {}), torch.full((4,), 6 * 0.25))
+        assert draw.spread_parts is not None
+        torch.testing.assert_close(FreeBits(0.25).apply(draw.spread_parts, {}), torch.full((4,), 6 * 0.25))
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

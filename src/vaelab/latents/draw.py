@@ -72,10 +72,10 @@ class Draw:
         return self._parts(lambda group: None if group.rate is None else group.rate.unsqueeze(1))
 
     @property
-    def priced(self) -> Tensor | None:
-        """The same, with a rate whose parts are not known spread evenly over the numbers of z.
+    def spread_parts(self) -> Tensor | None:
+        """`parts`, where a rate without known parts is spread evenly over the numbers of z.
 
-        What a schedule allows for each dimension, such as free bits, then has the same sum under every prior.
+        A schedule prices these. What it allows for each dimension, such as free bits, has the same sum under every prior.
         """
         return self._parts(_spread)
 

@@ -116,7 +116,7 @@ class VAE(Model):
         each, raw = self.log_likelihood_of_draws(
             draw.groups[-1].z, batch.target, self.teacher_forcing(batch), condition
         )
-        log_likelihood, rate, parts, beta = each.mean(1), draw.rate, draw.priced, scheduled["beta"]
+        log_likelihood, rate, parts, beta = each.mean(1), draw.rate, draw.spread_parts, scheduled["beta"]
         assert rate is not None
         assert parts is not None
         if self.bound == "iwae":
