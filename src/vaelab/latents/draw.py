@@ -75,7 +75,7 @@ class Draw:
     def spread_parts(self) -> Tensor | None:
         """`parts`, where a rate without known parts is spread evenly over the numbers of z.
 
-        A schedule prices these. What it allows for each dimension, such as free bits, has the same sum under every prior.
+        A schedule prices these. What it allows for each dimension, such as free bits, has the same sum for every prior.
         """
         return self._parts(_spread)
 
