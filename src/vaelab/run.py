@@ -24,7 +24,7 @@ from vaelab.config.changes import refuse_changes
 from vaelab.config.continuation import Continuation, run_folder
 from vaelab.config.nearest import did_you_mean
 from vaelab.config.recorded import read_recorded
-from vaelab.corruptions import Corruption
+from vaelab.corruptions import Corruption, Identity
 from vaelab.data.module import DataModule
 from vaelab.data.sharing import SharedExamples
 from vaelab.errors import ConfigError
@@ -125,6 +125,8 @@ def run(config: DictConfig, continued: Continuation | None = None) -> float | No
             with keeping(record.interrupted):
                 take_weights(model, weights)
                 model.fitted = record.fitted(prior, trainer, model, data, None if cfg["train"] else start, seed)
+        if not task.encodes_corrupted:
+            data.corruption = Identity()
         if cfg["test"]:
             with keeping(record.interrupted):
                 trainer.test(module, datamodule=data, ckpt_path=weights, weights_only=True, verbose=False)

@@ -325,3 +325,9 @@ def test_a_range_of_nothing_is_refused(tail: str, train: Any, capsys: pytest.Cap
     with pytest.raises(SystemExit):
         train("task=compression", f"task.range_tail={tail}")
     assert f"task.range_tail={tail}" in capsys.readouterr().err
+
+
+def test_codes_of_clean_examples_are_measured_where_a_corruption_is_trained_with(train: Any) -> None:
+    run = train("trainer.max_epochs=3", "task=compression", "model=ae", "corruption=gaussian", "task.baselines=false")
+    numbers = json.loads((run / "metrics.json").read_text())
+    assert numbers["test/mse"] == pytest.approx(numbers["test/mse_8bit"], rel=0.01)

@@ -103,9 +103,12 @@ class Task(Callback):
 
     Attributes:
         detector_from: the `model/` folder of the run that is evaluated without training; None where a model is trained.
+        encodes_corrupted: whether test examples are corrupted as those of training are. Denoising alone measures what
+            is undone; every other task measures codes of clean examples, in the test pass and after it.
     """
 
     detector_from: Path | None = None
+    encodes_corrupted: bool = False
 
     def __init__(self, monitor: str | None = None, baselines: bool = True) -> None:
         self.monitor, self.baselines = monitor, baselines

@@ -43,6 +43,8 @@ class Denoising(Task):
         baselines: see `Task`.
     """
 
+    encodes_corrupted = True
+
     def __init__(
         self,
         strengths: list[Annotated[float, Ge(0)]] | None,
