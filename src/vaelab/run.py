@@ -28,6 +28,7 @@ from vaelab.corruptions import Corruption, Identity
 from vaelab.data.module import DataModule
 from vaelab.data.sharing import SharedExamples
 from vaelab.errors import ConfigError
+from vaelab.evaluation import fitted_priors
 from vaelab.latents.fitted import FittedPrior
 from vaelab.models import Model
 from vaelab.models import Start as ModelStart
@@ -186,7 +187,7 @@ def build(
         refuse_broken_position(start.path, start.state, type(data).__qualname__)
         refuse_done(start.state, cfg["trainer"].get("max_epochs"), cfg["trainer"].get("max_steps", -1))
     if (prior := wanted_prior(cfg, builder, task)) is not None:
-        prior.refuse_misfit(model.latent)
+        fitted_priors.refuse_misfit(prior, model)
     task.check(model, data.spec, corruption.changes)
     return data, TrainingModule(model, optimization), task, trained_on
 

@@ -13,7 +13,7 @@ import vaelab
 from vaelab.errors import CheckpointError
 from vaelab.evaluation.encoded import encoded
 from vaelab.evaluation.fitted_priors import load_fitted_prior
-from vaelab.latents.fitted import Counts
+from vaelab.latents.fitted import Counts, LabelledPrior
 
 CONV = ("encoder=conv", "encoder.widths=[4,8]", "decoder.widths=[4,8]")
 FSQ = ("model=fsq", *CONV, "trainer.max_epochs=1", "task.baselines=false")
@@ -140,6 +140,36 @@ def test_samples_of_a_label_are_shown_and_classified(model: str, train: Any, tmp
     zero, one = loaded.decode(z, torch.tensor([0, 1]))
     assert (zero - one).abs().max() > 0.05
     assert numbers(train("train=false", f"ckpt_path={run}"))["test/label_accuracy"] == found["test/label_accuracy"]
+
+
+@pytest.mark.long
+def test_a_prior_of_each_label_makes_samples_that_look_more_like_it(train: Any) -> None:
+    settings = ("task=generation", "task.nll_samples=2", "task.temperatures=[]", "trainer.max_epochs=10")
+    run = train("model=ae", *LABELLED, *settings, "fitted_prior=gaussian_by_label")
+    found = numbers(run)
+    assert found["test/label_accuracy_fitted"] > found["test/label_accuracy"] + 0.02
+    assert {f"test/fid_class_{digit}_fitted" for digit in range(10)} < found.keys()
+    again = numbers(train("train=false", f"ckpt_path={run}"))
+    assert again["test/label_accuracy_fitted"] == found["test/label_accuracy_fitted"]
+
+
+@pytest.mark.long
+def test_a_discrete_code_has_a_prior_given_the_label(train: Any) -> None:
+    settings = ("task=generation", "task.temperatures=[]", "trainer.max_epochs=10", "model.condition=label")
+    network = ("fitted_prior=autoregressive", "fitted_prior.steps=200", "fitted_prior.width=32")
+    run = train(*FSQ, *settings, *network, "task.baselines=false")
+    found = numbers(run)
+    assert found["test/label_accuracy_fitted"] > found["test/label_accuracy"] + 0.1
+    assert found["test/nll_given_label_fitted"] < found["test/nll_given_label"]
+    prior = load_fitted_prior(run)
+    assert isinstance(prior, LabelledPrior)
+    assert prior.sample(20, seed=1, label=torch.arange(20) % 10).shape == (20, prior.dimensions)
+
+
+def test_a_prior_of_each_label_is_refused_without_labels(train: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        train("task=compression", "fitted_prior=mixture_by_label")
+    assert "fitted_prior=by_label: the model is given no labels; add model.condition=label" in capsys.readouterr().err
 
 
 @pytest.mark.long

@@ -19,7 +19,7 @@ from vaelab.core.noise import mix
 from vaelab.corruptions import Identity
 from vaelab.data.examples import Examples
 from vaelab.data.module import DataModule
-from vaelab.latents.fitted import Codes, FittedPrior
+from vaelab.latents.fitted import Codes, LabelledPrior
 from vaelab.latents.spec import LatentSpec
 from vaelab.likelihoods.categorical import Categorical
 from vaelab.models.decoder_alone import DecoderAlone
@@ -27,11 +27,16 @@ from vaelab.training.beside import Budget, train_beside
 from vaelab.training.optimization import Optimization
 
 CHUNK = 512
-MOST_WIDTH, MOST_LAYERS = 4_096, 128  # that a file may ask for
+LABEL_SIZE = 32  # numbers of the vector that a label is embedded as
+LABEL_DROPOUT = 0.1  # chance in training that a label is taken away, so that none is learned too
+MOST_WIDTH, MOST_LAYERS, MOST_CLASSES = 4_096, 128, 1_000_000  # that a file may ask for
 
 
-class Autoregressive(FittedPrior):
+class Autoregressive(LabelledPrior):
     """p(indices) as a product over places in reading order, each given those before it (van den Oord et al., 2017).
+
+    Of a model that is given labels it is p(indices|label). Some labels are
+    taken away in training, so that there is p(indices) too.
 
     Args:
         width, layers, heads: of the transformer.
@@ -56,6 +61,7 @@ class Autoregressive(FittedPrior):
         self.width, self.layers, self.heads = width, layers, heads
         self.steps, self.batch_size, self.lr = steps, batch_size, lr
         self.network: DecoderAlone | None = None
+        self.classes = 0
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -74,6 +80,7 @@ class Autoregressive(FittedPrior):
         """Train the network; the weights that are likeliest on the validation codes are kept."""
         with torch.random.fork_rng():
             torch.manual_seed(mix(codes.seed, self.name))
+            self.classes = codes.classes
             self.network = self._network(codes.latent)
         data = _CodeData(codes, self.network.likelihood.spec, self.batch_size)
         adamw = {"_target_": "torch.optim.AdamW", "lr": self.lr}
@@ -87,6 +94,8 @@ class Autoregressive(FittedPrior):
     def _own_folder(self, codes: Codes, folder: Path) -> Path:
         """Where this fit keeps its checkpoints; those of other codes, which the model had before, are removed."""
         values = {"train": codes.train, "val": codes.val}
+        if codes.train_label is not None:
+            values["label"] = codes.train_label
         asked = json.dumps([self.settings, codes.seed, digest(values)])
         own = folder / sha256(asked.encode()).hexdigest()[:12]
         for other in folder.iterdir() if folder.is_dir() else ():
@@ -95,33 +104,35 @@ class Autoregressive(FittedPrior):
         return own
 
     @torch.no_grad()
-    def sample(self, count: int, seed: int = 0, temperature: float = 1.0) -> Tensor:
-        """See `FittedPrior.sample`."""
+    def sample(self, count: int, seed: int = 0, temperature: float = 1.0, label: Tensor | None = None) -> Tensor:
+        """See `LabelledPrior.sample`."""
         network = self._fitted
         generator = torch.Generator(network.device).manual_seed(seed)
 
         def choose(raw: Tensor) -> Tensor:
             return network.likelihood.sample(raw / temperature, generator)
 
-        sizes = [min(CHUNK, count - first) for first in range(0, count, CHUNK)]
-        parts = [network.generated(torch.zeros(size, 1, device=network.device), choose).cpu() for size in sizes]
-        return torch.cat(parts)
+        labels = _labels(count, label, network.device).split(CHUNK)
+        zeros = torch.zeros(count, 1, device=network.device).split(CHUNK)
+        return torch.cat([network.generated(z, choose, part).cpu() for z, part in zip(zeros, labels, strict=True)])
 
     @torch.no_grad()
-    def log_prob(self, codes: Tensor) -> Tensor:
-        """See `FittedPrior.log_prob`."""
+    def log_prob(self, codes: Tensor, label: Tensor | None = None) -> Tensor:
+        """See `LabelledPrior.log_prob`."""
         network = self._fitted
-        zeros = torch.zeros(len(codes), 1, device=network.device)
-        parts = [
-            network.log_likelihood(zero, part)
-            for zero, part in zip(zeros.split(CHUNK), codes.to(network.device).split(CHUNK), strict=True)
-        ]
+        zeros = torch.zeros(len(codes), 1, device=network.device).split(CHUNK)
+        labels = _labels(len(codes), label, network.device).split(CHUNK)
+        indices = codes.to(network.device).split(CHUNK)
+        parts = [network.log_likelihood(*each) for each in zip(zeros, indices, labels, strict=True)]
         return torch.cat(parts).to(codes.device)
 
     def to_json(self) -> dict[str, Any]:
         """See `FittedPrior.to_json`."""
         spec = self._fitted.likelihood.spec
-        return {"fitted_prior": self.name, "places": self.dimensions, "levels": spec.levels, **self.settings}
+        return {
+            "fitted_prior": self.name, "places": self.dimensions, "levels": spec.levels, "classes": self.classes,
+            **self.settings,
+        }  # fmt: skip
 
     def weights(self) -> dict[str, Tensor]:
         """Of the network."""
@@ -139,6 +150,9 @@ class Autoregressive(FittedPrior):
         if (about["places"], about["levels"]) != (latent.finest.tokens, latent.finest.levels):
             raise ValueError("is for another number of indices, or of levels")
         made = cls(**numbers, lr=float(about["lr"]))
+        made.classes = about.get("classes", 0)  # which version 0.1 had not
+        if type(made.classes) is not int or not 0 <= made.classes <= MOST_CLASSES:
+            raise ValueError(f"classes should be a whole number from 0 to {MOST_CLASSES}")
         made.network = made._network(latent).eval()
         return made
 
@@ -154,12 +168,17 @@ class Autoregressive(FittedPrior):
 
     def _network(self, latent: LatentSpec) -> DecoderAlone:
         group = latent.finest
-        spec = DataSpec("codes", "tokens", (group.tokens,), "categories", levels=group.levels)
-        likelihood = Categorical(spec)
+        classes = tuple(str(number) for number in range(self.classes))
+        spec = DataSpec("codes", "tokens", (group.tokens,), "categories", levels=group.levels, classes=classes)
+        likelihood, label_size = Categorical(spec), LABEL_SIZE if classes else 0
         decoder = TransformerDecoder(
-            1, likelihood.raw_shape, spec, self.width, self.layers, self.heads, word_dropout=0.0
+            1 + label_size, likelihood.raw_shape, spec, self.width, self.layers, self.heads, word_dropout=0.0
         )
-        return DecoderAlone(decoder, likelihood)
+        return DecoderAlone(decoder, likelihood, label_size, LABEL_DROPOUT)
+
+
+def _labels(count: int, label: Tensor | None, device: torch.device) -> Tensor:
+    return torch.full((count,), -1, device=device) if label is None else label.to(device)
 
 
 class _CodeData(DataModule):
@@ -172,6 +191,8 @@ class _CodeData(DataModule):
         )  # fmt: skip
         values = torch.cat([codes.train, codes.val])
         label = torch.full((len(values),), -1)
+        if codes.train_label is not None and codes.val_label is not None:
+            label = torch.cat([codes.train_label, codes.val_label])
         places = torch.arange(len(values))
         self._examples = Examples(values, label, spec, {"train": range(len(values))})
         self.split = {"train": places[: len(codes.train)], "val": places[len(codes.train) :], "test": places[:0]}

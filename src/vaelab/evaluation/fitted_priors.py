@@ -16,7 +16,7 @@ from vaelab.errors import CheckpointError, ConfigError
 from vaelab.evaluation.autoregressive_prior import Autoregressive
 from vaelab.evaluation.encoded import Encoded, encoded
 from vaelab.evaluation.scores import same_weights
-from vaelab.latents.fitted import Codes, Counts, FittedPrior, FullGaussian, FullMixture
+from vaelab.latents.fitted import ByLabel, Codes, Counts, FittedPrior, FullGaussian, FullMixture, LabelledPrior
 from vaelab.latents.spec import LatentSpec
 from vaelab.models import Model
 from vaelab.models.building import Limit
@@ -25,7 +25,9 @@ from vaelab.models.saved_model import load_model
 FILE, WEIGHTS = "fitted_prior.json", "fitted_prior.safetensors"  # in the folder `model` of a run
 BEFORE = "sampler.json"  # of version 0.1
 MOST_BYTES = 2**28  # of FILE: twenty for each number of a covariance
-KINDS: dict[str, type[FittedPrior]] = {kind.name: kind for kind in (FullGaussian, FullMixture, Counts, Autoregressive)}
+KINDS: dict[str, type[FittedPrior]] = {
+    kind.name: kind for kind in (FullGaussian, FullMixture, ByLabel, Counts, Autoregressive)
+}
 
 
 def fitted_to(
@@ -43,14 +45,30 @@ def fitted_to(
     Raises:
         ConfigError: the prior is none of such codes, or the data were not trained on.
     """
-    prior.refuse_misfit(model.latent)
-    train, val = (_rows(encoded(model, data, split), prior) for split in ("train", "val"))
+    refuse_misfit(prior, model)
+    encodings = [encoded(model, data, split) for split in ("train", "val")]
+    train, val = (_rows(split, prior) for split in encodings)
+    if model.conditional:
+        names = ("train_label", "val_label")
+        settings |= {name: split.label for name, split in zip(names, encodings, strict=True)}
+        settings["classes"] = len(data.spec.classes)
     # A fit that was interrupted goes on only with the same codes: those of other weights are others.
     own = None if folder is None else folder / hashlib.sha256(train.numpy().tobytes()).hexdigest()[:16]
     fitted = prior.fit(Codes(train, val, model.latent, model.device, folder=own, **settings))
     if folder is not None:
         shutil.rmtree(folder, ignore_errors=True)
     return fitted
+
+
+def refuse_misfit(prior: FittedPrior, model: Model) -> None:
+    """Refuse a prior that is none of the codes of a model.
+
+    Raises:
+        ConfigError: says what fits.
+    """
+    prior.refuse_misfit(model.latent)
+    if isinstance(prior, LabelledPrior) and prior.needs_label and not model.conditional:
+        raise ConfigError(f"fitted_prior={prior.name}: the model is given no labels; add model.condition=label")
 
 
 def _rows(split: Encoded, prior: FittedPrior) -> Any:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from vaelab.core.noise import mix
 from vaelab.data.module import DataModule
-from vaelab.latents.fitted import FittedPrior
+from vaelab.latents.fitted import FittedPrior, drawn_for
 from vaelab.models import Model
 
 CHUNK = 512
@@ -55,12 +55,16 @@ class Source:
         if self.labels is not None:
             generator = torch.Generator().manual_seed(mix(seed, "label"))
             labels = self.labels[torch.randint(len(self.labels), (count,), generator=generator)].to(self.model.device)
+        return self.codes(count, seed, temperature, labels), labels
+
+    def codes(self, count: int, seed: int = 0, temperature: float = 1.0, labels: Tensor | None = None) -> Tensor:
+        """`(count, size)` flat codes on the device of the model, for labels `(count,)` if it is given them."""
         if self.fitted is None:
-            return self.model.sample_latent(count, seed, temperature, labels), labels
-        drawn = self.fitted.sample(count, seed, temperature).to(self.model.device)
+            return self.model.sample_latent(count, seed, temperature, labels)
+        drawn = drawn_for(self.fitted, count, seed, temperature, labels).to(self.model.device)
         if self.fitted.discrete:
             drawn = self.model.from_indices(drawn.view(-1, *(self.model.latent.finest.indices or ())))
-        return drawn, labels
+        return drawn
 
     def examples(self, count: int, seed: int = 0, temperature: float = 1.0) -> Iterator[Tensor]:
         """Decoded draws in batches: images are means of p(x|z), all else is drawn, seeded."""

@@ -13,7 +13,7 @@ from vaelab.core.batch import Batch
 from vaelab.core.noise import Noise
 from vaelab.latents import Draw, LatentSpec, Posterior, Prior
 from vaelab.latents.draw import NONE
-from vaelab.latents.fitted import FittedPrior
+from vaelab.latents.fitted import FittedPrior, log_prob_given
 from vaelab.likelihoods import Likelihood
 from vaelab.models.adversary import Adversary, adaptive_weight
 from vaelab.models.coder import Coder, Condition, Inferred, drawn
@@ -261,10 +261,11 @@ class Model(Coder, ABC):
         if prior.discrete:
             indices = draw.groups[-1].indices
             assert indices is not None
-            log_p = prior.log_prob(indices.flatten(0, 1).flatten(1)).view(log_q.shape)
+            codes = indices.flatten(0, 1).flatten(1)
         else:
             codes = self.latent.flat([group.z.flatten(0, 1) for group in draw.groups])
-            log_p = prior.log_prob(codes).view(log_q.shape)
+        label = None if condition is None else condition.repeat_interleave(log_q.shape[1])
+        log_p = log_prob_given(prior, codes, label).view(log_q.shape)
         return self.log_likelihood_of_draws(draw.groups[-1].z, target, target, condition)[0] + log_p - log_q
 
     def log_evidence(

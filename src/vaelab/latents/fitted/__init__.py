@@ -1,8 +1,12 @@
 """Priors that are fitted to the codes of a trained model."""
 
+from vaelab.latents.fitted.by_label import ByLabel
 from vaelab.latents.fitted.counts import Counts
-from vaelab.latents.fitted.fitted_prior import Codes, FittedPrior
+from vaelab.latents.fitted.fitted_prior import Codes, FittedPrior, LabelledPrior, drawn_for, log_prob_given
 from vaelab.latents.fitted.gaussian import FullGaussian
 from vaelab.latents.fitted.mixture import FullMixture
 
-__all__ = ["Codes", "Counts", "FittedPrior", "FullGaussian", "FullMixture"]
+__all__ = [
+    "ByLabel", "Codes", "Counts", "FittedPrior", "FullGaussian", "FullMixture", "LabelledPrior", "drawn_for",
+    "log_prob_given",
+]  # fmt: skip

@@ -20,6 +20,8 @@ class Codes:
     Attributes:
         train, val: `(N, size)` flat codes, one draw of each posterior; of a discrete code `(N, T)` int64 indices.
         latent: what a code is.
+        train_label, val_label: `(N,)` int64, -1 where there is none; None where the model is given no labels.
+        classes: how many labels there are; 0 without.
         device: where a network may be trained.
         seed: of the run.
         folder: for checkpoints of a network, in which an interrupted fit goes on; None keeps none.
@@ -33,6 +35,9 @@ class Codes:
     seed: int = 0
     folder: Path | None = None
     say: Callable[[str], None] = lambda text: None
+    train_label: Tensor | None = None
+    val_label: Tensor | None = None
+    classes: int = 0
 
 
 class FittedPrior(ABC):
@@ -110,3 +115,35 @@ class FittedPrior(ABC):
         """
         if weights:
             raise RuntimeError(f"{self.name} has no weights")
+
+
+class LabelledPrior(FittedPrior):
+    """A fitted prior of a model that is given labels: p(z|label), or p(z) where no label is given.
+
+    `Codes.train_label` is None where the model is given none. It is then p(z), or refuses (`needs_label`).
+
+    Attributes:
+        needs_label: whether it is nothing without labels, so that a model without a condition is refused.
+    """
+
+    needs_label: ClassVar[bool] = False
+
+    @abstractmethod
+    def sample(self, count: int, seed: int = 0, temperature: float = 1.0, label: Tensor | None = None) -> Tensor:
+        """See `FittedPrior.sample`; `label: (count,)` int64, negative where there is none."""
+
+    @abstractmethod
+    def log_prob(self, codes: Tensor, label: Tensor | None = None) -> Tensor:
+        """See `FittedPrior.log_prob`; `label: (N,)` int64, negative where there is none."""
+
+
+def drawn_for(prior: FittedPrior, count: int, seed: int, temperature: float, label: Tensor | None) -> Tensor:
+    """Draws of a prior, for the labels `(count,)` if it takes them; see `FittedPrior.sample`."""
+    if isinstance(prior, LabelledPrior):
+        return prior.sample(count, seed, temperature, None if label is None else label.cpu())
+    return prior.sample(count, seed, temperature)
+
+
+def log_prob_given(prior: FittedPrior, codes: Tensor, label: Tensor | None) -> Tensor:
+    """Nats of codes, given the labels `(N,)` if the prior takes them; see `FittedPrior.log_prob`."""
+    return prior.log_prob(codes, label) if isinstance(prior, LabelledPrior) else prior.log_prob(codes)

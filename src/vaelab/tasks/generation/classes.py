@@ -14,7 +14,7 @@ PER_CLASS, FEWEST, MOST_CLASSES = 500, 20, 100  # samples and test examples of a
 
 
 def measure_classes(
-    found: Findings, source: Source, data: DataModule, classifier: Classifier, about: dict[str, Any]
+    found: Findings, source: Source, data: DataModule, classifier: Classifier, about: dict[str, Any], suffix: str = ""
 ) -> None:
     """Add `label_accuracy`, the share of samples that a classifier takes for their label, and fid within each class.
 
@@ -24,23 +24,27 @@ def measure_classes(
         data: whose test split the fid of each class compares with.
         classifier: trained on the labels of the data.
         about: what the numbers depend on.
+        suffix: of their names.
     """
     model, names, label = source.model, data.spec.classes[:MOST_CLASSES], data.labels("test")
     right = 0
     for number, name in enumerate(names):
         labels = torch.full((PER_CLASS,), number, device=model.device)
         samples = [part.clamp(0, 1) if data.spec.bounded else part for part in generate(
-            model, model.sample_latent(PER_CLASS, seed=number, condition=labels), labels
+            model, source.codes(PER_CLASS, seed=number, labels=labels), labels
         )]  # fmt: skip
         right += sum(int((classifier.classes(part) == number).sum()) for part in samples)
         places = (label == number).nonzero().flatten()
         if len(places) >= FEWEST:
             real = classifier.extract(iter(data.clean("test", places).split(512)))
             value = frechet_distance(real, classifier.extract(iter(samples)))
-            found.numbers[f"test/fid_class_{name}"] = value
-            found.metadata[f"test/fid_class_{name}"] = about | {"real": f"{len(places)} test examples of the class"}
-    found.numbers["test/label_accuracy"] = right / (PER_CLASS * len(names))
-    found.metadata["test/label_accuracy"] = {
+            found.numbers[f"test/fid_class_{name}{suffix}"] = value
+            found.metadata[f"test/fid_class_{name}{suffix}"] = about | {
+                "real": f"{len(places)} test examples of the class"
+            }
+    found.numbers[f"test/label_accuracy{suffix}"] = right / (PER_CLASS * len(names))
+    found.metadata[f"test/label_accuracy{suffix}"] = {
+        "codes from": source.title,
         "classified by": "the classifier of features",
         "its test accuracy": classifier.about["test_accuracy"],
         "samples": f"{PER_CLASS} of each class",

@@ -43,7 +43,7 @@ def generation_figures(
     if not data.all_as_test:
         figures["nearest_train"] = _nearest(samples[:NEIGHBOURS_SHOWN], data)
     if model.conditional:
-        figures["samples_by_class"] = _by_class(model, data)
+        figures["samples_by_class"] = _by_class(source, data)
     if spread.any() and not model.latent.discrete:
         figures["traversals"] = traversals(partial(_with_label, model, condition), codes[0], middle, spread)
     if len(codes) > 1 and not model.latent.discrete and not model.conditional:
@@ -65,14 +65,15 @@ def _with_label(model: Model, condition: Tensor | None, codes: Tensor) -> Tensor
     return model.decode(codes, None if condition is None else condition[:1].expand(len(codes)))
 
 
-def _by_class(model: Model, data: DataModule) -> Figure:
+def _by_class(source: Source, data: DataModule) -> Figure:
     """A row of samples for each class, the same draws of z in each row as far as the prior allows."""
+    model = source.model
     classes = data.spec.classes[:MOST_CLASSES]
     rows = []
     for number, name in enumerate(classes):
         labels = torch.full((PER_CLASS,), number, device=model.device)
-        rows.append((name, model.decode(model.sample_latent(PER_CLASS, condition=labels), labels)))
-    return blocks(rows, PER_CLASS, "Samples of each class, the same draws in each row")
+        rows.append((name, model.decode(source.codes(PER_CLASS, labels=labels), labels)))
+    return blocks(rows, PER_CLASS, f"Samples of each class from {source.title}")
 
 
 def _interpolations(model: Model, codes: Tensor, middle: Tensor) -> Figure:

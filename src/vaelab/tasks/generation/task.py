@@ -204,8 +204,8 @@ class Generation(Task):
             for name, value in numbers.items():
                 found.numbers[f"test/{name}{suffix}"] = value
                 found.metadata[f"test/{name}{suffix}"] = about | details.get(name, {})
-        if model.conditional and isinstance(extractor, Classifier):
-            measure_classes(found, Source.of_model(model, data), data, extractor, quality.about)
+            if model.conditional and isinstance(extractor, Classifier):
+                measure_classes(found, source, data, extractor, about, suffix)
         if not data.all_as_test:
             found.baselines += _beside(quality, data, model.latent_dim)
 
