@@ -212,23 +212,39 @@ def test_a_checkpoint_of_another_architecture_is_refused(refusal: Callable[..., 
     assert refused.left == []
 
 
-def test_broken_checkpoints_are_refused_by_name(refusal: Callable[..., Any], trained: Path, tmp_path: Path) -> None:
+def _breakage(name: str, whole: bytes, architecture: dict[str, Any], mark: Path, file: Path) -> None:
+    written = {
+        "cut": lambda: file.write_bytes(whole[: len(whole) // 2]),
+        "empty": lambda: file.touch(),
+        "text": lambda: file.write_text("weights"),
+        "pickle": lambda: file.write_bytes(pickle.dumps({"architecture": architecture, "x": Code(mark)})),
+        "code": lambda: torch.save({"architecture": architecture, "x": Code(mark)}, file),
+        "no_weights": lambda: torch.save({"architecture": architecture}, file),
+        "tensor": lambda: torch.save(torch.ones(3), file),
+        "missing": lambda: None,
+    }
+    written[name]()
+
+
+LONG = [pytest.param(name, marks=pytest.mark.long) for name in ("empty", "text", "pickle", "no_weights", "tensor")]
+
+
+@pytest.mark.parametrize("name", ["cut", "code", "missing", *LONG])
+def test_broken_checkpoints_are_refused_by_name(
+    name: str, refusal: Callable[..., Any], trained: Path, tmp_path: Path
+) -> None:
     whole = (trained / "checkpoints/best.ckpt").read_bytes()
     architecture = torch.load(trained / "checkpoints/best.ckpt", weights_only=True)["architecture"]
     mark = tmp_path / "code ran"
-    (tmp_path / "cut.ckpt").write_bytes(whole[: len(whole) // 2])
-    (tmp_path / "empty.ckpt").touch()
-    (tmp_path / "text.ckpt").write_text("weights")
-    (tmp_path / "pickle.ckpt").write_bytes(pickle.dumps({"architecture": architecture, "x": Code(mark)}))
-    torch.save({"architecture": architecture, "x": Code(mark)}, tmp_path / "code.ckpt")
-    torch.save({"architecture": architecture}, tmp_path / "no_weights.ckpt")
-    torch.save(torch.ones(3), tmp_path / "tensor.ckpt")
-    for name in ("cut", "empty", "text", "pickle", "code", "no_weights", "tensor", "missing"):
-        refused = refusal(*SMALL, f"ckpt_path={tmp_path / name}.ckpt")
-        assert refused.code == 1
-        assert f"{name}.ckpt" in refused.message
-        assert refused.left == []
+    _breakage(name, whole, architecture, mark, tmp_path / f"{name}.ckpt")
+    refused = refusal(*SMALL, f"ckpt_path={tmp_path / name}.ckpt")
+    assert refused.code == 1
+    assert f"{name}.ckpt" in refused.message
+    assert refused.left == []
     assert not mark.exists()
+
+
+def test_a_folder_that_is_no_run_is_refused_as_a_checkpoint(refusal: Callable[..., Any], tmp_path: Path) -> None:
     assert "a run folder" in refusal(*SMALL, f"ckpt_path={tmp_path}", "train=false").message
 
 

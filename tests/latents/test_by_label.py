@@ -84,7 +84,9 @@ def test_it_comes_back_from_the_run_folder(fitted: ByLabel, tmp_path: Path) -> N
     assert torch.equal(again.sample(3, seed=3, label=label), fitted.sample(3, seed=3, label=label))
 
 
-@pytest.mark.parametrize("change", [{"each": "flow"}, {"shares": [1.0]}, {"shares": [1.0, 1.0, 1.0]}, {"labels": [None]}])
+@pytest.mark.parametrize(
+    "change", [{"each": "flow"}, {"shares": [1.0]}, {"shares": [1.0, 1.0, 1.0]}, {"labels": [None]}]
+)
 def test_what_it_never_wrote_is_refused(change: dict[str, Any], tmp_path: Path) -> None:
     prior = ByLabel(FullGaussian()).fit(labelled_codes())
     written = prior.to_json()

@@ -59,6 +59,7 @@ ANOMALY = (
 )
 
 
+@pytest.mark.long
 def test_later_rows_are_scored_with_the_threshold_of_the_run(
     train: Run, rows: Callable[[str, pd.DataFrame], str], capsys: pytest.CaptureFixture[str]
 ) -> None:

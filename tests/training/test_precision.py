@@ -129,6 +129,7 @@ def test_a_gpu_gains_from_ampere_on(
     assert gains_by_bfloat16(torch.device("cuda"), mlp, batch_size=1) == gains
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("bfloat16")
 def test_trains_in_bfloat16_and_evaluates_in_float32(
     train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

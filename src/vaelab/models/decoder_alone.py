@@ -26,7 +26,9 @@ class DecoderAlone(Model):
 
     monitor = ("val/reconstruction", "max")
 
-    def __init__(self, decoder: nn.Module, likelihood: Likelihood, label_size: int = 0, label_dropout: float = 0.0) -> None:
+    def __init__(
+        self, decoder: nn.Module, likelihood: Likelihood, label_size: int = 0, label_dropout: float = 0.0
+    ) -> None:
         condition: Condition | None = "label" if label_size else None
         super().__init__(nn.Identity(), decoder, likelihood, 1, None, None, condition, label_size, label_dropout)
 
