@@ -88,6 +88,16 @@ def test_runs(train: Any, tmp_path: Path, task: str, backbone: str, source: str)
         assert (folder / "samples" / "samples.csv").read_text().startswith("example,step,")
 
 
+@pytest.mark.long
+def test_nats_of_a_step_given_a_label_have_a_name_of_their_own(train: Any, tmp_path: Path) -> None:
+    settings = [*sources(tmp_path)["fixed"], *TASKS["generation"], *TINY["conv1d"], f"paths.data_dir={tmp_path}"]
+    folder = train("data=series", *settings, "trainer.max_epochs=1", "latent_dim=3", "model.condition=label")
+    numbers = json.loads((folder / "metrics.json").read_text())
+    steps = load(folder).likelihood.spec.shape[-1]
+    assert numbers["test/nll_per_step_given_label"] == pytest.approx(numbers["test/nll_given_label"] / steps, rel=1e-5)
+    assert "test/nll_per_step" not in numbers
+
+
 def check_step_scores(folder: Path, steps: int) -> None:
     """Examples in the order of their score, and steps of each in theirs."""
     with (folder / "scores.csv").open() as file:

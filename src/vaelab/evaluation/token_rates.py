@@ -24,11 +24,16 @@ def token_rates(spec: DataSpec) -> dict[str, Metric]:
     return {"perplexity": Perplexity()} | ({"bits_per_character": MeanMetric()} if spec.characters else {})
 
 
-def update_token_rates(metrics: dict[str, Metric], nll: Tensor, target: Tensor, spec: DataSpec) -> None:
-    """Count `nll: (B,)` nats of `target: (B, T)`: all nats over all tokens or characters, whatever the lengths."""
-    if "perplexity" in metrics:
+def update_token_rates(
+    metrics: dict[str, Metric], nll: Tensor, target: Tensor, spec: DataSpec, given: str = ""
+) -> None:
+    """Count `nll: (B,)` nats of `target: (B, T)`: all nats over all tokens or characters, whatever the lengths.
+
+    `given` stands behind the names, where the nll is given a label.
+    """
+    if f"perplexity{given}" in metrics:
         steps = observed_steps(target).sum(1).clamp(min=1)
-        metrics["perplexity"].update(nll / steps, steps)
-    if "bits_per_character" in metrics:
+        metrics[f"perplexity{given}"].update(nll / steps, steps)
+    if f"bits_per_character{given}" in metrics:
         characters = characters_of_each(target, spec).clamp(min=1)
-        metrics["bits_per_character"].update(nll / (characters * log(2)), characters)
+        metrics[f"bits_per_character{given}"].update(nll / (characters * log(2)), characters)

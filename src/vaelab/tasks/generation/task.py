@@ -99,8 +99,8 @@ class Generation(Task):
                 metrics[f"nll{suffix}"] = MeanMetric()
                 if model.likelihood.is_mass and not spec.has_missing:
                     metrics[f"bpd{suffix}"] = MeanMetric()
-            if not model.conditional:
-                metrics |= ({"nll_per_step": MeanMetric()} if spec.sequential else {}) | token_rates(spec)
+            each = ({"nll_per_step": MeanMetric()} if spec.sequential else {}) | token_rates(spec)
+            metrics |= {name + _given(model): metric for name, metric in each.items()}
         return metrics
 
     def update(self, metrics: dict[str, Metric], model: Model, prediction: Prediction, batch: Batch) -> None:
@@ -111,11 +111,12 @@ class Generation(Task):
             metrics[f"nll{suffix}"].update(nll)
             if f"bpd{suffix}" in metrics:
                 metrics[f"bpd{suffix}"].update(nll / (batch.target[0].numel() * log(2)))
-            if suffix == "" and "nll_per_step" in metrics:  # all nats over all steps, whatever the lengths
+            if prior is not None:
+                continue
+            if f"nll_per_step{suffix}" in metrics:  # all nats over all steps, whatever the lengths
                 steps = observed_steps(batch.target).sum(1)
-                metrics["nll_per_step"].update(nll / steps, steps)
-            if suffix == "":
-                update_token_rates(metrics, nll, batch.target, model.likelihood.spec)
+                metrics[f"nll_per_step{suffix}"].update(nll / steps, steps)
+            update_token_rates(metrics, nll, batch.target, model.likelihood.spec, suffix)
 
     def findings(self, model: Model, data: DataModule, baselines: BaselineCache) -> Findings:
         """Rates, how codes are used, the quality of samples from each prior, and figures."""
@@ -210,9 +211,14 @@ class Generation(Task):
             found.baselines += _beside(quality, data, model.latent_dim)
 
 
+def _given(model: Model) -> str:
+    """Behind the names of nll and of what is computed from it."""
+    return "_given_label" if model.conditional else ""
+
+
 def _suffixes(model: Model) -> dict[str, FittedPrior | None]:
     """Of the names of nll and bpd: given a label, which is another number, and under a fitted prior."""
-    given = "_given_label" if model.conditional else ""
+    given = _given(model)
     return {given: None} | ({f"{given}_fitted": model.fitted} if model.fitted is not None else {})
 
 
@@ -247,6 +253,9 @@ def _latents(found: Findings, aggregate: AggregatePosterior, standard_prior: boo
             "active": f"the posterior mean varies by more than {VARIANCE:g} and the rate is above {RATE:g} nats",
         }
         found.figures["rate_per_dimension"] = rate_bars(aggregate.rates, aggregate.active)
+    elif aggregate.rates is None:
+        unknown = {"not measured": "the prior gives no rate of each dimension"}
+        found.metadata.setdefault("test/active_units", unknown)
     if aggregate.count < 2 or not standard_prior:
         why = "the model's own prior is not N(0, I)" if aggregate.count > 1 else "a single example has no spread"
         found.metadata["test/aggregate_kl"] = {"not measured": why}
