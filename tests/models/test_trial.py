@@ -62,6 +62,14 @@ def test_a_penalty_in_order_is_let_through_and_the_mode_is_left() -> None:
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
+def test_a_statistic_of_the_batch_that_is_no_term_is_named() -> None:
+    class Misspelt(adding("extra", lambda z: z.square().flatten(1).sum(1))):  # type: ignore[misc]
+        batch_terms = frozenset({"extre"})
+
+    with pytest.raises(ConfigError, match=r"Misspelt\.batch_terms names extre, which is no term of it; .* extra"):
+        refuse_ill_formed(made(Misspelt), batch())
+
+
 def test_an_error_of_its_own_is_told_with_its_place() -> None:
     class Forgetful(VAE):
         def penalties(self, *arguments: Any, **settings: Any) -> Any:

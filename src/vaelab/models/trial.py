@@ -62,6 +62,10 @@ def _try(model: Model, batch: Batch) -> None:
     for term in terms.penalties:
         if term in taken:
             raise ConfigError(f"model: a penalty of {name} is called {term}, as a term of every model is; rename it")
+    if unknown := sorted(model.batch_terms - terms.named().keys()):
+        raise ConfigError(
+            f"model: {name}.batch_terms names {unknown[0]}, which is no term of it; it has {', '.join(terms.named())}"
+        )
     for term, value in terms.named().items():
         _refuse_shape(value, (count,), f"{name}: its term {term}", "one number for each example")
 
