@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -121,6 +122,38 @@ def test_a_row_may_be_a_series(tmp_path: Path) -> None:
     with_names = tmp_path / "named.csv"
     np.savetxt(with_names, table, delimiter=",", header=",".join(map(str, range(25))), comments="")
     assert restored(series(with_names, form="rows", label=0))[:, 0].numpy() == pytest.approx(x, abs=1e-4, nan_ok=True)
+
+
+def test_a_cell_may_be_a_series(tmp_path: Path) -> None:
+    """The form of a data set of the Hugging Face hub: a column of lists for each channel."""
+    generator = np.random.default_rng(0)
+    rows = [generator.normal(size=(2, 5 + number % 3)) for number in range(12)]
+    kinds = [f"kind {number % 2}" for number in range(12)]
+    for name, first, last in (("train", 0, 8), ("test", 8, 12)):
+        x, y = ([row[channel].tolist() for row in rows[first:last]] for channel in (0, 1))
+        pq.write_table(pa.table({"y": y, "kind": kinds[first:last], "x": x}), tmp_path / f"{name}.parquet")
+    data = series(tmp_path, label="kind")
+    assert data.spec.shape == (2, 7)
+    assert data.spec.classes == ("kind 0", "kind 1")
+    assert len(data.split["test"]) == 4
+    for row, found in zip(rows[8:], data.restore(data.clean("test")).numpy(), strict=True):
+        assert found[:, : row.shape[1]] == pytest.approx(row[::-1], abs=1e-5)
+        assert np.isnan(found[:, row.shape[1] :]).all()
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"x": [[1.0, 2.0], []]}, "column x: row 1 holds no value"),
+        ({"x": [[1.0, 2.0], [3.0, 4.0]], "y": [[1.0, 2.0], [3.0]]}, "row 1 has channels of 1 and 2 steps"),
+        ({"x": [["a"], ["b"]]}, "column x holds lists of string; should be numbers"),
+        ({"x": [[1.0, 2.0], [3.0, 4.0]], "id": [7, 8]}, r"column id holds int64 beside columns of lists.*data\.drop"),
+    ],
+)
+def test_cells_that_are_no_series_are_named(tmp_path: Path, columns: dict[str, list[Any]], message: str) -> None:
+    pq.write_table(pa.table(columns), tmp_path / "lists.parquet")
+    with pytest.raises(DataError, match=message):
+        series(tmp_path / "lists.parquet")
 
 
 def test_windows_of_one_recording_share_no_step_between_splits(tmp_path: Path) -> None:

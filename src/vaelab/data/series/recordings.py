@@ -1,4 +1,4 @@
-"""Series as they lie in files: .npy arrays, tables whose rows are steps, tables whose rows are series."""
+"""Series as they lie in files: .npy arrays, tables whose rows are steps, series, or lists of values."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from vaelab.config.nearest import did_you_mean
@@ -74,6 +75,8 @@ def read_recordings(place: Path, how: Reading) -> tuple[tuple[str, ...], list[Re
     if how.labels is not None:
         raise ConfigError(f"data.labels: goes with a .npy file; the label column of {place.name} is data.label=<name>")
     files = _files(place)
+    if _holds_lists(files[0]):
+        return _listed(files, place, how)
     if how.form == "rows":
         return ("value",), _sorted(_each(files, lambda file: _rows(file, place, how)))
     places = {file: list(file.relative_to(place).parts[:-1]) if place.is_dir() else [] for file in files}
@@ -303,6 +306,78 @@ def _rows(file: Path, place: Path, how: Reading) -> list[Recording]:
         Recording(row[None], f"{file} row {number}", split, labels[number : number + 1], {"file": name, "row": number})
         for number, row in enumerate(rows)
     ]
+
+
+def _holds_lists(file: Path) -> bool:
+    """Whether a Parquet file has a column whose cells are lists: then a row is a series."""
+    if file.suffix.lower() != ".parquet":
+        return False
+    try:
+        schema = pq.read_schema(file)
+    except (pa.ArrowException, OSError):  # said where the file is read
+        return False
+    return any(_is_list(of) for of in schema.types)
+
+
+def _is_list(of: pa.DataType) -> bool:
+    return bool(pa.types.is_list(of) or pa.types.is_large_list(of) or pa.types.is_fixed_size_list(of))
+
+
+def _listed(files: Sequence[Path], place: Path, how: Reading) -> tuple[tuple[str, ...], list[Recording]]:
+    """Series of tables whose cells are lists: a row is a series, and each column of lists a channel."""
+    channels: list[tuple[str, ...]] = []
+
+    def read(file: Path) -> list[Recording]:
+        table = _table(file, how)
+        left_out = _left_out(how)
+        given = [name for name in table.column_names if name not in left_out]
+        if lacking := [name for name in how.channels if name not in given]:
+            raise DataError(f"{file}: lacks channels that the model was trained on: {some(lacking)}")
+        names = how.channels or tuple(given)
+        if not names:
+            raise DataError(f"{file}: no column is left to model")
+        channels.append(names)
+        if sorted(names) != sorted(channels[0]):
+            raise DataError(f"{file}: has the channels {_some(names)}, but {files[0]} has {_some(channels[0])}")
+        columns = [_lists(table[name], file, name) for name in channels[0]]
+        labels = _texts(table, how.label)
+        split, name = _split_by_name(place, file), _relative(place, file)
+        return [
+            Recording(_together(row, file, number), f"{file} row {number}", split, labels[number : number + 1],
+                      {"file": name, "row": number})
+            for number, row in enumerate(zip(*columns, strict=True))
+        ]  # fmt: skip
+
+    found = _each(files, read)
+    return channels[0], _sorted(found)
+
+
+def _lists(column: Any, file: Path, name: str) -> list[NDArray[np.float64]]:
+    """The values of each cell, `(T,)`.
+
+    Raises:
+        DataError: a cell is no list of numbers, or holds nothing.
+    """
+    of = column.type
+    if not _is_list(of):
+        raise DataError(f"{file}: column {name} holds {of} beside columns of lists, which are series; {_remedy(name)}")
+    of = of.value_type
+    if not (pa.types.is_integer(of) or pa.types.is_floating(of) or pa.types.is_decimal(of) or pa.types.is_boolean(of)):
+        raise DataError(f"{file}: column {name} holds lists of {of}; should be numbers, a column for each channel")
+    cells = column.combine_chunks()
+    lengths = pc.fill_null(pc.list_value_length(cells), 0).to_numpy(zero_copy_only=False)
+    if len(empty := np.flatnonzero(lengths == 0)):
+        raise DataError(f"{file}: column {name}: row {empty[0]} holds no value; leave the row out")
+    flat = pc.cast(pc.list_flatten(cells), pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+    return np.split(flat, np.cumsum(lengths)[:-1])
+
+
+def _together(row: Sequence[NDArray[np.float64]], file: Path, number: int) -> NDArray[np.float64]:
+    """The channels of one series, `(C, T)`."""
+    if len(lengths := {len(values) for values in row}) > 1:
+        long = " and ".join(map(str, sorted(lengths)))
+        raise DataError(f"{file}: row {number} has channels of {long} steps; should be as long as each other")
+    return np.stack(row)
 
 
 def _texts(table: pa.Table, name: str | int | None) -> tuple[str | None, ...]:

@@ -52,7 +52,8 @@ class Series(DataModule):
     """Series as `(C, T)`, NaN where a value is missing and after the end of one shorter than the longest.
 
     Sources: a .npy file of all series; a folder of tables, each a series, a column a channel, subfolders classes
-    or splits; with `form=rows` a table whose every row is a series of one channel; and with `window` long
+    or splits; a Parquet file with columns of lists, a row a series and each such column a channel; with `form=rows`
+    a table whose every row is a series of one channel; and with `window` long
     recordings, each cut into windows. These are split by time: each recording's first part is train, its last
     is test, and no step is in two splits. Each channel is scaled by what train has.
 
