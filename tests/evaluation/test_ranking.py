@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from vaelab.evaluation.scores.ranking import _Grouped, auprc, auroc, estimates, intervals, precision_at
+from vaelab.evaluation.scores.ranking import Grouped, auprc, auroc, estimates, intervals, precision_at
 
 
 def drawn(seed: int, count: int = 200, ties: bool = False) -> tuple[np.ndarray, np.ndarray]:
@@ -20,7 +20,7 @@ def drawn(seed: int, count: int = 200, ties: bool = False) -> tuple[np.ndarray, 
 @pytest.mark.parametrize("seed", range(3))
 def test_auroc_and_auprc_are_scikit_learns(seed: int, ties: bool) -> None:
     scores, anomalous = drawn(seed, ties=ties)
-    counts = _Grouped(scores, anomalous).counts
+    counts = Grouped(scores, anomalous).counts
     assert auroc(*counts) == pytest.approx(roc_auc_score(anomalous, scores), abs=1e-12)
     assert auprc(*counts) == pytest.approx(average_precision_score(anomalous, scores), abs=1e-12)
     found = estimates(scores, anomalous)
@@ -34,7 +34,7 @@ def test_precision_at_k_is_its_mean_over_orders_of_tied_scores(k: int) -> None:
     scores, anomalous = np.array([3.0, 2.0, 2.0, 2.0, 1.0]), np.array([True, False, True, False, True])
     orders = [o for o in permutations(range(5)) if all(scores[a] >= scores[b] for a, b in pairwise(o))]
     expected = np.mean([anomalous[list(order[:k])].mean() for order in orders])
-    assert precision_at(k, *_Grouped(scores, anomalous).counts) == pytest.approx(expected)
+    assert precision_at(k, *Grouped(scores, anomalous).counts) == pytest.approx(expected)
 
 
 def test_k_is_the_number_of_anomalies_unless_given() -> None:

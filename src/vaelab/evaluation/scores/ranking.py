@@ -29,7 +29,7 @@ def estimates(scores: NDArray[np.float64], anomalous: NDArray[np.bool_], k: int 
     return {
         "auroc": float(roc_auc_score(anomalous, scores)),
         "auprc": float(average_precision_score(anomalous, scores)),
-        "precision_at_k": precision_at(k or int(anomalous.sum()), *_Grouped(scores, anomalous).counts),
+        "precision_at_k": precision_at(k or int(anomalous.sum()), *Grouped(scores, anomalous).counts),
     }
 
 
@@ -46,7 +46,7 @@ def intervals(
         resamples: of the bootstrap.
     """
     k = k or int(anomalous.sum())
-    grouped, generator = _Grouped(scores, anomalous), np.random.default_rng(0)
+    grouped, generator = Grouped(scores, anomalous), np.random.default_rng(0)
     drawn: list[tuple[float, ...]] = []
     for _ in range(resamples):
         counts = grouped.resampled(generator)
@@ -59,7 +59,7 @@ def intervals(
     }
 
 
-class _Grouped:
+class Grouped:
     """Examples counted by score, largest first, so that a resample costs two counts and no sort."""
 
     def __init__(self, scores: NDArray[np.float64], anomalous: NDArray[np.bool_]) -> None:

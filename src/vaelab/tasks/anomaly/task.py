@@ -13,6 +13,7 @@ from torch import Tensor
 from vaelab.core import DataSpec
 from vaelab.data.module import DataModule
 from vaelab.errors import CheckpointError, ConfigError
+from vaelab.evaluation.ahead import ahead_in_auroc
 from vaelab.evaluation.baselines import BaselineCache
 from vaelab.evaluation.baselines.outliers import OUTLIER_SCORES
 from vaelab.evaluation.scores import (
@@ -220,11 +221,14 @@ class Anomaly(Task):
         k = self.precision_at or int(anomalous.sum())
         if not measured.all():  # the same share of what is looked at
             k = max(1, round(k * measured.mean()))
-        shown[name] = scores
+        own, shown[name] = next(iter(shown.values())), scores
         numbers = estimates(scores[measured], anomalous[measured], k)
         return Findings(
             {f"baseline/{name}/{metric}": value for metric, value in numbers.items()},
-            metadata={f"baseline/{name}": about | {"k": k}},
+            metadata={
+                f"baseline/{name}": about | {"k": k},
+                f"baseline/{name}/auroc": ahead_in_auroc(own, scores, anomalous),
+            },
         )
 
     def _rank(

@@ -13,6 +13,7 @@ from torchmetrics import Metric
 from vaelab.core import Batch, DataSpec
 from vaelab.data.module import DataModule
 from vaelab.evaluation.active_units import VARIANCE
+from vaelab.evaluation.ahead import ahead_in_mean
 from vaelab.evaluation.baselines import BaselineCache, fit_pca
 from vaelab.evaluation.baselines.limits import held_in_memory, rows_used
 from vaelab.evaluation.encoded import encoded
@@ -136,7 +137,12 @@ class Compression(Task):
             settings["most_db"] = MOST_DB
             numbers = baselines.numbers("pca", settings, lambda: self._all_numbers(codecs["PCA"], data, each["PCA"]))
             curves.update(numbers)
-            return Findings(numbers, metadata={"baseline/pca": _about_pca(data, components)})
+            own, theirs = (each[name]["mse"].double().numpy() for name in ("run", "PCA"))
+            about = {
+                "baseline/pca": _about_pca(data, components),
+                "baseline/pca/mse": ahead_in_mean(own, theirs, "min"),
+            }
+            return Findings(numbers, metadata=about)
 
         found.figures, found.metadata = draw(), self._metadata(data, codec, model)
         if data.spec.kind != "image":

@@ -1,0 +1,50 @@
+"""A run is ahead of a baseline where an interval of their difference, on the same examples, says so."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from vaelab.evaluation.ahead import ahead_in_auroc, ahead_in_mean
+
+
+def test_what_is_hard_for_both_does_not_widen_the_interval() -> None:
+    generator = np.random.default_rng(1)
+    hardness = 100 * generator.random(400)
+    run, baseline = hardness + generator.normal(0, 1, 400), hardness + generator.normal(0.5, 1, 400)
+    found = ahead_in_mean(run, baseline, "min")
+    assert found["ahead by"] == pytest.approx((baseline - run).mean(), rel=1e-3)
+    assert 0 < found["at least"] < found["ahead by"] < found["at most"]
+    half = 1.96 * (baseline - run).std() / np.sqrt(400)
+    assert found["at most"] - found["at least"] == pytest.approx(2 * half, rel=0.1)
+    turned = ahead_in_mean(run, baseline, "max")
+    assert turned["ahead by"] == -found["ahead by"]
+
+
+def test_intervals_cover_no_difference_as_often_as_they_say() -> None:
+    generator = np.random.default_rng(2)
+    covered = 0
+    for _ in range(60):
+        found = ahead_in_mean(generator.random(80), generator.random(80), "min")
+        covered += found["at least"] <= 0 <= found["at most"]
+    assert covered >= 53  # of 57 expected
+
+
+def test_auroc_is_compared_on_the_same_examples() -> None:
+    generator = np.random.default_rng(3)
+    anomalous = generator.random(300) < 0.2
+    shared = generator.normal(size=300) + anomalous
+    run, baseline = shared + 0.3 * generator.normal(size=300) + 0.5 * anomalous, shared
+    found = ahead_in_auroc(run, baseline, anomalous)
+    difference = roc_auc_score(anomalous, run) - roc_auc_score(anomalous, baseline)
+    assert found["ahead by"] == pytest.approx(difference, abs=1e-4)
+    assert found["at least"] < found["ahead by"] < found["at most"]
+    same = ahead_in_auroc(baseline, 2 * baseline + 1, anomalous)  # ranks the same, so no resample tells them apart
+    assert (same["ahead by"], same["at least"], same["at most"]) == (0, 0, 0)
+
+
+def test_examples_that_one_of_them_has_no_score_for_are_left_out() -> None:
+    generator = np.random.default_rng(4)
+    anomalous, run = np.arange(50) % 5 == 0, generator.random(50)
+    baseline = np.where(np.arange(50) < 30, generator.random(50), np.nan)
+    assert ahead_in_auroc(run, baseline, anomalous)["examples"] == 30
+    assert ahead_in_mean(run, baseline, "min")["examples"] == 30
