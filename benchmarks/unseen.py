@@ -297,8 +297,8 @@ def main() -> int:
     folder = asked.results or HERE / ".unseen" / commit()
     folder.mkdir(parents=True, exist_ok=True)
     file, console = folder / "results.jsonl", Console()
-    known = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.is_file() else []
-    done = {(line["pair"], line["seed"]): line for line in known}
+    before = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.is_file() else []
+    done = {(line["pair"], line["seed"]): line for line in before}
     seeds = (1,) if asked.quick else (1, 2)
     left = [(pair, seed) for seed in seeds for pair in chosen if (pair.name, seed) not in done]
     threads = max(1, (os.cpu_count() or 1) // asked.jobs)
@@ -314,7 +314,7 @@ def main() -> int:
             said = f"  {line['error']}" if "error" in line else ""
             console.print(f"{number} of {len(left)}: {line['pair']}, seed {line['seed']}, {line['seconds']} s{said}")
     lines = {pair.name: [done[pair.name, seed] for seed in seeds if (pair.name, seed) in done] for pair in chosen}
-    found = [one for pair in chosen if (one := compared(pair, lines[pair.name])) is not None]
+    found = [known for pair in chosen if (known := compared(pair, lines[pair.name])) is not None]
     failed = [line for of in lines.values() for line in of if "error" in line]
     show(console, found, failed)
     return 1 if failed else 0
