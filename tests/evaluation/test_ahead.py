@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+import torch
 from sklearn.metrics import roc_auc_score
 
-from vaelab.evaluation.ahead import ahead_in_auroc, ahead_in_mean
+from vaelab.evaluation.ahead import MOST_FEATURES, ahead_in_auroc, ahead_in_fid, ahead_in_mean
 
 
 def test_what_is_hard_for_both_does_not_widen_the_interval() -> None:
@@ -48,3 +49,17 @@ def test_examples_that_one_of_them_has_no_score_for_are_left_out() -> None:
     baseline = np.where(np.arange(50) < 30, generator.random(50), np.nan)
     assert ahead_in_auroc(run, baseline, anomalous)["examples"] == 30
     assert ahead_in_mean(run, baseline, "min")["examples"] == 30
+
+
+def test_samples_nearer_to_the_data_are_ahead_in_fid() -> None:
+    generator = torch.Generator().manual_seed(0)
+    real, near, far = (torch.randn(500, 4, generator=generator) + shift for shift in (0.0, 0.1, 1.0))
+    found = ahead_in_fid(real, near, far)
+    assert 3 < found["at least"] < found["ahead by"] < found["at most"] < 5  # 4 for the means
+    same = ahead_in_fid(real, near, torch.randn(500, 4, generator=generator) + 0.1)
+    assert same["at least"] < 0 < same["at most"]
+
+
+def test_a_distance_of_many_features_says_that_it_has_no_interval() -> None:
+    rows = torch.zeros(3, MOST_FEATURES + 1)
+    assert "ahead by" not in ahead_in_fid(rows, rows, rows)

@@ -11,6 +11,7 @@ from vaelab.core.spec import DataSpec
 from vaelab.data.missing import MissingPatterns
 from vaelab.data.module import DataModule
 from vaelab.data.plain import enough
+from vaelab.evaluation.ahead import ahead_in_fid
 from vaelab.evaluation.baselines import BaselineCache, fit_pca
 from vaelab.evaluation.distances import MOST, NEIGHBOURS, frechet_distance, kernel_distance, precision_recall
 from vaelab.evaluation.features import Extractor
@@ -39,6 +40,7 @@ class SampleQuality:
         self, data: DataModule, extractor: Extractor, count: int, folder: Path, baselines: BaselineCache
     ) -> None:
         self._data, self._extractor, self.count, self._baselines = data, extractor, count, baselines
+        self._of_run: Tensor | None = None
         self._real = real_features(
             extractor,
             folder,
@@ -62,7 +64,10 @@ class SampleQuality:
 
     def measured(self, source: Source) -> tuple[dict[str, float], dict[str, Any]]:
         """Numbers of decoded samples by name; and, for some, what else they depend on."""
-        return self._compare(self._with_gaps(source.examples(self.count)))
+        features = self._features(self._with_gaps(source.examples(self.count)))
+        if source.fitted is None:
+            self._of_run = features
+        return self._compare(features)
 
     def pca_gaussian(self, components: int) -> dict[str, float]:
         """`baseline/pca_gaussian/*`: samples of a Gaussian on the scores of so many principal components."""
@@ -70,19 +75,29 @@ class SampleQuality:
         if MissingPatterns(self._data).any:
             settings["missing"] = MissingPatterns.about
         return self._baselines.numbers(
-            "pca_gaussian", settings, lambda: self._compare(self._pca_samples(components))[0]
+            "pca_gaussian", settings, lambda: self._compare(self._features(self._pca_samples(components)))[0]
         )
+
+    def ahead_of_pca_gaussian(self, components: int) -> dict[str, Any]:
+        """How far samples of the model's own prior are ahead of it in fid; after `measured`."""
+        assert self._of_run is not None
+        settings = self._settings | {"components": components, "missing": MissingPatterns(self._data).any}
+        theirs = self._baselines.tensor(
+            "pca_gaussian_features", settings, lambda: self._features(self._pca_samples(components))
+        )
+        return ahead_in_fid(self._real, self._of_run, theirs)
 
     def train_split(self) -> dict[str, float]:
         """`baseline/train_split/*`: what perfect samples would get."""
-        return self._baselines.numbers("train_split", self._settings, lambda: self._compare(self._train_examples())[0])
+        return self._baselines.numbers(
+            "train_split", self._settings, lambda: self._compare(self._features(self._train_examples()))[0]
+        )
 
     @property
     def _settings(self) -> dict[str, Any]:
         return {"extractor": self._extractor.about, "count": self.count}
 
-    def _compare(self, batches: Iterator[Tensor]) -> tuple[dict[str, float], dict[str, Any]]:
-        generated = self._features(batches)
+    def _compare(self, generated: Tensor) -> tuple[dict[str, float], dict[str, Any]]:
         kernel = kernel_distance(self._real, generated)
         precision, recall = precision_recall(self._real, generated)
         values = (frechet_distance(self._real, generated), kernel.value, precision, recall)

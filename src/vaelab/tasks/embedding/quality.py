@@ -73,10 +73,7 @@ def accuracies(train: Points, test: Points, protocol: Protocol) -> Measured:
     train, test = train.labelled(), test.labelled()
     if len(np.unique(train.label)) < 2 or len(test.label) == 0:
         return {}, {}
-    near, far = nearest_limits(len(train.label), len(test.label), train.values.shape[1])
-    known, asked = train.some(near), test.some(far)
-    neighbours = min(protocol.neighbours, len(known.label))
-    nearest = KNeighborsClassifier(neighbours).fit(known.values, known.label)
+    right, about_nearest = found_by_nearest(train, test, protocol)
     rows = subset(len(train.label), protocol.probe_examples)
     probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=protocol.probe_iterations))
     with warnings.catch_warnings():
@@ -84,11 +81,11 @@ def accuracies(train: Points, test: Points, protocol: Protocol) -> Measured:
         probe.fit(train.values[rows].astype(np.float64), train.label[rows])
     iterations = int(probe[-1].n_iter_.max())
     numbers = {
-        "knn_accuracy": float(nearest.score(asked.values, asked.label)),
+        "knn_accuracy": float(right.mean()),
         "linear_probe_accuracy": float(probe.score(test.values.astype(np.float64), test.label)),
     }
     about = {
-        "knn_accuracy": {"k": neighbours, "train_examples": len(known.label), "test_examples": len(asked.label)},
+        "knn_accuracy": about_nearest,
         "linear_probe_accuracy": {
             "train_examples": len(rows),
             "iterations": iterations,
@@ -97,6 +94,25 @@ def accuracies(train: Points, test: Points, protocol: Protocol) -> Measured:
         },
     }
     return numbers, about
+
+
+def found_by_nearest(train: Points, test: Points, protocol: Protocol) -> tuple[np.ndarray, dict[str, int]]:
+    """Whether the nearest training points find the class of each test point that is asked, `(M,)` bool.
+
+    Args:
+        train, test: with labels; of the first at least two classes.
+        protocol: see there.
+
+    Returns:
+        That, and what it depends on.
+    """
+    train, test = train.labelled(), test.labelled()
+    near, far = nearest_limits(len(train.label), len(test.label), train.values.shape[1])
+    known, asked = train.some(near), test.some(far)
+    neighbours = min(protocol.neighbours, len(known.label))
+    found = KNeighborsClassifier(neighbours).fit(known.values, known.label).predict(asked.values)
+    about = {"k": neighbours, "train_examples": len(known.label), "test_examples": len(asked.label)}
+    return found == asked.label, about
 
 
 def rows_of(train: np.ndarray, test: np.ndarray, size: int, protocol: Protocol) -> dict[str, dict[str, int]]:

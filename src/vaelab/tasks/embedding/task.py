@@ -14,6 +14,7 @@ from vaelab.backbones.backbone import Encoder
 from vaelab.core import DataSpec
 from vaelab.data.module import DataModule
 from vaelab.data.plain import enough, plain_size, squared_error_of_each
+from vaelab.evaluation.ahead import ahead_in_mean
 from vaelab.evaluation.baselines import PCA, BaselineCache, fit_pca
 from vaelab.evaluation.latents import Latents, encode_split, read_latents, to_parquet
 from vaelab.evaluation.scores import same_weights
@@ -22,7 +23,16 @@ from vaelab.figures.latent_space import decoded_plane, spectrum
 from vaelab.figures.projection import Method, project, require
 from vaelab.figures.scatter import Scatter, arrange, scatter_figure
 from vaelab.models import Model
-from vaelab.tasks.embedding.quality import Measured, Points, Protocol, accuracies, neighbourhoods, rows_of, subset
+from vaelab.tasks.embedding.quality import (
+    Measured,
+    Points,
+    Protocol,
+    accuracies,
+    found_by_nearest,
+    neighbourhoods,
+    rows_of,
+    subset,
+)
 from vaelab.tasks.task import NO_TRAIN, Baseline, Findings, Say, Task, has_numbers
 
 SPLITS = ("train", "val", "test")
@@ -120,26 +130,38 @@ class Embedding(Task):
         """PCA scores of the same size, and the raw values themselves, through the same protocol."""
         settings = {"task": "embedding", **self.protocol.to_json()}
 
-        def pca() -> dict[str, float]:
+        def components() -> tuple[Points, Points]:
             fitted = fit_pca(data, size)
-            scores = {split: _encoded(fitted, data, split) for split in ("train", "test")}
-            found, _ = accuracies(
-                Points(scores["train"], train.label), Points(scores["test"], test.label), self.protocol
-            )
-            return found | self._neighbourhoods(data, scores["test"])[0]
+            encoded = {split: _encoded(fitted, data, split) for split in ("train", "test")}
+            return Points(encoded["train"], train.label), Points(encoded["test"], test.label)
+
+        def pca() -> dict[str, float]:
+            scores = components()
+            return accuracies(*scores, self.protocol)[0] | self._neighbourhoods(data, scores[1].values)[0]
+
+        def pca_right() -> Tensor:
+            return torch.from_numpy(found_by_nearest(*components(), self.protocol)[0])
+
+        def pca_ahead(settings: dict[str, Any]) -> dict[str, Any]:
+            own, _ = found_by_nearest(Points(train.codes, train.label), Points(test.codes, test.label), self.protocol)
+            theirs = baselines.tensor("pca_right", settings, pca_right).numpy()
+            return ahead_in_mean(own.astype(np.float64), theirs.astype(np.float64), "max")
 
         def pixels() -> dict[str, float]:
             return accuracies(_points(data, "train"), _points(data, "test"), self.protocol)[0]
 
         def measured(
             name: str,
-            rows: dict[str, dict[str, int]],
+            rows: dict[str, dict[str, Any]],
             depends: dict[str, Any],
             compute: Callable[[], dict[str, float]],
             say: Say,
         ) -> Findings:
-            about = {f"baseline/{name}/{metric}": counts for metric, counts in rows.items()}
-            return Findings(baselines.numbers(name, depends | {"rows": rows}, compute), metadata=about)
+            about: dict[str, Any] = {f"baseline/{name}/{metric}": counts for metric, counts in rows.items()}
+            numbers = baselines.numbers(name, depends | {"rows": rows}, compute)
+            if name == "pca" and "baseline/pca/knn_accuracy" in numbers:
+                about["baseline/pca/knn_accuracy"] |= pca_ahead(depends | {"rows": rows})
+            return Findings(numbers, metadata=about)
 
         held = [part.label[_places(data, split)] for part, split in ((train, "train"), (test, "test"))]
         codes = rows_of(train.label, test.label, size, self.protocol)
