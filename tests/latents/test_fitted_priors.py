@@ -2,6 +2,8 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -18,6 +20,11 @@ from vaelab.latents.paths import lerp, slerp
 from vaelab.likelihoods import Gaussian
 from vaelab.models import AE
 from vaelab.models.saved_model import save_model
+
+
+def model_of(latent: LatentSpec) -> Any:
+    """As far as a reader of priors looks at a model."""
+    return SimpleNamespace(latent=latent, condition=None)
 
 
 @pytest.fixture
@@ -204,12 +211,12 @@ def test_what_was_fitted_comes_back_from_the_run_folder(kind: str, latents: torc
 def test_counts_come_back_for_the_code_that_they_were_taken_of(tmp_path: Path) -> None:
     prior = counted(words())
     keep(prior, tmp_path)
-    again = read_fitted_prior(tmp_path / "model", WORDS)
+    again = read_fitted_prior(tmp_path / "model", model_of(WORDS))
     assert isinstance(again, Counts)
     assert torch.equal(again.table, prior.table)
     for other in (LatentSpec((LatentGroup((2, 3), (3,), 5),)), LatentSpec((LatentGroup((2, 4), (4,), 4),))):
         with pytest.raises(CheckpointError, match=r"fitted_prior\.json: .*is for 3 indices of 4 levels"):
-            read_fitted_prior(tmp_path / "model", other)
+            read_fitted_prior(tmp_path / "model", model_of(other))
 
 
 def test_a_sampler_of_version_0_1_is_a_fitted_prior(latents: torch.Tensor, run: Path) -> None:
@@ -252,7 +259,7 @@ def test_a_prior_that_cannot_be_drawn_from_is_refused(about: object, name: str, 
     (tmp_path / name).write_text(json.dumps(about))
     refused = rf"({name}: (does not describe a prior of these codes|is broken)|safetensors: no such file)"
     with pytest.raises(CheckpointError, match=refused):
-        read_fitted_prior(tmp_path, LatentSpec.vector(2))
+        read_fitted_prior(tmp_path, model_of(LatentSpec.vector(2)))
 
 
 def test_a_prior_for_another_model_is_refused(run: Path) -> None:

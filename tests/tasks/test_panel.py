@@ -31,6 +31,18 @@ def test_a_panel_reports_what_its_parts_report_alone(train: Callable[..., Path])
     assert (run / "figures" / "embedding.png").is_file()
 
 
+@pytest.mark.long
+def test_a_panel_with_denoising_measures_corrupted_examples_and_says_so(train: Callable[..., Path]) -> None:
+    parts = ("task.parts.generation=null", "task.parts.embedding=null", "corruption=gaussian")
+    denoising = (
+        "{_target_: vaelab.tasks.Denoising, strengths: null, baseline_examples: 0, monitor: null, baselines: false}"
+    )
+    trained = ("model=ae", "trainer.max_epochs=6")
+    both = train(*trained, "task=panel", *parts, f"+task.parts.denoising={denoising}", "task.baselines=false")
+    assert numbers(both)["test/mse"] > 1.02 * numbers(both)["test/mse_8bit"]
+    assert "what compression measures after it is of clean ones" in (both / "report.html").read_text()
+
+
 def test_a_panel_of_nothing_is_refused(train: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
     parts = [f"task.parts.{name}=null" for name in ("compression", "generation", "embedding")]
     with pytest.raises(SystemExit):

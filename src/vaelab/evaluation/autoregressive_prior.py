@@ -19,7 +19,7 @@ from vaelab.core.noise import mix
 from vaelab.corruptions import Identity
 from vaelab.data.examples import Examples
 from vaelab.data.module import DataModule
-from vaelab.latents.fitted import Codes, LabelledPrior
+from vaelab.latents.fitted import Codes, LabelledPrior, checked_label
 from vaelab.latents.spec import LatentSpec
 from vaelab.likelihoods.categorical import Categorical
 from vaelab.models.decoder_alone import DecoderAlone
@@ -61,7 +61,7 @@ class Autoregressive(LabelledPrior):
         self.width, self.layers, self.heads = width, layers, heads
         self.steps, self.batch_size, self.lr = steps, batch_size, lr
         self.network: DecoderAlone | None = None
-        self.classes = 0
+        self._classes = 0
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -76,11 +76,16 @@ class Autoregressive(LabelledPrior):
         """See `FittedPrior.dimensions`."""
         return 0 if self.network is None else self.network.likelihood.spec.shape[0]
 
+    @property
+    def classes(self) -> int:
+        """See `LabelledPrior.classes`."""
+        return self._classes
+
     def fit(self, codes: Codes) -> Self:
         """Train the network; the weights that are likeliest on the validation codes are kept."""
         with torch.random.fork_rng():
             torch.manual_seed(mix(codes.seed, self.name))
-            self.classes = codes.classes
+            self._classes = len(codes.classes)
             self.network = self._network(codes.latent)
         data = _CodeData(codes, self.network.likelihood.spec, self.batch_size)
         adamw = {"_target_": "torch.optim.AdamW", "lr": self.lr}
@@ -112,7 +117,7 @@ class Autoregressive(LabelledPrior):
         def choose(raw: Tensor) -> Tensor:
             return network.likelihood.sample(raw / temperature, generator)
 
-        labels = _labels(count, label, network.device).split(CHUNK)
+        labels = checked_label(label, count, self.classes).to(network.device).split(CHUNK)
         zeros = torch.zeros(count, 1, device=network.device).split(CHUNK)
         return torch.cat([network.generated(z, choose, part).cpu() for z, part in zip(zeros, labels, strict=True)])
 
@@ -121,7 +126,7 @@ class Autoregressive(LabelledPrior):
         """See `LabelledPrior.log_prob`."""
         network = self._fitted
         zeros = torch.zeros(len(codes), 1, device=network.device).split(CHUNK)
-        labels = _labels(len(codes), label, network.device).split(CHUNK)
+        labels = checked_label(label, len(codes), self.classes).to(network.device).split(CHUNK)
         indices = codes.to(network.device).split(CHUNK)
         parts = [network.log_likelihood(*each) for each in zip(zeros, indices, labels, strict=True)]
         return torch.cat(parts).to(codes.device)
@@ -150,8 +155,8 @@ class Autoregressive(LabelledPrior):
         if (about["places"], about["levels"]) != (latent.finest.tokens, latent.finest.levels):
             raise ValueError("is for another number of indices, or of levels")
         made = cls(**numbers, lr=float(about["lr"]))
-        made.classes = about.get("classes", 0)  # which version 0.1 had not
-        if type(made.classes) is not int or not 0 <= made.classes <= MOST_CLASSES:
+        made._classes = about.get("classes", 0)  # which version 0.1 had not
+        if type(made._classes) is not int or not 0 <= made._classes <= MOST_CLASSES:
             raise ValueError(f"classes should be a whole number from 0 to {MOST_CLASSES}")
         made.network = made._network(latent).eval()
         return made
@@ -175,10 +180,6 @@ class Autoregressive(LabelledPrior):
             1 + label_size, likelihood.raw_shape, spec, self.width, self.layers, self.heads, word_dropout=0.0
         )
         return DecoderAlone(decoder, likelihood, label_size, LABEL_DROPOUT)
-
-
-def _labels(count: int, label: Tensor | None, device: torch.device) -> Tensor:
-    return torch.full((count,), -1, device=device) if label is None else label.to(device)
 
 
 class _CodeData(DataModule):

@@ -16,8 +16,17 @@ from vaelab.errors import CheckpointError, ConfigError
 from vaelab.evaluation.autoregressive_prior import Autoregressive
 from vaelab.evaluation.encoded import Encoded, encoded
 from vaelab.evaluation.scores import same_weights
-from vaelab.latents.fitted import ByLabel, Codes, Counts, FittedPrior, FullGaussian, FullMixture, LabelledPrior
-from vaelab.latents.spec import LatentSpec
+from vaelab.evaluation.sources import classes_of
+from vaelab.latents.fitted import (
+    Codes,
+    Counts,
+    FittedPrior,
+    FullGaussian,
+    FullMixture,
+    GaussianByLabel,
+    LabelledPrior,
+    MixtureByLabel,
+)
 from vaelab.models import Model
 from vaelab.models.building import Limit
 from vaelab.models.saved_model import load_model
@@ -26,7 +35,7 @@ FILE, WEIGHTS = "fitted_prior.json", "fitted_prior.safetensors"  # in the folder
 BEFORE = "sampler.json"  # of version 0.1
 MOST_BYTES = 2**28  # of FILE: twenty for each number of a covariance
 KINDS: dict[str, type[FittedPrior]] = {
-    kind.name: kind for kind in (FullGaussian, FullMixture, ByLabel, Counts, Autoregressive)
+    kind.name: kind for kind in (FullGaussian, FullMixture, GaussianByLabel, MixtureByLabel, Counts, Autoregressive)
 }
 
 
@@ -51,7 +60,7 @@ def fitted_to(
     if model.conditional:
         names = ("train_label", "val_label")
         settings |= {name: split.label for name, split in zip(names, encodings, strict=True)}
-        settings["classes"] = len(data.spec.classes)
+        settings["classes"] = data.spec.classes
     # A fit that was interrupted goes on only with the same codes: those of other weights are others.
     own = None if folder is None else folder / hashlib.sha256(train.numpy().tobytes()).hexdigest()[:16]
     fitted = prior.fit(Codes(train, val, model.latent, model.device, folder=own, **settings))
@@ -68,6 +77,8 @@ def refuse_misfit(prior: FittedPrior, model: Model) -> None:
     """
     prior.refuse_misfit(model.latent)
     if isinstance(prior, LabelledPrior) and prior.needs_label and not model.conditional:
+        if not model.likelihood.spec.classes:
+            raise ConfigError(f"fitted_prior={prior.name}: the data have no labels; leave fitted_prior out")
         raise ConfigError(f"fitted_prior={prior.name}: the model is given no labels; add model.condition=label")
 
 
@@ -84,8 +95,12 @@ def saved_for(prior: FittedPrior, model: Model, folder: Path) -> FittedPrior | N
     name = about.get("fitted_prior", about.get("sampler")) if isinstance(about, dict) else None
     if isinstance(name, str) and name != prior.name:  # perhaps of a package that this run does not know
         return None
-    saved = read_fitted_prior(folder, model.latent, type(prior))
-    return saved if saved is not None and saved.settings == prior.settings else None
+    saved = read_fitted_prior(folder, model, type(prior))
+    if saved is None or saved.settings != prior.settings:
+        return None
+    if isinstance(saved, LabelledPrior) and saved.classes != classes_of(model):
+        return None  # of a version that did not read labels
+    return saved
 
 
 def _kept(folder: Path) -> Path | None:
@@ -141,7 +156,7 @@ def load_fitted_prior(run: str | Path, trusted: tuple[str, ...] = ()) -> FittedP
     prior = None
     if folder is not None:
         kind = _named_kind(read_json(folder / FILE, MOST_BYTES), trusted) if (folder / FILE).is_file() else None
-        prior = read_fitted_prior(folder, load_model(run, trusted).latent, kind)
+        prior = read_fitted_prior(folder, load_model(run, trusted), kind)
     if prior is None:
         raise CheckpointError(f"{run}: keeps no fitted prior; fitted_prior=<option> makes one")
     return prior
@@ -163,17 +178,18 @@ def _named_kind(about: Any, trusted: tuple[str, ...]) -> type[FittedPrior] | Non
     return kind
 
 
-def read_fitted_prior(folder: Path, latent: LatentSpec, kind: type[FittedPrior] | None = None) -> FittedPrior | None:
+def read_fitted_prior(folder: Path, model: Model, kind: type[FittedPrior] | None = None) -> FittedPrior | None:
     """The prior in a run's `model/`; None where a run of version 0.1 used N(0, I).
 
     Args:
         folder: `model/`.
-        latent: of the model.
+        model: whose codes it is for.
         kind: of a prior that another package brings.
 
     Raises:
-        CheckpointError: it cannot be read, or is for codes of another size.
+        CheckpointError: it cannot be read, or is for codes of another size or with other labels.
     """
+    latent = model.latent
     path = _kept(folder) or folder / FILE
     about = read_json(path, MOST_BYTES)
     try:
@@ -190,9 +206,11 @@ def read_fitted_prior(folder: Path, latent: LatentSpec, kind: type[FittedPrior] 
         prior = made_by.from_json(about, latent)
         if made_by.keeps_weights:
             prior.load_weights(file.load())
-    except (KeyError, TypeError, ValueError, RuntimeError, ConfigError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, RuntimeError, ConfigError) as error:
         raise CheckpointError(f"{path}: does not describe a prior of these codes ({brief(str(error))})") from error
     wanted = latent.finest.tokens if prior.discrete else latent.size
     if prior.dimensions != wanted:
         raise CheckpointError(f"{path}: is for codes of {prior.dimensions} numbers, the model has {brief(str(wanted))}")
+    if isinstance(prior, LabelledPrior) and prior.classes not in (0, classes_of(model)):
+        raise CheckpointError(f"{path}: is for {prior.classes} labels, the model has {classes_of(model)}")
     return prior

@@ -14,6 +14,11 @@ from vaelab.models import Model
 CHUNK = 512
 
 
+def classes_of(model: Model) -> int:
+    """How many labels a model is given; 0 without a condition."""
+    return 0 if model.condition is None else model.condition.classes
+
+
 @dataclass(frozen=True)
 class Source:
     """Draws codes, and labels for a model that is given them.
@@ -33,8 +38,14 @@ class Source:
         """With the labels of the data, as often as train has them."""
         if not model.conditional:
             return cls(model, fitted)
-        known = data.labels("test" if data.all_as_test else "train")
-        return cls(model, fitted, known if len(known) else torch.arange(len(data.spec.classes)))
+        known, classes = data.labels("test" if data.all_as_test else "train"), classes_of(model)
+        known = known[known < classes]  # later data may have new ones
+        return cls(model, fitted, known if len(known) else torch.arange(classes))
+
+    @property
+    def shown_labels(self) -> list[int]:
+        """Labels that samples are drawn for: those that train has; a model knows no other."""
+        return [] if self.labels is None else sorted({int(label) for label in self.labels.unique() if label >= 0})
 
     @property
     def name(self) -> str:

@@ -157,7 +157,7 @@ class RunRecord:
                     self._write(name, content)
         trainer.strategy.barrier("fitted prior")
         if saved is None:
-            saved = fitted_priors.read_fitted_prior(self.folder / "model", model.latent, type(prior))
+            saved = fitted_priors.read_fitted_prior(self.folder / "model", model, type(prior))
             assert saved is not None
         return saved
 

@@ -61,6 +61,12 @@ class Panel(Task):
             if not part.baselines:
                 theirs.baselines, theirs.beside = [], []
             found.add(theirs)
+        clean = [name for name, part in self.parts.items() if not part.encodes_corrupted]
+        if self.encodes_corrupted and clean:
+            found.notes.append(
+                f"the test pass takes corrupted examples, as denoising does: test/mse is of those, and what "
+                f"{' and '.join(clean)} measures after it is of clean ones; run denoising on its own to have both"
+            )
         return found
 
     def begin(self, stage: str, model: Model, spec: DataSpec) -> None:

@@ -1,145 +1,271 @@
 """A prior for each label."""
 
+from abc import abstractmethod
 from collections.abc import Mapping
-from copy import deepcopy
 from dataclasses import replace
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import torch
+from annotated_types import Ge
 from torch import Tensor
 
 from vaelab.core.noise import mix
 from vaelab.errors import ConfigError
-from vaelab.latents.fitted.fitted_prior import Codes, LabelledPrior
+from vaelab.latents.fitted.fitted_prior import Codes, LabelledPrior, checked_label
 from vaelab.latents.fitted.gaussian import FullGaussian
 from vaelab.latents.fitted.mixture import FullMixture
 from vaelab.latents.spec import LatentSpec
+from vaelab.notes import note, some
 
-EACH: dict[str, type[FullGaussian | FullMixture]] = {kind.name: kind for kind in (FullGaussian, FullMixture)}
+ENOUGH = 4  # codes for each row of a component's covariance; with fewer, unseen codes get next to no density
+MOST_LABELS, MOST_COMPONENTS = 1_000_000, 10_000  # that a file may ask for
 
 
 class ByLabel(LabelledPrior):
-    """p(z|label): the same kind of distribution, fitted to the train codes of each label alone.
+    """p(z|label): a mixture of normal distributions, fitted to the train codes of each label alone.
 
     A decoder that is given the label is trained on the codes of examples of that label. N(0, I) covers more than
     these, and codes of nowhere are decoded to what looks like no label. Without a label z is drawn from the mixture of
     all, weighed by how often train has each: p(z) = sum p(label) p(z|label).
 
-        prior = ByLabel(FullGaussian()).fit(codes)
-        prior.sample(2, seed=3, label=torch.tensor([0, 7]))  # (2, size)
-
-    Args:
-        each: what is fitted to each label.
+    A label gets as many components as it has codes for: four for each row of a covariance. One that has too few for a
+    single component, or none, takes the distribution that is fitted to all codes together, and a note names it.
 
     Attributes:
         shares: `(classes,)` float64, how often each label comes in train; their sum is 1.
-        parts: a fitted prior for each label; None for a label that train has no example of.
+        shared: fitted to the codes of all labels.
+        own: a fitted prior for each label that has enough codes; None for one that takes `shared`.
     """
 
-    name: ClassVar[str] = "by_label"
     needs_label: ClassVar[bool] = True
+    keeps_weights: ClassVar[bool] = True
 
-    def __init__(self, each: FullGaussian | FullMixture) -> None:
-        self.each = each
+    def __init__(self) -> None:
         self.shares = torch.zeros(0, dtype=torch.float64)
-        self.parts: list[FullGaussian | FullMixture | None] = []
+        self.shared = FullMixture(1)
+        self.own: list[FullMixture | None] = []
 
     @property
-    def settings(self) -> dict[str, Any]:
-        """See `FittedPrior.settings`."""
-        return {"each": self.each.name, **self.each.settings}
+    @abstractmethod
+    def most(self) -> int:
+        """Components of a label at most."""
+
+    @property
+    def classes(self) -> int:
+        """See `LabelledPrior.classes`."""
+        return len(self.own)
 
     @property
     def dimensions(self) -> int:
         """See `FittedPrior.dimensions`."""
-        return next((part.dimensions for part in self.parts if part is not None), 0)
+        return self.shared.dimensions
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """See `LabelledPrior.facts`."""
+        own = [part for part in self.own if part is not None]
+        return {
+            "labels with a distribution of their own": f"{len(own)} of {len(self.own)}",
+            "of these converged": sum(part.converged for part in own),
+        }
 
     def fit(self, codes: Codes) -> Self:
-        """Fit one to the train codes of each label; codes without a label are left out.
+        """Fit one to the train codes of each label; codes without a label count among those of all.
 
         Raises:
-            ConfigError: the codes have no labels, or a label has too few.
+            ConfigError: no train example has a label.
         """
-        if codes.train_label is None or not (codes.train_label >= 0).any():
-            raise ConfigError("fitted_prior=by_label: no train example has a label")
-        counts = codes.train_label[codes.train_label >= 0].bincount(minlength=codes.classes)
+        label = codes.train_label
+        if label is None or not bool((label >= 0).any()):
+            raise ConfigError(f"fitted_prior={self.name}: no train example has a label; leave fitted_prior out")
+        counts = label[label >= 0].bincount(minlength=len(codes.classes))
         self.shares = counts.double() / counts.sum()
-        self.parts = []
-        for label, count in enumerate(counts.tolist()):
-            rows = codes.train[codes.train_label == label]
-            if 0 < count < (fewest := rows.shape[1] + 1):
-                raise ConfigError(
-                    f"fitted_prior=by_label: label {label} has {count} train examples, and a covariance of "
-                    f"{rows.shape[1]} numbers needs {fewest}; fitted_prior=gaussian takes all labels together"
-                )
-            part = deepcopy(self.each)
-            self.parts.append(part.fit(replace(codes, train=rows)) if count else None)
+        self.shared = self._fitted(codes) or FullMixture(1).fit(codes)
+        self.own = [self._fitted(replace(codes, train=codes.train[label == one])) for one in range(len(codes.classes))]
+        few = [
+            f"{name} ({count})"
+            for name, count, part in zip(codes.classes, counts.tolist(), self.own, strict=True)
+            if part is None
+        ]
+        if few:
+            needed = ENOUGH * (codes.train.shape[1] + 1)
+            note(
+                f"fitted_prior={self.name}: labels with fewer than {needed} train examples take the distribution of "
+                f"all labels: {some(few)}"
+            )
         return self
 
-    def sample(self, count: int, seed: int = 0, temperature: float = 1.0, label: Tensor | None = None) -> Tensor:
-        """See `LabelledPrior.sample`.
+    def _fitted(self, codes: Codes) -> FullMixture | None:
+        """Of as many components as there are codes for; None where they are too few for one."""
+        count, size = codes.train.shape
+        components = min(self.most, count // (ENOUGH * (size + 1)))
+        return FullMixture(components).fit(codes) if components else None
 
-        Raises:
-            ConfigError: train has no example of a label.
-        """
-        label = torch.full((count,), -1) if label is None else label.cpu()
+    def sample(self, count: int, seed: int = 0, temperature: float = 1.0, label: Tensor | None = None) -> Tensor:
+        """See `LabelledPrior.sample`."""
+        label = checked_label(label, count, self.classes)
         generator = torch.Generator().manual_seed(mix(seed, "label of a code"))
         label = label.where(label >= 0, torch.multinomial(self.shares, count, replacement=True, generator=generator))
         drawn = torch.empty(count, self.dimensions)
         for number in label.unique().tolist():
             places = label == number
-            part = self._part(number)
+            part = self.own[number] or self.shared
             drawn[places] = part.sample(int(places.sum()), mix(seed, f"label {number}"), temperature)
         return drawn
 
     def log_prob(self, codes: Tensor, label: Tensor | None = None) -> Tensor:
-        """See `LabelledPrior.log_prob`.
-
-        Raises:
-            ConfigError: train has no example of a label.
-        """
-        label = torch.full((len(codes),), -1, device=codes.device) if label is None else label
+        """See `LabelledPrior.log_prob`."""
+        label = checked_label(label, len(codes), self.classes)
         found = torch.empty(len(codes), device=codes.device)
         for number in label.unique().tolist():
-            places = label == number
+            places = (label == number).to(codes.device)
             found[places] = self._log_prob(codes[places], number)
         return found
 
     def _log_prob(self, codes: Tensor, label: int) -> Tensor:
         if label >= 0:
-            return self._part(label).log_prob(codes)
+            return (self.own[label] or self.shared).log_prob(codes)
         known = [
-            (share, part) for share, part in zip(self.shares.tolist(), self.parts, strict=True) if part is not None
+            (share, part or self.shared) for share, part in zip(self.shares.tolist(), self.own, strict=True) if share
         ]
         each = torch.stack([part.log_prob(codes) for _, part in known], dim=1)
         return torch.logsumexp(each + torch.tensor([share for share, _ in known]).log().to(each), dim=1)
 
-    def _part(self, label: int) -> FullGaussian | FullMixture:
-        part = self.parts[label] if label < len(self.parts) else None
-        if part is None:
-            raise ConfigError(f"fitted_prior=by_label: train has no example of label {label}")
-        return part
+    # In a file
+
+    @property
+    def _all(self) -> dict[str, FullMixture]:
+        """Each mixture, by the name that its weights begin with."""
+        own = {f"label_{number}": part for number, part in enumerate(self.own) if part is not None}
+        return {"shared": self.shared, **own}
 
     def to_json(self) -> dict[str, Any]:
         """See `FittedPrior.to_json`."""
         return {
             "fitted_prior": self.name,
-            "each": self.each.name,
-            "shares": self.shares.tolist(),
-            "labels": [None if part is None else part.to_json() for part in self.parts],
+            "dimensions": self.dimensions,
+            "most": self.most,
+            "shared": self.shared.components,
+            "labels": [0 if part is None else part.components for part in self.own],
+            "converged": {name: part.converged for name, part in self._all.items()},
         }
+
+    def weights(self) -> dict[str, Tensor]:
+        """Shares of the labels; of each mixture those of its components, their means and covariances."""
+        found = {"shares": self.shares}
+        for name, part in self._all.items():
+            found[f"{name}.shares"] = part.shares
+            found[f"{name}.means"] = torch.stack([one.mean for one in part.parts])
+            found[f"{name}.covariances"] = torch.stack([one.covariance for one in part.parts])
+        return found
 
     @classmethod
     def from_json(cls, about: Mapping[str, Any], latent: LatentSpec) -> Self:
         """See `FittedPrior.from_json`."""
-        kind = EACH[about["each"]]
-        parts = [None if part is None else kind.from_json(part, latent) for part in about["labels"]]
-        known = [part for part in parts if part is not None]
-        if not known or len({part.dimensions for part in known}) > 1:
-            raise ValueError("labels do not fit each other")
-        made = cls(known[0])
-        made.parts, made.shares = parts, torch.tensor(about["shares"], dtype=torch.float64)
-        shown = torch.tensor([part is not None for part in parts])
-        if made.shares.shape != shown.shape or not torch.equal(made.shares > 0, shown):
-            raise ValueError("should have a share, above 0, for each label that has a prior")
+        counts, shared, size, most = about["labels"], about["shared"], about["dimensions"], about["most"]
+        if not isinstance(counts, list) or not 0 < len(counts) <= MOST_LABELS:
+            raise ValueError("labels should be the components of each")
+        if type(most) is not int or not 0 < most <= MOST_COMPONENTS:
+            raise ValueError(f"most should be a whole number from 1 to {MOST_COMPONENTS}")
+        if any(type(count) is not int or not 0 <= count <= most for count in (*counts, shared)) or not shared:
+            raise ValueError(f"components should be whole numbers up to {most}")
+        if size != latent.size:
+            raise ValueError(f"is for codes of {size} numbers, the model has {latent.size}")
+        made = cls._of(most)
+        made.shares = torch.zeros(len(counts), dtype=torch.float64)
+        made.shared = _empty(shared, size)
+        made.own = [_empty(count, size) if count else None for count in counts]
+        for name, part in made._all.items():
+            part.converged = bool(about["converged"][name])
         return made
+
+    @classmethod
+    @abstractmethod
+    def _of(cls, most: int) -> Self:
+        """With its settings, for `from_json`."""
+
+    def load_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """See `FittedPrior.load_weights`.
+
+        Raises:
+            RuntimeError: they are no distributions.
+        """
+        outline = self.weights()
+        if weights.keys() != outline.keys() or any(weights[name].shape != outline[name].shape for name in outline):
+            raise RuntimeError("are not the numbers of these labels")
+        if not all(bool(value.isfinite().all()) for value in weights.values()):
+            raise RuntimeError("a number of it is not finite")
+        for name in weights:
+            if name.rpartition(".")[2] == "shares" and not _is_distribution(weights[name]):
+                raise RuntimeError("shares should be at least 0, and their sum 1")
+        self.shares = weights["shares"].double()
+        for name, part in self._all.items():
+            part.shares = weights[f"{name}.shares"].double()
+            moments = zip(weights[f"{name}.means"], weights[f"{name}.covariances"], strict=True)
+            part.parts = [FullGaussian.of_moments(mean, covariance) for mean, covariance in moments]
+
+
+def _empty(components: int, size: int) -> FullMixture:
+    made = FullMixture(components)
+    made.shares = torch.zeros(components, dtype=torch.float64)
+    moments = torch.zeros(size, dtype=torch.float64), torch.zeros(size, size, dtype=torch.float64)
+    made.parts = [FullGaussian.of_moments(*moments) for _ in range(components)]
+    return made
+
+
+def _is_distribution(shares: Tensor) -> bool:
+    return bool((shares >= 0).all()) and abs(float(shares.sum()) - 1) < 1e-6
+
+
+class GaussianByLabel(ByLabel):
+    """One normal distribution with a full covariance for each label; see `ByLabel`.
+
+    prior = GaussianByLabel().fit(codes)
+    prior.sample(2, seed=3, label=torch.tensor([0, 7]))  # (2, size)
+    """
+
+    name: ClassVar[str] = "gaussian_by_label"
+
+    @property
+    def most(self) -> int:
+        """See `ByLabel.most`."""
+        return 1
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """See `FittedPrior.settings`; it has none."""
+        return {}
+
+    @classmethod
+    def _of(cls, most: int) -> Self:
+        if most > 1:
+            raise ValueError("has one component for each label")
+        return cls()
+
+
+class MixtureByLabel(ByLabel):
+    """A mixture of normal distributions for each label; see `ByLabel`.
+
+    Args:
+        components: of each label at most.
+    """
+
+    name: ClassVar[str] = "mixture_by_label"
+
+    def __init__(self, components: Annotated[int, Ge(1)]) -> None:
+        super().__init__()
+        self.components = components
+
+    @property
+    def most(self) -> int:
+        """See `ByLabel.most`."""
+        return self.components
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """See `FittedPrior.settings`."""
+        return {"components": self.components}
+
+    @classmethod
+    def _of(cls, most: int) -> Self:
+        return cls(most)

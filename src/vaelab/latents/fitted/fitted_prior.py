@@ -21,7 +21,7 @@ class Codes:
         train, val: `(N, size)` flat codes, one draw of each posterior; of a discrete code `(N, T)` int64 indices.
         latent: what a code is.
         train_label, val_label: `(N,)` int64, -1 where there is none; None where the model is given no labels.
-        classes: how many labels there are; 0 without.
+        classes: names of the labels; none without.
         device: where a network may be trained.
         seed: of the run.
         folder: for checkpoints of a network, in which an interrupted fit goes on; None keeps none.
@@ -37,7 +37,7 @@ class Codes:
     say: Callable[[str], None] = lambda text: None
     train_label: Tensor | None = None
     val_label: Tensor | None = None
-    classes: int = 0
+    classes: tuple[str, ...] = ()
 
 
 class FittedPrior(ABC):
@@ -128,19 +128,52 @@ class LabelledPrior(FittedPrior):
 
     needs_label: ClassVar[bool] = False
 
+    @property
+    @abstractmethod
+    def classes(self) -> int:
+        """How many labels it was fitted to; 0 for p(z) alone."""
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a reader of its numbers should know, as plain data."""
+        return {}
+
     @abstractmethod
     def sample(self, count: int, seed: int = 0, temperature: float = 1.0, label: Tensor | None = None) -> Tensor:
-        """See `FittedPrior.sample`; `label: (count,)` int64, negative where there is none."""
+        """See `FittedPrior.sample`; `label: (count,)` int64, negative where there is none.
+
+        Raises:
+            ValueError: `label` has another shape, or a label that there is not.
+        """
 
     @abstractmethod
     def log_prob(self, codes: Tensor, label: Tensor | None = None) -> Tensor:
-        """See `FittedPrior.log_prob`; `label: (N,)` int64, negative where there is none."""
+        """See `FittedPrior.log_prob`; `label: (N,)` int64, negative where there is none.
+
+        Raises:
+            ValueError: `label` has another shape, or a label that there is not.
+        """
+
+
+def checked_label(label: Tensor | None, count: int, classes: int) -> Tensor:
+    """Labels of `count` draws or codes, on the CPU; -1 for each where there are none.
+
+    Raises:
+        ValueError: they are not so many, or one is not below `classes`.
+    """
+    if label is None:
+        return torch.full((count,), -1)
+    if label.shape != (count,):
+        raise ValueError(f"label has the shape {list(label.shape)}: should be [{count}], one for each")
+    if count and int(label.max()) >= classes:
+        raise ValueError(f"label has {int(label.max())}: should be below {classes}")
+    return label.cpu()
 
 
 def drawn_for(prior: FittedPrior, count: int, seed: int, temperature: float, label: Tensor | None) -> Tensor:
     """Draws of a prior, for the labels `(count,)` if it takes them; see `FittedPrior.sample`."""
     if isinstance(prior, LabelledPrior):
-        return prior.sample(count, seed, temperature, None if label is None else label.cpu())
+        return prior.sample(count, seed, temperature, label)
     return prior.sample(count, seed, temperature)
 
 

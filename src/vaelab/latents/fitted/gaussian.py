@@ -29,6 +29,7 @@ class FullGaussian(FittedPrior):
     def __init__(self) -> None:
         self.mean = torch.zeros(0, dtype=torch.float64)
         self.covariance = torch.zeros(0, 0, dtype=torch.float64)
+        self._decomposed: tuple[Tensor, Tensor, Tensor] | None = None  # a covariance, its eigenvalues and -vectors
 
     @classmethod
     def of_moments(cls, mean: Tensor, covariance: Tensor) -> Self:
@@ -65,11 +66,18 @@ class FullGaussian(FittedPrior):
 
     def transformed(self, standard: Tensor) -> Tensor:
         """Standard normal numbers, `(B, size)`, carried to this distribution; float32."""
-        return (self.mean + standard.double() @ square_root(self.covariance)).float()
+        values, vectors = self._spectrum()
+        return (self.mean + standard.double() @ ((vectors * values.clamp(min=0).sqrt()) @ vectors.T)).float()
+
+    def _spectrum(self) -> tuple[Tensor, Tensor]:
+        """Eigenvalues and eigenvectors of the covariance, which are asked for again and again."""
+        if self._decomposed is None or self._decomposed[0] is not self.covariance:
+            self._decomposed = self.covariance, *torch.linalg.eigh(self.covariance)
+        return self._decomposed[1:]
 
     def log_prob(self, codes: Tensor) -> Tensor:
         """See `FittedPrior.log_prob`; dimensions without any variance get a little."""
-        values, vectors = torch.linalg.eigh(self.covariance)
+        values, vectors = self._spectrum()
         values = values.clamp(min=SMALLEST * float(values.max().clamp(min=SMALLEST)))
         centred = codes.cpu().double() - self.mean
         squares = ((centred @ vectors).square() / values).sum(1)

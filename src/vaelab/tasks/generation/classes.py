@@ -26,9 +26,10 @@ def measure_classes(
         about: what the numbers depend on.
         suffix: of their names.
     """
-    model, names, label = source.model, data.spec.classes[:MOST_CLASSES], data.labels("test")
+    model, label = source.model, data.labels("test")
+    names = {number: data.spec.classes[number] for number in source.shown_labels[:MOST_CLASSES]}
     right = 0
-    for number, name in enumerate(names):
+    for number, name in names.items():
         labels = torch.full((PER_CLASS,), number, device=model.device)
         samples = [part.clamp(0, 1) if data.spec.bounded else part for part in generate(
             model, source.codes(PER_CLASS, seed=number, labels=labels), labels

@@ -42,7 +42,7 @@ def generation_figures(
     }
     if not data.all_as_test:
         figures["nearest_train"] = _nearest(samples[:NEIGHBOURS_SHOWN], data)
-    if model.conditional:
+    if source.shown_labels:
         figures["samples_by_class"] = _by_class(source, data)
     if spread.any() and not model.latent.discrete:
         figures["traversals"] = traversals(partial(_with_label, model, condition), codes[0], middle, spread)
@@ -68,11 +68,10 @@ def _with_label(model: Model, condition: Tensor | None, codes: Tensor) -> Tensor
 def _by_class(source: Source, data: DataModule) -> Figure:
     """A row of samples for each class, the same draws of z in each row as far as the prior allows."""
     model = source.model
-    classes = data.spec.classes[:MOST_CLASSES]
     rows = []
-    for number, name in enumerate(classes):
+    for number in source.shown_labels[:MOST_CLASSES]:
         labels = torch.full((PER_CLASS,), number, device=model.device)
-        rows.append((name, model.decode(source.codes(PER_CLASS, labels=labels), labels)))
+        rows.append((data.spec.classes[number], model.decode(source.codes(PER_CLASS, labels=labels), labels)))
     return blocks(rows, PER_CLASS, f"Samples of each class from {source.title}")
 
 

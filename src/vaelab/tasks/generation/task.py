@@ -25,7 +25,7 @@ from vaelab.evaluation.sample_quality import SampleQuality, not_measurable, samp
 from vaelab.evaluation.sources import Source
 from vaelab.evaluation.token_rates import token_rates, update_token_rates
 from vaelab.figures.rates import rate_bars
-from vaelab.latents.fitted import FittedPrior, FullGaussian, FullMixture
+from vaelab.latents.fitted import FittedPrior, FullGaussian, FullMixture, LabelledPrior
 from vaelab.latents.quantizers import index_use
 from vaelab.models import Model, Prediction
 from vaelab.tasks.generation.classes import measure_classes
@@ -205,7 +205,7 @@ class Generation(Task):
             for name, value in numbers.items():
                 found.numbers[f"test/{name}{suffix}"] = value
                 found.metadata[f"test/{name}{suffix}"] = about | details.get(name, {})
-            if model.conditional and isinstance(extractor, Classifier):
+            if source.shown_labels and isinstance(extractor, Classifier):
                 measure_classes(found, source, data, extractor, about, suffix)
         if not data.all_as_test:
             found.baselines += _beside(quality, data, model.latent_dim)
@@ -287,6 +287,8 @@ def _described(source: Source, has_posterior: bool) -> dict[str, Any]:
     facts: dict[str, Any] = {"codes from": source.title}
     if source.fitted is not None:
         facts |= {"fitted_prior": source.fitted.name, "fitted_to": FITTED_TO[has_posterior], **source.fitted.settings}
+    if isinstance(source.fitted, LabelledPrior):
+        facts |= source.fitted.facts
     if isinstance(source.fitted, FullMixture):
         facts["converged"] = source.fitted.converged
     return facts
