@@ -18,7 +18,7 @@ from vaelab.compare.rows import told_apart_by_data
 from vaelab.compare.runs import LARGEST, find_runs
 from vaelab.compare.table import tabulate
 from vaelab.errors import ConfigError
-from vaelab.metrics import direction
+from vaelab.metrics import described, direction
 
 Make = Callable[..., Path]
 
@@ -318,3 +318,10 @@ def test_comparing_imports_no_torch(make_run: Make, tmp_path: Path) -> None:
     code = "import sys; from vaelab.cli import main; main(); assert 'torch' not in sys.modules"
     done = subprocess.run([sys.executable, "-c", code, "compare", str(tmp_path)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_what_a_number_is_taken_of_is_said_of_each_ending() -> None:
+    features = "Frechet distance of features of samples"
+    fitted = "under the prior that was fitted to codes"
+    assert described("test/fid_class_3_fitted") == f"{features}, within class 3, {fitted}"
+    assert described("test/fid_class_latent") == f"{features}, within class latent"
