@@ -93,8 +93,8 @@ LARGE = Sizes(
 )  # fmt: skip
 SMALL = Sizes(
     Case("MLP VAE 784-512-16-512-784, batch 128", (1, 28, 28), 512, 128, MLP, 16),
-    Case("residual VAE 32 x 32 x 3, widths 8-16, batch 8", (3, 32, 32), 32, 8,
-         {"option": "resnet", "widths": [8, 16], "blocks": 1}, 8),
+    Case("residual VAE 16 x 16 x 3, width 8, batch 8", (3, 16, 16), 32, 8,
+         {"option": "resnet", "widths": [8], "blocks": 1}, 8),
     matrix=256, turns=2, draws=20, images=64,
 )  # fmt: skip
 

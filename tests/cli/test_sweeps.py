@@ -113,6 +113,7 @@ def test_a_failed_job_takes_no_other_with_it(
     assert sorted(path.name for path in folder.iterdir() if path.is_dir()) == ["0"]  # nothing ran in the others
 
 
+@pytest.mark.long
 def test_jobs_that_are_all_refused_are_one_message_and_leave_nothing(
     run: Stub, in_process: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

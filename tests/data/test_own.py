@@ -64,6 +64,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(tmp_path))
 
 
+@pytest.mark.long
 def test_its_splits_and_labels_are_kept(train: Any) -> None:
     run = train(*SMALL, "+data.module._target_=mine_data.Split")
     about = json.loads((run / "model/model.json").read_text())

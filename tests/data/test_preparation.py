@@ -42,6 +42,7 @@ def test_rows_of_a_later_file_keep_the_scales_and_categories_of_training(train: 
     assert (moved / "model/table.json").read_text() == (run / "model/table.json").read_text()
 
 
+@pytest.mark.long
 def test_missing_values_that_the_model_never_saw_are_refused(
     train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -124,6 +124,7 @@ def test_unused_latent_dimensions_do_not_decide(ae: AE) -> None:
     assert unused < used
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", [pytest.param("vae", marks=pytest.mark.long), "ae"])
 def test_a_detector_comes_back_from_its_run_folder(kind: str, train, tmp_path: Path) -> None:
     run = train("task=anomaly", f"model={kind}", "data.normal=[0,1]", "trainer.max_epochs=1", "task.score=latent")

@@ -49,7 +49,7 @@ def test_a_model_is_trained_and_measured(train: Run, packages: Path, name: str, 
     assert all(math.isfinite(value) for value in numbers.values() if value is not None), numbers
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n == "rq_vae" else pytest.mark.long) for n in MODELS])
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.long) for n in MODELS])
 def test_a_resumed_run_ends_where_an_uninterrupted_one_does_and_is_loaded(
     train: Run, packages: Path, name: str
 ) -> None:

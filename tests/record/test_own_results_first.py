@@ -106,6 +106,7 @@ def test_ctrl_c_in_a_baseline_keeps_what_is_there(
     assert {"report.html", "scores.csv", "figures", "model"} <= {path.name for path in run.iterdir()}
 
 
+@pytest.mark.long
 def test_baselines_can_be_left_out(train: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RunRecord, "_compare", lambda *a: pytest.fail("a baseline was measured"))
     run = train("task=compression", "task.baselines=false", "model=ae", "debug=fdr")

@@ -96,6 +96,7 @@ def test_a_fit_that_fails_leaves_the_model_and_no_prior_of_other_weights(
         load_fitted_prior(run)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("task", ["embedding", "anomaly", pytest.param("panel", marks=pytest.mark.long)])
 def test_every_task_measures_a_discrete_code(task: str, train: Any) -> None:
     more = {
@@ -169,7 +170,10 @@ def test_a_discrete_code_has_a_prior_given_the_label(train: Any) -> None:
 def test_a_prior_of_each_label_is_refused_without_labels(train: Any, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         train("task=compression", "fitted_prior=mixture_by_label")
-    assert "fitted_prior=by_label: the model is given no labels; add model.condition=label" in capsys.readouterr().err
+    assert (
+        "fitted_prior=mixture_by_label: the model is given no labels; add model.condition=label"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.long

@@ -131,6 +131,7 @@ def test_weights_are_not_trained_on_in_another_split(run: Path, refusal: Callabl
     assert "type data.split_seed=3" in message
 
 
+@pytest.mark.long
 def test_training_begins_from_weights_with_all_of_its_epochs(run: Path, train: Train) -> None:
     words = (*SMALL, "data.split_seed=3", "trainer.max_epochs=2", "optimizer.lr=0", "test=false", "model=vae")
     new = train(f"ckpt_path={run}", *words)

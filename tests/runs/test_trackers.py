@@ -65,6 +65,7 @@ def test_each_job_of_a_sweep_is_a_run_of_its_own(tmp_path: Path, monkeypatch: py
         assert [folder.name.partition("-run-")[2][16:] for folder in job.glob("wandb/offline-run-*")] == [run_id]
 
 
+@pytest.mark.long
 def test_tensorboard_holds_curves_and_figures(train: Any) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

@@ -74,6 +74,7 @@ def run(train: Any, path: Path, *more: str) -> tuple[Path, dict[str, float]]:
     return folder, json.loads((folder / "metrics.json").read_text())
 
 
+@pytest.mark.long
 def test_a_run_on_text_reports_all_beside_its_nll(train: Any, lines: Path) -> None:
     folder, numbers = run(train, lines, "trainer.max_epochs=12", "optimizer.lr=1e-2", "data.label=null")
     for name in ("nll", "kl", "active_units", "mutual_information", "perplexity", "bits_per_character"):

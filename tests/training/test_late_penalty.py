@@ -68,6 +68,7 @@ def test_a_compiled_objective_takes_up_a_late_penalty_and_is_compiled_once(named
     assert {name: shown[name] for name in TERMS} == curves(named)
 
 
+@pytest.mark.long
 def test_an_objective_that_asks_for_the_step_itself_is_not_compiled_anew_at_each(
     train: Train, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -56,7 +56,7 @@ def mixed(tmp_path: Path) -> pa.Table:
     })  # fmt: skip
 
 
-@pytest.fixture(params=["csv", "parquet"])
+@pytest.fixture(params=["csv", pytest.param("parquet", marks=pytest.mark.long)])
 def file(mixed: pa.Table, tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     path = tmp_path / f"mine.{request.param}"
     (csv.write_csv if request.param == "csv" else pq.write_table)(mixed, path)
