@@ -267,6 +267,10 @@ def test_images_get_numbers_baselines_strips_and_a_curve(find: Callable[..., Fin
         at_trained = found.numbers[f"baseline/{name}/psnr_at_0.3"]
         assert found.numbers[f"baseline/{name}/psnr"] == at_trained
         assert found.metadata[f"baseline/{name}"]["examples"] == "the first 20 of 359 test examples"
+        lead = found.metadata[f"baseline/{name}/psnr"]
+        own = found.numbers["test/psnr_baseline_examples"]
+        assert lead["ahead by"] == pytest.approx(own - found.numbers[f"baseline/{name}/psnr"], rel=1e-3)
+        assert lead["examples"] == 20
     assert set(found.figures) == {"denoised", "denoised_at_0.1", "denoised_at_0.5", "by_strength"}
     assert found.metadata["test/..._at_<strength>"]["never trained on"] == "0.1, 0.5"
     assert "test/psnr_baseline_examples" in found.numbers
@@ -289,6 +293,7 @@ def test_tables_get_errors_and_their_ratio(find: Callable[..., Findings]) -> Non
         noisy, denoised = (found.numbers[f"test/{name}{suffix}"] for name in ("mse_noisy", "mse"))
         assert found.numbers[f"test/mse_ratio{suffix}"] == pytest.approx(denoised / noisy)
         assert f"baseline/mean/mse{suffix}" in found.numbers
+    assert found.metadata["baseline/mean/mse"]["at least"] < found.metadata["baseline/mean/mse"]["at most"]
     assert not [name for name in found.numbers if "psnr" in name or "ssim" in name]
     assert set(found.figures) == {"by_strength"}
 
@@ -304,8 +309,10 @@ def test_odd_images_of_two_channels_and_blocks_do_not_stop_it(find: Callable[...
 
 
 @pytest.mark.long
-def test_the_test_pass_and_the_sweep_agree(train: Callable[..., Path]) -> None:
-    folder = train("task=denoising", "model=ae", "trainer.max_epochs=1", "task.baseline_examples=5")
+@pytest.mark.parametrize("condition", ["null", "label"])
+def test_the_test_pass_and_the_sweep_agree(train: Callable[..., Path], condition: str) -> None:
+    settings = ("trainer.max_epochs=3", "task.baseline_examples=5", f"model.condition={condition}")
+    folder = train("task=denoising", "model=ae", *settings)
     numbers = json.loads((folder / "metrics.json").read_text())
     for name in ("psnr", "psnr_noisy", "psnr_gain", "ssim", "mse"):
         assert numbers[f"test/{name}"] == pytest.approx(numbers[f"test/{name}_at_0.3"], rel=1e-4)

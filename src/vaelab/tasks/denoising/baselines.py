@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -18,8 +18,6 @@ from vaelab.evaluation.baselines.limits import held_in_memory, rows_used
 from vaelab.evaluation.baselines.linear import LinearDenoiser
 from vaelab.tasks.denoising.quality import quality_of_each, summary
 from vaelab.tasks.denoising.strengths import corrupted
-
-Compute = Callable[[], Mapping[str, float]]
 
 METRICS = ("mse", "psnr", "psnr_gain", "ssim", "mse_ratio", "masked_accuracy")
 FITTED_TO = 32  # validation images that settings are chosen on
@@ -40,6 +38,21 @@ class Rival:
 
     metrics: dict[str, float]
     fitted: dict[str, float]
+
+
+class Restored(NamedTuple):
+    """What a baseline makes of the test examples.
+
+    Attributes:
+        numbers: by name; settings that were fitted too.
+        each: `(N,)` psnr, or mse where there is none, of each example; empty for tokens.
+    """
+
+    numbers: Mapping[str, float]
+    each: Tensor
+
+
+Compute = Callable[[], Restored]
 
 
 class DenoisingBaselines:
@@ -73,13 +86,22 @@ class DenoisingBaselines:
 
     def rival(self, name: str, corruption: Corruption) -> Rival:
         """One of the `names` under this corruption."""
-        settings: dict[str, Any] = {"corruption": repr(corruption), "examples": self.count}
-        if self._data.spec.support == "categories" and self._counted < len(self._data.split["train"]):
-            settings["train_rows"] = self._counted
-        numbers = self._cache.numbers(name, settings, self._computed(corruption)[name])
+        settings, compute = self._settings(corruption), self._computed(corruption)[name]
+        numbers = self._cache.numbers(name, settings, lambda: compute().numbers)
         plain = {key.removeprefix(f"baseline/{name}/"): value for key, value in numbers.items()}
         metrics = {key: value for key, value in plain.items() if key in METRICS}
         return Rival(metrics, {key: value for key, value in plain.items() if key not in METRICS})
+
+    def each(self, name: str, corruption: Corruption) -> Tensor:
+        """`(N,)` psnr, or mse where there is none, of each example; empty for tokens."""
+        compute = self._computed(corruption)[name]
+        return self._cache.tensor(f"{name}_each", self._settings(corruption), lambda: compute().each)
+
+    def _settings(self, corruption: Corruption) -> dict[str, Any]:
+        settings: dict[str, Any] = {"corruption": repr(corruption), "examples": self.count}
+        if self._data.spec.support == "categories" and self._counted < len(self._data.split["train"]):
+            settings["train_rows"] = self._counted
+        return settings
 
     def rows(self, name: str) -> dict[str, str]:
         """On which examples a baseline was fitted and measured, in words."""
@@ -118,22 +140,23 @@ class DenoisingBaselines:
     def _image_denoisers(self, corruption: Corruption) -> dict[str, Compute]:
         return {denoiser.name: partial(self._fitted, denoiser, corruption) for denoiser in IMAGE_DENOISERS}
 
-    def _fitted(self, denoiser: ImageDenoiser, corruption: Corruption) -> Mapping[str, float]:
+    def _fitted(self, denoiser: ImageDenoiser, corruption: Corruption) -> Restored:
         fitted = denoiser.fit(*corrupted(self._data, "val", corruption, self._few))
-        return self._measured(corruption, lambda noisy: denoiser(noisy, fitted)) | fitted
+        found = self._measured(corruption, lambda noisy: denoiser(noisy, fitted))
+        return found._replace(numbers={**found.numbers, **fitted})
 
-    def _commonest(self, corruption: Corruption, name: str) -> Mapping[str, float]:
+    def _commonest(self, corruption: Corruption, name: str) -> Restored:
         tokens = CommonestToken(self._data.clean("train", self._counted), between=name == "neighbours")
         return self._measured(corruption, tokens)
 
     def _estimates(self, corruption: Corruption) -> dict[str, Compute]:
         found: dict[str, Compute] = {}
 
-        def linear() -> Mapping[str, float]:
+        def linear() -> Restored:
             pairs = corrupted(self._data, "train", corruption, LINEAR_ROWS)
             return self._measured(corruption, LinearDenoiser(*pairs, self._data.spec))
 
-        def mean() -> Mapping[str, float]:
+        def mean() -> Restored:
             assert isinstance(corruption, Mask)
             average = self._average()
 
@@ -156,7 +179,8 @@ class DenoisingBaselines:
             return from_plain(self._data.rows("train", most).mean(0, keepdim=True), self._data.spec)[0]
         return self._data.clean("train", most).nanmean(0).nan_to_num()
 
-    def _measured(self, corruption: Corruption, denoise: Callable[[Tensor], Tensor]) -> dict[str, float]:
+    def _measured(self, corruption: Corruption, denoise: Callable[[Tensor], Tensor]) -> Restored:
         noisy, clean = corrupted(self._data, "test", corruption, self.count)
-        found = summary(quality_of_each(noisy, denoise(noisy), clean, self._data.spec))
-        return {name: value for name, value in found.items() if name in METRICS}
+        each = quality_of_each(noisy, denoise(noisy), clean, self._data.spec)
+        numbers = {name: value for name, value in summary(each).items() if name in METRICS}
+        return Restored(numbers, each.get("psnr", each.get("mse", noisy.new_zeros(0))))

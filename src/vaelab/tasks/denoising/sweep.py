@@ -52,7 +52,7 @@ def measured(model: Model, data: DataModule, chosen: Conditions) -> Each:
     for batch in data.batches("test", model.device):
         for key, corruption in distinct.items():
             noisy = corruption(batch.clean, batch.noise, data.spec)
-            denoised = model.restore(noisy)
+            denoised = model.restore(noisy, model.condition_of(batch))
             for name, values in quality_of_each(noisy, denoised, batch.clean, data.spec).items():
                 parts[key][name].append(values.cpu())
     whole = {key: {name: torch.cat(values) for name, values in found.items()} for key, found in parts.items()}
@@ -71,7 +71,8 @@ def pictures(
     else:
         batch = shown_batch(data, SHOWN, model.device)
         noisy = chosen[""](batch.clean, batch.noise, data.spec)
-        versions = {"clean": batch.clean, "noisy": noisy, "denoised": model.restore(noisy)}
+        denoised = model.restore(noisy, model.condition_of(batch))
+        versions = {"clean": batch.clean, "noisy": noisy, "denoised": denoised}
         figures |= data.compared("denoised", {name: values.cpu() for name, values in versions.items()})
     if len(chosen) > 2:
         figures["by_strength"] = _curve(chosen, each, rivals, count)
@@ -82,7 +83,8 @@ def readings(model: Model, data: DataModule, corruption: Corruption) -> list[str
     """Some test examples under the training corruption, restored, and clean, as lines; empty for no text."""
     batch = shown_batch(data, SHOWN, model.device)
     noisy = corruption(batch.clean, batch.noise, data.spec)
-    versions = [data.texts(values.cpu()) for values in (noisy, model.restore(noisy), batch.clean)]
+    denoised = model.restore(noisy, model.condition_of(batch))
+    versions = [data.texts(values.cpu()) for values in (noisy, denoised, batch.clean)]
     names = ("noisy", "denoised", "clean")
     return [
         "\n".join(f"{n:9}{line}" for n, line in zip(names, lines, strict=True)) for lines in zip(*versions, strict=True)
@@ -93,7 +95,7 @@ def _strip(model: Model, data: DataModule, corruption: Corruption, rivals: dict[
     """Some test images as given, denoised by the run and by the baselines, and clean."""
     batch = shown_batch(data, SHOWN, model.device)
     noisy = corruption(batch.clean, batch.noise, data.spec)
-    rows = {"noisy": noisy, "denoised": model.decode(model.encode(noisy))}
+    rows = {"noisy": noisy, "denoised": model.restore(noisy, model.condition_of(batch))}
     for denoiser in IMAGE_DENOISERS:
         if denoiser.name in rivals:
             rows[denoiser.label] = denoiser(noisy, rivals[denoiser.name].fitted)

@@ -1,7 +1,7 @@
 """Denoising: how much of a corruption is undone."""
 
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 from annotated_types import Ge
 from torch import Tensor
@@ -12,6 +12,7 @@ from vaelab.core.spec import MASKED
 from vaelab.data.module import DataModule
 from vaelab.data.plain import squared_error_of_each
 from vaelab.errors import ConfigError
+from vaelab.evaluation.ahead import Better, ahead_in_mean
 from vaelab.evaluation.baselines import BaselineCache
 from vaelab.evaluation.image_metrics import MeanPSNR, psnr, ssim
 from vaelab.models import Model, Prediction
@@ -123,14 +124,20 @@ class Denoising(Task):
             found.numbers["test/psnr_baseline_examples"] = summary(each[""], classical.count)["psnr"]
         found.texts = {"denoised": "\n\n".join(lines)} if (lines := readings(model, data, data.corruption)) else {}
         found.baselines = [
-            Baseline(name, partial(self._beside, name, chosen, classical, rivals))
+            Baseline(name, partial(self._beside, name, chosen, classical, rivals, each.get("", {})))
             for name in classical.names(data.corruption)
         ]
         found.beside = [draw] if found.baselines else []
         return found
 
     def _beside(
-        self, name: str, chosen: Conditions, classical: DenoisingBaselines, rivals: Rivals, say: Say
+        self,
+        name: str,
+        chosen: Conditions,
+        classical: DenoisingBaselines,
+        rivals: Rivals,
+        each: dict[str, Tensor],
+        say: Say,
     ) -> Findings:
         """A baseline under each condition, added to `rivals`."""
         found = {}
@@ -141,4 +148,9 @@ class Denoising(Task):
         for suffix, rival in found.items():
             rivals[suffix][name] = rival
             numbers |= {f"baseline/{name}/{key}{suffix}": value for key, value in rival.metrics.items()}
-        return Findings(numbers, metadata={f"baseline/{name}": described_rival(found, classical.rows(name))})
+        about: dict[str, Any] = {f"baseline/{name}": described_rival(found, classical.rows(name))}
+        if metric := next((metric for metric in ("psnr", "mse") if metric in each), None):
+            own, theirs = each[metric][: classical.count], classical.each(name, chosen[""])
+            better: Better = "max" if metric == "psnr" else "min"
+            about[f"baseline/{name}/{metric}"] = ahead_in_mean(own.double().numpy(), theirs.double().numpy(), better)
+        return Findings(numbers, metadata=about)
