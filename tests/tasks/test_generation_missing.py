@@ -51,7 +51,7 @@ def test_a_perfect_sampler_is_not_told_apart_by_its_complete_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = table()
-    source: Any = SimpleNamespace(examples=lambda count: iter([rows(count, 2)]))
+    source: Any = SimpleNamespace(fitted=None, examples=lambda count: iter([rows(count, 2)]))
     quality = SampleQuality(data, Values(data, torch.device("cpu")), 180, tmp_path, BaselineCache(tmp_path, data))
     assert quality.about["missing"] == MissingPatterns.about
     as_train = quality.measured(source)[0]["fid"]
