@@ -7,8 +7,8 @@
 
 A run is `python train.py task=<task> data=<kind> data.path=<place>`, and nothing more than what says where labels are.
 What a run gave is kept in `benchmarks/.unseen/<commit>`, and is not run again: the command goes on where it was
-stopped. A checksum of its name decides whether a data set belongs to the two thirds that defaults are tuned on, or to
-the third that is held back.
+stopped, and tries again what failed. A checksum of its name decides whether a data set belongs to the two thirds that
+defaults are tuned on, or to the third that is held back.
 
 A pair is compared with the best baseline of its task by the headline of the task. `+` and `-` mean that the run is
 ahead of it, or behind, beyond the paired 95 % interval of the same test examples; `=` that the interval holds 0, and
@@ -22,17 +22,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 from statistics import mean
+from typing import Any
 from zlib import crc32
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from vaelab.evaluation.ahead import AHEAD
 from vaelab.metrics import direction, is_reference
 
 HERE = Path(__file__).parent
@@ -120,14 +122,14 @@ def _place(pair: Pair) -> Path:
 # Running
 
 
-def run(pair: Pair, seed: int, folder: Path, data: Path, threads: int) -> dict[str, object]:
+def run(pair: Pair, seed: int, folder: Path, data: Path, threads: int) -> dict[str, Any]:
     """Train and measure once, in a process of its own; the line that is kept of it."""
     place = folder / "runs" / f"{pair.name.replace('/', '-')}-{seed}"
     words = [f"task={pair.task}", *pair.words, f"seed={seed}", "logger=none", f"paths.output_dir={place}",
              f"hydra.run.dir={place}", f"paths.data_dir={data}", "trainer.enable_progress_bar=false"]  # fmt: skip
     environment = os.environ | {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
     began = time.monotonic()
-    line: dict[str, object] = {"pair": pair.name, "seed": seed}
+    line: dict[str, Any] = {"pair": pair.name, "seed": seed}
     try:
         done = subprocess.run(
             [sys.executable, str(ROOT / "train.py"), *words],
@@ -145,15 +147,15 @@ def run(pair: Pair, seed: int, folder: Path, data: Path, threads: int) -> dict[s
     return line | read(place)
 
 
-def read(place: Path) -> dict[str, object]:
+def read(place: Path) -> dict[str, Any]:
     """Numbers of a run folder, and how far it is ahead of each baseline where the run says so."""
     numbers: Numbers = json.loads((place / "metrics.json").read_text(encoding="utf-8"))
     about = place / "metrics_metadata.json"
     metadata = json.loads(about.read_text(encoding="utf-8")) if about.is_file() else {}
     ahead = {
-        name: [facts["ahead by"], facts["at least"], facts["at most"]]
+        name: [facts[AHEAD], facts["at least"], facts["at most"]]
         for name, facts in metadata.items()
-        if isinstance(facts, dict) and "ahead by" in facts
+        if isinstance(facts, dict) and AHEAD in facts
     }
     kept = {name: value for name, value in numbers.items() if name.startswith(("test/", "baseline/"))}
     return {"numbers": kept, "ahead": ahead}
@@ -191,12 +193,12 @@ class Compared:
         return "+" if low > 0 else "-" if high < 0 else "="
 
 
-def compared(pair: Pair, lines: Sequence[dict[str, object]]) -> Compared | None:
+def compared(pair: Pair, lines: Sequence[dict[str, Any]]) -> Compared | None:
     """What the seeds of a pair gave together; None where none of them has a number or a rival."""
     done = [line for line in lines if "numbers" in line]
     if not done:
         return None
-    numbers: list[Numbers] = [line["numbers"] for line in done]  # type: ignore[misc]
+    numbers: list[Numbers] = [line["numbers"] for line in done]
     metric = next((name for name in HEADLINES[pair.task] if f"test/{name}" in numbers[0]), None)
     if metric is None:
         return None
@@ -212,9 +214,7 @@ def compared(pair: Pair, lines: Sequence[dict[str, object]]) -> Compared | None:
         return None
     best = max(rivals, key=lambda name: sign * rivals[name])
     said: list[list[float]] = [
-        line["ahead"][f"baseline/{best}/{plain}"]  # type: ignore[index]
-        for line in done
-        if f"baseline/{best}/{plain}" in line["ahead"]  # type: ignore[operator]
+        line["ahead"][f"baseline/{best}/{plain}"] for line in done if f"baseline/{best}/{plain}" in line["ahead"]
     ]
     interval = (mean(ends[1] for ends in said), mean(ends[2] for ends in said)) if len(said) == len(done) else None
     return Compared(pair, metric, own, rivals[best], best, sign * (own - rivals[best]), interval)
@@ -235,7 +235,7 @@ def summaries(found: Sequence[Compared]) -> Iterator[tuple[str, int, float, floa
         yield task, len(of), ahead, 1 - behind, behind, f"{lead.mean():+.1%} [{low:+.1%}, {high:+.1%}]"
 
 
-def show(console: Console, found: Sequence[Compared], failed: Sequence[dict[str, object]]) -> None:
+def show(console: Console, found: Sequence[Compared], failed: Sequence[dict[str, Any]]) -> None:
     """A line for each pair, a summary for each task, and what failed."""
     lines = Table("pair", "metric", "run", "best rival", "", "ahead", "95 %", "", title="pairs")
     for one in sorted(found, key=lambda one: one.pair.name):
@@ -298,21 +298,28 @@ def main() -> int:
     folder.mkdir(parents=True, exist_ok=True)
     file, console = folder / "results.jsonl", Console()
     before = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.is_file() else []
-    done = {(line["pair"], line["seed"]): line for line in before}
+    done = {(line["pair"], line["seed"]): line for line in before if "numbers" in line}
     seeds = (1,) if asked.quick else (1, 2)
     left = [(pair, seed) for seed in seeds for pair in chosen if (pair.name, seed) not in done]
     threads = max(1, (os.cpu_count() or 1) // asked.jobs)
 
-    def one(job: tuple[Pair, int]) -> dict[str, object]:
+    def one(job: tuple[Pair, int]) -> dict[str, Any]:
         return run(*job, folder, asked.data.resolve(), threads)
 
-    with ThreadPoolExecutor(asked.jobs) as pool:
-        for number, line in enumerate(pool.map(one, left), start=1):
-            done[str(line["pair"]), int(str(line["seed"]))] = line
+    pool = ThreadPoolExecutor(asked.jobs)
+    try:
+        for number, job in enumerate(as_completed([pool.submit(one, job) for job in left]), start=1):
+            line = job.result()
+            done[line["pair"], line["seed"]] = line
             with file.open("a", encoding="utf-8") as kept:
                 kept.write(json.dumps(line) + "\n")
             said = f"  {line['error']}" if "error" in line else ""
             console.print(f"{number} of {len(left)}: {line['pair']}, seed {line['seed']}, {line['seconds']} s{said}")
+    except KeyboardInterrupt:
+        print(f"error: interrupted; the same command goes on, with what {file} keeps", file=sys.stderr)
+        return 130
+    finally:
+        pool.shutdown(cancel_futures=True)
     lines = {pair.name: [done[pair.name, seed] for seed in seeds if (pair.name, seed) in done] for pair in chosen}
     found = [known for pair in chosen if (known := compared(pair, lines[pair.name])) is not None]
     failed = [line for of in lines.values() for line in of if "error" in line]

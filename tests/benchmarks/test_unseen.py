@@ -89,3 +89,23 @@ def test_a_pair_is_run_once_and_shown_again(
     monkeypatch.setattr(unseen, "run", refuse)
     assert unseen.main() == 0
     assert "anomaly/keel-zoo-3" in capsys.readouterr().out
+
+
+def test_what_failed_is_tried_again(unseen: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data/keel").mkdir(parents=True)
+    (tmp_path / "data/keel/zoo-3.csv").touch()
+    command = ["unseen.py", "anomaly/*", "--data", str(tmp_path / "data"), "--results", str(tmp_path), "--everything"]
+    monkeypatch.setattr(sys, "argv", command)
+    tried: list[int] = []
+
+    def run(pair: Any, seed: int, *arguments: Any) -> dict[str, Any]:
+        tried.append(seed)
+        return {"pair": pair.name, "seed": seed, "seconds": 1.0} | (
+            {"error": "no room"} if len(tried) < 3 else line(seed, 0.9, 0.7, 0.8) | {"pair": pair.name}
+        )
+
+    monkeypatch.setattr(unseen, "run", run)
+    assert unseen.main() == 1
+    assert unseen.main() == 0
+    assert unseen.main() == 0  # all is known
+    assert sorted(tried) == [1, 1, 2, 2]

@@ -13,12 +13,12 @@ def test_what_is_hard_for_both_does_not_widen_the_interval() -> None:
     hardness = 100 * generator.random(400)
     run, baseline = hardness + generator.normal(0, 1, 400), hardness + generator.normal(0.5, 1, 400)
     found = ahead_in_mean(run, baseline, "min")
-    assert found["ahead by"] == pytest.approx((baseline - run).mean(), rel=1e-3)
-    assert 0 < found["at least"] < found["ahead by"] < found["at most"]
+    assert found["the run is ahead by"] == pytest.approx((baseline - run).mean(), rel=1e-3)
+    assert 0 < found["at least"] < found["the run is ahead by"] < found["at most"]
     half = 1.96 * (baseline - run).std() / np.sqrt(400)
     assert found["at most"] - found["at least"] == pytest.approx(2 * half, rel=0.1)
     turned = ahead_in_mean(run, baseline, "max")
-    assert turned["ahead by"] == -found["ahead by"]
+    assert turned["the run is ahead by"] == -found["the run is ahead by"]
 
 
 def test_intervals_cover_no_difference_as_often_as_they_say() -> None:
@@ -37,10 +37,10 @@ def test_auroc_is_compared_on_the_same_examples() -> None:
     run, baseline = shared + 0.3 * generator.normal(size=300) + 0.5 * anomalous, shared
     found = ahead_in_auroc(run, baseline, anomalous)
     difference = roc_auc_score(anomalous, run) - roc_auc_score(anomalous, baseline)
-    assert found["ahead by"] == pytest.approx(difference, abs=1e-4)
-    assert found["at least"] < found["ahead by"] < found["at most"]
+    assert found["the run is ahead by"] == pytest.approx(difference, abs=1e-4)
+    assert found["at least"] < found["the run is ahead by"] < found["at most"]
     same = ahead_in_auroc(baseline, 2 * baseline + 1, anomalous)  # ranks the same, so no resample tells them apart
-    assert (same["ahead by"], same["at least"], same["at most"]) == (0, 0, 0)
+    assert (same["the run is ahead by"], same["at least"], same["at most"]) == (0, 0, 0)
 
 
 def test_examples_that_one_of_them_has_no_score_for_are_left_out() -> None:
@@ -49,17 +49,18 @@ def test_examples_that_one_of_them_has_no_score_for_are_left_out() -> None:
     baseline = np.where(np.arange(50) < 30, generator.random(50), np.nan)
     assert ahead_in_auroc(run, baseline, anomalous)["examples"] == 30
     assert ahead_in_mean(run, baseline, "min")["examples"] == 30
+    assert "examples" not in ahead_in_mean(run, np.full(50, np.nan), "min")
 
 
 def test_samples_nearer_to_the_data_are_ahead_in_fid() -> None:
     generator = torch.Generator().manual_seed(0)
     real, near, far = (torch.randn(500, 4, generator=generator) + shift for shift in (0.0, 0.1, 1.0))
     found = ahead_in_fid(real, near, far)
-    assert 3 < found["at least"] < found["ahead by"] < found["at most"] < 5  # 4 for the means
+    assert 3 < found["at least"] < found["the run is ahead by"] < found["at most"] < 5  # 4 for the means
     same = ahead_in_fid(real, near, torch.randn(500, 4, generator=generator) + 0.1)
     assert same["at least"] < 0 < same["at most"]
 
 
 def test_a_distance_of_many_features_says_that_it_has_no_interval() -> None:
     rows = torch.zeros(3, MOST_FEATURES + 1)
-    assert "ahead by" not in ahead_in_fid(rows, rows, rows)
+    assert "the run is ahead by" not in ahead_in_fid(rows, rows, rows)

@@ -269,7 +269,7 @@ def test_images_get_numbers_baselines_strips_and_a_curve(find: Callable[..., Fin
         assert found.metadata[f"baseline/{name}"]["examples"] == "the first 20 of 359 test examples"
         lead = found.metadata[f"baseline/{name}/psnr"]
         own = found.numbers["test/psnr_baseline_examples"]
-        assert lead["ahead by"] == pytest.approx(own - found.numbers[f"baseline/{name}/psnr"], rel=1e-3)
+        assert lead["the run is ahead by"] == pytest.approx(own - found.numbers[f"baseline/{name}/psnr"], rel=1e-3)
         assert lead["examples"] == 20
     assert set(found.figures) == {"denoised", "denoised_at_0.1", "denoised_at_0.5", "by_strength"}
     assert found.metadata["test/..._at_<strength>"]["never trained on"] == "0.1, 0.5"

@@ -13,6 +13,7 @@ from vaelab.evaluation.scores.ranking import LEVEL, Grouped, auroc
 
 RESAMPLES, FEWER_RESAMPLES = 1_000, 200  # the fewer where each takes longer
 MOST_FEATURES = 512
+AHEAD = "the run is ahead by"
 Better = Literal["min", "max"]
 Values = NDArray[np.float64]
 
@@ -23,18 +24,20 @@ def ahead_in_mean(run: Values, baseline: Values, better: Better) -> dict[str, An
     Both are measured on the same examples, so the differences of each are drawn again (a paired bootstrap; Efron and
     Tibshirani, 1993, chapter 8): what makes an example hard for both does not widen the interval.
 
-        ahead_in_mean(errors_of_run, errors_of_pca, "min")["ahead by"]  # above 0 where the run errs less
+        ahead_in_mean(errors_of_run, errors_of_pca, "min")["the run is ahead by"]  # above 0 where the run errs less
 
     Args:
         run, baseline: `(N,)`, of the same examples. Those that are NaN in either are left out.
         better: whether less (`min`) or more (`max`) is better.
 
     Returns:
-        `ahead by`, above 0 where the run is better; `at least` and `at most`, the ends of its 95 % interval; and
-        what they depend on.
+        `the run is ahead by`, above 0 where the run is better; `at least` and `at most`, the ends of its 95 %
+        interval; and what they depend on. Where no example has both numbers, why it is not measured.
     """
     each = baseline - run if better == "min" else run - baseline
     each = each[~np.isnan(each)]
+    if not len(each):
+        return {"interval": "not measured: no example has a number of both"}
     generator = np.random.default_rng(0)
     drawn = [each[generator.integers(len(each), size=len(each))].mean() for _ in range(RESAMPLES)]
     return _described(float(each.mean()), drawn, len(each))
@@ -92,6 +95,6 @@ def ahead_in_fid(real: Tensor, run: Tensor, baseline: Tensor) -> dict[str, Any]:
 
 def _described(by: float, drawn: list[Any], examples: int) -> dict[str, Any]:
     low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    numbers = {"ahead by": by, "at least": float(low), "at most": float(high)}
+    numbers = {AHEAD: by, "at least": float(low), "at most": float(high)}
     rounded = {name: float(f"{value:.4g}") for name, value in numbers.items()}
     return rounded | {"examples": examples, "interval": f"95 %, paired bootstrap of {len(drawn)}"}

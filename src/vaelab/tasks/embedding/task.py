@@ -160,7 +160,7 @@ class Embedding(Task):
             about: dict[str, Any] = {f"baseline/{name}/{metric}": counts for metric, counts in rows.items()}
             numbers = baselines.numbers(name, depends | {"rows": rows}, compute)
             if name == "pca" and "baseline/pca/knn_accuracy" in numbers:
-                about["baseline/pca/knn_accuracy"] |= pca_ahead(depends | {"rows": rows})
+                about["baseline/pca/knn_accuracy"] = rows["knn_accuracy"] | pca_ahead(depends | {"rows": rows})
             return Findings(numbers, metadata=about)
 
         held = [part.label[_places(data, split)] for part, split in ((train, "train"), (test, "test"))]
