@@ -18,6 +18,7 @@ from vaelab.latents.fitted import FittedPrior
 from vaelab.models.building import LATENT_PARTS, PARTS
 from vaelab.settings import Settings
 from vaelab.tasks import Task
+from vaelab.training.budget import Budget
 from vaelab.training.optimization import merged
 from vaelab.training.precision import AUTO
 from vaelab.training.schedulers import LearningRate
@@ -33,9 +34,17 @@ COMPONENTS: dict[str, type] = {
     "scheduler": LearningRate,
     "trainer": L.Trainer,
 }
-OPTIONAL = {"posterior", "prior", "adversary", "fitted_prior"}  # groups that may be null: a model has its own, or none
+OPTIONAL = {
+    "posterior",
+    "prior",
+    "shortcut",
+    "adversary",
+    "fitted_prior",
+}  # groups that may be null: a model has its own, or none
 COLLECTIONS: dict[str, type] = {"callbacks": L.Callback, "logger": Logger}  # name -> node, or null to leave one out
 OF_PHASES = {"optimizer": "lr", "scheduler": "warmup_steps"}  # what a phase may have of its own, and a setting of it
+# What may be `auto` of the Trainer, and what stands for it while its settings are checked.
+AUTO_SETTINGS = {"precision": None, "max_epochs": 1, "check_val_every_n_epoch": 1}
 PATHS = ("log_dir", "data_dir", "output_dir")
 
 
@@ -51,7 +60,7 @@ def check(config: DictConfig) -> tuple[dict[str, Any], Builder]:
         plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
     except OmegaConfBaseException as error:
         raise ConfigError(str(error).splitlines()[0] + f" (key {error.full_key})") from error
-    groups = {*COMPONENTS, *COLLECTIONS, "paths", "phases"}
+    groups = {*COMPONENTS, *COLLECTIONS, "paths", "phases", "budget"}
     given = {key: value for key, value in plain.items() if key not in groups}
     known = [field.name for field in fields(Settings)]
     for key in given:
@@ -72,7 +81,7 @@ def check(config: DictConfig) -> tuple[dict[str, Any], Builder]:
             raise ConfigError(f"paths.{key}={paths.get(key, '')}: should be the name of a folder")
     for group, kind in COMPONENTS.items():
         node = plain.get(group)
-        if node is None and group in OPTIONAL:
+        if not node and group in OPTIONAL:  # null, or an option `none`, which is an empty node
             continue
         if not isinstance(node, dict):
             raise ConfigError(f"{group}={node}: choose an option of the group, see --help")
@@ -82,6 +91,7 @@ def check(config: DictConfig) -> tuple[dict[str, Any], Builder]:
             _check_trainer(builder, node)
         else:
             builder.check(node, group, kind)
+    plain["budget"] = _checked_budget(plain.get("budget"))
     plain["phases"] = _checked_phases(builder, plain)
     for group, kind in COLLECTIONS.items():
         nodes = plain[group] = plain.get(group) or {}
@@ -93,6 +103,17 @@ def check(config: DictConfig) -> tuple[dict[str, Any], Builder]:
                     raise ConfigError(f"{group}.{name}={node}: should name a class (_target_) or be null")
                 builder.check(node, f"{group}.{name}", kind)
     return plain, builder
+
+
+def _checked_budget(node: Any) -> dict[str, Any]:
+    """`budget`, with all of its keys."""
+    if not isinstance(node, dict):
+        raise ConfigError(f"budget={node}: should hold steps, epochs and patience, such as budget.steps=3000")
+    checked = check_arguments(Budget, node, "budget")
+    for field in fields(Budget):
+        if field.name not in checked:
+            raise ConfigError(f"budget.{field.name}: needs a value")
+    return checked
 
 
 def _checked_phases(builder: Builder, plain: dict[str, Any]) -> dict[str, Any]:
@@ -116,11 +137,10 @@ def _checked_phases(builder: Builder, plain: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_trainer(builder: Builder, node: dict[str, Any]) -> None:
-    """As any node, but that a precision may be `auto`: which one that is, is known when model and device are."""
-    if node.get("precision") == AUTO:
-        node = {**node, "precision": None}
+    """As any node, but that some settings may be `auto`: what that is, is known when model, device and data are."""
+    known = {key: value for key, value in AUTO_SETTINGS.items() if node.get(key) == AUTO}
     try:
-        builder.check(node, "trainer", COMPONENTS["trainer"])
+        builder.check({**node, **known}, "trainer", COMPONENTS["trainer"])
     except ConfigError as error:
-        more = f" or '{AUTO}'" if str(error).startswith("trainer.precision=") else ""
+        more = f" or '{AUTO}'" if str(error).startswith(tuple(f"trainer.{key}=" for key in AUTO_SETTINGS)) else ""
         raise ConfigError(f"{error}{more}") from error

@@ -5,7 +5,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import lightning.pytorch as L
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
+from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from omegaconf import DictConfig
@@ -45,6 +46,7 @@ from vaelab.secrets import redact
 from vaelab.tasks import Task
 from vaelab.training.allocation import keep_freed_memory
 from vaelab.training.best_validation import BestValidation, finite
+from vaelab.training.budget import Budget, TrainingTime, counts_steps, plateau, settled
 from vaelab.training.checkpoint_files import CheckpointFiles
 from vaelab.training.compilation import Compilation, check_compilation
 from vaelab.training.epoch_loop import EpochLoop
@@ -180,6 +182,7 @@ def build(
         start.refuse_misfit(model.state_dict(), about)
     else:
         begin(model, data)
+    settle_budget(cfg, data)
     optimization = Optimization(cfg["optimizer"], cfg["scheduler"], builder, cfg["phases"])
     refuse_other_phases(model, optimization)
     if start is not None and cfg["resume"]:
@@ -190,6 +193,17 @@ def build(
         fitted_priors.refuse_misfit(prior, model)
     task.check(model, data.spec, corruption.changes)
     return data, TrainingModule(model, optimization), task, trained_on
+
+
+def settle_budget(cfg: dict[str, Any], data: DataModule) -> None:
+    """Replace `auto` among the Trainer's settings by numbers.
+
+    Where a number says how long to train, `budget` and `effort` are None from here on.
+    """
+    budget, effort = Budget(**cfg["budget"]), cfg["effort"]
+    chosen = cfg["trainer"].get("max_epochs") == AUTO and not counts_steps(cfg["trainer"])
+    cfg["trainer"] = settled(cfg["trainer"], budget, effort, len(data.split["train"]), data.batch_size)
+    cfg["budget"], cfg["effort"] = asdict(budget) if chosen else None, effort if chosen else None
 
 
 def refuse_other_phases(model: Model, optimization: Optimization) -> None:
@@ -333,8 +347,11 @@ def build_callbacks(builder: Builder, cfg: dict[str, Any], best: BestValidation)
         if node is not None
     }
     callbacks = build_all(builder, cfg | {"callbacks": nodes}, "callbacks")
+    if cfg["budget"] is not None and not any(isinstance(callback, EarlyStopping) for callback in callbacks):
+        callbacks += plateau(cfg["trainer"], Budget(**cfg["budget"]), watching)
     bar = [RunProgress()] if cfg["trainer"].get("enable_progress_bar", True) else []
-    return [*callbacks, *bar, TimeLimit(Path(cfg["paths"]["output_dir"]))]
+    time = [TrainingTime(best.monitor, best.mode, cfg["effort"]), TimeLimit(Path(cfg["paths"]["output_dir"]))]
+    return [*callbacks, *bar, *time]
 
 
 def refuse_unknown_monitors(callbacks: list[L.Callback], known: set[str]) -> None:

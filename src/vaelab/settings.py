@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Gt, Lt
 
 from vaelab.data.storage import Storage
+from vaelab.training.budget import Effort
 
 
 @dataclass(frozen=True)
@@ -14,6 +15,7 @@ class Settings:
 
     latent_dim: Annotated[int, Gt(0)]
     seed: Annotated[int, Ge(0), Lt(2**32)] | None  # what NumPy takes
+    effort: Effort
     train: bool
     test: bool
     storage: Storage

@@ -41,7 +41,9 @@ def refusal(
             in_process(*overrides)
         captured = capsys.readouterr()
         assert "Traceback" not in captured.err
-        assert "epoch" not in captured.out.replace("max_epochs", "").replace("min_epochs", "").replace("_epoch", "")
+        assert "epoch" not in captured.out.replace("max_epochs", "").replace("min_epochs", "").replace(
+            "_epoch", ""
+        ).replace("'epochs'", "")
         assert "HYDRA_FULL_ERROR" not in os.environ
         code = stopped.value.code
         assert isinstance(code, int)

@@ -149,7 +149,7 @@ def test_other_data_leave_all_else_to_the_run(run: Folder) -> None:
     config = config_of(run.evaluate("data=mnist"))
     assert config.data.name == "mnist"
     assert config.likelihood._target_.endswith("DiscretizedLogistic")  # mnist by itself would choose another
-    assert (config.latent_dim, config.trainer.max_epochs) == (4, 100)
+    assert (config.latent_dim, config.budget.epochs) == (4, 100)
 
 
 def test_an_evaluation_decides_for_itself_what_it_does(run: Folder) -> None:

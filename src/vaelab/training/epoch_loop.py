@@ -15,6 +15,7 @@ from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
 from vaelab.data.module import DataModule
+from vaelab.training.budget import TrainingTime
 from vaelab.training.compilation import Compilation
 from vaelab.training.interruption import StopSignals
 from vaelab.training.last_checkpoint import LastCheckpoint
@@ -177,6 +178,6 @@ def _period(callback: Callback, trainer: Trainer) -> int:
         return callback._every_n_train_steps
     if type(callback) is LearningRateMonitor:
         return trainer.log_every_n_steps  # type: ignore[attr-defined]
-    if type(callback) in (RunProgress, Timer, Compilation):
+    if type(callback) in (RunProgress, Timer, Compilation, TrainingTime):
         return 0
     return int(any(getattr(type(callback), hook) is not getattr(Callback, hook) for hook in STEP_HOOKS))

@@ -37,7 +37,10 @@ class Resumption(Callback):
         states = checkpoint["callbacks"]
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, EarlyStopping) and callback.state_key in states:
-                states[callback.state_key]["patience"] = callback.patience
+                state = states[callback.state_key]
+                state["patience"] = callback.patience
+                if state["stopped_epoch"]:  # whoever goes on after a plateau wants more than one validation
+                    state["stopped_epoch"] = state["wait_count"] = 0
             if isinstance(callback, ModelCheckpoint):
                 _take_up_best(callback, states)
 

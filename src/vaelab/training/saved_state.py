@@ -201,6 +201,10 @@ class _Stopping(_Part):
     best_score: _Score
 
 
+class _Passes(_Part):
+    passes: Annotated[list[tuple[_Count, float]], Field(max_length=10**7)]
+
+
 class _Time(_Part):
     time_elapsed: Annotated[dict[_Text, FiniteFloat], Strict()]
 
@@ -222,4 +226,5 @@ _CALLBACKS: dict[str, type[_Part]] = {
     "EarlyStopping": _Stopping,
     "ModelCheckpoint": _Checkpoints,
     "Timer": _Time,
+    "TrainingTime": _Passes,
 }
