@@ -68,7 +68,7 @@ def test_weights_beyond_memory_are_refused_without_taking_any() -> None:
 
 def test_a_run_says_it_before_it_trains(train: Any, capsys: pytest.CaptureFixture[str]) -> None:
     run = train(
-        "debug=fdr", "model=ae", "task=compression", "task.baselines=false", "encoder.hidden=[8]", "latent_dim=200"
+        "debug=fdr", "model=ae", "task=compression", "task.baselines=false", "encoder.hidden=[8]", "latent_dim=300"
     )
-    assert "the code of an example has 200 numbers (latent_dim=200)" in capsys.readouterr().err
+    assert "the code of an example has 300 numbers (latent_dim=300)" in capsys.readouterr().err
     assert run.is_dir()

@@ -40,7 +40,7 @@ from vaelab.secrets import HIDDEN
 
 Kind = Literal["resume", "evaluation"]
 
-BEFORE = {"latent": "vector"}  # options of runs of version 0.1, which had no such groups
+BEFORE = {"latent": "vector", "shortcut": "none"}  # options of runs of version 0.1
 GLOBAL_GROUPS = ("experiment", "debug")  # their options set keys of other groups
 OWN_WORDS = {"resume": ("resume",), "evaluation": ("resume", "train", "test", "ckpt_path")}  # never those of the run
 # Words that nobody misses: where new folders go, how a sweep is run of which this was a job, and what only trains.

@@ -9,8 +9,8 @@ import textwrap
 from pathlib import Path
 
 SENTENCE_GROUPS = (
-    "task", "data", "model", "model/schedule", "encoder", "decoder", "latent", "posterior", "prior", "adversary",
-    "fitted_prior",     "likelihood", "corruption",
+    "task", "data", "model", "model/schedule", "encoder", "decoder", "latent", "posterior", "prior", "shortcut",
+    "adversary", "fitted_prior", "likelihood", "corruption",
     "optimizer", "scheduler", "trainer", "logger", "callbacks", "experiment", "debug",
 )  # fmt: skip
 

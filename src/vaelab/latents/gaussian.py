@@ -131,6 +131,7 @@ class Gaussian(Posterior):
     """
 
     noise: ClassVar[NoiseKind | None] = "normal"
+    begins_with_mean = True
 
     def code_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Twice as many channels: means, then log-variances."""

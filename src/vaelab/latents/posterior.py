@@ -19,12 +19,15 @@ class Posterior(nn.Module, ABC):
     Attributes:
         noise: what a draw needs for each number of z: `normal` or `uniform` numbers, or nothing.
         continuous_point: whether z is a point in a continuous space, which has no rate and no density.
+        begins_with_mean: whether the encoder gives the mean of z, then log-variances if there are more numbers, so that
+            a linear path can be added to it; see `vaelab.models.Shortcut`.
         discrete: whether z takes finitely many values; see `vaelab.latents.quantizers`.
     """
 
     noise: ClassVar[NoiseKind | None] = None
     continuous_point: ClassVar[bool] = False
     discrete: ClassVar[bool] = False
+    begins_with_mean: ClassVar[bool] = False
 
     def group(self, shape: tuple[int, ...]) -> LatentGroup:
         """The latent variable for z of this `shape`.
@@ -108,6 +111,7 @@ class Point(Posterior):
     """z is what the encoder gives: the code of an autoencoder."""
 
     continuous_point = True
+    begins_with_mean = True
 
     def forward(self, code: Tensor) -> PointMass:
         """See `Posterior.forward`."""

@@ -26,6 +26,7 @@ class Bernoulli(Likelihood):
     """
 
     is_mass: ClassVar[bool] = True
+    has_raw_around: ClassVar[bool] = True
 
     def __init__(self, spec: DataSpec, binarize: Binarize | None) -> None:
         super().__init__(spec, parameters=1)

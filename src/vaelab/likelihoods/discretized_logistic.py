@@ -27,6 +27,7 @@ class DiscretizedLogistic(Likelihood):
     """
 
     is_mass: ClassVar[bool] = True
+    has_raw_around: ClassVar[bool] = True
 
     def __init__(self, spec: DataSpec, mixtures: Annotated[int, Gt(0)]) -> None:
         super().__init__(spec, parameters=2 * mixtures if mixtures == 1 else 3 * mixtures)

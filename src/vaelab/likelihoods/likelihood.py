@@ -18,9 +18,12 @@ class Likelihood(nn.Module, ABC):
         parameters: P, raw numbers that the decoder gives for each value of an example.
         is_mass: whether `log_prob` is the log of a probability rather than of a density, so that
             bits per dimension are what a lossless code would need.
+        has_raw_around: whether `raw_at` takes `(B, *shape)` too and has a gradient in the mean, so that a linear path
+            can give the mean; see `vaelab.models.Shortcut`.
     """
 
     is_mass: ClassVar[bool] = False
+    has_raw_around: ClassVar[bool] = False
 
     def __init__(self, spec: DataSpec, parameters: int) -> None:
         super().__init__()
@@ -79,7 +82,15 @@ class Likelihood(nn.Module, ABC):
 
     def raw_at(self, mean: Tensor) -> Tensor:
         """Raw parameters whose mean is about `mean: (*shape)`, with a scale as at zero; `(P, *shape)`."""
-        return torch.zeros(self.parameters_per_value, *mean.shape)
+        return mean.new_zeros(self.parameters_per_value, *mean.shape)
+
+    def raw_around(self, mean: Tensor) -> Tensor:
+        """`raw_at` of each of `mean: (B, *shape)`, `(B, P, *shape)`; it has a gradient."""
+        return self.raw_at(mean).movedim(0, 1)
+
+    @torch.no_grad()
+    def start(self, residual: Tensor) -> None:
+        """Let a scale that is trained begin at that of `residual: (N, *shape)`, which is not explained yet."""
 
     @abstractmethod
     def mean(self, raw: Tensor) -> Tensor:

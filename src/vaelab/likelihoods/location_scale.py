@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from functools import cached_property
 from math import exp, log, pi
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from annotated_types import Gt
@@ -13,8 +13,11 @@ from vaelab.core.spec import DataSpec
 from vaelab.errors import ConfigError
 from vaelab.likelihoods.likelihood import Likelihood, alternative, inner_logit, soft_bound
 
-Scale = Annotated[float, Gt(0)] | Literal["learned", "per_value", "optimal"]
+Scale = Annotated[float, Gt(0)] | Literal["learned", "by_place", "per_value", "optimal"]
 LOG_SCALE = (-6.0, 6.0)  # of learned scales: below e^-6 a pixel that never changes is worth unbounded nats
+
+
+SMALLEST = 1e-4  # variance that a learned scale begins with at the least
 
 
 class LocationScale(Likelihood):
@@ -23,11 +26,14 @@ class LocationScale(Likelihood):
     The scale is one of
         a number: fixed;
         `learned`: one number for all values, trained with the weights (Rybkin et al., 2021, section 3.1);
+        `by_place`: one number for each value of an example, the same for all examples, trained with the weights;
         `per_value`: from the decoder, for each value of each example;
         `optimal`: one number, in training the maximiser for the batch in hand in closed form (their
             equation 6) and in evaluation a running mean of it. Alone among the objectives here, it
             therefore depends on which examples share a batch, as BatchNorm does.
     """
+
+    has_raw_around: ClassVar[bool] = True
 
     def __init__(self, spec: DataSpec, scale: Scale) -> None:
         if spec.support in ("categories", "mixed"):
@@ -42,6 +48,8 @@ class LocationScale(Likelihood):
         self.batches: Tensor
         if scale == "learned":
             self.log_scale = nn.Parameter(torch.tensor(-1.0))
+        elif scale == "by_place":
+            self.log_scale = nn.Parameter(torch.full(spec.shape, -1.0))
         elif scale == "optimal":
             self.register_buffer("log_scale", torch.tensor(0.0))
             self.register_buffer("batches", torch.tensor(0))
@@ -62,7 +70,7 @@ class LocationScale(Likelihood):
     def _log_scale(self, raw: Tensor) -> Tensor | float:
         if self.scale == "per_value":
             return soft_bound(raw[:, 1] - 1, *LOG_SCALE)
-        if self.scale == "learned":
+        if self.scale in ("learned", "by_place"):
             return soft_bound(self.log_scale, *LOG_SCALE)
         if self.scale == "optimal":
             return self.log_scale
@@ -86,6 +94,15 @@ class LocationScale(Likelihood):
                 self._remember(log_scale)
         scale = log_scale.exp() if isinstance(log_scale, Tensor) else exp(log_scale)
         return self.unit_log_prob(residual / scale) - log_scale
+
+    @torch.no_grad()
+    def start(self, residual: Tensor) -> None:
+        """See `Likelihood.start`."""
+        squares = residual.square()
+        if self.scale == "learned":
+            self.log_scale.fill_(0.5 * squares.mean().clamp(min=SMALLEST).log())
+        elif self.scale == "by_place":
+            self.log_scale.copy_(0.5 * squares.mean(0).clamp(min=SMALLEST).log())
 
     def _remember(self, log_scale: Tensor) -> None:
         """A mean of the first batches, then a running mean with the weight of the last 100."""

@@ -1,8 +1,8 @@
 """Rows of a table: a density for each number, a probability for each category."""
 
 from functools import cached_property
-from math import log, pi
-from typing import Annotated, Literal
+from math import exp, log, pi
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from annotated_types import Gt
@@ -31,6 +31,8 @@ class Mixed(Likelihood):
     Raises:
         ConfigError: the data is no table.
     """
+
+    has_raw_around: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -99,6 +101,17 @@ class Mixed(Likelihood):
         """Locations, and logarithms of frequencies; `mean: (R,)` holds means, then frequencies."""
         numbers, frequencies = mean[: len(self.number_at)], mean[len(self.number_at) :]
         return torch.cat([numbers, frequencies.clamp(min=1e-4).log()])
+
+    @torch.no_grad()
+    def start(self, residual: Tensor) -> None:
+        """`residual: (N, R)`, of numbers, then of frequencies."""
+        if isinstance(self.sigma, str):
+            squares = residual[:, : len(self.number_at)].square().mean(0)
+            self.log_scale.copy_(0.5 * squares.clamp(min=exp(2 * LOG_SCALE[0] + 1)).log())
+
+    def raw_around(self, mean: Tensor) -> Tensor:
+        """`mean: (B, R)` holds means, then frequencies; `(B, R)`."""
+        return self.raw_at(mean.T).T
 
     def mean(self, raw: Tensor) -> Tensor:
         """The location of each number and the most likely category, `(B, D)`."""

@@ -6,6 +6,7 @@ from vaelab.models.coder import ModelParts
 from vaelab.models.ladder_vae import LadderVAE
 from vaelab.models.model import Model
 from vaelab.models.phases import Phase
+from vaelab.models.shortcut import Shortcut
 from vaelab.models.terms import Prediction, Start, Terms
 from vaelab.models.vae import VAE, VAESettings
 
@@ -20,6 +21,7 @@ __all__ = [
     "PatchDiscriminator",
     "Phase",
     "Prediction",
+    "Shortcut",
     "Start",
     "Terms",
     "VAESettings",

@@ -23,11 +23,12 @@ from vaelab.core.spec import DataSpec
 from vaelab.errors import ConfigError
 from vaelab.latents import Layout, Posterior, Prior
 from vaelab.likelihoods import Likelihood
-from vaelab.models import Adversary, Model
+from vaelab.models import Adversary, Model, Shortcut
 
 ABOUT = "model.json"
 PARTS: dict[str, type] = {"model": Model, "encoder": nn.Module, "decoder": nn.Module, "likelihood": Likelihood}
-LATENT_PARTS: dict[str, type] = {"latent": Layout, "posterior": Posterior, "prior": Prior, "adversary": Adversary}
+LATENT_PARTS: dict[str, type] = {"latent": Layout, "posterior": Posterior, "prior": Prior, "adversary": Adversary,
+                                    "shortcut": Shortcut}  # fmt: skip
 VECTOR = {"_target_": "vaelab.latents.Vector"}  # of a model that was saved before there was another layout
 GIVEN = (PARTS.keys() | LATENT_PARTS.keys()) - {"model"}  # arguments of a model that the run gives it
 MOST_SETTINGS = 10_000  # values that a part of a model.json may hold, nested ones included
@@ -40,7 +41,7 @@ def architecture(config: dict[str, Any], spec: DataSpec) -> dict[str, Any]:
         ConfigError: it is more than a model.json may hold, so that the trained model could not be loaded.
     """
     about = {"latent_dim": config["latent_dim"], "spec": spec.to_json()} | {group: config[group] for group in PARTS}
-    about |= {group: config[group] for group in LATENT_PARTS if config.get(group) is not None}
+    about |= {group: config[group] for group in LATENT_PARTS if config.get(group)}
     if excess := excess_of(json.dumps(about, indent=2).encode()):
         raise ConfigError(
             f"data: {spec.name} has so many classes, columns or categories that the model could not be loaded again "
@@ -88,6 +89,9 @@ def build_model(about: dict[str, Any], builder: Builder) -> Model:
     decoder = build_backbone(builder, about, "decoder", spec, given, settings)
     parts: dict[str, Any] = {"encoder": encoder, "decoder": decoder, "likelihood": likelihood, "latent": latent}
     model: Model = builder.build(about["model"], "model", Model, **parts, **chosen)
+    if "shortcut" in about and Shortcut.fits(model.latent, model.posterior, model.likelihood, model.autoregressive):
+        size = {"spec": spec, "latent_dim": model.latent_dim}
+        model.shortcut = builder.build(about["shortcut"], "shortcut", Shortcut, **size)
     if "adversary" in about:
         model.adversary = builder.build(about["adversary"], "adversary", Adversary, spec=spec)
     model.architecture = about

@@ -16,6 +16,7 @@ from vaelab.latents.condition import appended
 from vaelab.latents.draw import NONE
 from vaelab.likelihoods import Likelihood
 from vaelab.models.schedules import Scheduled
+from vaelab.models.shortcut import Shortcut
 
 Condition = Literal["label"]
 Streams = dict[str, tuple[str, tuple[int, ...]]]  # of noise: `normal` or `uniform`, and the shape for one example
@@ -81,6 +82,7 @@ class Coder(nn.Module):
         self.prior = prior or self.own_prior(self.posterior)
         self.condition = LabelCondition(likelihood.spec, condition_size) if condition else None
         self.condition_dropout = condition_dropout
+        self.shortcut: Shortcut | None = None  # set when the model is built
         self.offset: Tensor
         self.register_buffer("offset", torch.zeros(likelihood.offset_shape))
         self._decodes_steps = isinstance(decoder, Decoder) and decoder.autoregressive
@@ -340,9 +342,9 @@ class Coder(nn.Module):
 
     def features(self, x: Tensor, embedded: Tensor | None) -> Tensor:
         """The encoder's output, in a precision that nats can be summed in."""
-        if embedded is not None and self._encodes_condition:
-            return at_least_single(self.encoder(self._cast(x), embedded))
-        return at_least_single(self.encoder(self._cast(x)))
+        given = () if embedded is None or not self._encodes_condition else (embedded,)
+        features = at_least_single(self.encoder(self._cast(x), *given))
+        return features if self.shortcut is None else at_least_single(self.shortcut.encoded(x, features))
 
     def raw(self, z: Tensor, given: Tensor | None, condition: Tensor | None = None) -> Tensor:
         """The decoder's output, in a precision that nats can be summed in; `given` is read by teacher forcing.
@@ -351,7 +353,8 @@ class Coder(nn.Module):
         """
         z = appended(z, self.embed(condition, z)).to(self.dtype)
         forced = (self._cast(given),) if self.autoregressive and given is not None else ()
-        return at_least_single(self.decoder(z, *forced)) + self.offset
+        around = self.offset if self.shortcut is None else self.shortcut.raw(z, self.likelihood)
+        return at_least_single(self.decoder(z, *forced)) + around
 
     def log_likelihood_of_draws(
         self, z: Tensor, target: Tensor, forced: Tensor, condition: Tensor | None = None

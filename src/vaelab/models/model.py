@@ -19,6 +19,7 @@ from vaelab.models.adversary import Adversary, adaptive_weight
 from vaelab.models.coder import Coder, Condition, Inferred, drawn
 from vaelab.models.phases import ADVERSARY, MAIN, Phase
 from vaelab.models.schedules import Scheduled
+from vaelab.models.shortcut import shrink_last_layer
 from vaelab.models.terms import Prediction, Start, Terms
 
 
@@ -81,7 +82,7 @@ class Model(Coder, ABC):
         It has every term that is logged but `loss` and `elbo`, which are made of others, and `<phase>_loss` of every
         phase but the first.
         """
-        shown = (*self.inference, "decoder", "condition")
+        shown = (*self.inference, "shortcut", "decoder", "condition")
         moved = {"reconstruction": (*shown, "likelihood")} | self.rate_moves()
         for term, names in self.posterior.moves().items():
             moved[term] = (*moved.get(term, ()), *names)
@@ -95,12 +96,17 @@ class Model(Coder, ABC):
 
     def inferring(self) -> tuple[str, ...]:
         """The modules that q(z|x) comes from: the condition is one where the encoder takes it."""
-        return self._parts(*self.inference, *(("condition",) if self._encodes_condition else ()))
+        return self._parts(*self.inference, "shortcut", *(("condition",) if self._encodes_condition else ()))
 
     def _parts(self, *names: str) -> tuple[str, ...]:
         """Those of these modules that have weights."""
         modules = dict(self.named_children())
         return tuple(name for name in names if name in modules and any(True for _ in modules[name].parameters()))
+
+    @property
+    def pace(self) -> float:
+        """Factor of the learning rate of all phases."""
+        return 1.0 if self.shortcut is None else self.shortcut.pace
 
     @property
     def takes_gradients(self) -> bool:
@@ -138,7 +144,7 @@ class Model(Coder, ABC):
     @property
     def start_examples(self) -> int:
         """Train examples that `start` wants to see."""
-        return self.prior.start_examples
+        return max(self.prior.start_examples, 0 if self.shortcut is None else self.shortcut.examples)
 
     def start(self, start: Start) -> None:
         """Let an untrained decoder give about the mean of the data, which it then need not learn first.
@@ -147,8 +153,12 @@ class Model(Coder, ABC):
         large gradient, the same for all examples, through every layer, and latent dimensions die of it.
         """
         self.offset.copy_(self.likelihood.raw_at(start.mean))
+        if self.shortcut is not None:
+            self.likelihood.start(self.shortcut.start(start.examples, self.posterior.continuous_point))
+            for network in (self.encoder, self.decoder):
+                shrink_last_layer(network)
         if self.prior.start_examples:
-            self.prior.start(start.examples)
+            self.prior.start(start.examples[: self.prior.start_examples])
 
     def update(self, statistics: Mapping[str, Tensor]) -> None:
         """Change the state of the model after an optimizer step, by the statistics of its batches on all devices."""

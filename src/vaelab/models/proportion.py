@@ -19,7 +19,8 @@ from vaelab.notes import note
 
 # The rule. A model is out of proportion if its code has more than twice as many numbers, or indices, as an example has
 # values, or if it has more than 50 million weights and more of them than there are values in the train split.
-CODE, WEIGHTS = 2, 50_000_000
+# A code of up to 256 numbers costs nothing, however small the example.
+CODE, SMALL_CODE, WEIGHTS = 2, 256, 50_000_000
 
 
 def refuse_too_large(about: dict[str, Any], builder: Builder, train_examples: int) -> None:
@@ -54,7 +55,7 @@ def _out_of_proportion(
     """One line that says what is out of proportion; None where nothing is."""
     group, found = model.latent.finest, []
     numbers, kind = (group.tokens, "indices") if model.latent.discrete else (model.latent.size, "numbers")
-    if numbers > CODE * spec.size:
+    if numbers > max(CODE * spec.size, SMALL_CODE):
         found.append(
             f"the code of an example has {numbers:,} {kind} (latent_dim={about['latent_dim']}), and the example itself "
             f"has {spec.size:,} values"

@@ -13,8 +13,9 @@ from vaelab.metrics import is_detail
 from vaelab.terminal import console
 
 SHOWN_FIRST = (
-    "task", "data", "model", "encoder", "decoder", "latent", "posterior", "prior", "adversary", "fitted_prior",
-    "likelihood", "corruption", "optimizer", "scheduler", "trainer", "callbacks", "logger", "paths",
+    "task", "data", "model", "encoder", "decoder", "latent", "posterior", "prior", "shortcut",
+    "adversary", "fitted_prior", "likelihood", "corruption", "optimizer", "scheduler", "trainer", "callbacks",
+    "logger", "paths",
 )  # fmt: skip
 
 

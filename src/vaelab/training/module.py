@@ -60,7 +60,7 @@ class TrainingModule(L.LightningModule):
         """Built from plain data, so that nothing but numbers reaches a checkpoint."""
         total = self.schedule_steps or int(self.trainer.estimated_stepping_batches)
         configured = [
-            self.optimization.configure(weights_of(self.model, p), max(1, total - p.start), p.name)
+            self.optimization.configure(weights_of(self.model, p), max(1, total - p.start), p.name, self.model.pace)
             for p in self.model.phases
         ]
         return configured[0] if len(configured) == 1 else tuple(configured)  # type: ignore[return-value]

@@ -59,8 +59,12 @@ class Optimization:
         own = self.phases.get(phase) or {}
         return merged(self.optimizer, own.get("optimizer")), merged(self.scheduler, own.get("scheduler"))
 
-    def configure(self, weights: list[nn.Parameter], total_steps: int, phase: str = MAIN) -> dict[str, Any]:
+    def configure(
+        self, weights: list[nn.Parameter], total_steps: int, phase: str = MAIN, pace: float = 1.0
+    ) -> dict[str, Any]:
         """What `configure_optimizers` returns for a phase; the schedule is a function of the optimizer step.
+
+        `pace` is a factor of the learning rate that the model asks for.
 
         A checkpoint that is loaded later gives moments and counts; every setting stays that of the config.
         """
@@ -68,7 +72,7 @@ class Optimization:
         within = f"phases.{phase}." if self.phases.get(phase) else ""
         optimizer: Optimizer = self.builder.build(optimizer_node, f"{within}optimizer", Optimizer, params=weights)
         factor = self.builder.build(scheduler_node, f"{within}scheduler", LearningRate, total_steps=total_steps)
-        schedule = Schedule(optimizer, factor.__call__)
+        schedule = Schedule(optimizer, factor.__call__ if pace == 1 else lambda step: pace * factor(step))
         settings = [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
 
         def keep_settings(_: Optimizer, saved: dict[str, Any]) -> dict[str, Any]:
