@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vaelab.models.schedules import Capacity, Constant, Cyclical, FreeBits, Linear
+from vaelab.models.schedules import Capacity, Constant, Cyclical, FreeBits, Linear, Usual
 
 KL = torch.tensor([[0.5, 3.0], [0.0, 1.0]])
 
@@ -59,3 +59,12 @@ def test_free_bits_price_each_dimension_at_least_its_nats() -> None:
     torch.testing.assert_close(price.detach(), torch.tensor([3.75, 1.75]))
     (gradient,) = torch.autograd.grad(price.sum(), kl)
     torch.testing.assert_close(gradient, torch.tensor([[0.0, 1.0], [0.0, 1.0]]))
+
+
+def test_the_usual_schedule_has_free_bits_where_a_decoder_can_ignore_its_code() -> None:
+    schedule = Usual(nats=4.0)
+    ignorable = schedule.chosen(latent_dim=16, ignorable=True)
+    assert isinstance(ignorable, FreeBits)
+    assert ignorable.nats == 0.25
+    assert type(schedule.chosen(latent_dim=16, ignorable=False)) is Constant
+    assert Linear(10).chosen(16, ignorable=True).weight(5) == 0.5

@@ -28,6 +28,15 @@ class Schedule:
         """`kl: (B, latent_dim)` nats to the `(B,)` nats that beta multiplies."""
         return kl.sum(1)
 
+    def chosen(self, latent_dim: int, ignorable: bool) -> "Schedule":
+        """The schedule that a model takes: this one, unless it is a choice among others.
+
+        Args:
+            latent_dim: numbers of the code.
+            ignorable: whether the decoder can explain an example without its code (posterior collapse).
+        """
+        return self
+
 
 class Constant(Schedule):
     """beta at all steps (Higgins et al., 2017, for beta other than 1)."""
@@ -63,6 +72,24 @@ class Cyclical(Schedule):
         if step >= self.steps:
             return 1.0
         return min(1.0, (step * self.cycles / self.steps) % 1.0 / self.rise)
+
+
+class Usual(Schedule):
+    """Free bits where posterior collapse threatens, and else a constant beta.
+
+    A decoder that reads the characters before each can do without its code, and without free bits it does: with a
+    constant beta the KL of lines of text ends near 0.
+
+    Args:
+        nats: without cost for the whole code of a line of text, in equal parts for its dimensions.
+    """
+
+    def __init__(self, nats: Annotated[float, Ge(0)]) -> None:
+        self.nats = nats
+
+    def chosen(self, latent_dim: int, ignorable: bool) -> Schedule:
+        """See `Schedule.chosen`."""
+        return FreeBits(self.nats / latent_dim) if ignorable else Constant()
 
 
 class Capacity(Schedule):

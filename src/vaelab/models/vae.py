@@ -68,7 +68,8 @@ class VAE(Model):
         super().__init__(
             encoder, decoder, likelihood, latent, posterior, prior, condition, condition_size, condition_dropout
         )
-        schedule = schedule or Constant()
+        ignorable = self.autoregressive and bool(likelihood.spec.characters) and bound == "elbo"
+        schedule = (schedule or Constant()).chosen(self.latent_dim, ignorable)
         if bound == "iwae" and isinstance(schedule, (Capacity, FreeBits)):
             raise ValueError("bound=iwae: has no KL term of its own, so capacity and free_bits do not apply to it")
         self.beta, self.schedule, self.samples, self.bound = beta, schedule, samples, bound
