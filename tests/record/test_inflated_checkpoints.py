@@ -20,7 +20,7 @@ from vaelab.record import checkpoints
 from vaelab.record.checkpoints import read_start
 
 SMALL = ("encoder.hidden=[4]", "decoder.hidden=[4]", "latent_dim=2", "data.batch_size=400", "trainer.max_epochs=1",
-         "task=compression", "logger=none", "test=false")  # fmt: skip
+         "task=compression", "model=vae", "logger=none", "test=false")  # fmt: skip
 
 
 @pytest.fixture(scope="module")

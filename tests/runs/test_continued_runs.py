@@ -20,7 +20,14 @@ from vaelab.run import data_for
 
 Train = Callable[..., Path]
 # 1,294 train examples: 4 steps an epoch.
-SMALL = ("encoder.hidden=[4]", "decoder.hidden=[4]", "latent_dim=3", "data.batch_size=400", "task=compression")
+SMALL = (
+    "encoder.hidden=[4]",
+    "decoder.hidden=[4]",
+    "latent_dim=3",
+    "data.batch_size=400",
+    "task=compression",
+    "model=vae",
+)
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +154,7 @@ def test_training_begins_from_weights_with_all_of_its_epochs(run: Path, train: T
 
 
 def test_the_words_that_give_the_architecture_are_named(run: Path, refusal: Callable[..., str]) -> None:
-    message = refusal(f"ckpt_path={run}", "data.split_seed=3", "encoder=conv", "task=compression")
+    message = refusal(f"ckpt_path={run}", "data.split_seed=3", "encoder=conv", "task=compression", "model=vae")
     assert "Type encoder=mlp decoder=mlp latent_dim=3 " in message
     assert "encoder.hidden='[4]'" in message or "encoder.hidden=[4]" in message
 

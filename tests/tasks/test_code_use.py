@@ -162,7 +162,14 @@ def test_one_example_has_no_other_to_compare_with() -> None:
 def test_a_run_says_it_once_on_the_terminal_and_in_the_report(
     test: str, train: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    small = ("encoder.hidden=[8]", "decoder.hidden=[8]", "trainer.max_epochs=1", "task=compression", f"test={test}")
+    small = (
+        "encoder.hidden=[8]",
+        "decoder.hidden=[8]",
+        "trainer.max_epochs=1",
+        "task=compression",
+        "model=vae",
+        f"test={test}",
+    )
     run = train(*small, "model.beta=1e4", "optimizer.lr=0.02")
     said = "the latent code is hardly used: KL "
     assert capsys.readouterr().out.count(f"note: {said}") == 1

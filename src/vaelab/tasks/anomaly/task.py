@@ -42,7 +42,7 @@ class Anomaly(Task):
 
     Args:
         score: which one is `test/auroc` and has the threshold; the others are `test/auroc_<score>`.
-            `elbo` and `nll` need a VAE. Null is `relative` for images, `reconstruction` for all else.
+            `elbo` and `nll` need a VAE. Null is `usual_score`.
         nll_samples: K of the importance-weighted nll.
         false_alarm_rate: which the threshold does not exceed on normal data.
         precision_at: k, how many of the highest scores are looked at; as many as there are anomalies
@@ -205,7 +205,7 @@ class Anomaly(Task):
             fits = self._misfit(threshold, samples) is None and same_weights(model, self.detector_from)
             if data.all_as_test or fits:
                 return Detector.restored(model, self.detector_from)
-        headline = self.score or ("relative" if data.spec.kind == "image" else "reconstruction")
+        headline = self.score or usual_score(model, data.spec)
         detector = Detector(model, self.nll_samples)
         detector.fit(lambda: examples(data, "train", model.device))
         clean = scored(detector, data, "val", headline)
@@ -254,6 +254,13 @@ class Anomaly(Task):
         found.metadata["test/precision_at_k"] = about | {"k": k} | interval_about
         if "nll" in test:
             found.metadata["test/auroc_nll"] = {"K": self.nll_samples}
+
+
+def usual_score(model: Model, spec: DataSpec) -> str:
+    """The score that is measured as the best for a kind of data where the user names none (docs/defaults.md)."""
+    if spec.kind == "image":
+        return "relative"
+    return "nll" if spec.kind == "table" and model.has_rate else "reconstruction"
 
 
 def count_alarms(found: Findings, threshold: Threshold, alarms: Tensor, truth: Truth) -> None:
