@@ -5,17 +5,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from sklearn.decomposition import PCA
 from sklearn.ensemble import IsolationForest
 from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
 from vaelab.data.module import DataModule
-from vaelab.data.plain import plain, plain_size
+from vaelab.data.plain import enough, plain, plain_size
 from vaelab.evaluation.baselines.limits import FOREST_TEST, FOREST_TRAIN, drawn, held_in_memory, nearest_limits
-from vaelab.evaluation.baselines.pca import fit_pca
 
-MOST_COMPONENTS, SHARE, TREES, NEIGHBOURS = 32, 0.7, 200, 5
+MOST_COMPONENTS, TREES, NEIGHBOURS = 64, 200, (1, 2, 5, 10, 20, 50)
+EXACT = 2**24  # values
+TUNED = 2_000  # validation examples that settings are chosen on
+TUNING = "chosen by the likelihood of the validation split"
 PART = 10_000  # test examples at once
 
 Scores = NDArray[np.float64]
@@ -58,15 +62,48 @@ class OutlierScore:
 def pca_error(data: DataModule, rows: Rows) -> Scores:
     """Squared reconstruction error of test examples from principal components, `(M,)`.
 
-    32 of them, or seven tenths of the columns of a small table: all of them would leave no error.
+    How many is chosen on the validation split, which holds normal examples as train does: those that make it likeliest
+    under probabilistic PCA (Tipping and Bishop, 1999, equation 4).
     """
-    pca = fit_pca(data, min(MOST_COMPONENTS, max(1, round(SHARE * plain_size(data.spec)))))
+    train = data.rows("train", enough(data.spec)).numpy()
+    if train.size <= EXACT:
+        train = train.astype(np.float64)  # the variance that is left may be far below that of the first component
+    most = min(MOST_COMPONENTS, *train.shape)
+    with np.errstate(invalid="ignore"):  # rows that are all the same have no variance to take shares of
+        found = PCA(most, random_state=0).fit(train)
 
-    def errors(part: Tensor) -> Scores:
-        rest = plain(part, data.spec) - pca.decode_rows(pca.encode(part))
-        return rest.square().sum(1).double().numpy()
+    def squares(part: Tensor) -> tuple[Scores, Scores]:
+        """Of the scores of each component, `(N, K)`, and of what the first k leave unexplained, `(N, K + 1)`."""
+        numbers = plain(part, data.spec).double().numpy()
+        explained = found.transform(numbers) ** 2
+        whole = ((numbers - found.mean_) ** 2).sum(1, keepdims=True)
+        return explained, np.maximum(whole - np.cumsum(np.hstack([0 * whole, explained]), axis=1), 0.0)
 
-    return _of_each(data, rows, errors)
+    held_out = data.clean("val", torch.arange(min(len(data.split["val"]), TUNED)))
+    variances, total = found.explained_variance_, train.var(0, ddof=1, dtype=np.float64).sum()
+    likelihood = _ppca_log_likelihood(variances, total, train.shape[1], *squares(held_out))
+    count = 1 + int(np.argmax(likelihood)) if np.isfinite(likelihood).any() else most
+    return _of_each(data, rows, lambda part: squares(part)[1][:, count])
+
+
+def _ppca_log_likelihood(variances: Scores, total: float, size: int, explained: Scores, left: Scores) -> Scores:
+    """Mean log-likelihood of rows under 1 to K components, `(K,)`; -inf where these leave no variance for noise.
+
+    Args:
+        variances: of the components, `(K,)`.
+        total: variance of all numbers of a row.
+        size: numbers of a row.
+        explained, left: of the rows; see `pca_error`.
+    """
+    found = np.full(len(variances), -np.inf)
+    for count in range(1, min(len(variances), size - 1) + 1):
+        noise = (total - variances[:count].sum()) / (size - count)
+        if noise <= 1e-9 * total or variances[count - 1] <= noise:
+            break
+        logs = np.log(variances[:count]).sum() + (size - count) * np.log(noise)
+        distance = (explained[:, :count] / variances[:count]).sum(1) + left[:, count] / noise
+        found[count - 1] = -0.5 * (logs + distance.mean())
+    return found
 
 
 def isolation_forest(data: DataModule, rows: Rows) -> Scores:
@@ -76,22 +113,37 @@ def isolation_forest(data: DataModule, rows: Rows) -> Scores:
 
 
 def knn_distance(data: DataModule, rows: Rows) -> Scores:
-    """Distance of test examples to their k-th nearest training example (Ramaswamy et al., 2000), `(M,)`."""
+    """Distance of test examples to their k-th nearest training example (Ramaswamy et al., 2000), `(M,)`.
+
+    k is chosen on the validation split: that under which it is likeliest, if the density is k / (N V), V the volume of
+    the ball that holds the k nearest (Loftsgaarden and Quesenberry, 1965).
+    """
     train = data.rows("train", rows.train).numpy()
-    neighbours = NearestNeighbors(n_neighbors=min(NEIGHBOURS, len(train)), algorithm="brute").fit(train)
+    most = min(NEIGHBOURS[-1], len(train))
+    neighbours = NearestNeighbors(n_neighbors=most, algorithm="brute").fit(train)
+    held_out = data.clean("val", torch.arange(min(len(data.split["val"]), TUNED)))
+    distances = neighbours.kneighbors(plain(held_out, data.spec).numpy())[0]
+    smallest = max(1e-6 * float(np.median(distances)), 1e-12)  # of rows that come several times
+    options = [k for k in NEIGHBOURS if k <= most] or [most]
+
+    def log_density(k: int) -> float:
+        return float(np.log(k) - train.shape[1] * np.log(np.maximum(distances[:, k - 1], smallest)).mean())
+
+    chosen = max(options, key=log_density)
+    neighbours.set_params(n_neighbors=chosen)
     return _of_each(data, rows, lambda part: neighbours.kneighbors(plain(part, data.spec).numpy())[0][:, -1])
 
 
 OUTLIER_SCORES = {
     "pca": OutlierScore(
-        pca_error, {"components": MOST_COMPONENTS, "share": SHARE}, lambda train, test, size: (train, test)
+        pca_error, {"components": f"1 to {MOST_COMPONENTS}, {TUNING}"}, lambda train, test, size: (train, test)
     ),
     "isolation_forest": OutlierScore(
         isolation_forest,
         {"trees": TREES},
         lambda train, test, size: (min(train, FOREST_TRAIN), min(test, FOREST_TEST)),
     ),
-    "knn": OutlierScore(knn_distance, {"neighbours": NEIGHBOURS}, nearest_limits),
+    "knn": OutlierScore(knn_distance, {"neighbours": f"{', '.join(map(str, NEIGHBOURS))}, {TUNING}"}, nearest_limits),
 }
 
 
