@@ -24,7 +24,12 @@ COUNT = 60
 
 
 def load(path: Path, **settings: Any) -> Table:
-    data = Table(**stated("data/table") | {"corruption": Identity(), "path": str(path)} | SETTINGS | settings)
+    data = Table(
+        **stated("data/table")
+        | {"corruption": Identity(), "path": str(path), "scaling": "standard"}
+        | SETTINGS
+        | settings
+    )
     data.setup()
     return data
 
@@ -393,7 +398,12 @@ def trained(path: Path, folder: Path, **settings: Any) -> Path:
 
 
 def later(path: Path, model: Path, **settings: Any) -> Table:
-    data = Table(**stated("data/table") | {"corruption": Identity(), "path": str(path)} | SETTINGS | settings)
+    data = Table(
+        **stated("data/table")
+        | {"corruption": Identity(), "path": str(path), "scaling": "standard"}
+        | SETTINGS
+        | settings
+    )
     data.all_as_test = True
     data.prepare_as(model)
     data.setup()

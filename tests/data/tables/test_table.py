@@ -51,7 +51,12 @@ def fitted(table: pa.Table, scaling: str = "standard", most: int = 100) -> tuple
 
 
 def load(path: Path, **settings: Any) -> Table:
-    data = Table(**stated("data/table") | {"corruption": Identity(), "path": str(path)} | SETTINGS | settings)
+    data = Table(
+        **stated("data/table")
+        | {"corruption": Identity(), "path": str(path), "scaling": "standard"}
+        | SETTINGS
+        | settings
+    )
     data.setup()
     return data
 
@@ -170,7 +175,9 @@ def test_rows_without_a_label_are_neither_normal_nor_anomalous(people: Path) -> 
 
 @pytest.mark.parametrize("corruption", [Gaussian(0.5), Mask(0.5, positions="random")])
 def test_a_corruption_makes_no_false_category(people: Path, corruption: Any) -> None:
-    data = Table(**stated("data/table") | {"corruption": corruption, "path": str(people)} | SETTINGS)
+    data = Table(
+        **stated("data/table") | {"corruption": corruption, "path": str(people), "scaling": "standard"} | SETTINGS
+    )
     data.setup()
     batch = next(data.batches("train"))
     places = [i for i, column in enumerate(data.spec.columns) if column.categories]

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any, Unpack
+from typing import Annotated, Any, Literal, Unpack
 
 import numpy as np
 import pyarrow as pa
@@ -66,7 +66,8 @@ class Table(DataModule):
         categorical: columns to take as categories.
         header: whether CSV files begin with the names of columns, which else are numbers from 0; null tells by whether
             the first line is all numbers, and asks where it may be either.
-        scaling: of numbers and dates; see `Scaling`.
+        scaling: of numbers and dates; see `Scaling`. `auto` is `standard` where `normal` is given, since anomalies are
+            told by their distance, and else `quantile`, which keeps generated values within the range of train.
         max_categories: of a column; rarer ones become "(other)".
         encoding: of the text of CSV files.
         batch_size, val_fraction, test_fraction, split_seed, seed, normal, corruption: see `DataModule`.
@@ -81,7 +82,7 @@ class Table(DataModule):
         numeric: Sequence[str | int],
         categorical: Sequence[str | int],
         header: bool | None,
-        scaling: Method,
+        scaling: Method | Literal["auto"],
         max_categories: Annotated[int, Ge(2)],
         encoding: str,
         name: str | None,
@@ -98,7 +99,9 @@ class Table(DataModule):
         if both := sorted({*self.numeric} & {*self.categorical}):
             raise ConfigError(f"data.numeric and data.categorical: both name {some(both)}; leave it out of one of them")
         self.header = header
-        self.scaling, self.max_categories, self.encoding = scaling, max_categories, encoding
+        self._scaling_asked = scaling
+        self.scaling: Method = ("standard" if normal else "quantile") if scaling == "auto" else scaling
+        self.max_categories, self.encoding = max_categories, encoding
         self._scratch = Scratch(self.data_dir / ".vaelab")
         self._root: Path | None = None  # the file or folder that rows come from
         self._sizes: dict[Path, int] = {}  # rows of each file, in the order of reading
@@ -121,9 +124,10 @@ class Table(DataModule):
         if read is not None:
             self._format, self._trained_missing, missing = read
             self._trained_columns = [str(name) for name in missing] if isinstance(missing, list) else None
-            if self._format.scaling.columns and self.scaling != self._format.scaling.method:
+            asked = self._scaling_asked
+            if self._format.scaling.columns and asked not in ("auto", self._format.scaling.method):
                 note(
-                    f"data.scaling={self.scaling} is not used: rows are scaled as the model's were "
+                    f"data.scaling={asked} is not used: rows are scaled as the model's were "
                     f"({self._format.scaling.method})"
                 )
 
