@@ -29,6 +29,7 @@ from vaelab.latents.fitted import FittedPrior
 from vaelab.models import Model
 from vaelab.models.saved_model import save_model
 from vaelab.notes import note
+from vaelab.record.advice import Finished, advice
 from vaelab.record.checkpoints import TRAINING, Start
 from vaelab.record.console import print_config, print_metrics, print_size
 from vaelab.record.curves import FILE, read_curves
@@ -40,6 +41,7 @@ from vaelab.record.trackers import log_pictures, log_summary
 from vaelab.record.trained_on import TrainedOn
 from vaelab.secrets import redact, redact_override
 from vaelab.tasks import Findings, Task
+from vaelab.training.budget import TrainingTime
 from vaelab.training.interruption import keeping
 
 log = logging.getLogger(__name__)
@@ -178,15 +180,26 @@ class RunRecord:
             own = self._findings(model.to(trainer.strategy.root_device).float(), data, task, whole)
             if curves := loss_curves(read_curves(self.folder / FILE)):
                 own.figures["curves"] = curves
+            own.notes += advice(self._finished(numbers | own.numbers, own.metadata, trainer, model))
             found.add(own)
             self._publish(found, own, trainer)
         try:
             if found.baselines:
                 with keeping(f"the run's own results are in {self.folder}; task.baselines=false leaves baselines out"):
-                    self._publish(found, self._compare(found), trainer)
+                    added = self._compare(found)
+                    known = self._finished(found.numbers, found.metadata, trainer, model)
+                    found.notes += [line for line in advice(known) if line not in found.notes]
+                    self._publish(found, added, trainer)
         finally:
             log_summary(trainer.loggers, found.numbers, trainer.global_step)
             print_metrics(found.numbers, str(self.folder), found.notes)
+
+    def _finished(
+        self, numbers: dict[str, float], metadata: dict[str, Any], trainer: L.Trainer, model: Model
+    ) -> Finished:
+        times = [callback for callback in trainer.callbacks if isinstance(callback, TrainingTime)]  # type: ignore[attr-defined]
+        time = times[0] if times and self._config["train"] else None
+        return Finished(numbers, metadata, time, model, str(self._choices.get("task")))
 
     def _findings(self, model: Model, data: DataModule, task: Task, whole: bool) -> Findings:
         """The run's own results, in single precision; without a test, only whether the code is used."""

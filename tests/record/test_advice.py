@@ -1,0 +1,82 @@
+"""Advice is given where a run has the fault, and not where it has not."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from vaelab.record.advice import Finished, advice
+from vaelab.training.budget import TrainingTime
+
+
+def watched(values: Any) -> TrainingTime:
+    time = TrainingTime("val/elbo", "max", "normal")
+    time.passes = [(100 * step, float(value)) for step, value in enumerate(values, 1)]
+    return time
+
+
+def run(task: str = "generation", values: Any = (), dim: int = 16, rate: bool = True, **numbers: Any) -> Finished:
+    group = SimpleNamespace(shape=(dim,))
+    latent = SimpleNamespace(finest=group, discrete=False)
+    model: Any = SimpleNamespace(latent_dim=dim, latent=latent, has_rate=rate, fitted=None)
+    named = {name.replace("__", "/"): value for name, value in numbers.items() if not isinstance(value, dict)}
+    about = {name.replace("__", "/"): value for name, value in numbers.items() if isinstance(value, dict)}
+    return Finished(named, about, watched(values) if len(values) else None, model, task)
+
+
+FLAT = np.minimum(np.linspace(-100, 0, 30), -50)
+RISING = np.linspace(-100, 0, 30)
+OVERFITTED = np.concatenate([np.linspace(-100, -10, 10), np.linspace(-10, -60, 20)])
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (run(values=RISING), "val/elbo was still improving when training ended; effort=best"),
+        (run(values=OVERFITTED), "over-fitting: val/elbo was best at step 1,000 of 3,000"),
+        (run(test__active_units=3.0), "3 of the 16 numbers of a code are used; latent_dim=3 would do"),
+        (
+            run(
+                "compression",
+                **{
+                    "test__mse": 0.02,
+                    "baseline__pca__mse": 0.01,
+                    "baseline/pca/mse": {"the run is ahead by": -0.01, "at least": -0.02, "at most": -0.001},
+                },
+            ),
+            "the baseline pca has a better mse than the run, beyond chance (0.01, the run has 0.02); model=ae",
+        ),
+        (
+            run(
+                "generation",
+                **{"baseline/pca_gaussian/fid": {"the run is ahead by": -9, "at least": -12, "at most": -1}},
+            ),
+            "fitted_prior=mixture draws from where the codes are",
+        ),
+    ],
+)
+def test_a_run_with_the_fault_is_told_what_to_type(found: Finished, said: str) -> None:
+    assert [line for line in advice(found) if said in line]
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        run(values=FLAT),
+        run(values=RISING[:5]),
+        run(test__active_units=12.0),
+        run(test__active_units=0.0),  # a collapsed code is told of elsewhere
+        run(**{"baseline/pca/mse": {"the run is ahead by": -0.01, "at least": -0.02, "at most": 0.01}}),
+        run(**{"baseline/pca/mse": {"the run is ahead by": 0.01, "at least": 0.005, "at most": 0.02}}),
+        run(**{"baseline/train_split/fid": {"the run is ahead by": -9, "at least": -12, "at most": -1}}),
+    ],
+)
+def test_a_run_without_it_is_not(found: Finished) -> None:
+    assert advice(found) == []
+
+
+def test_a_real_run_says_it_in_its_report(train: Any) -> None:
+    folder = train("trainer.max_epochs=12", "optimizer.lr=1e-5", "trainer=cpu", "task.baselines=false")
+    page = (folder / "report.html").read_text()
+    assert "val/elbo was still improving when training ended; a larger trainer.max_epochs trains for longer" in page
