@@ -4,6 +4,7 @@
     python benchmarks/unseen.py --quick                      # a few of each task, one seed
     python benchmarks/unseen.py 'anomaly/*' '*/icons*'       # those whose name fits a pattern
     python benchmarks/unseen.py --held-back                  # the third that no default was tuned on
+    python benchmarks/unseen.py --with latent_dim=8 --results /tmp/eight 'anomaly/keel-*'    # what another value gives
 
 A run is `python train.py task=<task> data=<kind> data.path=<place>`, and nothing more than what says where labels are.
 What a run gave is kept in `benchmarks/.unseen/<commit>`, and is not run again: the command goes on where it was
@@ -122,10 +123,19 @@ def _place(pair: Pair) -> Path:
 # Running
 
 
-def run(pair: Pair, seed: int, folder: Path, data: Path, threads: int) -> dict[str, Any]:
-    """Train and measure once, in a process of its own; the line that is kept of it."""
+def run(pair: Pair, seed: int, more: Sequence[str], folder: Path, data: Path, threads: int) -> dict[str, Any]:
+    """Train and measure once, in a process of its own; the line that is kept of it.
+
+    Args:
+        pair: what to run.
+        seed: of the run.
+        more: words of the command line.
+        folder: of the results.
+        data: the folder of the sets.
+        threads: of the process.
+    """
     place = folder / "runs" / f"{pair.name.replace('/', '-')}-{seed}"
-    words = [f"task={pair.task}", *pair.words, f"seed={seed}", "logger=none", f"paths.output_dir={place}",
+    words = [f"task={pair.task}", *pair.words, *more, f"seed={seed}", "logger=none", f"paths.output_dir={place}",
              f"hydra.run.dir={place}", f"paths.data_dir={data}", "trainer.enable_progress_bar=false"]  # fmt: skip
     environment = os.environ | {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
     began = time.monotonic()
@@ -278,10 +288,15 @@ def main() -> int:
     parser.add_argument("--data", type=Path, default=ROOT / "data", help="the folder of the sets (default: data)")
     parser.add_argument("--results", type=Path, help="a folder (default: benchmarks/.unseen/<commit>)")
     parser.add_argument(
+        "--with", dest="more", action="append", default=[], metavar="WORD", help="an override to try; needs --results"
+    )
+    parser.add_argument(
         "--jobs", type=int, default=os.cpu_count() or 1, help="runs at once (default: one for each core)"
     )
     parser.add_argument("--list", action="store_true", help="name the pairs and stop")
     asked = parser.parse_args()
+    if asked.more and not asked.results:
+        parser.error("--with needs --results, a folder of its own: results by commit are those of the defaults")
     chosen = [
         pair
         for pair in pairs(asked.data.resolve())
@@ -304,7 +319,7 @@ def main() -> int:
     threads = max(1, (os.cpu_count() or 1) // asked.jobs)
 
     def one(job: tuple[Pair, int]) -> dict[str, Any]:
-        return run(*job, folder, asked.data.resolve(), threads)
+        return run(*job, asked.more, folder, asked.data.resolve(), threads)
 
     pool = ThreadPoolExecutor(asked.jobs)
     try:
