@@ -119,6 +119,16 @@ def test_options_that_are_no_longer_the_default_stay_those_of_the_run(run: Folde
     assert config.decoder._target_.endswith("ConvDecoder")
 
 
+def test_a_run_of_before_there_were_shortcuts_has_none(run: Folder) -> None:
+    run.write(["data=table", "data.path=a.csv"])
+    for name in ("choices.yaml", "config.yaml"):
+        about = yaml.safe_load((run.path / name).read_text())
+        del about["shortcut"]
+        (run.path / name).write_text(yaml.safe_dump(about))
+    assert composed("data=table").shortcut._target_  # which data of one's own have by now
+    assert not config_of(run.evaluate()).shortcut
+
+
 def test_a_run_without_a_record_of_its_options_comes_back_from_its_words(run: Folder) -> None:
     run.write(["model=annealed_vae", "model/schedule=cyclical", "encoder=conv", "task=compression"], choices=False)
     before = plain(composed("model=annealed_vae", "model/schedule=cyclical", "encoder=conv", "task=compression"))

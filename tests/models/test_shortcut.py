@@ -122,6 +122,24 @@ def test_a_table_with_categories_and_missing_values_has_one_too() -> None:
     assert (restored[:, 0] - rows[:, 0]).square().mean() < 0.1
 
 
+def test_missing_values_are_those_of_the_mean_and_leave_no_residual() -> None:
+    generator = torch.Generator().manual_seed(0)
+    rows = 5 + torch.randn(400, 1, generator=generator) + 0.1 * torch.randn(400, 6, generator=generator)
+    holes = torch.rand(rows.shape, generator=generator) < 0.3
+    mean = rows.masked_fill(holes, torch.nan).nanmean(0)
+    columns = tuple(Column(name) for name in "abcdef")
+    spec = DataSpec("r", "table", (6,), "real", columns=columns, has_missing=True)
+    model = with_shortcut(VAE, Gaussian(spec, "by_place"), rows.masked_fill(holes, torch.nan), mean)
+    torch.testing.assert_close(model.shortcut.mean, mean, atol=1e-4, rtol=0)
+    torch.testing.assert_close(model.decode(model.encode(torch.full((1, 6), torch.nan)))[0], mean, atol=1e-3, rtol=0)
+
+
+def test_a_likelihood_begins_with_a_scale_where_there_are_fewer_examples_than_numbers_of_a_code() -> None:
+    rows = torch.randn(SIZE, 40, generator=torch.Generator().manual_seed(0))
+    model = with_shortcut(VAE, Gaussian(DataSpec("r", "table", (40,), "real"), "learned"), rows, rows.mean(0))
+    assert model.likelihood.log_scale.exp().item() > 0.5
+
+
 def test_what_cannot_have_one_goes_without() -> None:
     spec = DataSpec("digits", "image", (1, 8, 8), "unit", 17)
     vector, grid = LatentSpec.vector(4), LatentSpec((Normal().group((2, 2, 2)),))

@@ -40,6 +40,7 @@ def test_steps_are_those_that_are_taken() -> None:
     assert settings(600, accumulate_grad_batches=5)[0] == 3000
     assert settings(600, limit_train_batches=1)[0] == 3000
     assert settings(600, limit_train_batches=0.5)[0] == 1500
+    assert settings(600, overfit_batches=1)[0] == 3000
     assert settings(600, max_steps=7) == (-1, 1)
 
 
@@ -48,12 +49,16 @@ def test_a_number_says_how_long_to_train_alone() -> None:
     assert settings(600, max_epochs=500, check_val_every_n_epoch=4) == (500, 4)
     with pytest.raises(ConfigError, match=r"effort=best: trainer\.max_epochs=500 says how long"):
         settings(600, "best", max_epochs=500)
+    with pytest.raises(ConfigError, match=r"effort=quick: trainer\.max_steps=7 says how long"):
+        settings(600, "quick", max_steps=7)
 
 
 def test_patience_is_a_part_of_the_validations() -> None:
     found = settled(AUTO, BUDGET, "normal", 600, 128)
     assert [stop.patience for stop in plateau(found, BUDGET, WATCHING)] == [30]
     assert plateau(found, Budget(3000, 10, None), WATCHING) == []
+    for within_epochs in ({"val_check_interval": 0.1}, {"limit_val_batches": 0}):
+        assert plateau(found | within_epochs, BUDGET, WATCHING) == []
 
 
 def watched(*values: float) -> TrainingTime:
@@ -96,6 +101,15 @@ def test_a_plateau_ends_training_and_is_said(table: str, train: Any, capsys: Any
     assert read_curves(folder / "metrics.csv")["val/elbo"][-1][0] < 200
     assert "training ended early" in capsys.readouterr().out
     assert json.loads((folder / "environment.json").read_text())
+
+
+def test_a_run_goes_on_after_a_plateau(table: str, train: Any, capsys: Any) -> None:
+    words = ("data=table", table, "test=false", "optimizer.lr=1e-12", "budget.patience=0.05")
+    folder = train(*words, "budget.steps=400")
+    ended = read_curves(folder / "metrics.csv")["val/elbo"][-1][0]
+    capsys.readouterr()
+    train(f"resume={folder}", "budget.steps=800")
+    assert read_curves(folder / "metrics.csv")["val/elbo"][-1][0] >= ended + 5  # as many validations as at first
 
 
 @pytest.mark.parametrize(
