@@ -334,7 +334,7 @@ def test_an_interrupted_job_ends_as_if_nothing_had_happened(
     folder = sweep_folder(tmp_path / "logs")
     in_process(f"resume={folder}")
     in_process(*small, "latent_dim=3")
-    (alone,) = (tmp_path / "logs/compression/digits-vae").iterdir()
+    (alone,) = (tmp_path / "logs/compression/digits-ae").iterdir()
     ours, theirs = (
         torch.load(run / "checkpoints/last.ckpt", weights_only=True)["state_dict"] for run in (folder / "1", alone)
     )

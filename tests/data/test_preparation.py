@@ -33,8 +33,9 @@ def numbers(run: Path) -> dict[str, float]:
 def test_rows_of_a_later_file_keep_the_scales_and_categories_of_training(train: Train, tmp_path: Path) -> None:
     before = people(tmp_path / "before.csv", ("Bonn", "Ulm"), centre=0)
     later = people(tmp_path / "later.csv", ("Bonn", "Ulm", "Köln"), centre=50)
-    run = train("data=table", f"data.path={before}", "data.name=people", *SMALL, "task=compression")
-    evaluate = ("data=table", "train=false", f"ckpt_path={run}", "data.name=people", *SMALL, "task=compression")
+    words = ("data=table", "data.name=people", "data.scaling=standard", "shortcut=none", *SMALL, "task=compression")
+    run = train(*words, f"data.path={before}")
+    evaluate = (*words, "train=false", f"ckpt_path={run}")
     again = train(*evaluate, f"data.path={before}")
     assert numbers(again)["test/mse"] == pytest.approx(numbers(run)["test/mse"])
     moved = train(*evaluate, f"data.path={later}")

@@ -39,8 +39,9 @@ class Resumption(Callback):
             if isinstance(callback, EarlyStopping) and callback.state_key in states:
                 state = states[callback.state_key]
                 state["patience"] = callback.patience
-                if state["stopped_epoch"]:  # whoever goes on after a plateau wants more than one validation
-                    state["stopped_epoch"] = state["wait_count"] = 0
+                state["stopped_epoch"] = 0
+                if state["wait_count"] >= callback.patience:  # whoever goes on after a plateau wants to see another
+                    state["wait_count"] = 0
             if isinstance(callback, ModelCheckpoint):
                 _take_up_best(callback, states)
 
