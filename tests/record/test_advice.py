@@ -19,7 +19,9 @@ def watched(values: Any) -> TrainingTime:
 def run(task: str = "generation", values: Any = (), dim: int = 16, rate: bool = True, **numbers: Any) -> Finished:
     group = SimpleNamespace(shape=(dim,))
     latent = SimpleNamespace(finest=group, discrete=False)
-    model: Any = SimpleNamespace(latent_dim=dim, latent=latent, has_rate=rate, fitted=None)
+    model: Any = SimpleNamespace(
+        latent_dim=dim, architecture={"encoder": {"widths": [8]}}, latent=latent, has_rate=rate, fitted=None
+    )
     named = {name.replace("__", "/"): value for name, value in numbers.items() if not isinstance(value, dict)}
     about = {name.replace("__", "/"): value for name, value in numbers.items() if isinstance(value, dict)}
     return Finished(named, about, watched(values) if len(values) else None, model, task)
@@ -34,8 +36,8 @@ OVERFITTED = np.concatenate([np.linspace(-100, -10, 10), np.linspace(-10, -60, 2
     ("found", "said"),
     [
         (run(values=RISING), "val/elbo was still improving when training ended; effort=best"),
-        (run(values=OVERFITTED), "over-fitting: val/elbo was best at step 1,000 of 3,000"),
-        (run(test__active_units=3.0), "3 of the 16 numbers of a code are used; latent_dim=3 would do"),
+        (run(values=OVERFITTED), "over-fitting: val/elbo was best at step 1,000 of 3,000, and then got worse"),
+        (run(test__active_units=3.0), "3 of the 16 numbers of a code are used; latent_dim=4 loses little"),
         (
             run(
                 "compression",
@@ -80,3 +82,12 @@ def test_a_real_run_says_it_in_its_report(train: Any) -> None:
     folder = train("trainer.max_epochs=12", "optimizer.lr=1e-5", "trainer=cpu", "task.baselines=false")
     page = (folder / "report.html").read_text()
     assert "val/elbo was still improving when training ended; a larger trainer.max_epochs trains for longer" in page
+
+
+@pytest.mark.long
+def test_a_run_that_got_worse_is_not_told_to_go_on(train: Any) -> None:
+    """The test loads the best checkpoint, which knows only the validations up to itself."""
+    page = (train("effort=best", "trainer=cpu", "task.baselines=false") / "report.html").read_text()
+    assert "over-fitting: val/elbo was best at step" in page
+    assert "a smaller encoder.hidden and decoder.hidden" in page
+    assert "still improving" not in page

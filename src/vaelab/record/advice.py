@@ -1,7 +1,8 @@
 """What a finished run should try next: one line where something is known to help, with the words to type."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from math import ceil, log2
 from typing import Any
 
 from vaelab.evaluation.ahead import AHEAD
@@ -11,7 +12,7 @@ from vaelab.training.budget import TrainingTime
 
 EARLY, LOST = 0.5, 0.2  # the best validation came in this part of training, and so much of what it gained is lost since
 UNUSED = 0.5  # part of the dimensions of a code that may be unused without a word
-Curve = Sequence[tuple[int, float]]
+SIZES = ("hidden", "widths", "width")  # what sets the size of a backbone
 
 
 @dataclass(frozen=True)
@@ -46,11 +47,17 @@ def _training(run: Finished) -> list[str]:
     if time.overfitted(EARLY, LOST):
         best = max(time.passes, key=lambda one: one[1])[0]
         return [
-            f"over-fitting: {time.monitor} was best at step {best:,} of {time.passes[-1][0]:,}, and then got worse; "
-            "optimizer.weight_decay=0.1, smaller encoder.hidden and decoder.hidden, or more data may help. The best "
-            "weights are the ones that were kept and measured"
+            f"over-fitting: {time.monitor} was best at step {best:,} of {time.passes[-1][0]:,}, and then got worse. "
+            f"The best weights were kept and measured; more data or {_smaller(run.model)} may give better ones"
         ]
     return []
+
+
+def _smaller(model: Model) -> str:
+    """The settings that make the networks smaller, in words."""
+    sides = {side: model.architecture.get(side) or {} for side in ("encoder", "decoder")}
+    names = [f"{side}.{size}" for side, node in sides.items() for size in SIZES if size in node]
+    return f"a smaller {' and '.join(names)}" if names else "smaller networks"
 
 
 def _code(run: Finished) -> list[str]:
@@ -58,7 +65,8 @@ def _code(run: Finished) -> list[str]:
     active, size = run.numbers.get("test/active_units"), run.model.latent_dim
     if active is None or len(run.model.latent.finest.shape) > 1 or not 1 <= active < UNUSED * size:
         return []
-    return [f"{active:.0f} of the {size} numbers of a code are used; latent_dim={active:.0f} would do"]
+    enough = 2 ** ceil(log2(active))
+    return [f"{active:.0f} of the {size} numbers of a code are used; latent_dim={enough} loses little"]
 
 
 def _baselines(run: Finished) -> list[str]:

@@ -97,10 +97,8 @@ def plateau(settings: Mapping[str, Any], budget: Budget, watching: Mapping[str, 
     """
     every, epochs = settings.get("check_val_every_n_epoch"), settings.get("max_epochs") or -1
     whole = settings.get("val_check_interval") in (None, 1.0) and settings.get("limit_val_batches") != 0
-    if (
-        budget.patience is None or every is None or epochs < 1 or not whole
-    ):  # patience counts validations of whole epochs
-        return []
+    if budget.patience is None or every is None or epochs < 1 or not whole:
+        return []  # patience counts validations of whole epochs
     passes = max(1, epochs // every)
     return [EarlyStopping(**watching, patience=max(3, ceil(budget.patience * passes)), check_finite=False)]
 
@@ -117,7 +115,7 @@ class TrainingTime(Callback):
         self.monitor, self.sign, self.effort = monitor, 1.0 if mode == "max" else -1.0, effort
         self.passes: list[tuple[int, float]] = []  # step and watched number of each validation, larger is better
         self._began: tuple[float, int] | None = None
-        self._said = False
+        self._said = self._ended = False
         self.stopped = False  # by a plateau
 
     @property
@@ -158,11 +156,11 @@ class TrainingTime(Callback):
         if self._began is None:
             self._began = (monotonic(), trainer.global_step)
         elif (elapsed := monotonic() - self._began[0]) > SAID_AFTER and trainer.global_step > self._began[1]:
+            self._said = True
             self._say(trainer, elapsed / (trainer.global_step - self._began[1]))
 
     @rank_zero_only
     def _say(self, trainer: L.Trainer, pace: float) -> None:
-        self._said = True
         total = trainer.estimated_stepping_batches
         if not 0 < total < float("inf"):
             return
@@ -185,6 +183,7 @@ class TrainingTime(Callback):
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Say that a plateau ended it."""
+        self._ended = True
         if trainer.interrupted or trainer.global_step < 1:
             return
         stopped = next((c for c in trainer.early_stopping_callbacks if c.stopped_epoch), None)
@@ -200,8 +199,9 @@ class TrainingTime(Callback):
         return {"passes": [list(one) for one in self.passes]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take them up."""
-        self.passes = [(int(step), float(value)) for step, value in state_dict["passes"]]
+        """Take them up, for training alone: the test loads the best checkpoint, which knows only those up to itself."""
+        if not self._ended:
+            self.passes = [(int(step), float(value)) for step, value in state_dict["passes"]]
 
 
 def _long(seconds: float) -> str:
