@@ -31,8 +31,8 @@ class Listing:
     unfollowed: tuple[Path, ...]
 
     def having(self, suffixes: Sequence[str]) -> list[Path]:
-        """Files with one of these suffixes, in capitals or not."""
-        return [file for file in self.files if file.suffix.lower() in suffixes]
+        """Files with one of these suffixes, which may have several parts as `.csv.gz`, in capitals or not."""
+        return [file for file in self.files if file.name.lower().endswith(tuple(suffixes))]
 
     def relative(self, paths: Sequence[Path]) -> list[str]:
         """Paths as they are named within `root`."""
@@ -107,7 +107,8 @@ def files_of(place: Path, suffixes: Sequence[str], what: str) -> list[Path]:
     """
     listing = list_folder(place)
     files = listing.having(suffixes)
-    lines = listing.skipped([file for file in listing.files if file.suffix.lower() not in suffixes], what)
+    used = set(files)
+    lines = listing.skipped([file for file in listing.files if file not in used], what)
     if not files:
         skipped = "".join(f" ({line})" for line in lines)
         raise DataError(f"data.path={place}: holds no {', '.join(suffixes[:-1])} or {suffixes[-1]} file{skipped}")

@@ -319,8 +319,14 @@ class DataModule(L.LightningDataModule, ABC):
         """What `clean` gives as `(N, R)` plain numbers, for classical methods; see `vaelab.data.plain`."""
         return plain(self.clean(split, which), self.spec)
 
-    def written(self, stem: str, values: Tensor) -> dict[str, bytes | str]:
-        """Examples, `(N, *shape)` as a model gives them, in the formats of their kind: contents by path."""
+    def written(self, stem: str, values: Tensor, generated: bool = True) -> dict[str, bytes | str]:
+        """Examples in the formats of their kind: contents by path.
+
+        Args:
+            stem: of the paths.
+            values: `(N, *shape)`, as a model sees or gives them.
+            generated: whether a model gave them; tables then keep numbers within the range of train.
+        """
         return {}
 
     def pictures(self, name: str, values: Tensor) -> dict[str, Figure]:

@@ -111,7 +111,7 @@ def test_what_a_model_gives_is_a_row_of_the_original_types(people: Path) -> None
         "double", "int64", "string", "bool", "date32[day]", "timestamp[ns]", "string",
     ]  # fmt: skip
     assert table["city"].to_pylist() == ["Bonn", "Köln", "Ulm", None, "Bonn"]
-    files = data.written("samples/rows", drawn)
+    files = data.written("samples/rows", drawn, generated=False)
     assert pq.read_table(io.BytesIO(files["samples/rows.parquet"])).equals(table)
     assert csv.read_csv(io.BytesIO(files["samples/rows.csv"])).column_names == table.column_names
 
@@ -192,7 +192,7 @@ def test_a_corruption_makes_no_false_category(people: Path, corruption: Any) -> 
 
 def test_windows_line_ends_semicolons_and_a_byte_order_mark(tmp_path: Path) -> None:
     path = tmp_path / "excel.csv"
-    path.write_bytes(b"\xef\xbb\xbfa;b\r\n" + b"".join(f"{i};x{i % 2}\r\n".encode() for i in range(20)))
+    path.write_bytes(b"\xef\xbb\xbfa;b\r\n" + b"".join(f"{i % 7};x{i % 2}\r\n".encode() for i in range(20)))
     data = load(path)
     assert [column.name for column in data.spec.columns] == ["a", "b"]
     assert data.restore(data.clean("train"))["b"].to_pylist()[0] in ("x0", "x1")
@@ -200,9 +200,9 @@ def test_windows_line_ends_semicolons_and_a_byte_order_mark(tmp_path: Path) -> N
 
 def test_a_suffix_may_be_in_capitals(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "EXPORT.CSV"
-    path.write_text("id,v\n" + "".join(f"user{i},{i}\n" for i in range(150)))
+    path.write_text("id,v\n" + "".join(f"user{i % 140},{i}\n" for i in range(150)))
     assert len(load(path, max_categories=50).spec.columns[0].categories) == 51
-    assert "column id: holds 150 distinct texts" in capsys.readouterr().err
+    assert "column id: holds 140 distinct texts" in capsys.readouterr().err
 
 
 def test_a_folder_has_the_splits_that_its_files_name(tmp_path: Path) -> None:
@@ -221,7 +221,7 @@ BROKEN = {
     ),
     "ragged.csv": (b"a,b\n1,2\n3\n", "ragged.csv: cannot be read as csv"),
     "twice.csv": (b"a,a\n1,2\n", "twice.csv: has several columns named a"),
-    "void.csv": (b"a,b\n1,\n2,\n3,\n", "column b: has no value in any row; add it to data.drop"),
+    "void.csv": (b"a,b\n1,\n1,\n1,\n", r"no column is left to model, since all tell nothing; data\.keep=\[a\] keeps"),
     "infinite.csv": (b"a\n1\ninf\n" + 9 * b"3\n", "column a: has an infinite value in row 1"),
     "one.csv": (b"a,b\n1,2\n", "1 examples leave none for the"),
     "noise.parquet": (b"PAR1 not really", "noise.parquet: cannot be read as parquet"),

@@ -185,7 +185,7 @@ class Music(DataModule):
         """The notes of each voice of one example `(*shape)`; a roll is one voice."""
         return from_tokens(values, self.lowest) if self.form == "tokens" else from_roll(values, self.lowest)
 
-    def written(self, stem: str, values: Tensor) -> dict[str, bytes | str]:
+    def written(self, stem: str, values: Tensor, generated: bool = True) -> dict[str, bytes | str]:
         """The first 16 examples as `<stem>-<number>.mid`."""
         program = CHOIR if self.form == "tokens" else PIANO
         return {

@@ -16,7 +16,7 @@ from vaelab.config.nearest import did_you_mean
 from vaelab.data.folders import files_of
 from vaelab.data.images.source import SPLITS
 from vaelab.data.tables.cells import parsed
-from vaelab.data.tables.files import SUFFIXES, first_line, line_of, read_tables, refuse_all
+from vaelab.data.tables.files import SUFFIXES, first_line, is_table, line_of, read_tables, refuse_all
 from vaelab.data.tables.kinds import is_text, quoted, text_of
 from vaelab.errors import ConfigError, DataError
 from vaelab.notes import note, some, were
@@ -156,7 +156,7 @@ def _sorted(recordings: list[Recording]) -> list[Recording]:
 
 def _files(place: Path) -> list[Path]:
     if place.is_file():
-        if place.suffix.lower() not in SUFFIXES:
+        if not is_table(place):
             raise DataError(f"data.path={place}: should be a .npy, .csv, .tsv or .parquet file, or a folder of tables")
         return [place]
     return files_of(place, SUFFIXES, "a table")

@@ -292,7 +292,7 @@ class Series(DataModule):
         """`(N, C, T)` as a model sees or gives them, to the units of the files; float64."""
         return self.format.decode(values.cpu())
 
-    def written(self, stem: str, values: Tensor) -> dict[str, bytes | str]:
+    def written(self, stem: str, values: Tensor, generated: bool = True) -> dict[str, bytes | str]:
         """All series as `<stem>.npy`, `(N, C, T)`, and the first as `<stem>.csv` with a row for each step."""
         restored, binary = self.restore(values).numpy(), BytesIO()
         np.save(binary, restored.astype(np.float32))

@@ -4,13 +4,14 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+
+from vaelab.data.tables.notation import NUMBER, PLAIN, Notation
 
 # How tables spell a missing value: what pandas takes for one, and the question mark of the UCI archive.
 MISSING = ["", "NA", "N/A", "n/a", "<NA>", "#N/A", "#N/A N/A", "#NA", "NaN", "nan", "-NaN", "-nan", "null", "NULL",
@@ -21,9 +22,7 @@ SIGNS = frozenset({"-", "--", "---", ".", "..", "*", "nil", "void", "missing", "
                    "#num!", "#name?"})  # fmt: skip
 ENOUGH = 2_000  # distinct texts that tell what a column is
 FEW = 0.05  # share of the cells of a column of numbers that may be something else by mistake
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?inf(inity)?", re.IGNORECASE | re.ASCII)
 WHOLE = re.compile(r"[+-]?\d{1,18}", re.ASCII)
-DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 # Numbers as people write them: 1,234.5, 1 234, 12,5, 1.234,5, 1.234.567, 12 %, $3.50; or with the minus sign of books.
 NOTATION = re.compile(
     r"[+\u2212-]?(\d{1,3}([,'\s]\d{3})+(\.\d*)?|(\d+|\d{1,3}(\.\d{3})+),\d+|\d{1,3}(\.\d{3}){2,}|[\d.,]+\s?[%$€£¥]"
@@ -66,51 +65,52 @@ class Inspection:
         return count <= max(FEW * self.cells, 1) and self.cells >= 5 * count
 
 
-def says(text: str) -> Said:
+def says(text: str, notation: Notation = PLAIN) -> Said:
     """What a cell says, blanks around it left out."""
     text = text.strip()
-    if text.lower() in _NOTHING:
+    if text.lower() in _NOTHING or notation.is_missing(text):
         return "nothing"
     if text.lower() in SIGNS:
         return "sign"
-    if NUMBER.fullmatch(text):
+    if notation.is_number(text):
         return "number"
-    if NOTATION.fullmatch(text):
-        return "notation"
-    return "date" if _date(text) is not None else "text"
+    if notation.date(text) is not None:
+        return "date"
+    return "notation" if NOTATION.fullmatch(text) or NUMBER.fullmatch(text) else "text"
 
 
-def inspect(column: Any) -> Inspection:
+def inspect(column: Any, notation: Notation = PLAIN) -> Inspection:
     """Look at every distinct text of a column once; where most of the first ones are only texts, at those alone."""
     found = Inspection()
     for place, (text, count) in enumerate(_counted(column)):
         if place == ENOUGH and found.counts["text"] > found.cells / 2:
             break
-        kind, stripped = says(text), text.strip()
+        kind, stripped = says(text, notation), text.strip()
         found.counts[kind] += count
         found.texts[kind].append(text)
         if kind == "number":
-            found.whole &= WHOLE.fullmatch(stripped) is not None
+            found.whole &= WHOLE.fullmatch(notation.plain(stripped)) is not None
         elif kind == "date":
-            found.days &= DAY.fullmatch(stripped) is not None
+            found.days &= notation.is_day(stripped)
     return found
 
 
-def parsed(column: Any, dates: bool) -> tuple[Any, NDArray[np.bool_]]:
+def parsed(column: Any, dates: bool, notation: Notation = PLAIN) -> tuple[Any, NDArray[np.bool_]]:
     """Numbers or, where `dates`, timestamps of the texts of a column, null where they are none; and where they are odd.
 
     Args:
         column: an Arrow array of texts.
         dates: whether they are dates.
+        notation: of numbers, dates and missing values.
 
     Returns:
         The values, and `(N,)` whether a cell says something else.
     """
     encoded = pc.dictionary_encode(column)
     texts: list[str] = encoded.dictionary.to_pylist()
-    kinds = [says(text) for text in texts]
+    kinds = [says(text, notation) for text in texts]
     wanted = "date" if dates else "number"
-    read: Any = _date if dates else float
+    read: Any = notation.date if dates else notation.number
     values = [read(text.strip()) if kind == wanted else None for text, kind in zip(texts, kinds, strict=True)]
     odd = np.array([kind not in (wanted, "nothing", "sign") for kind in kinds] + [False])
     places = np.asarray(pc.fill_null(encoded.indices, len(texts)))
@@ -119,11 +119,14 @@ def parsed(column: Any, dates: bool) -> tuple[Any, NDArray[np.bool_]]:
     ]
 
 
-def says_nothing(column: Any) -> Any:
-    """Which texts are blank, or a sign of a missing value between blanks."""
+def says_nothing(column: Any, notation: Notation = PLAIN) -> Any:
+    """Which texts are blank, a sign of a missing value between blanks, or missing by `Notation.na_values`."""
     trimmed = pc.utf8_trim_whitespace(column)
     sign = pc.is_in(trimmed, value_set=pa.array(MISSING, pa.string()))
-    return pc.and_(sign, pc.or_(pc.equal(trimmed, ""), pc.not_equal(trimmed, column)))
+    usual = pc.and_(sign, pc.or_(pc.equal(trimmed, ""), pc.not_equal(trimmed, column)))
+    if not notation.na_values:
+        return usual
+    return pc.or_(usual, pc.is_in(trimmed, value_set=pa.array(notation.na_values, pa.string())))
 
 
 def rows_of(column: Any, texts: Sequence[str], most: int = 3) -> Iterator[tuple[int, str]]:
@@ -146,14 +149,3 @@ def _counted(column: Any) -> Iterator[tuple[str, int]]:
     for text, count in zip(counted.field(0).to_pylist(), counted.field(1).to_pylist(), strict=True):
         if text is not None:
             yield text, count
-
-
-def _date(text: str) -> datetime | None:
-    """Of `2020-03-04` and `2020-03-04 05:06:07`."""
-    if not DAY.match(text):
-        return None
-    try:
-        when = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return when if when.tzinfo is None else when.astimezone(UTC).replace(tzinfo=None)

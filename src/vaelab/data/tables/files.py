@@ -1,13 +1,15 @@
 """Rows of CSV and Parquet files, and of the hub's tables, as Arrow."""
 
 import csv as plain_csv
+import gzip
 import re
 import sys
+import zlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,18 +20,34 @@ from pyarrow import csv
 from vaelab.data.folders import files_of
 from vaelab.data.images.source import SPLITS
 from vaelab.data.scratch import Scratch
-from vaelab.data.tables.cells import MISSING, NUMBER, WHOLE
+from vaelab.data.tables.cells import MISSING, WHOLE
+from vaelab.data.tables.notation import NUMBER, PLAIN, Notation
 from vaelab.errors import ConfigError, DataError
 from vaelab.notes import note, some
 
-SUFFIXES = (".csv", ".tsv", ".parquet")
+SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet")
+BROKEN = (EOFError, zlib.error, gzip.BadGzipFile)  # what reading a file raises that is no gzip file, or a part of one
 INDEX = "__index_level_0__"  # how pandas names rows that have lost their names
 NAMED = 10  # unusable files in a message
 
 
 def memory_needed(paths: Iterable[Path]) -> int:
     """Bytes that tables take in memory, about."""
-    return sum(path.stat().st_size if _is_text(path) else _parquet_size(path) for path in paths if path.is_file())
+    return sum(_text_size(path) if _is_text(path) else _parquet_size(path) for path in paths if path.is_file())
+
+
+def _text_size(path: Path) -> int:
+    """Of a compressed file when it is not, which only reading all of it tells."""
+    if not _is_compressed(path):
+        return path.stat().st_size
+    try:
+        with gzip.open(path) as file:
+            size = 0
+            while block := file.read(2**20):
+                size += len(block)
+            return size
+    except (*BROKEN, OSError):
+        return 0  # which reading it will tell
 
 
 def _parquet_size(path: Path) -> int:
@@ -41,8 +59,33 @@ def _parquet_size(path: Path) -> int:
     return max(about.num_rows * about.num_columns * 8, decompressed)
 
 
+def is_table(path: Path) -> bool:
+    """Whether the name of a file ends as that of a table does."""
+    return path.name.lower().endswith(SUFFIXES)
+
+
+def stem_of(path: Path) -> str:
+    """The name of a file without what tells its form: `people` of `people.csv.gz`."""
+    return Path(path.stem).stem if _is_compressed(path) else path.stem
+
+
+def _suffix(path: Path) -> str:
+    return "".join(path.suffixes[-2:]).lower() if _is_compressed(path) else path.suffix.lower()
+
+
 def _is_text(path: Path) -> bool:
     return path.suffix.lower() != ".parquet"
+
+
+def _is_compressed(path: Path) -> bool:
+    return path.name.lower().endswith((".csv.gz", ".tsv.gz"))
+
+
+def _opened(path: Path, encoding: str, newline: str | None = None) -> IO[str]:
+    """The text of a file, compressed or not."""
+    if _is_compressed(path):
+        return gzip.open(path, "rt", encoding=encoding, errors="replace", newline=newline)
+    return path.open(encoding=encoding, errors="replace", newline=newline)
 
 
 def read_tables(
@@ -53,6 +96,7 @@ def read_tables(
     texts: Collection[str] = (),
     codes: Collection[str] = (),
     sizes: dict[Path, int] | None = None,
+    notation: Notation = PLAIN,
 ) -> pa.Table:
     """All files, whose columns must be the same, one under the other.
 
@@ -64,6 +108,7 @@ def read_tables(
         texts: columns of CSV files that hold texts, whatever their cells look like, such as 007.
         codes: columns of CSV files that hold texts if any of their cells is a code such as 007.
         sizes: takes the number of rows of each file.
+        notation: of the cells of CSV files.
 
     Raises:
         DataError: files cannot be read, hold no row, or have other columns than the first; names all of them.
@@ -71,7 +116,7 @@ def read_tables(
     tables, refused = [], []
     for path in paths:
         try:
-            tables.append(_read(path, encoding, header, scratch, texts, codes))
+            tables.append(_read(path, encoding, header, scratch, texts, codes, notation))
         except DataError as error:
             refused.append(str(error))
     refuse_all(refused, paths)
@@ -82,7 +127,7 @@ def read_tables(
         if set(table.column_names) != set(names):
             refused.append(f"{path}: has other columns than {paths[0]}{differing(names, table.column_names)}")
     refuse_all(refused, paths)
-    return joined([table.select(names) for table in tables], str(paths[0].parent))
+    return joined([table.select(names) for table in tables], str(paths[0].parent), notation)
 
 
 def refuse_all(reasons: Sequence[str], paths: Sequence[Path]) -> None:
@@ -106,32 +151,45 @@ def differing(names: Sequence[str], others: Sequence[str]) -> str:
     return f" ({', '.join(parts)})"
 
 
-def joined(tables: Sequence[pa.Table], shown: str) -> pa.Table:
+def joined(tables: Sequence[pa.Table], shown: str, notation: Notation = PLAIN) -> pa.Table:
     """Tables of the same columns one under the other. A column of texts in one is one of texts in all.
+
+    Args:
+        tables: of which there is one at least.
+        shown: where they come from, for messages.
+        notation: that numbers have as texts.
 
     Raises:
         DataError: columns differ in type otherwise.
     """
     texts = {field.name for table in tables for field in table.schema if pa.types.is_string(field.type)}
     try:
-        unified = [_with_texts(table, texts) for table in tables] if len(tables) > 1 else tables
+        unified = [_with_texts(table, texts, notation) for table in tables] if len(tables) > 1 else tables
         return pa.concat_tables(unified, promote_options="permissive")
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
         raise DataError(f"{shown}: columns differ in type between files ({_line(error)})") from error
 
 
-def _with_texts(table: pa.Table, texts: Collection[str]) -> pa.Table:
+def _with_texts(table: pa.Table, texts: Collection[str], notation: Notation) -> pa.Table:
     """With columns of these names as texts: a cell that is no number, in another file, makes texts of all of them."""
     for place, field in enumerate(table.schema):
         simple = pa.types.is_integer(field.type) or pa.types.is_floating(field.type) or pa.types.is_boolean(field.type)
         dated = pa.types.is_date(field.type) or pa.types.is_timestamp(field.type)
         if field.name in texts and (simple or dated):
-            table = table.set_column(place, field.name, table.column(place).cast(pa.string()))
+            column = table.column(place)
+            cells = notation.texts(column) if pa.types.is_floating(field.type) else column.cast(pa.string())
+            table = table.set_column(place, field.name, cells)
     return table
 
 
 def _read(
-    path: Path, encoding: str, header: bool, scratch: Scratch | None, texts: Collection[str], codes: Collection[str]
+    path: Path,
+    encoding: str,
+    header: bool,
+    scratch: Scratch | None,
+    texts: Collection[str],
+    codes: Collection[str],
+    notation: Notation,
 ) -> pa.Table:
     if not path.is_file():
         raise DataError(f"{path}: no such file")
@@ -139,14 +197,14 @@ def _read(
         raise DataError(f"{path}: the file is empty")
     try:
         if _is_text(path):
-            table = _read_csv(path, encoding, header, scratch, texts, codes)
+            table = _read_csv(path, encoding, header, scratch, texts, codes, notation)
         else:
             table = _read_parquet(path, scratch)
         table = _named(table, path)
         names = Counter(table.column_names)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowKeyError, OSError, LookupError, UnicodeDecodeError) as error:
         remedy = _remedy(error, path, encoding)
-        raise DataError(f"{path}: cannot be read as {path.suffix[1:]} ({_line(error)}){remedy}") from error
+        raise DataError(f"{path}: cannot be read as {_suffix(path)[1:]} ({_line(error)}){remedy}") from error
     if table.num_rows == 0:
         raise DataError(f"{path}: holds no row")
     if _is_text(path) and (broken := [f.name for f in table.schema if pa.types.is_binary(f.type)]):
@@ -198,36 +256,53 @@ def _read_parquet(path: Path, scratch: Scratch | None) -> pa.Table:
 
 
 def _read_csv(
-    path: Path, encoding: str, header: bool, scratch: Scratch | None, texts: Collection[str], codes: Collection[str]
+    path: Path,
+    encoding: str,
+    header: bool,
+    scratch: Scratch | None,
+    texts: Collection[str],
+    codes: Collection[str],
+    notation: Notation,
 ) -> pa.Table:
     reading = csv.ReadOptions(encoding=encoding, autogenerate_column_names=not header)
     parsing = csv.ParseOptions(delimiter=_delimiter(path, encoding), newlines_in_values=True)
     if scratch is None:
-        table = csv.read_csv(path, reading, parsing, _cells(dict.fromkeys([*texts, *codes], pa.string())))
+        table = csv.read_csv(path, reading, parsing, _cells(notation, dict.fromkeys([*texts, *codes], pa.string())))
         for place, name in enumerate(table.column_names):
-            if name in codes and not _holds_codes(table.column(place)):
-                table = table.set_column(place, name, _typed(table.column(place)))
+            column = table.column(place)
+            if name in codes and not _holds_codes(column):
+                column = _typed(column, notation)
+            if name not in texts and name not in codes:
+                column = notation.converted(column)
+            table = table.set_column(place, name, column)
     else:
-        table = _from_csv_by_columns(path, reading, parsing, scratch, texts, codes)
+        table = _from_csv_by_columns(path, reading, parsing, scratch, texts, codes, notation)
     return table if header else table.rename_columns([str(place) for place in range(table.num_columns)])
 
 
 def _from_csv_by_columns(
-    path: Path, reading: Any, parsing: Any, scratch: Scratch, texts: Collection[str], codes: Collection[str]
+    path: Path,
+    reading: Any,
+    parsing: Any,
+    scratch: Scratch,
+    texts: Collection[str],
+    codes: Collection[str],
+    notation: Notation,
 ) -> pa.Table:
     """What `csv.read_csv` gives: types that fit all cells of a column, which no reader of blocks can know before.
 
     So cells are first kept as text, then a column at a time is held in memory and read.
     """
-    with csv.open_csv(path, reading, parsing, _cells()) as file:
+    with csv.open_csv(path, reading, parsing, _cells(notation)) as file:
         names = file.schema.names
-    with csv.open_csv(path, reading, parsing, _cells(dict.fromkeys(names, pa.string()))) as file:
+    with csv.open_csv(path, reading, parsing, _cells(notation, dict.fromkeys(names, pa.string()))) as file:
         text = scratch.table(file.schema, file)
     columns = []
     for place in range(len(names)):
         column = text.column(place)
         if names[place] not in texts and not (names[place] in codes and _holds_codes(column)):
-            column = _typed(column)
+            column = _typed(column, notation)
+            column = column if names[place] in codes else notation.converted(column)
         schema = pa.schema([pa.field(names[place], column.type)])
         batches = (pa.record_batch([chunk], schema=schema) for chunk in column.chunks)
         columns.append(scratch.table(schema, batches).column(0))
@@ -241,35 +316,43 @@ def _holds_codes(cells: Any) -> bool:
     return bool(pc.any(pc.match_substring_regex(cells, r"^0\d")).as_py())
 
 
-def _typed(cells: Any) -> Any:
+def _typed(cells: Any, notation: Notation) -> Any:
     """A column of texts in the type that fits all of them; quotes tell what is there from what is missing."""
     file = pa.BufferOutputStream()
     csv.write_csv(pa.table({"": cells}), file, csv.WriteOptions(include_header=False, quoting_style="all_valid"))
     reading = csv.ReadOptions(column_names=["cell"])
     parsing = csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False)
-    return csv.read_csv(pa.BufferReader(file.getvalue()), reading, parsing, _cells()).column(0)
+    return csv.read_csv(pa.BufferReader(file.getvalue()), reading, parsing, _cells(notation)).column(0)
 
 
-def _cells(types: dict[str, pa.DataType] | None = None) -> Any:
+def _cells(notation: Notation, types: dict[str, pa.DataType] | None = None) -> Any:
     return csv.ConvertOptions(
-        column_types=types, null_values=MISSING, strings_can_be_null=True, quoted_strings_can_be_null=False
+        column_types=types,
+        null_values=[*MISSING, *notation.na_values],
+        strings_can_be_null=True,
+        quoted_strings_can_be_null=False,
+        decimal_point=notation.decimal,
     )
 
 
 def _delimiter(path: Path, encoding: str) -> str:
-    """Of tab, semicolon and comma the one that the first line has most of."""
-    if path.suffix.lower() == ".tsv":
+    """Of tab, semicolon and comma the one that the first line has most of; commas of decimals do not count."""
+    if _suffix(path) in (".tsv", ".tsv.gz"):
         return "\t"
     unquoted = re.sub(r'"[^"]*("|$)', "", _head(path, encoding))  # names in quotes may hold any of them
+    if ";" in unquoted or "\t" in unquoted:
+        unquoted = re.sub(r"(?<=\d),(?=\d)", "", unquoted)
     return max(",;\t", key=unquoted.count)
 
 
 def _head(path: Path, encoding: str) -> str:
     try:
-        with path.open(encoding=encoding, errors="replace") as file:
+        with _opened(path, encoding) as file:
             return next((line for line in file if line.strip()), "")
     except LookupError as error:
         raise ConfigError(f"data.encoding={encoding}: no such encoding") from error
+    except BROKEN:
+        return ""  # which reading it will tell
 
 
 def first_line(path: Path, encoding: str) -> list[str]:
@@ -281,17 +364,22 @@ def first_line(path: Path, encoding: str) -> list[str]:
     return [cell.strip().strip('"') for cell in cells]
 
 
-def has_names(path: Path, encoding: str) -> bool:
+def has_names(path: Path, encoding: str, notation: Notation = PLAIN) -> bool:
     """Whether the first line of a CSV file names its columns.
 
     It does not if all of it are numbers, unless they count the columns.
+
+    Args:
+        path: of the file.
+        encoding: of its text.
+        notation: of its numbers.
 
     Raises:
         ConfigError: only the user can tell, since some of it are numbers, as values would be.
     """
     cells = first_line(path, encoding)
-    found = [cell for cell in cells if NUMBER.fullmatch(cell)]
-    numbers = [float(cell) for cell in found]
+    found = [cell for cell in cells if notation.is_number(cell) or NUMBER.fullmatch(cell)]
+    numbers = [notation.number(cell) if notation.is_number(cell) else float(cell) for cell in found]
     ascending = all(map(WHOLE.fullmatch, found)) and all(before < after for before, after in pairwise(numbers))
     if len(found) < len(cells):
         usual = len(found) != 1 or numbers[0] in (0, 1) or 1000 <= numbers[0] < 3000
@@ -330,7 +418,7 @@ def refuse_values_as_names(table: pa.Table, path: Path) -> None:
 def line_of(path: Path, encoding: str, row: int, header: bool) -> int:
     """The line of a CSV file that a row begins in, from 1; blank lines are no rows, and a cell may have several."""
     plain_csv.field_size_limit(sys.maxsize)
-    with path.open(encoding=encoding, errors="replace", newline="") as file:
+    with _opened(path, encoding, newline="") as file:
         reader, found = plain_csv.reader(file, delimiter=_delimiter(path, encoding)), row + header
         last = 0
         for cells in reader:
@@ -342,7 +430,9 @@ def line_of(path: Path, encoding: str, row: int, header: bool) -> int:
 
 
 def _remedy(error: BaseException, path: Path, encoding: str) -> str:
-    with path.open("rb") as file:
+    if _is_compressed(path) and isinstance(error, OSError):
+        return "; it is no gzip file or only a part of one, so download or pack it again"
+    with gzip.open(path) if _is_compressed(path) else path.open("rb") as file:
         wide = _is_text(path) and file.read(2) in (b"\xff\xfe", b"\xfe\xff") and "16" not in encoding
     if wide:
         return "; it begins as UTF-16 does, which data.encoding=utf-16 reads"
@@ -355,7 +445,7 @@ def _remedy(error: BaseException, path: Path, encoding: str) -> str:
 def _ragged(path: Path, encoding: str, columns: int) -> str:
     """Which line of a CSV file has more or fewer cells than the others."""
     plain_csv.field_size_limit(sys.maxsize)
-    with path.open(encoding=encoding, errors="replace", newline="") as file:
+    with _opened(path, encoding, newline="") as file:
         reader = plain_csv.reader(file, delimiter=_delimiter(path, encoding))
         last = 0
         for cells in reader:
@@ -396,8 +486,10 @@ def find_files(place: Path) -> dict[str, list[Path]]:
         DataError: there is no table.
     """
     if place.is_file():
-        if place.suffix.lower() not in SUFFIXES:
-            raise DataError(f"data.path={place}: should be a .csv, .tsv or .parquet file, or a folder of them")
+        if not is_table(place):
+            raise DataError(
+                f"data.path={place}: should be a .csv, .tsv or .parquet file, a .csv.gz or .tsv.gz, or a folder of them"
+            )
         return {"train": [place]}
     files = files_of(place, SUFFIXES, "a table")
     found: dict[str, list[Path]] = {}

@@ -2,21 +2,25 @@
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from annotated_types import MaxLen
 from numpy.typing import NDArray
-from pydantic import NonNegativeInt, TypeAdapter
+from pydantic import FiniteFloat, NonNegativeInt, TypeAdapter
 
 from vaelab.core.spec import Column
 from vaelab.data.scaling import Scaling
 from vaelab.data.tables.cells import parsed, says, says_nothing
-from vaelab.data.tables.kinds import Field, Source, is_text, quoted, text_of
+from vaelab.data.tables.kinds import Field, Source, arrow_type, is_text, quoted, text_of
+from vaelab.data.tables.left_out import LeftOut, constant_of, with_constants
+from vaelab.data.tables.notation import PLAIN, Notation, remedy_for_numbers
 from vaelab.errors import DataError
 
 OTHER = "(other)"  # rare categories, and those that train never saw
+MOST_LEFT_OUT = 100_000  # far more columns than any file has
 MILLISECONDS = 86_400_000  # of a day
 TRUTH = {"0": "false", "1": "true", "0.0": "false", "1.0": "true"}  # as other files write it
 Rows = NDArray[np.float64]
@@ -57,19 +61,21 @@ def to_columns(
     Raises:
         DataError: a column is missing or of another kind, has an infinite value, or a text among numbers.
     """
-    place = (source or Source()).place
+    source = source or Source()
+    place, notation = source.place, source.notation
     for field in fields:
         if field.name not in table.column_names:
             raise DataError(f"column {field.name}: is missing; the columns are {', '.join(table.column_names)}")
         column = table[field.name].combine_chunks()
         try:
-            numbers, odd = _numbers(column, field)
+            numbers, odd = _numbers(column, field, notation)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise DataError(
                 f"column {field.name}: holds {column.type} where {field.arrow} is expected ({error})"
             ) from error
         if odd.any():
-            _refuse_odd(column, odd, field, field.name in numeric, lambda row: place(first + row))
+            coerced = field.name in numeric
+            _refuse_odd(column, odd, field, coerced, lambda row: place(first + row), notation)
         infinite = np.isinf(numbers)
         if infinite.any():
             row = first + int(infinite.argmax())
@@ -77,7 +83,7 @@ def to_columns(
         yield numbers
 
 
-def _numbers(column: Any, field: Field) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def _numbers(column: Any, field: Field, notation: Notation) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """The numbers of `to_columns`, and which cells are texts that are none."""
     odd = np.zeros(len(column), dtype=bool)
     if field.arrow == "bool" and field.kind == "category":
@@ -85,19 +91,28 @@ def _numbers(column: Any, field: Field) -> tuple[NDArray[np.float64], NDArray[np
         for other, truth in TRUTH.items():
             texts = pc.if_else(pc.fill_null(pc.equal(texts, other), False), truth, texts)
         known = pc.is_in(texts, value_set=pa.array(["true", "false"], pa.string()))
-        said = pc.and_(pc.is_valid(texts), pc.invert(pc.fill_null(says_nothing(texts), False)))
+        said = pc.and_(pc.is_valid(texts), pc.invert(pc.fill_null(says_nothing(texts, notation), False)))
         odd = np.asarray(pc.and_(said, pc.invert(known)).to_numpy(zero_copy_only=False), dtype=bool)
-        return _codes(texts, field), odd
+        return _codes(texts, field, notation), odd
     if field.kind == "category":
-        return _codes(text_of(column), field), odd
+        return _codes(text_of(column), field, notation), odd
     if is_text(column.type):
-        column, odd = parsed(text_of(column), dates=field.kind == "date")
+        column, odd = parsed(text_of(column), field.kind == "date", notation)
     if field.kind == "date":
-        column = pc.cast(pc.cast(column, _timestamp(field), safe=False), pa.int64())
-    return np.asarray(pc.cast(column, pa.float64(), safe=False).to_numpy(zero_copy_only=False), dtype=np.float64), odd
+        column = pc.cast(column, _timestamp(field), safe=False)
+        if notation.missing_dates:
+            missing = pc.cast(pa.array(notation.missing_dates, pa.timestamp("us")), column.type, safe=False)
+            column = pc.if_else(pc.is_in(column, value_set=missing), None, column)
+        column = pc.cast(column, pa.int64())
+    numbers = np.array(pc.cast(column, pa.float64(), safe=False).to_numpy(zero_copy_only=False), dtype=np.float64)
+    if notation.missing_numbers and field.kind == "number":
+        numbers[np.isin(numbers, notation.missing_numbers)] = np.nan
+    return numbers, odd
 
 
-def _refuse_odd(column: Any, odd: NDArray[np.bool_], field: Field, coerced: bool, place: Callable[[int], str]) -> None:
+def _refuse_odd(
+    column: Any, odd: NDArray[np.bool_], field: Field, coerced: bool, place: Callable[[int], str], notation: Notation
+) -> None:
     """Refuse texts that are no values of their column, less those that are taken as missing.
 
     Raises:
@@ -108,8 +123,10 @@ def _refuse_odd(column: Any, odd: NDArray[np.bool_], field: Field, coerced: bool
         where = f"column {field.name}: {text!r} in {place(row)}"
         if field.kind == "category":
             raise DataError(f"{where} is neither true nor false; write true or false, or 1 or 0")
-        if isinstance(text, str) and says(text) == "notation":  # missing without a word, if it was coerced
-            raise DataError(f"{where} is a number, but not written like 1234.5; use a decimal point and nothing else")
+        if isinstance(text, str) and says(text, notation) == "notation":  # missing without a word, if it was coerced
+            point = "point" if notation.decimal == "." else "comma"
+            remedy = remedy_for_numbers([text], text, notation) or f"use a decimal {point} and nothing else"
+            raise DataError(f"{where} is a number, but not written like {notation.example}; {remedy}")
         if not coerced:
             raise DataError(
                 f"{where} is no {field.kind}; correct it, or add data.numeric={quoted([field.name])} to take such "
@@ -117,8 +134,10 @@ def _refuse_odd(column: Any, odd: NDArray[np.bool_], field: Field, coerced: bool
             )
 
 
-def _codes(texts: Any, field: Field) -> NDArray[np.float64]:
+def _codes(texts: Any, field: Field, notation: Notation) -> NDArray[np.float64]:
     """Places in `Field.values`, the one after the last for what is not among them, NaN for nothing."""
+    if notation.na_values:
+        texts = pc.if_else(pc.fill_null(says_nothing(texts, notation), False), None, texts)
     codes = pc.index_in(texts, value_set=pa.array(field.values, pa.string()))
     unknown = pc.and_(pc.is_null(codes), pc.is_valid(texts))
     if pc.any(unknown).as_py():
@@ -128,7 +147,21 @@ def _codes(texts: Any, field: Field) -> NDArray[np.float64]:
 
 def _timestamp(field: Field) -> pa.DataType:
     """Dates without a time become midnights in milliseconds; timestamps keep their unit and zone."""
-    return pa.timestamp("ms") if field.arrow.startswith("date") else _arrow(field.arrow)
+    return pa.timestamp("ms") if field.arrow.startswith("date") else arrow_type(field.arrow)
+
+
+@dataclass(frozen=True)
+class Range:
+    """What a column of numbers or dates holds in train.
+
+    Attributes:
+        low, high: its least and greatest number, as `to_columns` gives them.
+        whole: whether all of them are whole numbers.
+    """
+
+    low: FiniteFloat
+    high: FiniteFloat
+    whole: bool
 
 
 @dataclass(frozen=True)
@@ -140,11 +173,17 @@ class TableFormat:
         kept: for each column the categories that are modelled, as places in `Field.values`; what is not
             among them is `OTHER`, the last category of every column of texts.
         scaling: of the columns that are no categories, in their order.
+        ranges: of each column, None of categories; empty for a run that is older than this record.
+        left_out: columns of the files that the model does not see.
+        notation: of the texts that the model was trained on.
     """
 
     fields: tuple[Field, ...]
     kept: tuple[tuple[int, ...], ...]
     scaling: Scaling
+    ranges: tuple[Range | None, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+    notation: Notation = PLAIN
 
     @classmethod
     def fit(cls, fields: Sequence[Field], columns: Iterable[Rows], scaling: str, most: int) -> "TableFormat":
@@ -161,18 +200,21 @@ class TableFormat:
         """
         kept: list[tuple[int, ...]] = []
         scalings = []
+        ranges: list[Range | None] = []
         for field, column in zip(fields, columns, strict=True):
             seen = column[~np.isnan(column)]
             if not len(seen):
                 raise DataError(f"column {field.name}: has no value in the train split; add it to data.drop")
             if field.kind != "category":
                 kept.append(())
+                ranges.append(Range(float(seen.min()), float(seen.max()), bool((seen == np.round(seen)).all())))
                 scalings.append(Scaling.fit(scaling, column[:, None]))
                 continue
             codes, counts = np.unique(seen.astype(int), return_counts=True)
+            ranges.append(None)
             commonest = np.argsort(-counts, kind="stable")[:most]
             kept.append(tuple(sorted(int(codes[c]) for c in commonest)))
-        return cls(tuple(fields), tuple(kept), Scaling.beside(scalings))
+        return cls(tuple(fields), tuple(kept), Scaling.beside(scalings), tuple(ranges))
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -202,23 +244,37 @@ class TableFormat:
         encoded[:, numbers] = self.scaling.forward(rows[:, numbers])
         return encoded
 
-    def decode(self, encoded: NDArray[Any]) -> pa.Table:
-        """The inverse of `encode` and `to_rows`: the original columns and types; `OTHER` and NaN become nulls."""
+    def decode(self, encoded: NDArray[Any], within_train: bool = False) -> pa.Table:
+        """The inverse of `encode` and `to_rows`: the original columns and types; `OTHER` and NaN become nulls.
+
+        Args:
+            encoded: `(N, D)`.
+            within_train: whether numbers and dates are clipped to the least and the greatest of train, and rounded in
+                columns that hold whole numbers alone in train.
+        """
         encoded = np.asarray(encoded, dtype=np.float64)
         numbers = [place for place, field in enumerate(self.fields) if field.kind != "category"]
         restored = dict(zip(numbers, self.scaling.inverse(encoded[:, numbers]).T, strict=True))
+        for place, held in enumerate(self.ranges if within_train else ()):
+            if held is not None:
+                values = np.round(restored[place]) if held.whole else restored[place]
+                restored[place] = np.clip(values, held.low, held.high)
         arrays = [
             self._texts(place, encoded[:, place]) if field.kind == "category" else typed(restored[place], field)
             for place, field in enumerate(self.fields)
         ]
         return pa.table(dict(zip((field.name for field in self.fields), arrays, strict=True)))
 
+    def with_constants(self, table: pa.Table) -> pa.Table:
+        """With the columns that had one value in all rows, at their places among all columns of the file."""
+        return with_constants(table, self.left_out)
+
     def _texts(self, place: int, codes: Rows) -> Any:
         field = self.fields[place]
         names: list[str | None] = [field.values[code] for code in self.kept[place]]
         names.append(None)  # OTHER
         found = [None if np.isnan(code) else names[int(code)] for code in codes]
-        return pc.cast(pa.array(found, pa.string()), _arrow(field.arrow))
+        return pc.cast(pa.array(found, pa.string()), arrow_type(field.arrow))
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -226,6 +282,9 @@ class TableFormat:
             "fields": [asdict(field) for field in self.fields],
             "kept": [list(codes) for codes in self.kept],
             "scaling": self.scaling.to_json(),
+            "ranges": [held and asdict(held) for held in self.ranges],
+            "left_out": [asdict(column) for column in self.left_out],
+            "notation": self.notation.to_json(),
         }
 
     @classmethod
@@ -238,18 +297,27 @@ class TableFormat:
         fields = TypeAdapter(tuple[Field, ...]).validate_python(data["fields"])
         kept = TypeAdapter(tuple[tuple[NonNegativeInt, ...], ...]).validate_python(data["kept"])
         scaling = Scaling.from_json(data["scaling"])
+        ranges = TypeAdapter(tuple[Range | None, ...]).validate_python(data.get("ranges", ()))
+        left_out = TypeAdapter(Annotated[tuple[LeftOut, ...], MaxLen(MOST_LEFT_OUT)]).validate_python(
+            data.get("left_out", ())
+        )
+        for column in left_out:
+            if column.reason == "constant":
+                constant_of(column)
         if len(kept) != len(fields) or any(
             max(k, default=-1) >= len(f.values) for f, k in zip(fields, kept, strict=True)
         ):
             raise ValueError("kept: should be places among the values of each field")
         if scaling.columns != (numbers := sum(field.kind != "category" for field in fields)):
             raise ValueError(f"{numbers} fields that are no categories and a scaling of {scaling.columns}")
-        return cls(fields, kept, scaling)
+        if ranges and [held is None for held in ranges] != [field.kind == "category" for field in fields]:
+            raise ValueError("ranges: should be one for each field that is no category")
+        return cls(fields, kept, scaling, ranges, left_out, Notation.from_json(data.get("notation")))
 
 
 def typed(values: Rows, field: Field) -> Any:
     """Numbers and dates, `(N,)`, as an Arrow array of their column's own type, in the range that it has."""
-    of = _arrow(field.arrow)
+    of = arrow_type(field.arrow)
     missing = np.isnan(values)
     numbers = np.nan_to_num(values)
     whole = np.round(numbers)
@@ -277,19 +345,3 @@ def _range_of_dates(unit: str) -> tuple[int, int]:
         return -(2**62), 2**62
     ends = np.array(["0001-01-01", "9999-12-31"], dtype=f"datetime64[{unit}]").astype(np.int64)
     return int(ends[0]), int(ends[1])
-
-
-def _arrow(name: str) -> pa.DataType:
-    """An Arrow type from how it prints itself."""
-    unit = name.partition("[")[2].rstrip("]")
-    if name.startswith("timestamp"):
-        unit, _, zone = unit.partition(", tz=")
-        return pa.timestamp(unit, zone or None)
-    if name.startswith("date"):
-        return pa.date32() if name.startswith("date32") else pa.date64()
-    if name.startswith("decimal"):
-        precision, scale = name.partition("(")[2].rstrip(")").split(", ")
-        return (pa.decimal256 if name.startswith("decimal256") else pa.decimal128)(int(precision), int(scale))
-    if name.startswith("dictionary"):
-        return pa.string()
-    return pa.type_for_alias(name)

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vaelab.data.tables.cells import DATE_LIKE, WITH_UNIT, Inspection, alike, inspect, rows_of, says_nothing
+from vaelab.data.tables.notation import PLAIN, Notation, remedy_for_dates, remedy_for_numbers
 from vaelab.errors import ConfigError, DataError
 from vaelab.notes import note, some, were
 
@@ -44,10 +45,12 @@ class Source:
     Attributes:
         place: names a row by its number, such as `row 3 (line 5 of people.csv)`.
         typed: whether columns have types of their own, as in Parquet; in CSV all cells are texts.
+        notation: of the numbers, dates and missing values that are texts.
     """
 
     place: Callable[[int], str] = "row {}".format
     typed: bool = False
+    notation: Notation = PLAIN
 
 
 class _UnclearError(Exception):
@@ -118,7 +121,7 @@ def _field(name: str, column: Any, numeric: Sequence[str], categorical: Sequence
             _mention_rounding(name, column)
         return Field(name, kind, arrow)
     texts = pc.unique(text_of(column)).drop_null()
-    texts = texts.filter(pc.invert(says_nothing(texts)))
+    texts = texts.filter(pc.invert(says_nothing(texts, source.notation)))
     if not len(texts):
         raise DataError(f"column {name}: has no value in any row; add it to data.drop")
     values = tuple(sorted(str(text) for text in texts.to_pylist()))
@@ -135,8 +138,8 @@ def _kind_of_texts(name: str, column: Any, coerced: bool, source: Source) -> tup
         ConfigError: it is to be coerced to numbers, and holds hardly any.
         _UnclearError: a few cells are no numbers.
     """
-    texts = text_of(column)
-    found = inspect(texts)
+    texts, how = text_of(column), source.notation
+    found = inspect(texts, how)
     kind: Literal["number", "date"] = "date" if found.counts["date"] > found.counts["number"] else "number"
     good, notation, signs = found.counts[kind], found.counts["notation"], found.counts["sign"]
     odd = found.cells - good - signs
@@ -149,17 +152,22 @@ def _kind_of_texts(name: str, column: Any, coerced: bool, source: Source) -> tup
     if notation and (coerced or found.few(odd - notation)):
         cells = _cells(texts, found.texts["notation"], notation, source)
         plain = "a number, but not" if notation == 1 else "numbers, but not"
-        raise _UnclearError(f"{were(notation, 'cell')} {plain} written like 1234.5: {cells}", False)
+        written = found.texts["notation"]
+        remedy = remedy_for_numbers([*written, *found.texts["number"]], written[0], how)
+        reason = f"{were(notation, 'cell')} {plain} written like {how.example}: {cells}"
+        raise _UnclearError(f"{reason}; {remedy}" if remedy else reason, False)
     assorted = 2 * good >= found.cells and len(found.texts[kind]) > ASSORTED
     if (
         not good
         or not (coerced or assorted or found.few(odd + signs))
         or (source.typed and not coerced and good == found.cells)
     ):
-        _mention_lookalikes(name, found)
+        _mention_lookalikes(name, found, how)
         return "category", str(column.type)
     if odd and not coerced:
-        raise _UnclearError(f"{good} of {found.cells} cells are {kind}s, but not {others()}", True)
+        remedy = remedy_for_dates(dates_among(found), how) if kind == "date" else ""
+        reason = f"{good} of {found.cells} cells are {kind}s, but not {others()}"
+        raise _UnclearError(f"{reason}; {remedy}" if remedy else reason, True)
     if odd or signs:
         cells = _cells(texts, [*found.other_than(kind), *found.texts["sign"]], odd + signs, source)
         note(f"column {name}: {were(odd + signs, 'cell')} no {kind} and taken as missing: {cells}")
@@ -174,23 +182,39 @@ def _cells(texts: Any, sought: Sequence[str], count: int, source: Source) -> str
     return ", ".join(cells) + (f" and {count - len(cells):,} more" if count > len(cells) else "")
 
 
-def _mention_lookalikes(name: str, found: Inspection) -> None:
+def dates_among(found: Inspection) -> list[str]:
+    """Texts that look like dates, but are not read as such."""
+    return [text for text in found.texts["text"] if DATE_LIKE.fullmatch(text.strip())]
+
+
+def units_among(found: Inspection) -> list[re.Match[str]]:
+    """Texts that look like numbers with a unit, which all have the same; none where there are few."""
+    measured = [match for text in found.texts["text"] if (match := WITH_UNIT.fullmatch(text.strip()))]
+    return measured if len(measured) > ASSORTED and len({match[1] for match in measured}) == 1 else []
+
+
+def _mention_lookalikes(name: str, found: Inspection, how: Notation) -> None:
     """Categories that may be meant as numbers or dates."""
     numbers = found.counts["number"]
     if LOOKALIKE * found.cells <= numbers < found.cells:
-        how = f"data.numeric={quoted([name])} takes them as numbers and all others as missing"
-        note(f"column {name}: {numbers:,} of {found.cells:,} cells are numbers, and all are taken as categories; {how}")
+        typed = f"data.numeric={quoted([name])} takes them as numbers and all others as missing"
+        note(
+            f"column {name}: {numbers:,} of {found.cells:,} cells are numbers, and all are taken as categories; {typed}"
+        )
     if found.counts["number"] == found.cells:
-        how = f"data.numeric={quoted([name])} takes them as numbers"
-        note(f"column {name}: holds numbers as texts, which are taken as categories; {how}")
-    measured = [match for text in found.texts["text"] if (match := WITH_UNIT.fullmatch(text.strip()))]
-    if len(measured) > ASSORTED and len({match[1] for match in measured}) == 1:
+        typed = f"data.numeric={quoted([name])} takes them as numbers"
+        note(f"column {name}: holds numbers as texts, which are taken as categories; {typed}")
+    if measured := units_among(found):
         read = "numbers are read without a unit"
         note(f"column {name}: is taken as categories, since {read}, not {measured[0][0]!r}")
-    dates = [text for text in found.texts["text"] if DATE_LIKE.fullmatch(text.strip())]
+    dates = dates_among(found)
     if dates and found.few(len(found.texts["text"]) - len(dates)):
         read = "only dates like 2020-12-31 are read as dates"
-        note(f"column {name}: is taken as categories, since {read}, not {dates[0]!r}")
+        if how.dayfirst is not None:
+            read = f"not all of its dates can be read with {how.words()['dayfirst']}"
+        told = f"column {name}: is taken as categories, since {read}, not {dates[0]!r}"
+        remedy = remedy_for_dates(dates, how)
+        note(f"{told}; {remedy}" if remedy else told)
 
 
 def _mention_rounding(name: str, column: Any) -> None:
@@ -232,3 +256,19 @@ def text_of(column: Any) -> Any:
     if pa.types.is_dictionary(column.type):
         column = pc.cast(column, column.type.value_type)
     return pc.cast(column, pa.string())
+
+
+def arrow_type(name: str) -> pa.DataType:
+    """An Arrow type from how it prints itself."""
+    unit = name.partition("[")[2].rstrip("]")
+    if name.startswith("timestamp"):
+        unit, _, zone = unit.partition(", tz=")
+        return pa.timestamp(unit, zone or None)
+    if name.startswith("date"):
+        return pa.date32() if name.startswith("date32") else pa.date64()
+    if name.startswith("decimal"):
+        precision, scale = name.partition("(")[2].rstrip(")").split(", ")
+        return (pa.decimal256 if name.startswith("decimal256") else pa.decimal128)(int(precision), int(scale))
+    if name.startswith("dictionary"):
+        return pa.string()
+    return pa.type_for_alias(name)

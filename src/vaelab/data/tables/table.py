@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal, Unpack
@@ -38,11 +39,14 @@ from vaelab.data.tables.files import (
     read_hub,
     read_tables,
     refuse_values_as_names,
+    stem_of,
 )
 from vaelab.data.tables.format import Rows, TableFormat, to_columns, to_rows
 from vaelab.data.tables.kinds import Field, Source, describe, is_text, quoted, text_of
+from vaelab.data.tables.left_out import LeftOut, find_left_out, mention_left_out, other_values
+from vaelab.data.tables.notation import PLAIN, Decimal, Notation, Thousands
 from vaelab.errors import ConfigError, DataError
-from vaelab.notes import note, some, were
+from vaelab.notes import counted, note, some, were
 
 AT_ONCE = 8_192  # rows encoded
 MOST_CLASSES = 1000  # distinct values that a label may have
@@ -57,19 +61,28 @@ class Table(DataModule):
     are mapped from files, and a column or a block of rows at a time is held in it while they are read.
 
     Args:
-        path: a CSV or Parquet file, a folder of them (files named train, val and test are splits), or a hub id.
+        path: a CSV or Parquet file, a folder of them (files named train, val and test are splits), or a hub id; CSV
+            may be packed as `.csv.gz`.
         data_dir: where relative paths are looked for too.
         name: of the data set; the file's if null.
         label: the column that is the label and no input, by its name or number; null for none.
         drop: columns to leave out.
         numeric: columns to take as numbers; cells that are none are missing.
         categorical: columns to take as categories.
+        keep: columns that stay in the model although they look like identifiers or have one value in all rows; those
+            that `numeric` and `categorical` name stay too.
         header: whether CSV files begin with the names of columns, which else are numbers from 0; null tells by whether
             the first line is all numbers, and asks where it may be either.
         scaling: of numbers and dates; see `Scaling`. `auto` is `standard` where `normal` is given, since anomalies are
             told by their distance, and else `quantile`, which keeps generated values within the range of train.
         max_categories: of a column; rarer ones become "(other)".
         encoding: of the text of CSV files.
+        decimal: of numbers in texts, `point` or `comma` or the sign itself; null is `point`. Where rows are prepared
+            for a trained model, null is what that was trained with, as it is for the next three.
+        thousands: what stands between groups of three digits, `point`, `comma`, `space`, `apostrophe`, the sign
+            itself or `none`; null is `none`.
+        na_values: texts and numbers that mean a missing value, in addition to the usual ones.
+        dayfirst: whether 1/2/2024 is 1 February; null if only dates like 2024-02-01 are read.
         batch_size, val_fraction, test_fraction, split_seed, seed, normal, corruption: see `DataModule`.
     """
 
@@ -81,10 +94,15 @@ class Table(DataModule):
         drop: Sequence[str | int],
         numeric: Sequence[str | int],
         categorical: Sequence[str | int],
+        keep: Sequence[str | int],
         header: bool | None,
         scaling: Method | Literal["auto"],
         max_categories: Annotated[int, Ge(2)],
         encoding: str,
+        decimal: Decimal | None,
+        thousands: Thousands | None,
+        na_values: Sequence[str | int | float],
+        dayfirst: bool | None,
         name: str | None,
         normal: list[str | int] | None,
         **settings: Unpack[DataSettings],
@@ -93,11 +111,18 @@ class Table(DataModule):
         if not path:
             raise ConfigError("data.path needs a .csv or .parquet file, a folder of them or a hub id (owner/name)")
         self.path, self.data_dir = path, Path(data_dir)
-        self.name: str = name or Path(path).stem
+        self.name: str = name or stem_of(Path(path))
         self.label, self.drop = None if label is None else str(label), tuple(map(str, drop))
         self.numeric, self.categorical = tuple(map(str, numeric)), tuple(map(str, categorical))
         if both := sorted({*self.numeric} & {*self.categorical}):
             raise ConfigError(f"data.numeric and data.categorical: both name {some(both)}; leave it out of one of them")
+        self.keep = tuple(map(str, keep))
+        if both := sorted({*self.keep} & {*self.drop, self.label}):
+            raise ConfigError(
+                f"data.keep: {some(both)} stands in data.drop or data.label too; leave it out of one of them"
+            )
+        self._notation_asked = (decimal, thousands, tuple(na_values), dayfirst)
+        self.notation = Notation.asked(*self._notation_asked)
         self.header = header
         self._scaling_asked = scaling
         self.scaling: Method = ("standard" if normal else "quantile") if scaling == "auto" else scaling
@@ -106,7 +131,8 @@ class Table(DataModule):
         self._root: Path | None = None  # the file or folder that rows come from
         self._sizes: dict[Path, int] = {}  # rows of each file, in the order of reading
         self._named = True  # whether CSV files begin with names
-        self._source = Source(self._place, typed=True)
+        self._source = Source(self._place, typed=True, notation=self.notation)
+        self._left_out: tuple[LeftOut, ...] = ()
         self._fields: list[Field] = []
         self._table: pa.Table | None = None  # until it is encoded
         self._format: TableFormat | None = None
@@ -130,6 +156,15 @@ class Table(DataModule):
                     f"data.scaling={asked} is not used: rows are scaled as the model's were "
                     f"({self._format.scaling.method})"
                 )
+            self._read_as_trained(self._format.notation)
+
+    def _read_as_trained(self, trained: Notation) -> None:
+        """Read what no option says as the model's rows were read, and say which options differ from that."""
+        self.notation = Notation.asked(*self._notation_asked, usual=trained)
+        self._source = Source(self._place, typed=True, notation=self.notation)
+        if changed := self.notation.differing(trained):
+            now, then = (" ".join(how.words()[name] for name in changed) for how in (self.notation, trained))
+            note(f"{now}: is used to read {self.path}; the rows that the model was trained on were read with {then}")
 
     def tables(self) -> dict[str, pa.Table]:
         """The rows of each split that the source has, as Arrow.
@@ -152,12 +187,13 @@ class Table(DataModule):
         """The rows of each split."""
         every = [*chain(*files.values())]
         plain = [file for file in every if file.suffix.lower() != ".parquet"]
-        self._source = Source(self._place, typed=not plain)
-        self._named = has_names(plain[0], self.encoding) if self.header is None and plain else self.header is not False
+        self._source = Source(self._place, typed=not plain, notation=self.notation)
+        asks = self.header is None and plain
+        self._named = has_names(plain[0], self.encoding, self.notation) if asks else self.header is not False
         scratch = self._scratch if belongs_on_disk(memory_needed(every), self.storage) else None
         texts, codes = ((), self.categorical) if self._format is None else (_texts(self._format), ())
         tables = {
-            split: read_tables(members, self.encoding, self._named, scratch, texts, codes, self._sizes)
+            split: read_tables(members, self.encoding, self._named, scratch, texts, codes, self._sizes, self.notation)
             for split, members in files.items()
         }
         if self.header is None and plain:
@@ -185,16 +221,21 @@ class Table(DataModule):
             self._refuse_other_columns(tables)
         else:
             tables = self._as_trained(tables, self._format)
-        table = joined([*tables.values()], self.path)
+        table = joined([*tables.values()], self.path, self.notation)
         if self._format is None:
-            for key, names in (("drop", self.drop), ("numeric", self.numeric), ("categorical", self.categorical)):
-                self._refuse_unknown(key, names, table)
+            for key in ("drop", "numeric", "categorical", "keep"):
+                self._refuse_unknown(key, getattr(self, key), table)
+            self._refuse_unused_notation(table)
         else:
             self._mention_coerced(table, self._format)
         label, classes = self._labels(table)
         table = table.drop_columns([n for n in {*self.drop, self.label} if n in table.column_names])
+        if self._format is None:
+            table = self._without_left_out(table)
         if not table.column_names:
-            raise DataError(f"{self.path}: no column is left to model")
+            able = quoted(column.name for column in self._left_out if column.reason != "empty")
+            remedy = f", since all tell nothing; data.keep={able} keeps what is not empty" if self._left_out else ""
+            raise DataError(f"{self.path}: no column is left to model{remedy}")
         if self._format is None:
             self._fields = describe(table, self.numeric, self.categorical, self._source)
         else:
@@ -202,6 +243,30 @@ class Table(DataModule):
         self._table = table
         spec = DataSpec(self.name, "table", (len(self._fields),), "real", classes=classes)
         return Examples(torch.zeros(len(label), 1, dtype=torch.uint8), label, spec, splits)
+
+    def _refuse_unused_notation(self, table: pa.Table) -> None:
+        """Refuse what says how texts are read, where none is.
+
+        Raises:
+            ConfigError: all columns have types of their own, as those of Parquet have.
+        """
+        unused = [name for name in self.notation.differing(PLAIN) if name != "na_values"]
+        read = [name for name in self.numeric if is_text(table[name].type)]
+        if unused and self._source.typed and not read:
+            raise ConfigError(
+                f"data.{unused[0]}: says how texts are read, and the columns of {self.path} have types of their own; "
+                "leave it out, or name columns of texts that hold numbers or dates in data.numeric"
+            )
+
+    def _without_left_out(self, table: pa.Table) -> pa.Table:
+        """Without identifiers, constants and empty columns; names them."""
+        parts = [*self._sizes.values()]
+        if sum(parts) != table.num_rows:  # of the hub, or made
+            parts = [table.num_rows]
+        kept = {*self.keep, *self.numeric, *self.categorical}
+        self._left_out = find_left_out(table, kept, parts, self.notation)
+        mention_left_out(self._left_out)
+        return table.drop_columns([column.name for column in self._left_out])
 
     def _as_trained(self, tables: dict[str, pa.Table], how: TableFormat) -> dict[str, pa.Table]:
         """The columns that the model was trained on and, where it is there, the label, but no others.
@@ -211,6 +276,8 @@ class Table(DataModule):
         """
         names, left_out = [field.name for field in how.fields], {*self.drop, self.label}
         extra: list[str] = []
+        known = {column.name for column in how.left_out}
+        others: dict[str, int] = {}
         chosen = {}
         for split, table in tables.items():
             own = table.column_names
@@ -225,8 +292,14 @@ class Table(DataModule):
                     f"data.path={self.path}: {of}lacks columns that the model was trained on: {some(lacking)}; its "
                     f"columns are {some(own)}"
                 )
-            extra += [name for name in own if name not in (*names, *extra) and name not in left_out]
+            extra += [name for name in own if name not in {*names, *extra, *left_out, *known}]
+            for column in how.left_out:
+                if column.reason == "constant" and column.name in own and (count := other_values(table, column)):
+                    others[column.name] = others.get(column.name, 0) + count
             chosen[split] = table.select([*names, *([self.label] if self.label in own else [])])
+        if others:
+            told = some([f"{name} in {counted(count, 'row')}" for name, count in others.items()])
+            note(f"columns that had one value in training, which the model does not see, have others here: {told}")
         if extra:
             note(f"{self.path} has columns that the model was not trained on, and which are left out: {some(extra)}")
         return chosen
@@ -235,7 +308,7 @@ class Table(DataModule):
         """Say how many cells of `numeric` are missing because they are no numbers."""
         for field in how.fields:
             if field.name in self.numeric and is_text(table[field.name].type):
-                _, odd = parsed(text_of(table[field.name].combine_chunks()), dates=field.kind == "date")
+                _, odd = parsed(text_of(table[field.name].combine_chunks()), field.kind == "date", self.notation)
                 if count := int(odd.sum()):
                     note(f"column {field.name}: {were(count, 'cell')} no {field.kind} and taken as missing")
 
@@ -261,7 +334,8 @@ class Table(DataModule):
             if self.all_as_test:
                 raise DataError(f"{self.path}: the run keeps no {FORMAT_FILE}, which says how its rows were prepared")
             columns = self._columns_of_train(table, train.numpy())
-            self._format = TableFormat.fit(self._fields, columns, self.scaling, self.max_categories)
+            fitted = TableFormat.fit(self._fields, columns, self.scaling, self.max_categories)
+            self._format = replace(fitted, left_out=self._left_out, notation=self.notation)
             self._mention_rare()
         fields = self._fields
         unseen = np.zeros(len(fields), np.int64)
@@ -342,15 +416,32 @@ class Table(DataModule):
             raise RuntimeError("call setup() before asking for the format")
         return self._format
 
-    def restore(self, values: Tensor) -> pa.Table:
-        """`(N, D)` as a model sees or gives them, to the original columns and types."""
-        return self.format.decode(values.double().cpu().numpy())
+    def restore(self, values: Tensor, within_train: bool = False) -> pa.Table:
+        """`(N, D)` as a model sees or gives them, to the original columns and types.
 
-    def written(self, stem: str, values: Tensor) -> dict[str, bytes | str]:
-        """Rows as `<stem>.csv` and `<stem>.parquet`."""
-        table, parquet, text = self.restore(values), pa.BufferOutputStream(), pa.BufferOutputStream()
+        Args:
+            values: rows.
+            within_train: whether numbers are put into the range that train has, see `TableFormat.decode`.
+        """
+        return self.format.decode(values.double().cpu().numpy(), within_train)
+
+    def written(self, stem: str, values: Tensor, generated: bool = True) -> dict[str, bytes | str]:
+        """Rows as `<stem>.csv` and `<stem>.parquet`, with the columns that have one value in all rows.
+
+        Numbers that a model gave are within the range of train, and whole where all of train's are. The CSV file can be
+        read with the options that the files of train were read with.
+        """
+        table = self.format.with_constants(self.restore(values, within_train=generated))
+        parquet, text = pa.BufferOutputStream(), pa.BufferOutputStream()
         pq.write_table(table, parquet)
-        csv.write_csv(table, text)
+        if self.format.notation.decimal == ",":
+            for place, of in enumerate(table.schema.types):
+                if pa.types.is_floating(of) or pa.types.is_decimal(of):
+                    cells = self.format.notation.texts(table.column(place))
+                    table = table.set_column(place, table.column_names[place], cells)
+            csv.write_csv(table, text, csv.WriteOptions(delimiter=";"))
+        else:
+            csv.write_csv(table, text)
         return {f"{stem}.csv": text.getvalue().to_pybytes(), f"{stem}.parquet": parquet.getvalue().to_pybytes()}
 
     def files(self) -> dict[str, bytes | str]:
@@ -387,7 +478,7 @@ class Table(DataModule):
             texts = pc.cast(table[self.label].combine_chunks(), pa.string())
         except (pa.ArrowNotImplementedError, pa.ArrowInvalid) as error:
             raise ConfigError(f"data.label={self.label}: holds {table[self.label].type}, which is no class") from error
-        texts = pc.if_else(says_nothing(texts), None, texts)
+        texts = pc.if_else(says_nothing(texts, self.notation), None, texts)
         classes = sorted((text for text in pc.unique(texts).to_pylist() if text is not None), key=natural)
         if len(classes) > MOST_CLASSES:
             raise ConfigError(

@@ -294,7 +294,7 @@ class Text(DataModule):
         """Each example as one line; a line feed within it is shown as a return sign, a masked token as a box."""
         return [WITHHELD.join(self._decoded_parts(row)).replace("\n", LINE_FEED) for row in values.tolist()]
 
-    def written(self, stem: str, values: Tensor) -> dict[str, bytes | str]:
+    def written(self, stem: str, values: Tensor, generated: bool = True) -> dict[str, bytes | str]:
         """Lines as `<stem>.txt`; windows, which hold several, as `<stem>.jsonl`."""
         texts = self._decoded(values)
         if self.unit == "line" and not any("\n" in text for text in texts):

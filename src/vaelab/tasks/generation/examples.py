@@ -41,7 +41,7 @@ def show_examples(found: Findings, model: Model, data: DataModule, source: Sourc
         if model.autoregressive:
             shown["interpolation_drawn"] = torch.cat([_drawn(model, code) for code in way])
     for name, values in shown.items():
-        found.files |= data.written(f"samples/{name}", values.cpu())
+        found.files |= data.written(f"samples/{name}", values.cpu(), generated=name != "originals")
         found.figures |= data.pictures(name, values[:SHOWN].cpu())
         if texts := data.texts(values[:SHOWN].cpu()):
             found.texts[name] = "\n".join(texts)

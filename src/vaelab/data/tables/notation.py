@@ -1,0 +1,237 @@
+"""How texts write numbers, dates and missing values: decimal commas, thousands separators, days before months."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Annotated, Any, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from annotated_types import MaxLen
+from pydantic import TypeAdapter
+
+from vaelab.errors import ConfigError
+
+Decimal = Literal[".", ",", "point", "comma"]
+Thousands = Literal[".", ",", " ", "'", "point", "comma", "space", "apostrophe", "none"]
+SIGN = {"point": ".", "comma": ",", "space": " ", "apostrophe": "'", "none": ""}
+WORD = {sign: word for word, sign in SIGN.items()}
+# Spaces and apostrophes that documents put between thousands.
+ALIKE = {" ": "[ \u00a0\u2009\u202f]", "'": "['\u2019]"}
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?inf(inity)?", re.IGNORECASE | re.ASCII)
+DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+# 31/12/2024, 31.12.2024 or 31-12-2024, with a time of day or without; years have four digits.
+WRITTEN_DATE = re.compile(
+    r"(\d{1,2})([./-])(\d{1,2})\2(\d{4})(?:[ T]+(\d{1,2}:\d\d(?::\d\d(?:\.\d{1,6})?)?))?", re.ASCII
+)
+
+
+@dataclass(frozen=True)
+class Notation:
+    """What texts of a table mean.
+
+    Attributes:
+        decimal: the sign between whole and fractional part, `.` or `,`.
+        thousands: the sign between groups of three digits, `.`, `,`, a space or an apostrophe; empty for none.
+        na_values: texts that mean a missing value, in addition to the usual ones; of numbers, whatever equals them.
+        dayfirst: whether 1/2/2024 is 1 February; None if only dates like 2024-02-01 are read.
+    """
+
+    decimal: Literal[".", ","] = "."
+    thousands: Literal[".", ",", " ", "'", ""] = ""
+    na_values: tuple[Annotated[str, MaxLen(1000)], ...] = ()
+    dayfirst: bool | None = None
+
+    @classmethod
+    def asked(
+        cls,
+        decimal: Decimal | None,
+        thousands: Thousands | None,
+        na_values: Sequence[str | int | float],
+        dayfirst: bool | None,
+        usual: "Notation | None" = None,
+    ) -> "Notation":
+        """What options say; where they say nothing, `usual`.
+
+        Raises:
+            ConfigError: the decimal point and the thousands separator are the same.
+        """
+        usual = usual or cls()
+        point = usual.decimal if decimal is None else SIGN.get(decimal, decimal)
+        between = usual.thousands if thousands is None else SIGN.get(thousands, thousands)
+        if point == between:
+            other = "comma" if point == "." else "point"
+            raise ConfigError(
+                f"data.decimal and data.thousands: both are {point!r}; say data.decimal={other} if {point!r} stands "
+                "between thousands, or data.thousands=none if nothing does"
+            )
+        missing = tuple(dict.fromkeys(str(text).strip() for text in na_values)) or usual.na_values
+        return cls(point, between, missing, usual.dayfirst if dayfirst is None else dayfirst)  # type: ignore[arg-type]
+
+    def words(self) -> dict[str, str]:
+        """What is typed for each attribute, by its name."""
+        return {
+            "decimal": f"data.decimal={WORD[self.decimal]}",
+            "thousands": f"data.thousands={WORD[self.thousands]}",
+            "na_values": f"data.na_values=[{','.join(self.na_values)}]",
+            "dayfirst": f"data.dayfirst={'null' if self.dayfirst is None else str(self.dayfirst).lower()}",
+        }
+
+    def differing(self, other: "Notation") -> list[str]:
+        """Names of attributes that differ."""
+        return [field.name for field in fields(self) if getattr(self, field.name) != getattr(other, field.name)]
+
+    @property
+    def example(self) -> str:
+        """Of a number."""
+        return f"1{self.thousands}234{self.decimal}5"
+
+    # Numbers
+
+    @cached_property
+    def _pattern(self) -> str:
+        point, whole = re.escape(self.decimal), r"\d+"
+        if self.thousands:
+            whole = rf"(?:\d{{1,3}}(?:{self._between}\d{{3}})+|\d+)"
+        return rf"[+-]?(?:{whole}(?:{point}\d*)?|{point}\d+)(?:[eE][+-]?\d+)?"
+
+    @property
+    def _between(self) -> str:
+        return ALIKE.get(self.thousands, re.escape(self.thousands))
+
+    @cached_property
+    def _number(self) -> re.Pattern[str]:
+        return re.compile(rf"{self._pattern}|[+-]?inf(?:inity)?", re.IGNORECASE | re.ASCII)
+
+    def is_number(self, text: str) -> bool:
+        """Whether a text without blanks around it is a number."""
+        return self._number.fullmatch(text) is not None
+
+    def plain(self, text: str) -> str:
+        """A number as Python writes it."""
+        if self.thousands:
+            text = re.sub(self._between, "", text)
+        return text.replace(",", ".") if self.decimal == "," else text
+
+    def number(self, text: str) -> float:
+        """Of a text that `is_number`."""
+        return float(self.plain(text))
+
+    def converted(self, cells: Any) -> Any:
+        """An Arrow column of texts as whole numbers or floats, if all are numbers with separators; else as it is."""
+        if not self.thousands or not pa.types.is_string(cells.type):
+            return cells
+        if not pc.all(pc.match_substring_regex(cells, rf"^\s*{self._pattern}\s*$")).as_py():
+            return cells
+        plain = pc.replace_substring_regex(cells, rf"{self._between}|\s|\+", "")
+        plain = pc.replace_substring(plain, self.decimal, ".")
+        whole = pc.all(pc.match_substring_regex(plain, r"^-?\d{1,18}$")).as_py()
+        return pc.cast(plain, pa.int64() if whole else pa.float64())
+
+    def texts(self, numbers: Any) -> Any:
+        """An Arrow column of numbers as texts of this notation, without thousands separators."""
+        return pc.replace_substring(pc.cast(numbers, pa.string()), ".", self.decimal)
+
+    # Dates
+
+    def date(self, text: str) -> datetime | None:
+        """Of `2020-03-04`, `2020-03-04 05:06:07` and, where `dayfirst` says how, `4/3/2020 5:06`; None of no date."""
+        if DAY.match(text):
+            try:
+                when = datetime.fromisoformat(text)
+            except ValueError:
+                return None
+            return when if when.tzinfo is None else when.astimezone(UTC).replace(tzinfo=None)
+        found = None if self.dayfirst is None else WRITTEN_DATE.fullmatch(text)
+        if found is None:
+            return None
+        one, other, year, time = int(found[1]), int(found[3]), int(found[4]), found[5]
+        day, month = (one, other) if self.dayfirst else (other, one)
+        try:
+            return datetime.fromisoformat(f"{year:04}-{month:02}-{day:02}T{(time or '00:00').rjust(5, '0')}")
+        except ValueError:
+            return None
+
+    @staticmethod
+    def is_day(text: str) -> bool:
+        """Whether a text that is a date has no time of day."""
+        return DAY.fullmatch(text) is not None or (not DAY.match(text) and ":" not in text)
+
+    # Missing values
+
+    @cached_property
+    def _missing(self) -> frozenset[str]:
+        return frozenset(self.na_values)
+
+    @cached_property
+    def missing_numbers(self) -> tuple[float, ...]:
+        """Those of `na_values` that are numbers."""
+        return tuple(self.number(text) for text in self.na_values if self.is_number(text))
+
+    @cached_property
+    def missing_dates(self) -> tuple[datetime, ...]:
+        """Those of `na_values` that are dates."""
+        return tuple(when for text in self.na_values if (when := self.date(text)) is not None)
+
+    def is_missing(self, text: str) -> bool:
+        """Whether `na_values` says that a text without blanks around it is missing."""
+        if not self.na_values:
+            return False
+        return text in self._missing or (self.is_number(text) and self.number(text) in self.missing_numbers)
+
+    # As it is kept
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self) | {"na_values": list(self.na_values)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any] | None) -> "Notation":
+        """The inverse of `to_json`; of None, which older runs have, the usual notation.
+
+        Raises:
+            ValueError: it is not what `to_json` gives.
+        """
+        if data is None:
+            return cls()
+        found: Notation = TypeAdapter(cls).validate_python(data)
+        if found.decimal == found.thousands:
+            raise ValueError("notation: decimal and thousands are the same")
+        return found
+
+
+PLAIN = Notation()
+_OTHERS = [
+    *(Notation(decimal=sign) for sign in (".", ",")),
+    *(Notation(".", sign) for sign in (",", " ", "'")),
+    *(Notation(",", sign) for sign in (".", " ", "'")),
+]
+
+
+def remedy_for_numbers(texts: Sequence[str], sample: str, now: Notation) -> str:
+    """Which options read all of some texts as numbers, and what `sample`, one of them, is then; empty if none does.
+
+    Of several that do, those that change least; `1,234` may be 1.234 or 1234, and both are told.
+    """
+    reading = [other for other in _OTHERS if all(other.is_number(text.strip()) for text in texts)]
+    changed = {other: [name for name in other.differing(now) if name in ("decimal", "thousands")] for other in reading}
+    fewest = min((len(names) for names in changed.values() if names), default=0)
+    ways = []
+    for other, names in changed.items():
+        if names and len(names) == fewest:
+            typed = " ".join(other.words()[name] for name in names)
+            ways.append(f"{typed} reads {sample!r} as {other.number(sample.strip()):.12g}")
+    return ", ".join(ways)
+
+
+def remedy_for_dates(texts: Sequence[str], now: Notation) -> str:
+    """Which options read all of some texts as dates, and what the first is then; empty if none does."""
+    ways = []
+    for dayfirst in (True, False):
+        other = Notation(dayfirst=dayfirst)
+        found = [other.date(text.strip()) for text in texts]
+        if dayfirst is not now.dayfirst and found and all(when is not None for when in found):
+            ways.append(f"{other.words()['dayfirst']} reads {texts[0]!r} as {found[0]:%Y-%m-%d}")
+    return ", ".join(ways)
