@@ -143,7 +143,7 @@ def mention_left_out(columns: Sequence[LeftOut]) -> None:
     }
     if found := names["identifier"]:
         note(
-            f"{were(len(found), 'column')} left out, since nearly every row has a value of its own, as identifiers have: "
+            f"{were(len(found), 'column')} left out, since nearly every row has its own value, as identifiers have: "
             f"{some(found)}; data.keep={quoted(found)} keeps {_them(found)}"
         )
     if found := names["constant"]:
