@@ -6,7 +6,7 @@ Each holds for rows in memory and on disk, for later rows of a trained model, an
 import datetime as dt
 import gzip
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +156,13 @@ def test_own_signs_are_missing_in_numbers_categories_and_labels(tmp_path: Path, 
     assert data._loaded.label[8] == -1
 
 
+def test_a_number_that_means_missing_is_found_in_any_notation(tmp_path: Path) -> None:
+    written = [grouped(number, ",", ".") for number in NUMBERS]
+    written[4], written[6] = "-1000,50", "-1.000,5"
+    data = load(write(tmp_path / "x.csv", written), decimal="comma", thousands="point", na_values=[-1000.5])
+    assert [row for row, cell in enumerate(cells(data)) if cell is None] == [4, 6]
+
+
 def test_own_signs_are_missing_in_parquet_too(tmp_path: Path) -> None:
     far = dt.date(9999, 12, 31)
     made = pa.table({
@@ -169,6 +176,15 @@ def test_own_signs_are_missing_in_parquet_too(tmp_path: Path) -> None:
     for name, row in {"a": 4, "b": 6, "c": 7, "d": 8}.items():
         assert [place for place, cell in enumerate(cells(data, name)) if cell is None] == [row]
     assert data.spec.columns[3].categories == ("0", "1", "2", "(other)")
+
+
+def test_a_sign_that_comes_again_is_named_with_the_option(tmp_path: Path) -> None:
+    again = ["k.A." if row % 20 == 3 else number for row, number in enumerate(NUMBERS)]
+    with pytest.raises(DataError, match=r"57 of 60 .* add data\.na_values=\[k\.A\.\] to take these texts as missing"):
+        load(write(tmp_path / "x.csv", again))
+    with pytest.raises(DataError, match="59 of 60") as refused:
+        load(write(tmp_path / "y.csv", [*NUMBERS[1:], "abc"]))
+    assert "na_values" not in str(refused.value)
 
 
 # Dates
@@ -385,3 +401,33 @@ def test_a_notation_that_cannot_be_is_refused(broken: Any) -> None:
 def test_a_notation_survives_being_written() -> None:
     how = Notation(",", ".", ("k.A.", "-999"), True)
     assert Notation.from_json(json.loads(json.dumps(how.to_json()))) == how
+
+
+# By a command line
+
+
+RUN = (
+    "data=table",
+    "task=compression",
+    "encoder.hidden=[8]",
+    "decoder.hidden=[8]",
+    "latent_dim=2",
+    "trainer.max_epochs=1",
+)
+
+
+def test_a_run_and_its_evaluation_read_alike(
+    train: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Signs may be typed in quotes; the evaluation takes what the run was told."""
+    path = german(tmp_path / "before.csv")
+    run = train(
+        *RUN, f"data.path={path}", "data.decimal=','", "data.thousands=.", "data.na_values=[k.A.]", "data.dayfirst=true"
+    )
+    again = german(tmp_path / "later.csv")
+    capsys.readouterr()
+    later_run = train("train=false", f"ckpt_path={run}", f"data.path={again}")
+    assert "data." not in capsys.readouterr().err
+    assert (later_run / "model/table.json").read_text() == (run / "model/table.json").read_text()
+    train("train=false", f"ckpt_path={run}", f"data.path={again}", "data.na_values=[k.A.,-1]")
+    assert "data.na_values=[k.A.,-1]: is used to read" in capsys.readouterr().err

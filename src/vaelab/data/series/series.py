@@ -28,6 +28,7 @@ from vaelab.data.series.format import AT_ONCE, SeriesFormat
 from vaelab.data.series.recordings import ORDER, Form, Layout, Reading, Recording, read_recordings
 from vaelab.data.series.windows import WindowLabel, blocks, label_of, occurrences, starts
 from vaelab.data.tables.extremes import FAR, SQUARABLE
+from vaelab.data.tables.files import stem_of
 from vaelab.data.tables.table import MOST_CLASSES
 from vaelab.errors import ConfigError, DataError
 from vaelab.figures.series import panels
@@ -104,7 +105,7 @@ class Series(DataModule):
         if stride is not None and window is None:
             raise ConfigError(f"data.stride={stride}: goes with data.window=<steps>")
         self.path, self.data_dir = path, Path(data_dir)
-        self.name: str = name or Path(path).stem
+        self.name: str = name or stem_of(Path(path))
         self.window, self.stride, self.window_label = window, stride or window, window_label
         self.scaling: Method = scaling
         self._labels = labels

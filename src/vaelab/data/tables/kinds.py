@@ -18,6 +18,7 @@ ColumnKind = Literal["number", "category", "date"]
 EXACT = 2**53  # whole numbers up to here are exact in double precision
 LISTED = 10_000  # categories that are compared with each other
 LOOKALIKE = 0.2  # share of numbers in a column of categories that is mentioned
+SIGNS_OF_ONE = 3  # distinct texts that may stand for a missing value in one column
 ASSORTED = 20  # distinct numbers or dates among texts: more than the codes of categories
 
 
@@ -56,9 +57,10 @@ class Source:
 class _UnclearError(Exception):
     """Why nothing tells what a column of texts is."""
 
-    def __init__(self, reason: str, coercible: bool) -> None:
+    def __init__(self, reason: str, coercible: bool, repeated: Sequence[str] = ()) -> None:
         super().__init__(reason)
         self.coercible = coercible  # whether a few cells may be taken as missing
+        self.repeated = repeated  # few texts that come again and again, as signs of a missing value do
 
 
 def describe(
@@ -100,6 +102,8 @@ def _refusal(unclear: Mapping[str, _UnclearError]) -> DataError:
     remedies = [f"data.categorical={names} to take all cells as categories", f"data.drop={names}"]
     if coercible := [name for name, error in unclear.items() if error.coercible]:
         remedies.insert(0, f"data.numeric={quoted(coercible)} to take them as missing")
+    if repeated := sorted({text for error in unclear.values() for text in error.repeated}):
+        remedies.insert(0, f"data.na_values={quoted(repeated)} to take these texts as missing in all columns")
     reasons = "; ".join(f"column {name}: {error}" for name, error in unclear.items())
     return DataError(f"{reasons}. Correct the cells, or add {', '.join(remedies[:-1])}, or {remedies[-1]}")
 
@@ -167,7 +171,9 @@ def _kind_of_texts(name: str, column: Any, coerced: bool, source: Source) -> tup
     if odd and not coerced:
         remedy = remedy_for_dates(dates_among(found), how) if kind == "date" else ""
         reason = f"{good} of {found.cells} cells are {kind}s, but not {others()}"
-        raise _UnclearError(f"{reason}; {remedy}" if remedy else reason, True)
+        odd_texts = [text.strip() for text in found.other_than(kind)]
+        repeated = odd_texts if len(odd_texts) <= SIGNS_OF_ONE and odd >= 2 * len(odd_texts) else []
+        raise _UnclearError(f"{reason}; {remedy}" if remedy else reason, True, repeated)
     if odd or signs:
         cells = _cells(texts, [*found.other_than(kind), *found.texts["sign"]], odd + signs, source)
         note(f"column {name}: {were(odd + signs, 'cell')} no {kind} and taken as missing: {cells}")

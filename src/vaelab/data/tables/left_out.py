@@ -64,7 +64,8 @@ def find_left_out(
         if name in kept:
             continue
         column = table[name]
-        texts = pc.unique(text_of(column)).drop_null() if is_text(column.type) else None
+        of_texts = is_text(column.type) or pa.types.is_dictionary(column.type)
+        texts = pc.unique(text_of(column)).drop_null() if of_texts else None
         if _is_empty(column, texts, notation):
             found.append(LeftOut(name, "empty", place))
         elif (value := _only_value(column, texts)) is not None:

@@ -67,7 +67,8 @@ class Notation:
                 f"data.decimal and data.thousands: both are {point!r}; say data.decimal={other} if {point!r} stands "
                 "between thousands, or data.thousands=none if nothing does"
             )
-        missing = tuple(dict.fromkeys(str(text).strip() for text in na_values)) or usual.na_values
+        texts = (str(value).replace(".", point) if isinstance(value, float) else str(value) for value in na_values)
+        missing = tuple(dict.fromkeys(text.strip() for text in texts)) or usual.na_values
         return cls(point, between, missing, usual.dayfirst if dayfirst is None else dayfirst)  # type: ignore[arg-type]
 
     def words(self) -> dict[str, str]:
