@@ -1,5 +1,6 @@
 """Series are read from every form they come in, scaled by train alone, restored exactly, and never leak in time."""
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,16 @@ def test_a_folder_of_files_of_any_length(tmp_path: Path) -> None:
         file = np.genfromtxt(source.strip('"'), delimiter=",", skip_header=1).T
         np.testing.assert_allclose(values[int(example), :, : file.shape[1]], file, atol=2e-5)
         assert values[int(example), :, file.shape[1] :].isnan().all()
+
+
+def test_compressed_files_are_read_as_others(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "pump.csv", waves(1, steps=80)[0])
+    (tmp_path / "packed").mkdir()
+    packed = tmp_path / "packed/pump.csv.gz"
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    plain, data = series(path, window=8, stride=8), series(packed, window=8, stride=8)
+    torch.testing.assert_close(data.clean("train"), plain.clean("train"))
+    assert data.name == plain.name == "pump"
 
 
 def test_folders_may_be_splits_of_classes(tmp_path: Path) -> None:
