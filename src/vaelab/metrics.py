@@ -94,6 +94,7 @@ _METRICS = (
     Metric("auroc", "area under the ROC curve", "max", headline=True),
     Metric("auprc", "area under the precision-recall curve", "max", headline=True),
     Metric("precision_at_k", "share of anomalies among the k highest scores", "max"),
+    Metric("precision_at_prevalence", "the same at the share of anomalies in all of the data", "max"),
     Metric("detection_rate", "share of anomalies above the threshold", "max"),
     Metric("false_alarm_rate", "share of normal examples above the threshold"),
     Metric("false_alarm_rate_promised", "what the threshold was chosen for"),

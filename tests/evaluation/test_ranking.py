@@ -65,3 +65,18 @@ def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
 def test_intervals_are_the_same_at_each_call() -> None:
     scores, anomalous = drawn(1)
     assert intervals(scores, anomalous, resamples=100) == intervals(scores, anomalous, resamples=100)
+
+
+def test_precision_at_prevalence_is_that_of_a_test_split_with_the_share_of_the_data() -> None:
+    """Each normal example counted nine more times makes a split with a tenth of the anomalies' share."""
+    generator = np.random.default_rng(0)
+    anomalous = np.arange(60) < 20
+    scores = generator.normal(size=60) + 2 * anomalous
+    share = 20 / (20 + 40 * 9)
+    many = np.concatenate([scores[anomalous], *[scores[~anomalous]] * 9])
+    by_hand = estimates(many, np.arange(len(many)) < 20)["precision_at_k"]
+    found = estimates(scores, anomalous, prevalence=share)
+    assert found["precision_at_prevalence"] == pytest.approx(by_hand)
+    assert found["precision_at_prevalence"] < found["precision_at_k"]
+    own = estimates(scores, anomalous, prevalence=20 / 60)
+    assert own["precision_at_prevalence"] == pytest.approx(own["precision_at_k"])

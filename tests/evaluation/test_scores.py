@@ -51,11 +51,12 @@ def detector_of(model: AE | VAE) -> Detector:
 
 
 def test_an_autoencoder_has_no_posterior_scores(ae: AE, vae: VAE) -> None:
-    assert set(Detector(ae, 5).scores) == {"reconstruction", "relative", "latent"}
-    assert set(Detector(vae, 5).scores) == {"reconstruction", "relative", "latent", "elbo", "nll"}
+    of_any = {"reconstruction", "relative", "latent", "neighbours", "combined"}
+    assert set(Detector(ae, 5).scores) == of_any
+    assert set(Detector(vae, 5).scores) == {*of_any, "elbo", "nll"}
 
 
-@pytest.mark.parametrize("name", ["reconstruction", "relative", "latent", "elbo", "nll"])
+@pytest.mark.parametrize("name", ["reconstruction", "relative", "latent", "elbo", "nll", "neighbours", "combined"])
 def test_scores_change_neither_from_call_to_call_nor_with_the_batch(vae: VAE, name: str) -> None:
     detector, x = detector_of(vae), images(23)
     torch.manual_seed(1)
@@ -169,8 +170,11 @@ def test_a_detector_comes_back_for_a_model_in_hand_with_the_same_scores(vae: VAE
         write_file(tmp_path / name, content)
     again = Detector.restored(vae, tmp_path / "model")
     assert (again.threshold, again.nll_samples) == (detector.threshold, 20)
+    every = again.score_all(x)
+    assert every.keys() == detector.scores.keys()
     for name in detector.scores:
         assert torch.equal(again.score(x, name), detector.score(x, name))
+        assert torch.equal(every[name], again.score(x, name))
 
 
 def test_weights_are_told_from_others(vae: VAE, tmp_path: Path) -> None:

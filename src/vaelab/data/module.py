@@ -379,6 +379,12 @@ class DataModule(L.LightningDataModule, ABC):
         return (~self._is_normal(self._loaded) & (self._loaded.label >= 0))[self.split[split]]
 
     @property
+    def prevalence(self) -> float:
+        """The share of anomalies among all examples of the data that have a label, whatever split they are in."""
+        known = self._loaded.label >= 0
+        return float((~self._is_normal(self._loaded))[known].double().mean())
+
+    @property
     def new_classes(self) -> tuple[str, ...]:
         """Those of examples that are evaluated with a model which never saw them."""
         trained = self._trained.classes if self._trained is not None and self.all_as_test else ()

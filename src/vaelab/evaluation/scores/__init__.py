@@ -2,16 +2,19 @@
 
 from vaelab.evaluation.scores.conformal import Threshold, alarms_by_chance, conformal_threshold, examples_needed
 from vaelab.evaluation.scores.detector import Detector, has_detector, read_threshold, same_weights
+from vaelab.evaluation.scores.neighbours import Combined, Neighbours
 from vaelab.evaluation.scores.ranking import Interval, estimates, intervals
 from vaelab.evaluation.scores.score import Score
 from vaelab.evaluation.scores.scores import Elbo, Latent, NegativeLogLikelihood, Reconstruction, Relative
 
 __all__ = [
+    "Combined",
     "Detector",
     "Elbo",
     "Interval",
     "Latent",
     "NegativeLogLikelihood",
+    "Neighbours",
     "Reconstruction",
     "Relative",
     "Score",

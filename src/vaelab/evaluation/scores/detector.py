@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from vaelab.careful_read import DIGEST, Weights, brief, digest, folder_with, read_json
 from vaelab.errors import CheckpointError, ConfigError
 from vaelab.evaluation.scores.conformal import Threshold
+from vaelab.evaluation.scores.neighbours import Combined, Neighbours
 from vaelab.evaluation.scores.score import Score
 from vaelab.evaluation.scores.scores import Elbo, Latent, NegativeLogLikelihood, Reconstruction, Relative
 from vaelab.models import Model
@@ -18,6 +19,7 @@ from vaelab.models.saved_model import ABOUT, load_model
 
 THRESHOLD, STATE = "threshold.json", "scores.safetensors"  # in the run folder's model/
 MOST_SAMPLES = 1_000_000  # K that a file may ask for; all K latents of an example are in memory at once
+KEPT = "neighbours.codes"  # in the latter; detectors of earlier versions have none
 WEIGHTS = "model.safetensors"  # beside them
 
 
@@ -27,11 +29,13 @@ class Detector:
     Args:
         model: in evaluation mode.
         nll_samples: K of the importance-weighted nll.
+        kept: training examples whose codes it holds before it is fitted; None for a detector of earlier versions, which
+            knew no neighbours.
     """
 
-    def __init__(self, model: Model, nll_samples: int) -> None:
+    def __init__(self, model: Model, nll_samples: int, kept: int | None = 0) -> None:
         self.model, self.nll_samples = model, nll_samples
-        self.scores = _scores(model, nll_samples).to(model.device)
+        self.scores = _scores(model, nll_samples, kept).to(model.device)
         self.threshold: Threshold | None = None
 
     def fit(self, normal: Callable[[], Iterable[Tensor]]) -> None:
@@ -51,6 +55,17 @@ class Detector:
         if name is None:
             name = self._threshold.score
         return self.scores[name](self.model, x.to(self.model.device))
+
+    @torch.no_grad()
+    def score_all(self, x: Tensor) -> dict[str, Tensor]:
+        """Every score of `x: (B, *shape)` by name, `(B,)` each; what one of them consists of is computed once."""
+        x, found = x.to(self.model.device), dict[str, Tensor]()
+        for name, score in self.scores.items():
+            if isinstance(score, Combined):
+                found[name] = score.together(found[_first(self.model)], found["neighbours"])
+            else:
+                found[name] = score(self.model, x)
+        return found
 
     def alarms(self, x: Tensor) -> Tensor:
         """Which of `x: (B, *shape)` lie above the threshold, `(B,)` bool."""
@@ -90,25 +105,35 @@ class Detector:
         """
         threshold, samples = read_threshold(folder)
         state = Weights(folder / STATE)
+        shape, _ = state.layout.get(KEPT, (None, ""))
+        kept = None if shape is None else shape[0] if shape else 0
         with torch.device("meta"):
-            outline = _scores(model, samples)
+            outline = _scores(model, samples, kept)
         if threshold.score not in outline:
             raise CheckpointError(f"{folder / THRESHOLD}: {brief(threshold.score)} is no score of this model")
         state.refuse_others(outline.state_dict(), ABOUT)
-        detector = cls(model, samples)
+        detector = cls(model, samples, kept)
         detector.scores.load_state_dict(state.load())
         detector.threshold = threshold
         return detector
 
 
-def _scores(model: Model, nll_samples: int) -> nn.ModuleDict:
-    """Those that a model has, by name, not fitted yet."""
+def _scores(model: Model, nll_samples: int, kept: int | None) -> nn.ModuleDict:
+    """Those that a model has, by name, not fitted yet; `kept` as in `Detector`."""
     found: dict[str, Score] = {"reconstruction": Reconstruction(), "latent": Latent(model.latent_dim)}
     if model.likelihood.spec.support not in ("categories", "mixed"):
         found["relative"] = Relative()
     if model.has_rate:
         found |= {"elbo": Elbo(), "nll": NegativeLogLikelihood(nll_samples)}
+    if kept is not None:
+        neighbours = Neighbours(model.latent_dim, kept, model.likelihood.spec)
+        found |= {"neighbours": neighbours, "combined": Combined(found[_first(model)], neighbours)}
     return nn.ModuleDict(found)
+
+
+def _first(model: Model) -> str:
+    """The score that is `combined` with neighbours."""
+    return "nll" if model.has_rate else "reconstruction"
 
 
 def has_detector(folder: Path) -> bool:

@@ -1,6 +1,6 @@
 """How well a score ranks anomalies above normal examples, with intervals."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,23 +18,34 @@ class Interval(NamedTuple):
     high: float
 
 
-def estimates(scores: NDArray[np.float64], anomalous: NDArray[np.bool_], k: int | None = None) -> dict[str, float]:
-    """`auroc`, `auprc` (average precision) and `precision_at_k`.
+def estimates(
+    scores: NDArray[np.float64], anomalous: NDArray[np.bool_], k: int | None = None, prevalence: float | None = None
+) -> dict[str, float]:
+    """`auroc`, `auprc` (average precision), `precision_at_k` and, with a prevalence, `precision_at_prevalence`.
 
     Args:
         scores: `(N,)`, larger is more anomalous.
         anomalous: `(N,)`, with both kinds.
         k: how many examples of the largest scores are looked at; as many as there are anomalies if None.
+        prevalence: see `precision_at_prevalence`.
     """
-    return {
+    counts = Grouped(scores, anomalous).counts
+    found = {
         "auroc": float(roc_auc_score(anomalous, scores)),
         "auprc": float(average_precision_score(anomalous, scores)),
-        "precision_at_k": precision_at(k or int(anomalous.sum()), *Grouped(scores, anomalous).counts),
+        "precision_at_k": precision_at(k or int(anomalous.sum()), *counts),
     }
+    if prevalence is not None:
+        found["precision_at_prevalence"] = precision_at_prevalence(prevalence, *counts)
+    return found
 
 
 def intervals(
-    scores: NDArray[np.float64], anomalous: NDArray[np.bool_], k: int | None = None, resamples: int = 1000
+    scores: NDArray[np.float64],
+    anomalous: NDArray[np.bool_],
+    k: int | None = None,
+    resamples: int = 1000,
+    prevalence: float | None = None,
 ) -> dict[str, Interval]:
     """The same numbers with percentile intervals.
 
@@ -44,18 +55,20 @@ def intervals(
     Args:
         scores, anomalous, k: as in `estimates`; k is the same for each resample.
         resamples: of the bootstrap.
+        prevalence: as in `estimates`.
     """
     k = k or int(anomalous.sum())
     grouped, generator = Grouped(scores, anomalous), np.random.default_rng(0)
     drawn: list[tuple[float, ...]] = []
     for _ in range(resamples):
         counts = grouped.resampled(generator)
-        drawn.append((auroc(*counts), auprc(*counts), precision_at(k, *counts)))
+        at_prevalence = () if prevalence is None else (precision_at_prevalence(prevalence, *counts),)
+        drawn.append((auroc(*counts), auprc(*counts), precision_at(k, *counts), *at_prevalence))
     tails = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
     ends = np.quantile(np.array(drawn), tails, axis=0).T
     return {
         name: Interval(value, float(low), float(high))
-        for (name, value), (low, high) in zip(estimates(scores, anomalous, k).items(), ends, strict=True)
+        for (name, value), (low, high) in zip(estimates(scores, anomalous, k, prevalence).items(), ends, strict=True)
     }
 
 
@@ -94,7 +107,21 @@ def auprc(normal: Counts, anomalies: Counts) -> float:
     return float((anomalies * found / looked_at).sum() / found[-1])
 
 
-def precision_at(k: int, normal: Counts, anomalies: Counts) -> float:
+def precision_at_prevalence(prevalence: float, normal: Counts, anomalies: Counts) -> float:
+    """The share of anomalies among as many of the highest scores as there are anomalies, at their share of the data.
+
+    A test split to which all anomalies went has more of them than the data have. So its normal examples and its
+    anomalies are weighted by what share of the data they are.
+
+    Args:
+        prevalence: share of anomalies in the data, in (0, 1).
+        normal, anomalies: as in `auroc`.
+    """
+    weighted = normal * ((1 - prevalence) / normal.sum()), anomalies * (prevalence / anomalies.sum())
+    return precision_at(prevalence, *weighted)
+
+
+def precision_at(k: float, normal: NDArray[Any], anomalies: NDArray[Any]) -> float:
     """Anomalies among the k largest scores, over k; of tied ones at the end, their share."""
     looked_at = np.cumsum(normal + anomalies)
     last = int(np.searchsorted(looked_at, k))

@@ -76,6 +76,12 @@ def scored(detector: Detector, data: DataModule, split: str, name: str) -> Tenso
     return torch.cat([detector.score(x, name).cpu().double() for x in examples(data, split, detector.model.device)])
 
 
+def scored_by_all(detector: Detector, data: DataModule, split: str) -> dict[str, Tensor]:
+    """Every score of every example of a split in order, `(N,)` float64 on the CPU each."""
+    parts = [detector.score_all(x) for x in examples(data, split, detector.model.device)]
+    return {name: torch.cat([part[name].cpu().double() for part in parts]) for name in detector.scores}
+
+
 def baseline_scores(
     name: str, data: DataModule, baselines: BaselineCache
 ) -> tuple[NDArray[np.float64], dict[str, object]]:

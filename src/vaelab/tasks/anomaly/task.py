@@ -32,7 +32,7 @@ from vaelab.evaluation.scores.detector import STATE, THRESHOLD
 from vaelab.figures.anomalies import roc_and_pr, score_histogram
 from vaelab.models import Model
 from vaelab.notes import note, some
-from vaelab.tasks.anomaly.scoring import Truth, baseline_scores, examples, scored
+from vaelab.tasks.anomaly.scoring import Truth, baseline_scores, examples, scored, scored_by_all
 from vaelab.tasks.anomaly.shown import attribution, localisation, score_table, step_table
 from vaelab.tasks.task import Baseline, Findings, Say, Task
 
@@ -53,7 +53,7 @@ class Anomaly(Task):
 
     def __init__(
         self,
-        score: Literal["reconstruction", "relative", "latent", "elbo", "nll"] | None,
+        score: Literal["reconstruction", "relative", "latent", "neighbours", "combined", "elbo", "nll"] | None,
         nll_samples: Annotated[int, Gt(0)],
         false_alarm_rate: Annotated[float, Gt(0), Lt(1)],
         precision_at: Annotated[int, Gt(0)] | None,
@@ -69,7 +69,8 @@ class Anomaly(Task):
         """The score must be one that the model has."""
         known = Detector(model, self.nll_samples).scores
         if self.score is not None and self.score not in known:
-            raise ConfigError(f"task.score={self.score}: needs the posterior of model=vae; here: {', '.join(known)}")
+            lacking = "numbers to divide by" if self.score == "relative" else "the posterior of model=vae"
+            raise ConfigError(f"task.score={self.score}: needs {lacking}; here: {', '.join(known)}")
 
     def check_data(self, data: DataModule) -> None:
         """There must be labels that are normal and labels that are not; few validation examples are mentioned.
@@ -151,11 +152,11 @@ class Anomaly(Task):
         detector = self._detector(model, data)
         threshold = cast(Threshold, detector.threshold)
         headline, truth = threshold.score, Truth.from_labels(data)
-        test = {name: scored(detector, data, "test", name) for name in detector.scores}
+        test = scored_by_all(detector, data, "test")
 
         found = Findings(files=dict(detector.files()))
         if truth.lacking is None:
-            self._rank(found, headline, test, truth)
+            self._rank(found, headline, test, truth, data.prevalence)
         else:
             found.metadata["test/auroc"] = {"not measured": truth.lacking}
         alarms = threshold.alarms(test[headline])
@@ -222,7 +223,7 @@ class Anomaly(Task):
         if not measured.all():  # the same share of what is looked at
             k = max(1, round(k * measured.mean()))
         own, shown[name] = next(iter(shown.values())), scores
-        numbers = estimates(scores[measured], anomalous[measured], k)
+        numbers = estimates(scores[measured], anomalous[measured], k, data.prevalence)
         return Findings(
             {f"baseline/{name}/{metric}": value for metric, value in numbers.items()},
             metadata={
@@ -237,12 +238,14 @@ class Anomaly(Task):
         headline: str,
         test: dict[str, Tensor],
         truth: "Truth",
+        prevalence: float,
     ) -> None:
         """Numbers of every score, over the examples that have a label."""
         anomalous = truth.anomalous[truth.known].numpy()
         test = {name: scores[truth.known] for name, scores in test.items()}
         k = min(self.precision_at or int(anomalous.sum()), len(anomalous))
-        for metric, (value, low, high) in intervals(test[headline].numpy(), anomalous, k, self.resamples).items():
+        ranked = intervals(test[headline].numpy(), anomalous, k, self.resamples, prevalence)
+        for metric, (value, low, high) in ranked.items():
             found.numbers |= {f"test/{metric}": value, f"test/{metric}_low": low, f"test/{metric}_high": high}
         for name in test.keys() - {headline}:
             of_score = estimates(test[name].numpy(), anomalous, k)
@@ -252,6 +255,7 @@ class Anomaly(Task):
         for metric in ("auroc", "auprc"):
             found.metadata[f"test/{metric}"] = about | interval_about
         found.metadata["test/precision_at_k"] = about | {"k": k} | interval_about
+        found.metadata["test/precision_at_prevalence"] = about | {"prevalence": prevalence} | interval_about
         if "nll" in test:
             found.metadata["test/auroc_nll"] = {"K": self.nll_samples}
 
@@ -260,7 +264,7 @@ def usual_score(model: Model, spec: DataSpec) -> str:
     """The score that is measured as the best for a kind of data where the user names none (docs/defaults.md)."""
     if spec.kind == "image":
         return "relative"
-    return "nll" if spec.kind == "table" and model.has_rate else "reconstruction"
+    return "combined" if spec.kind == "table" else "reconstruction"
 
 
 def count_alarms(found: Findings, threshold: Threshold, alarms: Tensor, truth: Truth) -> None:
