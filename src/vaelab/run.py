@@ -159,6 +159,7 @@ def build(
     """
     corruption = builder.build(cfg["corruption"], "corruption", COMPONENTS["corruption"])
     task: Task = builder.build(cfg["task"], "task", COMPONENTS["task"])
+    settle_label(cfg, task, new=start is None)
     if start is None:
         data = new_data(cfg, builder, corruption)
         if shared is None:
@@ -193,6 +194,19 @@ def build(
         fitted_priors.refuse_misfit(prior, model)
     task.check(model, data.spec, corruption.changes)
     return data, TrainingModule(model, optimization), task, trained_on
+
+
+def settle_label(cfg: dict[str, Any], task: Task, new: bool) -> None:
+    """Replace `auto` of `data.label_as_column`, of a new model, by what the task needs.
+
+    A model that is given labels (`model.condition=label`) draws samples for labels, and where train is restricted to
+    some labels, there is little to generate: the label is no column then.
+    """
+    data = cfg["data"]
+    if new and data.get("label_as_column") == "auto":
+        named = data["label"] is not None and str(data["label"]) not in map(str, data["drop"])
+        given = cfg["model"].get("condition") is not None
+        data["label_as_column"] = task.models_label and named and not given and data["normal"] is None
 
 
 def settle_budget(cfg: dict[str, Any], data: DataModule) -> None:

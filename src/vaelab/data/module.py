@@ -370,6 +370,11 @@ class DataModule(L.LightningDataModule, ABC):
         """
         return {}
 
+    @property
+    def label_is_input(self) -> bool:
+        """Whether a model sees the label among the values of an example."""
+        return False
+
     def labels(self, split: str) -> Tensor:
         """`(N,)` int64, -1 where there is none."""
         return self._loaded.label[self.split[split]]

@@ -105,10 +105,12 @@ class Task(Callback):
         detector_from: the `model/` folder of the run that is evaluated without training; None where a model is trained.
         encodes_corrupted: whether test examples are corrupted as those of training are. Denoising alone measures what
             is undone; every other task measures codes of clean examples, in the test pass and after it.
+        models_label: whether the label of a table is modelled as a column, where `data.label_as_column` is `auto`.
     """
 
     detector_from: Path | None = None
     encodes_corrupted: bool = False
+    models_label: bool = False
 
     def __init__(self, monitor: str | None = None, baselines: bool = True) -> None:
         self.monitor, self.baselines = monitor, baselines
@@ -266,6 +268,19 @@ def refuse_tokens(spec: DataSpec, task: str) -> None:
 def has_numbers(spec: DataSpec) -> bool:
     """Whether an example has any value that a squared error can be taken of: a table may hold categories alone."""
     return not spec.columns or any(not column.categories for column in spec.columns)
+
+
+def refuse_label_as_input(data: DataModule, task: str) -> None:
+    """What judges codes or scores by labels has nothing to say where the model sees the label itself.
+
+    Raises:
+        ConfigError: the model sees it.
+    """
+    if data.label_is_input:
+        raise ConfigError(
+            f"task={task}: is measured by labels, and the model sees the label as a column of its rows; train a model "
+            "with data.label_as_column=false"
+        )
 
 
 def refuse_no_numbers(spec: DataSpec, task: str) -> None:

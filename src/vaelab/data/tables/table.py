@@ -65,7 +65,10 @@ class Table(DataModule):
             may be packed as `.csv.gz`.
         data_dir: where relative paths are looked for too.
         name: of the data set; the file's if null.
-        label: the column that is the label and no input, by its name or number; null for none.
+        label: the column that is the label, by its name or number; null for none.
+        label_as_column: whether the label is a column that is modelled too, as a category unless `numeric` names it, so
+            that generated rows have one; else no model sees it. `auto` is what the task needs, which `vaelab.run`
+            settles; it is false where nothing settles it. A trained model's rows are prepared as they were.
         drop: columns to leave out.
         numeric: columns to take as numbers; cells that are none are missing.
         categorical: columns to take as categories.
@@ -91,6 +94,7 @@ class Table(DataModule):
         path: str | None,
         data_dir: str,
         label: str | int | None,
+        label_as_column: bool | Literal["auto"],
         drop: Sequence[str | int],
         numeric: Sequence[str | int],
         categorical: Sequence[str | int],
@@ -114,6 +118,14 @@ class Table(DataModule):
         self.name: str = name or stem_of(Path(path))
         self.label, self.drop = None if label is None else str(label), tuple(map(str, drop))
         self.numeric, self.categorical = tuple(map(str, numeric)), tuple(map(str, categorical))
+        if label_as_column is True and self.label is None:
+            raise ConfigError("data.label_as_column=true: needs data.label=<column>")
+        if label_as_column is True and self.label in self.drop:
+            raise ConfigError(
+                f"data.label_as_column=true: data.drop leaves out {self.label}; leave it out of one of them"
+            )
+        self._asked_as_column = label_as_column
+        self.label_as_column = label_as_column is True
         if both := sorted({*self.numeric} & {*self.categorical}):
             raise ConfigError(f"data.numeric and data.categorical: both name {some(both)}; leave it out of one of them")
         self.keep = tuple(map(str, keep))
@@ -145,10 +157,16 @@ class Table(DataModule):
         super().prepare_as(folder)
         read = read_preparation(
             folder / FORMAT_FILE,
-            lambda about: (TableFormat.from_json(about), bool(about["gaps"]), about.get("missing")),
+            lambda about: (
+                TableFormat.from_json(about),
+                bool(about["gaps"]),
+                about.get("missing"),
+                about.get("label"),  # absent in runs before labels could be columns
+            ),
         )
         if read is not None:
-            self._format, self._trained_missing, missing = read
+            self._format, self._trained_missing, missing, modelled = read
+            self._take_label_as_trained(modelled)
             self._trained_columns = [str(name) for name in missing] if isinstance(missing, list) else None
             asked = self._scaling_asked
             if self._format.scaling.columns and asked not in ("auto", self._format.scaling.method):
@@ -165,6 +183,25 @@ class Table(DataModule):
         if changed := self.notation.differing(trained):
             now, then = (" ".join(how.words()[name] for name in changed) for how in (self.notation, trained))
             note(f"{now}: is used to read {self.path}; the rows that the model was trained on were read with {then}")
+
+    def _take_label_as_trained(self, modelled: str | None) -> None:
+        """Model the label or not, as in training, where its column was `modelled` or none was.
+
+        Raises:
+            ConfigError: the opposite is asked for.
+        """
+        was = modelled is not None and modelled == self.label
+        if self._asked_as_column is True and not was:
+            raise ConfigError(
+                f"data.label_as_column=true: the model was trained without the label {self.label} as a column; leave "
+                "the word out"
+            )
+        self.label_as_column = was and self._asked_as_column is not False
+
+    @property
+    def label_is_input(self) -> bool:
+        """See `DataModule`."""
+        return self.label_as_column
 
     def tables(self) -> dict[str, pa.Table]:
         """The rows of each split that the source has, as Arrow.
@@ -229,7 +266,9 @@ class Table(DataModule):
         else:
             self._mention_coerced(table, self._format)
         label, classes = self._labels(table)
-        table = table.drop_columns([n for n in {*self.drop, self.label} if n in table.column_names])
+        if self._format is None and self.label_as_column and not classes:
+            self._go_without_label("has no value")
+        table = table.drop_columns([n for n in self._not_modelled if n in table.column_names])
         if self._format is None:
             table = self._without_left_out(table)
         if not table.column_names:
@@ -237,7 +276,9 @@ class Table(DataModule):
             remedy = f", since all tell nothing; data.keep={able} keeps what is not empty" if self._left_out else ""
             raise DataError(f"{self.path}: no column is left to model{remedy}")
         if self._format is None:
-            self._fields = describe(table, self.numeric, self.categorical, self._source)
+            category = [self.label] if self.label_as_column and self.label not in self.numeric else []
+            categorical = [*self.categorical, *(name for name in category if name is not None)]
+            self._fields = describe(table, self.numeric, categorical, self._source)
         else:
             self._fields = list(self._format.fields)
         self._table = table
@@ -263,10 +304,19 @@ class Table(DataModule):
         parts = [*self._sizes.values()]
         if sum(parts) != table.num_rows:  # of the hub, or made
             parts = [table.num_rows]
-        kept = {*self.keep, *self.numeric, *self.categorical}
+        kept = {*self.keep, *self.numeric, *self.categorical} | ({self.label} if self.label is not None else set())
         self._left_out = find_left_out(table, kept, parts, self.notation)
         mention_left_out(self._left_out)
         return table.drop_columns([column.name for column in self._left_out])
+
+    @property
+    def _not_modelled(self) -> set[str]:
+        """Columns that no model sees."""
+        return {*self.drop} | ({self.label} if self.label is not None and not self.label_as_column else set())
+
+    def _go_without_label(self, why: str) -> None:
+        note(f"the label {self.label} {why}, so it is no column of generated rows")
+        self.label_as_column = False
 
     def _as_trained(self, tables: dict[str, pa.Table], how: TableFormat) -> dict[str, pa.Table]:
         """The columns that the model was trained on and, where it is there, the label, but no others.
@@ -274,7 +324,7 @@ class Table(DataModule):
         Raises:
             DataError: some are missing; names them.
         """
-        names, left_out = [field.name for field in how.fields], {*self.drop, self.label}
+        names, left_out = [field.name for field in how.fields], self._not_modelled
         extra: list[str] = []
         known = {column.name for column in how.left_out}
         others: dict[str, int] = {}
@@ -296,7 +346,9 @@ class Table(DataModule):
             for column in how.left_out:
                 if column.reason == "constant" and column.name in own and (count := other_values(table, column)):
                     others[column.name] = others.get(column.name, 0) + count
-            chosen[split] = table.select([*names, *([self.label] if self.label in own else [])])
+            chosen[split] = table.select(
+                [*names, *([self.label] if self.label in own and self.label not in names else [])]
+            )
         if others:
             told = some([f"{name} in {counted(count, 'row')}" for name, count in others.items()])
             note(f"columns that had one value in training, which the model does not see, have others here: {told}")
@@ -330,6 +382,12 @@ class Table(DataModule):
         """Scale and count by what train has, or as a trained model's rows were."""
         table, self._table = self._table, None
         assert table is not None
+        if self._format is None and self.label_as_column and not (examples.label[train] >= 0).any():
+            self._go_without_label("has no value in the train split")
+            self._fields = [field for field in self._fields if field.name != self.label]
+            table = table.drop_columns([self.label])
+            if not self._fields:
+                raise DataError(f"{self.path}: no column is left to model")
         if self._format is None:
             if self.all_as_test:
                 raise DataError(f"{self.path}: the run keeps no {FORMAT_FILE}, which says how its rows were prepared")
@@ -352,7 +410,7 @@ class Table(DataModule):
         spec = DataSpec(
             examples.spec.name,
             "table",
-            examples.spec.shape,
+            (len(fields),),
             "mixed" if any(column.categories for column in encoded) else "real",
             classes=examples.spec.classes,
             columns=encoded,
@@ -446,7 +504,9 @@ class Table(DataModule):
 
     def files(self) -> dict[str, bytes | str]:
         """How new rows are to be encoded."""
-        about = {"gaps": self.spec.has_missing, "missing": sorted(self._missing)}
+        about: dict[str, Any] = {"gaps": self.spec.has_missing, "missing": sorted(self._missing)}
+        if self.label_as_column:
+            about["label"] = self.label
         return {f"model/{FORMAT_FILE}": json.dumps(self.format.to_json() | about) + "\n"}
 
     def origins(self, rows: Tensor) -> dict[str, list[Any]]:

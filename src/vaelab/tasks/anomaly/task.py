@@ -34,7 +34,7 @@ from vaelab.models import Model
 from vaelab.notes import note, some
 from vaelab.tasks.anomaly.scoring import Truth, baseline_scores, examples, scored, scored_by_all
 from vaelab.tasks.anomaly.shown import attribution, localisation, score_table, step_table
-from vaelab.tasks.task import Baseline, Findings, Say, Task
+from vaelab.tasks.task import Baseline, Findings, Say, Task, refuse_label_as_input
 
 
 class Anomaly(Task):
@@ -77,6 +77,7 @@ class Anomaly(Task):
 
         Data that a trained model never saw need a run that keeps a detector, and no labels.
         """
+        refuse_label_as_input(data, "anomaly")
         if data.all_as_test:
             self._check_later(data)
             return

@@ -33,7 +33,7 @@ from vaelab.tasks.embedding.quality import (
     rows_of,
     subset,
 )
-from vaelab.tasks.task import NO_TRAIN, Baseline, Findings, Say, Task, has_numbers
+from vaelab.tasks.task import NO_TRAIN, Baseline, Findings, Say, Task, has_numbers, refuse_label_as_input
 
 SPLITS = ("train", "val", "test")
 
@@ -74,6 +74,10 @@ class Embedding(Task):
         self.projection: Method = projection
         self.protocol = Protocol(neighbours, neighbourhood_examples, probe_examples, probe_iterations)
         self.shown_examples = shown_examples
+
+    def check_data(self, data: DataModule) -> None:
+        """Codes are judged by labels, which the model must not see."""
+        refuse_label_as_input(data, "embedding")
 
     def check(self, model: Model, spec: DataSpec, corrupts: bool) -> None:
         """The projection's library must be there."""

@@ -60,6 +60,8 @@ class Generation(Task):
         monitor, baselines: see `Task`.
     """
 
+    models_label = True
+
     def __init__(
         self,
         nll_samples: Annotated[int, Gt(0)],
