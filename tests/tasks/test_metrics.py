@@ -63,6 +63,7 @@ def generation(nll_samples: int, monitor: str | None = None) -> Generation:
         "data",
         monitor,
         no_latent_baseline="auto",
+        target=None,
         baselines=True,
     )
 

@@ -1,6 +1,6 @@
 """How far a run is ahead of a baseline on the same examples, and whether that may be chance."""
 
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -12,10 +12,23 @@ from vaelab.evaluation.distances import frechet_distance
 from vaelab.evaluation.scores.ranking import LEVEL, Grouped, auroc
 
 RESAMPLES, FEWER_RESAMPLES = 1_000, 200  # the fewer where each takes longer
-MOST_FEATURES = 512
+MOST_FEATURES, MOST_ROWS = 512, 2_000  # beyond which a resample of fid, and of a score of rows, takes long
 AHEAD = "the run is ahead by"
 Better = Literal["min", "max"]
 Values = NDArray[np.float64]
+
+
+class Weighed(Protocol):
+    """A score of predictions that can be taken on a resample of the rows."""
+
+    @property
+    def value(self) -> float:
+        """On all rows."""
+        ...
+
+    def at(self, weights: NDArray[np.int64], generator: np.random.Generator) -> float:
+        """Where each row counts so many times, `(N,)`; what else is of chance is drawn again with the generator."""
+        ...
 
 
 def ahead_in_mean(run: Values, baseline: Values, better: Better) -> dict[str, Any]:
@@ -91,6 +104,44 @@ def ahead_in_fid(real: Tensor, run: Tensor, baseline: Tensor) -> dict[str, Any]:
         drawn.append(frechet_distance(some, again(baseline)) - frechet_distance(some, again(run)))
     by = frechet_distance(real, baseline) - frechet_distance(real, run)
     return _described(by, drawn, len(real))
+
+
+def ahead_in_score(run: Weighed, baseline: Weighed, strata: NDArray[np.int64]) -> dict[str, Any]:
+    """Of a score for which more is better, of predictions for the same rows.
+
+    Args:
+        run, baseline: scores on the same N rows.
+        strata: `(N,)`; rows of one number are drawn again among themselves, so that no class is ever absent.
+
+    Returns:
+        As `ahead_in_mean`.
+    """
+    drawn = [ours - theirs for ours, theirs in _resampled(run, baseline, strata)]
+    return _described(run.value - baseline.value, drawn, len(strata))
+
+
+def ratio_of_scores(run: Weighed, baseline: Weighed, strata: NDArray[np.int64]) -> dict[str, Any]:
+    """The interval of the ratio of two scores, `at least` and `at most`; arguments as of `ahead_in_score`.
+
+    Where the baseline's score is 0 or less in a resample, why there is none.
+    """
+    pairs = _resampled(run, baseline, strata)
+    if min(theirs for _, theirs in pairs) <= 0:
+        return {"interval": "not measured: in a resample the score that is divided by is not above 0"}
+    drawn = [ours / theirs for ours, theirs in pairs]
+    found = _described(run.value / baseline.value, drawn, len(strata))
+    return {name: value for name, value in found.items() if name != AHEAD}
+
+
+def _resampled(run: Weighed, baseline: Weighed, strata: NDArray[np.int64]) -> list[tuple[float, float]]:
+    generator, size = np.random.default_rng(0), len(strata)
+    members = [np.flatnonzero(strata == number) for number in np.unique(strata)]
+    pairs = []
+    for _ in range(RESAMPLES if size <= MOST_ROWS else FEWER_RESAMPLES):
+        rows = np.concatenate([of[generator.integers(len(of), size=len(of))] for of in members])
+        weights = np.bincount(rows, minlength=size)
+        pairs.append((run.at(weights, generator), baseline.at(weights, generator)))
+    return pairs
 
 
 def _described(by: float, drawn: list[Any], examples: int) -> dict[str, Any]:

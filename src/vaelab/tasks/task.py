@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,14 @@ class Findings:
         self.beside += other.beside
         self.notes += [note for note in other.notes if note not in self.notes]
 
+    def add_baseline(self, baseline: "Baseline") -> None:
+        """Measure it last; of a name that is there already, both are measured as one."""
+        for place, other in enumerate(self.baselines):
+            if other.name == baseline.name:
+                self.baselines[place] = Baseline(other.name, partial(_both, other, baseline))
+                return
+        self.baselines.append(baseline)
+
     def complete(self) -> "Findings":
         """Measure every baseline and draw what shows them; returns these findings.
 
@@ -89,6 +98,12 @@ class Baseline:
 
     name: str
     measure: Callable[[Say], Findings]
+
+
+def _both(first: Baseline, second: Baseline, say: Say) -> Findings:
+    found = first.measure(say)
+    found.add(second.measure(say))
+    return found
 
 
 class Task(Callback):

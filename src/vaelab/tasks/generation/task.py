@@ -7,10 +7,12 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Gt
 from torchmetrics import MeanMetric, Metric
 
+from vaelab.config.nearest import did_you_mean
 from vaelab.core import Batch, DataSpec
 from vaelab.core.spec import observed_steps
 from vaelab.data.module import DataModule
 from vaelab.data.music.music import Music
+from vaelab.data.tables.table import Table
 from vaelab.errors import ConfigError
 from vaelab.evaluation.active_units import RATE, VARIANCE
 from vaelab.evaluation.aggregate_posterior import AggregatePosterior, aggregate_posterior
@@ -32,6 +34,7 @@ from vaelab.tasks.generation.classes import measure_classes
 from vaelab.tasks.generation.examples import show_examples
 from vaelab.tasks.generation.figures import generation_figures
 from vaelab.tasks.generation.music import measure_music
+from vaelab.tasks.generation.tables import TableQuality, measure_table
 from vaelab.tasks.task import Baseline, Constant, Findings, Say, Task
 
 SamplerName = Literal["standard_normal", "gaussian", "mixture"]
@@ -57,6 +60,8 @@ class Generation(Task):
         data_dir: where the classifier and baselines are kept, under `.vaelab`.
         no_latent_baseline: whether the decoder is trained without a latent too, as long as the run was, to compare
             nll with; `auto` does so for a VAE on text. It needs a decoder that reads the steps before each.
+        target: the column of a table that `tstr` predicts; null: the label, or else the last column of few categories,
+            or else the last of numbers.
         monitor, baselines: see `Task`.
     """
 
@@ -74,6 +79,7 @@ class Generation(Task):
         data_dir: str,
         monitor: str | None,
         no_latent_baseline: Literal["auto"] | bool,
+        target: str | int | None,
         baselines: bool,
     ) -> None:
         super().__init__(monitor, baselines)
@@ -81,10 +87,27 @@ class Generation(Task):
         self.sampler, self.components, self.temperatures = sampler, components, temperatures
         self.folder = Path(data_dir) / ".vaelab" / "features"
         self.no_latent_baseline = no_latent_baseline
+        self.target = None if target is None else str(target)
         self.extractor = Choice(extractor, Path(inception), self.folder)
+
+    def check_data(self, data: DataModule) -> None:
+        """A target must be a column of a table, or its label."""
+        if self.target is None:
+            return
+        if not isinstance(data, Table):
+            raise ConfigError(f"task.target={self.target}: is for tables (data=table), and {data.spec.name} is none")
+        if self.target not in (names := [column.name for column in data.spec.columns]) and self.target != data.label:
+            raise ConfigError(
+                f"task.target={self.target}: {data.spec.name} has no such column; {did_you_mean(self.target, names)}"
+            )
 
     def check(self, model: Model, spec: DataSpec, corrupts: bool) -> None:
         """What is named must be there."""
+        if self.target is not None and not model.conditional and self.target not in (c.name for c in spec.columns):
+            raise ConfigError(
+                f"task.target={self.target}: is the label, which is not generated; data.label_as_column=true or "
+                "model.condition=label generates it, or name another column"
+            )
         refuse_absent(self.extractor, spec)
         if self.no_latent_baseline is True and not (model.has_rate and model.autoregressive):
             raise ConfigError(
@@ -139,6 +162,9 @@ class Generation(Task):
             found.figures |= generation_figures(model, data, shown, aggregate, self.temperatures)
         else:
             samples = show_examples(found, model, data, shown)
+            if isinstance(data, Table):
+                count = sample_count(data, self.fid_samples)
+                measure_table(found, TableQuality(data, self.target, model.conditional, count, baselines), sources)
             if isinstance(data, Music):
                 measure_music(found, data, samples, baselines)
         return found

@@ -1,0 +1,92 @@
+"""Rows of a table as people see them: numbers in their own units, categories by their places, NaN where none is."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vaelab.data.tables.format import to_columns
+from vaelab.data.tables.table import Table
+
+Values = NDArray[np.float64]
+Kind = Literal["number", "category"]
+
+
+@dataclass(frozen=True)
+class RowColumn:
+    """A column.
+
+    Attributes:
+        name: as in the file.
+        categories: names by their places; empty for a column of numbers, and dates are numbers.
+        whole: whether its numbers are whole.
+    """
+
+    name: str
+    categories: tuple[str, ...] = ()
+    whole: bool = False
+
+    @property
+    def kind(self) -> Kind:
+        """What the column holds."""
+        return "category" if self.categories else "number"
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of a table.
+
+    Attributes:
+        columns: D of them.
+        values: `(N, D)`, NaN where a value is missing. A rare or unseen category, "(other)", is missing too.
+    """
+
+    columns: tuple[RowColumn, ...]
+    values: Values
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def column(self, name: str) -> int:
+        """The place of a column.
+
+        Raises:
+            KeyError: there is none of this name.
+        """
+        for place, column in enumerate(self.columns):
+            if column.name == name:
+                return place
+        raise KeyError(name)
+
+    def chosen(self, which: NDArray[np.bool_] | NDArray[np.int64] | slice) -> "Rows":
+        """Some of the rows."""
+        return Rows(self.columns, self.values[which])
+
+
+def decoded(data: Table, values: Tensor, labels: Tensor | None = None) -> Rows:
+    """Rows as a model gives them, in the units of the table: whole numbers are rounded, as in the files of samples.
+
+    Args:
+        data: whose columns they are.
+        values: `(N, D)`, as `DataModule.clean` and `Model.sample` give them.
+        labels: `(N,)` of each row, -1 where there is none: a last column beside those of the model. None for a model
+            that is not given labels.
+    """
+    fields, kept = data.format.fields, data.format.kept
+    encoded = values.double().cpu().numpy()
+    originals = to_columns(data.restore(values), fields)
+    columns, found = [], np.empty((len(encoded), len(fields)))
+    for place, (field, of, original) in enumerate(zip(fields, data.spec.columns, originals, strict=True)):
+        if field.kind == "category":
+            columns.append(RowColumn(field.name, of.categories[: len(kept[place])]))
+            found[:, place] = np.where(encoded[:, place] < len(kept[place]), encoded[:, place], np.nan)
+        else:
+            columns.append(RowColumn(field.name, whole=field.kind == "date" or "int" in field.arrow))
+            found[:, place] = original
+    if labels is not None:
+        numbers = labels.cpu().numpy().astype(np.float64)
+        columns.append(RowColumn(str(data.label), data.spec.classes))
+        found = np.column_stack([found, np.where(numbers < 0, np.nan, numbers)])
+    return Rows(tuple(columns), found)

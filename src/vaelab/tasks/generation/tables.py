@@ -1,0 +1,292 @@
+"""What is measured of generated rows of a table: how useful they are, how close to real ones, and beside what."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from vaelab.data.missing import MissingPatterns
+from vaelab.data.tables.table import Table
+from vaelab.evaluation.ahead import AHEAD, ahead_in_score, ratio_of_scores
+from vaelab.evaluation.baselines import BaselineCache
+from vaelab.evaluation.baselines.gaussian_copula import GaussianCopula
+from vaelab.evaluation.baselines.limits import rows_used
+from vaelab.evaluation.sources import Source, generate
+from vaelab.evaluation.table_quality.associations import (
+    MOST_COLUMNS,
+    association_difference,
+    associations,
+    correlation_distance,
+)
+from vaelab.evaluation.table_quality.boosting import rows_learned
+from vaelab.evaluation.table_quality.marginals import ColumnDistance, column_distances, to_csv
+from vaelab.evaluation.table_quality.real_or_synthetic import FEWEST, FOLDS, real_or_synthetic_auroc
+from vaelab.evaluation.table_quality.rows import Rows, decoded
+from vaelab.evaluation.table_quality.usefulness import Exam, Score, exam_of, find_target
+from vaelab.figures.tables import ColumnPanel, association_matrices, column_panels
+from vaelab.tasks.task import NO_TRAIN, Baseline, Findings, Say
+
+FORMAT = 1  # raise when a number of the same data changes
+SETS = 5  # of generated rows that trees learn from: a score of one set of a few hundred rows depends on chance
+SHOWN = 8  # columns in a figure
+LEAST = {True: 0.5, False: 0.05}  # AUROC, and R^2, of trees that learned from real rows: no ratio to less says much
+
+Draw = Callable[[int, int], Rows]  # so many rows by a seed
+
+
+@dataclass(frozen=True)
+class TableQuality:
+    """Compares rows with the test split of a table.
+
+    Args:
+        data: the table.
+        target: a column of the rows by its name, that trees predict; None for the label, or else one that is found.
+        given: whether the model is given labels, so that rows have them without modelling them.
+        count: rows that distances compare, of each side.
+        baselines: keeps numbers of baselines.
+    """
+
+    data: Table
+    target: str | None
+    given: bool
+    count: int
+    baselines: BaselineCache
+
+    def real(self, split: str, count: int | None = None) -> Rows:
+        """Rows of a split: of train the first, which is in random order, and of test a part chosen by a fixed seed."""
+        size = len(self.data.split[split])
+        places = torch.arange(size)
+        if count is not None and count < size:
+            order = torch.randperm(size, generator=torch.Generator().manual_seed(0))
+            places = places[:count] if split == "train" else order[:count]
+        labels = self.data.labels(split)[places] if self.given else None
+        return decoded(self.data, self.data.clean(split, places), labels)
+
+    def generated(self, source: Source) -> Draw:
+        """Rows of a model, missing values where a train row drawn at random is."""
+
+        def draw(count: int, seed: int) -> Rows:
+            gaps = MissingPatterns(self.data, seed)
+            codes, labels = source.draw(count, seed)
+            values = torch.cat([gaps.over(part).cpu() for part in generate(source.model, codes, labels)])
+            return decoded(self.data, values, labels)
+
+        return draw
+
+    def copula(self) -> Draw:
+        """Rows of a Gaussian copula that is fitted to train, missing values as those of a model."""
+        train = self.real("train", self.most)
+        fitted = GaussianCopula.fit(train)
+
+        def draw(count: int, seed: int) -> Rows:
+            rows = fitted.sample(count, seed)
+            generator = np.random.default_rng(seed)
+            gaps = np.isnan(train.values[generator.integers(len(train), size=count)])
+            return Rows(rows.columns, np.where(gaps, np.nan, rows.values))
+
+        return draw
+
+    @property
+    def learned(self) -> int:
+        """Rows that trees learn from: as many as train has, or of later data as many as these are."""
+        size = len(self.data.split["test" if self.data.all_as_test else "train"])
+        return min(size, self.most)
+
+    def exam(self) -> Exam | str:
+        """What `tstr` is measured on, or why it cannot be."""
+        test = self.real("test", self.most)
+        train = None if self.data.all_as_test else self.real("train", self.learned)
+        names = [column.name for column in test.columns]
+        named = self.target if self.target is not None else self.data.label if self.data.label in names else None
+        place = names.index(named) if named is not None else find_target(train or test)
+        if place is None:
+            return "every column has one value, or more categories than a target may have"
+        return exam_of(place, train, test)
+
+    def score(self, exam: Exam, draw: Draw) -> Score:
+        """Of trees that learned from drawn rows."""
+        return Score(exam, [exam.predicted(draw(self.learned, seed)) for seed in range(SETS)])
+
+    def taught_by_train(self, exam: Exam) -> Score:
+        """Of trees that learned from real rows."""
+        return Score(exam, [exam.predicted(self.real("train", self.learned))])
+
+    def judged(self, score: Score, taught: Score | None) -> tuple[dict[str, float], dict[str, Any]]:
+        """`tstr` and `tstr_ratio`, where there is a score of trees that learned from real rows, and what they mean."""
+        numbers, exam = {"tstr": score.value}, score.exam
+        about: dict[str, Any] = {
+            "tstr": self._about_exam(exam) | {"learned from": f"{self.learned:,} generated rows, mean of {SETS} sets"}
+        }
+        if taught is None:
+            return numbers, about | {"tstr_ratio": NO_TRAIN}
+        if taught.value <= LEAST[bool(exam.classes)]:
+            reason = f"trees that learned from real rows have a score of {taught.value:.3f}, hardly better than chance"
+            return numbers, about | {"tstr_ratio": {"not measured": reason}}
+        numbers["tstr_ratio"] = score.value / taught.value
+        about["tstr_ratio"] = {"ratio": "tstr over trtr"} | ratio_of_scores(score, taught, exam.strata)
+        about["tstr"] |= {f"against trtr, {key}": value for key, value in self._behind(score, taught).items()}
+        return numbers, about
+
+    @staticmethod
+    def _behind(score: Score, taught: Score) -> dict[str, Any]:
+        found = ahead_in_score(score, taught, score.exam.strata)
+        return {key: found[key] for key in (AHEAD, "at least", "at most")}
+
+    def about_trtr(self, exam: Exam) -> dict[str, Any]:
+        """What `trtr` depends on."""
+        size = len(self.data.split["train"])
+        return self._about_exam(exam) | {"learned from": rows_used(self.learned, size, "train")}
+
+    def _about_exam(self, exam: Exam) -> dict[str, Any]:
+        column = exam.rows.columns[exam.target]
+        kind = f"macro one-vs-rest AUROC of {len(exam.classes)} classes" if exam.classes else "R^2"
+        return {"target": column.name, "score": kind, "tested on": f"{len(exam.rows):,} real test rows"}
+
+    def about(self, rows: Rows, test: Rows, numbers: Mapping[str, float]) -> dict[str, Any]:
+        """What distances depend on, or why they are not measured."""
+        both = {"real": f"{len(test):,} of {len(self.data.split['test']):,} test rows", "generated": f"{len(rows):,}"}
+        if MissingPatterns(self.data).any:
+            both["missing"] = MissingPatterns.about
+        columns = len(test.columns)
+        facts: dict[str, Any] = {
+            "marginal_distance": {"distance": "Kolmogorov-Smirnov of numbers, total variation of categories"} | both,
+            "correlation_distance": {
+                "associations": "Spearman of numbers, Cramer's V of categories, correlation ratio of one of each",
+                "columns": f"the first {MOST_COLUMNS} of {columns}" if columns > MOST_COLUMNS else f"all {columns}",
+            }
+            | both,
+            "real_or_synthetic_auroc": {"classifier": f"gradient-boosted trees, {FOLDS} folds", "perfect": 0.5} | both,
+        }
+        missing = {
+            "correlation_distance": "no two columns of the test split have an association",
+            "real_or_synthetic_auroc": f"fewer than {FEWEST} rows of each kind",
+        }
+        return {name: about if name in numbers else {"not measured": missing[name]} for name, about in facts.items()}
+
+    @property
+    def most(self) -> int:
+        """Rows that a method gets at most."""
+        return rows_learned(len(self.data.spec.columns))
+
+    def distances(self, rows: Rows, test: Rows) -> tuple[dict[str, float], list[ColumnDistance]]:
+        """Numbers by name, those of `NAMES` that can be measured; and the distance of each column."""
+        columns = column_distances(test, rows)
+        numbers = {"marginal_distance": float(np.mean([one.distance for one in columns]))}
+        if (apart := correlation_distance(associations(test), associations(rows))) is not None:
+            numbers["correlation_distance"] = apart
+        if (auroc := real_or_synthetic_auroc(test, rows)) is not None:
+            numbers["real_or_synthetic_auroc"] = auroc
+        return numbers, columns
+
+
+def measure_table(found: Findings, quality: TableQuality, sources: Mapping[str, Source]) -> None:
+    """Add the numbers of samples from each source, a file and figures of the last, and baselines to be measured.
+
+    Args:
+        found: what is added to.
+        quality: of the data.
+        sources: by the end of the names of their numbers; the first is the model's own prior.
+    """
+    data, test, exam = quality.data, quality.real("test", quality.count), quality.exam()
+    taught = None if isinstance(exam, str) or data.all_as_test else quality.taught_by_train(exam)
+    shown: tuple[Rows, list[ColumnDistance]] | None = None
+    own: Score | None = None
+    for suffix, source in sources.items():
+        draw = quality.generated(source)
+        rows = draw(quality.count, 0)
+        numbers, columns = quality.distances(rows, test)
+        metadata = quality.about(rows, test, numbers)
+        if isinstance(exam, str):
+            metadata |= {name: {"not measured": exam} for name in ("tstr", "tstr_ratio")}
+        else:
+            score = quality.score(exam, draw)
+            own = own or score
+            of, metadata_of = quality.judged(score, taught)
+            numbers, metadata = numbers | of, metadata | metadata_of
+        found.numbers |= {f"test/{name}{suffix}": value for name, value in numbers.items()}
+        found.metadata |= {f"test/{name}{suffix}": facts for name, facts in metadata.items()}
+        shown = rows, columns
+    if taught is not None:
+        found.numbers["test/trtr"] = taught.value
+    reason = exam if isinstance(exam, str) else None
+    found.metadata["test/trtr"] = quality.about_trtr(exam) if taught is not None and isinstance(exam, Exam) else (
+        {"not measured": reason} if reason else NO_TRAIN
+    )  # fmt: skip
+    assert shown is not None
+    _show(found, data, test, *shown)
+    if not data.all_as_test:
+        for baseline in _beside(quality, exam, own, taught, test):
+            found.add_baseline(baseline)
+
+
+def _show(found: Findings, data: Table, test: Rows, rows: Rows, columns: list[ColumnDistance]) -> None:
+    """The distance of every column as a file; pictures of some of them and of how they go together."""
+    found.files["column_distances.csv"] = to_csv(columns)
+    worst = sorted(range(len(columns)), key=lambda place: -columns[place].distance)[: SHOWN // 2]
+    first = [place for place in range(len(columns)) if place not in worst][: SHOWN - len(worst)]
+    panels = [
+        ColumnPanel(
+            test.columns[place].name,
+            test.columns[place].categories,
+            {"test": test.values[:, place], "samples": rows.values[:, place]},
+            columns[place].distance,
+        )
+        for place in (*worst, *first)
+    ]
+    found.figures["columns"] = column_panels(
+        panels, f"{data.spec.name}: the columns farthest from test, then the first"
+    )
+    ours, theirs = associations(test), associations(rows)
+    names = [column.name for column in test.columns[: len(ours)]]
+    matrices = {"test": ours, "samples": theirs, "difference": association_difference(ours, theirs)}
+    if len(names) > 1:
+        found.figures["associations"] = association_matrices(matrices, names, f"{data.spec.name}: pairs of columns")
+
+
+def _beside(
+    quality: TableQuality, exam: Exam | str, own: Score | None, taught: Score | None, test: Rows
+) -> list[Baseline]:
+    """A Gaussian copula, and train rows in place of samples."""
+    data, cache = quality.data, quality.baselines
+    train = len(data.split["train"])
+
+    def settings() -> dict[str, Any]:
+        target = exam.rows.columns[exam.target].name if isinstance(exam, Exam) else None
+        return {"format": FORMAT, "count": quality.count, "learned": quality.learned, "target": target, "sets": SETS,
+                "given": quality.given}  # fmt: skip
+
+    def copula(say: Say) -> Findings:
+        name, draw = "gaussian_copula", quality.copula()
+        numbers = cache.numbers(name, settings(), lambda: quality.distances(draw(quality.count, 0), test)[0])
+        metadata: dict[str, Any] = {
+            f"baseline/{name}": {
+                "samples of": "a Gaussian copula: the train distribution of each column, tied together by correlations",
+                "fitted to": rows_used(min(train, quality.most), train, "train"),
+            }
+        }
+        if isinstance(exam, Exam):
+            drawn = cache.tensor(
+                f"{name}_predictions",
+                settings(),
+                lambda: torch.from_numpy(np.stack(quality.score(exam, draw).predicted)),
+            )
+            score = Score(exam, list(drawn.numpy()))
+            numbers |= {f"baseline/{name}/{key}": value for key, value in quality.judged(score, taught)[0].items()}
+            assert own is not None
+            metadata[f"baseline/{name}/tstr"] = ahead_in_score(own, score, exam.strata)
+        return Findings(numbers, metadata=metadata)
+
+    def train_split(say: Say) -> Findings:
+        rows = quality.real("train", quality.count)
+        numbers = cache.numbers("train_split", settings(), lambda: quality.distances(rows, test)[0])
+        about = {
+            "samples of": "the train split: what a perfect sampler would get",
+            "samples": rows_used(len(rows), train, "train"),
+        }
+        if taught is not None:
+            numbers["baseline/train_split/tstr"] = taught.value
+        return Findings(numbers, metadata={"baseline/train_split/marginal_distance": about})
+
+    return [Baseline("gaussian_copula", copula), Baseline("train_split", train_split)]
