@@ -14,6 +14,9 @@ defaults are tuned on, or to the third that is held back.
 A pair is compared with the best baseline of its task by the headline of the task. `+` and `-` mean that the run is
 ahead of it, or behind, beyond the paired 95 % interval of the same test examples; `=` that the interval holds 0, and
 `?` that the run does not give one.
+
+Of generated tables the headline is tstr, the score of trees that learn from samples and are tested on real rows. Beside
+it stands what part that is of the score of trees that learn from real rows, of the run and of the rival.
 """
 
 import argparse
@@ -27,7 +30,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
-from statistics import mean
+from statistics import mean, median
 from typing import Any
 from zlib import crc32
 
@@ -48,7 +51,7 @@ HEADLINES = {
     "compression": ("mse",),
     "denoising": ("psnr_baseline_examples", "psnr", "masked_accuracy", "mse"),
     "embedding": ("knn_accuracy",),
-    "generation": ("fid", "nll"),
+    "generation": ("tstr", "fid", "nll"),
 }  # the first that a run reports
 
 KEEL = (
@@ -184,6 +187,7 @@ class Compared:
         rival_name: which that is.
         ahead: above 0 where the run is better; in units of the metric.
         interval: 95 %, paired over test examples; None where the run does not say it.
+        ratios: of the run and of the rival, to what real rows reach; None where that is not measured.
     """
 
     pair: Pair
@@ -193,6 +197,7 @@ class Compared:
     rival_name: str
     ahead: float
     interval: tuple[float, float] | None
+    ratios: tuple[float, float] | None = None
 
     @property
     def verdict(self) -> str:
@@ -227,7 +232,11 @@ def compared(pair: Pair, lines: Sequence[dict[str, Any]]) -> Compared | None:
         line["ahead"][f"baseline/{best}/{plain}"] for line in done if f"baseline/{best}/{plain}" in line["ahead"]
     ]
     interval = (mean(ends[1] for ends in said), mean(ends[2] for ends in said)) if len(said) == len(done) else None
-    return Compared(pair, metric, own, rivals[best], best, sign * (own - rivals[best]), interval)
+    parts = [f"test/{metric}_ratio", f"baseline/{best}/{plain}_ratio"]
+    ratios = None
+    if all(part in found for part in parts for found in numbers):
+        ratios = mean(found[parts[0]] for found in numbers), mean(found[parts[1]] for found in numbers)
+    return Compared(pair, metric, own, rivals[best], best, sign * (own - rivals[best]), interval, ratios)
 
 
 def summaries(found: Sequence[Compared]) -> Iterator[tuple[str, int, float, float, float, str]]:
@@ -245,20 +254,32 @@ def summaries(found: Sequence[Compared]) -> Iterator[tuple[str, int, float, floa
         yield task, len(of), ahead, 1 - behind, behind, f"{lead.mean():+.1%} [{low:+.1%}, {high:+.1%}]"
 
 
+def ratio_line(found: Sequence[Compared]) -> str | None:
+    """The ratios of generated tables in short; None where there are none."""
+    of = [one.ratios for one in found if one.ratios is not None]
+    if not of:
+        return None
+    run, rival = (median(both[side] for both in of) for side in (0, 1))
+    return f"tstr over that of real rows, median of {len(of)} tables: {run:.3f}, the best rival {rival:.3f}"
+
+
 def show(console: Console, found: Sequence[Compared], failed: Sequence[dict[str, Any]]) -> None:
     """A line for each pair, a summary for each task, and what failed."""
-    lines = Table("pair", "metric", "run", "best rival", "", "ahead", "95 %", "", title="pairs")
+    lines = Table("pair", "metric", "run", "best rival", "", "ahead", "95 %", "", "ratio", title="pairs")
     for one in sorted(found, key=lambda one: one.pair.name):
+        ratio = "" if one.ratios is None else "{:.3f}, rival {:.3f}".format(*one.ratios)
         ends = "" if one.interval is None else "[{:.3g}, {:.3g}]".format(*one.interval)
         lines.add_row(
             one.pair.name + (" (held back)" if one.pair.held_back else ""), one.metric, f"{one.run:.4g}",
-            f"{one.rival:.4g}", one.rival_name, f"{one.ahead:+.3g}", ends, one.verdict,
+            f"{one.rival:.4g}", one.rival_name, f"{one.ahead:+.3g}", ends, one.verdict, ratio,
         )  # fmt: skip
     console.print(lines)
     table = Table("task", "pairs", "ahead", "not behind", "behind", "mean lead over the best rival, 95 % over pairs")
     for task, count, ahead, level, behind, lead in summaries(found):
         table.add_row(task, str(count), f"{ahead:.2f}", f"{level:.2f}", f"{behind:.2f}", lead)
     console.print(table)
+    if line_of_ratios := ratio_line(found):
+        console.print(line_of_ratios, markup=False, highlight=False)
     for line in failed:
         console.print(f"failed: {line['pair']} seed {line['seed']}: {line['error']}", markup=False, highlight=False)
 

@@ -50,6 +50,24 @@ def test_less_is_better_of_an_error(unseen: ModuleType) -> None:
     assert found.ahead == pytest.approx(0.2)
 
 
+def test_a_table_is_told_by_tstr_beside_the_copula_and_other_data_by_fid(unseen: ModuleType) -> None:
+    baselines = {"gaussian_copula/tstr": 0.8, "gaussian_copula/tstr_ratio": 0.9, "train_split/tstr": 0.95,
+                 "pca_gaussian/fid": 1.0}  # fmt: skip
+    numbers = {"test/fid": 2.0, "baseline/pca_gaussian/fid": 1.0} | {
+        f"baseline/{name}": value for name, value in baselines.items()
+    }
+    table = {"pair": "generation/x", "seed": 1, "ahead": {}, "numbers": numbers | {
+        "test/tstr": 0.9, "test/tstr_ratio": 0.97,
+    }}  # fmt: skip
+    found = unseen.compared(unseen.Pair("generation", "x", ()), [table])
+    assert (found.metric, found.rival_name, found.ratios) == ("tstr", "gaussian_copula", (0.97, 0.9))
+    assert found.ahead == pytest.approx(0.1)
+    assert "0.970, the best rival 0.900" in unseen.ratio_line([found])
+    image = unseen.compared(unseen.Pair("generation", "x", ()), [table | {"numbers": numbers}])
+    assert (image.metric, image.rival_name, image.ratios) == ("fid", "pca_gaussian", None)
+    assert unseen.ratio_line([image]) is None
+
+
 def test_a_run_that_failed_has_no_number(unseen: ModuleType) -> None:
     assert unseen.compared(unseen.Pair("anomaly", "x", ()), [{"pair": "anomaly/x", "seed": 1, "error": "no"}]) is None
 

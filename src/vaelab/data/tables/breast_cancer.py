@@ -21,8 +21,8 @@ class BreastCancer(Table):
         **settings: Unpack[DataSettings],
     ) -> None:
         super().__init__(
-            "breast_cancer", "", label="diagnosis", label_as_column=False, drop=drop, numeric=(), categorical=(), keep=(),
-            header=None, scaling=scaling, max_categories=100, encoding="utf-8", decimal=None, thousands=None,
+            "breast_cancer", "", label="diagnosis", label_as_column=False, drop=drop, numeric=(), categorical=(),
+            keep=(), header=None, scaling=scaling, max_categories=100, encoding="utf-8", decimal=None, thousands=None,
             na_values=(), dayfirst=None, name=None, normal=normal, **settings,
         )  # fmt: skip
 
