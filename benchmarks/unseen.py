@@ -15,8 +15,9 @@ A pair is compared with the best baseline of its task by the headline of the tas
 ahead of it, or behind, beyond the paired 95 % interval of the same test examples; `=` that the interval holds 0, and
 `?` that the run does not give one.
 
-Of generated tables the headline is tstr, the score of trees that learn from samples and are tested on real rows. Beside
-it stands what part that is of the score of trees that learn from real rows, of the run and of the rival.
+Of generated tables the headline is tstr, under the fitted prior if there is one: the score of trees that learn from
+samples and are tested on real rows. Beside it stands what part that is of the score of trees that learn from real rows,
+of the run and of the rival.
 """
 
 import argparse
@@ -51,7 +52,7 @@ HEADLINES = {
     "compression": ("mse",),
     "denoising": ("psnr_baseline_examples", "psnr", "masked_accuracy", "mse"),
     "embedding": ("knn_accuracy",),
-    "generation": ("tstr", "fid", "nll"),
+    "generation": ("tstr_fitted", "tstr", "fid", "nll"),
 }  # the first that a run reports
 
 KEEL = (
@@ -218,7 +219,8 @@ def compared(pair: Pair, lines: Sequence[dict[str, Any]]) -> Compared | None:
     if metric is None:
         return None
     own = mean(found[f"test/{metric}"] for found in numbers)
-    plain = metric.removesuffix("_baseline_examples")
+    fitted = "_fitted" if metric.endswith("_fitted") else ""
+    plain = metric.removesuffix("_baseline_examples").removesuffix("_fitted")
     sign = 1 if direction(metric) == "max" else -1
     rivals = {}
     for key in numbers[0]:
@@ -229,10 +231,12 @@ def compared(pair: Pair, lines: Sequence[dict[str, Any]]) -> Compared | None:
         return None
     best = max(rivals, key=lambda name: sign * rivals[name])
     said: list[list[float]] = [
-        line["ahead"][f"baseline/{best}/{plain}"] for line in done if f"baseline/{best}/{plain}" in line["ahead"]
+        line["ahead"][f"baseline/{best}/{plain}{fitted}"]
+        for line in done
+        if f"baseline/{best}/{plain}{fitted}" in line["ahead"]
     ]
     interval = (mean(ends[1] for ends in said), mean(ends[2] for ends in said)) if len(said) == len(done) else None
-    parts = [f"test/{metric}_ratio", f"baseline/{best}/{plain}_ratio"]
+    parts = [f"test/{plain}_ratio{fitted}", f"baseline/{best}/{plain}_ratio"]
     ratios = None
     if all(part in found for part in parts for found in numbers):
         ratios = mean(found[parts[0]] for found in numbers), mean(found[parts[1]] for found in numbers)

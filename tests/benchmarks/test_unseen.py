@@ -63,6 +63,14 @@ def test_a_table_is_told_by_tstr_beside_the_copula_and_other_data_by_fid(unseen:
     assert (found.metric, found.rival_name, found.ratios) == ("tstr", "gaussian_copula", (0.97, 0.9))
     assert found.ahead == pytest.approx(0.1)
     assert "0.970, the best rival 0.900" in unseen.ratio_line([found])
+    ahead = {
+        "baseline/gaussian_copula/tstr": [0.1, 0.05, 0.2],
+        "baseline/gaussian_copula/tstr_fitted": [-0.1, -0.2, 0.0],
+    }
+    more = table["numbers"] | {"test/tstr_fitted": 0.7, "test/tstr_ratio_fitted": 0.74}
+    fitted = unseen.compared(unseen.Pair("generation", "x", ()), [table | {"numbers": more, "ahead": ahead}])
+    assert (fitted.metric, fitted.ratios, fitted.interval) == ("tstr_fitted", (0.74, 0.9), (-0.2, 0.0))
+    assert fitted.ahead == pytest.approx(-0.1)
     image = unseen.compared(unseen.Pair("generation", "x", ()), [table | {"numbers": numbers}])
     assert (image.metric, image.rival_name, image.ratios) == ("fid", "pca_gaussian", None)
     assert unseen.ratio_line([image]) is None

@@ -56,6 +56,18 @@ OVERFITTED = np.concatenate([np.linspace(-100, -10, 10), np.linspace(-10, -60, 2
             ),
             "fitted_prior=mixture draws from where the codes are",
         ),
+        (
+            run(
+                test__tstr=0.5,
+                test__tstr_fitted=0.7,
+                **{
+                    "baseline/gaussian_copula/tstr": {"the run is ahead by": -0.3, "at most": -0.2},
+                    "baseline/gaussian_copula/tstr_fitted": {"the run is ahead by": -0.1, "at most": -0.05},
+                    "baseline__gaussian_copula__tstr": 0.8,
+                },
+            ),
+            "the baseline gaussian_copula has a better tstr_fitted than the run, beyond chance (0.8, the run has 0.7)",
+        ),
     ],
 )
 def test_a_run_with_the_fault_is_told_what_to_type(found: Finished, said: str) -> None:

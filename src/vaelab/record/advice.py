@@ -76,6 +76,8 @@ def _baselines(run: Finished) -> list[str]:
         parts = key.split("/")
         if len(parts) != 3 or parts[0] != "baseline" or not isinstance(about, dict) or is_reference(parts[1]):
             continue
+        if f"{key}_fitted" in run.metadata:
+            continue  # samples are drawn from the fitted prior, and it has a comparison of its own
         if about.get("at most", 0.0) < 0:
             found.append((about[AHEAD], parts[1], parts[2], key))
     if not found:
@@ -84,7 +86,8 @@ def _baselines(run: Finished) -> list[str]:
     own = next(
         (run.numbers[k] for k in (f"test/{metric}_baseline_examples", f"test/{metric}") if k in run.numbers), None
     )
-    values = "" if own is None or key not in run.numbers else f" ({run.numbers[key]:.4g}, the run has {own:.4g})"
+    theirs = run.numbers.get(key.removesuffix("_fitted"))
+    values = "" if own is None or theirs is None else f" ({theirs:.4g}, the run has {own:.4g})"
     return [f"the baseline {name} has a better {metric} than the run, beyond chance{values}; {_remedy(run)}"]
 
 

@@ -192,7 +192,7 @@ def measure_table(found: Findings, quality: TableQuality, sources: Mapping[str, 
     data, test, exam = quality.data, quality.real("test", quality.count), quality.exam()
     taught = None if isinstance(exam, str) or data.all_as_test else quality.taught_by_train(exam)
     shown: tuple[Rows, list[ColumnDistance]] | None = None
-    own: Score | None = None
+    scores: dict[str, Score] = {}
     for suffix, source in sources.items():
         draw = quality.generated(source)
         rows = draw(quality.count, 0)
@@ -202,7 +202,7 @@ def measure_table(found: Findings, quality: TableQuality, sources: Mapping[str, 
             metadata |= {name: {"not measured": exam} for name in ("tstr", "tstr_ratio")}
         else:
             score = quality.score(exam, draw)
-            own = own or score
+            scores[suffix] = score
             of, metadata_of = quality.judged(score, taught)
             numbers, metadata = numbers | of, metadata | metadata_of
         found.numbers |= {f"test/{name}{suffix}": value for name, value in numbers.items()}
@@ -217,7 +217,7 @@ def measure_table(found: Findings, quality: TableQuality, sources: Mapping[str, 
     assert shown is not None
     _show(found, data, test, *shown)
     if not data.all_as_test:
-        for baseline in _beside(quality, exam, own, taught, test):
+        for baseline in _beside(quality, exam, scores, taught, test):
             found.add_baseline(baseline)
 
 
@@ -246,7 +246,7 @@ def _show(found: Findings, data: Table, test: Rows, rows: Rows, columns: list[Co
 
 
 def _beside(
-    quality: TableQuality, exam: Exam | str, own: Score | None, taught: Score | None, test: Rows
+    quality: TableQuality, exam: Exam | str, scores: Mapping[str, Score], taught: Score | None, test: Rows
 ) -> list[Baseline]:
     """A Gaussian copula, and train rows in place of samples."""
     data, cache = quality.data, quality.baselines
@@ -274,8 +274,8 @@ def _beside(
             )
             score = Score(exam, list(drawn.numpy()))
             numbers |= {f"baseline/{name}/{key}": value for key, value in quality.judged(score, taught)[0].items()}
-            assert own is not None
-            metadata[f"baseline/{name}/tstr"] = ahead_in_score(own, score, exam.strata)
+            for suffix, own in scores.items():
+                metadata[f"baseline/{name}/tstr{suffix}"] = ahead_in_score(own, score, exam.strata)
         return Findings(numbers, metadata=metadata)
 
     def train_split(say: Say) -> Findings:
