@@ -30,6 +30,7 @@ from vaelab.config.location import config_dir, find_trusted
 from vaelab.config.nearest import nearest
 from vaelab.config.quoting import quoted
 from vaelab.config.redacted_output import redacted_output
+from vaelab.config.usual import usual_for
 from vaelab.errors import ConfigError, DivergenceError, UserError, own_error
 from vaelab.missing_package import missing
 from vaelab.record.sweep import FILE as SWEEP
@@ -143,6 +144,9 @@ def _train(arguments: list[str]) -> None:
             whole = _sweep_that_goes_on(arguments, kept)
             continued = compose_again(arguments) if whole is None else None
             flags, overrides = parts(whole or (continued.arguments if continued else arguments))
+            if continued is None and (usual := usual_for(overrides)) is not None:
+                say(str(usual))
+                overrides = [*usual.words, *overrides]
             arguments = [*flags, *overrides]  # Hydra's parser refuses `model=ae --multirun seed=1,2`
             sys.argv = [sys.argv[0], *arguments]
             os.environ[_FULL] = "1"  # so that Hydra hands its errors over; `job` takes it back

@@ -23,12 +23,13 @@ from vaelab.config.continuation import compose_again
 from vaelab.config.location import find_trusted
 from vaelab.config.quoting import quoted
 from vaelab.config.recorded_jobs import recorded_overrides
+from vaelab.config.usual import Usual, usual_for
 from vaelab.errors import ConfigError, InterruptionError, UserError
 from vaelab.faults import FaultError
 from vaelab.record.sweep import FILE, Job, Status, Sweep, in_one_process
 from vaelab.run_folder import discard
 from vaelab.secrets import redact, redact_text
-from vaelab.signals import ending_at_once, exit_code
+from vaelab.signals import ending_at_once, exit_code, say
 
 MANY = 20  # jobs whose configs take more than a few seconds to check
 LONGEST_ERROR = 600  # characters of one that is kept and shown in a table
@@ -102,6 +103,7 @@ class SweepRunner:
         self._folders = [Path(s.path) for s in master.hydra.runtime.config_sources if s.schema == "file"]
         self._arguments: dict[int, list[str]] = {}
         self._tasks: dict[str, None] = {}
+        self._said: set[Usual] = set()
 
     def run(self) -> list[float | None]:
         """Run the jobs and keep the record of them; returns the numbers that the tasks of those that ran watch.
@@ -165,7 +167,7 @@ class SweepRunner:
         """The overrides of a job; from the record of an earlier sweep, only what a file may decide."""
         sweep = self.sweep
         if not sweep.resumed:
-            return list(job.overrides)
+            return self._with_usual(job.overrides)
         place = [f"hydra.sweep.subdir={quoted(job.folder)}"]
         recorded, typed = recorded_overrides(job.overrides, sweep.typed, sweep.folder / FILE, sweep.config_folders)
         if sweep.can_go_on(job):
@@ -174,7 +176,17 @@ class SweepRunner:
             assert continued is not None
             sweep.continued[job.number] = continued
             return [word for word in parts(continued.arguments)[1] if word != "hydra.mode=RUN"] + place
-        return recorded + typed + place
+        return self._with_usual(recorded + typed) + place
+
+    def _with_usual(self, words: list[str]) -> list[str]:
+        """The overrides of a job behind what is usual for its data and task, which is said once."""
+        usual = usual_for(words)
+        if usual is None:
+            return list(words)
+        if usual not in self._said:
+            self._said.add(usual)
+            say(str(usual))
+        return [*usual.words, *words]
 
     def _as_if_running(self, job: Job, config: DictConfig) -> DictConfig:
         """The config that the job's function will be given; notes the job's folder."""

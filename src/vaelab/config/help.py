@@ -8,6 +8,8 @@ import shutil
 import textwrap
 from pathlib import Path
 
+from vaelab.config.usual import read_usual
+
 SENTENCE_GROUPS = (
     "task", "data", "model", "model/schedule", "encoder", "decoder", "latent", "posterior", "prior", "shortcut",
     "adversary", "fitted_prior", "likelihood", "corruption",
@@ -24,6 +26,7 @@ overrides it trains a VAE on handwritten digits, in under a minute, with no netw
 
 {settings}
 {options}
+{usual}
 Any value inside an option is a key:  model.beta=4  encoder.hidden=[512,512]  trainer.max_epochs=20
 
   python train.py --cfg job [overrides]        the composed config, nothing is run
@@ -36,6 +39,9 @@ Any value inside an option is a key:  model.beta=4  encoder.hidden=[512,512]  tr
 
 The README shows what comes out.
 """
+
+
+USUAL = "usual beside some data and task, unless a word of yours is about the model, its parts or latent_dim\n"
 
 
 def summary(option: Path) -> str:
@@ -77,10 +83,15 @@ def help_page(folders: list[Path]) -> str:
         found = {p.stem: p for folder in reversed(folders) for p in sorted((folder / group).glob("*.yaml"))}
         return [(name, summary(path)) for name, path in sorted(found.items())]
 
+    usual = [
+        (f"data={one.data} task={one.task}", f"{' '.join(one.words)}: {one.why}") for one in read_usual(folders[0])
+    ]
     own = {p.name for folder in folders[1:] for p in folder.iterdir() if p.is_dir()}
     blocks = [
         f"{group}=\n{table(rows)}\n"
         for group in dict.fromkeys((*SENTENCE_GROUPS, *sorted(own)))
         if (rows := options(group))
     ]
-    return PAGE.format(settings=table(settings(folders[0])) + "\n", options="\n".join(blocks))
+    return PAGE.format(
+        settings=table(settings(folders[0])) + "\n", options="\n".join(blocks), usual=USUAL + table(usual) + "\n"
+    )

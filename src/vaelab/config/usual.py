@@ -1,0 +1,63 @@
+"""`conf/usual.yaml`: words for one kind of data under one task, in front of those that a user types.
+
+An option of `data` may choose options of other groups, and so may an option of `task`. Neither can choose them for the
+two together: Hydra allows no `override` in an option whose name depends on other options. So these are words like any
+others. Hydra composes them, the run folder records them, and a run that goes on has them from its record.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from vaelab.config.location import config_dir
+from vaelab.config.recorded import covers, parse_word, place
+
+FILE = "usual.yaml"
+OF_THE_MODEL = (
+    "model", "encoder", "decoder", "latent", "latent_dim", "posterior", "prior", "shortcut", "experiment"
+)  # fmt: skip
+"""A typed word at one of these places, or below it, sets the usual words aside."""
+
+
+@dataclass(frozen=True)
+class Usual:
+    """What is usual for data under a task.
+
+    Attributes:
+        data, task: names of their options, both of which have to be typed.
+        words: overrides, which are taken together or not at all.
+        why: one line.
+    """
+
+    data: str
+    task: str
+    words: tuple[str, ...]
+    why: str
+
+    def __str__(self) -> str:
+        """As it is said on the screen."""
+        return f"usual for {self.data} x {self.task}: {' '.join(self.words)} (type your own to change)"
+
+
+def read_usual(folder: Path) -> list[Usual]:
+    """All that the file in a config folder holds."""
+    entries = yaml.safe_load((folder / FILE).read_text(encoding="utf-8"))
+    return [Usual(**entry | {"words": tuple(entry["words"])}) for entry in entries]
+
+
+def usual_for(overrides: Sequence[str]) -> Usual | None:
+    """What is usual for a command line; None where nothing is, or where the user says something of the model.
+
+    A command line that sweeps over the data or the task has no usual words; each of its jobs may have some.
+
+    Args:
+        overrides: as they were typed, of a run or of one job of a sweep. Those that are wrong are left to Hydra.
+    """
+    words = [word for text in overrides if (word := parse_word(text)) is not None]
+    if any(covers(above, place(word)) for above in OF_THE_MODEL for word in words):
+        return None
+    chosen = {word.key_or_group: word.value() for word in words if not word.is_sweep_override()}
+    wanted = chosen.get("data"), chosen.get("task")
+    return next((usual for usual in read_usual(config_dir()) if (usual.data, usual.task) == wanted), None)
