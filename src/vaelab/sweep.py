@@ -103,7 +103,7 @@ class SweepRunner:
         self._folders = [Path(s.path) for s in master.hydra.runtime.config_sources if s.schema == "file"]
         self._arguments: dict[int, list[str]] = {}
         self._tasks: dict[str, None] = {}
-        self._said: set[Usual] = set()
+        self._said: list[Usual] = []
 
     def run(self) -> list[float | None]:
         """Run the jobs and keep the record of them; returns the numbers that the tasks of those that ran watch.
@@ -184,7 +184,7 @@ class SweepRunner:
         if usual is None:
             return list(words)
         if usual not in self._said:
-            self._said.add(usual)
+            self._said.append(usual)
             say(str(usual))
         return [*usual.words, *words]
 

@@ -53,12 +53,12 @@ VECTOR = ("MLPEncoder", "MLPDecoder", "Vector", "shortcut")
 
 @pytest.mark.parametrize("usual", read_usual(config_dir()), ids=str)
 def test_what_is_usual_is_made_of_options_that_there_are(usual: Any) -> None:
-    for word in (f"data={usual.data}", f"task={usual.task}"):
+    for word in usual.beside_words:
         assert (config_dir() / f"{word.replace('=', '/')}.yaml").is_file()
     assert {word.partition("=")[0] for word in usual.words} <= {*OF_THE_MODEL}
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        compose("train", [*usual.words, f"data={usual.data}", f"task={usual.task}"])
+        compose("train", [*usual.words, *usual.beside_words])
 
 
 @pytest.mark.parametrize(
@@ -72,14 +72,24 @@ def test_a_word_about_the_model_sets_the_usual_ones_aside(word: str) -> None:
     assert usual_for([word, *DENOISING]) is None
 
 
-@pytest.mark.parametrize("word", ["seed=3", "data.size=32", "optimizer.lr=0.1", "corruption.std=0.3", "data.path=a,b"])
+@pytest.mark.parametrize(
+    "word",
+    ["seed=3", "data.size=32", "corruption=gaussian", "optimizer.lr=0.1", "corruption.sigma=0.2", "data.path=a,b"],
+)
 def test_a_word_about_anything_else_does_not(word: str) -> None:
     assert usual_for([*DENOISING, word]) == usual_for(DENOISING)
 
 
-@pytest.mark.parametrize("words", [IMAGES, ["task=denoising"], ["task=denoising", "data=mnist"], []])
+@pytest.mark.parametrize(
+    "words", [IMAGES, ["task=denoising"], ["task=denoising", "data=mnist"], [*DENOISING, "data=mnist"], []]
+)
 def test_data_and_task_have_to_be_typed(words: list[str]) -> None:
     assert usual_for(words) is None
+
+
+@pytest.mark.parametrize("word", ["corruption=mask", "corruption=gaussian,mask", "corruption=null"])
+def test_what_was_not_measured_has_no_usual_words(word: str) -> None:
+    assert usual_for([*DENOISING, word]) is None
 
 
 def test_a_run_has_what_is_usual_unless_its_user_says_otherwise(
@@ -123,7 +133,9 @@ def test_a_printed_config_has_what_is_usual(configs: Configs, capsys: pytest.Cap
 
 def test_the_help_names_it(in_process: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
     in_process("--help")
-    assert "data=images task=denoising  encoder=conv decoder=conv latent=grid" in capsys.readouterr().out
+    shown = " ".join(capsys.readouterr().out.split())
+    for usual in read_usual(config_dir()):
+        assert " ".join([*usual.beside_words, *usual.words]) in shown
 
 
 @pytest.fixture

@@ -83,9 +83,7 @@ def help_page(folders: list[Path]) -> str:
         found = {p.stem: p for folder in reversed(folders) for p in sorted((folder / group).glob("*.yaml"))}
         return [(name, summary(path)) for name, path in sorted(found.items())]
 
-    usual = [
-        (f"data={one.data} task={one.task}", f"{' '.join(one.words)}: {one.why}") for one in read_usual(folders[0])
-    ]
+    usual = [(" ".join(one.beside_words), f"{' '.join(one.words)}: {one.why}") for one in read_usual(folders[0])]
     own = {p.name for folder in folders[1:] for p in folder.iterdir() if p.is_dir()}
     blocks = [
         f"{group}=\n{table(rows)}\n"

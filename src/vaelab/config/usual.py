@@ -5,7 +5,7 @@ two together: Hydra allows no `override` in an option whose name depends on othe
 others. Hydra composes them, the run folder records them, and a run that goes on has them from its record.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,14 +27,21 @@ class Usual:
 
     Attributes:
         data, task: names of their options, both of which have to be typed.
+        beside: the option of other groups, of which no other may be typed.
         words: overrides, which are taken together or not at all.
         why: one line.
     """
 
     data: str
     task: str
+    beside: Mapping[str, str]
     words: tuple[str, ...]
     why: str
+
+    @property
+    def beside_words(self) -> list[str]:
+        """Data, task and what else has to be chosen."""
+        return [f"data={self.data}", f"task={self.task}", *(f"{group}={name}" for group, name in self.beside.items())]
 
     def __str__(self) -> str:
         """As it is said on the screen."""
@@ -50,7 +57,7 @@ def read_usual(folder: Path) -> list[Usual]:
 def usual_for(overrides: Sequence[str]) -> Usual | None:
     """What is usual for a command line; None where nothing is, or where the user says something of the model.
 
-    A command line that sweeps over the data or the task has no usual words; each of its jobs may have some.
+    A command line that sweeps over the data, the task or what is beside them has none; each of its jobs may have some.
 
     Args:
         overrides: as they were typed, of a run or of one job of a sweep. Those that are wrong are left to Hydra.
@@ -58,6 +65,10 @@ def usual_for(overrides: Sequence[str]) -> Usual | None:
     words = [word for text in overrides if (word := parse_word(text)) is not None]
     if any(covers(above, place(word)) for above in OF_THE_MODEL for word in words):
         return None
-    chosen = {word.key_or_group: word.value() for word in words if not word.is_sweep_override()}
-    wanted = chosen.get("data"), chosen.get("task")
-    return next((usual for usual in read_usual(config_dir()) if (usual.data, usual.task) == wanted), None)
+    chosen = {word.key_or_group: None if word.is_sweep_override() else word.value() for word in words}
+
+    def fits(usual: Usual) -> bool:
+        beside = all(chosen.get(group, option) == option for group, option in usual.beside.items())
+        return beside and (chosen.get("data"), chosen.get("task")) == (usual.data, usual.task)
+
+    return next(filter(fits, read_usual(config_dir())), None)
