@@ -9,8 +9,10 @@ from torch import Tensor, nn
 
 from vaelab.core import Column, DataSpec
 from vaelab.data.columns import features
-from vaelab.evaluation.scores.neighbours import NEAREST, Combined, Neighbours, Standard, thinned
+from vaelab.evaluation.scores.combined import Combined
+from vaelab.evaluation.scores.neighbours import NEAREST, Neighbours
 from vaelab.evaluation.scores.scores import Reconstruction
+from vaelab.evaluation.scores.standard import Standard, thinned
 from vaelab.likelihoods import Gaussian
 from vaelab.models import AE
 
@@ -95,7 +97,7 @@ def test_combined_finds_what_either_part_alone_would_miss() -> None:
     keep = torch.tensor([1.0, 1.0, 0.0])
     model.decode = lambda z: z * keep  # type: ignore[method-assign]
     first, neighbours = Reconstruction(), Neighbours(3, 0, ROWS)
-    combined = Combined(first, neighbours)
+    combined = Combined({"reconstruction": first, "neighbours": neighbours})
     for score in (neighbours, combined):
         score.fit(model, iter(train.split(32)))
     middle, above, usual = torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.0, 0.3], [1.0, 0.0, 0.0]])[:, None]
@@ -103,4 +105,7 @@ def test_combined_finds_what_either_part_alone_would_miss() -> None:
     for odd in (middle, above):
         assert combined(model, odd) > combined(model, train).max()
     assert combined(model, usual) < combined(model, train).max()
-    assert torch.equal(combined(model, above), combined.together(first(model, above), neighbours(model, above)))
+    assert torch.equal(
+        combined(model, above),
+        combined.together({"reconstruction": first(model, above), "neighbours": neighbours(model, above)}),
+    )

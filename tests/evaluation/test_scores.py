@@ -51,12 +51,14 @@ def detector_of(model: AE | VAE) -> Detector:
 
 
 def test_an_autoencoder_has_no_posterior_scores(ae: AE, vae: VAE) -> None:
-    of_any = {"reconstruction", "relative", "latent", "neighbours", "combined"}
+    of_any = {"reconstruction", "relative", "latent", "local", "neighbours", "combined"}
     assert set(Detector(ae, 5).scores) == of_any
     assert set(Detector(vae, 5).scores) == {*of_any, "elbo", "nll"}
 
 
-@pytest.mark.parametrize("name", ["reconstruction", "relative", "latent", "elbo", "nll", "neighbours", "combined"])
+@pytest.mark.parametrize(
+    "name", ["reconstruction", "relative", "latent", "local", "elbo", "nll", "neighbours", "combined"]
+)
 def test_scores_change_neither_from_call_to_call_nor_with_the_batch(vae: VAE, name: str) -> None:
     detector, x = detector_of(vae), images(23)
     torch.manual_seed(1)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from math import isfinite
 
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -76,36 +77,43 @@ def roc_and_pr(scores: Mapping[str, Scores], anomalous: Truth) -> Figure:
     return figure
 
 
-def heat_maps(groups: Mapping[str, tuple[Tensor, Tensor]]) -> Figure:
-    """For each group of images a column of pictures: originals, reconstructions, squared error of each pixel.
+def heat_maps(groups: Mapping[str, tuple[Tensor, Tensor]], unusual: Mapping[str, Tensor] | None = None) -> Figure:
+    """For each group of images a column of pictures: originals, reconstructions, error of each pixel, local scores.
 
-    Errors are summed over channels, and all share one colour scale.
+    All images of a row share one colour scale. Errors are roots of the squared errors summed over channels, since a few
+    large ones would else hide the others. Scales end at the 99.9th percentile.
 
     Args:
         groups: title to originals and reconstructions, `(N, C, H, W)` each, N the same in all groups.
+        unusual: title to how unusual each place is, in standard deviations, `(N, H, W)`; None leaves that row out.
     """
-    maps = {title: (x - again).square().sum(1, keepdim=True).cpu() for title, (x, again) in groups.items()}
-    hottest = max(float(m.max()) for m in maps.values()) or 1.0
+    rows = {"error": {title: (x - again).square().sum(1).sqrt().cpu() for title, (x, again) in groups.items()}}
+    if unusual is not None:
+        rows["local score"] = {title: maps.cpu() for title, maps in unusual.items()}
     first = next(iter(groups.values()))[0]
     count, _, height, width = first.shape
     row = 5.2 / count * height / width
-    figure = Figure(figsize=(5.6 * len(groups), 0.35 + 3.2 * row), dpi=120, layout="constrained")
-    panels = figure.subplots(3, len(groups), squeeze=False)
+    lines = 2 + len(rows)
+    figure = Figure(figsize=(5.6 * len(groups), 0.35 + 1.07 * lines * row), dpi=120, layout="constrained")
+    panels = figure.subplots(lines, len(groups), squeeze=False)
     for column, (title, (x, again)) in enumerate(groups.items()):
         for axes, images in zip(panels[:2, column], (x, again), strict=True):
             axes.imshow(tile(images, count).numpy(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-        heat = tile(maps[title] / hottest, count)[..., 0].numpy() * hottest
-        heat[_gaps(count, height, width)] = np.nan
-        drawn = panels[2, column].imshow(heat, cmap="inferno", vmin=0, vmax=hottest, interpolation="nearest")
         panels[0, column].set_title(title, fontsize=9)
+    for line, maps in zip(panels[2:], rows.values(), strict=True):
+        hottest = float(torch.cat([each.flatten() for each in maps.values()]).quantile(0.999)) or 1.0
+        for axes, each in zip(line, maps.values(), strict=True):
+            heat = tile((each.clamp(0, hottest) / hottest).unsqueeze(1), count)[..., 0].numpy() * hottest
+            heat[_gaps(count, height, width)] = np.nan
+            drawn = axes.imshow(heat, cmap="inferno", vmin=0, vmax=hottest, interpolation="nearest")
+        bar = figure.colorbar(drawn, ax=line, shrink=0.9, pad=0.01)
+        bar.ax.tick_params(labelsize=6)
     for axes in panels.flat:
         axes.set_xticks([])
         axes.set_yticks([])
         axes.spines[:].set_visible(False)
-    for axes, label in zip(panels[:, 0], ("original", "reconstruction", "squared error"), strict=True):
+    for axes, label in zip(panels[:, 0], ("original", "reconstruction", *rows), strict=True):
         axes.set_ylabel(label, fontsize=8, rotation=0, ha="right", va="center")
-    bar = figure.colorbar(drawn, ax=panels[2, :], shrink=0.9, pad=0.01)
-    bar.ax.tick_params(labelsize=6)
     return figure
 
 

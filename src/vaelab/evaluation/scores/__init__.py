@@ -1,8 +1,10 @@
 """Anomaly scores of a trained model, and what is made of them: a ranking, a threshold, a detector."""
 
+from vaelab.evaluation.scores.combined import Combined
 from vaelab.evaluation.scores.conformal import Threshold, alarms_by_chance, conformal_threshold, examples_needed
 from vaelab.evaluation.scores.detector import Detector, has_detector, read_threshold, same_weights
-from vaelab.evaluation.scores.neighbours import Combined, Neighbours
+from vaelab.evaluation.scores.local import Local
+from vaelab.evaluation.scores.neighbours import Neighbours
 from vaelab.evaluation.scores.ranking import Interval, estimates, intervals
 from vaelab.evaluation.scores.score import Score
 from vaelab.evaluation.scores.scores import Elbo, Latent, NegativeLogLikelihood, Reconstruction, Relative
@@ -13,6 +15,7 @@ __all__ = [
     "Elbo",
     "Interval",
     "Latent",
+    "Local",
     "NegativeLogLikelihood",
     "Neighbours",
     "Reconstruction",

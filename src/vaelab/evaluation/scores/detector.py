@@ -10,8 +10,10 @@ from torch import Tensor, nn
 
 from vaelab.careful_read import DIGEST, Weights, brief, digest, folder_with, read_json
 from vaelab.errors import CheckpointError, ConfigError
+from vaelab.evaluation.scores.combined import Combined
 from vaelab.evaluation.scores.conformal import Threshold
-from vaelab.evaluation.scores.neighbours import Combined, Neighbours
+from vaelab.evaluation.scores.local import Local, is_local
+from vaelab.evaluation.scores.neighbours import Neighbours
 from vaelab.evaluation.scores.score import Score
 from vaelab.evaluation.scores.scores import Elbo, Latent, NegativeLogLikelihood, Reconstruction, Relative
 from vaelab.models import Model
@@ -62,7 +64,7 @@ class Detector:
         x, found = x.to(self.model.device), dict[str, Tensor]()
         for name, score in self.scores.items():
             if isinstance(score, Combined):
-                found[name] = score.together(found[_first(self.model)], found["neighbours"])
+                found[name] = score.together(found)
             else:
                 found[name] = score(self.model, x)
         return found
@@ -126,14 +128,14 @@ def _scores(model: Model, nll_samples: int, kept: int | None) -> nn.ModuleDict:
     if model.has_rate:
         found |= {"elbo": Elbo(), "nll": NegativeLogLikelihood(nll_samples)}
     if kept is not None:
-        neighbours = Neighbours(model.latent_dim, kept, model.likelihood.spec)
-        found |= {"neighbours": neighbours, "combined": Combined(found[_first(model)], neighbours)}
+        spec = model.likelihood.spec
+        if is_local(spec):
+            found["local"] = Local(spec)
+        found["neighbours"] = Neighbours(model.latent_dim, kept, spec)
+        of_model = "nll" if model.has_rate else "reconstruction"
+        together = ("relative", "local") if spec.kind == "image" and "local" in found else (of_model, "neighbours")
+        found["combined"] = Combined({name: found[name] for name in together})
     return nn.ModuleDict(found)
-
-
-def _first(model: Model) -> str:
-    """The score that is `combined` with neighbours."""
-    return "nll" if model.has_rate else "reconstruction"
 
 
 def has_detector(folder: Path) -> bool:

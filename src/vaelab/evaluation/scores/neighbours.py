@@ -1,4 +1,4 @@
-"""How far an example is from the normal training examples nearest to it, and that beside a score of the model."""
+"""How far an example is from the normal training examples nearest to it."""
 
 from collections.abc import Iterable
 
@@ -9,54 +9,11 @@ from vaelab.core.spec import DataSpec
 from vaelab.data.columns import features
 from vaelab.data.plain import plain_size
 from vaelab.evaluation.scores.score import Score, number_of_values
+from vaelab.evaluation.scores.standard import MOST_COMPARED, PART, Standard, thinned
 from vaelab.models import Model
 
 NEAREST = 5  # training examples whose distances are averaged
 MOST_KEPT, MOST_VALUES = 10_000, 2**24  # training examples whose codes are kept, and values of their reconstructions
-MOST_COMPARED = 2_000  # of them that say what distance is usual
-PART = 256  # examples whose distances are in memory at once
-
-
-def thinned(batches: Iterable[Tensor], most: int) -> Tensor:
-    """At most `most` examples of batches `(B, *shape)`, evenly spaced over all of them, on the CPU.
-
-    More than half as many are found wherever there are enough, however many batches there are: each time that there
-    are too many, every other one is left out, and of later ones too.
-    """
-    kept: list[Tensor] = []
-    stride, seen = 1, 0
-    for batch in batches:
-        own = batch[-seen % stride :: stride].cpu()
-        seen += len(batch)
-        kept.extend(own.unbind(0))
-        while len(kept) > most:
-            kept, stride = kept[::2], 2 * stride
-    return torch.stack(kept)
-
-
-class Standard(torch.nn.Module):
-    """Scores of several kinds on one scale: less the training examples' median, over their interquartile range."""
-
-    median: Tensor
-    spread: Tensor
-
-    def __init__(self, kinds: int) -> None:
-        super().__init__()
-        self.register_buffer("median", torch.zeros(kinds))
-        self.register_buffer("spread", torch.ones(kinds))
-
-    def fit(self, usual: Tensor) -> None:
-        """From scores of training examples, `(N, kinds)`."""
-        low, median, high = usual.double().quantile(torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64), dim=0)
-        spread = high - low
-        # where half of them are the same, such as the distances of rows that come several times
-        spread = torch.where(spread > 0, spread, usual.double().std(0, correction=0))
-        self.median.copy_(median)
-        self.spread.copy_(torch.where(spread > 0, spread, 1.0))
-
-    def forward(self, scores: Tensor) -> Tensor:
-        """`(B, kinds)` to the same, 0 what is usual."""
-        return (scores - self.median) / self.spread
 
 
 class Neighbours(Score):
@@ -119,39 +76,6 @@ class Neighbours(Score):
             assert isinstance(values, Tensor)
             distance = distance * (spec.size / values.clamp(min=1)).sqrt().cpu()
         return distance
-
-
-class Combined(Score):
-    """Half a score of the model and half `Neighbours`, both on the scale of the training examples.
-
-    The first sees what breaks the model's rules, the second what lies where no training example was: each misses
-    anomalies that the other finds.
-
-    Args:
-        first: the score of the model.
-        neighbours: fitted before this one.
-    """
-
-    def __init__(self, first: Score, neighbours: Neighbours) -> None:
-        super().__init__()
-        self.standard = Standard(1)
-        self._parts = first, neighbours  # a tuple, since their state is saved under their own names
-
-    def fit(self, model: Model, normal: Iterable[Tensor]) -> None:
-        """Learn how large the first score is on batches `(B, *shape)` of training examples."""
-        examples = thinned(normal, MOST_COMPARED)
-        scores = [self._parts[0](model, part.to(model.device)).cpu() for part in examples.split(PART)]
-        self.standard.fit(torch.cat(scores).unsqueeze(1))
-
-    def forward(self, model: Model, x: Tensor) -> Tensor:
-        """`x: (B, *shape)`; `(B,)`."""
-        first, neighbours = self._parts
-        return self.together(first(model, x), neighbours(model, x))
-
-    def together(self, first: Tensor, neighbours: Tensor) -> Tensor:
-        """What both scores, `(B,)` each, amount to."""
-        own: Tensor = self.standard(first.unsqueeze(1)).squeeze(1)
-        return 0.5 * (own + neighbours)
 
 
 def _numbers(x: Tensor, spec: DataSpec) -> Tensor:

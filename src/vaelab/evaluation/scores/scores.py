@@ -39,6 +39,8 @@ class Relative(Score):
     8s; the part alone is small for whatever is bold. For data that are zero where there is nothing.
     """
 
+    is_error = True
+
     def __init__(self) -> None:
         super().__init__()
         self._error = Reconstruction()

@@ -11,6 +11,7 @@ from vaelab.core import DataSpec
 from vaelab.csv_text import csv_text
 from vaelab.data.module import DataModule
 from vaelab.evaluation.latents import class_name
+from vaelab.evaluation.scores import Detector, Local
 from vaelab.evaluation.scores.per_value import step_errors, value_errors
 from vaelab.evaluation.scores.score import reconstruct
 from vaelab.figures.anomalies import column_errors, heat_maps
@@ -63,8 +64,9 @@ def step_table(model: Model, data: DataModule, scores: Tensor) -> str:
     return csv_text(["example", "step", "score"], rows)
 
 
-def localisation(model: Model, data: DataModule, scores: Tensor) -> dict[str, Figure]:
+def localisation(detector: Detector, data: DataModule, scores: Tensor) -> dict[str, Figure]:
     """Where the most anomalous test examples differ from their reconstructions, beside the most normal ones."""
+    model, local = detector.model, dict(detector.scores.items()).get("local")
     if data.spec.kind not in ("image", "series", "table"):
         return {}
     order = scores.argsort(descending=True, stable=True)
@@ -80,7 +82,12 @@ def localisation(model: Model, data: DataModule, scores: Tensor) -> dict[str, Fi
         return picked.cpu(), reconstruct(model, picked).cpu()
 
     if data.spec.kind == "image":
-        return {"where": heat_maps({f"{end} scores": both(chosen) for end, chosen in shown(SHOWN).items()})}
+        groups = {f"{end} scores": both(chosen) for end, chosen in shown(SHOWN).items()}
+        unusual = None
+        if isinstance(local, Local):
+            with torch.no_grad():
+                unusual = {name: local.where(model, x.to(model.device)).cpu() for name, (x, _) in groups.items()}
+        return {"where": heat_maps(groups, unusual)}
     if data.spec.kind == "series":
         ends = shown(SERIES)
         chosen = torch.stack(list(ends.values()), 1).flatten()

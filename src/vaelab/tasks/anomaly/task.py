@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, cast
 
 import lightning.pytorch as L
 import numpy as np
+import torch
 from annotated_types import Ge, Gt, Lt
 from numpy.typing import NDArray
 from torch import Tensor
@@ -36,6 +37,9 @@ from vaelab.tasks.anomaly.scoring import Truth, baseline_scores, examples, score
 from vaelab.tasks.anomaly.shown import attribution, localisation, score_table, step_table
 from vaelab.tasks.task import Baseline, Findings, Say, Task, refuse_label_as_input
 
+EMPTY = 1 / 3  # share of values that are 0, above which images are strokes or objects on nothing
+LOOKED_AT = 1_000  # training images that are looked at for it
+
 
 class Anomaly(Task):
     """auroc, auprc and precision at k of every score, and a conformal threshold for one of them.
@@ -53,7 +57,7 @@ class Anomaly(Task):
 
     def __init__(
         self,
-        score: Literal["reconstruction", "relative", "latent", "neighbours", "combined", "elbo", "nll"] | None,
+        score: Literal["reconstruction", "relative", "latent", "local", "neighbours", "combined", "elbo", "nll"] | None,
         nll_samples: Annotated[int, Gt(0)],
         false_alarm_rate: Annotated[float, Gt(0), Lt(1)],
         precision_at: Annotated[int, Gt(0)] | None,
@@ -69,7 +73,8 @@ class Anomaly(Task):
         """The score must be one that the model has."""
         known = Detector(model, self.nll_samples).scores
         if self.score is not None and self.score not in known:
-            lacking = "numbers to divide by" if self.score == "relative" else "the posterior of model=vae"
+            needed = {"relative": "numbers", "local": "images, or series, without missing values"}
+            lacking = needed.get(self.score, "the posterior of model=vae")
             raise ConfigError(f"task.score={self.score}: needs {lacking}; here: {', '.join(known)}")
 
     def check_data(self, data: DataModule) -> None:
@@ -191,7 +196,7 @@ class Anomaly(Task):
                     Baseline(name, partial(self._beside, name, data, baselines, shown)) for name in OUTLIER_SCORES
                 ]
                 found.beside = [lambda: {"roc_pr": roc_and_pr(shown, anomalous)}]
-        found.figures |= localisation(model, data, test[headline])
+        found.figures |= localisation(detector, data, test[headline])
         return found
 
     def _detector(self, model: Model, data: DataModule) -> Detector:
@@ -207,7 +212,7 @@ class Anomaly(Task):
             fits = self._misfit(threshold, samples) is None and same_weights(model, self.detector_from)
             if data.all_as_test or fits:
                 return Detector.restored(model, self.detector_from)
-        headline = self.score or usual_score(model, data.spec)
+        headline = self.score or usual_score(data)
         detector = Detector(model, self.nll_samples)
         detector.fit(lambda: examples(data, "train", model.device))
         clean = scored(detector, data, "val", headline)
@@ -261,11 +266,15 @@ class Anomaly(Task):
             found.metadata["test/auroc_nll"] = {"K": self.nll_samples}
 
 
-def usual_score(model: Model, spec: DataSpec) -> str:
-    """The score that is measured as the best for a kind of data where the user names none (docs/defaults.md)."""
-    if spec.kind == "image":
-        return "relative"
-    return "combined" if spec.kind == "table" else "reconstruction"
+def usual_score(data: DataModule) -> str:
+    """The score that is measured as the best for data where the user names none (docs/defaults.md)."""
+    if data.spec.kind == "table":
+        return "combined"
+    if data.spec.kind != "image":
+        return "reconstruction"
+    # of which places errors are usual says little where most places are empty, and strokes fall anywhere
+    looked_at = data.clean("train", torch.arange(min(LOOKED_AT, len(data.split["train"]))))
+    return "relative" if float((looked_at == 0).double().mean()) > EMPTY else "combined"
 
 
 def count_alarms(found: Findings, threshold: Threshold, alarms: Tensor, truth: Truth) -> None:

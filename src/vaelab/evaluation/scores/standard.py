@@ -1,0 +1,51 @@
+"""What is usual among training examples: some of them, and a scale on which their scores have the same size."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+MOST_COMPARED = 2_000  # training examples that say what is usual
+PART = 256  # examples whose scores are computed at once
+
+
+def thinned(batches: Iterable[Tensor], most: int) -> Tensor:
+    """At most `most` examples of batches `(B, *shape)`, evenly spaced over all of them, on the CPU.
+
+    More than half as many are found wherever there are enough, however many batches there are: each time that there
+    are too many, every other one is left out, and of later ones too.
+    """
+    kept: list[Tensor] = []
+    stride, seen = 1, 0
+    for batch in batches:
+        own = batch[-seen % stride :: stride].cpu()
+        seen += len(batch)
+        kept.extend(own.unbind(0))
+        while len(kept) > most:
+            kept, stride = kept[::2], 2 * stride
+    return torch.stack(kept)
+
+
+class Standard(torch.nn.Module):
+    """Scores of several kinds on one scale: less the training examples' median, over their interquartile range."""
+
+    median: Tensor
+    spread: Tensor
+
+    def __init__(self, kinds: int) -> None:
+        super().__init__()
+        self.register_buffer("median", torch.zeros(kinds))
+        self.register_buffer("spread", torch.ones(kinds))
+
+    def fit(self, usual: Tensor) -> None:
+        """From scores of training examples, `(N, kinds)`."""
+        low, median, high = usual.double().quantile(torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64), dim=0)
+        spread = high - low
+        # where half of them are the same, such as the distances of rows that come several times
+        spread = torch.where(spread > 0, spread, usual.double().std(0, correction=0))
+        self.median.copy_(median)
+        self.spread.copy_(torch.where(spread > 0, spread, 1.0))
+
+    def forward(self, scores: Tensor) -> Tensor:
+        """`(B, kinds)` to the same, 0 what is usual."""
+        return (scores - self.median) / self.spread
