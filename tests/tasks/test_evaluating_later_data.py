@@ -87,7 +87,7 @@ def test_later_rows_are_scored_with_the_threshold_of_the_run(
     scores = pd.read_csv(plain / "scores.csv")
     assert scores["row"].tolist() == list(range(300))
     assert scores["label"].isna().all()
-    assert found["test/alarm_rate"] == pytest.approx((scores["reconstruction"] > found["test/threshold"]).mean())
+    assert found["test/alarm_rate"] == pytest.approx((scores["combined"] > found["test/threshold"]).mean())
 
     drifted = train(*evaluate, rows("drifted.csv", sensors(300, 1, shift=6)))
     assert numbers(drifted)["test/false_alarm_rate"] > 0.3
@@ -119,7 +119,7 @@ def test_a_threshold_of_other_weights_or_for_another_rate_is_refused(
             [f"ckpt_path={run}", "task.false_alarm_rate=0.1"],
             "task.false_alarm_rate=0.1: the run's threshold is for 0.2",
         ),
-        ([f"ckpt_path={run}", "task.score=latent"], "task.score=latent: the run's threshold is one of the score recon"),
+        ([f"ckpt_path={run}", "task.score=latent"], "task.score=latent: the run's threshold is one of the score combi"),
         ([f"ckpt_path={run}/checkpoints/last.ckpt"], "ckpt_path: has other weights than those in"),
     ):
         with pytest.raises(SystemExit):
