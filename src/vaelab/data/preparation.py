@@ -14,7 +14,7 @@ from vaelab.notes import note
 
 MODEL_FILE = "model.json"  # of every run that came to its end
 AT_ONCE = 2**22  # values looked at
-MOST_BYTES = 2**28  # of a file: the texts of all categories, and up to a thousand quantiles of each column
+MOST_BYTES = 2**28  # of a file: the texts of all categories, and up to a thousand values of each column
 
 T = TypeVar("T")
 
