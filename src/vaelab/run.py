@@ -411,7 +411,7 @@ def stand_at(trainer: L.Trainer, step: int) -> None:
 
 def wanted_prior(cfg: dict[str, Any], builder: Builder, task: Task) -> FittedPrior | None:
     """The prior that is to be fitted to the codes of the trained model, not yet fitted; None for none."""
-    if cfg.get("fitted_prior") is None:
+    if not cfg.get("fitted_prior"):  # null, or the option `none`
         return task.fitted_prior()
     prior: FittedPrior = builder.build(cfg["fitted_prior"], "fitted_prior", COMPONENTS["fitted_prior"])
     return prior

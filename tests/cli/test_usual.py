@@ -20,6 +20,7 @@ from vaelab.config.usual import OF_THE_MODEL, read_usual, usual_for
 
 IMAGES = ("data=images", "data.path=pictures")
 DENOISING = ("task=denoising", *IMAGES)
+TABLES = ("task=generation", "data=table", "data.path=people.csv")
 Configs = Callable[..., list[tuple[dict[str, Any], list[str]]]]
 
 
@@ -55,7 +56,10 @@ VECTOR = ("MLPEncoder", "MLPDecoder", "Vector", "shortcut")
 def test_what_is_usual_is_made_of_options_that_there_are(usual: Any) -> None:
     for word in usual.beside_words:
         assert (config_dir() / f"{word.replace('=', '/')}.yaml").is_file()
-    assert {word.partition("=")[0] for word in usual.words} <= {*OF_THE_MODEL}
+    aside = OF_THE_MODEL if usual.set_aside_by is None else usual.set_aside_by
+    assert {word.partition("=")[0] for word in usual.words} <= {*aside}
+    for option in (one for one in usual.set_aside_by or () if "=" in one):
+        assert (config_dir() / f"{option.replace('=', '/')}.yaml").is_file()
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         compose("train", [*usual.words, *usual.beside_words])
@@ -78,6 +82,36 @@ def test_a_word_about_the_model_sets_the_usual_ones_aside(word: str) -> None:
 )
 def test_a_word_about_anything_else_does_not(word: str) -> None:
     assert usual_for([*DENOISING, word]) == usual_for(DENOISING)
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["fitted_prior=gaussian", "fitted_prior=none", "fitted_prior=gaussian,mixture", "~fitted_prior",
+     "task.sampler=standard_normal", "prior=vampprior", "posterior=fsq", "latent=grid", "model.condition=label",
+     "+model.condition=label", "model=fsq", "model=ladder_vae", "model=vae,fsq", "experiment=mnist_ladder"],
+)  # fmt: skip
+def test_another_prior_or_a_code_that_is_none_of_a_mixture_sets_the_mixture_of_tables_aside(word: str) -> None:
+    assert usual_for([*TABLES, word]) is None
+    assert usual_for([word, *TABLES]) is None
+
+
+@pytest.mark.parametrize(
+    "word", ["model=ae", "model.beta=0.5", "latent_dim=8", "encoder=mlp", "shortcut=none", "fitted_prior.components=5"]
+)
+def test_generated_tables_keep_their_mixture_with_another_model(word: str) -> None:
+    usual = usual_for(TABLES)
+    assert usual is not None
+    assert usual.words == ("fitted_prior=mixture",)
+    assert usual_for([*TABLES, word]) == usual
+
+
+def test_a_setting_of_the_mixture_goes_with_it(configs: Configs) -> None:
+    ((config, _),) = configs(*TABLES, "fitted_prior.components=5")
+    assert config["fitted_prior"] == {"_target_": "vaelab.latents.fitted.FullMixture", "components": 5}
+    ((config, _),) = configs(*TABLES, "fitted_prior=none")
+    assert not config.get("fitted_prior")
+    jobs = configs("-m", "model=ae,fsq", *TABLES)
+    assert [bool(config.get("fitted_prior")) for config, _ in jobs] == [True, False]
 
 
 @pytest.mark.parametrize(

@@ -167,6 +167,7 @@ def test_tiny_tables_and_targets_that_cannot_be_measured_say_why(
     assert about["test/tstr"] == {"not measured": "6 test rows with a value of paid are too few"}
     assert "fewer than 10 rows" in about["test/real_or_synthetic_auroc"]["not measured"]
     assert "test/marginal_distance" in numbers
+    assert "test/marginal_distance_fitted" in numbers  # of a mixture, as is usual for generated tables
     for more, message in (
         (["task.target=pgaes"], "task.target=pgaes: visits has no such column; did you mean pages"),
         (["task.target=paid", "data.label=paid", "data.label_as_column=false"], "is the label, which is not generated"),

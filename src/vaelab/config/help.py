@@ -41,7 +41,7 @@ The README shows what comes out.
 """
 
 
-USUAL = "usual beside some data and task, unless a word of yours is about the model, its parts or latent_dim\n"
+USUAL = "usual beside some data and task, unless a word of yours takes its place (conf/usual.yaml)\n"
 
 
 def summary(option: Path) -> str:

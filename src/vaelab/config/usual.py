@@ -6,10 +6,12 @@ others. Hydra composes them, the run folder records them, and a run that goes on
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import yaml
+from hydra.core.override_parser.types import Override
 
 from vaelab.config.location import config_dir
 from vaelab.config.recorded import covers, parse_word, place
@@ -18,7 +20,7 @@ FILE = "usual.yaml"
 OF_THE_MODEL = (
     "model", "encoder", "decoder", "latent", "latent_dim", "posterior", "prior", "shortcut", "experiment"
 )  # fmt: skip
-"""A typed word at one of these places, or below it, sets the usual words aside."""
+"""A typed word at one of these places, or below it, sets the usual words aside that have no list of their own."""
 
 
 @dataclass(frozen=True)
@@ -27,48 +29,65 @@ class Usual:
 
     Attributes:
         data, task: names of their options, both of which have to be typed.
-        beside: the option of other groups, of which no other may be typed.
         words: overrides, which are taken together or not at all.
         why: one line.
+        beside: the option of other groups, of which no other may be typed.
+        set_aside_by: what may not be typed either: a place such as `task.sampler`, or an option such as `model=fsq`.
+            Words below a place may: they are settings of what the usual words choose. None: all of `OF_THE_MODEL`, and
+            what is below.
     """
 
     data: str
     task: str
-    beside: Mapping[str, str]
     words: tuple[str, ...]
     why: str
+    beside: Mapping[str, str] = field(default_factory=dict)
+    set_aside_by: tuple[str, ...] | None = None
 
     @property
     def beside_words(self) -> list[str]:
         """Data, task and what else has to be chosen."""
         return [f"data={self.data}", f"task={self.task}", *(f"{group}={name}" for group, name in self.beside.items())]
 
+    def is_set_aside(self, words: Sequence[Override]) -> bool:
+        """Whether one of the typed words takes the place of these."""
+        if self.set_aside_by is None:
+            return any(covers(above, place(word)) for above in OF_THE_MODEL for word in words)
+        return any(_is_at(word, *one.split("=")) for one in self.set_aside_by for word in words)
+
     def __str__(self) -> str:
         """As it is said on the screen."""
         return f"usual for {self.data} x {self.task}: {' '.join(self.words)} (type your own to change)"
 
 
+def _is_at(word: Override, where: str, option: str | None = None) -> bool:
+    """Whether a word is about a place, and may choose an option there; of a sweep its jobs know."""
+    return place(word) == where and (option is None or word.is_sweep_override() or word.value() == option)
+
+
 def read_usual(folder: Path) -> list[Usual]:
     """All that the file in a config folder holds."""
-    entries = yaml.safe_load((folder / FILE).read_text(encoding="utf-8"))
-    return [Usual(**entry | {"words": tuple(entry["words"])}) for entry in entries]
+    entries: list[dict[str, Any]] = yaml.safe_load((folder / FILE).read_text(encoding="utf-8"))
+    for entry in entries:
+        entry |= {key: tuple(entry[key]) for key in ("words", "set_aside_by") if key in entry}
+    return [Usual(**entry) for entry in entries]
 
 
 def usual_for(overrides: Sequence[str]) -> Usual | None:
-    """What is usual for a command line; None where nothing is, or where the user says something of the model.
+    """What is usual for a command line; None where nothing is, or where a word of the user's takes its place.
 
-    A command line that sweeps over the data, the task or what is beside them has none; each of its jobs may have some.
+    A command line that sweeps over the data, the task, or what may set words aside has none; each of its jobs may have
+    some.
 
     Args:
         overrides: as they were typed, of a run or of one job of a sweep. Those that are wrong are left to Hydra.
     """
     words = [word for text in overrides if (word := parse_word(text)) is not None]
-    if any(covers(above, place(word)) for above in OF_THE_MODEL for word in words):
-        return None
     chosen = {word.key_or_group: None if word.is_sweep_override() else word.value() for word in words}
 
     def fits(usual: Usual) -> bool:
         beside = all(chosen.get(group, option) == option for group, option in usual.beside.items())
-        return beside and (chosen.get("data"), chosen.get("task")) == (usual.data, usual.task)
+        named = (chosen.get("data"), chosen.get("task")) == (usual.data, usual.task)
+        return named and beside and not usual.is_set_aside(words)
 
     return next(filter(fits, read_usual(config_dir())), None)
