@@ -283,6 +283,12 @@ def test_more_components_than_latents_are_refused() -> None:
         FullMixture(10).fit_to(torch.randn(7, 2))
 
 
+def test_components_are_as_many_as_there_are_codes_for_unless_their_number_is_given() -> None:
+    for count, expected in ((5, 1), (40, 3), (1_000, 10)):
+        assert FullMixture("auto").fit_to(torch.randn(count, 2)).settings == {"components": expected}
+    assert FullMixture(5).fit_to(torch.randn(40, 2)).components == 5
+
+
 # Paths
 
 

@@ -13,11 +13,10 @@ from vaelab.core.noise import mix
 from vaelab.errors import ConfigError
 from vaelab.latents.fitted.fitted_prior import Codes, LabelledPrior, checked_label
 from vaelab.latents.fitted.gaussian import FullGaussian
-from vaelab.latents.fitted.mixture import FullMixture
+from vaelab.latents.fitted.mixture import ENOUGH, FullMixture, components_for
 from vaelab.latents.spec import LatentSpec
 from vaelab.notes import note, some
 
-ENOUGH = 4  # codes for each row of a component's covariance; with fewer, unseen codes get next to no density
 MOST_LABELS, MOST_COMPONENTS = 1_000_000, 10_000  # that a file may ask for
 
 
@@ -98,7 +97,7 @@ class ByLabel(LabelledPrior):
     def _fitted(self, codes: Codes) -> FullMixture | None:
         """Of as many components as there are codes for; None where they are too few for one."""
         count, size = codes.train.shape
-        components = min(self.most, count // (ENOUGH * (size + 1)))
+        components = components_for(count, size, self.most)
         return FullMixture(components).fit(codes) if components else None
 
     def sample(self, count: int, seed: int = 0, temperature: float = 1.0, label: Tensor | None = None) -> Tensor:

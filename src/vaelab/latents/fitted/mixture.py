@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import torch
 from annotated_types import Ge
@@ -18,6 +18,13 @@ from vaelab.latents.prior import standard_normal_numbers
 from vaelab.latents.spec import LatentSpec
 
 ITERATIONS = 300
+USUAL = 10  # components at most, where their number is not given
+ENOUGH = 4  # codes for each row of a component's covariance; with fewer, unseen codes get next to no density
+
+
+def components_for(count: int, size: int, most: int) -> int:
+    """How many components `(count, size)` codes are enough for, 0 where they are too few for one."""
+    return min(most, count // (ENOUGH * (size + 1)))
 
 
 class FullMixture(FittedPrior):
@@ -27,7 +34,7 @@ class FullMixture(FittedPrior):
     for codes of any scale, and the result is carried back.
 
     Args:
-        components: how many normal distributions.
+        components: how many normal distributions; `auto`: up to 10, with at least 4 codes for each row of a covariance.
 
     Attributes:
         shares: `(components,)`, their sum is 1.
@@ -36,8 +43,9 @@ class FullMixture(FittedPrior):
 
     name: ClassVar[str] = "mixture"
 
-    def __init__(self, components: Annotated[int, Ge(1)]) -> None:
-        self.components = components
+    def __init__(self, components: Annotated[int, Ge(1)] | Literal["auto"]) -> None:
+        self._asked = components
+        self.components = 0 if components == "auto" else components  # as many as there are codes for, once it is fitted
         self.shares = torch.zeros(0)
         self.parts: list[FullGaussian] = []
         self.converged = False
@@ -63,6 +71,8 @@ class FullMixture(FittedPrior):
             ConfigError: there are fewer codes than components.
         """
         rows = codes.double().cpu()
+        if self._asked == "auto":
+            self.components = max(1, components_for(len(rows), rows.shape[1], USUAL))
         if len(rows) < self.components:
             raise ConfigError(
                 f"fitted_prior.components={self.components}: should be at most {len(rows)}, the train examples"
