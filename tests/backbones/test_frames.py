@@ -1,12 +1,14 @@
 """What a decoder of sequences may see: earlier frames, and earlier voices of the same frame."""
 
 import itertools
+from math import log
 from typing import Any
 
 import pytest
 import torch
 
 from vaelab.backbones.gru import GRUDecoder, GRUEncoder
+from vaelab.backbones.music import REACH, MusicDecoder
 from vaelab.backbones.transformer import TransformerDecoder, TransformerEncoder
 from vaelab.core.spec import DataSpec
 from vaelab.likelihoods.bernoulli import Bernoulli
@@ -18,6 +20,7 @@ ROLL = DataSpec("roll", "roll", (7, 6), "binary", 2, has_missing=True)
 DECODERS: list[Any] = [
     (GRUDecoder, {"width": 16, "layers": 2, "word_dropout": 0.0}),
     (TransformerDecoder, {"width": 16, "layers": 2, "heads": 4, "word_dropout": 0.0}),
+    (MusicDecoder, {"width": 16, "layers": 1, "word_dropout": 0.0}),
 ]
 ENCODERS: list[Any] = [
     (GRUEncoder, {"width": 16, "layers": 1}),
@@ -41,7 +44,12 @@ def values(spec: DataSpec, count: int = 2) -> torch.Tensor:
 
 def decoder(which: Any, spec: DataSpec) -> Any:
     cls, settings = which
-    return cls(3, likelihood(spec).raw_shape, spec, **settings).eval()
+    made = cls(3, likelihood(spec).raw_shape, spec, **settings).eval()
+    if isinstance(made, MusicDecoder):  # its own parts begin at 0
+        torch.nn.init.normal_(made.places)
+        if made.weigh is not None:
+            torch.nn.init.normal_(made.weigh.weight)
+    return made
 
 
 @pytest.mark.parametrize("which", DECODERS)
@@ -98,3 +106,42 @@ def test_frames_after_the_end_do_not_change_a_code(which: Any, spec: DataSpec) -
     padded = x.clone()
     padded[..., 4:] = -1 if spec.kind == "tokens" else torch.nan
     torch.testing.assert_close(encode(padded), encode(x[..., :4]))
+
+
+def test_a_decoder_of_music_begins_as_a_gru() -> None:
+    spec, x, z = ROLL, values(ROLL), torch.randn(2, 3)
+    settings: Any = {"width": 16, "layers": 1, "word_dropout": 0.0}
+    music = MusicDecoder(3, likelihood(spec).raw_shape, spec, **settings)
+    gru = GRUDecoder(3, likelihood(spec).raw_shape, spec, **settings)
+    gru.load_state_dict({name: weight for name, weight in music.state_dict().items() if name in gru.state_dict()})
+    torch.testing.assert_close(music(z, x), gru(z, x))
+
+
+def test_a_note_of_the_frame_before_counts_by_its_distance_in_semitones() -> None:
+    """With one weight for a distance of two semitones, every logit moves by the note two semitones below or above."""
+    music = MusicDecoder(3, likelihood(ROLL).raw_shape, ROLL, 16, 1, 0.0)
+    assert music.weigh is not None
+    with torch.no_grad():
+        music.weigh.bias[REACH + 2] = 5.0
+    x = values(ROLL)
+    added = music.beside(torch.randn(2, 6, 16), x.roll(1, -1), 0)
+    assert added is not None
+    expected = torch.zeros(2, 1, *ROLL.shape)
+    expected[:, 0, :-2, 1:] = 5 * x[:, 2:, :-1]
+    torch.testing.assert_close(added, expected)
+
+
+def test_a_decoder_of_music_learns_a_chain_whose_changes_have_a_place() -> None:
+    """Notes that go on, but for steps 0 and 3, where all are new: the least that any model can reach is log 2 each."""
+    spec = DataSpec("roll", "roll", (7, 6), "binary", 2)
+    music, p = MusicDecoder(3, (1, 7, 6), spec, 16, 1, 0.0), likelihood(spec)
+    optimizer = torch.optim.Adam(music.parameters(), lr=0.03)
+    drawn = torch.rand(201, 64, 7, 2).round().repeat_interleave(3, dim=3)
+    for x in drawn[:200]:
+        loss = -p.log_prob(music(torch.zeros(64, 3), x), x).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    with torch.no_grad():
+        nats = -p.log_prob(music(torch.zeros(64, 3), drawn[-1]), drawn[-1]).mean()
+    assert nats.item() == pytest.approx(14 * log(2), rel=0.05)

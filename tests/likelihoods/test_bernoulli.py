@@ -37,3 +37,19 @@ def test_grey_data_is_refused_with_the_remedy() -> None:
 def test_real_data_is_refused_with_the_remedy() -> None:
     with pytest.raises(ConfigError, match=r"real values.*gaussian"):
         Bernoulli(DataSpec("sensors", "table", (8,), "real"), binarize=None)
+
+
+def test_a_frame_of_a_roll_has_its_likeliest_notes_as_many_as_are_expected() -> None:
+    """Each of ten pitches sounds by chance of .2: silence is the likeliest, and two notes are expected."""
+    roll = Bernoulli(DataSpec("roll", "roll", (10, 3), "binary", 2), binarize=None)
+    probability = torch.full((1, 10, 3), 0.2)
+    probability[0, 4] = probability[0, 7] = 0.3  # 2.2 notes
+    probability[0, :, 1] = 0.04  # 0.4 notes
+    probability[0, :, 2] = 0.01
+    probability[0, 5, 2] = 0.99  # as the likelier of 0 and 1
+    mode = roll.mode(probability.logit().unsqueeze(1))
+    assert mode[0, :, 0].nonzero().flatten().tolist() == [4, 7]
+    assert mode[0, :, 1].sum() == 0
+    assert mode[0, :, 2].nonzero().flatten().tolist() == [5]
+    image = Bernoulli(BINARY, binarize=None)
+    assert image.mode(torch.full((1, 1, 1, 4, 5), -1.0)).sum() == 0

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vaelab.models.schedules import Capacity, Constant, Cyclical, FreeBits, Linear, Usual
+from vaelab.models.schedules import ROLL, Capacity, Constant, Cyclical, FreeBits, Linear, Usual
 
 KL = torch.tensor([[0.5, 3.0], [0.0, 1.0]])
 
@@ -63,8 +63,9 @@ def test_free_bits_price_each_dimension_at_least_its_nats() -> None:
 
 def test_the_usual_schedule_has_free_bits_where_a_decoder_can_ignore_its_code() -> None:
     schedule = Usual(nats=4.0)
-    ignorable = schedule.chosen(latent_dim=16, ignorable=True)
-    assert isinstance(ignorable, FreeBits)
-    assert ignorable.nats == 0.25
-    assert type(schedule.chosen(latent_dim=16, ignorable=False)) is Constant
-    assert Linear(10).chosen(16, ignorable=True).weight(5) == 0.5
+    for ignorable, nats in (("text", 4.0), ("roll", 4.0 * ROLL)):
+        chosen = schedule.chosen(latent_dim=16, ignorable=ignorable)
+        assert isinstance(chosen, FreeBits)
+        assert chosen.nats == nats / 16
+    assert type(schedule.chosen(latent_dim=16, ignorable=None)) is Constant
+    assert Linear(10).chosen(16, ignorable="text").weight(5) == 0.5

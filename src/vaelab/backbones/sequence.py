@@ -50,7 +50,23 @@ class SequenceDecoder(Decoder):
             raise TypeError("an autoregressive decoder needs the sequence whose steps it predicts")
         forced = self.embedding(given)
         first = self.start.expand(len(z), 1, -1)
-        return self.head(self.states(z, torch.cat([first, forced[:, :-1]], dim=1)), given)
+        states = self.placed(self.states(z, torch.cat([first, forced[:, :-1]], dim=1)), 0)
+        raw, beside = self.head(states, given), self.beside(states, given.roll(1, -1), 0)
+        return raw if beside is None else raw + beside
+
+    def placed(self, states: Tensor, first: int) -> Tensor:
+        """States `(B, T, width)` of the steps from `first` on, as raw parameters are made of them."""
+        return states
+
+    def beside(self, states: Tensor, before: Tensor, first: int) -> Tensor | None:
+        """What is added to the raw parameters of the steps from `first` on, `(B, P, *F, T)`; None for nothing.
+
+        Args:
+            states: `(B, T, width)`, from `placed`.
+            before: `(B, *F, T)`, the frame before each; what stands before step 0 means nothing.
+            first: the step that they begin with.
+        """
+        return None
 
     @torch.no_grad()
     def generate(self, z: Tensor, choose: Choose, steps: int | None = None, known: Tensor | None = None) -> Tensor:
@@ -66,9 +82,12 @@ class SequenceDecoder(Decoder):
         inputs, frames = self.start.expand(len(z), 1, -1), []
         done = torch.zeros(len(z), dtype=torch.bool, device=z.device)
         state: Any = None
+        latest = z.new_zeros(len(z), *self.head.frame, 1)
         for place in range(known.shape[-1] if known is not None else steps or self.steps):
             hidden, state = self.step(z, inputs, state)
-            frame = self.head.draw(hidden, choose, None if known is None else known[..., place : place + 1])
+            hidden = self.placed(hidden, place)
+            chosen = _after_adding(self.beside(hidden, latest, place), choose)
+            latest = frame = self.head.draw(hidden, chosen, None if known is None else known[..., place : place + 1])
             if self.end is not None and known is None:
                 frame = frame.masked_fill(done.view(-1, *[1] * (frame.dim() - 1)), -1)
                 done = done | (frame.flatten(1) == self.end).any(1)
@@ -80,3 +99,7 @@ class SequenceDecoder(Decoder):
         """The next hidden state `(B, 1, width)` after the input `latest: (B, 1, width)`, and what to go on from."""
         inputs = latest if state is None else torch.cat([state, latest], dim=1)
         return self.states(z, inputs)[:, -1:], inputs
+
+
+def _after_adding(beside: Tensor | None, choose: Choose) -> Choose:
+    return choose if beside is None else lambda raw: choose(raw + beside)

@@ -55,8 +55,16 @@ class Bernoulli(Likelihood):
         return raw.squeeze(1).sigmoid()
 
     def mode(self, raw: Tensor) -> Tensor:
-        """The likelier of 0 and 1."""
-        return (raw.squeeze(1) > 0).to(raw.dtype)
+        """The likelier of 0 and 1; of a frame of a piano roll the likeliest notes, as many as are expected.
+
+        Which of many pitches sounds is often open, so that each of them is likelier silent: the likeliest frame is then
+        silence, although some note is all but certain. The number of notes is the sum of their probabilities, rounded.
+        """
+        if self.spec.kind != "roll":
+            return (raw.squeeze(1) > 0).to(raw.dtype)
+        probability = self.mean(raw)  # (B, pitches, T)
+        rank = probability.argsort(dim=1, descending=True, stable=True).argsort(dim=1, stable=True)
+        return (rank < probability.sum(1, keepdim=True).round()).to(raw.dtype)
 
     def sample(self, raw: Tensor, generator: Generator | None = None) -> Tensor:
         """Zeros and ones."""

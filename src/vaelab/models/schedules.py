@@ -5,12 +5,15 @@
 so that a compiled objective takes the numbers as inputs and is not compiled anew at each step.
 """
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le
 from torch import Tensor
 
 from vaelab.latents.posterior import Scheduled
+
+Ignorable = Literal["text", "roll"]
+ROLL = 2.0  # nats without cost of a piano roll, in those of a line of text
 
 
 class Schedule:
@@ -28,12 +31,12 @@ class Schedule:
         """`kl: (B, latent_dim)` nats to the `(B,)` nats that beta multiplies."""
         return kl.sum(1)
 
-    def chosen(self, latent_dim: int, ignorable: bool) -> "Schedule":
+    def chosen(self, latent_dim: int, ignorable: Ignorable | None) -> "Schedule":
         """The schedule that a model takes: this one, unless it is a choice among others.
 
         Args:
             latent_dim: numbers of the code.
-            ignorable: whether the decoder can explain an example without its code (posterior collapse).
+            ignorable: what the decoder can explain without its code (posterior collapse); None if it cannot.
         """
         return self
 
@@ -77,19 +80,22 @@ class Cyclical(Schedule):
 class Usual(Schedule):
     """Free bits where posterior collapse threatens, and else a constant beta.
 
-    A decoder that reads the characters before each can do without its code, and without free bits it does: with a
-    constant beta the KL of lines of text ends near 0.
+    A decoder that reads the steps before each can do without its code, and without free bits it does: with a
+    constant beta the KL of lines of text ends near 0, and that of piano rolls at 2 nats.
 
     Args:
-        nats: without cost for the whole code of a line of text, in equal parts for its dimensions.
+        nats: without cost for the whole code of a line of text, in equal parts for its dimensions; a piano roll, of
+            which a window is much longer, has twice as many.
     """
 
     def __init__(self, nats: Annotated[float, Ge(0)]) -> None:
         self.nats = nats
 
-    def chosen(self, latent_dim: int, ignorable: bool) -> Schedule:
+    def chosen(self, latent_dim: int, ignorable: Ignorable | None) -> Schedule:
         """See `Schedule.chosen`."""
-        return FreeBits(self.nats / latent_dim) if ignorable else Constant()
+        if ignorable is None:
+            return Constant()
+        return FreeBits(self.nats * (ROLL if ignorable == "roll" else 1.0) / latent_dim)
 
 
 class Capacity(Schedule):

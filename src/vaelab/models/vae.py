@@ -8,11 +8,12 @@ from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
 
 from vaelab.core.batch import Batch
+from vaelab.core.spec import DataSpec
 from vaelab.latents import Gaussian, LatentSpec, Posterior, Prior
 from vaelab.likelihoods import Likelihood
 from vaelab.models.coder import Condition, ModelParts, drawn
 from vaelab.models.model import Model
-from vaelab.models.schedules import Capacity, Constant, FreeBits, Schedule, Scheduled
+from vaelab.models.schedules import Capacity, Constant, FreeBits, Ignorable, Schedule, Scheduled
 from vaelab.models.terms import NONE, Prediction, Terms
 
 
@@ -68,8 +69,8 @@ class VAE(Model):
         super().__init__(
             encoder, decoder, likelihood, latent, posterior, prior, condition, condition_size, condition_dropout
         )
-        ignorable = self.autoregressive and bool(likelihood.spec.characters) and bound == "elbo"
-        schedule = (schedule or Constant()).chosen(self.latent_dim, ignorable)
+        ignored = ignorable(likelihood.spec) if self.autoregressive and bound == "elbo" else None
+        schedule = (schedule or Constant()).chosen(self.latent_dim, ignored)
         if bound == "iwae" and isinstance(schedule, (Capacity, FreeBits)):
             raise ValueError("bound=iwae: has no KL term of its own, so capacity and free_bits do not apply to it")
         self.beta, self.schedule, self.samples, self.bound = beta, schedule, samples, bound
@@ -145,3 +146,10 @@ class VAE(Model):
         inferred = self.infer(batch.x, condition)
         terms, code = self._terms(inferred, condition, batch, scheduled), self.code(inferred)
         return Prediction(terms, code, self.reconstruct(code, batch.target, condition))
+
+
+def ignorable(spec: DataSpec) -> Ignorable | None:
+    """What a decoder of steps explains without its code; None where that was not measured, as of tokens of music."""
+    if spec.kind == "roll":
+        return "roll"
+    return "text" if spec.characters else None
