@@ -3,8 +3,19 @@
 import pytest
 import torch
 
-from vaelab.models.schedules import ROLL, Capacity, Constant, Cyclical, FreeBits, Linear, Usual
+from vaelab.backbones.conv1d import Conv1dDecoder
+from vaelab.backbones.gru import GRUDecoder, GRUEncoder
+from vaelab.core import DataSpec
+from vaelab.likelihoods import Bernoulli
+from vaelab.models import VAE
+from vaelab.models.schedules import ROLL, Capacity, Constant, Cyclical, FreeBits, Ignorable, Linear, Usual
+from vaelab.models.vae import ignorable
 
+SPECS = {
+    "text": DataSpec("lines", "tokens", (12,), "categories", 5, end=2, characters=(0, 0, 0, 1, 1)),
+    "roll": DataSpec("roll", "roll", (5, 7), "binary", 2),
+    None: DataSpec("voices", "tokens", (4, 6), "categories", 9),
+}
 KL = torch.tensor([[0.5, 3.0], [0.0, 1.0]])
 
 
@@ -63,9 +74,23 @@ def test_free_bits_price_each_dimension_at_least_its_nats() -> None:
 
 def test_the_usual_schedule_has_free_bits_where_a_decoder_can_ignore_its_code() -> None:
     schedule = Usual(nats=4.0)
-    for ignorable, nats in (("text", 4.0), ("roll", 4.0 * ROLL)):
-        chosen = schedule.chosen(latent_dim=16, ignorable=ignorable)
+    for what, nats in (("text", 4.0), ("roll", 4.0 * ROLL)):
+        chosen = schedule.chosen(latent_dim=16, ignorable=what)
         assert isinstance(chosen, FreeBits)
         assert chosen.nats == nats / 16
     assert type(schedule.chosen(latent_dim=16, ignorable=None)) is Constant
     assert Linear(10).chosen(16, ignorable="text").weight(5) == 0.5
+
+
+@pytest.mark.parametrize("kind", SPECS)
+def test_text_and_rolls_are_what_a_decoder_explains_without_its_code(kind: Ignorable | None) -> None:
+    assert ignorable(SPECS[kind]) == kind
+
+
+def test_a_vae_on_rolls_has_free_bits_only_where_its_decoder_reads_the_frames_before() -> None:
+    spec, likelihood = SPECS["roll"], Bernoulli(SPECS["roll"], binarize=None)
+    encoder = GRUEncoder((5, 7), 4, spec, 8, layers=1)
+    steps = GRUDecoder(2, likelihood.raw_shape, spec, 8, layers=1, word_dropout=0.0)
+    at_once = Conv1dDecoder(2, likelihood.raw_shape, [4, 8], "silu")
+    schedules = [VAE(encoder, made, likelihood, 2, schedule=Usual(4.0)).schedule for made in (steps, at_once)]
+    assert [type(schedule) for schedule in schedules] == [FreeBits, Constant]

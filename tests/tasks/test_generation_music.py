@@ -13,7 +13,8 @@ pytest.importorskip("mido")
 
 
 @pytest.mark.parametrize(
-    ("form", "likelihood", "encoder"), [("tokens", "categorical", "gru"), ("roll", "bernoulli", "transformer")]
+    ("form", "likelihood", "encoder"),
+    [("tokens", "categorical", "music"), ("roll", "bernoulli", "music"), ("roll", "bernoulli", "transformer")],
 )
 @pytest.mark.long
 def test_a_run_on_a_folder_of_files(train: Any, tmp_path: Path, form: str, likelihood: str, encoder: str) -> None:

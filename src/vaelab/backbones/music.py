@@ -52,7 +52,7 @@ class MusicDecoder(GRUDecoder):
         """See `SequenceDecoder.beside`."""
         if self.weigh is None:
             return None
-        notes = before.to(states.dtype).nan_to_num().transpose(1, 2)
+        notes = before.to(states.dtype).nan_to_num().clamp(min=0).transpose(1, 2)  # 0 where word dropout hides it
         if first == 0:  # nothing sounds before the window
             notes = torch.cat([torch.zeros_like(notes[:, :1]), notes[:, 1:]], dim=1)
         around = F.pad(notes, (REACH, REACH)).unfold(2, 2 * REACH + 1, 1)  # (B, T, pitches, 2 REACH + 1)

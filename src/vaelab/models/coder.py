@@ -277,7 +277,7 @@ class Coder(nn.Module):
         """Flat codes `z: (B, size)` to the mean of x, `(B, *shape)` in the data's range.
 
         A decoder that predicts step by step gives the sequence whose every step is the likeliest given those
-        before it.
+        before it; of a piano roll, whose every frame has its likeliest notes, as many as are expected.
         """
         if self.autoregressive:
             return self.generated(z, self.likelihood.mode, condition)
