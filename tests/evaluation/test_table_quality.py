@@ -114,6 +114,12 @@ def test_equal_rows_are_not_told_apart_and_others_are() -> None:
     assert real_or_synthetic_auroc(empty, empty.chosen(slice(100))) is not None  # a column without any value
 
 
+def test_real_rows_that_come_sorted_are_not_told_by_their_order() -> None:
+    real = table(1_000, 0)
+    in_order = real.chosen(np.argsort(real.values[:, 0]))
+    assert real_or_synthetic_auroc(in_order, table(300, 1)) == pytest.approx(0.5, abs=0.1)
+
+
 # Trees that learn
 
 

@@ -12,12 +12,13 @@ import pytest
 import torch
 
 from options import stated
+from own_tables import later
 from vaelab.corruptions import Identity
 from vaelab.data.tables.table import Table
 from vaelab.evaluation.baselines import BaselineCache
 from vaelab.evaluation.table_quality.rows import decoded
 from vaelab.metrics import direction, is_reference
-from vaelab.tasks.generation.tables import TableQuality
+from vaelab.tasks.generation.tables import TableQuality, beside
 
 Run = Callable[..., Path]
 NAMES = ("tstr", "marginal_distance", "correlation_distance", "real_or_synthetic_auroc")
@@ -94,6 +95,49 @@ def test_a_copula_is_missing_what_train_is_missing(tmp_path: Path) -> None:
     data = load(visits(tmp_path / "visits.csv", 500, 0, missing=True))
     drawn = quality(data, tmp_path).copula()(2_000, 0)
     assert np.isnan(drawn.values).mean(0).tolist() == pytest.approx([0.2, 0, 0, 0], abs=0.03)
+
+
+def test_a_test_split_without_labels_does_not_tell_rows_apart(tmp_path: Path) -> None:
+    folder = tmp_path / "visits"
+    folder.mkdir()
+    visits(folder / "train.csv", 300, 0)
+    pd.read_csv(visits(tmp_path / "test.csv", 200, 1)).drop(columns="paid").to_csv(folder / "test.csv", index=False)
+    of = quality(load(folder), tmp_path)
+    test, train = of.compared(of.real("test")), of.compared(of.real("train", 200))
+    assert [column.name for column in train.columns] == [column.name for column in test.columns]
+    assert "paid" not in [column.name for column in test.columns]
+    numbers, _ = of.distances(train, test)
+    assert numbers["real_or_synthetic_auroc"] < 0.65  # 1 where rows are told by whether they have a label
+    assert numbers["marginal_distance"] < 0.1
+    assert "the label paid" in of.about(train, test, numbers)["marginal_distance"]["left out"]
+    whole = quality(load(tmp_path / "test.csv"), tmp_path)
+    assert "paid" in [column.name for column in whole.compared(whole.real("test")).columns]
+
+
+def test_rows_for_later_data_are_missing_what_these_are_missing(tmp_path: Path) -> None:
+    trained = load(visits(tmp_path / "visits.csv", 300, 0, missing=True))
+    rows = later(visits(tmp_path / "later.csv", 200, 1, missing=True), trained, label="paid")
+    of = quality(rows, tmp_path)
+    gaps = of.gaps()
+    drawn = gaps.over(torch.zeros(2_000, 4)).isnan().double().mean(0).tolist()
+    assert drawn == pytest.approx([0.2, 0, 0, 0], abs=0.03)
+    assert gaps.about == "each generated example is missing what a test example drawn at random is missing"
+
+
+def test_baselines_are_measured_anew_in_other_units(tmp_path: Path) -> None:
+    path = visits(tmp_path / "visits.csv", 200, 0)
+    rows = pd.read_csv(path)
+
+    def measured(times: int, cache: str) -> float:
+        rows.assign(more=(rows.amount + rows.pages) * times).to_csv(path, index=False)
+        of = quality(load(path, scaling="standard"), tmp_path / cache, target="more")
+        exam = of.exam()
+        copula, _ = beside(of, exam, {}, None, of.real("test"))
+        return copula.measure(print).numbers["baseline/gaussian_copula/tstr"]
+
+    first, second = measured(1, "cache"), measured(1_024, "cache")  # scaled values are the same
+    assert second == pytest.approx(measured(1_024, "empty"))
+    assert second == pytest.approx(first, abs=0.01)
 
 
 def test_numbers_of_tables_have_a_direction_and_the_copula_is_a_rival() -> None:

@@ -17,7 +17,8 @@ def real_or_synthetic_auroc(real: Rows, generated: Rows) -> float | None:
     row can. With few rows chance alone may take it some hundredths below or above 0.5.
 
     Args:
-        real, generated: of the same columns; as many of each are taken, the first ones.
+        real, generated: of the same columns; as many of each are taken. Of more real rows some are drawn, since files
+            often come sorted; of more generated ones the first.
 
     Returns:
         The mean over five folds; None with fewer than 10 rows of each.
@@ -25,7 +26,8 @@ def real_or_synthetic_auroc(real: Rows, generated: Rows) -> float | None:
     count = min(len(real), len(generated), rows_learned(len(real.columns)) // 2)
     if count < FEWEST:
         return None
-    values = np.concatenate([real.values[:count], generated.values[:count]])
+    places = np.arange(count) if count == len(real) else np.random.default_rng(0).permutation(len(real))[:count]
+    values = np.concatenate([real.values[places], generated.values[:count]])
     truth = np.repeat([True, False], count)
     scores = []
     for train, test in StratifiedKFold(FOLDS, shuffle=True, random_state=0).split(values, truth):

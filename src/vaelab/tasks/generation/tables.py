@@ -1,5 +1,7 @@
 """What is measured of generated rows of a table: how useful they are, how close to real ones, and beside what."""
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -64,11 +66,31 @@ class TableQuality:
         labels = self.data.labels(split)[places] if self.given else None
         return decoded(self.data, self.data.clean(split, places), labels)
 
+    @property
+    def untold_label(self) -> str | None:
+        """The label, where rows have it and no test row has a value of it: a file to be predicted may lack it."""
+        told = bool((self.data.labels("test") >= 0).any())
+        return self.data.label if not told and (self.given or self.data.label_is_input) else None
+
+    def compared(self, rows: Rows) -> Rows:
+        """Without the label, where no test row says what it should be, so that it would tell all rows from real ones.
+
+        Rows of the label alone stay as they are.
+        """
+        places = [place for place, column in enumerate(rows.columns) if column.name != self.untold_label]
+        if not places or len(places) == len(rows.columns):
+            return rows
+        return Rows(tuple(rows.columns[place] for place in places), rows.values[:, places])
+
+    def gaps(self, seed: int = 0) -> MissingPatterns:
+        """Of generated rows: those of train, or of later data their own."""
+        return MissingPatterns(self.data, seed, "test" if self.data.all_as_test else "train")
+
     def generated(self, source: Source) -> Draw:
-        """Rows of a model, missing values where a train row drawn at random is."""
+        """Rows of a model, missing values where a real row drawn at random is."""
 
         def draw(count: int, seed: int) -> Rows:
-            gaps = MissingPatterns(self.data, seed)
+            gaps = self.gaps(seed)
             codes, labels = source.draw(count, seed)
             values = torch.cat([gaps.over(part).cpu() for part in generate(source.model, codes, labels)])
             return decoded(self.data, values, labels)
@@ -147,8 +169,10 @@ class TableQuality:
     def about(self, rows: Rows, test: Rows, numbers: Mapping[str, float]) -> dict[str, Any]:
         """What distances depend on, or why they are not measured."""
         both = {"real": f"{len(test):,} of {len(self.data.split['test']):,} test rows", "generated": f"{len(rows):,}"}
-        if MissingPatterns(self.data).any:
-            both["missing"] = MissingPatterns.about
+        if (gaps := self.gaps()).any:
+            both["missing"] = gaps.about
+        if self.untold_label is not None:
+            both["left out"] = f"the label {self.untold_label}, of which no test row has a value"
         columns = len(test.columns)
         facts: dict[str, Any] = {
             "marginal_distance": {"distance": "Kolmogorov-Smirnov of numbers, total variation of categories"} | both,
@@ -189,13 +213,13 @@ def measure_table(found: Findings, quality: TableQuality, sources: Mapping[str, 
         quality: of the data.
         sources: by the end of the names of their numbers; the first is the model's own prior.
     """
-    data, test, exam = quality.data, quality.real("test", quality.count), quality.exam()
+    data, test, exam = quality.data, quality.compared(quality.real("test", quality.count)), quality.exam()
     taught = None if isinstance(exam, str) or data.all_as_test else quality.taught_by_train(exam)
     shown: tuple[Rows, list[ColumnDistance]] | None = None
     scores: dict[str, Score] = {}
     for suffix, source in sources.items():
         draw = quality.generated(source)
-        rows = draw(quality.count, 0)
+        rows = quality.compared(draw(quality.count, 0))
         numbers, columns = quality.distances(rows, test)
         metadata = quality.about(rows, test, numbers)
         if isinstance(exam, str):
@@ -217,7 +241,7 @@ def measure_table(found: Findings, quality: TableQuality, sources: Mapping[str, 
     assert shown is not None
     _show(found, data, test, *shown)
     if not data.all_as_test:
-        for baseline in _beside(quality, exam, scores, taught, test):
+        for baseline in beside(quality, exam, scores, taught, test):
             found.add_baseline(baseline)
 
 
@@ -245,21 +269,26 @@ def _show(found: Findings, data: Table, test: Rows, rows: Rows, columns: list[Co
         found.figures["associations"] = association_matrices(matrices, names, f"{data.spec.name}: pairs of columns")
 
 
-def _beside(
+def beside(
     quality: TableQuality, exam: Exam | str, scores: Mapping[str, Score], taught: Score | None, test: Rows
 ) -> list[Baseline]:
     """A Gaussian copula, and train rows in place of samples."""
     data, cache = quality.data, quality.baselines
     train = len(data.split["train"])
+    # Rows are measured in units of the file, and scaled values, which the cache knows, are the same in other units.
+    encoding = hashlib.sha256(json.dumps(data.format.to_json(), sort_keys=True).encode()).hexdigest()
 
     def settings() -> dict[str, Any]:
         target = exam.rows.columns[exam.target].name if isinstance(exam, Exam) else None
         return {"format": FORMAT, "count": quality.count, "learned": quality.learned, "target": target, "sets": SETS,
-                "given": quality.given}  # fmt: skip
+                "given": quality.given, "encoding": encoding}  # fmt: skip
+
+    def distances(rows: Rows) -> dict[str, float]:
+        return quality.distances(quality.compared(rows), test)[0]
 
     def copula(say: Say) -> Findings:
         name, draw = "gaussian_copula", quality.copula()
-        numbers = cache.numbers(name, settings(), lambda: quality.distances(draw(quality.count, 0), test)[0])
+        numbers = cache.numbers(name, settings(), lambda: distances(draw(quality.count, 0)))
         metadata: dict[str, Any] = {
             f"baseline/{name}": {
                 "samples of": "a Gaussian copula: the train distribution of each column, tied together by correlations",
@@ -280,7 +309,7 @@ def _beside(
 
     def train_split(say: Say) -> Findings:
         rows = quality.real("train", quality.count)
-        numbers = cache.numbers("train_split", settings(), lambda: quality.distances(rows, test)[0])
+        numbers = cache.numbers("train_split", settings(), lambda: distances(rows))
         about = {
             "samples of": "the train split: what a perfect sampler would get",
             "samples": rows_used(len(rows), train, "train"),
