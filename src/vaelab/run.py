@@ -201,8 +201,16 @@ def settle_label(cfg: dict[str, Any], task: Task, new: bool) -> None:
 
     A model that is given labels (`model.condition=label`) draws samples for labels, and where train is restricted to
     some labels, there is little to generate: the label is no column then.
+
+    Raises:
+        ConfigError: the label is asked for as a column of a model that is given it, which would be told what to say.
     """
     data = cfg["data"]
+    if new and data.get("label_as_column") is True and cfg["model"].get("condition") is not None:
+        raise ConfigError(
+            "data.label_as_column=true: model.condition=label gives the model the label that it would have to "
+            "generate; leave one of them out"
+        )
     if new and data.get("label_as_column") == "auto":
         named = data["label"] is not None and str(data["label"]) not in map(str, data["drop"])
         given = cfg["model"].get("condition") is not None

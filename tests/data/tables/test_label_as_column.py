@@ -56,6 +56,14 @@ def test_a_label_named_among_numbers_is_one(tmp_path: Path) -> None:
     assert data.spec.columns[2].categories == ()
 
 
+def test_a_label_of_many_numbers_is_told_how_to_be_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    load(people(tmp_path / "people.csv", member=tuple(range(30))), label_as_column=True, max_categories=9)
+    said = " ".join(capsys.readouterr().err.split())
+    assert "column member: holds 30 distinct texts" in said
+    assert "data.numeric=[member] models it as a number" in said
+    assert "data.label_as_column=false leaves it out" in said
+
+
 def test_a_label_that_train_lacks_is_no_column(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "parts"
     folder.mkdir()
@@ -98,6 +106,12 @@ def test_a_model_that_is_given_labels_does_not_generate_them_too() -> None:
     cfg = config() | {"model": {"condition": "label"}}
     settle_label(cfg, Generation.__new__(Generation), new=True)
     assert cfg["data"]["label_as_column"] is False
+
+
+def test_a_label_that_a_model_is_given_cannot_be_a_column_of_it() -> None:
+    cfg = config(label_as_column=True) | {"model": {"condition": "label"}}
+    with pytest.raises(ConfigError, match=r"model\.condition=label gives the model the label"):
+        settle_label(cfg, Generation.__new__(Generation), new=True)
 
 
 @pytest.mark.long

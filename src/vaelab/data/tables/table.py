@@ -461,10 +461,14 @@ class Table(DataModule):
         """A column of names or numbers with decimal commas would otherwise be "(other)" without a word."""
         for field in self._fields:
             if len(field.values) > self.max_categories:
+                name, label = quoted([field.name]), field.name == self.label
+                out = "data.label_as_column=false" if label else f"data.drop={name}"
+                plain = field.arrow.startswith(("int", "uint", "float", "double", "halffloat", "decimal"))
+                number = f"data.numeric={name} models it as a number, " if label and plain else ""
                 note(
                     f"column {field.name}: holds {len(field.values)} distinct texts, whose {self.max_categories} "
-                    "commonest are categories and all others are one; data.max_categories keeps more, "
-                    f"data.drop={quoted([field.name])} leaves it out"
+                    f"commonest are categories and all others are one; {number}data.max_categories keeps more, "
+                    f"{out} leaves it out"
                 )
 
     @property
@@ -543,7 +547,8 @@ class Table(DataModule):
         if len(classes) > MOST_CLASSES:
             raise ConfigError(
                 f"data.label={self.label}: has {len(classes)} distinct values; a label is a class, so name another "
-                "column or none"
+                "column or none. A column that is no label is modelled too, and task.target of task=generation may "
+                "name it"
             )
         if same := alike(classes):
             groups = some([" and ".join(map(repr, group)) for group in same])
