@@ -19,7 +19,7 @@ import torch
 from own_tables import STORAGE, later, load
 from vaelab.data.storage import Storage
 from vaelab.data.tables.files import memory_needed, read_tables
-from vaelab.data.tables.notation import Notation
+from vaelab.data.tables.notation import Notation, remedy_for_numbers
 from vaelab.data.tables.table import Table
 from vaelab.errors import ConfigError, DataError
 
@@ -431,3 +431,19 @@ def test_a_run_and_its_evaluation_read_alike(
     assert (later_run / "model/table.json").read_text() == (run / "model/table.json").read_text()
     train("train=false", f"ckpt_path={run}", f"data.path={again}", "data.na_values=[k.A.,-1]")
     assert "data.na_values=[k.A.,-1]: is used to read" in capsys.readouterr().err
+
+
+def test_a_fraction_is_no_number_of_thousands() -> None:
+    read = Notation(",", ".")
+    assert read.number("1.629") == 1629
+    assert not read.is_number("0.629")
+    assert not Notation(".", ",").is_number("-0,629")
+    assert pa.types.is_string(read.converted(pa.chunked_array([["0.629", "1.629"]])).type)
+    assert "thousands=point" not in remedy_for_numbers(["0.629"], "0.629", Notation(","))
+
+
+def test_ways_to_read_numbers_that_do_the_same_are_told_once() -> None:
+    said = remedy_for_numbers(["1,2345", "12"], "1,2345", Notation(".", ","))
+    assert said == "data.decimal=comma data.thousands=none reads '1,2345' as 1.2345"
+    both = remedy_for_numbers(["1,234"], "1,234", Notation())
+    assert both == "data.decimal=comma reads '1,234' as 1.234, data.thousands=comma reads '1,234' as 1234"

@@ -95,7 +95,8 @@ class Notation:
     def _pattern(self) -> str:
         point, whole = re.escape(self.decimal), r"\d+"
         if self.thousands:
-            whole = rf"(?:\d{{1,3}}(?:{self._between}\d{{3}})+|\d+)"
+            # 0.629 is no number of thousands, but one with another decimal sign.
+            whole = rf"(?:[1-9]\d{{0,2}}(?:{self._between}\d{{3}})+|\d+)"
         return rf"[+-]?(?:{whole}(?:{point}\d*)?|{point}\d+)(?:[eE][+-]?\d+)?"
 
     @property
@@ -219,9 +220,12 @@ def remedy_for_numbers(texts: Sequence[str], sample: str, now: Notation) -> str:
     reading = [other for other in _OTHERS if all(other.is_number(text.strip()) for text in texts)]
     changed = {other: [name for name in other.differing(now) if name in ("decimal", "thousands")] for other in reading}
     fewest = min((len(names) for names in changed.values() if names), default=0)
-    ways = []
+    ways: list[str] = []
+    known: set[tuple[float, ...]] = set()  # what a separator that no text has leaves the same is told once
     for other, names in changed.items():
-        if names and len(names) == fewest:
+        numbers = tuple(other.number(text.strip()) for text in texts)
+        if names and len(names) == fewest and numbers not in known:
+            known.add(numbers)
             typed = " ".join(other.words()[name] for name in names)
             ways.append(f"{typed} reads {sample!r} as {other.number(sample.strip()):.12g}")
     return ", ".join(ways)
