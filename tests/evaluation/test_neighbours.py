@@ -1,8 +1,11 @@
 """Distances to the nearest training examples, beside a score of the model."""
 
+import weakref
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -49,6 +52,40 @@ def test_many_batches_are_thinned_evenly_whatever_their_sizes() -> None:
         assert set(kept.diff().tolist()) == {16.0}
         assert kept[0] == 0
     assert torch.equal(thinned(iter(numbers.split(7)), 2000), numbers)
+
+
+def test_batches_that_are_thinned_do_not_stay_in_memory() -> None:
+    made: list[weakref.ref[Any]] = []
+    alive: list[int] = []
+
+    def batches() -> Iterator[Tensor]:
+        for _ in range(30):
+            values = np.zeros((64, 2), dtype=np.float32)
+            made.append(weakref.ref(values))
+            yield torch.from_numpy(values)
+            del values
+            alive.append(sum(reference() is not None for reference in made))
+
+    thinned(batches(), 100)
+    assert max(alive) <= 2
+
+
+def test_tokens_that_were_cut_to_the_longest_of_their_batch_are_padded() -> None:
+    first, second = torch.tensor([[[1, 2]], [[3, -1]]]), torch.tensor([[[4, 5, 6]]])
+    kept = thinned(iter([first, second]), 10)
+    assert kept.tolist() == [[[1, 2, -1]], [[3, -1, -1]], [[4, 5, 6]]]
+
+
+def test_distances_of_rows_that_come_many_times_are_no_rounding_errors() -> None:
+    distinct = rows(4)
+    train = distinct[torch.arange(200) % 4]
+    model, score = identity(ROWS), Neighbours(3, 0, ROWS)
+    score.fit(model, iter(train.split(16)))
+    assert score.standard.median.tolist() == [0.0, 0.0]
+    assert score.standard.spread.tolist() == [1.0, 1.0]
+    assert score(model, train).abs().max() == 0
+    assert score(model, train[:1] * (1 + 1e-7)).item() == 0  # as another size of the batch may round it
+    assert score(model, train[:1] + 0.01).item() > 0.001
 
 
 def test_neighbours_is_the_mean_distance_to_the_nearest_by_the_usual_distance() -> None:

@@ -13,6 +13,7 @@ from vaelab.evaluation.scores.standard import MOST_COMPARED, PART, Standard, thi
 from vaelab.models import Model
 
 NEAREST = 5  # training examples whose distances are averaged
+SAME = 1e-5  # of the length of two examples: a distance below it is rounding, which depends on the batch
 MOST_KEPT, MOST_VALUES = 10_000, 2**24  # training examples whose codes are kept, and values of their reconstructions
 
 
@@ -90,10 +91,10 @@ def _nearest(rows: Tensor, kept: Tensor, skipped: Tensor | None) -> Tensor:
     """
     observed, kept = ~rows.isnan(), kept.double()
     filled = rows.nan_to_num()
-    squares = observed.double() @ kept.square().T - 2 * filled @ kept.T + filled.square().sum(1, keepdim=True)
+    lengths = observed.double() @ kept.square().T + filled.square().sum(1, keepdim=True)
+    squares = lengths - 2 * filled @ kept.T
+    squares[squares < SAME**2 * lengths] = 0
     if skipped is not None and len(kept) > 1:
         squares[torch.arange(len(rows)), skipped] = torch.inf
-    nearest = squares.clamp(min=0).topk(
-        min(NEAREST, len(kept) - (skipped is not None and len(kept) > 1)), largest=False
-    )
+    nearest = squares.topk(min(NEAREST, len(kept) - (skipped is not None and len(kept) > 1)), largest=False)
     return nearest.values.sqrt().mean(1)

@@ -3,9 +3,11 @@
 from collections.abc import Iterable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 MOST_COMPARED = 2_000  # training examples that say what is usual
+PADDING = -1  # behind the end of a sequence of tokens; nothing else is cut
 PART = 256  # examples whose scores are computed at once
 
 
@@ -13,17 +15,19 @@ def thinned(batches: Iterable[Tensor], most: int) -> Tensor:
     """At most `most` examples of batches `(B, *shape)`, evenly spaced over all of them, on the CPU.
 
     More than half as many are found wherever there are enough, however many batches there are: each time that there
-    are too many, every other one is left out, and of later ones too.
+    are too many, every other one is left out, and of later ones too. Batches of tokens, each cut to its own longest
+    sequence, are padded to the longest that is kept.
     """
     kept: list[Tensor] = []
     stride, seen = 1, 0
     for batch in batches:
         own = batch[-seen % stride :: stride].cpu()
         seen += len(batch)
-        kept.extend(own.unbind(0))
+        kept.extend(example.clone() for example in own)  # a view would keep its whole batch in memory
         while len(kept) > most:
             kept, stride = kept[::2], 2 * stride
-    return torch.stack(kept)
+    steps = max(example.shape[-1] for example in kept)
+    return torch.stack([F.pad(example, (0, steps - example.shape[-1]), value=PADDING) for example in kept])
 
 
 class Standard(torch.nn.Module):
