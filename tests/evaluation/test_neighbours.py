@@ -146,3 +146,9 @@ def test_combined_finds_what_either_part_alone_would_miss() -> None:
         combined(model, above),
         combined.together({"reconstruction": first(model, above), "neighbours": neighbours(model, above)}),
     )
+
+
+def test_no_examples_have_no_scores() -> None:
+    model, score = identity(ROWS), Neighbours(3, 0, ROWS)
+    score.fit(model, iter([rows(20)]))
+    assert score(model, rows(0)).shape == (0,)

@@ -57,7 +57,7 @@ class Neighbours(Score):
         """`(B, kinds)` mean distances, on the CPU; `own` are places among the kept that are the examples themselves."""
         spec = model.likelihood.spec
         parts = []
-        for first in range(0, len(x), PART):
+        for first in range(0, max(1, len(x)), PART):  # of no examples there are no distances, and no error
             part = x[first : first + PART]
             skipped = None if own is None else own[first : first + PART]
             kinds = [_nearest(model.encode(part).cpu().double(), self.codes.cpu(), skipped)]
