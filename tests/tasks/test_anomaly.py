@@ -199,3 +199,18 @@ def test_the_broken_column_of_a_table_is_named(tmp_path: Path) -> None:
     assert found.numbers["test/auroc"] > 0.9
     assert found.numbers["test/false_alarm_rate"] < 0.15
     assert ",broken,1," in str(found.files["scores.csv"])
+
+
+@pytest.mark.long
+def test_lines_of_different_lengths_are_scored_by_their_neighbours(train: Run, tmp_path: Path) -> None:
+    """More lines than a batch holds, of which one is longer, so that batches are cut to different lengths."""
+    path = tmp_path / "lines.jsonl"
+    lines = [{"text": "ab" * (20 if number == 7 else 3), "label": "usual"} for number in range(700)]
+    lines += [{"text": "ba" * (1 + number % 20), "label": "odd"} for number in range(20)]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    run = train(
+        "task=anomaly", "data=text", f"data.path={path}", "data.label=label", "data.normal=[usual]",
+        "model=ae", "trainer.max_epochs=1", "task.score=neighbours", "task.baselines=false",
+    )  # fmt: skip
+    assert 0 <= metrics(run)["test/auroc"] <= 1
+    assert (run / "model/scores.safetensors").is_file()
