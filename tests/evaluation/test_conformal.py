@@ -73,3 +73,9 @@ def test_of_very_many_examples_chance_allows_the_same_share() -> None:
 def test_a_threshold_that_is_infinite_raises_none() -> None:
     assert alarms_by_chance(Threshold("s", inf, 0.05, 10), 100) == 0
     assert alarms_by_chance(Threshold("s", 1.0, 0.05, 100), 0) == 0
+
+
+def test_a_score_that_is_no_number_is_an_alarm() -> None:
+    clean = torch.arange(1.0, 101)
+    alarms = conformal_threshold("nll", clean, 0.05).alarms(torch.tensor([1.0, torch.nan, 1000.0]))
+    assert alarms.tolist() == [False, True, True]

@@ -152,3 +152,17 @@ def test_no_examples_have_no_scores() -> None:
     model, score = identity(ROWS), Neighbours(3, 0, ROWS)
     score.fit(model, iter([rows(20)]))
     assert score(model, rows(0)).shape == (0,)
+
+
+def test_combined_keeps_the_scale_that_neighbours_have_of_other_examples() -> None:
+    """A training example is at no distance from itself: a scale of distances to all examples would be too small."""
+    model, train = identity(ROWS), rows(60)
+    neighbours, first = Neighbours(3, 0, ROWS), Reconstruction()
+    combined = Combined({"reconstruction": first, "neighbours": neighbours})
+    for score in (neighbours, combined):
+        score.fit(model, iter([train]))
+    zero, x = torch.zeros(5), rows(5, seed=2)
+    assert torch.equal(
+        combined(model, x),
+        (combined.together({"reconstruction": first(model, x), "neighbours": zero}) + neighbours(model, x) / 2),
+    )

@@ -30,11 +30,18 @@ class Combined(Score):
 
     def fit(self, model: Model, normal: Iterable[Tensor]) -> None:
         """Learn how large the scores are on batches `(B, *shape)` of training examples."""
-        scores = [
-            self._side_by_side({name: part(model, x.to(model.device)) for name, part in self._parts})
-            for x in thinned(normal, MOST_COMPARED).split(PART)
-        ]
+        done = [part.is_standardised for _, part in self._parts]
+        scores = []
+        for x in thinned(normal, MOST_COMPARED).split(PART):
+            x = x.to(model.device)
+            each = {
+                name: x.new_zeros(len(x), dtype=torch.float32) if part.is_standardised else part(model, x)
+                for name, part in self._parts
+            }
+            scores.append(self._side_by_side(each))
         self.standard.fit(torch.cat(scores))
+        # Of neighbours a training example is one of its own: what they learnt without that stays.
+        self.standard.median[done], self.standard.spread[done] = 0.0, 1.0
 
     def forward(self, model: Model, x: Tensor) -> Tensor:
         """`x: (B, *shape)`; `(B,)`."""

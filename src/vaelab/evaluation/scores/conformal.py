@@ -31,8 +31,8 @@ class Threshold:
     n: Annotated[int, Ge(0)]
 
     def alarms(self, scores: Tensor) -> Tensor:
-        """`(N,)` scores to `(N,)` bool."""
-        return scores > self.value
+        """`(N,)` scores to `(N,)` bool. A score that is no number is an alarm: what cannot be scored is not normal."""
+        return (scores > self.value) | scores.isnan()
 
     def to_json(self) -> dict[str, Any]:
         """Plain data; an infinite value is null, since JSON has no infinity."""

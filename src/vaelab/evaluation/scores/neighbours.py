@@ -31,6 +31,7 @@ class Neighbours(Score):
         spec: of the data.
     """
 
+    is_standardised = True
     codes: Tensor
 
     def __init__(self, latent_dim: int, kept: int, spec: DataSpec) -> None:
@@ -91,7 +92,8 @@ def _nearest(rows: Tensor, kept: Tensor, skipped: Tensor | None) -> Tensor:
     """
     observed, kept = ~rows.isnan(), kept.double()
     filled = rows.nan_to_num()
-    lengths = observed.double() @ kept.square().T + filled.square().sum(1, keepdim=True)
+    of_kept = kept.square().sum(1) if observed.all() else observed.double() @ kept.square().T
+    lengths = of_kept + filled.square().sum(1, keepdim=True)
     squares = lengths - 2 * filled @ kept.T
     squares[squares < SAME**2 * lengths] = 0
     if skipped is not None and len(kept) > 1:

@@ -21,10 +21,12 @@ class Score(nn.Module, ABC):
     Attributes:
         needs_rate: whether it is defined only for a model with a bound on log p(x), such as a VAE.
         is_error: whether it is an error: never negative, and many times as large for some examples as for others.
+        is_standardised: whether it already has the scale that it has among training examples.
     """
 
     needs_rate: ClassVar[bool] = False
     is_error: bool = False
+    is_standardised: bool = False
 
     def fit(self, model: Model, normal: Iterable[Tensor]) -> None:
         """Learn what is usual from batches `(B, *shape)` of normal training examples; most scores need nothing."""
