@@ -25,7 +25,8 @@ SPLITTING = (
     "steps",
     "hop",
 )
-NEITHER = ("corruption", "batch_size", "seed", "data_dir")
+# `label_as_column` is settled for a new model, and kept beside it afterwards.
+NEITHER = ("corruption", "batch_size", "seed", "data_dir", "label_as_column")
 
 Use = Literal["training", "resume", "evaluation"]
 
