@@ -39,3 +39,21 @@ def test_a_run_that_logs_nothing_leaves_old_curves_alone(tmp_path: Path) -> None
     CurveLogger(tmp_path).finalize("failed")
     assert steps(tmp_path / "metrics.csv") == [("1", "4.0")]
     assert read_curves(tmp_path / "nothing.csv") == {}
+
+
+def test_rows_written_bit_by_bit_are_those_written_at_once(tmp_path: Path) -> None:
+    """A row that was written as the last one may change, and later rows may bring columns."""
+    often, once = CurveLogger(tmp_path / "often"), CurveLogger(tmp_path / "once")
+    for folder in ("often", "once"):
+        (tmp_path / folder).mkdir()
+    for step in range(12):
+        for logger in (often, once):
+            logger.log_metrics({"train/loss": 1 / (step + 1)}, step)
+        often.save()
+        for logger in (often, once):
+            logger.log_metrics({"val/loss" if step < 6 else "val/mse": step}, step)
+        if step % 3 == 0:
+            often.save()
+    for logger in (often, once):
+        logger.finalize("success")
+    assert (tmp_path / "often" / "metrics.csv").read_bytes() == (tmp_path / "once" / "metrics.csv").read_bytes()

@@ -19,13 +19,16 @@ FILE = "metrics.csv"
 class CurveLogger(Logger):
     """Writes `metrics.csv` into a run folder; a resumed run goes on where its checkpoint lies.
 
-    A row holds what was logged at one step. The file is written whole, now and then and at the end.
+    A row holds what was logged at one step. The file is written whole, now and then and at the end. Only the last row
+    changes, so the text of those before it is kept: a run of thousands of short epochs writes the file after each.
     """
 
     def __init__(self, folder: str | Path) -> None:
         super().__init__()
         self.path = Path(folder) / FILE
         self._rows: list[dict[str, Any]] = []
+        self._columns: list[str] = []  # of the text
+        self._text, self._written = "", 0  # the header and the first rows, and how many these are
         self._unsaved = 0
         self._resumed = self.path.is_file()
 
@@ -64,14 +67,25 @@ class CurveLogger(Logger):
         """Write the file."""
         if not self._rows:
             return
-        found = {key for row in self._rows for key in row} - {"step"}
-        text = StringIO(newline="")
-        writer = csv.DictWriter(text, ["step", *sorted(found)])
-        writer.writeheader()
-        writer.writerows(self._rows)
+        known = set(self._columns)
+        if not self._columns or any(key not in known for row in self._rows[self._written :] for key in row):
+            found = {key for row in self._rows for key in row} - {"step"}
+            self._columns, self._text, self._written = ["step", *sorted(found)], "", 0
+        last = len(self._rows) - 1
+        self._text += self._lines(self._rows[self._written : last], header=not self._text)
+        self._written = last
         require_folder(self.path.parent)
-        write_file(self.path, text.getvalue())
+        write_file(self.path, self._text + self._lines(self._rows[last:]))
         self._unsaved = 0
+
+    def _lines(self, rows: list[dict[str, Any]], header: bool = False) -> str:
+        """Rows as CSV."""
+        text = StringIO(newline="")
+        writer = csv.DictWriter(text, self._columns)
+        if header:
+            writer.writeheader()
+        writer.writerows(rows)
+        return text.getvalue()
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
