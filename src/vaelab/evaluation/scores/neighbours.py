@@ -51,8 +51,8 @@ class Neighbours(Score):
 
     def forward(self, model: Model, x: Tensor) -> Tensor:
         """`x: (B, *shape)`; `(B,)`, 0 where the distances are those of a usual training example."""
-        found: Tensor = self.standard(self._distances(model, x).to(self.codes.device))
-        return found.mean(1).float()
+        found: Tensor = self.standard(self._distances(model, x).float().to(self.codes.device))
+        return found.mean(1)
 
     def _distances(self, model: Model, x: Tensor, own: Tensor | None = None) -> Tensor:
         """`(B, kinds)` mean distances, on the CPU; `own` are places among the kept that are the examples themselves."""

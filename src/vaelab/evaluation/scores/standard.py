@@ -43,10 +43,11 @@ class Standard(torch.nn.Module):
 
     def fit(self, usual: Tensor) -> None:
         """From scores of training examples, `(N, kinds)`."""
-        low, median, high = usual.double().quantile(torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64), dim=0)
+        usual = usual.cpu().double()  # Apple's GPUs have no double precision
+        low, median, high = usual.quantile(torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64), dim=0)
         spread = high - low
         # where half of them are the same, such as the distances of rows that come several times
-        spread = torch.where(spread > 0, spread, usual.double().std(0, correction=0))
+        spread = torch.where(spread > 0, spread, usual.std(0, correction=0))
         self.median.copy_(median)
         self.spread.copy_(torch.where(spread > 0, spread, 1.0))
 
