@@ -18,6 +18,7 @@ import torch
 
 from own_tables import STORAGE, later, load
 from vaelab.data.storage import Storage
+from vaelab.data.tables.delimited import TableReading
 from vaelab.data.tables.files import memory_needed, read_tables
 from vaelab.data.tables.notation import Notation, remedy_for_numbers
 from vaelab.data.tables.table import Table
@@ -381,9 +382,9 @@ def test_a_file_that_is_not_wholly_compressed_is_named(tmp_path: Path, content: 
 def test_compressed_files_may_have_another_encoding(tmp_path: Path) -> None:
     path = tmp_path / "latin.csv.gz"
     path.write_bytes(gzip.compress("Straße,b\nGrün,1\n".encode("latin-1")))
-    assert read_tables([path], "latin-1").column_names == ["Straße", "b"]
+    assert read_tables([path], TableReading("latin-1")).column_names == ["Straße", "b"]
     with pytest.raises(DataError, match=r"data\.encoding=latin-1"):
-        read_tables([path], "utf-8")
+        read_tables([path], TableReading("utf-8"))
 
 
 # What a run folder says

@@ -17,6 +17,7 @@ from vaelab.corruptions import Identity
 from vaelab.data import storage
 from vaelab.data.scratch import Scratch
 from vaelab.data.storage import Storage
+from vaelab.data.tables.delimited import TableReading
 from vaelab.data.tables.files import memory_needed, read_tables
 from vaelab.data.tables.table import Table
 from vaelab.errors import DataError
@@ -83,7 +84,10 @@ def test_columns_of_a_csv_file_have_the_types_that_fit_all_of_them(
 ) -> None:
     path = tmp_path / "odd.csv"
     path.write_text("number,odd\n" + cells)
-    whole, mapped = read_tables([path], "utf-8"), read_tables([path], "utf-8", scratch=scratch)
+    whole, mapped = (
+        read_tables([path], TableReading("utf-8")),
+        read_tables([path], TableReading("utf-8", scratch=scratch)),
+    )
     assert mapped.schema == whole.schema
     assert mapped.equals(whole)
 
@@ -91,15 +95,18 @@ def test_columns_of_a_csv_file_have_the_types_that_fit_all_of_them(
 def test_one_column_and_other_encodings(tmp_path: Path, scratch: Scratch) -> None:
     path = tmp_path / "odd.csv"
     path.write_bytes("Straße\n1\n\n3\nGrün\n".encode("latin-1"))
-    whole = read_tables([path], "latin-1")
-    assert read_tables([path], "latin-1", scratch=scratch).equals(whole)
+    whole = read_tables([path], TableReading("latin-1"))
+    assert read_tables([path], TableReading("latin-1", scratch=scratch)).equals(whole)
     assert whole.column_names == ["Straße"]
 
 
 def test_row_groups_of_a_parquet_file_become_one_table(tmp_path: Path, mixed: pa.Table, scratch: Scratch) -> None:
     kinds = mixed.append_column("kind", mixed["city"].dictionary_encode())
     pq.write_table(kinds, tmp_path / "mine.parquet", row_group_size=70)
-    assert read_tables([tmp_path / "mine.parquet"], "utf-8", scratch=scratch).to_pylist() == kinds.to_pylist()
+    assert (
+        read_tables([tmp_path / "mine.parquet"], TableReading("utf-8", scratch=scratch)).to_pylist()
+        == kinds.to_pylist()
+    )
 
 
 def test_a_set_is_the_same_from_disk(file: Path) -> None:
@@ -153,7 +160,7 @@ def test_a_trained_model_prepares_rows_on_disk_as_it_did_its_own(file: Path, tmp
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(str(content))
     new = tmp_path / "new.parquet"
-    pq.write_table(read_tables([file], "utf-8").slice(0, 40), new)
+    pq.write_table(read_tables([file], TableReading("utf-8")).slice(0, 40), new)
     told = {"path": str(new), "corruption": Identity(), "data_dir": "data", "batch_size": 8, "val_fraction": 0.2,
             "test_fraction": 0.2, "split_seed": 0, "seed": 0, "label": "fraud"}  # fmt: skip
     rows = []
@@ -192,11 +199,11 @@ def test_broken_files_are_named(content: str, said: str, tmp_path: Path, scratch
     path.write_text(content)
     for where in (None, scratch):
         with pytest.raises(DataError, match=f"{path}: .*({said})"):
-            read_tables([path], "utf-8", scratch=where)
+            read_tables([path], TableReading("utf-8", scratch=where))
 
 
 def test_text_that_is_not_in_the_encoding_is_named(tmp_path: Path, scratch: Scratch) -> None:
     path = tmp_path / "latin.csv"
     path.write_bytes("name,count\nGrün,1\n".encode("latin-1"))
     with pytest.raises(DataError, match=r"data\.encoding=latin-1"):
-        read_tables([path], "utf-8", scratch=scratch)
+        read_tables([path], TableReading("utf-8", scratch=scratch))

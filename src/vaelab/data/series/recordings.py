@@ -16,7 +16,8 @@ from vaelab.config.nearest import did_you_mean
 from vaelab.data.folders import files_of
 from vaelab.data.images.source import SPLITS
 from vaelab.data.tables.cells import parsed
-from vaelab.data.tables.files import SUFFIXES, first_line, is_table, line_of, read_tables, refuse_all
+from vaelab.data.tables.delimited import TableReading, first_line, line_of
+from vaelab.data.tables.files import SUFFIXES, is_table, read_tables, refuse_all
 from vaelab.data.tables.kinds import is_text, quoted, text_of
 from vaelab.errors import ConfigError, DataError
 from vaelab.notes import note, some, were
@@ -250,7 +251,7 @@ def _label_text(label: Any) -> str | None:
 
 
 def _table(file: Path, how: Reading) -> pa.Table:
-    table = read_tables([file], how.encoding, _has_header(file, how))
+    table = read_tables([file], TableReading(how.encoding, _has_header(file, how)))
     names = table.column_names
     for key, columns in (("label", [how.label]), ("time", [how.time]), ("drop", how.drop)):
         for column in columns if key == "time" or not how.later else ():

@@ -27,18 +27,16 @@ from vaelab.data.scaling import Method
 from vaelab.data.scratch import Scratch
 from vaelab.data.storage import belongs_on_disk
 from vaelab.data.tables.cells import alike, parsed, says_nothing
+from vaelab.data.tables.delimited import TableReading, has_names, line_of, refuse_values_as_names
 from vaelab.data.tables.extremes import mention_odd_numbers, refuse_far
 from vaelab.data.tables.files import (
     SUFFIXES,
     differing,
     find_files,
-    has_names,
     joined,
-    line_of,
     memory_needed,
     read_hub,
     read_tables,
-    refuse_values_as_names,
     stem_of,
 )
 from vaelab.data.tables.format import Rows, TableFormat, to_columns, to_rows
@@ -229,10 +227,8 @@ class Table(DataModule):
         self._named = has_names(plain[0], self.encoding, self.notation) if asks else self.header is not False
         scratch = self._scratch if belongs_on_disk(memory_needed(every), self.storage) else None
         texts, codes = ((), self.categorical) if self._format is None else (_texts(self._format), ())
-        tables = {
-            split: read_tables(members, self.encoding, self._named, scratch, texts, codes, self._sizes, self.notation)
-            for split, members in files.items()
-        }
+        how = TableReading(self.encoding, self._named, scratch, texts, codes, self.notation)
+        tables = {split: read_tables(members, how, self._sizes) for split, members in files.items()}
         if self.header is None and plain:
             refuse_values_as_names(next(iter(tables.values())), plain[0])
         return tables

@@ -18,6 +18,7 @@ from vaelab.data.folders import files_of
 from vaelab.data.images.source import SPLITS
 from vaelab.data.scratch import Scratch
 from vaelab.data.storage import Storage, belongs_on_disk
+from vaelab.data.tables.delimited import TableReading
 from vaelab.data.tables.files import memory_needed, read_hub, read_tables, refuse_all
 from vaelab.errors import ConfigError, DataError
 
@@ -157,7 +158,7 @@ def _read(files: list[Path], wanted: Wanted, scratch: Scratch, storage: Storage)
         numbered.append("row" if suffix in TABLES else "line")
         try:
             if suffix in TABLES:
-                table = read_tables([file], wanted.encoding, scratch=scratch if large else None)
+                table = read_tables([file], TableReading(wanted.encoding, scratch=scratch if large else None))
                 sources.append(_columns(table, str(file), wanted))
                 continue
             _refuse_undecodable(file, wanted.encoding)

@@ -66,7 +66,8 @@ def step_table(model: Model, data: DataModule, scores: Tensor) -> str:
 
 def localisation(detector: Detector, data: DataModule, scores: Tensor) -> dict[str, Figure]:
     """Where the most anomalous test examples differ from their reconstructions, beside the most normal ones."""
-    model, local = detector.model, dict(detector.scores.items()).get("local")
+    model = detector.model
+    local = next((score for score in detector.scores.values() if isinstance(score, Local)), None)
     if data.spec.kind not in ("image", "series", "table"):
         return {}
     order = scores.argsort(descending=True, stable=True)
@@ -84,7 +85,7 @@ def localisation(detector: Detector, data: DataModule, scores: Tensor) -> dict[s
     if data.spec.kind == "image":
         groups = {f"{end} scores": both(chosen) for end, chosen in shown(SHOWN).items()}
         unusual = None
-        if isinstance(local, Local):
+        if local is not None:
             with torch.no_grad():
                 unusual = {name: local.where(model, x.to(model.device)).cpu() for name, (x, _) in groups.items()}
         return {"where": heat_maps(groups, unusual)}

@@ -1,0 +1,235 @@
+"""Delimited text, compressed or not: where its columns end, whether its first line names them, what its cells are."""
+
+import csv as plain_csv
+import gzip
+import re
+import sys
+import zlib
+from collections.abc import Collection
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import csv
+
+from vaelab.data.scratch import Scratch
+from vaelab.data.tables.cells import MISSING, WHOLE
+from vaelab.data.tables.notation import NUMBER, PLAIN, Notation
+from vaelab.errors import ConfigError
+from vaelab.notes import note, some
+
+BROKEN = (EOFError, zlib.error, gzip.BadGzipFile)  # what reading a file raises that is no gzip file, or a part of one
+
+
+@dataclass(frozen=True)
+class TableReading:
+    """How files are read.
+
+    Attributes:
+        encoding: of the text of CSV files.
+        header: whether their first line holds the names of columns, which else are numbers from 0.
+        scratch: where the rows go that are too many for memory; None for those that are not.
+        texts: columns of CSV files that hold texts, whatever their cells look like, such as 007.
+        codes: columns of CSV files that hold texts if any of their cells is a code such as 007.
+        notation: of the cells of CSV files.
+    """
+
+    encoding: str
+    header: bool = True
+    scratch: Scratch | None = None
+    texts: Collection[str] = ()
+    codes: Collection[str] = ()
+    notation: Notation = PLAIN
+
+
+def is_compressed(path: Path) -> bool:
+    """Whether the name of a file ends as that of packed text does."""
+    return path.name.lower().endswith((".csv.gz", ".tsv.gz"))
+
+
+def suffix(path: Path) -> str:
+    """The end of a file's name that tells its form, such as `.csv.gz`."""
+    return "".join(path.suffixes[-2:]).lower() if is_compressed(path) else path.suffix.lower()
+
+
+def opened(path: Path, encoding: str, newline: str | None = None) -> IO[str]:
+    """The text of a file, compressed or not."""
+    if is_compressed(path):
+        return gzip.open(path, "rt", encoding=encoding, errors="replace", newline=newline)
+    return path.open(encoding=encoding, errors="replace", newline=newline)
+
+
+def read_csv(path: Path, how: TableReading) -> pa.Table:
+    """The rows of a CSV file; what pyarrow raises where it cannot be read is not caught."""
+    reading = csv.ReadOptions(encoding=how.encoding, autogenerate_column_names=not how.header)
+    parsing = csv.ParseOptions(delimiter=_delimiter(path, how.encoding), newlines_in_values=True)
+    if how.scratch is None:
+        as_text = dict.fromkeys([*how.texts, *how.codes], pa.string())
+        table = csv.read_csv(path, reading, parsing, _cells(how.notation, as_text))
+        for place, name in enumerate(table.column_names):
+            column = table.column(place)
+            if name in how.codes and not _holds_codes(column):
+                column = _typed(column, how.notation)
+            if name not in how.texts and name not in how.codes:
+                column = how.notation.converted(column)
+            table = table.set_column(place, name, column)
+    else:
+        table = _from_csv_by_columns(path, reading, parsing, how, how.scratch)
+    return table if how.header else table.rename_columns([str(place) for place in range(table.num_columns)])
+
+
+def _from_csv_by_columns(path: Path, reading: Any, parsing: Any, how: TableReading, scratch: Scratch) -> pa.Table:
+    """What `csv.read_csv` gives: types that fit all cells of a column, which no reader of blocks can know before.
+
+    So cells are first kept as text, then a column at a time is held in memory and read.
+    """
+    with csv.open_csv(path, reading, parsing, _cells(how.notation)) as file:
+        names = file.schema.names
+    with csv.open_csv(path, reading, parsing, _cells(how.notation, dict.fromkeys(names, pa.string()))) as file:
+        text = scratch.table(file.schema, file)
+    columns = []
+    for place in range(len(names)):
+        column = text.column(place)
+        if names[place] not in how.texts and not (names[place] in how.codes and _holds_codes(column)):
+            column = _typed(column, how.notation)
+            column = column if names[place] in how.codes else how.notation.converted(column)
+        schema = pa.schema([pa.field(names[place], column.type)])
+        batches = (pa.record_batch([chunk], schema=schema) for chunk in column.chunks)
+        columns.append(scratch.table(schema, batches).column(0))
+        del column
+        pa.default_memory_pool().release_unused()
+    return pa.Table.from_arrays(columns, names)
+
+
+def _holds_codes(cells: Any) -> bool:
+    """Whether texts of digits begin with a zero, which a number would lose."""
+    return bool(pc.any(pc.match_substring_regex(cells, r"^0\d")).as_py())
+
+
+def _typed(cells: Any, notation: Notation) -> Any:
+    """A column of texts in the type that fits all of them; quotes tell what is there from what is missing."""
+    file = pa.BufferOutputStream()
+    csv.write_csv(pa.table({"": cells}), file, csv.WriteOptions(include_header=False, quoting_style="all_valid"))
+    reading = csv.ReadOptions(column_names=["cell"])
+    parsing = csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False)
+    return csv.read_csv(pa.BufferReader(file.getvalue()), reading, parsing, _cells(notation)).column(0)
+
+
+def _cells(notation: Notation, types: dict[str, pa.DataType] | None = None) -> Any:
+    return csv.ConvertOptions(
+        column_types=types,
+        null_values=[*MISSING, *notation.na_values],
+        strings_can_be_null=True,
+        quoted_strings_can_be_null=False,
+        decimal_point=notation.decimal,
+    )
+
+
+def _delimiter(path: Path, encoding: str) -> str:
+    """Of tab, semicolon and comma the one that the first line has most of; commas of decimals do not count."""
+    if suffix(path) in (".tsv", ".tsv.gz"):
+        return "\t"
+    unquoted = re.sub(r'"[^"]*("|$)', "", _head(path, encoding))  # names in quotes may hold any of them
+    if ";" in unquoted or "\t" in unquoted:
+        unquoted = re.sub(r"(?<=\d),(?=\d)", "", unquoted)
+    return max(",;\t", key=unquoted.count)
+
+
+def _head(path: Path, encoding: str) -> str:
+    try:
+        with opened(path, encoding) as file:
+            return next((line for line in file if line.strip()), "")
+    except LookupError as error:
+        raise ConfigError(f"data.encoding={encoding}: no such encoding") from error
+    except BROKEN:
+        return ""  # which reading it will tell
+
+
+def first_line(path: Path, encoding: str) -> list[str]:
+    """The cells of the first line of a CSV file, without quotes; none where there is no such file."""
+    if not path.is_file():
+        return []
+    line = _head(path, encoding).removeprefix("\ufeff").rstrip("\r\n")
+    cells = next(plain_csv.reader([line], delimiter=_delimiter(path, encoding)), None) or [""]
+    return [cell.strip().strip('"') for cell in cells]
+
+
+def has_names(path: Path, encoding: str, notation: Notation = PLAIN) -> bool:
+    """Whether the first line of a CSV file names its columns.
+
+    It does not if all of it are numbers, unless they count the columns.
+
+    Args:
+        path: of the file.
+        encoding: of its text.
+        notation: of its numbers.
+
+    Raises:
+        ConfigError: only the user can tell, since some of it are numbers, as values would be.
+    """
+    cells = first_line(path, encoding)
+    found = [cell for cell in cells if notation.is_number(cell) or NUMBER.fullmatch(cell)]
+    numbers = [notation.number(cell) if notation.is_number(cell) else float(cell) for cell in found]
+    ascending = all(map(WHOLE.fullmatch, found)) and all(before < after for before, after in pairwise(numbers))
+    if len(found) < len(cells):
+        usual = len(found) != 1 or numbers[0] in (0, 1) or 1000 <= numbers[0] < 3000
+        if ascending and usual:
+            return True  # such as country, 1999, 2000
+    elif not ascending:
+        note(f"{path}: its first line is all numbers, so columns are called 0, 1, ...; data.header=true takes names")
+        return False
+    elif len(cells) > 2 and numbers in ([*range(len(cells))], [*range(1, len(cells) + 1)]):
+        return True
+    raise ConfigError(
+        f"data.header: the first line of {path}, {some(cells, 8)}, may hold names of columns or values; say "
+        "data.header=true if it holds names, or data.header=false"
+    )
+
+
+def refuse_values_as_names(table: pa.Table, path: Path) -> None:
+    """Refuse names of columns that all could be values of their columns: a first line that is no header.
+
+    Raises:
+        ConfigError: the user has to say what they are.
+    """
+    texts = [field.name for field in table.schema if pa.types.is_string(field.type)]
+    others = [name for name in table.column_names if name not in texts]
+    if (
+        texts
+        and all(NUMBER.fullmatch(name) for name in others)
+        and all(pc.any(pc.equal(table[name], name)).as_py() for name in texts)
+    ):
+        raise ConfigError(
+            f"data.header: the first line of {path}, {some(table.column_names, 8)}, holds what its columns hold; say "
+            "data.header=false if it is a row like the others, or data.header=true if it holds names"
+        )
+
+
+def line_of(path: Path, encoding: str, row: int, header: bool) -> int:
+    """The line of a CSV file that a row begins in, from 1; blank lines are no rows, and a cell may have several."""
+    plain_csv.field_size_limit(sys.maxsize)
+    with opened(path, encoding, newline="") as file:
+        reader, found = plain_csv.reader(file, delimiter=_delimiter(path, encoding)), row + header
+        last = 0
+        for cells in reader:
+            if cells and not found:
+                return last + 1
+            found -= bool(cells)
+            last = reader.line_num
+    return last
+
+
+def ragged(path: Path, encoding: str, columns: int) -> str:
+    """Which line of a CSV file has more or fewer cells than the others."""
+    plain_csv.field_size_limit(sys.maxsize)
+    with opened(path, encoding, newline="") as file:
+        reader = plain_csv.reader(file, delimiter=_delimiter(path, encoding))
+        last = 0
+        for cells in reader:
+            if cells and len(cells) != columns:
+                return f"; line {last + 1} is the first with another number of cells: correct it"
+            last = reader.line_num
+    return ""
