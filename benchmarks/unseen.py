@@ -37,7 +37,7 @@ from zlib import crc32
 
 import numpy as np
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from vaelab.evaluation.ahead import AHEAD
 from vaelab.metrics import direction, is_reference
@@ -45,6 +45,7 @@ from vaelab.metrics import direction, is_reference
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 LIMIT = 30 * 60  # seconds of a run
+WIDE = 160  # columns of a table that no terminal shows
 Numbers = dict[str, float]
 
 HEADLINES = {
@@ -269,12 +270,13 @@ def ratio_line(found: Sequence[Compared]) -> str | None:
 
 def show(console: Console, found: Sequence[Compared], failed: Sequence[dict[str, Any]]) -> None:
     """A line for each pair, a summary for each task, and what failed."""
-    lines = Table("pair", "metric", "run", "best rival", "", "ahead", "95 %", "", "ratio", title="pairs")
+    heads = ("pair", "metric", "run", "best rival", "", "ahead", "95 %", "", "ratio")
+    lines = Table(*(Column(head, no_wrap=True) for head in heads), title="pairs; (h) is held back")
     for one in sorted(found, key=lambda one: one.pair.name):
         ratio = "" if one.ratios is None else "{:.3f}, rival {:.3f}".format(*one.ratios)
         ends = "" if one.interval is None else "[{:.3g}, {:.3g}]".format(*one.interval)
         lines.add_row(
-            one.pair.name + (" (held back)" if one.pair.held_back else ""), one.metric, f"{one.run:.4g}",
+            one.pair.name + (" (h)" if one.pair.held_back else ""), one.metric, f"{one.run:.4g}",
             f"{one.rival:.4g}", one.rival_name, f"{one.ahead:+.3g}", ends, one.verdict, ratio,
         )  # fmt: skip
     console.print(lines)
@@ -336,7 +338,7 @@ def main() -> int:
         return 0
     folder = asked.results or HERE / ".unseen" / commit()
     folder.mkdir(parents=True, exist_ok=True)
-    file, console = folder / "results.jsonl", Console()
+    file, console = folder / "results.jsonl", Console(width=None if sys.stdout.isatty() else WIDE)
     before = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.is_file() else []
     done = {(line["pair"], line["seed"]): line for line in before if "numbers" in line}
     seeds = (1,) if asked.quick else (1, 2)
