@@ -228,7 +228,7 @@ def test_a_copula_keeps_columns_and_the_correlations_of_numbers() -> None:
 
 
 def test_a_copula_of_missing_constant_and_unused_values() -> None:
-    columns = (RowColumn("x", whole=True), RowColumn("kind", ("a", "never", "b")), RowColumn("constant"),
+    columns = (RowColumn("x", decimals=0), RowColumn("kind", ("a", "never", "b")), RowColumn("constant"),
                RowColumn("empty"))  # fmt: skip
     generator = np.random.default_rng(0)
     x = generator.integers(0, 5, 200).astype(float)

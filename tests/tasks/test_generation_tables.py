@@ -62,8 +62,8 @@ def test_rows_are_decoded_to_the_units_of_the_file(tmp_path: Path) -> None:
     np.testing.assert_allclose(rows.values[:, 0], file["amount"], atol=1e-4)
     np.testing.assert_array_equal(rows.values[:, 1], file["pages"])
     assert [rows.columns[2].categories[int(code)] for code in rows.values[:, 2]] == file["city"].tolist()
-    assert rows.columns[1].whole
-    assert not rows.columns[0].whole
+    assert rows.columns[1].decimals == 0
+    assert rows.columns[0].decimals != 0
 
 
 def test_rare_categories_are_missing_and_labels_may_be_a_column_beside(tmp_path: Path) -> None:

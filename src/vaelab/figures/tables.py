@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 COLORS = ("tab:gray", "tab:blue")
-BARS, CATEGORIES, LABELLED = 40, 20, 30  # of a histogram; bars of categories; columns of a matrix that are named
+BARS, CATEGORIES, LABELLED = 25, 20, 30  # of a histogram; bars of categories; columns of a matrix that are named
 LONGEST = 14  # letters of a name
 Values = NDArray[np.float64]
 
@@ -22,12 +22,14 @@ class ColumnPanel:
         categories: names by their places; empty for numbers.
         values: `(N,)` by where they come from, real ones first; NaN where there is none.
         distance: shown in the head.
+        unit: of dates, what their numbers count since 1970, such as `ms`; empty for what is no date.
     """
 
     name: str
     categories: tuple[str, ...]
     values: Mapping[str, Values]
     distance: float
+    unit: str = ""
 
 
 def column_panels(panels: Sequence[ColumnPanel], title: str) -> Figure:
@@ -35,14 +37,14 @@ def column_panels(panels: Sequence[ColumnPanel], title: str) -> Figure:
     across = min(4, len(panels))
     down = -(-len(panels) // across)
     figure = Figure(figsize=(3.1 * across, 2.3 * down + 0.4), dpi=120, layout="constrained")
-    every = figure.subplots(down, across, squeeze=False).flat
+    every = figure.subplots(down, across, squeeze=False).flatten()
     for axes, panel in zip(every, panels, strict=False):
         (_categories if panel.categories else _numbers)(axes, panel)
         axes.set_title(f"{_short(panel.name)}: {panel.distance:.3f}", fontsize=8)
         axes.tick_params(labelsize=6)
-    for axes in list(every)[len(panels) :]:
+    for axes in every[len(panels) :]:
         axes.set_axis_off()
-    figure.axes[0].legend(fontsize=7, frameon=False)
+    every[0].legend(fontsize=7, frameon=False)
     figure.suptitle(title, fontsize=9)
     return figure
 
@@ -56,7 +58,7 @@ def association_matrices(matrices: Mapping[str, Values], names: Sequence[str], t
         title: above all.
     """
     side = 2.6 + 0.08 * min(len(names), LABELLED)
-    figure = Figure(figsize=(side * len(matrices), side + 0.2), dpi=120, layout="constrained")
+    figure = Figure(figsize=(side * len(matrices), side + 0.6), dpi=120, layout="constrained")
     every = figure.subplots(1, len(matrices), squeeze=False)[0]
     image = None
     for number, (axes, (head, matrix)) in enumerate(zip(every, matrices.items(), strict=True)):
@@ -85,6 +87,10 @@ def _numbers(axes, panel: ColumnPanel) -> None:  # type: ignore[no-untyped-def]
         inside = values.clip(edges[0], edges[-1])  # the outermost bars hold what lies beyond
         axes.hist(inside, edges, weights=weights, color=color, alpha=0.45, label=source)
         axes.hist(inside, edges, weights=weights, color=color, histtype="step", linewidth=0.9)
+    if panel.unit:
+        days = axes.get_xticks()
+        days = days[(days >= edges[0]) & (days <= edges[-1])][::2]
+        axes.set_xticks(days, [str(day)[:10] for day in days.astype(np.int64).astype(f"datetime64[{panel.unit}]")])
 
 
 def _categories(axes, panel: ColumnPanel) -> None:  # type: ignore[no-untyped-def]

@@ -244,3 +244,18 @@ def test_a_run_that_kept_no_range_writes_what_the_model_gives(tmp_path: Path) ->
     assert data.format.decode(rows, within_train=True).to_pylist() == [{"a": 6, "b": 4}]
     with pytest.raises(ValueError, match="ranges"):
         TableFormat.from_json(about | {"ranges": [None, None]})
+
+
+def test_numbers_that_a_model_gives_have_no_more_decimals_than_train(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {"price": random.uniform(1, 99, COUNT).round(2), "flag": random.integers(0, 2, COUNT).astype(float),
+         "length": random.normal(0, 1, COUNT)}
+    )  # fmt: skip
+    frame.to_csv(tmp_path / "x.csv", index=False)
+    data = load(tmp_path / "x.csv")
+    assert [known and known.decimals for known in data.format.ranges] == [2, 0, None]
+    given = data.format.decode(random.normal(0, 1, (50, 3)), within_train=True).to_pandas()
+    assert (given["price"] == given["price"].round(2)).all()
+    assert given["flag"].isin([0.0, 1.0]).all()
+    assert (given["length"] != given["length"].round(6)).any()

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from annotated_types import MaxLen
+from annotated_types import Ge, Le, MaxLen
 from numpy.typing import NDArray
 from pydantic import FiniteFloat, NonNegativeInt, TypeAdapter
 
@@ -21,6 +21,7 @@ from vaelab.errors import DataError
 
 OTHER = "(other)"  # rare categories, and those that train never saw
 MOST_LEFT_OUT = 100_000  # far more columns than any file has
+MOST_DECIMALS = 6  # beyond which a column of numbers is taken as not rounded at all
 MILLISECONDS = 86_400_000  # of a day
 TRUTH = {"0": "false", "1": "true", "0.0": "false", "1.0": "true"}  # as other files write it
 Rows = NDArray[np.float64]
@@ -99,7 +100,7 @@ def _numbers(column: Any, field: Field, notation: Notation) -> tuple[NDArray[np.
     if is_text(column.type):
         column, odd = parsed(text_of(column), field.kind == "date", notation)
     if field.kind == "date":
-        column = pc.cast(column, _timestamp(field), safe=False)
+        column = pc.cast(column, timestamp(field), safe=False)
         if notation.missing_dates:
             missing = pc.cast(pa.array(notation.missing_dates, pa.timestamp("us")), column.type, safe=False)
             column = pc.if_else(pc.is_in(column, value_set=missing), None, column)
@@ -145,7 +146,7 @@ def _codes(texts: Any, field: Field, notation: Notation) -> NDArray[np.float64]:
     return np.asarray(pc.cast(codes, pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
 
 
-def _timestamp(field: Field) -> pa.DataType:
+def timestamp(field: Field) -> pa.DataType:
     """Dates without a time become midnights in milliseconds; timestamps keep their unit and zone."""
     return pa.timestamp("ms") if field.arrow.startswith("date") else arrow_type(field.arrow)
 
@@ -156,12 +157,24 @@ class Range:
 
     Attributes:
         low, high: its least and greatest number, as `to_columns` gives them.
-        whole: whether all of them are whole numbers.
+        decimals: places behind the decimal point that all of them do with, such as 0 or 2; None where they have more
+            than `MOST_DECIMALS`.
     """
 
     low: FiniteFloat
     high: FiniteFloat
-    whole: bool
+    decimals: Annotated[int, Ge(0), Le(MOST_DECIMALS)] | None
+
+    @classmethod
+    def of_values(cls, seen: Rows) -> "Range":
+        """Of `(N,)` numbers, none missing."""
+        enough = (places for places in range(MOST_DECIMALS + 1) if np.array_equal(np.round(seen, places), seen))
+        return cls(float(seen.min()), float(seen.max()), next(enough, None))
+
+    def held(self, numbers: Rows) -> Rows:
+        """Numbers `(N,)` as a column of train may have them: rounded to its decimals, within its ends."""
+        rounded = numbers if self.decimals is None else np.round(numbers, self.decimals)
+        return np.clip(rounded, self.low, self.high)
 
 
 @dataclass(frozen=True)
@@ -207,7 +220,7 @@ class TableFormat:
                 raise DataError(f"column {field.name}: has no value in the train split; add it to data.drop")
             if field.kind != "category":
                 kept.append(())
-                ranges.append(Range(float(seen.min()), float(seen.max()), bool((seen == np.round(seen)).all())))
+                ranges.append(Range.of_values(seen))
                 scalings.append(Scaling.fit(scaling, column[:, None]))
                 continue
             codes, counts = np.unique(seen.astype(int), return_counts=True)
@@ -249,16 +262,15 @@ class TableFormat:
 
         Args:
             encoded: `(N, D)`.
-            within_train: whether numbers and dates are clipped to the least and the greatest of train, and rounded in
-                columns that hold whole numbers alone in train.
+            within_train: whether numbers and dates are put between the least and the greatest of train, with as many
+                decimals as train has.
         """
         encoded = np.asarray(encoded, dtype=np.float64)
         numbers = [place for place, field in enumerate(self.fields) if field.kind != "category"]
         restored = dict(zip(numbers, self.scaling.inverse(encoded[:, numbers]).T, strict=True))
-        for place, held in enumerate(self.ranges if within_train else ()):
-            if held is not None:
-                values = np.round(restored[place]) if held.whole else restored[place]
-                restored[place] = np.clip(values, held.low, held.high)
+        for place, known in enumerate(self.ranges if within_train else ()):
+            if known is not None:
+                restored[place] = known.held(restored[place])
         arrays = [
             self._texts(place, encoded[:, place]) if field.kind == "category" else typed(restored[place], field)
             for place, field in enumerate(self.fields)
@@ -324,8 +336,8 @@ def typed(values: Rows, field: Field) -> Any:
     if field.kind == "date":
         if pa.types.is_date(of):  # a millisecond before midnight is the day before, which rounding errors reach
             whole = np.round(numbers / MILLISECONDS) * MILLISECONDS
-        counts = np.clip(whole, *_range_of_dates(_timestamp(field).unit)).astype(np.int64)
-        return pc.cast(pc.cast(pa.array(counts, mask=missing), _timestamp(field)), of, safe=False)
+        counts = np.clip(whole, *_range_of_dates(timestamp(field).unit)).astype(np.int64)
+        return pc.cast(pc.cast(pa.array(counts, mask=missing), timestamp(field)), of, safe=False)
     if pa.types.is_boolean(of):
         return pa.array(numbers > 0.5, mask=missing)
     if pa.types.is_integer(of):

@@ -486,8 +486,8 @@ class Table(DataModule):
     def written(self, stem: str, values: Tensor, generated: bool = True) -> dict[str, bytes | str]:
         """Rows as `<stem>.csv` and `<stem>.parquet`, with the columns that have one value in all rows.
 
-        Numbers that a model gave are within the range of train, and whole where all of train's are. The CSV file can be
-        read with the options that the files of train were read with.
+        Numbers that a model gave are within the range of train, with as many decimals. The CSV file can be read with
+        the options that the files of train were read with.
         """
         table = self.format.with_constants(self.restore(values, within_train=generated))
         parquet, text = pa.BufferOutputStream(), pa.BufferOutputStream()

@@ -70,7 +70,7 @@ class GaussianCopula:
             if ends is None:
                 at = (np.arange(len(values)) + 0.5) / len(values)
                 numbers = np.interp(levels[:, place], at, values)
-                found[:, place] = np.round(numbers) if column.whole else numbers
+                found[:, place] = numbers if column.decimals is None else np.round(numbers, column.decimals)
             else:
                 found[:, place] = np.searchsorted(ends, levels[:, place], side="left").clip(max=len(ends) - 1)
         return Rows(self.rows.columns, found)

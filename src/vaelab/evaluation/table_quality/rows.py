@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vaelab.data.tables.format import to_columns
+from vaelab.data.tables.format import timestamp, to_columns
 from vaelab.data.tables.table import Table
 
 Values = NDArray[np.float64]
@@ -21,12 +21,14 @@ class RowColumn:
     Attributes:
         name: as in the file.
         categories: names by their places; empty for a column of numbers, and dates are numbers.
-        whole: whether its numbers are whole.
+        decimals: that its numbers are rounded to, as in train; None if they are not.
+        unit: of dates, what their numbers count since 1970, such as `ms`; empty for what is no date.
     """
 
     name: str
     categories: tuple[str, ...] = ()
-    whole: bool = False
+    decimals: int | None = None
+    unit: str = ""
 
     @property
     def kind(self) -> Kind:
@@ -65,25 +67,30 @@ class Rows:
         return Rows(self.columns, self.values[which])
 
 
-def decoded(data: Table, values: Tensor, labels: Tensor | None = None) -> Rows:
-    """Rows as a model gives them, in the units of the table: whole numbers are rounded, as in the files of samples.
+def decoded(data: Table, values: Tensor, labels: Tensor | None = None, generated: bool = False) -> Rows:
+    """Rows as a model gives them, in the units of the table.
 
     Args:
         data: whose columns they are.
         values: `(N, D)`, as `DataModule.clean` and `Model.sample` give them.
         labels: `(N,)` of each row, -1 where there is none: a last column beside those of the model. None for a model
             that is not given labels.
+        generated: whether a model made them; they are then what the files of samples hold, within the range of train.
     """
     fields, kept = data.format.fields, data.format.kept
     encoded = values.double().cpu().numpy()
-    originals = to_columns(data.restore(values), fields)
+    originals = to_columns(data.restore(values, within_train=generated), fields)
+    ranges = data.format.ranges or (None,) * len(fields)
     columns, found = [], np.empty((len(encoded), len(fields)))
-    for place, (field, of, original) in enumerate(zip(fields, data.spec.columns, originals, strict=True)):
+    for place, (field, of, original, known) in enumerate(
+        zip(fields, data.spec.columns, originals, ranges, strict=True)
+    ):
         if field.kind == "category":
             columns.append(RowColumn(field.name, of.categories[: len(kept[place])]))
             found[:, place] = np.where(encoded[:, place] < len(kept[place]), encoded[:, place], np.nan)
         else:
-            columns.append(RowColumn(field.name, whole=field.kind == "date" or "int" in field.arrow))
+            unit = timestamp(field).unit if field.kind == "date" else ""
+            columns.append(RowColumn(field.name, decimals=None if known is None else known.decimals, unit=unit))
             found[:, place] = original
     if labels is not None:
         numbers = labels.cpu().numpy().astype(np.float64)

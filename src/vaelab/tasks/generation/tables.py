@@ -93,7 +93,7 @@ class TableQuality:
             gaps = self.gaps(seed)
             codes, labels = source.draw(count, seed)
             values = torch.cat([gaps.over(part).cpu() for part in generate(source.model, codes, labels)])
-            return decoded(self.data, values, labels)
+            return decoded(self.data, values, labels, generated=True)
 
         return draw
 
@@ -256,6 +256,7 @@ def _show(found: Findings, data: Table, test: Rows, rows: Rows, columns: list[Co
             test.columns[place].categories,
             {"test": test.values[:, place], "samples": rows.values[:, place]},
             columns[place].distance,
+            test.columns[place].unit,
         )
         for place in (*worst, *first)
     ]
