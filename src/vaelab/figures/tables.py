@@ -58,7 +58,8 @@ def association_matrices(matrices: Mapping[str, Values], names: Sequence[str], t
         title: above all.
     """
     side = 2.6 + 0.08 * min(len(names), LABELLED)
-    figure = Figure(figsize=(side * len(matrices), side + 0.6), dpi=120, layout="constrained")
+    # Compressed: the plain constrained layout leaves square axes too little room for the names below them.
+    figure = Figure(figsize=(side * len(matrices), side + 0.6), dpi=120, layout="compressed")
     every = figure.subplots(1, len(matrices), squeeze=False)[0]
     image = None
     for number, (axes, (head, matrix)) in enumerate(zip(every, matrices.items(), strict=True)):

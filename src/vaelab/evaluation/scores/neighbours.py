@@ -96,7 +96,8 @@ def _nearest(rows: Tensor, kept: Tensor, skipped: Tensor | None) -> Tensor:
     lengths = of_kept + filled.square().sum(1, keepdim=True)
     squares = lengths - 2 * filled @ kept.T
     squares[squares < SAME**2 * lengths] = 0
-    if skipped is not None and len(kept) > 1:
+    skips = skipped is not None and len(kept) > 1  # one kept example alone is compared with itself
+    if skips:
         squares[torch.arange(len(rows)), skipped] = torch.inf
-    nearest = squares.topk(min(NEAREST, len(kept) - (skipped is not None and len(kept) > 1)), largest=False)
+    nearest = squares.topk(min(NEAREST, len(kept) - skips), largest=False)
     return nearest.values.sqrt().mean(1)
