@@ -1,11 +1,13 @@
 """What every test shares: real runs in this process, in a folder of the test's own."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
+
+from browser import PROGRAM, Browser, Tab, started
 
 os.environ["WANDB_MODE"] = "offline"
 os.environ["WANDB_SILENT"] = "true"
@@ -44,3 +46,20 @@ def fashion_mnist() -> Path:
     if not folder.is_dir():
         pytest.skip(f"Fashion-MNIST is not in {folder}; the README says how to put it there")
     return folder
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """A running browser; tests that need it are skipped where none is installed."""
+    if PROGRAM is None:
+        pytest.skip("Chromium is not installed")
+    with started() as browser:
+        yield browser
+
+
+@pytest.fixture
+def tab(chromium: Browser) -> Iterator[Tab]:
+    """A page in the browser."""
+    page = chromium.tab()
+    yield page
+    page.close()
