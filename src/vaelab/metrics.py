@@ -164,6 +164,11 @@ def direction(name: str) -> Direction | None:
     return None if found is None else found.better
 
 
+def aim(name: str) -> str:
+    """The direction in words: `more is better`, `less is better`, or nothing."""
+    return {"max": "more is better", "min": "less is better", None: ""}[direction(name)]
+
+
 def is_detail(name: str) -> bool:
     """Whether a number is one of many of its kind, such as one at each strength, that the terminal leaves out."""
     return any(taken.detail and taken.pattern.search(name) for taken in TAKEN)

@@ -1,5 +1,6 @@
 import json
 import sys
+from datetime import datetime
 
 import pytest
 import torch
@@ -16,4 +17,7 @@ def test_the_record_of_a_run_is_plain_and_without_secrets(monkeypatch: pytest.Mo
     assert found["seed"] == 0
     assert found["command"].startswith("python train.py seed=0 'tags=[a b]'")
     assert found["packages"]["torch"].partition("+")[0] == torch.__version__.partition("+")[0]
-    assert set(found) == {"python", "platform", "packages", "git", "device", "threads", "precision", "seed", "command"}
+    assert datetime.fromisoformat(found["started"]).tzinfo is not None
+    assert set(found) == {
+        "python", "platform", "packages", "git", "device", "threads", "precision", "seed", "command", "started",
+    }  # fmt: skip

@@ -4,7 +4,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vaelab.compare.table import Table
-from vaelab.metrics import direction
+from vaelab.metrics import aim
 
 ABOVE = 6  # the legend, which covers the lines of baselines but no run
 COLORS = ("tab:orange", "tab:green", "tab:purple", "tab:brown")
@@ -23,8 +23,7 @@ def draw(table: Table, title: str) -> Figure:
             _points(axes, table, column)
         else:
             _line(axes, table, column, *axis)
-        arrow = {"max": "  (more is better)", "min": "  (less is better)", None: ""}[direction(column)]
-        axes.set_title(f"{column}{arrow}", fontsize=9)
+        axes.set_title(f"{column}  ({aim(column)})" if aim(column) else column, fontsize=9)
         axes.tick_params(labelsize=7)
     for axes in grid[len(table.columns) :]:
         axes.set_axis_off()

@@ -2,6 +2,7 @@
 
 import platform
 import subprocess
+from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ PACKAGES = ("vaelab", "torch", "lightning", "hydra-core", "torchmetrics", "wandb
 
 
 def environment(seed: int, device: torch.device, precision: str) -> dict[str, Any]:
-    """Versions, git commit, device, seed and command line, as plain data without secrets.
+    """Versions, git commit, device, seed, command line and the time, as plain data without secrets.
 
     `precision` is that of training, as Lightning names it.
     """
@@ -28,6 +29,7 @@ def environment(seed: int, device: torch.device, precision: str) -> dict[str, An
         "precision": precision,
         "seed": seed,
         "command": command_line(),
+        "started": datetime.now().astimezone().isoformat(timespec="seconds"),
     }
 
 

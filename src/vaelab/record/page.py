@@ -1,48 +1,81 @@
-"""An HTML page that opens offline, with everything in it."""
+"""An HTML page that opens offline, with everything in it: the frame of a report and of a comparison."""
 
 from base64 import b64encode
+from collections.abc import Sequence
+from hashlib import sha256
 from html import escape
+from pathlib import Path
 
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 62rem; margin: 2rem auto; padding: 0 1rem }
-h1 { font-size: 1.4rem } h2 { font-size: 1.05rem; margin-top: 2rem }
-pre { background: #f4f4f4; padding: .6rem .8rem; overflow-x: auto; border-radius: 4px }
-table { border-collapse: collapse } td, th { padding: .2rem 1rem .2rem 0; text-align: left }
-td, th { border-bottom: 1px solid #ddd }
-td.n, th + th { text-align: right }
-td.n { font-variant-numeric: tabular-nums } img { max-width: 100%; margin: .3rem 0 }
-.note { background: #fff4d6; padding: .6rem .8rem; border-left: 4px solid #e0a800 }
-footer { margin-top: 2rem; color: #777; font-size: .85rem }
-"""
+STYLE, SCRIPT = (Path(__file__).with_name(f"page.{kind}") for kind in ("css", "js"))
 
 
-def page(title: str, command: str, parts: list[str], figures: dict[str, bytes], footer: str = "") -> str:
+def page(title: str, about: str, command: str, parts: Sequence[str], footer: str = "") -> str:
     """The whole page.
+
+    Its content policy lets a browser run the page's own script and no other, and fetch nothing.
 
     Args:
         title: plain text.
+        about: what it shows, a sentence or two of plain text.
         command: what made it, plain text.
-        parts: HTML between the command and the figures.
-        figures: PNG bytes by name, each under a heading.
+        parts: HTML, below the command.
         footer: plain text.
     """
-    pictures = (
-        f'<h2>{escape(name)}</h2>\n<img alt="{escape(name)}" src="data:image/png;base64,{b64encode(png).decode()}">'
-        for name, png in figures.items()
+    style, script = STYLE.read_text(encoding="utf-8"), SCRIPT.read_text(encoding="utf-8")
+    policy = (
+        f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
+        "base-uri 'none'; form-action 'none'"
     )
-    closing = [f"<footer>{escape(footer)}</footer>"] if footer else []
-    body = "\n".join([f"<h1>{escape(title)}</h1>", f"<pre>{escape(command)}</pre>", *parts, *pictures, *closing])
+    lead = [f"<h1>{escape(title)}</h1>"]
+    lead += [f"<p>{escape(about)}</p>"] if about else []
+    lead += [f'<div class="command"><code>{escape(command)}</code></div>'] if command else []
+    body = "\n".join(["<header>", *lead, "</header>", "<main>", *parts, "</main>"])
+    closing = f"\n<footer>{escape(footer)}</footer>" if footer else ""
     return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>{escape(title)}</title><style>{STYLE}</style></head><body>
-{body}
-</body></html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{escape(title)}</title>
+<style>{style}</style>
+</head>
+<body>
+{body}{closing}
+<script>{script}</script>
+</body>
+</html>
 """
 
 
-def table(head: list[str], rows: list[list[str]]) -> str:
-    """An HTML table; the first column is text, the others are numbers. Cells are HTML."""
-    lines = ["<tr>" + "".join(f"<th>{cell}</th>" for cell in head) + "</tr>"]
-    for first, *others in rows:
-        lines.append(f"<tr><td>{first}</td>" + "".join(f'<td class="n">{cell}</td>' for cell in others) + "</tr>")
-    return "<table>" + "\n".join(lines) + "\n</table>"
+def fold(title: str, html: str, more: str = "", unfolded: bool = False) -> str:
+    """A part that is folded away until somebody clicks its title; on paper it is unfolded.
+
+    Args:
+        title: plain text.
+        html: what is folded.
+        more: plain text beside the title.
+        unfolded: whether it is open from the start.
+    """
+    beside = f" <small>{escape(more)}</small>" if more else ""
+    opened = " open" if unfolded else ""
+    return f"<details{opened}><summary>{escape(title)}{beside}</summary>\n{html}\n</details>"
+
+
+def table(name: str, head: Sequence[str], rows: Sequence[str], kind: str = "") -> str:
+    """An HTML table in a box of its own, in which it scrolls where it is wider than the page.
+
+    Args:
+        name: for those who cannot see it, plain text.
+        head: whole `<th>` cells.
+        rows: whole `<tr>` rows.
+        kind: class names of the table.
+    """
+    named = f' class="{kind}"' if kind else ""
+    lines = [f"<table{named}><thead><tr>{''.join(head)}</tr></thead>", "<tbody>", *rows, "</tbody></table>"]
+    return f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(name)}">' + "\n".join(lines) + "</div>"
+
+
+def _digest(text: str) -> str:
+    """By which a content policy knows a style or a script."""
+    return f"sha256-{b64encode(sha256(text.encode()).digest()).decode()}"

@@ -8,6 +8,7 @@ from dataclasses import replace
 from io import BytesIO
 from math import isfinite
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import lightning.pytorch as L
@@ -34,12 +35,12 @@ from vaelab.record.checkpoints import TRAINING, Start
 from vaelab.record.console import print_config, print_metrics, print_size
 from vaelab.record.curves import FILE, read_curves
 from vaelab.record.environment import environment
-from vaelab.record.report import report
+from vaelab.record.report import report, sentence
 from vaelab.record.stages import Stages
 from vaelab.record.sweep import sweep_of
 from vaelab.record.trackers import log_pictures, log_summary
 from vaelab.record.trained_on import TrainedOn
-from vaelab.secrets import redact, redact_override
+from vaelab.secrets import redact, redact_override, redact_text
 from vaelab.tasks import Findings, Task
 from vaelab.training.budget import TrainingTime
 from vaelab.training.interruption import keeping
@@ -65,6 +66,7 @@ class RunRecord:
         self._overrides = [redact_override(word) for word in (continued.typed(words) if continued else words)]
         self._environment: dict[str, Any] = {}
         self._pictures: dict[str, bytes] = {}
+        self._began, self._data = monotonic(), str(self._choices.get("data"))
         self._stages = Stages(config["trainer"].get("enable_progress_bar", True))
 
     @rank_zero_only
@@ -87,6 +89,8 @@ class RunRecord:
         """
         now = environment(seed, trainer.strategy.root_device, str(trainer.precision))
         self._environment = now | self._history()
+        if data.spec.name != self._data:
+            self._data = f"{redact_text(data.spec.name)} ({self._data})"
         if found := sweep_of(self.folder):
             sweep, job = found
             self._environment["sweep"] = {"job": job.number, "command": sweep.command}
@@ -251,9 +255,14 @@ class RunRecord:
             self._write(name, content)
         self._pictures |= {name: self._save(name, figure) for name, figure in new.figures.items()}
         title = " ".join(f"{group}={self._choices[group]}" for group in ("task", "data", "model"))
+        about = sentence(
+            str(self._choices["task"]), self._data, str(self._choices["model"]),
+            self._environment.get("started"), monotonic() - self._began,
+        )  # fmt: skip
         page = report(
-            title, self._environment, found.numbers, self._pictures, redact(found.metadata), found.texts, found.notes
-        )
+            title, self._environment, found.numbers, self._pictures, redact(found.metadata), found.texts, found.notes,
+            about=about,
+        )  # fmt: skip
         self._write("report.html", page)
         paths = {name: self.folder / "figures" / f"{name}.png" for name in new.figures}
         log_pictures(trainer.loggers, paths, trainer.global_step)

@@ -1,0 +1,137 @@
+"""The headline numbers of a run, each beside the best of its baselines."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from vaelab.evaluation.ahead import AHEAD
+from vaelab.metrics import direction, headlines, is_reference
+
+Verdict = Literal["better", "worse", "no clear difference", "equal"]
+FITTED = "_fitted"
+FEWER = "_baseline_examples"  # of a number on the examples that baselines get, where those are fewer
+
+
+@dataclass(frozen=True)
+class Lead:
+    """How far a run is ahead of a baseline, above 0 where it is better, with its 95 % interval."""
+
+    by: float
+    at_least: float
+    at_most: float
+
+
+@dataclass(frozen=True)
+class Rival:
+    """A baseline's number.
+
+    Attributes:
+        name: of the baseline.
+        value: its number.
+        lead: of the run over it; None where no interval was measured.
+    """
+
+    name: str
+    value: float
+    lead: Lead | None = None
+
+
+@dataclass(frozen=True)
+class Headline:
+    """A headline number of a run.
+
+    Attributes:
+        name: with its split, such as `test/mse`.
+        value: the run's.
+        interval: its own 95 % interval; None where none was measured.
+        compared: the run's number on the examples that baselines get, which is mostly `value`.
+        rival: the best baseline that could take the run's place; None where there is none.
+        same_examples: whether `compared` is of the examples that baselines get, as far as the run says.
+        references: baselines that no run is expected to beat.
+    """
+
+    name: str
+    value: float
+    interval: tuple[float, float] | None
+    compared: float
+    rival: Rival | None
+    same_examples: bool
+    references: tuple[Rival, ...]
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """Whether the run is better than the rival.
+
+        None without a rival, where neither more nor less is better, and where the numbers are of other examples. A
+        difference whose interval holds 0 is not clear. Where there is no interval, the numbers alone decide.
+        """
+        better = direction(self.name)
+        if self.rival is None or better is None:
+            return None
+        if lead := self.rival.lead:
+            if lead.at_least <= 0 <= lead.at_most:
+                return "no clear difference"
+            return "better" if lead.at_least > 0 else "worse"
+        if not self.same_examples:
+            return None
+        if self.compared == self.rival.value:
+            return "equal"
+        return "better" if (self.compared > self.rival.value) == (better == "max") else "worse"
+
+
+def headline_numbers(metrics: Mapping[str, float], metadata: Mapping[str, Any]) -> list[Headline]:
+    """The headline numbers that a run has, in the order of the registry: of the test split, else of validation.
+
+    Args:
+        metrics: as in `metrics.json`.
+        metadata: as in `metrics_metadata.json`, which holds how far the run is ahead.
+    """
+    split = "test" if any(name.startswith("test/") for name in metrics) else "val"
+    return [_headline(name, split, metrics, metadata) for name in headlines() if f"{split}/{name}" in metrics]
+
+
+def _headline(name: str, split: str, metrics: Mapping[str, float], metadata: Mapping[str, Any]) -> Headline:
+    own = f"{split}/{name}"
+    ends = tuple(metrics[end] for end in (f"{own}_low", f"{own}_high") if end in metrics)
+    found = _beside(name, metrics, metadata) if split == "test" else []
+    rivals = [rival for rival in found if not is_reference(rival.name)]
+    better = direction(name)
+    best = min if better == "min" else max
+    return Headline(
+        own,
+        metrics[own],
+        (ends[0], ends[1]) if len(ends) == 2 else None,
+        metrics.get(f"{own}{FEWER}", metrics[own]),
+        best(rivals, key=lambda rival: rival.value) if rivals and better is not None else None,
+        f"{own}{FEWER}" in metrics or not _fewer(metrics),
+        tuple(rival for rival in found if is_reference(rival.name)),
+    )
+
+
+def _fewer(metrics: Mapping[str, float]) -> bool:
+    """Whether baselines get fewer examples than the run: a number that is measured on both sets differs."""
+    return any(metrics.get(key.removesuffix(FEWER)) != value for key, value in metrics.items() if key.endswith(FEWER))
+
+
+def _beside(name: str, metrics: Mapping[str, float], metadata: Mapping[str, Any]) -> list[Rival]:
+    """What every baseline has under this name; under a fitted prior the baseline's is the number without one."""
+    found = []
+    names = dict.fromkeys(key.removeprefix("baseline/").rpartition("/")[0] for key in metrics if _is_baseline(key))
+    for baseline in names:
+        value = metrics.get(f"baseline/{baseline}/{name}")
+        if value is None and name.endswith(FITTED):
+            value = metrics.get(f"baseline/{baseline}/{name.removesuffix(FITTED)}")
+        if value is not None:
+            found.append(Rival(baseline, value, _lead(metadata.get(f"baseline/{baseline}/{name}"))))
+    return found
+
+
+def _is_baseline(key: str) -> bool:
+    return key.startswith("baseline/") and key.count("/") >= 2
+
+
+def _lead(about: Any) -> Lead | None:
+    keys = (AHEAD, "at least", "at most")
+    if not isinstance(about, dict) or any(not isinstance(about.get(key), int | float) for key in keys):
+        return None
+    return Lead(*(float(about[key]) for key in keys))
