@@ -1,6 +1,7 @@
 """The registry of metrics: what is known of a number by its name. Imports nothing heavy.
 
-Report, terminal, comparison and trackers read it; no list of names and no pattern over names stands elsewhere.
+Report, terminal, comparison, trackers and dashboards read it; no list of names and no pattern over names stands
+elsewhere.
 """
 
 import re
@@ -8,6 +9,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 Direction = Literal["max", "min"]
+Topic = Literal[
+    "objective", "reconstruction", "likelihood", "samples", "codes", "codebook", "bits", "denoising", "embedding",
+    "anomaly",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -31,8 +36,7 @@ class Metric:
     curve: bool = False
 
 
-_METRICS = (
-    # The objective
+_OBJECTIVE = (
     Metric("loss", "what is minimised, for each example", "min", "nats", curve=True),
     Metric("reconstruction", "log p(x|z)", "max", "nats", curve=True),
     Metric("kl", "rate of the code, D_KL(q(z|x) || p(z))", None, "nats", curve=True),
@@ -44,19 +48,23 @@ _METRICS = (
     Metric("adversarial", "term for deceiving the adversary, as it enters the loss"),
     Metric("adversarial_weight", "weight of that term, from the gradients of the decoder's last layer"),
     Metric("discriminator_loss", "what the adversary minimises"),
-    # Reconstructions
+)
+_RECONSTRUCTION = (
     Metric("mse", "squared error of a value", "min", "", headline=True, curve=True),
     Metric("psnr", "peak signal-to-noise ratio, mean over examples", "max", "dB", headline=True),
     Metric("ssim", "structural similarity", "max", headline=True),
     Metric("category_accuracy", "share of categorical values that are reconstructed", "max"),
     Metric("token_accuracy", "share of tokens predicted from the code and the true tokens before them", "max"),
-    # Likelihood and samples
+)
+_LIKELIHOOD = (
     Metric("nll", "-log p(x), importance-weighted bound", "min", "nats", headline=True),
     Metric("nll_samples", "draws of z in the bound"),
     Metric("nll_per_step", "-log p(x) for each step of a sequence", "min", "nats"),
     Metric("bpd", "bits of each value of an example", "min", "bits", headline=True),
     Metric("perplexity", "of each token", "min"),
     Metric("bits_per_character", "bits of each character of text", "min", "bits"),
+)
+_SAMPLES = (
     Metric("fid", "Frechet distance of features of samples", "min", headline=True),
     Metric("kid", "kernel distance of features of samples", "min"),
     Metric("precision", "share of samples within the manifold of real examples", "max"),
@@ -68,15 +76,20 @@ _METRICS = (
     Metric("correlation_distance", "difference of the association of two columns, mean over pairs", "min"),
     Metric("real_or_synthetic_auroc", "of trees that tell samples from real rows, 0.5 at best", "min"),
     Metric("label_accuracy", "share of samples that a classifier takes for their label", "max", headline=True),
-    Metric("active_units", "latent dimensions that say something of an example", "max"),
-    Metric("aggregate_kl", "distance of all codes together from N(0, I), a lower bound", "min", "nats", headline=True),
-    Metric("mutual_information", "what a code says of its example", "max", "nats"),
-    Metric("code_usage", "share of a discrete code's indices that are used", "max"),
-    Metric("code_perplexity", "as many indices, equally often, would have the same entropy", "max"),
     Metric("pitch_class_distance", "total variation of pitch classes from the test split", "min"),
     Metric("interval_distance", "total variation of melodic intervals from the test split", "min"),
     Metric("duration_distance", "total variation of durations from the test split", "min"),
-    # Bits
+)
+_CODES = (
+    Metric("active_units", "latent dimensions that say something of an example", "max"),
+    Metric("aggregate_kl", "distance of all codes together from N(0, I), a lower bound", "min", "nats", headline=True),
+    Metric("mutual_information", "what a code says of its example", "max", "nats"),
+)
+_CODEBOOK = (
+    Metric("code_usage", "share of a discrete code's indices that are used", "max"),
+    Metric("code_perplexity", "as many indices, equally often, would have the same entropy", "max"),
+)
+_BITS = (
     Metric("values_in", "values of an example"),
     Metric("values_out", "numbers, or indices, of a code"),
     Metric("bits_in", "bits of an example as stored", None, "bits"),
@@ -85,18 +98,21 @@ _METRICS = (
     Metric("bits_entropy", "bits of a code under tables of the test codes, a lower bound", "min", "bits"),
     Metric("bits_coded", "bits of a code under tables of the train codes", "min", "bits"),
     Metric("mse_sampled", "squared error when one draw of the posterior is decoded", "min"),
-    # Denoising
+)
+_DENOISING = (
     Metric("psnr_noisy", "of the corrupted input", None, "dB"),
     Metric("psnr_gain", "psnr of the output less that of the input", "max", "dB", headline=True),
     Metric("mse_noisy", "of the corrupted input"),
     Metric("mse_ratio", "mse of the output over that of the input", "min"),
     Metric("masked_accuracy", "share of masked tokens that are put back", "max"),
-    # Embedding
+)
+_EMBEDDING = (
     Metric("knn_accuracy", "classes found by the nearest train codes", "max", headline=True),
     Metric("linear_probe_accuracy", "classes found by a linear classifier of codes", "max"),
     Metric("trustworthiness", "neighbours of a code that are neighbours of its example", "max", headline=True),
     Metric("continuity", "neighbours of an example that are neighbours of its code", "max"),
-    # Anomaly
+)
+_ANOMALY = (
     Metric("auroc", "area under the ROC curve", "max", headline=True),
     Metric("auprc", "area under the precision-recall curve", "max", headline=True),
     Metric("precision_at_k", "share of anomalies among the k highest scores", "max"),
@@ -107,7 +123,20 @@ _METRICS = (
     Metric("alarm_rate", "share of all examples above the threshold"),
     Metric("threshold", "score above which an example raises an alarm"),
 )
-METRICS: dict[str, Metric] = {metric.name: metric for metric in _METRICS}
+TOPICS: dict[Topic, tuple[Metric, ...]] = {
+    "objective": _OBJECTIVE,
+    "reconstruction": _RECONSTRUCTION,
+    "likelihood": _LIKELIHOOD,
+    "samples": _SAMPLES,
+    "codes": _CODES,
+    "codebook": _CODEBOOK,
+    "bits": _BITS,
+    "denoising": _DENOISING,
+    "embedding": _EMBEDDING,
+    "anomaly": _ANOMALY,
+}
+"""What a number says something of; a dashboard has a place for each."""
+METRICS: dict[str, Metric] = {known.name: known for topic in TOPICS.values() for known in topic}
 
 
 @dataclass(frozen=True)
