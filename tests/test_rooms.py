@@ -10,6 +10,7 @@ SOURCE = Path(vaelab.__file__).parent
 # From the top down: a room imports those below it and itself, and none of its own line or above.
 ROOMS = (
     ("__main__", "start", "cli"),  # the command; each imports the next
+    ("dashboard",),  # what W&B shows of runs
     ("compare", "sweep"),  # what users do with runs
     ("command_line",),  # a user's own settings, and errors for people
     ("run",),  # one run

@@ -31,6 +31,7 @@ from vaelab.config.nearest import nearest
 from vaelab.config.quoting import quoted
 from vaelab.config.redacted_output import redacted_output
 from vaelab.config.usual import usual_for
+from vaelab.dashboard.command import dashboard
 from vaelab.errors import ConfigError, DivergenceError, UserError, own_error
 from vaelab.missing_package import missing
 from vaelab.record.sweep import FILE as SWEEP
@@ -52,10 +53,12 @@ OmegaConf.register_new_resolver("vaelab.sweep_dir", claim_sweep_dir, use_cache=T
 _FULL = "HYDRA_FULL_ERROR"
 _MULTIRUN = ("-m", "--multirun")
 _COMPLETION = ("-sc", "--shell-completion")
-_COMMANDS = ("train", "compare")
+_COMMANDS = ("train", "compare", "dashboard")
 _USAGE = """\
 usage: vaelab train [overrides]       train or evaluate; vaelab train --help says more
        vaelab compare <folder> ...    one table and one figure of finished runs
+       vaelab dashboard [<folder> ... or <project>]
+                                      W&B workspaces, and a report that compares runs
        vaelab --version               which version this is"""
 
 
@@ -69,9 +72,9 @@ def main() -> None:
         print(_version())
     elif command == "train":
         train(arguments)
-    elif command == "compare":
+    elif command in ("compare", "dashboard"):
         try:
-            compare(arguments)
+            (compare if command == "compare" else dashboard)(arguments)
         except UserError as error:
             _fail(str(error), error.exit_code)
         except KeyboardInterrupt as stop:
@@ -89,7 +92,7 @@ def _command_meant(command: str) -> str:
     if "=" in command or command.startswith("-"):
         return f"did you mean vaelab train {command}?"
     near = nearest(command, _COMMANDS)
-    return f"did you mean vaelab {near}?" if near else f"there are {' and '.join(_COMMANDS)}"
+    return f"did you mean vaelab {near}?" if near else f"there are {', '.join(_COMMANDS[:-1])} and {_COMMANDS[-1]}"
 
 
 def _version() -> str:

@@ -72,6 +72,19 @@ def labels(runs: list[Run]) -> list[str]:
     return [names[identity] for identity in found]
 
 
+def differing(runs: list[Run]) -> dict[str, list[str]]:
+    """Groups and keys in which runs differ, each with the word of every run, such as `model.beta=4`.
+
+    The groups come first, then the keys that somebody typed. What follows from these is left out, such as the class of
+    an option; where nothing was typed, every other key in which they differ is there.
+    """
+    rows = [[run] for run in runs]
+    keys = _candidates(rows, _bound(runs) if len({run.task for run in runs}) > 1 else set())
+    typed = {override.partition("=")[0].lstrip("+") for run in runs for override in run.overrides}
+    chosen = [key for key in keys if key in GROUPS or key in typed]
+    return {key: [_word(run, key) for run in runs] for key in chosen or keys}
+
+
 def _counts(key: str) -> bool:
     return key not in SEEDS and not _within(key, SILENT) and key.rpartition(".")[2] not in PLACES
 

@@ -1,0 +1,227 @@
+"""Panels of W&B: each function gives one, or those of one section.
+
+Curves are read from the history, whose axis is the optimizer step. All other panels are read from the summary, which
+holds the final numbers of a run.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+
+import wandb_workspaces.reports.v2 as wr
+
+from vaelab.dashboard.contents import (
+    contents_of,
+    details_of,
+    headlines_of,
+    judged_by,
+    rarer_terms,
+    terms,
+    titled,
+    variants,
+)
+from vaelab.metrics import TOPICS, Metric
+
+STEP, EPOCH = "trainer/global_step", "epoch"
+MOST = 50  # runs that a panel draws
+DATA, MODEL = "choices.data", "choices.model"
+LATENT, RATE_OF_LEARNING, SIZE, BETA = "latent_dim", "optimizer.lr", "size.parameters", "model.beta"
+# What usually tells the runs of a project apart; runs that are named say it themselves.
+USUALLY_SWEPT = (DATA, MODEL, "choices.encoder", LATENT, RATE_OF_LEARNING)
+LOGARITHMIC = (LATENT, RATE_OF_LEARNING, SIZE)  # never 0
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What panels are told of the runs that they show.
+
+    Attributes:
+        swept: keys of W&B's config in which the runs differ.
+        numeric: those of them that are numbers.
+        names: id of a run to what it is called; empty where panels show whatever runs a project has.
+        baselines: numbers of baselines that the runs have.
+        figures: figures that the runs have, without their folder.
+        measured: numbers that the runs have; None where panels show whatever runs a project has.
+    """
+
+    swept: tuple[str, ...] = USUALLY_SWEPT
+    numeric: tuple[str, ...] = (LATENT, RATE_OF_LEARNING)
+    names: Mapping[str, str] = field(default_factory=dict)
+    baselines: tuple[str, ...] = ()
+    figures: tuple[str, ...] = ()
+    measured: frozenset[str] | None = None
+
+    def has(self, *names: str) -> bool:
+        """Whether the runs may have all of these numbers."""
+        return self.measured is None or self.measured.issuperset(names)
+
+    @property
+    def legend(self) -> str:
+        """What a panel calls a run: W&B gives all runs of a sweep one name."""
+        settings = [f"{key.rpartition('.')[2]}=${{config:{key}}}" for key in self.swept]
+        return " ".join(["${run:displayName}", *(settings if self.names else [])])
+
+
+def results(task: str, shown: Shown) -> list[wr.BarPlot]:
+    """A bar for each run, one panel for each headline of the task, baselines beside it."""
+    return _bars(headlines_of(task), shown)
+
+
+def more_numbers(task: str, shown: Shown) -> list[wr.BarPlot]:
+    """The other numbers of the task."""
+    return _bars(details_of(task), shown)
+
+
+def _bars(numbers: Iterable[Metric], shown: Shown) -> list[wr.BarPlot]:
+    """A panel for each number: a bar for each run, and for each baseline that has it."""
+    made = []
+    for known in numbers:
+        names = [name for name in variants(known) if shown.has(f"test/{name}")]
+        beside = [baseline for baseline in shown.baselines if baseline.rpartition("/")[2] in names]
+        if names:
+            made.append(
+                wr.BarPlot(
+                    title=titled(f"test/{known.name}"),
+                    metrics=[*(f"test/{name}" for name in names), *beside],
+                    max_runs_to_show=MOST,
+                    max_bars_to_show=MOST,
+                    legend_template=shown.legend,
+                )
+            )
+    return made
+
+
+def curves(shown: Shown) -> list[wr.LinePlot]:
+    """The terms of the objective over training, train and validation in one panel."""
+    steps = wr.LinePlot(
+        title=titled("train/loss_step", "loss of single steps"),
+        x=STEP,
+        y=["train/loss_step"],
+        title_x="optimizer step",
+        smoothing_type="exponentialTimeWeighted",
+        smoothing_factor=0.6,
+        smoothing_show_original=True,
+        max_runs_to_show=MOST,
+        legend_template=shown.legend,
+        line_titles=line_titles(["train/loss_step"], shown),
+    )
+    return [*_curves(terms(), ("val", "train"), shown), steps]
+
+
+def rarer_curves(shown: Shown) -> list[wr.LinePlot]:
+    """Terms that only some objectives have."""
+    return _curves(rarer_terms(), ("val", "train"), shown)
+
+
+def _curves(numbers: Iterable[Metric], splits: Sequence[str], shown: Shown) -> list[wr.LinePlot]:
+    """A panel for each number, over training."""
+    made = []
+    for known in numbers:
+        names = [name for split in splits if shown.has(name := f"{split}/{known.name}")]
+        if names:
+            made.append(
+                wr.LinePlot(
+                    title=titled(known.name),
+                    x=STEP,
+                    y=names,
+                    title_x="optimizer step",
+                    title_y=known.unit or None,
+                    max_runs_to_show=MOST,
+                    legend_template=shown.legend,
+                    line_titles=line_titles(names, shown),
+                )
+            )
+    return made
+
+
+def planes(task: str, shown: Shown) -> list[wr.ScatterPlot]:
+    """Rate and distortion: one point for each run."""
+    return [
+        wr.ScatterPlot(
+            title=f"test/{distortion} at test/{rate}",
+            x=wr.SummaryMetric(f"test/{rate}"),
+            y=wr.SummaryMetric(f"test/{distortion}"),
+            legend_template=shown.legend,
+        )
+        for rate, distortion in contents_of(task).planes
+        if shown.has(f"test/{rate}", f"test/{distortion}")
+    ]
+
+
+def sweep(task: str, shown: Shown) -> list[wr.ParallelCoordinatesPlot | wr.ParameterImportancePlot | wr.ScatterPlot]:
+    """What settings do to the headline that runs of the task are judged by."""
+    judge = judged_by(task)
+    key = f"test/{judge.name}"
+    others = [known for known in headlines_of(task)[1:] if shown.has(f"test/{known.name}")][:2]
+    columns = [
+        wr.ParallelCoordinatesPlotColumn(wr.Config(swept), log=swept in LOGARITHMIC or None) for swept in shown.swept
+    ]
+    columns += [
+        wr.ParallelCoordinatesPlotColumn(wr.SummaryMetric(f"test/{known.name}"), inverted=known.better == "min" or None)
+        for known in [*others, judge]
+    ]
+    numeric = [*shown.numeric, *([BETA] if shown.has("train/beta") else []), SIZE]
+    return [
+        wr.ParallelCoordinatesPlot(title=f"settings and results; the better end of {key} is up", columns=columns),
+        wr.ParameterImportancePlot(with_respect_to=key),
+        *(
+            wr.ScatterPlot(
+                title=titled(key, f"{key} by {setting}"),
+                x=wr.Config(setting),
+                y=wr.SummaryMetric(key),
+                log_x=setting in LOGARITHMIC or None,
+                legend_template=shown.legend,
+            )
+            for setting in dict.fromkeys(numeric)
+        ),
+    ]
+
+
+def code_use(shown: Shown) -> list[wr.LinePlot | wr.BarPlot]:
+    """What the codes of runs say: of discrete ones how many indices are used, over training and at the end."""
+    return [
+        *_curves(TOPICS["codebook"], ("train",), shown),
+        *_bars((*TOPICS["codes"], *TOPICS["codebook"]), shown),
+    ]
+
+
+def galleries(task: str) -> list[wr.MediaBrowser]:
+    """Pictures as training goes on: a column for each time, a row for each run."""
+    return [
+        wr.MediaBrowser(
+            title=f"{picture} as training goes on",
+            media_keys=[f"progress/{picture}"],
+            mode="grid",
+            grid_x_axis="step",
+            grid_y_axis="run",
+        )
+        for picture in contents_of(task).pictures
+    ]
+
+
+def figures(shown: Shown) -> list[wr.MediaBrowser]:
+    """The final figures of runs, one beside the other."""
+    return [
+        wr.MediaBrowser(title=name, media_keys=[f"figures/{name}"], mode="gallery", gallery_axis="run", num_columns=2)
+        for name in shown.figures
+    ]
+
+
+def line_titles(names: Sequence[str], shown: Shown) -> dict[str, str] | None:
+    """What the lines of named runs are called; W&B would give all runs of a sweep one name."""
+    if not shown.names:
+        return None
+    return {
+        f"{run}:{name}": f"{called}, {name.partition('/')[0]}" for run, called in shown.names.items() for name in names
+    }
+
+
+def with_id(panel: wr.interface.Panel, *place: object) -> wr.interface.Panel:
+    """The panel with the id of its place in place of a random one: two builds give the same file."""
+    panel._id = fixed_id(*place)
+    return panel
+
+
+def fixed_id(*place: object) -> str:
+    """Twelve letters and digits that stand for a place, as W&B's own ids have."""
+    return sha256("/".join(map(str, place)).encode()).hexdigest()[:12]

@@ -1,0 +1,148 @@
+"""A report that compares chosen runs: in words, from the run folders, and in panels of these runs alone."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import wandb_workspaces.reports.v2 as wr
+from wandb_workspaces import expr
+
+from vaelab.compare.table import Table, tabulate
+from vaelab.dashboard.contents import headlines_of, judged_by, variants
+from vaelab.dashboard.panels import (
+    USUALLY_SWEPT,
+    Shown,
+    code_use,
+    curves,
+    figures,
+    fixed_id,
+    galleries,
+    more_numbers,
+    planes,
+    rarer_curves,
+    results,
+    sweep,
+    with_id,
+)
+from vaelab.dashboard.tracked import Tracked, baselines, called, drawn, measured, numbers, swept
+from vaelab.dashboard.words import caveat, explained, fewer_examples, findings, numbers_table, settings_table, summary
+from vaelab.dashboard.workspace import config_column
+from vaelab.notes import some
+from vaelab.secrets import redact_text
+
+LONGEST_TITLE = 128
+WIDTH, HEIGHT, ACROSS = 8, 6, 3  # of a panel, in the grid of a report that is 24 wide
+# Okabe and Ito's colours, which people with any vision tell apart; then round again.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+
+
+def report(entity: str, project: str, runs: Sequence[Tracked]) -> wr.Report:
+    """The report of runs of one project. Nothing is sent; the same runs give the same report."""
+    tasks = list(dict.fromkeys(tracked.run.task for tracked in runs))
+    blocks = [wr.P(redact_text(summary(runs))), wr.MarkdownBlock(settings_table(runs))]
+    for task in tasks:
+        blocks += _task(task, [tracked for tracked in runs if tracked.run.task == task])
+    if len(runs) > 1:
+        blocks += [wr.H2("All settings side by side"), _grid("settings", runs, [wr.RunComparer(diff_only="split")])]
+    return wr.Report(
+        entity=entity,
+        project=project,
+        title=_title(runs),
+        description=redact_text(summary(runs)),
+        blocks=blocks,
+        width="fluid",
+    )
+
+
+def _task(task: str, runs: Sequence[Tracked]) -> list[wr.interface.Block]:
+    """What the runs of one task are worth, in words and panels."""
+    table = _table(task, runs)
+    words = [wr.P("No run has one of the usual numbers.")]
+    if table is not None:
+        words = [
+            wr.UnorderedList(
+                [redact_text(sentence) for sentence in findings(table, fewer_examples(t.run for t in runs))]
+            ),
+            wr.MarkdownBlock(numbers_table(table)),
+            wr.P(caveat(table)),
+            wr.H3("What the numbers are", collapsed_blocks=[wr.UnorderedList(explained(table))]),
+        ]
+    return [wr.H2(task.capitalize()), *words, *_grids(task, runs)]
+
+
+def shown_of(runs: Sequence[Tracked]) -> Shown:
+    """What panels are told of chosen runs."""
+    found = [tracked.run for tracked in runs]
+    names = {tracked.id: redact_text(tracked.name) for tracked in runs}
+    keys = swept(found) or USUALLY_SWEPT
+    return Shown(keys, numbers(found, keys), names, baselines(found), drawn(found))
+
+
+def shown_only(runs: Sequence[Tracked]) -> Shown:
+    """The same for panels that show no other runs: what none of them has measured needs no panel."""
+    return replace(shown_of(runs), measured=measured(tracked.run for tracked in runs))
+
+
+def _table(task: str, runs: Sequence[Tracked]) -> Table | None:
+    """The comparison of runs of one task; None where they have none of the usual numbers."""
+    found = [tracked.run for tracked in runs]
+    known = measured(found)
+    judged = [f"test/{name}" for headline in headlines_of(task) for name in variants(headline)]
+    columns = [name for name in judged if name in known]
+    if not columns:
+        return None
+    table = tabulate(found, columns)
+    if len(table.rows) == 1:  # there is nothing that tells it from others
+        table.rows[0].label = called(found[:1])[0]
+    return table
+
+
+def _title(runs: Sequence[Tracked]) -> str:
+    title = redact_text(f"Comparison of {some([tracked.name for tracked in runs], 4)}")
+    return title if len(title) <= LONGEST_TITLE else f"{title[: LONGEST_TITLE - 3]}..."
+
+
+def _grids(task: str, runs: Sequence[Tracked]) -> list[wr.interface.Block]:
+    """Panels by section; a heading opens and closes those that many readers leave out."""
+    shown = shown_only(runs)
+    open_sections = [
+        ("Results", results(task, shown)),
+        ("Rate and distortion", planes(task, shown)),
+        ("Curves of the objective", [*curves(shown), *rarer_curves(shown)]),
+        ("Pictures as training goes on", galleries(task)),
+        ("Settings and results", sweep(task, shown) if len(runs) > 2 else []),
+    ]
+    closed_sections = [
+        ("Use of the code", code_use(shown)),
+        ("Figures", figures(shown)),
+        ("More numbers", more_numbers(task, shown)),
+    ]
+    blocks: list[wr.interface.Block] = []
+    for name, panels in open_sections:
+        blocks += [wr.H3(name), _grid(f"{task}/{name}", runs, panels)] if panels else []
+    for name, panels in closed_sections:
+        blocks += [wr.H3(name, collapsed_blocks=[_grid(f"{task}/{name}", runs, panels)])] if panels else []
+    return blocks
+
+
+def _grid(place: str, runs: Sequence[Tracked], panels: Sequence[wr.interface.Panel]) -> wr.PanelGrid:
+    """Panels of these runs, three in a row, and a table of them."""
+    task = runs[0].run.task
+    judge = judged_by(task)
+    runset = wr.Runset(
+        name="the runs of this report",
+        filters=[expr.Metric("ID").isin([tracked.id for tracked in runs])],
+        order=[wr.OrderBy(wr.SummaryMetric(f"test/{judge.name}"), ascending=judge.better == "min")],
+        run_settings={
+            tracked.id: wr.RunSettings(color=COLOURS[number % len(COLOURS)]) for number, tracked in enumerate(runs)
+        },
+        pinned_columns=["run:displayName"],
+        visible_columns=[
+            *(f"summary:test/{known.name}" for known in headlines_of(task)),
+            *(config_column(key) for key in shown_of(runs).swept),
+        ],
+    )
+    runset._id = fixed_id("report", place, "runs")
+    for number, panel in enumerate(panels):
+        with_id(panel, "report", place, number)
+        panel.layout = wr.Layout(WIDTH * (number % ACROSS), HEIGHT * (number // ACROSS), WIDTH, HEIGHT)
+    return wr.PanelGrid(runsets=[runset], panels=list(panels))
