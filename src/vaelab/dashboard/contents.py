@@ -36,7 +36,10 @@ CONTENTS = {
 }
 WORDS: dict[Direction | None, str] = {"min": "less is better", "max": "more is better", None: ""}
 OTHER = Contents(("reconstruction",))  # of a task from somebody's own package
-SAMPLED = ("likelihood", "samples")  # topics that are also measured under a prior fitted afterwards, or given a label
+SAMPLED: tuple[Topic, ...] = (
+    "likelihood",
+    "samples",
+)  # topics that are also measured under a prior fitted afterwards, or given a label
 
 
 def contents_of(task: str) -> Contents:

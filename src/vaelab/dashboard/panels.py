@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 
 import wandb_workspaces.reports.v2 as wr
+from wandb_workspaces.reports.v2.interface import Panel, PanelTypes
 
 from vaelab.dashboard.contents import (
     contents_of,
@@ -62,19 +63,19 @@ class Shown:
         return " ".join(["${run:displayName}", *(settings if self.names else [])])
 
 
-def results(task: str, shown: Shown) -> list[wr.BarPlot]:
+def results(task: str, shown: Shown) -> list[PanelTypes]:
     """A bar for each run, one panel for each headline of the task, baselines beside it."""
     return _bars(headlines_of(task), shown)
 
 
-def more_numbers(task: str, shown: Shown) -> list[wr.BarPlot]:
+def more_numbers(task: str, shown: Shown) -> list[PanelTypes]:
     """The other numbers of the task."""
     return _bars(details_of(task), shown)
 
 
-def _bars(numbers: Iterable[Metric], shown: Shown) -> list[wr.BarPlot]:
+def _bars(numbers: Iterable[Metric], shown: Shown) -> list[PanelTypes]:
     """A panel for each number: a bar for each run, and for each baseline that has it."""
-    made = []
+    made: list[PanelTypes] = []
     for known in numbers:
         names = [name for name in variants(known) if shown.has(f"test/{name}")]
         beside = [baseline for baseline in shown.baselines if baseline.rpartition("/")[2] in names]
@@ -91,7 +92,7 @@ def _bars(numbers: Iterable[Metric], shown: Shown) -> list[wr.BarPlot]:
     return made
 
 
-def curves(shown: Shown) -> list[wr.LinePlot]:
+def curves(shown: Shown) -> list[PanelTypes]:
     """The terms of the objective over training, train and validation in one panel."""
     steps = wr.LinePlot(
         title=titled("train/loss_step", "loss of single steps"),
@@ -108,22 +109,22 @@ def curves(shown: Shown) -> list[wr.LinePlot]:
     return [*_curves(terms(), ("val", "train"), shown), steps]
 
 
-def rarer_curves(shown: Shown) -> list[wr.LinePlot]:
+def rarer_curves(shown: Shown) -> list[PanelTypes]:
     """Terms that only some objectives have."""
     return _curves(rarer_terms(), ("val", "train"), shown)
 
 
-def _curves(numbers: Iterable[Metric], splits: Sequence[str], shown: Shown) -> list[wr.LinePlot]:
+def _curves(numbers: Iterable[Metric], splits: Sequence[str], shown: Shown) -> list[PanelTypes]:
     """A panel for each number, over training."""
-    made = []
+    made: list[PanelTypes] = []
     for known in numbers:
-        names = [name for split in splits if shown.has(name := f"{split}/{known.name}")]
+        names: list[str] = [name for split in splits if shown.has(name := f"{split}/{known.name}")]
         if names:
             made.append(
                 wr.LinePlot(
                     title=titled(known.name),
                     x=STEP,
-                    y=names,
+                    y=[*names],
                     title_x="optimizer step",
                     title_y=known.unit or None,
                     max_runs_to_show=MOST,
@@ -134,7 +135,7 @@ def _curves(numbers: Iterable[Metric], splits: Sequence[str], shown: Shown) -> l
     return made
 
 
-def planes(task: str, shown: Shown) -> list[wr.ScatterPlot]:
+def planes(task: str, shown: Shown) -> list[PanelTypes]:
     """Rate and distortion: one point for each run."""
     return [
         wr.ScatterPlot(
@@ -148,7 +149,7 @@ def planes(task: str, shown: Shown) -> list[wr.ScatterPlot]:
     ]
 
 
-def sweep(task: str, shown: Shown) -> list[wr.ParallelCoordinatesPlot | wr.ParameterImportancePlot | wr.ScatterPlot]:
+def sweep(task: str, shown: Shown) -> list[PanelTypes]:
     """What settings do to the headline that runs of the task are judged by."""
     judge = judged_by(task)
     key = f"test/{judge.name}"
@@ -177,7 +178,7 @@ def sweep(task: str, shown: Shown) -> list[wr.ParallelCoordinatesPlot | wr.Param
     ]
 
 
-def code_use(shown: Shown) -> list[wr.LinePlot | wr.BarPlot]:
+def code_use(shown: Shown) -> list[PanelTypes]:
     """What the codes of runs say: of discrete ones how many indices are used, over training and at the end."""
     return [
         *_curves(TOPICS["codebook"], ("train",), shown),
@@ -185,7 +186,7 @@ def code_use(shown: Shown) -> list[wr.LinePlot | wr.BarPlot]:
     ]
 
 
-def galleries(task: str) -> list[wr.MediaBrowser]:
+def galleries(task: str) -> list[PanelTypes]:
     """Pictures as training goes on: a column for each time, a row for each run."""
     return [
         wr.MediaBrowser(
@@ -199,7 +200,7 @@ def galleries(task: str) -> list[wr.MediaBrowser]:
     ]
 
 
-def figures(shown: Shown) -> list[wr.MediaBrowser]:
+def figures(shown: Shown) -> list[PanelTypes]:
     """The final figures of runs, one beside the other."""
     return [
         wr.MediaBrowser(title=name, media_keys=[f"figures/{name}"], mode="gallery", gallery_axis="run", num_columns=2)
@@ -216,8 +217,9 @@ def line_titles(names: Sequence[str], shown: Shown) -> dict[str, str] | None:
     }
 
 
-def with_id(panel: wr.interface.Panel, *place: object) -> wr.interface.Panel:
+def with_id(panel: PanelTypes, *place: object) -> PanelTypes:
     """The panel with the id of its place in place of a random one: two builds give the same file."""
+    assert isinstance(panel, Panel), "the others are read from W&B, and have ids"
     panel._id = fixed_id(*place)
     return panel
 

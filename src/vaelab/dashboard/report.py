@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import wandb_workspaces.reports.v2 as wr
 from wandb_workspaces import expr
+from wandb_workspaces.reports.v2.interface import BlockTypes, Panel, PanelTypes
 
 from vaelab.compare.table import Table, tabulate
 from vaelab.dashboard.contents import headlines_of, judged_by, variants
@@ -38,7 +39,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 def report(entity: str, project: str, runs: Sequence[Tracked]) -> wr.Report:
     """The report of runs of one project. Nothing is sent; the same runs give the same report."""
     tasks = list(dict.fromkeys(tracked.run.task for tracked in runs))
-    blocks = [wr.P(redact_text(summary(runs))), wr.MarkdownBlock(settings_table(runs))]
+    blocks: list[BlockTypes] = [wr.P(redact_text(summary(runs))), wr.MarkdownBlock(settings_table(runs))]
     for task in tasks:
         blocks += _task(task, [tracked for tracked in runs if tracked.run.task == task])
     if len(runs) > 1:
@@ -53,10 +54,10 @@ def report(entity: str, project: str, runs: Sequence[Tracked]) -> wr.Report:
     )
 
 
-def _task(task: str, runs: Sequence[Tracked]) -> list[wr.interface.Block]:
+def _task(task: str, runs: Sequence[Tracked]) -> list[BlockTypes]:
     """What the runs of one task are worth, in words and panels."""
     table = _table(task, runs)
-    words = [wr.P("No run has one of the usual numbers.")]
+    words: list[BlockTypes] = [wr.P("No run has one of the usual numbers.")]
     if table is not None:
         words = [
             wr.UnorderedList(
@@ -64,7 +65,7 @@ def _task(task: str, runs: Sequence[Tracked]) -> list[wr.interface.Block]:
             ),
             wr.MarkdownBlock(numbers_table(table)),
             wr.P(caveat(table)),
-            wr.H3("What the numbers are", collapsed_blocks=[wr.UnorderedList(explained(table))]),
+            wr.H3("What the numbers are", collapsed_blocks=[wr.UnorderedList([*explained(table)])]),
         ]
     return [wr.H2(task.capitalize()), *words, *_grids(task, runs)]
 
@@ -101,22 +102,22 @@ def _title(runs: Sequence[Tracked]) -> str:
     return title if len(title) <= LONGEST_TITLE else f"{title[: LONGEST_TITLE - 3]}..."
 
 
-def _grids(task: str, runs: Sequence[Tracked]) -> list[wr.interface.Block]:
+def _grids(task: str, runs: Sequence[Tracked]) -> list[BlockTypes]:
     """Panels by section; a heading opens and closes those that many readers leave out."""
     shown = shown_only(runs)
-    open_sections = [
+    open_sections: list[tuple[str, list[PanelTypes]]] = [
         ("Results", results(task, shown)),
         ("Rate and distortion", planes(task, shown)),
         ("Curves of the objective", [*curves(shown), *rarer_curves(shown)]),
         ("Pictures as training goes on", galleries(task)),
         ("Settings and results", sweep(task, shown) if len(runs) > 2 else []),
     ]
-    closed_sections = [
+    closed_sections: list[tuple[str, list[PanelTypes]]] = [
         ("Use of the code", code_use(shown)),
         ("Figures", figures(shown)),
         ("More numbers", more_numbers(task, shown)),
     ]
-    blocks: list[wr.interface.Block] = []
+    blocks: list[BlockTypes] = []
     for name, panels in open_sections:
         blocks += [wr.H3(name), _grid(f"{task}/{name}", runs, panels)] if panels else []
     for name, panels in closed_sections:
@@ -124,7 +125,7 @@ def _grids(task: str, runs: Sequence[Tracked]) -> list[wr.interface.Block]:
     return blocks
 
 
-def _grid(place: str, runs: Sequence[Tracked], panels: Sequence[wr.interface.Panel]) -> wr.PanelGrid:
+def _grid(place: str, runs: Sequence[Tracked], panels: Sequence[PanelTypes]) -> wr.PanelGrid:
     """Panels of these runs, three in a row, and a table of them."""
     task = runs[0].run.task
     judge = judged_by(task)
@@ -144,5 +145,6 @@ def _grid(place: str, runs: Sequence[Tracked], panels: Sequence[wr.interface.Pan
     runset._id = fixed_id("report", place, "runs")
     for number, panel in enumerate(panels):
         with_id(panel, "report", place, number)
+        assert isinstance(panel, Panel)
         panel.layout = wr.Layout(WIDTH * (number % ACROSS), HEIGHT * (number // ACROSS), WIDTH, HEIGHT)
     return wr.PanelGrid(runsets=[runset], panels=list(panels))

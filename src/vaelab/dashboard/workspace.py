@@ -1,7 +1,7 @@
 """The workspace of a task: a saved view of a W&B project that shows the runs of one task."""
 
-import wandb_workspaces.reports.v2 as wr
 import wandb_workspaces.workspaces as ws
+from wandb_workspaces.reports.v2.interface import PanelTypes
 
 from vaelab.dashboard.contents import headlines_of, judged_by
 from vaelab.dashboard.panels import (
@@ -37,7 +37,7 @@ def workspace(entity: str, project: str, task: str, shown: Shown) -> ws.Workspac
         task: such as `denoising`, which W&B has as the job type of a run.
         shown: what is known of the runs.
     """
-    sections = [
+    sections: list[tuple[str, list[PanelTypes], bool]] = [
         ("Results", results(task, shown), True),
         ("Curves of the objective", curves(shown), True),
         ("Rate and distortion", planes(task, shown), True),
@@ -87,7 +87,7 @@ def config_column(key: str) -> str:
     return f"config:{first}.value{dot}{rest}"
 
 
-def _section(task: str, name: str, panels: list[wr.interface.Panel], is_open: bool) -> ws.Section:
+def _section(task: str, name: str, panels: list[PanelTypes], is_open: bool) -> ws.Section:
     return ws.Section(
         name=name,
         panels=[with_id(panel, task, name, number) for number, panel in enumerate(panels)],
