@@ -26,6 +26,7 @@ def named(node: Any) -> tuple[set[str], set[str], set[str]]:
         config = panel["config"]
         metrics |= set(config.get("metrics", ()))
         metrics |= {config["targetKey"]} if "targetKey" in config else set()
+        places |= {f"config:{config['groupBy']}"} if "groupBy" in config else set()
         media |= set(config.get("mediaKeys", ()))
         places |= {config[axis] for axis in ("xAxis", "yAxis") if axis in config and ":" in config[axis]}
         places |= {column["accessor"] for column in config.get("columns", ())}

@@ -14,7 +14,7 @@ import yaml
 
 from vaelab.compare.command import compare
 from vaelab.compare.page import comparison_page
-from vaelab.compare.rows import told_apart_by_data
+from vaelab.compare.rows import differing, told_apart_by_data
 from vaelab.compare.runs import LARGEST, find_runs
 from vaelab.compare.table import tabulate
 from vaelab.errors import ConfigError
@@ -60,6 +60,15 @@ def test_a_row_is_named_by_what_tells_it_from_the_others(make_run: Make, tmp_pat
     make_run("data=mnist", "model.beta=1", test__mse=3.0)
     make_run("data=mnist", "model.beta=4", test__mse=5.0)
     assert rows(tmp_path) == {"model.beta=1": {"test/mse": 3.0}, "model.beta=4": {"test/mse": 5.0}}
+
+
+def test_runs_differ_in_groups_and_in_what_was_typed(make_run: Make, tmp_path: Path) -> None:
+    make_run("model=ae", "latent_dim=4", "seed=1", test__mse=1.0)
+    make_run("model=vae", "latent_dim=8", "seed=2", "paths.log_dir=x", test__mse=2.0)
+    assert differing(find_runs([tmp_path])) == {
+        "model": ["model=ae", "model=vae"],
+        "latent_dim": ["latent_dim=4", "latent_dim=8"],
+    }
 
 
 def test_seeds_are_repeats(make_run: Make, tmp_path: Path) -> None:

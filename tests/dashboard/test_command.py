@@ -164,6 +164,16 @@ def test_pushing_prints_addresses_and_again_changes_in_place(
     assert server.workspaces[2][::2] == ("other", "view2")
 
 
+@pytest.mark.parametrize(
+    "broken", ["{", "[]", '{"made_by": "vaelab dashboard"}', '{"made_by": "vaelab dashboard", "workspaces": 3}']
+)
+def test_a_file_of_somebody_else_is_left_alone(tmp_path: Path, build: Build, broken: str) -> None:
+    (tmp_path / "dashboard.json").write_text(broken)
+    with pytest.raises(ConfigError, match="exists, and vaelab dashboard did not write it"):
+        build("--task", "anomaly")
+    assert (tmp_path / "dashboard.json").read_text() == broken
+
+
 def test_a_server_that_refuses_is_one_message_and_what_was_saved_is_kept(
     two_runs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,7 +197,7 @@ def test_nobody_who_is_logged_in_is_one_message_and_nobody_is_asked(tmp_path: Pa
     done = subprocess.run(
         [sys.executable, "-m", "vaelab", "dashboard", "--task", "anomaly", "--push"],
         cwd=tmp_path,
-        env=own | {"HOME": str(tmp_path), "NETRC": str(tmp_path / "netrc"), "WANDB_SILENT": "true"},
+        env=own | {"HOME": str(tmp_path), "NETRC": str(tmp_path / "netrc")},
         capture_output=True,
         text=True,
     )

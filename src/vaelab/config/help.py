@@ -36,6 +36,7 @@ Any value inside an option is a key:  model.beta=4  encoder.hidden=[512,512]  tr
   python train.py --config-dir mine ...        your own options beside these
   python train.py --hydra-help                 every flag, shell completion among them
   vaelab compare <folder> ...                  one table and one figure of finished runs
+  vaelab dashboard <folder> ...                W&B workspaces, and a report that compares runs
 
 The README shows what comes out.
 """

@@ -17,6 +17,7 @@ from vaelab.errors import ConfigError
 from vaelab.secrets import redact
 
 MADE_BY = "vaelab dashboard"
+REPORT = "report"
 LARGEST = 2**24  # bytes of a file that is read; some fifty thousand are usual
 
 
@@ -52,9 +53,8 @@ class Dashboard:
         }
         if self.report is not None:
             spec = _plain(self.report._to_model())
-            made["report"] = {"saved": _saved(self.urls.get("report"), id=spec.pop("id")), **spec}
-        found: dict[str, Any] = redact(made)
-        return found
+            made["report"] = {"saved": _saved(self.urls.get(REPORT), id=spec.pop("id")), **spec}
+        return made
 
     def write(self, path: Path) -> None:
         """As JSON.
@@ -73,20 +73,15 @@ class Dashboard:
         Raises:
             ConfigError: there is a file that was not written by this command.
         """
-        if not path.exists():
-            return
-        before = _read(path)
-        if (before["entity"], before["project"]) != (self.entity, self.project):
-            return
-        for kept in before["workspaces"]:
-            one = self.workspaces.get(kept["task"])
-            if one is not None and kept["saved"]:
-                one._internal_id, one._internal_name = kept["saved"]["id"], kept["saved"]["name"]
-                self.urls[kept["task"]] = kept["saved"]["url"]
-        kept = before.get("report")
-        if self.report is not None and kept and kept["saved"] and kept["displayName"] == self.report.title:
-            self.report.id = kept["saved"]["id"]
-            self.urls["report"] = kept["saved"]["url"]
+        for task, saved in _saved_before(path, (self.entity, self.project)).items():
+            if task in self.workspaces:
+                one = self.workspaces[task]
+                one._internal_id, one._internal_name = saved["id"], saved["name"]
+            elif self.report is not None and task == f"{REPORT} {self.report.title}":
+                self.report.id = saved["id"]
+            else:
+                continue
+            self.urls[task.partition(" ")[0]] = saved["url"]
 
 
 def of_project(entity: str, project: str, tasks: list[str]) -> Dashboard:
@@ -105,25 +100,28 @@ def of_runs(entity: str, chosen: Chosen) -> Dashboard:
 
 
 def _plain(model: Any) -> Any:
-    return json.loads(model.model_dump_json(by_alias=True, exclude_none=True))
+    return redact(json.loads(model.model_dump_json(by_alias=True, exclude_none=True)))
 
 
 def _saved(url: str | None, **ids: str) -> dict[str, str] | None:
     return {**ids, "url": url} if url else None
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """An earlier file of this command."""
-    other = ConfigError(f"{path}: exists, and {MADE_BY} did not write it; --out <file> names another")
+def _saved_before(path: Path, whose: tuple[str, str]) -> dict[str, dict[str, str]]:
+    """What an earlier file says was saved, by task; a report by its title. Nothing if it was of another project."""
+    if not path.exists():
+        return {}
     try:
         if not path.is_file() or path.stat().st_size > LARGEST:
-            raise other
+            raise ValueError("no file of this command")
         before = json.loads(path.read_text(encoding="utf-8"))
         if before["made_by"] != MADE_BY:
-            raise other
-        for kept in (*before["workspaces"], *filter(None, [before.get("report")])):
-            if kept["saved"] is not None and not all(isinstance(value, str) for value in kept["saved"].values()):
-                raise other
+            raise ValueError("no file of this command")
+        kept = {one["task"]: one["saved"] for one in before["workspaces"]}
+        if "report" in before:
+            saved = before["report"]["saved"]
+            kept[f"{REPORT} {before['report']['displayName']}"] = saved and {"name": "", **saved}
+        found = {task: {key: str(saved[key]) for key in ("id", "name", "url")} for task, saved in kept.items() if saved}
+        return found if (before["entity"], before["project"]) == whose else {}
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise other from error
-    return dict(before)
+        raise ConfigError(f"{path}: exists, and {MADE_BY} did not write it; --out <file> names another") from error

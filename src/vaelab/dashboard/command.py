@@ -111,6 +111,7 @@ def _say_what_is_missing(chosen: Chosen) -> None:
 def _building() -> ModuleType:
     """The module that needs wandb-workspaces."""
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # sends errors to W&B, and waits for it at exit
+    os.environ.setdefault("WANDB_SILENT", "true")  # addresses are printed here
     try:
         from vaelab.dashboard import build
     except ModuleNotFoundError as error:

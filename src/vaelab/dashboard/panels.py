@@ -43,6 +43,7 @@ class Shown:
         baselines: numbers of baselines that the runs have.
         figures: figures that the runs have, without their folder.
         measured: numbers that the runs have; None where panels show whatever runs a project has.
+        repeated: whether there are repeats of one config among the runs.
     """
 
     swept: tuple[str, ...] = USUALLY_SWEPT
@@ -51,6 +52,7 @@ class Shown:
     baselines: tuple[str, ...] = ()
     figures: tuple[str, ...] = ()
     measured: frozenset[str] | None = None
+    repeated: bool = False
 
     def has(self, *names: str) -> bool:
         """Whether the runs may have all of these numbers."""
@@ -107,6 +109,27 @@ def curves(shown: Shown) -> list[PanelTypes]:
         line_titles=line_titles(["train/loss_step"], shown),
     )
     return [*_curves(terms(), ("val", "train"), shown), steps]
+
+
+def repeats(shown: Shown) -> list[PanelTypes]:
+    """The mean and deviation of curves over repeats, where runs differ in one setting besides seeds."""
+    if not shown.repeated or len(shown.swept) != 1:
+        return []
+    (setting,) = shown.swept
+    return [
+        wr.LinePlot(
+            title=titled(known.name, f"{known.name} of validation, mean and deviation over repeats"),
+            x=STEP,
+            y=[f"val/{known.name}"],
+            title_x="optimizer step",
+            title_y=known.unit or None,
+            groupby=wr.Config(setting),
+            groupby_aggfunc="mean",
+            groupby_rangefunc="stddev",
+        )
+        for known in terms()
+        if shown.has(f"val/{known.name}")
+    ]
 
 
 def rarer_curves(shown: Shown) -> list[PanelTypes]:

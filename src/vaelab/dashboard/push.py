@@ -8,7 +8,7 @@ from typing import Any
 
 import wandb
 
-from vaelab.dashboard.build import Dashboard
+from vaelab.dashboard.build import REPORT, Dashboard
 from vaelab.errors import UserError
 
 PATIENCE = 20  # seconds for an answer of the server
@@ -32,8 +32,8 @@ def push(dashboard: Dashboard) -> Iterator[tuple[str, str]]:
         yield f"workspace {one.name}", dashboard.urls[task]
     if dashboard.report is not None:
         dashboard.report.entity = entity
-        dashboard.urls["report"] = _save(dashboard.report, "the report")
-        yield "report", dashboard.urls["report"]
+        dashboard.urls[REPORT] = _save(dashboard.report, "the report")
+        yield "report", dashboard.urls[REPORT]
 
 
 def log_in() -> Any:

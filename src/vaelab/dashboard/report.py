@@ -7,6 +7,7 @@ import wandb_workspaces.reports.v2 as wr
 from wandb_workspaces import expr
 from wandb_workspaces.reports.v2.interface import BlockTypes, Panel, PanelTypes
 
+from vaelab.compare.rows import identities
 from vaelab.compare.table import Table, tabulate
 from vaelab.dashboard.contents import headlines_of, judged_by, variants
 from vaelab.dashboard.panels import (
@@ -20,6 +21,7 @@ from vaelab.dashboard.panels import (
     more_numbers,
     planes,
     rarer_curves,
+    repeats,
     results,
     sweep,
     with_id,
@@ -80,7 +82,8 @@ def shown_of(runs: Sequence[Tracked]) -> Shown:
 
 def shown_only(runs: Sequence[Tracked]) -> Shown:
     """The same for panels that show no other runs: what none of them has measured needs no panel."""
-    return replace(shown_of(runs), measured=measured(tracked.run for tracked in runs))
+    found = [tracked.run for tracked in runs]
+    return replace(shown_of(runs), measured=measured(found), repeated=len(set(identities(found))) < len(found))
 
 
 def _table(task: str, runs: Sequence[Tracked]) -> Table | None:
@@ -109,6 +112,7 @@ def _grids(task: str, runs: Sequence[Tracked]) -> list[BlockTypes]:
         ("Results", results(task, shown)),
         ("Rate and distortion", planes(task, shown)),
         ("Curves of the objective", [*curves(shown), *rarer_curves(shown)]),
+        ("Curves over repeats", repeats(shown)),
         ("Pictures as training goes on", galleries(task)),
         ("Settings and results", sweep(task, shown) if len(runs) > 2 else []),
     ]
