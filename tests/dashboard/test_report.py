@@ -91,16 +91,16 @@ def test_a_workspace_of_named_runs_has_what_they_differ_in(build: Build, two_run
 
 def test_repeats_of_one_setting_are_drawn_as_a_mean(two_runs: list[Path]) -> None:
     from vaelab.dashboard.panels import repeats
-    from vaelab.dashboard.report import shown_only
+    from vaelab.dashboard.report import shown_of
 
     found = find_tracked(two_runs).runs
-    assert repeats(shown_only(found)) == []
+    assert repeats(shown_of(found)) == []
     seeds = [
         replace(t, id=f"{t.id}{seed}", run=replace(t.run, config=t.run.config | {"seed": seed}))
         for t in found
         for seed in (1, 2)
     ]
-    drawn = repeats(shown_only(seeds))
+    drawn = repeats(shown_of(seeds))
     assert {plot._to_model().config.group_by for plot in drawn} == {"latent_dim.value"}
     assert {"val/loss", "val/mse"} <= {plot.y[0] for plot in drawn}
 

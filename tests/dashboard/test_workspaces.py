@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from dashboard_specs import named, panels
 from vaelab.config.location import config_dir
-from vaelab.dashboard.contents import CONTENTS, headlines_of, judged_by, variants
+from vaelab.dashboard.contents import CONTENTS, headlines_of, variants
 from vaelab.metrics import METRICS, TOPICS, direction, headlines, metric
 
 Build = Callable[..., dict[str, Any]]
@@ -65,10 +65,18 @@ def test_the_best_run_comes_first(build: Build, task: str) -> None:
     (made,) = build("--task", task)["workspaces"]
     (runs,) = made["spec"]["section"]["runSets"]
     (by,) = runs["sort"]["keys"]
-    assert by["key"] == {"section": "summary", "name": f"test/{judged_by(task).name}"}
+    assert by["key"] == {"section": "summary", "name": f"test/{headlines_of(task)[0].name}"}
     assert by["ascending"] == (direction(by["key"]["name"]) == "min")
     (only,) = runs["filters"]["filters"]
     assert (only["key"]["name"], only["op"], only["value"]) == ("jobType", "=", task)
+
+
+def test_runs_are_sorted_by_a_number_that_they_have() -> None:
+    from vaelab.dashboard.panels import Shown
+
+    assert Shown().judge("generation").name == "nll"
+    assert Shown(measured=frozenset({"test/fid", "test/mse"})).judge("generation").name == "fid"  # an autoencoder's
+    assert Shown(measured=frozenset({"test/perplexity"})).judge("generation").name == "nll"
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -76,7 +84,7 @@ def test_the_better_end_of_parallel_coordinates_is_up(build: Build, task: str) -
     made = build("--task", task)
     (panel,) = [panel for panel in panels(made) if panel["viewType"] == "Parallel Coordinates Plot"]
     results = [column for column in panel["config"]["columns"] if column["accessor"].startswith("summary:")]
-    assert results[-1]["accessor"] == f"summary:test/{judged_by(task).name}"
+    assert results[-1]["accessor"] == f"summary:test/{headlines_of(task)[0].name}"
     for column in results:
         assert column.get("inverted", False) == (direction(column["accessor"].partition(":")[2]) == "min")
 

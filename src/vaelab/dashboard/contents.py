@@ -63,11 +63,6 @@ def variants(known: Metric) -> list[str]:
     return [name for name in headlines() if metric(name) is known] if sampled else [known.name]
 
 
-def judged_by(task: str) -> Metric:
-    """The number that its runs are sorted by."""
-    return headlines_of(task)[0]
-
-
 def terms() -> list[Metric]:
     """What is drawn over training: the curves of the registry."""
     return [known for known in METRICS.values() if known.curve]

@@ -15,7 +15,6 @@ from vaelab.dashboard.contents import (
     contents_of,
     details_of,
     headlines_of,
-    judged_by,
     rarer_terms,
     terms,
     titled,
@@ -23,7 +22,7 @@ from vaelab.dashboard.contents import (
 )
 from vaelab.metrics import TOPICS, Metric
 
-STEP, EPOCH = "trainer/global_step", "epoch"
+STEP = "trainer/global_step"
 MOST = 50  # runs that a panel draws
 DATA, MODEL = "choices.data", "choices.model"
 LATENT, RATE_OF_LEARNING, SIZE, BETA = "latent_dim", "optimizer.lr", "size.parameters", "model.beta"
@@ -42,7 +41,8 @@ class Shown:
         names: id of a run to what it is called; empty where panels show whatever runs a project has.
         baselines: numbers of baselines that the runs have.
         figures: figures that the runs have, without their folder.
-        measured: numbers that the runs have; None where panels show whatever runs a project has.
+        measured: numbers that the runs have; empty where panels show whatever runs a project has.
+        no_others: whether panels show the named runs alone, so that what none of them has measured needs no panel.
         repeated: whether there are repeats of one config among the runs.
     """
 
@@ -51,12 +51,18 @@ class Shown:
     names: Mapping[str, str] = field(default_factory=dict)
     baselines: tuple[str, ...] = ()
     figures: tuple[str, ...] = ()
-    measured: frozenset[str] | None = None
+    measured: frozenset[str] = frozenset()
+    no_others: bool = False
     repeated: bool = False
 
     def has(self, *names: str) -> bool:
-        """Whether the runs may have all of these numbers."""
-        return self.measured is None or self.measured.issuperset(names)
+        """Whether a run that is shown may have all of these numbers."""
+        return not self.no_others or self.measured.issuperset(names)
+
+    def judge(self, task: str) -> Metric:
+        """The number that runs of the task are sorted by: the first headline that the named ones have."""
+        known = headlines_of(task)
+        return next((headline for headline in known if f"test/{headline.name}" in self.measured), known[0])
 
     @property
     def legend(self) -> str:
@@ -174,11 +180,14 @@ def planes(task: str, shown: Shown) -> list[PanelTypes]:
 
 def sweep(task: str, shown: Shown) -> list[PanelTypes]:
     """What settings do to the headline that runs of the task are judged by."""
-    judge = judged_by(task)
+    judge = shown.judge(task)
     key = f"test/{judge.name}"
-    others = [known for known in headlines_of(task)[1:] if shown.has(f"test/{known.name}")][:2]
+    others = [known for known in headlines_of(task) if known is not judge and shown.has(f"test/{known.name}")][:2]
     columns = [
-        wr.ParallelCoordinatesPlotColumn(wr.Config(swept), log=swept in LOGARITHMIC or None) for swept in shown.swept
+        wr.ParallelCoordinatesPlotColumn(
+            wr.Config(swept), log=(swept in LOGARITHMIC and swept in shown.numeric) or None
+        )
+        for swept in shown.swept
     ]
     columns += [
         wr.ParallelCoordinatesPlotColumn(wr.SummaryMetric(f"test/{known.name}"), inverted=known.better == "min" or None)

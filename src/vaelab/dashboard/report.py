@@ -1,7 +1,6 @@
 """A report that compares chosen runs: in words, from the run folders, and in panels of these runs alone."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import wandb_workspaces.reports.v2 as wr
 from wandb_workspaces import expr
@@ -9,7 +8,7 @@ from wandb_workspaces.reports.v2.interface import BlockTypes, Panel, PanelTypes
 
 from vaelab.compare.rows import identities
 from vaelab.compare.table import Table, tabulate
-from vaelab.dashboard.contents import headlines_of, judged_by, variants
+from vaelab.dashboard.contents import headlines_of, variants
 from vaelab.dashboard.panels import (
     USUALLY_SWEPT,
     Shown,
@@ -72,18 +71,25 @@ def _task(task: str, runs: Sequence[Tracked]) -> list[BlockTypes]:
     return [wr.H2(task.capitalize()), *words, *_grids(task, runs)]
 
 
-def shown_of(runs: Sequence[Tracked]) -> Shown:
-    """What panels are told of chosen runs."""
+def shown_of(runs: Sequence[Tracked], no_others: bool = False) -> Shown:
+    """What panels are told of chosen runs.
+
+    Args:
+        runs: of one task.
+        no_others: whether they show these runs alone.
+    """
     found = [tracked.run for tracked in runs]
-    names = {tracked.id: redact_text(tracked.name) for tracked in runs}
     keys = swept(found) or USUALLY_SWEPT
-    return Shown(keys, numbers(found, keys), names, baselines(found), drawn(found))
-
-
-def shown_only(runs: Sequence[Tracked]) -> Shown:
-    """The same for panels that show no other runs: what none of them has measured needs no panel."""
-    found = [tracked.run for tracked in runs]
-    return replace(shown_of(runs), measured=measured(found), repeated=len(set(identities(found))) < len(found))
+    return Shown(
+        swept=keys,
+        numeric=numbers(found, keys),
+        names={tracked.id: redact_text(tracked.name) for tracked in runs},
+        baselines=baselines(found),
+        figures=drawn(found),
+        measured=measured(found),
+        no_others=no_others,
+        repeated=len(set(identities(found))) < len(found),
+    )
 
 
 def _table(task: str, runs: Sequence[Tracked]) -> Table | None:
@@ -107,7 +113,7 @@ def _title(runs: Sequence[Tracked]) -> str:
 
 def _grids(task: str, runs: Sequence[Tracked]) -> list[BlockTypes]:
     """Panels by section; a heading opens and closes those that many readers leave out."""
-    shown = shown_only(runs)
+    shown = shown_of(runs, no_others=True)
     open_sections: list[tuple[str, list[PanelTypes]]] = [
         ("Results", results(task, shown)),
         ("Rate and distortion", planes(task, shown)),
@@ -131,8 +137,8 @@ def _grids(task: str, runs: Sequence[Tracked]) -> list[BlockTypes]:
 
 def _grid(place: str, runs: Sequence[Tracked], panels: Sequence[PanelTypes]) -> wr.PanelGrid:
     """Panels of these runs, three in a row, and a table of them."""
-    task = runs[0].run.task
-    judge = judged_by(task)
+    task, shown = runs[0].run.task, shown_of(runs)
+    judge = shown.judge(task)
     runset = wr.Runset(
         name="the runs of this report",
         filters=[expr.Metric("ID").isin([tracked.id for tracked in runs])],
@@ -143,7 +149,7 @@ def _grid(place: str, runs: Sequence[Tracked], panels: Sequence[PanelTypes]) -> 
         pinned_columns=["run:displayName"],
         visible_columns=[
             *(f"summary:test/{known.name}" for known in headlines_of(task)),
-            *(config_column(key) for key in shown_of(runs).swept),
+            *(config_column(key) for key in shown.swept),
         ],
     )
     runset._id = fixed_id("report", place, "runs")

@@ -3,7 +3,7 @@
 import wandb_workspaces.workspaces as ws
 from wandb_workspaces.reports.v2.interface import PanelTypes
 
-from vaelab.dashboard.contents import headlines_of, judged_by
+from vaelab.dashboard.contents import headlines_of
 from vaelab.dashboard.panels import (
     DATA,
     LATENT,
@@ -24,6 +24,7 @@ from vaelab.dashboard.panels import (
     sweep,
     with_id,
 )
+from vaelab.metrics import Metric
 
 DESCRIBED = (DATA, MODEL, LATENT, SIZE, "seed")  # settings that the run table shows after the headlines
 
@@ -56,7 +57,7 @@ def workspace(entity: str, project: str, task: str, shown: Shown) -> ws.Workspac
         settings=ws.WorkspaceSettings(x_axis=STEP, max_runs=MOST),
         runset_settings=ws.RunsetSettings(
             filters=[ws.Metric("JobType") == task],
-            order=[order(task)],
+            order=[order(shown.judge(task))],
             pinned_columns=columns(task, shown),
         ),
     )
@@ -64,9 +65,8 @@ def workspace(entity: str, project: str, task: str, shown: Shown) -> ws.Workspac
     return made
 
 
-def order(task: str) -> ws.Ordering:
-    """The best run of the task first."""
-    judge = judged_by(task)
+def order(judge: Metric) -> ws.Ordering:
+    """The best run first."""
     return ws.Ordering(ws.Summary(f"test/{judge.name}"), ascending=judge.better == "min")
 
 
