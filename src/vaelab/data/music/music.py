@@ -16,6 +16,7 @@ from vaelab.data.examples import Examples
 from vaelab.data.module import DataModule, DataSettings
 from vaelab.data.music.midi_files import CHOIR, PIANO, mido, write_midi
 from vaelab.data.music.notes import FIRST_PITCH, Note, Piece, from_roll, from_tokens, sounding, to_roll, to_tokens
+from vaelab.data.music.preview import write_wav
 from vaelab.data.music.transposition import drawn_shifts, transposed_roll, transposed_tokens
 from vaelab.data.preparation import read_preparation
 from vaelab.errors import ConfigError, DataError
@@ -24,6 +25,7 @@ from vaelab.notes import some
 
 Form = Literal["tokens", "roll"]
 WRITTEN = 16  # examples that become files
+HEARD = 4  # of them, as sound
 FORMAT_FILE = "music.json"  # in the run folder's model/
 SPLITS = ("train", "val", "test")
 
@@ -186,12 +188,15 @@ class Music(DataModule):
         return from_tokens(values, self.lowest) if self.form == "tokens" else from_roll(values, self.lowest)
 
     def written(self, stem: str, values: Tensor, generated: bool = True) -> dict[str, bytes | str]:
-        """The first 16 examples as `<stem>-<number>.mid`."""
+        """The first 16 examples as `<stem>-<number>.mid`, and the first 4 as `.wav`, to be heard in a browser."""
         program = CHOIR if self.form == "tokens" else PIANO
-        return {
-            f"{stem}-{number:02d}.mid": write_midi(self.notes(value), self.steps_per_quarter, program)
-            for number, value in enumerate(values[:WRITTEN], 1)
-        }
+        found: dict[str, bytes | str] = {}
+        for number, value in enumerate(values[:WRITTEN], 1):
+            notes = self.notes(value)
+            found[f"{stem}-{number:02d}.mid"] = write_midi(notes, self.steps_per_quarter, program)
+            if number <= HEARD:
+                found[f"{stem}-{number:02d}.wav"] = write_wav(notes, self.steps_per_quarter)
+        return found
 
     def pictures(self, name: str, values: Tensor) -> dict[str, Figure]:
         """Piano rolls, each voice in a colour of its own."""
