@@ -46,6 +46,12 @@ CAPTIONS: dict[str, str] = {
     # Of every run
     "curves": "What was logged over the steps of training, for the train and the validation split.",
 }
+FILMS = {
+    "reconstructions": "The same validation examples each time, each above its reconstruction.",
+    "samples": "The same draws of the prior each time, decoded.",
+    "denoised": "The same validation examples each time: corrupted, restored, clean.",
+    "traversals": "The first validation example each time; along each row one latent variable changes.",
+}
 AT_STRENGTH = re.compile(r"_at_(\d+(?:\.\d+)?(?:e[+-]?\d+)?)$")
 
 
@@ -59,6 +65,11 @@ def caption(name: str) -> str:
     if base not in CAPTIONS:
         return ""
     return f"{CAPTIONS[base]} The strength of the corruption is {strength}." if strength else CAPTIONS[base]
+
+
+def film_caption(name: str) -> str:
+    """What is seen on a film: pictures of one name, taken while the model trains."""
+    return FILMS.get(name, "")
 
 
 def in_order(names: Iterable[str]) -> list[str]:

@@ -133,7 +133,9 @@ def test_a_panel_leaves_out_the_baselines_of_single_parts() -> None:
         def findings(self, *others: Any) -> Findings:
             return Findings({f"test/{self.name}": 1.0}, baselines=[Baseline(self.name, lambda say: Findings())])
 
-    found = Panel({"a": Part("a", True), "b": Part("b", False)}, monitor=None, baselines=True).findings(*[None] * 3)  # type: ignore[arg-type]
+    found = Panel(
+        {"a": Part("a", True), "b": Part("b", False)}, monitor=None, baselines=True, pictures_every=None
+    ).findings(*[None] * 3)  # type: ignore[arg-type]
     assert set(found.numbers) == {"test/a", "test/b"}
     assert [baseline.name for baseline in found.baselines] == ["a"]
 

@@ -189,7 +189,7 @@ def test_the_broken_column_of_a_table_is_named(tmp_path: Path) -> None:
         decoder.weight.copy_(weights.T)
         decoder.bias.copy_(mean)
         found = (
-            Anomaly("reconstruction", 5, 0.05, None, 100, monitor=None, baselines=True)
+            Anomaly("reconstruction", 5, 0.05, None, 100, monitor=None, baselines=True, pictures_every=None)
             .findings(model, data, BaselineCache(tmp_path, data))
             .complete()
         )

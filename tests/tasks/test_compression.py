@@ -246,7 +246,7 @@ def test_any_data_and_both_models(kind: str, spec: DataSpec, tmp_path: Path) -> 
     model = model_for(kind, spec)
     with torch.no_grad():
         found = (
-            Compression(range_tail=0.001, monitor="val/mse", baselines=True)
+            Compression(range_tail=0.001, monitor="val/mse", baselines=True, pictures_every=None)
             .findings(model, data, BaselineCache(tmp_path, data))
             .complete()
         )
@@ -268,7 +268,7 @@ def test_findings_do_not_change_from_call_to_call(digits: Digits, tmp_path: Path
     model = model_for("vae", DIGITS)
     with torch.no_grad():
         first, second = (
-            Compression(range_tail=0.001, monitor="val/mse", baselines=True)
+            Compression(range_tail=0.001, monitor="val/mse", baselines=True, pictures_every=None)
             .findings(model, digits, BaselineCache(tmp_path, digits))
             .complete()
             for _ in range(2)
@@ -297,7 +297,7 @@ def test_more_components_than_there_are_give_as_many_as_there_are(tmp_path: Path
     data.setup()
     with torch.no_grad():
         found = (
-            Compression(range_tail=0.001, monitor="val/mse", baselines=True)
+            Compression(range_tail=0.001, monitor="val/mse", baselines=True, pictures_every=None)
             .findings(model_for("ae", TABLE, 12), data, BaselineCache(tmp_path, data))
             .complete()
         )

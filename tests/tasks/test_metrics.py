@@ -65,6 +65,7 @@ def generation(nll_samples: int, monitor: str | None = None) -> Generation:
         no_latent_baseline="auto",
         target=None,
         baselines=True,
+        pictures_every=None,
     )
 
 
@@ -184,8 +185,8 @@ def test_mse_is_the_mean_over_every_value_of_every_example(vae, make_batches) ->
     (whole,) = make_batches(sizes=(11,))
     expected = (vae.predict(whole).reconstruction - whole.clean).square().mean().item()
     for task in (
-        Compression(range_tail=0.001, monitor="val/mse", baselines=True),
-        Denoising(strengths=None, baseline_examples=200, monitor=None, baselines=True),
+        Compression(range_tail=0.001, monitor="val/mse", baselines=True, pictures_every=None),
+        Denoising(strengths=None, baseline_examples=200, monitor=None, baselines=True, pictures_every=None),
         generation(nll_samples=2),
     ):
         assert measure(task, vae, DIGITS, make_batches(), "val") == {"mse": pytest.approx(expected, rel=1e-5)}
@@ -257,13 +258,21 @@ def test_a_density_has_no_bits_and_an_autoencoder_no_likelihood() -> None:
 
 
 def test_compression_counts_values_in_and_out(vae, make_batches) -> None:
-    measured = measure(Compression(range_tail=0.001, monitor="val/mse", baselines=True), vae, DIGITS, make_batches())
+    measured = measure(
+        Compression(range_tail=0.001, monitor="val/mse", baselines=True, pictures_every=None),
+        vae,
+        DIGITS,
+        make_batches(),
+    )
     assert (measured["values_in"], measured["values_out"]) == (64, 3)
     assert set(measured) == {"mse", "psnr", "ssim", "values_in", "values_out"}
 
 
 def test_denoising_compares_input_and_output_with_the_clean_image(vae, make_batches) -> None:
-    task, batches = Denoising(strengths=None, baseline_examples=200, monitor=None, baselines=True), make_batches()
+    task, batches = (
+        Denoising(strengths=None, baseline_examples=200, monitor=None, baselines=True, pictures_every=None),
+        make_batches(),
+    )
     metrics = task.metrics("test", vae, DIGITS)
     for batch in batches:  # a perfect half-way denoiser: 6.02 dB better than its input
         halfway = (batch.x + batch.clean) / 2
@@ -281,8 +290,8 @@ def test_denoising_compares_input_and_output_with_the_clean_image(vae, make_batc
 @pytest.mark.parametrize(
     "task",
     [
-        Compression(range_tail=0.001, monitor="val/mse", baselines=True),
-        Denoising(strengths=None, baseline_examples=200, monitor=None, baselines=True),
+        Compression(range_tail=0.001, monitor="val/mse", baselines=True, pictures_every=None),
+        Denoising(strengths=None, baseline_examples=200, monitor=None, baselines=True, pictures_every=None),
     ],
     ids=["compression", "denoising"],
 )
@@ -294,9 +303,11 @@ def test_categories_alone_have_no_squared_error(task: Task, vae) -> None:
 
 
 def test_denoising_nothing_is_refused(vae) -> None:
-    Denoising(strengths=None, baseline_examples=200, monitor=None, baselines=True).check(vae, DIGITS, corrupts=True)
+    Denoising(strengths=None, baseline_examples=200, monitor=None, baselines=True, pictures_every=None).check(
+        vae, DIGITS, corrupts=True
+    )
     with pytest.raises(ConfigError, match="corruption=none"):
-        Denoising(strengths=None, baseline_examples=200, monitor=None, baselines=True).check(
+        Denoising(strengths=None, baseline_examples=200, monitor=None, baselines=True, pictures_every=None).check(
             vae, DIGITS, corrupts=False
         )
 
@@ -310,7 +321,10 @@ def test_what_is_watched_has_the_right_direction(vae) -> None:
     )
     assert generation(5).watched(vae) == ("val/elbo", "max")  # a beta = 1 quantity
     assert generation(5).watched(plain) == ("val/reconstruction", "max")
-    assert Compression(range_tail=0.001, monitor="val/mse", baselines=True).watched(vae) == ("val/mse", "min")
+    assert Compression(range_tail=0.001, monitor="val/mse", baselines=True, pictures_every=None).watched(vae) == (
+        "val/mse",
+        "min",
+    )
     assert generation(5, monitor="val/loss").watched(vae) == ("val/loss", "min")
     assert generation(5, monitor="val/reconstruction").watched(vae) == ("val/reconstruction", "max")
     with pytest.raises(ConfigError, match=r"task\.monitor=train/loss"):

@@ -52,7 +52,7 @@ def counted(task: Task, model: AE, data: InMemory) -> dict[str, float]:
 def test_the_test_pass_of_compression_is_that_of_its_code(model: AE) -> None:
     data = rolls(Identity())
     each = distortions(of_model(model), data)
-    found = counted(Compression(range_tail=0.001, monitor="val/mse", baselines=True), model, data)
+    found = counted(Compression(range_tail=0.001, monitor="val/mse", baselines=True, pictures_every=None), model, data)
     assert {name: found[name] for name in ("mse", "psnr")} == pytest.approx(means(each), rel=1e-5)
     assert counted(Task(), model, data)["mse"] == pytest.approx(found["mse"])
 
@@ -61,7 +61,9 @@ def test_the_test_pass_of_compression_is_that_of_its_code(model: AE) -> None:
 def test_the_test_pass_of_denoising_is_that_of_its_sweep(model: AE) -> None:
     data = rolls(Mask(0.4, positions="random"))
     swept = summary(measured(model, data, conditions(data.corruption, []))[""])
-    found = counted(Denoising(strengths=[], baseline_examples=200, monitor=None, baselines=True), model, data)
+    found = counted(
+        Denoising(strengths=[], baseline_examples=200, monitor=None, baselines=True, pictures_every=None), model, data
+    )
     assert {name: found[name] for name in ("mse", "psnr", "psnr_noisy")} == pytest.approx(
         {name: swept[name] for name in ("mse", "psnr", "psnr_noisy")}, rel=1e-5
     )

@@ -4,7 +4,7 @@ from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from vaelab.captions import caption, in_order
+from vaelab.captions import caption, film_caption, in_order
 
 Frames = Sequence[tuple[str, bytes]]  # of a film: a label such as "epoch 5", and a PNG
 HALF = 800  # pixels: figures up to this width can be read at half the width of a page
@@ -48,7 +48,7 @@ def _film(name: str, frames: Frames) -> str:
     ]
     frame = f'<div class="frame"><ol class="frames">{"".join(items)}</ol></div>'
     kind = f"film {_extent(frames[-1][1])}"
-    return f'<figure class="{kind}" data-name="{escape(title)}">{frame}{_below(title, caption(name))}</figure>'
+    return f'<figure class="{kind}" data-name="{escape(title)}">{frame}{_below(title, film_caption(name))}</figure>'
 
 
 def _image(png: bytes, spoken: str) -> str:

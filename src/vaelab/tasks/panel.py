@@ -11,7 +11,7 @@ from vaelab.errors import ConfigError
 from vaelab.evaluation.baselines import BaselineCache
 from vaelab.latents.fitted import FittedPrior
 from vaelab.models import Model, Prediction
-from vaelab.tasks.task import Findings, Task
+from vaelab.tasks.task import Findings, PicturesEvery, Task
 
 
 class Panel(Task):
@@ -22,8 +22,10 @@ class Panel(Task):
         monitor, baselines: see `Task`. A part whose own `baselines` is false has none either.
     """
 
-    def __init__(self, parts: dict[str, Task], monitor: str | None, baselines: bool) -> None:
-        super().__init__(monitor, baselines)
+    def __init__(
+        self, parts: dict[str, Task], monitor: str | None, baselines: bool, pictures_every: PicturesEvery
+    ) -> None:
+        super().__init__(monitor, baselines, pictures_every)
         if not parts:
             raise ConfigError("task.parts: name at least one task")
         self.parts = parts

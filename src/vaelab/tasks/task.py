@@ -4,10 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import lightning.pytorch as L
 import torch
+from annotated_types import Gt
 from lightning.pytorch.callbacks import Callback
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -22,7 +23,9 @@ from vaelab.evaluation.baselines import BaselineCache
 from vaelab.latents.fitted import FittedPrior
 from vaelab.metrics import direction
 from vaelab.models import Model, Prediction
+from vaelab.tasks.progress import Progress, progress_of
 
+PicturesEvery = Annotated[int, Gt(0)] | Literal["auto"] | None
 Say = Callable[[str], None]  # shows how far a long measurement is, such as "step 200 of 5000"
 
 
@@ -115,6 +118,8 @@ class Task(Callback):
     Args:
         monitor: what the best checkpoint watches; null leaves it to the model.
         baselines: whether classical methods are measured too, after the run's own results.
+        pictures_every: epochs between two pictures of what the model makes of a few examples; `auto` for about ten
+            in a run, null for none.
 
     Attributes:
         detector_from: the `model/` folder of the run that is evaluated without training; None where a model is trained.
@@ -127,8 +132,10 @@ class Task(Callback):
     encodes_corrupted: bool = False
     models_label: bool = False
 
-    def __init__(self, monitor: str | None = None, baselines: bool = True) -> None:
-        self.monitor, self.baselines = monitor, baselines
+    def __init__(
+        self, monitor: str | None = None, baselines: bool = True, pictures_every: PicturesEvery = None
+    ) -> None:
+        self.monitor, self.baselines, self.pictures_every = monitor, baselines, pictures_every
         self._metrics: dict[str, Metric] = {}
 
     def watched(self, model: Model) -> tuple[str, str]:
@@ -205,6 +212,10 @@ class Task(Callback):
             baselines: keeps what baselines gave on the same data.
         """
         return Findings()
+
+    def progress(self, model: Model, data: DataModule) -> Progress:
+        """Pictures of a few validation examples while the model still trains, on the first device."""
+        return progress_of(model, data, noisy=self.encodes_corrupted and data.corruption.changes)
 
     def fitted_prior(self) -> FittedPrior | None:
         """A prior to be fitted to the codes of the trained model, where the config names none; not yet fitted."""

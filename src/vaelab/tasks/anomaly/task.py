@@ -35,7 +35,7 @@ from vaelab.models import Model
 from vaelab.notes import note, some
 from vaelab.tasks.anomaly.scoring import Truth, baseline_scores, examples, scored, scored_by_all
 from vaelab.tasks.anomaly.shown import attribution, localisation, score_table, step_table
-from vaelab.tasks.task import Baseline, Findings, Say, Task, refuse_label_as_input
+from vaelab.tasks.task import Baseline, Findings, PicturesEvery, Say, Task, refuse_label_as_input
 
 EMPTY = 1 / 3  # share of values that are 0, above which images are strokes or objects on nothing
 LOOKED_AT = 1_000  # training images that are looked at for it
@@ -64,8 +64,9 @@ class Anomaly(Task):
         resamples: Annotated[int, Ge(100)],
         monitor: str | None,
         baselines: bool,
+        pictures_every: PicturesEvery,
     ) -> None:
-        super().__init__(monitor, baselines)
+        super().__init__(monitor, baselines, pictures_every)
         self.score, self.nll_samples = score, nll_samples
         self.false_alarm_rate, self.precision_at, self.resamples = false_alarm_rate, precision_at, resamples
 

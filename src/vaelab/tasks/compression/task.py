@@ -45,6 +45,7 @@ from vaelab.tasks.task import (
     Baseline,
     Constant,
     Findings,
+    PicturesEvery,
     Say,
     Task,
     refuse_no_numbers,
@@ -73,8 +74,9 @@ class Compression(Task):
         range_tail: Annotated[float, Ge(0), Lt(0.5)],
         monitor: str | None,
         baselines: bool,
+        pictures_every: PicturesEvery,
     ) -> None:
-        super().__init__(monitor, baselines)
+        super().__init__(monitor, baselines, pictures_every)
         self.range_tail = range_tail
 
     def check(self, model: Model, spec: DataSpec, corrupts: bool) -> None:

@@ -28,7 +28,7 @@ from vaelab.tasks.denoising.sweep import (
     pictures,
     readings,
 )
-from vaelab.tasks.task import Baseline, Findings, Say, Task, refuse_no_numbers
+from vaelab.tasks.task import Baseline, Findings, PicturesEvery, Say, Task, refuse_no_numbers
 
 
 class Denoising(Task):
@@ -52,8 +52,9 @@ class Denoising(Task):
         baseline_examples: Annotated[int, Ge(0)],
         monitor: str | None,
         baselines: bool,
+        pictures_every: PicturesEvery,
     ) -> None:
-        super().__init__(monitor, baselines)
+        super().__init__(monitor, baselines, pictures_every)
         self.strengths, self.baseline_examples = strengths, baseline_examples
 
     def watched(self, model: Model) -> tuple[str, str]:

@@ -33,7 +33,7 @@ from vaelab.tasks.embedding.quality import (
     rows_of,
     subset,
 )
-from vaelab.tasks.task import NO_TRAIN, Baseline, Findings, Say, Task, has_numbers, refuse_label_as_input
+from vaelab.tasks.task import NO_TRAIN, Baseline, Findings, PicturesEvery, Say, Task, has_numbers, refuse_label_as_input
 
 SPLITS = ("train", "val", "test")
 
@@ -69,8 +69,9 @@ class Embedding(Task):
         shown_examples: Annotated[int, Ge(10), Le(10_000)],
         monitor: str | None,
         baselines: bool,
+        pictures_every: PicturesEvery,
     ) -> None:
-        super().__init__(monitor, baselines)
+        super().__init__(monitor, baselines, pictures_every)
         self.projection: Method = projection
         self.protocol = Protocol(neighbours, neighbourhood_examples, probe_examples, probe_iterations)
         self.shown_examples = shown_examples

@@ -35,7 +35,7 @@ from vaelab.tasks.generation.examples import show_examples
 from vaelab.tasks.generation.figures import generation_figures
 from vaelab.tasks.generation.music import measure_music
 from vaelab.tasks.generation.tables import TableQuality, measure_table
-from vaelab.tasks.task import Baseline, Constant, Findings, Say, Task
+from vaelab.tasks.task import Baseline, Constant, Findings, PicturesEvery, Say, Task
 
 SamplerName = Literal["standard_normal", "gaussian", "mixture"]
 FITTED_TO = {True: "draws of the train posteriors", False: "train codes"}
@@ -81,8 +81,9 @@ class Generation(Task):
         no_latent_baseline: Literal["auto"] | bool,
         target: str | int | None,
         baselines: bool,
+        pictures_every: PicturesEvery,
     ) -> None:
-        super().__init__(monitor, baselines)
+        super().__init__(monitor, baselines, pictures_every)
         self.nll_samples, self.fid_samples = nll_samples, fid_samples
         self.sampler, self.components, self.temperatures = sampler, components, temperatures
         self.folder = Path(data_dir) / ".vaelab" / "features"

@@ -1,0 +1,108 @@
+"""Pictures of a model that still trains: the same few examples and the same draws each time."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from vaelab.core import Batch
+from vaelab.data.module import DataModule
+from vaelab.evaluation.sources import Source, generate
+from vaelab.figures.images import tile
+from vaelab.models import Model
+
+SHOWN, DRAWN = 8, 32  # examples, samples
+STEPS, DIMENSIONS, CODES = 7, 5, 256  # of a traversal, and examples whose codes say how far it goes
+LEAST_HEIGHT = 48  # pixels of an image, which is shown larger if it has fewer
+
+
+@dataclass
+class Progress:
+    """What a model makes of a few examples at one moment.
+
+    Attributes:
+        pictures: figures, or `(H, W, 1 or 3)` uint8 pixels, by name.
+        texts: lines by name.
+    """
+
+    pictures: dict[str, Figure | NDArray] = field(default_factory=dict)  # type: ignore[type-arg]
+    texts: dict[str, str] = field(default_factory=dict)
+
+    def add(self, data: DataModule, name: str, versions: Mapping[str, Tensor], columns: int = SHOWN) -> None:
+        """Show versions of the same examples, `(N, *shape)` each; images one below the other."""
+        versions = {version: values.detach().float().cpu() for version, values in versions.items()}
+        if data.spec.kind == "image":
+            shown = min(columns, len(next(iter(versions.values()))))
+            self.pictures[name] = pixels(torch.cat(list(versions.values())), shown)
+            return
+        drawn = data.compared(name, versions) if len(versions) > 1 else {}
+        for version, values in versions.items() if not drawn else ():
+            drawn |= data.pictures(name if len(versions) == 1 else f"{name}_{version}", values[:SHOWN])
+        self.pictures |= drawn
+        lines = {version: data.texts(values[:SHOWN]) for version, values in versions.items()}
+        if any(lines.values()):
+            width = max(map(len, lines))
+            self.texts[name] = "\n".join(
+                f"{version:{width}}  {line}" for each in zip(*lines.values(), strict=True)
+                for version, line in zip(lines, each, strict=True)
+            )  # fmt: skip
+
+
+def pixels(images: Tensor, columns: int) -> NDArray:  # type: ignore[type-arg]
+    """`(N, C, H, W)` in [0, 1] as a grid of `(H', W', 1 or 3)` uint8, small images enlarged by whole factors."""
+    factor = max(1, -(-LEAST_HEIGHT // images.shape[-2]))
+    images = F.interpolate(images.float(), scale_factor=factor, mode="nearest") if factor > 1 else images
+    return (tile(images, columns) * 255).round().to(torch.uint8).numpy()
+
+
+def progress_of(model: Model, data: DataModule, noisy: bool) -> Progress:
+    """Reconstructions of validation examples, or what is made of them under noise; samples and traversals.
+
+    It draws from streams of its own, so that training is the same with and without it.
+
+    Args:
+        model: in evaluation mode.
+        data: of the run.
+        noisy: whether examples are corrupted as those of training are.
+    """
+    batch, found = _examples(data, model), Progress()
+    condition = model.condition_of(batch)
+    if noisy:
+        restored = model.restore(batch.x, condition)
+        found.add(data, "denoised", {"noisy": batch.x, "denoised": restored, "clean": batch.clean})
+    else:
+        made = model.decode(model.encode(batch.target, condition), condition)
+        found.add(data, "reconstructions", {"original": batch.target, "reconstruction": made})
+    if model.has_rate and not noisy:
+        source = Source.of_model(model, data)
+        codes, labels = source.draw(DRAWN if data.spec.kind == "image" else SHOWN)
+        found.add(data, "samples", {"sample": torch.cat(list(generate(model, codes, labels)))})
+    if data.spec.kind == "image" and not model.latent.discrete and len(model.latent.finest.shape) == 1 and not noisy:
+        found.add(data, "traversals", {"decoded": _traversals(model, data, batch)}, columns=STEPS)
+    return found
+
+
+def _examples(data: DataModule, model: Model) -> Batch:
+    chosen = data.drawn("val", SHOWN)
+    return next(data.batches("val", model.device, len(chosen), chosen))
+
+
+def _traversals(model: Model, data: DataModule, batch: Batch) -> Tensor:
+    """The first example with one number of its code changed at a time, the widest ones: a row of images for each."""
+    seen = next(data.batches("val", model.device, CODES))
+    codes = model.encode(seen.target, model.condition_of(seen))
+    middle, spread = codes.mean(0), codes.std(0, unbiased=False)
+    condition = model.condition_of(batch)
+    code = model.encode(batch.target[:1], None if condition is None else condition[:1])[0]
+    steps = torch.linspace(-2.5, 2.5, STEPS).to(code)
+    rows = []
+    for dimension in spread.argsort(descending=True)[:DIMENSIONS].tolist():
+        row = code.repeat(STEPS, 1)
+        row[:, dimension] = middle[dimension] + steps * spread[dimension]
+        rows.append(row)
+    given = None if condition is None else condition[:1].repeat(STEPS * len(rows))
+    return model.decode(torch.cat(rows), given)
