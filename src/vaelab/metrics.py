@@ -198,6 +198,11 @@ def aim(name: str) -> str:
     return {"max": "more is better", "min": "less is better", None: ""}[direction(name)]
 
 
+def is_final(name: str) -> bool:
+    """Whether a run has one number of this name, such as `test/mse`; all others are curves."""
+    return name.startswith(("test/", "baseline/"))
+
+
 def is_detail(name: str) -> bool:
     """Whether a number is one of many of its kind, such as one at each strength, that the terminal leaves out."""
     return any(taken.detail and taken.pattern.search(name) for taken in TAKEN)

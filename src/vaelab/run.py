@@ -3,7 +3,7 @@
 import gc
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -40,8 +40,9 @@ from vaelab.notes import note
 from vaelab.record.checkpoints import Start, find_checkpoint, read_start
 from vaelab.record.curves import CurveLogger
 from vaelab.record.run_record import RunRecord
-from vaelab.record.trackers import tracking
+from vaelab.record.trackers import trackers_among, tracking
 from vaelab.record.trained_on import TrainedOn, Use
+from vaelab.record.training_pictures import TrainingPictures
 from vaelab.secrets import redact
 from vaelab.tasks import Task
 from vaelab.training.allocation import keep_freed_memory
@@ -97,6 +98,7 @@ def run(config: DictConfig, continued: Continuation | None = None) -> float | No
     best = BestValidation(*task.watched(model))
     check_compilation(cfg["compile"], model, data)
     callbacks = [task, best, Compilation(cfg["compile"]), *build_callbacks(builder, cfg, best)]
+    callbacks += [TrainingPictures(task, record.folder)] if task.pictures_every is not None else []
     callbacks += [Resumption(trained_on.to_json()), *([OneSeed(seed, data)] if drawn else [])]
     if cfg["train"]:
         refuse_ill_formed(model, next(data.batches("val", "cpu", 2)))
@@ -105,7 +107,7 @@ def run(config: DictConfig, continued: Continuation | None = None) -> float | No
 
     # Not before all is checked: a refused resume must leave the run as it was.
     record.begin(seed, data, trainer, trained_on, None if cfg["train"] or start is None else start.step)
-    with opened_loggers(builder, cfg, record.folder) as loggers:
+    with opened_loggers(builder, cfg, record, position_of(trainer, data)) as loggers:
         gc.enable()  # the command line disables it while modules are imported, and W&B's are by now
         trainer.loggers = loggers
         record.log_config(trainer, model)
@@ -139,11 +141,31 @@ def run(config: DictConfig, continued: Continuation | None = None) -> float | No
 
 
 @contextmanager
-def opened_loggers(builder: Builder, cfg: dict[str, Any], folder: Path) -> Iterator[list[Logger]]:
+def opened_loggers(
+    builder: Builder, cfg: dict[str, Any], record: RunRecord, position: Callable[[int], dict[str, float]]
+) -> Iterator[list[Logger]]:
     """The curves of the run folder and every tracker, closed at the end whatever happens."""
-    loggers = [CurveLogger(folder), *build_all(builder, cfg, "logger")]
-    with tracking(loggers):
+    loggers = [CurveLogger(record.folder), *build_all(builder, cfg, "logger")]
+    for tracker in trackers_among(loggers):
+        tracker.position = position
+    with tracking(loggers, record.description):
         yield loggers
+
+
+def position_of(trainer: L.Trainer, data: DataModule) -> Callable[[int], dict[str, float]]:
+    """Where a step, counted from 0, stands on the axes of epochs and of examples seen, its own included."""
+
+    def position(step: int) -> dict[str, float]:
+        batches, train = int(min(trainer.num_training_batches, 2**62)), len(data.split["train"])
+        if not batches:  # nothing is trained
+            return {}
+        batch = data.batch_size * trainer.accumulate_grad_batches * trainer.world_size
+        steps = -(-batches // trainer.accumulate_grad_batches)
+        epochs, within = divmod(step + 1, steps)
+        seen = min(train, steps * batch)
+        return {"epoch": step // steps, "trainer/examples": epochs * seen + min(within * batch, seen)}
+
+    return position
 
 
 def build(

@@ -24,3 +24,4 @@ class Settings:
     resume: str | None
     trusted: list[str] = field(default_factory=list)
     tags: list[str] = field(default_factory=list)
+    notes: str | None = None

@@ -34,7 +34,11 @@ ROOMS = {  # of kinds that are not only found in the room where the kind itself 
     "torch.nn.modules.module.Module": ("vaelab.backbones",),
     "torch.optim.optimizer.Optimizer": ("torch.optim",),
     "vaelab.latents.fitted.fitted_prior.FittedPrior": ("vaelab.latents", "vaelab.evaluation"),
-    "lightning.pytorch.callbacks.callback.Callback": ("lightning.pytorch.callbacks", "vaelab.training"),
+    "lightning.pytorch.callbacks.callback.Callback": (
+        "lightning.pytorch.callbacks",
+        "vaelab.training",
+        "vaelab.record.watching",
+    ),
     "lightning.pytorch.loggers.logger.Logger": ("lightning.pytorch.loggers", "vaelab.record"),
     "lightning.pytorch.trainer.trainer.Trainer": ("lightning.pytorch.Trainer",),
 }

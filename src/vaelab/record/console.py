@@ -44,11 +44,17 @@ def _grow(tree: Tree, label: Text, node: dict[str, Any]) -> None:
             _grow(branch, Text(printable(str(key))), value)
 
 
+def sizes(model: nn.Module) -> dict[str, int]:
+    """Weights of a model: `parameters` in all, and those of each part that has any."""
+    parts = {name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()}
+    return {"parameters": sum(parts.values())} | {name: count for name, count in parts.items() if count}
+
+
 def print_size(model: nn.Module) -> None:
     """One line: parameters, in all and by part."""
-    parts = {name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()}
-    shown = ", ".join(f"{name} {count:,}" for name, count in parts.items() if count)
-    console().print(f"parameters: {sum(parts.values()):,} ({shown})")
+    known = sizes(model)
+    total = known.pop("parameters")
+    console().print(f"parameters: {total:,} ({', '.join(f'{name} {count:,}' for name, count in known.items())})")
 
 
 def print_metrics(metrics: dict[str, float], folder: str, notes: Sequence[str] = ()) -> None:

@@ -12,11 +12,13 @@ from time import monotonic
 from typing import Any
 
 import lightning.pytorch as L
+import numpy as np
 import torch
 import yaml
 from hydra.conf import HydraConf
 from lightning.pytorch.utilities import rank_zero_only
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from vaelab.atomic_write import require_folder, write_file, write_json
 from vaelab.config.command_line import typed_words
@@ -32,20 +34,25 @@ from vaelab.models.saved_model import save_model
 from vaelab.notes import note
 from vaelab.record.advice import Finished, advice
 from vaelab.record.checkpoints import TRAINING, Start
-from vaelab.record.console import print_config, print_metrics, print_size
+from vaelab.record.console import print_config, print_metrics, print_size, sizes
 from vaelab.record.curves import FILE, read_curves
 from vaelab.record.environment import environment
 from vaelab.record.report import report, sentence
+from vaelab.record.source_changes import source_changes
 from vaelab.record.stages import Stages
 from vaelab.record.sweep import sweep_of
-from vaelab.record.trackers import log_pictures, log_summary
+from vaelab.record.trackers import Description, Tracker, describe, trackers_among
+from vaelab.record.trackers.contents import SavedModel
 from vaelab.record.trained_on import TrainedOn
+from vaelab.record.training_pictures import films
 from vaelab.secrets import redact, redact_override, redact_text
 from vaelab.tasks import Findings, Task
 from vaelab.training.budget import TrainingTime
 from vaelab.training.interruption import keeping
 
 log = logging.getLogger(__name__)
+
+CHANGES = "changes.patch"
 
 
 class RunRecord:
@@ -67,6 +74,7 @@ class RunRecord:
         self._environment: dict[str, Any] = {}
         self._pictures: dict[str, bytes] = {}
         self._began, self._data = monotonic(), str(self._choices.get("data"))
+        self._unused: list[str] = []  # why the code counts as not used, if it does
         self._stages = Stages(config["trainer"].get("enable_progress_bar", True))
 
     @rank_zero_only
@@ -98,6 +106,8 @@ class RunRecord:
         write_file(self.folder / "overrides.yaml", yaml.safe_dump(self._overrides))
         write_file(self.folder / "choices.yaml", yaml.safe_dump(self._options))
         write_json(self.folder / "environment.json", self._environment)
+        if changes := source_changes(Path.cwd()):
+            write_file(self.folder / CHANGES, changes)
         for name, content in data.files().items():
             write_file(self.folder / name, content)
         self.trained(trained_on, steps)
@@ -119,13 +129,21 @@ class RunRecord:
         except (ValueError, AttributeError, TypeError):  # it was cut short, or edited
             return {}
 
+    @property
+    def description(self) -> Description:
+        """What the run is called in every tracker."""
+        return describe(self.folder, self._choices, self._config.get("tags"), self._config.get("notes"))
+
     @rank_zero_only
     def log_config(self, trainer: L.Trainer, model: Model) -> None:
         """Say how large the model is, and give the trackers the config, which a resumed run may have changed."""
         print_size(model)
         choices = {group.replace("/", "_"): option for group, option in self._choices.items()}
         for logger in trainer.loggers:
-            logger.log_hyperparams(self._config | {"choices": choices})
+            logger.log_hyperparams(self._config | {"choices": choices, "size": sizes(model)})
+        for tracker in trackers_among(trainer.loggers):
+            if (changes := self.folder / CHANGES).is_file():
+                tracker.log_files({CHANGES: changes})
 
     def fitted(
         self, prior: FittedPrior, trainer: L.Trainer, model: Model, data: DataModule, start: Start | None, seed: int
@@ -195,7 +213,7 @@ class RunRecord:
                     found.notes += [line for line in advice(known) if line not in found.notes]
                     self._publish(found, added, trainer)
         finally:
-            log_summary(trainer.loggers, found.numbers, trainer.global_step)
+            self._hand_over(trainer, model, data, found)
             print_metrics(found.numbers, str(self.folder), found.notes)
 
     def _finished(
@@ -212,7 +230,8 @@ class RunRecord:
         with torch.no_grad(), self._stages.show("measuring and drawing"):
             found = task.findings(model, data, cache) if tested else Findings()
             if whole:
-                found.notes += code_notes(model, data, "test" if tested else "val")
+                self._unused = code_notes(model, data, "test" if tested else "val")
+                found.notes += self._unused
         return found if task.baselines else replace(found, baselines=[], beside=[])
 
     @torch.no_grad()
@@ -261,11 +280,48 @@ class RunRecord:
         )  # fmt: skip
         page = report(
             title, self._environment, found.numbers, self._pictures, redact(found.metadata), found.texts, found.notes,
-            about=about,
+            about=about, films=films(self.folder),
         )  # fmt: skip
         self._write("report.html", page)
-        paths = {name: self.folder / "figures" / f"{name}.png" for name in new.figures}
-        log_pictures(trainer.loggers, paths, trainer.global_step)
+        for tracker in trackers_among(trainer.loggers):
+            self._send(new, tracker, trainer.global_step)
+
+    def _send(self, new: Findings, tracker: Tracker, step: int) -> None:
+        """Give a tracker what has just been written."""
+        tracker.log_pictures({f"figures/{name}": self.folder / "figures" / f"{name}.png" for name in new.figures}, step)
+        tracker.log_texts({f"texts/{name}": text for name, text in new.texts.items()}, step)
+        kept = {name: self.folder / name for name in new.files}
+        tables = {name: path for name, path in kept.items() if path.suffix in (".csv", ".parquet")}
+        tracker.log_tables({f"tables/{Path(name).with_suffix('')}": path for name, path in tables.items()}, step)
+        tracker.log_sounds({name: path for name, path in kept.items() if path.suffix == ".wav"}, step)
+
+    def _hand_over(self, trainer: L.Trainer, model: Model, data: DataModule, found: Findings) -> None:
+        """Give trackers the final numbers, the report and the model, and tell people what they must know."""
+        trackers = trackers_among(trainer.loggers)
+        if not trackers:
+            return
+        best = self.folder / "checkpoints" / "best.ckpt"
+        about = {"numbers": found.numbers, "steps": trainer.global_step, "command": self._environment.get("command")}
+        splits = {name: len(rows) for name, rows in data.split.items()}
+        saved = SavedModel(
+            self.folder / "model",
+            best if best.is_file() else None,
+            "-".join(self._choices[group] for group in ("task", "data", "model")),
+            redact(about),
+            data.spec.name,
+            data.fingerprint(),
+            {"examples": data.examples, "shape": list(data.spec.shape), "kind": data.spec.kind} | splits,
+            self._config["data"].get("path"),
+            None if data.spec.support == "categories" else _made_example(model),
+        )
+        for tracker in trackers:
+            for text in self._unused:
+                tracker.log_alert("the latent code is hardly used", text)
+            if (page := self.folder / "report.html").is_file():
+                tracker.log_files({page.name: page})
+            if self._config["train"]:
+                tracker.log_saved_model(saved)
+            tracker.log_summary(found.numbers, trainer.global_step)
 
     def _write_numbers(self, found: Findings) -> None:
         """`metrics.json`, and what the numbers depend on; those that are not finite are no numbers."""
@@ -295,3 +351,9 @@ class RunRecord:
         if not any((self.folder / "checkpoints").glob("*.ckpt")):
             return "training has ended, and no checkpoint of it was kept"
         return f"training has ended, its best weights are kept; train=false ckpt_path={self.folder} measures them"
+
+
+@torch.no_grad()
+def _made_example(model: Model) -> NDArray[np.float32]:
+    """An input `(1, *shape)` that a model takes: made by the model, since nobody's data are sent to a tracker."""
+    return model.decode(torch.zeros(1, model.latent_dim, device=model.device)).float().cpu().numpy()

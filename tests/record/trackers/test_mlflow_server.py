@@ -38,7 +38,7 @@ def log(tracker: MLflowTracker, folder: Path, rows: int = 3, config: dict[str, o
         tracker.log_hyperparams(config)
         for step in range(rows):
             tracker.log_metrics({"val/mse": 3 - step}, step)
-        tracker.log_pictures({"samples": picture}, rows)
+        tracker.log_pictures({"figures/samples": picture}, rows)
         tracker.log_summary({"val/mse": 2.0, "test/mse": 2.5}, rows)
     return monotonic() - began
 

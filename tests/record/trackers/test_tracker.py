@@ -9,8 +9,9 @@ import pytest
 
 from vaelab.errors import ConfigError, InterruptionError
 from vaelab.record.trackers import session, tracker
+from vaelab.record.trackers.contents import Row
 from vaelab.record.trackers.session import tracking
-from vaelab.record.trackers.tracker import Row, Status, Tracker
+from vaelab.record.trackers.tracker import Status, Tracker
 
 PATIENCE = 1.5
 

@@ -29,7 +29,7 @@ def at(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
         monkeypatch.delenv("WANDB_MODE")
         wb.teardown()  # a process has one session, which has read its variables
         given = {"output_dir": str(tmp_path), "project": "vaelab", "name": "run"}
-        return wandb(**stated("logger/wandb") | {"tags": None} | given | settings)
+        return wandb(**stated("logger/wandb") | {"tags": None, "notes": None} | given | settings)
 
     yield tracker
     monkeypatch.undo()

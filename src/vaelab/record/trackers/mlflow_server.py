@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import time
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -15,13 +16,16 @@ from lightning.pytorch.loggers.logger import DummyLogger, rank_zero_experiment
 
 from vaelab.config.targets import target
 from vaelab.errors import ConfigError
+from vaelab.record.trackers.contents import Row, SavedModel
 from vaelab.record.trackers.identity import given, recall, remember
-from vaelab.record.trackers.tracker import Row, Status, Tracker, flat
+from vaelab.record.trackers.mlflow_model import dataset_of, pack
+from vaelab.record.trackers.tracker import Status, Tracker, flat
 from vaelab.secrets import redact, redact_text
 
 STATUS: dict[Status, str] = {"finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
 AT_ONCE = {"metrics": 1000, "params": 100, "tags": 100}  # in one request, as MLflow allows
 LONGEST = 6000  # characters of a parameter, as MLflow allows
+_TAG = re.compile(r"(?!mlflow\.)\w[\w -]*")
 _NO_NAME = re.compile(r"[^\w/. :-]")  # what names of MLflow may not hold
 
 
@@ -64,6 +68,7 @@ class MLflowTracker(Tracker, MLFlowLogger):
 
     def begin(self) -> None:
         """Begin a run, or go on with the one that this folder had."""
+        self._run_name = self._run_name or self.description.name
         from mlflow.exceptions import MlflowException
         from mlflow.tracking.context.registry import resolve_tags
 
@@ -73,7 +78,7 @@ class MLflowTracker(Tracker, MLFlowLogger):
             if run_id is None:
                 found = client.get_experiment_by_name(self._experiment_name)
                 group = found.experiment_id if found else client.create_experiment(self._experiment_name)
-                tags = redact(resolve_tags({}))
+                tags = redact(resolve_tags({})) | self._tags(group)
                 run_id = client.create_run(group, tags=tags, run_name=self._run_name).info.run_id
             else:
                 client.update_run(run_id, status="RUNNING")
@@ -83,7 +88,29 @@ class MLflowTracker(Tracker, MLFlowLogger):
                 raise
             raise ConfigError(f"{self.label} refuses the run ({str(error).partition(chr(10))[0]})") from error
         remember(self._folder, "mlflow", run_id)
+        if self.description.sweep is not None and (parent := recall(self.description.sweep, "mlflow")):
+            client.update_run(parent, status="RUNNING")
         self._run_id, self._initialized = run_id, True
+
+    def _tags(self, experiment: str) -> dict[str, str]:
+        """What the run is: its tags as tags, what it belongs to, and in a sweep the run of the sweep above it."""
+        of_run = self.description
+        tags = {"task": of_run.task, "group": of_run.group, "mlflow.note.content": of_run.notes,
+                "tags": ", ".join(of_run.tags)}  # fmt: skip
+        found = {name: value for name, value in tags.items() if value}
+        found |= {tag: "true" for tag in of_run.tags if _TAG.fullmatch(tag)}  # MLflow refuses other names
+        if of_run.sweep is not None:
+            found["mlflow.parentRunId"] = self._parent(experiment, of_run.sweep, of_run.group or of_run.sweep.name)
+        return found
+
+    def _parent(self, experiment: str, sweep: Path, name: str) -> str:
+        """The run that stands for a sweep; each job finds it in the folder of the sweep."""
+        run_id = recall(sweep, "mlflow")
+        if run_id is None:
+            tags = {"task": "sweep", "group": name}
+            run_id = self._client.create_run(experiment, tags=tags, run_name=name).info.run_id
+            remember(sweep, "mlflow", run_id)
+        return str(run_id)
 
     def send_config(self, config: dict[str, Any]) -> None:
         """As parameters, nested names joined by `/`; what a resumed run has changed as tags."""
@@ -108,9 +135,41 @@ class MLflowTracker(Tracker, MLFlowLogger):
         self._log("metrics", metrics)
 
     def send_pictures(self, pictures: Mapping[str, Path], step: int) -> None:
+        """As artifacts: `figures/samples.png`, `progress/samples/epoch-0005.png`."""
+        for name, path in pictures.items():
+            folder, _, last = name.rpartition("/")
+            self._client.log_artifact(self._run_id, str(path), folder if path.stem == last else name)
+
+    send_sounds = send_pictures
+
+    def send_texts(self, texts: Mapping[str, str], step: int) -> None:
+        """As artifacts; those of a run that still trains replace what was before."""
+        for name, text in texts.items():
+            self._client.log_text(self._run_id, text, f"{name}.txt")
+
+    def send_tables(self, tables: Mapping[str, Path], step: int) -> None:
+        """As artifacts, the whole files."""
+        for name, path in tables.items():
+            self._client.log_artifact(self._run_id, str(path), name.rpartition("/")[0])
+
+    def send_files(self, files: Mapping[str, Path]) -> None:
         """As artifacts."""
-        for path in pictures.values():
-            self._client.log_artifact(self._run_id, str(path), "figures")
+        for name, path in files.items():
+            self._client.log_artifact(self._run_id, str(path), name.rpartition("/")[0] or None)
+
+    def send_model(self, model: SavedModel) -> None:
+        """In MLflow's own format, for `mlflow.pyfunc.load_model("runs:/<id>/model")`; its data as an input."""
+        with TemporaryDirectory() as folder:
+            packed = Path(folder) / "model"
+            pack(model, packed, self._run_id or "")
+            self._client.log_artifacts(self._run_id, str(packed), "model")
+        if model.checkpoint is not None:
+            self._client.log_artifact(self._run_id, str(model.checkpoint), "checkpoints")
+        self._client.log_inputs(self._run_id, [dataset_of(model)])
+
+    def send_alert(self, title: str, text: str) -> None:
+        """As the tag `alert`, by which runs can be found."""
+        self._client.set_tag(self._run_id, "alert", f"{title}: {text}"[:LONGEST])
 
     def send_summary(self, numbers: dict[str, float], step: int) -> None:
         """As one more value of each metric that was another last: MLflow shows the last one."""
@@ -119,6 +178,8 @@ class MLflowTracker(Tracker, MLFlowLogger):
     def end(self, status: Status) -> None:
         """Finished, failed or killed."""
         self._client.set_terminated(self._run_id, STATUS[status])
+        if self.description.sweep is not None and (parent := recall(self.description.sweep, "mlflow")):
+            self._client.set_terminated(parent, STATUS[status])  # until the next job begins
 
     def may_pass(self, error: Exception) -> bool:
         """No answer, a full one, or a server's own failure."""
@@ -144,7 +205,7 @@ class MLflowTracker(Tracker, MLFlowLogger):
 def mlflow(
     output_dir: str,
     experiment: str,
-    name: str,
+    name: str | None,
     tracking_uri: str | None,
     patience: Annotated[float, Ge(0)],
 ) -> MLflowTracker:
@@ -163,7 +224,7 @@ def mlflow(
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
     try:
-        return MLflowTracker(output_dir, redact_text(experiment), redact_text(name), address, patience)
+        return MLflowTracker(output_dir, redact_text(experiment), redact_text(name or ""), address, patience)
     except ModuleNotFoundError as error:
         raise ConfigError("needs MLflow: pip install 'vaelab[mlflow]'") from error
 

@@ -1,37 +1,47 @@
 """The trackers of one run: opened before it, closed after it, and waited for no longer than they are worth."""
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from time import monotonic
 
 from lightning.pytorch.loggers import Logger, WandbLogger
 
-from vaelab.errors import InterruptionError
+from vaelab.errors import DivergenceError, InterruptionError
+from vaelab.record.trackers.description import Description
 from vaelab.record.trackers.tracker import Status, Tracker
+from vaelab.secrets import redact_text
 
 START = 5.0  # seconds to wait for the first answers, out of the patience with a tracker
 EXIT = 1.0  # seconds of it that are left for the end of the process
 HURRY = 2.0  # seconds to wait after the run was told to stop
 
 
+def trackers_among(loggers: Sequence[Logger]) -> list[Tracker]:
+    """Those that take more than numbers; a logger of Lightning's own takes these alone."""
+    return [logger for logger in loggers if isinstance(logger, Tracker)]
+
+
 @contextmanager
-def tracking(loggers: Sequence[Logger]) -> Iterator[None]:
+def tracking(loggers: Sequence[Logger], description: Description | None = None) -> Iterator[None]:
     """Open the trackers among some loggers, and close all loggers at the end whatever happens.
 
-    Trackers are waited for side by side: several that hang cost no more than one.
+    Trackers are waited for side by side: several that hang cost no more than one. A run that fails raises an alert.
+
+    Args:
+        loggers: of a run.
+        description: what the run is called in every tracker.
 
     Raises:
         vaelab.errors.UserError: a tracker's service refuses the run.
     """
-    trackers = [logger for logger in loggers if isinstance(logger, Tracker)]
+    trackers = trackers_among(loggers)
     status: Status = "failed"
     began, waited = monotonic(), 0.0
     try:
         try:
             for tracker in trackers:
-                tracker.open()
+                tracker.open(description)
             for tracker in trackers:
                 tracker.await_begin(began + START)
         finally:
@@ -42,22 +52,13 @@ def tracking(loggers: Sequence[Logger]) -> Iterator[None]:
     except (InterruptionError, KeyboardInterrupt, SystemExit):
         status = "killed"
         raise
+    except Exception as error:
+        title = "training diverged" if isinstance(error, DivergenceError) else "run failed"
+        for tracker in trackers:
+            tracker.log_alert(title, redact_text(f"{type(error).__name__}: {error}"))
+        raise
     finally:
         _close(loggers, trackers, status, waited)
-
-
-def log_pictures(loggers: Sequence[Logger], pictures: Mapping[str, Path], step: int) -> None:
-    """Send PNG files to every tracker that shows pictures."""
-    for logger in loggers:
-        if isinstance(logger, Tracker):
-            logger.log_pictures(pictures, step)
-
-
-def log_summary(loggers: Sequence[Logger], numbers: Mapping[str, float], step: int) -> None:
-    """Send the numbers of `metrics.json` to every tracker that has a place for final numbers."""
-    for logger in loggers:
-        if isinstance(logger, Tracker):
-            logger.log_summary(numbers, step)
 
 
 def _close(loggers: Sequence[Logger], trackers: Sequence[Tracker], status: Status, waited: float) -> None:

@@ -1,18 +1,26 @@
 """TensorBoard, in the run folder."""
 
+import re
 import threading
+import wave
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import time
 from typing import Any
 
 import numpy as np
+import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from PIL import Image
 
 from vaelab.config.targets import target
 from vaelab.errors import ConfigError
-from vaelab.record.trackers.tracker import Row, Status, Tracker, flat
+from vaelab.record.trackers.contents import Histogram, Row
+from vaelab.record.trackers.table_rows import first_rows
+from vaelab.record.trackers.tracker import Status, Tracker, flat
+
+CODE = re.compile(r"z_?\d+(_\d+)*")  # a column of a code
+PROJECTED = 10_000  # codes in the embedding projector, at most
 
 
 class TensorBoardTracker(Tracker, TensorBoardLogger):
@@ -40,11 +48,52 @@ class TensorBoardTracker(Tracker, TensorBoardLogger):
             for name, value in row.numbers.items():
                 self.experiment.add_scalar(name, value, row.step, walltime=row.time)
 
+    def send_finals(self, numbers: dict[str, float], step: int) -> None:
+        """Nothing: `send_summary` puts them under HParams, where they make no curve of a single point."""
+
     def send_pictures(self, pictures: Mapping[str, Path], step: int) -> None:
         """As images."""
         for name, path in pictures.items():
             with Image.open(path) as image:
-                self.experiment.add_image(f"figures/{name}", np.asarray(image.convert("RGB")), step, dataformats="HWC")
+                self.experiment.add_image(name, np.asarray(image.convert("RGB")), step, dataformats="HWC")
+
+    def send_sounds(self, sounds: Mapping[str, Path], step: int) -> None:
+        """As audio."""
+        for name, path in sounds.items():
+            with wave.open(str(path)) as file:
+                samples = np.frombuffer(file.readframes(file.getnframes()), dtype="<i2").astype(np.float32) / 2**15
+                self.experiment.add_audio(name, torch.from_numpy(samples), step, file.getframerate())
+
+    def send_texts(self, texts: Mapping[str, str], step: int) -> None:
+        """As texts, each line as it is."""
+        for name, text in texts.items():
+            lines = [f"    {line}" for line in text.splitlines()]  # Markdown shows indented lines as they are
+            self.experiment.add_text(name, "\n".join(lines), step)
+
+    def send_tables(self, tables: Mapping[str, Path], step: int) -> None:
+        """Latents for the embedding projector; TensorBoard has no place for other tables."""
+        for name, path in tables.items():
+            columns, rows = first_rows(path, PROJECTED)
+            places = [place for place, column in enumerate(columns) if CODE.fullmatch(column)]
+            about = [place for place in range(len(columns)) if place not in places]
+            if not name.startswith("tables/latents/") or not places or not rows:
+                continue
+            codes = np.array([[row[place] for place in places] for row in rows], dtype=np.float32)
+            labels = [[str(row[place]) for place in about] for row in rows] if about else None
+            head = [columns[place] for place in about] if about else None
+            if labels is not None and len(about) == 1:  # TensorBoard wants one column without a head
+                labels, head = [row[0] for row in labels], None  # type: ignore[misc]
+            self.experiment.add_embedding(codes, labels, global_step=step, tag=name, metadata_header=head)
+
+    def send_histograms(self, histograms: Mapping[str, Histogram], step: int) -> None:
+        """As histograms."""
+        for name, one in histograms.items():
+            middles = (one.edges[:-1] + one.edges[1:]) / 2
+            self.experiment.add_histogram_raw(
+                name, float(one.edges[0]), float(one.edges[-1]), int(one.counts.sum()),
+                float((one.counts * middles).sum()), float((one.counts * middles**2).sum()),
+                one.edges[1:].tolist(), one.counts.tolist(), step,
+            )  # fmt: skip
 
     def send_summary(self, numbers: dict[str, float], step: int) -> None:
         """As `final/<name>` under HParams: a curve has no value of its own beside its last one."""

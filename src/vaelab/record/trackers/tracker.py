@@ -13,6 +13,9 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from vaelab.errors import UserError
+from vaelab.metrics import is_final
+from vaelab.record.trackers.contents import Histogram, Row, SavedModel
+from vaelab.record.trackers.description import Description
 
 Status = Literal["finished", "failed", "killed"]
 
@@ -20,15 +23,6 @@ RETRY = 5.0  # seconds between two attempts to reach a service
 ROOM = 20_000  # messages that may wait for a slow service
 ROWS = 500  # rows of numbers that are sent at once if so many wait
 _END = "the end of the run"
-
-
-@dataclass(frozen=True)
-class Row:
-    """Numbers of one step, and when they were logged, in seconds since 1970."""
-
-    numbers: dict[str, float]
-    step: int
-    time: float
 
 
 @dataclass(frozen=True)
@@ -52,6 +46,8 @@ class Tracker(Logger):
         patience: seconds that its service may add to a run in all; None for a tracker that writes files here.
     """
 
+    description = Description()
+    position: Callable[[int], dict[str, float]] | None = None  # of a step: other axes by name, such as epochs
     silence: float | None = None  # seconds without a message taken after which the end of a run waits no longer
 
     def __init__(self, label: str, patience: float | None) -> None:
@@ -83,8 +79,33 @@ class Tracker(Logger):
     def send_numbers(self, rows: list[Row]) -> None:
         """Send numbers by name, in order."""
 
+    def send_finals(self, numbers: dict[str, float], step: int) -> None:
+        """Send numbers that a run has one of each, such as those of its test. They are no curves."""
+        self.send_numbers([Row(numbers, step, time())])
+
     def send_pictures(self, pictures: Mapping[str, Path], step: int) -> None:
-        """Send PNG files by name."""
+        """Send PNG files by name: `figures/samples`, or `progress/samples` of a run that still trains."""
+
+    def send_sounds(self, sounds: Mapping[str, Path], step: int) -> None:
+        """Send WAV files by name."""
+
+    def send_texts(self, texts: Mapping[str, str], step: int) -> None:
+        """Send texts by name, lines of examples."""
+
+    def send_tables(self, tables: Mapping[str, Path], step: int) -> None:
+        """Send the first rows of CSV and Parquet files by name."""
+
+    def send_histograms(self, histograms: Mapping[str, Histogram], step: int) -> None:
+        """Send distributions by name."""
+
+    def send_files(self, files: Mapping[str, Path]) -> None:
+        """Send files of the run folder as they are, by their paths within it."""
+
+    def send_model(self, model: SavedModel) -> None:
+        """Send the model that can be used, and say from which data it comes."""
+
+    def send_alert(self, title: str, text: str) -> None:
+        """Tell people that something happened that they want to know before they look."""
 
     def send_summary(self, numbers: dict[str, float], step: int) -> None:
         """Make the run's final numbers those of its best checkpoint, as `metrics.json` has them."""
@@ -108,18 +129,27 @@ class Tracker(Logger):
 
     # What a run says: in the run's own thread; never waits
 
-    def open(self) -> None:
-        """Begin. In the other processes of a run a tracker does nothing."""
+    def open(self, description: Description | None = None) -> None:
+        """Begin a run that is called so. In the other processes of a run a tracker does nothing."""
+        if description is not None:
+            self.description = description
         if getattr(rank_zero_only, "rank", 0) == 0:
             self._thread = Thread(target=self._work, name=f"tracker {self.label}", daemon=True)
             self._thread.start()
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        """Numbers of one step."""
+        """Numbers of one step; those that a run has one of each are told apart by their names."""
+        step = step or 0
         numbers = {name: float(value) for name, value in metrics.items()}
         self._latest |= numbers
-        self._put(_Message("rows of numbers", Row(numbers, step or 0, time())))
+        finals = {name: value for name, value in numbers.items() if is_final(name)}
+        curves = {name: value for name, value in numbers.items() if name not in finals}
+        if finals:
+            self._put(_Message("final numbers", lambda: self.send_finals(finals, step)))
+        if curves.keys() - {"epoch"} or (curves and not finals):
+            position = self.position(step) if self.position is not None else {}
+            self._put(_Message("rows of numbers", Row(curves, step, time(), position)))
 
     @rank_zero_only
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
@@ -130,8 +160,42 @@ class Tracker(Logger):
     @rank_zero_only
     def log_pictures(self, pictures: Mapping[str, Path], step: int) -> None:
         """PNG files by name, which stay where they are."""
-        shown = dict(pictures)
-        self._put(_Message("pictures", lambda: self.send_pictures(shown, step), len(shown)))
+        self._send("pictures", dict(pictures), lambda shown: self.send_pictures(shown, step))
+
+    @rank_zero_only
+    def log_sounds(self, sounds: Mapping[str, Path], step: int) -> None:
+        """WAV files by name, which stay where they are."""
+        self._send("sounds", dict(sounds), lambda heard: self.send_sounds(heard, step))
+
+    @rank_zero_only
+    def log_texts(self, texts: Mapping[str, str], step: int) -> None:
+        """Lines by name."""
+        self._send("texts", dict(texts), lambda read: self.send_texts(read, step))
+
+    @rank_zero_only
+    def log_tables(self, tables: Mapping[str, Path], step: int) -> None:
+        """CSV and Parquet files by name, which stay where they are."""
+        self._send("tables", dict(tables), lambda found: self.send_tables(found, step))
+
+    @rank_zero_only
+    def log_histograms(self, histograms: Mapping[str, Histogram], step: int) -> None:
+        """Distributions by name."""
+        self._send("histograms", dict(histograms), lambda drawn: self.send_histograms(drawn, step))
+
+    @rank_zero_only
+    def log_files(self, files: Mapping[str, Path]) -> None:
+        """Files by their paths within the run folder, which stay where they are."""
+        self._send("files", dict(files), self.send_files)
+
+    @rank_zero_only
+    def log_saved_model(self, model: SavedModel) -> None:
+        """The model that can be used."""
+        self._put(_Message("the model", lambda: self.send_model(model)))
+
+    @rank_zero_only
+    def log_alert(self, title: str, text: str) -> None:
+        """What people want to know before they look."""
+        self._put(_Message("an alert", lambda: self.send_alert(title, text)))
 
     @rank_zero_only
     def log_summary(self, numbers: Mapping[str, float], step: int) -> None:
@@ -204,6 +268,10 @@ class Tracker(Logger):
         self.leave()
 
     # The thread
+
+    def _send(self, what: str, named: dict[str, Any], send: Callable[[Any], None]) -> None:
+        if named:
+            self._put(_Message(what, lambda: send(named), len(named)))
 
     def _put(self, message: _Message) -> None:
         if self._thread is None:

@@ -2,6 +2,7 @@
 
 import netrc
 import os
+import re
 import secrets
 import shutil
 import subprocess
@@ -20,16 +21,21 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from vaelab.config.targets import target
 from vaelab.errors import ConfigError
+from vaelab.metrics import direction
+from vaelab.record.trackers.contents import Histogram, Row, SavedModel
 from vaelab.record.trackers.identity import given, recall, remember
 from vaelab.record.trackers.reachability import answers
 from vaelab.record.trackers.session import EXIT, START
-from vaelab.record.trackers.tracker import Row, Status, Tracker
+from vaelab.record.trackers.table_rows import first_rows
+from vaelab.record.trackers.tracker import Status, Tracker
 from vaelab.secrets import redact, redact_override, redact_text
 
 Mode = Literal["auto", "online", "offline", "disabled"]
 
 PROBE, INIT = 3.0, 8.0  # seconds for a first answer, and for W&B to begin a run
 STEP = "trainer/global_step"  # the axis, as Lightning names it
+AXES = (STEP, "epoch", "trainer/examples")
+SHOWN_ROWS = 1_000  # of a table
 EXIT_CODES: dict[Status, int] = {"finished": 0, "failed": 1, "killed": 143}
 # Texts of people and machines that W&B records; environment variables set them too.
 RECORDED = ("project", "entity", "run_name", "run_group", "run_job_type", "run_notes", "run_tags", "host", "username",
@@ -44,16 +50,26 @@ class WandbTracker(Tracker, WandbLogger):
         mode: `online`, `offline`, `disabled` or `shared`.
         base_url: of W&B's server.
         patience: seconds that the server may add to the run in all.
-        described: W&B's settings of what the run is.
+        described: W&B's settings of what the run is; what is not among them follows from the run.
+        console: whether W&B keeps what the run prints.
     """
 
-    def __init__(self, output_dir: str, mode: str, base_url: str, patience: float, described: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        output_dir: str,
+        mode: str,
+        base_url: str,
+        patience: float,
+        described: dict[str, Any],
+        console: bool = False,
+    ) -> None:
         address = "" if mode in ("offline", "disabled") else base_url
         label = f"W&B at {redact_text(address)}" if address else "W&B"
         Tracker.__init__(self, label, patience if address else None)
-        WandbLogger.__init__(self, save_dir=output_dir, project=described["project"], name=described["run_name"])
+        WandbLogger.__init__(self, save_dir=output_dir, project=described["project"], name=described.get("run_name"))
         self._folder, self._mode, self._address, self._described = Path(output_dir), mode, address, described
-        self._fell_back = False
+        self._console, self._fell_back = console, False
+        self._defined: set[str] = set()
         self._run: Any = None
 
     @property
@@ -90,7 +106,8 @@ class WandbTracker(Tracker, WandbLogger):
             self._go_offline()
             run = self._init(run_id)
         remember(self._folder, "wandb", run.id)
-        run.define_metric(STEP)
+        for axis in AXES:
+            run.define_metric(axis, hidden=True)
         run.define_metric("*", step_metric=STEP, step_sync=True)
         self._experiment = self._run = run
 
@@ -102,7 +119,10 @@ class WandbTracker(Tracker, WandbLogger):
         import wandb
 
         online = self._mode in ("online", "shared")
-        settings = self._described | _git(self._folder)
+        of_run = self.description
+        follows = {"run_name": of_run.name, "run_group": of_run.group, "run_job_type": of_run.task,
+                   "run_notes": of_run.notes, "run_tags": of_run.tags}  # fmt: skip
+        settings = {name: value for name, value in follows.items() if value} | self._described | _git(Path.cwd())
         if online:
             settings["finish_timeout"] = max(1.0, (self.patience or 0.0) - START - 2 * EXIT)
         with _redacted_command_line():
@@ -113,7 +133,7 @@ class WandbTracker(Tracker, WandbLogger):
                 resume="allow" if online else None,  # an offline run keeps its id, and is joined on syncing
                 settings=wandb.Settings(
                     silent=True,
-                    console="off",
+                    console="wrap" if self._console else "off",
                     init_timeout=INIT,
                     finish_timeout_raises=True,
                     save_code=False,  # a program may hold a secret
@@ -126,16 +146,90 @@ class WandbTracker(Tracker, WandbLogger):
         WandbLogger.log_hyperparams(self, config)
 
     def send_numbers(self, rows: list[Row]) -> None:
-        """As history."""
+        """As history; the summary holds the best of each number whose direction is known, until the run ends."""
         for row in rows:
-            self._run.log(row.numbers | {STEP: row.step})
+            for name in row.numbers.keys() - self._defined - set(AXES):
+                self._defined.add(name)
+                if best := direction(name):
+                    self._run.define_metric(name, step_metric=STEP, step_sync=True, summary=best)
+            self._run.log(row.position | row.numbers | {STEP: row.step})
+
+    def send_finals(self, numbers: dict[str, float], step: int) -> None:
+        """In the summary, where they make no chart of a single point."""
+        self._run.summary.update(numbers)
 
     def send_pictures(self, pictures: Mapping[str, Path], step: int) -> None:
-        """As images."""
+        """As images; of the same name at several steps W&B shows one with a slider."""
         import wandb
 
-        images = {f"figures/{name}": wandb.Image(str(path)) for name, path in pictures.items()}
+        images = {name: wandb.Image(str(path)) for name, path in pictures.items()}
         self._run.log(images | {STEP: step})
+
+    def send_sounds(self, sounds: Mapping[str, Path], step: int) -> None:
+        """As audio."""
+        import wandb
+
+        self._run.log({name: wandb.Audio(str(path)) for name, path in sounds.items()} | {STEP: step})
+
+    def send_texts(self, texts: Mapping[str, str], step: int) -> None:
+        """As a table for each, a row a line."""
+        import wandb
+
+        for name, text in texts.items():
+            rows = [[number, line] for number, line in enumerate(text.splitlines())]
+            self._run.log({name: wandb.Table(columns=["number", "text"], data=rows), STEP: step})
+
+    def send_tables(self, tables: Mapping[str, Path], step: int) -> None:
+        """As tables, at most `SHOWN_ROWS` rows."""
+        import wandb
+
+        for name, path in tables.items():
+            columns, rows = first_rows(path, SHOWN_ROWS)
+            table = wandb.Table(columns=columns, data=rows, allow_mixed_types=True)
+            self._run.log({name: table, STEP: step})
+
+    def send_histograms(self, histograms: Mapping[str, Histogram], step: int) -> None:
+        """As histograms over steps."""
+        import wandb
+
+        drawn = {
+            name: wandb.Histogram(np_histogram=(one.counts.tolist(), one.edges.tolist()))
+            for name, one in histograms.items()
+        }
+        self._run.log(drawn | {STEP: step})
+
+    def send_files(self, files: Mapping[str, Path]) -> None:
+        """As files of the run. They are copied, so that `wandb sync` finds them wherever the run folder is then."""
+        for name, path in files.items():
+            kept = Path(self._run.dir) / name
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, kept)
+            self._run.save(str(kept), base_path=self._run.dir, policy="now")
+
+    def send_model(self, model: SavedModel) -> None:
+        """As an artifact `best` and `latest`, made from a data artifact that holds no data, only where they lie."""
+        import wandb
+
+        data = wandb.Artifact(
+            f"{_artifact(model.data)}-{model.fingerprint[:12]}",
+            type="dataset",
+            metadata=dict(model.about_data) | {"fingerprint": model.fingerprint, "source": model.source},
+        )
+        if model.source is not None and "://" not in model.source:
+            data.add_reference(Path(model.source).absolute().as_uri(), name="data", checksum=False)
+        # An offline run may use what it logs itself; W&B's own method refuses it without asking what it is.
+        self._run._log_artifact(data, is_user_created=True, use_after_commit=True)
+        made = wandb.Artifact(_artifact(model.name), type="model", metadata=dict(model.about))
+        made.add_dir(str(model.folder), name="model")
+        if model.checkpoint is not None:
+            made.add_file(str(model.checkpoint), name="best.ckpt")
+        self._run.log_artifact(made, aliases=["best", "latest"])
+
+    def send_alert(self, title: str, text: str) -> None:
+        """As an alert, which W&B sends by mail or to a channel."""
+        import wandb
+
+        self._run.alert(title, text, level=wandb.AlertLevel.ERROR)
 
     def send_summary(self, numbers: dict[str, float], step: int) -> None:
         """As the summary, which until then holds the last value of each number."""
@@ -167,13 +261,15 @@ class WandbTracker(Tracker, WandbLogger):
 def wandb(
     output_dir: str,
     project: str,
-    name: str,
+    name: str | None,
     entity: str | None,
     group: str | None,
     tags: list[str] | None,
     notes: str | None,
     mode: Mode,
     patience: Annotated[float, Ge(0)],
+    job_type: str | None,
+    console: bool,
 ) -> WandbTracker:
     """Weights & Biases, its files under `<output_dir>/wandb`.
 
@@ -181,10 +277,14 @@ def wandb(
     elsewhere; the variable WANDB_MODE decides over it. It never asks for anything.
 
     Args:
+        name: of the run; null: of the run folder, or in a sweep what varies.
+        group: null: the sweep, or the experiment.
+        job_type: null: the task.
         patience: seconds that W&B may add to a run in all where its server is slow or dead.
+        console: keep what the run prints.
     """
-    asked = {"project": project, "run_name": name, "entity": entity, "run_group": group, "run_notes": notes,
-             "run_tags": tuple(tags or ())}  # fmt: skip
+    asked = {"project": project, "run_name": name, "entity": entity, "run_group": group, "run_job_type": job_type,
+             "run_notes": notes, "run_tags": tuple(tags or ())}  # fmt: skip
     if not _first():  # other processes tell W&B nothing
         return WandbTracker(output_dir, "offline", "", patience, asked)
     session = _session()
@@ -192,7 +292,12 @@ def wandb(
     described = {field: redact(value) for field, value in recorded.items() if value}
     wanted = os.environ.get("WANDB_MODE") or _reachable_mode(session) if mode == "auto" else mode
     wanted = {"run": "online", "dryrun": "offline"}.get(wanted, wanted)
-    return WandbTracker(output_dir, wanted, session.base_url, patience, described)
+    return WandbTracker(output_dir, wanted, session.base_url, patience, described, console)
+
+
+def _artifact(name: str) -> str:
+    """A name that an artifact may have."""
+    return re.sub(r"[^\w.-]+", "-", name)[:100]
 
 
 def _first() -> bool:

@@ -1,0 +1,78 @@
+"""A trained model in MLflow's own format: `mlflow.pyfunc.load_model("runs:/<run id>/model").predict(x)`.
+
+MLflow imports this module where it loads such a model. No pickle is read or written.
+"""
+
+import json
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaelab.record.trackers.contents import SavedModel
+
+
+def pack(model: SavedModel, folder: Path, run_id: str) -> None:
+    """Write the model as a folder that MLflow loads, with a signature and, where there is one, an input example."""
+    # MLflow warns of its own code when this is imported, and says that it checks the input example.
+    warnings.filterwarnings("ignore", message=".*type hint is inferred as AnyType.*")
+    logging.getLogger("mlflow.pyfunc").setLevel(logging.WARNING)
+    from mlflow.models import ModelSignature
+    from mlflow.pyfunc import save_model
+    from mlflow.types import Schema, TensorSpec
+
+    shape = (-1, *model.about_data["shape"])
+    spec = TensorSpec(np.dtype(np.float32), shape)
+    save_model(
+        folder,
+        loader_module=__name__,
+        data_path=str(model.folder),
+        signature=ModelSignature(inputs=Schema([spec]), outputs=Schema([spec])),
+        input_example=model.example,
+        pip_requirements=["vaelab"],
+        metadata={"run_id": run_id, "data": model.data, "fingerprint": model.fingerprint},
+    )
+
+
+def dataset_of(model: SavedModel) -> Any:
+    """The data of a run as one of its inputs: name, fingerprint and where they lie, and none of them."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    profile = {name: value for name, value in model.about_data.items() if isinstance(value, int)}
+    schema = {"mlflow_tensorspec": {"features": json.dumps({"shape": list(model.about_data["shape"])})}}
+    dataset = Dataset(
+        name=model.data,
+        digest=model.fingerprint[:36],
+        source_type="local" if model.source else "code",
+        source=json.dumps({"uri": model.source} if model.source else {"tags": {}}),
+        schema=json.dumps(schema),
+        profile=json.dumps(profile),
+    )
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])
+
+
+class Reconstruction:
+    """What `predict` of MLflow's model gives: reconstructions."""
+
+    def __init__(self, folder: Path) -> None:
+        from vaelab.models.saved_model import load_model
+
+        self._model = load_model(folder)
+
+    def predict(self, x: NDArray[np.float32], params: Any = None) -> NDArray[np.float32]:
+        """`x: (B, *shape)` as the model saw examples in training, to reconstructions of the same shape."""
+        import torch
+
+        tokens = self._model.likelihood.spec.support == "categories"
+        given = torch.as_tensor(np.asarray(x, dtype=np.int64 if tokens else np.float32))
+        with torch.no_grad():
+            made = self._model.decode(self._model.encode(given))
+        return made.numpy().astype(np.float32)
+
+
+def _load_pyfunc(folder: str) -> Reconstruction:
+    """MLflow calls this with the folder that holds `model.json` and the weights."""
+    return Reconstruction(Path(folder))

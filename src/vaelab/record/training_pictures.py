@@ -1,0 +1,118 @@
+"""Pictures taken while a model trains: `progress/<name>/epoch-0005.png`, and the same in every tracker."""
+
+import logging
+from io import BytesIO
+from math import ceil
+from pathlib import Path
+
+import lightning.pytorch as L
+import torch
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.utilities import rank_zero_only
+from matplotlib.figure import Figure
+from PIL import Image
+
+from vaelab.atomic_write import write_file
+from vaelab.notes import note
+from vaelab.record.trackers import trackers_among
+from vaelab.tasks import Task
+from vaelab.training.module import TrainingModule
+
+log = logging.getLogger(__name__)
+
+FOLDER = "progress"
+AUTO = 10  # pictures of a run whose length is known
+
+
+class TrainingPictures(Callback):
+    """Shows what the model makes of the same few examples, now and then at the end of an epoch.
+
+    It draws from no stream of random numbers that training uses. Pictures that fail are named once and left out.
+
+    Args:
+        task: says what is shown, and every how many epochs.
+        folder: of the run.
+    """
+
+    def __init__(self, task: Task, folder: Path) -> None:
+        self._task, self._folder, self._failed = task, folder, False
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Take them, if it is time."""
+        epoch = trainer.current_epoch + 1
+        last = trainer.max_epochs if trainer.max_epochs is not None and trainer.max_epochs > 0 else None
+        if not trainer.fast_dev_run and not self._failed and due(epoch, self._task.pictures_every, last):  # type: ignore[attr-defined]
+            self._take(trainer, pl_module, epoch)
+
+    @rank_zero_only
+    def _take(self, trainer: L.Trainer, module: L.LightningModule, epoch: int) -> None:
+        assert isinstance(module, TrainingModule)
+        model, data = module.model, trainer.datamodule  # type: ignore[attr-defined]
+        modes = {part: part.training for part in model.modules()}
+        try:
+            model.eval()
+            with torch.no_grad():
+                found = self._task.progress(model, data)
+            paths = {}
+            for name, picture in found.pictures.items():
+                path = self._folder / FOLDER / name / f"epoch-{epoch:04}.png"
+                write_file(path, png(picture))
+                paths[f"{FOLDER}/{name}"] = path
+        except Exception as error:  # pictures are no reason to end a training
+            self._failed = True
+            log.debug("pictures of training failed", exc_info=True)
+            note(f"pictures while training are left out, they failed: {type(error).__name__}: {error}")
+            return
+        finally:
+            for part, mode in modes.items():
+                part.training = mode
+        texts = {f"{FOLDER}/{name}": text for name, text in found.texts.items()}
+        for tracker in trackers_among(trainer.loggers):
+            tracker.log_pictures(paths, trainer.global_step - 1)
+            tracker.log_texts(texts, trainer.global_step - 1)
+
+
+def due(epoch: int, every: int | str | None, last: int | None) -> bool:
+    """Whether pictures are taken at the end of an epoch, counted from 1: at the first, the last, and every so many.
+
+    Args:
+        epoch: that ends.
+        every: `auto` takes about ten; of a run without a known end those of the epochs 1, 2, 4, 8, ...
+        last: epoch of the run, if that is known.
+    """
+    if every is None:
+        return False
+    if every == "auto":
+        if last is None:
+            return epoch & (epoch - 1) == 0
+        every = ceil(last / AUTO)
+    return epoch == 1 or epoch == last or epoch % int(every) == 0
+
+
+def png(picture: object) -> bytes:
+    """A figure, or `(H, W, 1 or 3)` uint8 pixels, as a PNG file."""
+    buffer = BytesIO()
+    if isinstance(picture, Figure):
+        picture.savefig(buffer, format="png")
+    else:
+        pixels = picture if picture.shape[2] == 3 else picture[..., 0]  # type: ignore[attr-defined]
+        Image.fromarray(pixels).save(buffer, "PNG")  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def films(folder: Path, most: int = 40) -> dict[str, list[tuple[str, bytes]]]:
+    """The pictures that a run folder holds, by name, oldest first: `("epoch 5", PNG bytes)`.
+
+    Of more than `most` some are left out, evenly; the first and the last are always there.
+    """
+    found = {}
+    for place in sorted((folder / FOLDER).glob("*/")):
+        paths = sorted(place.glob("epoch-*.png"), key=_epoch)
+        count = min(most, len(paths))
+        chosen = [paths[round(number * (len(paths) - 1) / max(1, count - 1))] for number in range(count)]
+        found[place.name] = [(f"epoch {_epoch(path)}", path.read_bytes()) for path in chosen]
+    return {name: frames for name, frames in found.items() if frames}
+
+
+def _epoch(path: Path) -> int:
+    return int(path.stem.rpartition("-")[2])

@@ -1,0 +1,56 @@
+"""Distributions of gradients and weights over a training, in every tracker that shows histograms."""
+
+from typing import Literal
+
+import lightning.pytorch as L
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.utilities import rank_zero_only
+from torch import Tensor
+from torch.optim import Optimizer
+
+from vaelab.record.trackers import trackers_among
+from vaelab.record.trackers.contents import Histogram
+
+What = Literal["gradients", "weights", "all"]
+
+BINS = 64
+
+
+class Watching(Callback):
+    """Sends histograms of the gradients, the weights or both every so many steps.
+
+    All steps go through Lightning's hooks then, which costs a small model a part of its speed.
+
+    Args:
+        what: is watched.
+        every_n_steps: optimizer steps between two looks.
+    """
+
+    def __init__(self, what: What, every_n_steps: int) -> None:
+        self._what, self._every = what, every_n_steps
+
+    @rank_zero_only
+    def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: Optimizer) -> None:
+        """Look, if it is time."""
+        step, trackers = trainer.global_step, trackers_among(trainer.loggers)
+        if step % self._every or not trackers:
+            return
+        found: dict[str, Histogram] = {}
+        for name, weight in pl_module.named_parameters():
+            name = name.removeprefix("model.")
+            if self._what != "weights" and weight.grad is not None:
+                found[f"gradients/{name}"] = histogram(weight.grad)
+            if self._what != "gradients":
+                found[f"weights/{name}"] = histogram(weight)
+        for tracker in trackers:
+            tracker.log_histograms(found, step)
+
+
+def histogram(values: Tensor) -> Histogram:
+    """Of the finite ones of any number of values."""
+    flat = values.detach().float().flatten().cpu()
+    flat = flat[torch.isfinite(flat)]
+    counts, edges = np.histogram(flat.numpy(), BINS)
+    return Histogram(counts.astype(np.int64), edges.astype(np.float64))
