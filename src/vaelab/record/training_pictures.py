@@ -16,6 +16,7 @@ from vaelab.atomic_write import write_file
 from vaelab.notes import note
 from vaelab.record.trackers import trackers_among
 from vaelab.tasks import Task
+from vaelab.tasks.progress import Picture
 from vaelab.training.module import TrainingModule
 
 log = logging.getLogger(__name__)
@@ -89,14 +90,13 @@ def due(epoch: int, every: int | str | None, last: int | None) -> bool:
     return epoch == 1 or epoch == last or epoch % int(every) == 0
 
 
-def png(picture: object) -> bytes:
+def png(picture: Picture) -> bytes:
     """A figure, or `(H, W, 1 or 3)` uint8 pixels, as a PNG file."""
     buffer = BytesIO()
     if isinstance(picture, Figure):
         picture.savefig(buffer, format="png")
     else:
-        pixels = picture if picture.shape[2] == 3 else picture[..., 0]  # type: ignore[attr-defined]
-        Image.fromarray(pixels).save(buffer, "PNG")  # type: ignore[arg-type]
+        Image.fromarray(picture if picture.shape[2] == 3 else picture[..., 0]).save(buffer, "PNG")
     return buffer.getvalue()
 
 

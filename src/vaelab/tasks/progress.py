@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from vaelab.evaluation.sources import Source, generate
 from vaelab.figures.images import tile
 from vaelab.models import Model
 
+Picture = Figure | NDArray[np.uint8]
 SHOWN, DRAWN = 8, 32  # examples, samples
 STEPS, DIMENSIONS, CODES = 7, 5, 256  # of a traversal, and examples whose codes say how far it goes
 LEAST_HEIGHT = 48  # pixels of an image, which is shown larger if it has fewer
@@ -29,7 +31,7 @@ class Progress:
         texts: lines by name.
     """
 
-    pictures: dict[str, Figure | NDArray] = field(default_factory=dict)  # type: ignore[type-arg]
+    pictures: dict[str, Picture] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
 
     def add(self, data: DataModule, name: str, versions: Mapping[str, Tensor], columns: int = SHOWN) -> None:
@@ -52,7 +54,7 @@ class Progress:
             )  # fmt: skip
 
 
-def pixels(images: Tensor, columns: int) -> NDArray:  # type: ignore[type-arg]
+def pixels(images: Tensor, columns: int) -> NDArray[np.uint8]:
     """`(N, C, H, W)` in [0, 1] as a grid of `(H', W', 1 or 3)` uint8, small images enlarged by whole factors."""
     factor = max(1, -(-LEAST_HEIGHT // images.shape[-2]))
     images = F.interpolate(images.float(), scale_factor=factor, mode="nearest") if factor > 1 else images

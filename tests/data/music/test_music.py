@@ -141,8 +141,9 @@ def test_written_examples_are_their_notes(tmp_path: Path) -> None:
     data = songs()
     values = data.clean("test", 3)
     files = data.written("samples/x", values)
-    assert list(files) == ["samples/x-01.mid", "samples/x-02.mid", "samples/x-03.mid"]
-    for content, value in zip(files.values(), values, strict=True):
+    assert sorted(files) == [f"samples/x-0{number}.{kind}" for number in (1, 2, 3) for kind in ("mid", "wav")]
+    for number, value in enumerate(values, 1):
+        content = files[f"samples/x-0{number}.mid"]
         path = tmp_path / "a.mid"
         assert isinstance(content, bytes)
         path.write_bytes(content)

@@ -6,6 +6,7 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
+import numpy as np
 import pytest
 import wandb as wb
 from lightning.pytorch.loggers import WandbLogger
@@ -13,8 +14,12 @@ from lightning.pytorch.loggers import WandbLogger
 from options import stated
 from tracker_files import config, history, summary, wandb_records
 from tracker_servers import KEY, WandbServer, nobody
+from vaelab.data.music.notes import Note
+from vaelab.data.music.preview import write_wav
 from vaelab.errors import ConfigError
 from vaelab.record.trackers import wandb, weights_and_biases
+from vaelab.record.trackers.contents import Histogram
+from vaelab.record.trackers.description import Description
 from vaelab.record.trackers.session import tracking
 
 
@@ -97,3 +102,56 @@ def test_a_server_that_refuses_is_one_message(at: Any, tmp_path: Path, capsys: p
         log(at(server.address))
     assert "warning" not in capsys.readouterr().err
     assert list(tmp_path.glob("wandb/*")) == []
+
+
+def test_an_offline_run_holds_what_is_more_than_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    wb.teardown()
+    stated_ = stated("logger/wandb") | {"tags": None, "notes": None}
+    tracker = wandb(**stated_ | {"output_dir": str(tmp_path), "project": "vaelab"})
+    (tmp_path / "scores.csv").write_text("row,score,label\n0,1.5,a\n1,,b\n")
+    (tmp_path / "note.wav").write_bytes(write_wav([[Note(0, 2, 60)]], 4))
+    (tmp_path / "changes.patch").write_text("+x\n")
+    with tracking([tracker], Description("one", "many", "anomaly", ("a",))):
+        tracker.position = lambda step: {"epoch": step // 2, "trainer/examples": 64.0 * (step + 1)}
+        tracker.log_metrics({"val/elbo": -3.0, "mine": 1.0}, 1)
+        tracker.log_metrics({"test/nll": 3.0, "epoch": 1}, 1)
+        tracker.log_tables({"tables/scores": tmp_path / "scores.csv"}, 1)
+        tracker.log_texts({"texts/samples": "one line\nanother"}, 1)
+        tracker.log_sounds({"samples/01": tmp_path / "note.wav"}, 1)
+        tracker.log_histograms({"gradients/w": Histogram(np.array([3, 1]), np.array([0.0, 1.0, 2.0]))}, 1)
+        tracker.log_files({"changes.patch": tmp_path / "changes.patch"})
+        tracker.log_alert("run failed", "why")
+    assert capsys.readouterr().err == ""
+    records = wandb_records(tmp_path)
+    logged = history(records)
+    assert logged["val/elbo"] == [-3]
+    assert (logged["epoch"][0], logged["trainer/examples"][0]) == (0, 128)
+    assert "test/nll" not in logged
+    assert summary(records)["test/nll"] == 3
+    for name, kind in (("tables/scores", "table-file"), ("texts/samples", "table-file"), ("samples/01", "audio-file"),
+                       ("gradients/w", "histogram")):  # fmt: skip
+        assert logged[f"{name}/_type"] == [kind], name
+    (table,) = tmp_path.glob("wandb/offline-run-*/files/media/table/tables/scores*.json")
+    assert json.loads(table.read_text())["data"] == [[0, 1.5, "a"], [1, None, "b"]]
+    (run,) = [record.run for record in records if record.WhichOneof("record_type") == "run"]
+    assert (run.display_name, run.run_group, run.job_type, list(run.tags)) == ("one", "many", "anomaly", ["a"])
+    (alert,) = [record.alert for record in records if record.WhichOneof("record_type") == "alert"]
+    assert (alert.title, alert.text) == ("run failed", "why")
+    assert list(tmp_path.glob("wandb/offline-run-*/files/changes.patch"))
+
+
+def test_what_an_option_says_of_a_run_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_RUN_GROUP", "from outside")
+    wb.teardown()
+    stated_ = stated("logger/wandb") | {"tags": ["mine"], "notes": None, "name": "my run", "job_type": "mine"}
+    tracker = wandb(**stated_ | {"output_dir": str(tmp_path), "project": "vaelab"})
+    with tracking([tracker], Description("one", "many", "anomaly", ("a",), "why")):
+        pass
+    run, *_ = [record.run for record in wandb_records(tmp_path) if record.HasField("run")]
+    assert (run.display_name, run.run_group, run.job_type) == ("my run", "from outside", "mine")
+    assert (list(run.tags), run.notes) == (["mine"], "why")
+    wb.teardown()

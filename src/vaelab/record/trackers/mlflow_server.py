@@ -140,7 +140,9 @@ class MLflowTracker(Tracker, MLFlowLogger):
             folder, _, last = name.rpartition("/")
             self._client.log_artifact(self._run_id, str(path), folder if path.stem == last else name)
 
-    send_sounds = send_pictures
+    def send_sounds(self, sounds: Mapping[str, Path], step: int) -> None:
+        """As artifacts."""
+        self.send_pictures(sounds, step)
 
     def send_texts(self, texts: Mapping[str, str], step: int) -> None:
         """As artifacts; those of a run that still trains replace what was before."""

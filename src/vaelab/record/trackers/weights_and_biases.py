@@ -185,7 +185,7 @@ class WandbTracker(Tracker, WandbLogger):
 
         for name, path in tables.items():
             columns, rows = first_rows(path, SHOWN_ROWS)
-            table = wandb.Table(columns=columns, data=rows, allow_mixed_types=True)
+            table = wandb.Table(columns=[*columns], data=rows, allow_mixed_types=True)
             self._run.log({name: table, STEP: step})
 
     def send_histograms(self, histograms: Mapping[str, Histogram], step: int) -> None:
@@ -227,9 +227,7 @@ class WandbTracker(Tracker, WandbLogger):
 
     def send_alert(self, title: str, text: str) -> None:
         """As an alert, which W&B sends by mail or to a channel."""
-        import wandb
-
-        self._run.alert(title, text, level=wandb.AlertLevel.ERROR)
+        self._run.alert(title, text, level="ERROR")
 
     def send_summary(self, numbers: dict[str, float], step: int) -> None:
         """As the summary, which until then holds the last value of each number."""
