@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 from vaelab.compare.table import Table
 from vaelab.metrics import aim
 
+TICKS = 8  # numbers below a logarithmic axis
 ABOVE = 6  # the legend, which covers the lines of baselines but no run
 COLORS = ("tab:orange", "tab:green", "tab:purple", "tab:brown")
 
@@ -76,6 +77,10 @@ def _line(axes: Axes, table: Table, column: str, key: str, numbers: list[float])
             axes.plot(*zip(*found, strict=True), "--", color=color, linewidth=1, label=name)
     if min(numbers) > 0 and max(numbers) / min(numbers) >= 8:
         axes.set_xscale("log")
+        shown = sorted(set(numbers))
+        shown = shown[:: -(-len(shown) // TICKS)]
+        axes.set_xticks(shown, [f"{number:g}" for number in shown])
+        axes.set_xticks([], minor=True)
     axes.set_xlabel(key, fontsize=8)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=6, framealpha=0.8, edgecolor="none")
