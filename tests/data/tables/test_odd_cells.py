@@ -301,7 +301,9 @@ def test_a_file_without_names_is_noticed(tmp_path: Path, capsys: pytest.CaptureF
     path.write_text("5,5,b\n" + "".join(f"{number},{number % 7},a\n" for number in range(COUNT)))
     with pytest.raises(ConfigError, match="may hold names"):
         load(path)
-    with pytest.raises(DataError, match=r"several columns named 5; if the first line .*data\.header=false"):
+    with pytest.raises(
+        DataError, match=r"several columns named 5; rename them.*; if the first line .*data\.header=false"
+    ):
         load(path, header=True)
 
 

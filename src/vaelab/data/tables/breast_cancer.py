@@ -22,8 +22,8 @@ class BreastCancer(Table):
     ) -> None:
         super().__init__(
             "breast_cancer", "", label="diagnosis", label_as_column=False, drop=drop, numeric=(), categorical=(),
-            keep=(), header=None, scaling=scaling, max_categories=100, encoding="utf-8", decimal=None, thousands=None,
-            na_values=(), dayfirst=None, name=None, normal=normal, **settings,
+            keep=(), header=None, scaling=scaling, max_categories=100, encoding="utf-8", delimiter=None,
+            decimal=None, thousands=None, na_values=(), dayfirst=None, name=None, normal=normal, **settings,
         )  # fmt: skip
 
     def tables(self) -> dict[str, pa.Table]:

@@ -2,10 +2,9 @@
 
 import csv as plain_csv
 import gzip
-import re
 import sys
 import zlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -17,11 +16,14 @@ from pyarrow import csv
 
 from vaelab.data.scratch import Scratch
 from vaelab.data.tables.cells import MISSING, WHOLE
+from vaelab.data.tables.delimiters import Layout, layout_of
 from vaelab.data.tables.notation import NUMBER, PLAIN, Notation
 from vaelab.errors import ConfigError
-from vaelab.notes import note, some
+from vaelab.notes import counted, note, some
 
 BROKEN = (EOFError, zlib.error, gzip.BadGzipFile)  # what reading a file raises that is no gzip file, or a part of one
+
+BEGINNING = 2**16  # letters that tell the delimiter
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class TableReading:
         texts: columns of CSV files that hold texts, whatever their cells look like, such as 007.
         codes: columns of CSV files that hold texts if any of their cells is a code such as 007.
         notation: of the cells of CSV files.
+        delimiter: between the cells of CSV files, or its name; None to find it for each file.
     """
 
     encoding: str
@@ -43,6 +46,7 @@ class TableReading:
     texts: Collection[str] = ()
     codes: Collection[str] = ()
     notation: Notation = PLAIN
+    delimiter: str | None = None
 
 
 def is_compressed(path: Path) -> bool:
@@ -64,8 +68,11 @@ def opened(path: Path, encoding: str, newline: str | None = None) -> IO[str]:
 
 def read_csv(path: Path, how: TableReading) -> pa.Table:
     """The rows of a CSV file; what pyarrow raises where it cannot be read is not caught."""
-    reading = csv.ReadOptions(encoding=how.encoding, autogenerate_column_names=not how.header)
-    parsing = csv.ParseOptions(delimiter=_delimiter(path, how.encoding), newlines_in_values=True)
+    layout = layout_in(path, how.encoding, how.delimiter)
+    if layout.doubt:
+        note(f"{path}: {layout.doubt}")
+    reading = csv.ReadOptions(encoding=how.encoding, autogenerate_column_names=not how.header, skip_rows=layout.skipped)
+    parsing = csv.ParseOptions(delimiter=layout.delimiter, newlines_in_values=True)
     if how.scratch is None:
         as_text = dict.fromkeys([*how.texts, *how.codes], pa.string())
         table = csv.read_csv(path, reading, parsing, _cells(how.notation, as_text))
@@ -128,36 +135,48 @@ def _cells(notation: Notation, types: dict[str, pa.DataType] | None = None) -> A
     )
 
 
-def _delimiter(path: Path, encoding: str) -> str:
-    """Of tab, semicolon and comma the one that the first line has most of; commas of decimals do not count."""
-    if suffix(path) in (".tsv", ".tsv.gz"):
-        return "\t"
-    unquoted = re.sub(r'"[^"]*("|$)', "", _head(path, encoding))  # names in quotes may hold any of them
-    if ";" in unquoted or "\t" in unquoted:
-        unquoted = re.sub(r"(?<=\d),(?=\d)", "", unquoted)
-    return max(",;\t", key=unquoted.count)
+def layout_in(path: Path, encoding: str, delimiter: str | None = None) -> Layout:
+    """How the lines of a file are divided; a `.tsv` file has tabs.
 
-
-def _head(path: Path, encoding: str) -> str:
+    Raises:
+        ConfigError: there is no such encoding.
+    """
+    tabs = "\t" if suffix(path) in (".tsv", ".tsv.gz") else None
     try:
         with opened(path, encoding) as file:
-            return next((line for line in file if line.strip()), "")
+            return layout_of(file.read(BEGINNING), delimiter or tabs)
     except LookupError as error:
         raise ConfigError(f"data.encoding={encoding}: no such encoding") from error
     except BROKEN:
-        return ""  # which reading it will tell
+        return Layout(",")  # which reading it will tell
 
 
-def first_line(path: Path, encoding: str) -> list[str]:
+def first_line(path: Path, encoding: str, delimiter: str | None = None) -> list[str]:
     """The cells of the first line of a CSV file, without quotes; none where there is no such file."""
     if not path.is_file():
         return []
-    line = _head(path, encoding).removeprefix("\ufeff").rstrip("\r\n")
-    cells = next(plain_csv.reader([line], delimiter=_delimiter(path, encoding)), None) or [""]
+    try:
+        cells = next((cells for _, cells in _lines(path, encoding, delimiter) if cells), [""])
+    except BROKEN:
+        cells = [""]  # which reading it will tell
     return [cell.strip().strip('"') for cell in cells]
 
 
-def has_names(path: Path, encoding: str, notation: Notation = PLAIN) -> bool:
+def _lines(path: Path, encoding: str, delimiter: str | None) -> Iterator[tuple[int, list[str]]]:
+    """The line that each row begins in, from 1, and its cells; no cells of a blank line."""
+    plain_csv.field_size_limit(sys.maxsize)
+    layout = layout_in(path, encoding, delimiter)
+    with opened(path, encoding, newline="") as file:
+        reader, begin = plain_csv.reader(file, delimiter=layout.delimiter), 1
+        for cells in reader:
+            if begin == 1 and cells:
+                cells[0] = cells[0].removeprefix("\ufeff")
+            if begin > layout.skipped:
+                yield begin, cells
+            begin = reader.line_num + 1
+
+
+def has_names(path: Path, encoding: str, notation: Notation = PLAIN, delimiter: str | None = None) -> bool:
     """Whether the first line of a CSV file names its columns.
 
     It does not if all of it are numbers, unless they count the columns.
@@ -166,11 +185,12 @@ def has_names(path: Path, encoding: str, notation: Notation = PLAIN) -> bool:
         path: of the file.
         encoding: of its text.
         notation: of its numbers.
+        delimiter: between its cells, or its name; None to find it.
 
     Raises:
         ConfigError: only the user can tell, since some of it are numbers, as values would be.
     """
-    cells = first_line(path, encoding)
+    cells = first_line(path, encoding, delimiter)
     found = [cell for cell in cells if notation.is_number(cell) or NUMBER.fullmatch(cell)]
     numbers = [notation.number(cell) if notation.is_number(cell) else float(cell) for cell in found]
     ascending = all(map(WHOLE.fullmatch, found)) and all(before < after for before, after in pairwise(numbers))
@@ -208,28 +228,31 @@ def refuse_values_as_names(table: pa.Table, path: Path) -> None:
         )
 
 
-def line_of(path: Path, encoding: str, row: int, header: bool) -> int:
+def line_of(path: Path, encoding: str, row: int, header: bool, delimiter: str | None = None) -> int:
     """The line of a CSV file that a row begins in, from 1; blank lines are no rows, and a cell may have several."""
-    plain_csv.field_size_limit(sys.maxsize)
-    with opened(path, encoding, newline="") as file:
-        reader, found = plain_csv.reader(file, delimiter=_delimiter(path, encoding)), row + header
-        last = 0
-        for cells in reader:
-            if cells and not found:
-                return last + 1
-            found -= bool(cells)
-            last = reader.line_num
+    found, last = row + header, 0
+    for line, cells in _lines(path, encoding, delimiter):
+        last = line
+        if cells and not found:
+            break
+        found -= bool(cells)
     return last
 
 
-def ragged(path: Path, encoding: str, columns: int) -> str:
-    """Which line of a CSV file has more or fewer cells than the others."""
-    plain_csv.field_size_limit(sys.maxsize)
-    with opened(path, encoding, newline="") as file:
-        reader = plain_csv.reader(file, delimiter=_delimiter(path, encoding))
-        last = 0
-        for cells in reader:
-            if cells and len(cells) != columns:
-                return f"; line {last + 1} is the first with another number of cells: correct it"
-            last = reader.line_num
+def ragged(path: Path, encoding: str, columns: int, delimiter: str | None = None) -> str:
+    """Which line of a CSV file has more or fewer cells than the others, who have `columns` as the first line has."""
+    usual = layout_in(path, encoding, delimiter).cells
+    for place, (line, cells) in enumerate(one for one in _lines(path, encoding, delimiter) if one[1]):
+        if place == 0 and usual not in (1, columns):
+            text = some(cells, 3)
+            return (
+                f"; line {line} ({text}) has {counted(len(cells), 'cell')} where most others have {usual}, so it is "
+                "no line of names: delete it, or correct it"
+            )
+        if len(cells) != columns:
+            return f"; line {line} is the first with another number of cells: correct it{_or_delimiter(columns)}"
     return ""
+
+
+def _or_delimiter(columns: int) -> str:
+    return ", or name what stands between cells, such as data.delimiter=semicolon" if columns == 1 else ""

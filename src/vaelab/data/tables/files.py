@@ -156,7 +156,7 @@ def _read(path: Path, how: TableReading) -> pa.Table:
         table = _named(table, path)
         names = Counter(table.column_names)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowKeyError, OSError, LookupError, UnicodeDecodeError) as error:
-        remedy = _remedy(error, path, how.encoding)
+        remedy = _remedy(error, path, how)
         raise DataError(f"{path}: cannot be read as {suffix(path)[1:]} ({_line(error)}){remedy}") from error
     if table.num_rows == 0:
         raise DataError(f"{path}: holds no row")
@@ -166,7 +166,9 @@ def _read(path: Path, how: TableReading) -> pa.Table:
         )
     if twice := sorted(name for name, count in names.items() if count > 1):
         values = "; if the first line holds values and no names, add data.header=false" if _is_text(path) else ""
-        raise DataError(f"{path}: has several columns named {some(twice)}{values}")
+        raise DataError(
+            f"{path}: has several columns named {some(twice)}; rename them, so that each name comes once{values}"
+        )
     return table
 
 
@@ -208,15 +210,15 @@ def _read_parquet(path: Path, scratch: Scratch | None) -> pa.Table:
         return scratch.table(file.schema_arrow, file.iter_batches())
 
 
-def _remedy(error: BaseException, path: Path, encoding: str) -> str:
+def _remedy(error: BaseException, path: Path, how: TableReading) -> str:
     if is_compressed(path) and isinstance(error, OSError):
         return "; it is no gzip file or only a part of one, so download or pack it again"
     with gzip.open(path) if is_compressed(path) else path.open("rb") as file:
-        wide = _is_text(path) and file.read(2) in (b"\xff\xfe", b"\xfe\xff") and "16" not in encoding
+        wide = _is_text(path) and file.read(2) in (b"\xff\xfe", b"\xfe\xff") and "16" not in how.encoding
     if wide:
         return "; it begins as UTF-16 does, which data.encoding=utf-16 reads"
     if found := re.search(r"Expected (\d+) columns, got \d+", str(error)):
-        return ragged(path, encoding, int(found[1]))
+        return ragged(path, how.encoding, int(found[1]), how.delimiter)
     unknown = isinstance(error, UnicodeDecodeError) or "UTF8" in str(error)
     return "; if it is not UTF-8, name its encoding, such as data.encoding=latin-1" if unknown else ""
 

@@ -28,6 +28,7 @@ from vaelab.data.scratch import Scratch
 from vaelab.data.storage import belongs_on_disk
 from vaelab.data.tables.cells import alike, parsed, says_nothing
 from vaelab.data.tables.delimited import TableReading, has_names, line_of, refuse_values_as_names
+from vaelab.data.tables.delimiters import Delimiter
 from vaelab.data.tables.extremes import mention_odd_numbers, refuse_far
 from vaelab.data.tables.files import (
     SUFFIXES,
@@ -78,6 +79,8 @@ class Table(DataModule):
             told by their distance, and else `quantile`, which keeps generated values within the range of train.
         max_categories: of a column; rarer ones become "(other)".
         encoding: of the text of CSV files.
+        delimiter: between their cells, `comma`, `semicolon`, `tab`, `pipe` or the sign itself; null finds it for each
+            file: the sign by which most of the first lines have the same number of cells.
         decimal: of numbers in texts, `point` or `comma` or the sign itself; null is `point`. Where rows are prepared
             for a trained model, null is what that was trained with, as it is for the next three.
         thousands: what stands between groups of three digits, `point`, `comma`, `space`, `apostrophe`, the sign
@@ -101,6 +104,7 @@ class Table(DataModule):
         scaling: Method | Literal["auto"],
         max_categories: Annotated[int, Ge(2)],
         encoding: str,
+        delimiter: Delimiter | None,
         decimal: Decimal | None,
         thousands: Thousands | None,
         na_values: Sequence[str | int | float],
@@ -136,7 +140,7 @@ class Table(DataModule):
         self.header = header
         self._scaling_asked = scaling
         self.scaling: Method = ("standard" if normal else "quantile") if scaling == "auto" else scaling
-        self.max_categories, self.encoding = max_categories, encoding
+        self.max_categories, self.encoding, self.delimiter = max_categories, encoding, delimiter
         self._scratch = Scratch(self.data_dir / ".vaelab")
         self._root: Path | None = None  # the file or folder that rows come from
         self._sizes: dict[Path, int] = {}  # rows of each file, in the order of reading
@@ -224,10 +228,12 @@ class Table(DataModule):
         plain = [file for file in every if file.suffix.lower() != ".parquet"]
         self._source = Source(self._place, typed=not plain, notation=self.notation)
         asks = self.header is None and plain
-        self._named = has_names(plain[0], self.encoding, self.notation) if asks else self.header is not False
+        self._named = self.header is not False
+        if asks:
+            self._named = has_names(plain[0], self.encoding, self.notation, self.delimiter)
         scratch = self._scratch if belongs_on_disk(memory_needed(every), self.storage) else None
         texts, codes = ((), self.categorical) if self._format is None else (_texts(self._format), ())
-        how = TableReading(self.encoding, self._named, scratch, texts, codes, self.notation)
+        how = TableReading(self.encoding, self._named, scratch, texts, codes, self.notation, self.delimiter)
         tables = {split: read_tables(members, how, self._sizes) for split, members in files.items()}
         if self.header is None and plain:
             refuse_values_as_names(next(iter(tables.values())), plain[0])
@@ -238,7 +244,8 @@ class Table(DataModule):
         for file, count in self._sizes.items():
             if row < count:
                 if file.suffix.lower() != ".parquet":
-                    return f"row {row} (line {line_of(file, self.encoding, row, self._named)} of {file.name})"
+                    line = line_of(file, self.encoding, row, self._named, self.delimiter)
+                    return f"row {row} (line {line} of {file.name})"
                 return f"row {row}" if len(self._sizes) == 1 else f"row {row} of {file.name}"
             row -= count
         return f"row {row}"
