@@ -66,12 +66,12 @@ def test_rows_are_decoded_to_the_units_of_the_file(tmp_path: Path) -> None:
     assert rows.columns[0].decimals != 0
 
 
-def test_rare_categories_are_missing_and_labels_may_be_a_column_beside(tmp_path: Path) -> None:
+def test_rare_categories_are_one_and_labels_may_be_a_column_beside(tmp_path: Path) -> None:
     data = load(visits(tmp_path / "visits.csv", 100, 0), max_categories=2, label_as_column=False)
     values, labels = data.clean("train"), data.labels("train")
     rows = decoded(data, values, labels)
-    assert len(rows.columns[2].categories) == 2
-    assert np.isnan(rows.values[:, 2]).sum() == (values[:, 2] == 2).sum() > 0
+    assert rows.columns[2].categories[2:] == ("(other)",)
+    assert (rows.values[:, 2] == 2).sum() == (values[:, 2] == 2).sum() > 0
     assert rows.columns[3].categories == ("no", "yes")
     np.testing.assert_array_equal(rows.values[:, 3], labels.numpy())
 

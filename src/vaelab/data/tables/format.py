@@ -21,10 +21,12 @@ from vaelab.errors import DataError
 
 OTHER = "(other)"  # rare categories, and those that train never saw
 MOST_LEFT_OUT = 100_000  # far more columns than any file has
+MOST_RARE = 10_000  # rare categories of a column that a run keeps, the commonest of them
 MOST_DECIMALS = 6  # beyond which a column of numbers is taken as not rounded at all
 MILLISECONDS = 86_400_000  # of a day
 TRUTH = {"0": "false", "1": "true", "0.0": "false", "1.0": "true"}  # as other files write it
 Rows = NDArray[np.float64]
+Count = Annotated[int, Ge(1), Le(2**40)]  # of rows
 
 
 def to_rows(
@@ -189,6 +191,9 @@ class TableFormat:
         ranges: of each column, None of categories; empty for a run that is older than this record.
         left_out: columns of the files that the model does not see.
         notation: of the texts that the model was trained on.
+        rare: of each column what a cell of `OTHER` may be: places in `Field.values` with the number of train rows that
+            have them. Those are the rare categories of train, `MOST_RARE` of them at most; of a column without any, the
+            kept ones. Empty for booleans, for numbers, and for a run that is older than this record.
     """
 
     fields: tuple[Field, ...]
@@ -197,6 +202,7 @@ class TableFormat:
     ranges: tuple[Range | None, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
     notation: Notation = PLAIN
+    rare: tuple[tuple[tuple[int, int], ...], ...] = ()
 
     @classmethod
     def fit(cls, fields: Sequence[Field], columns: Iterable[Rows], scaling: str, most: int) -> "TableFormat":
@@ -214,20 +220,25 @@ class TableFormat:
         kept: list[tuple[int, ...]] = []
         scalings = []
         ranges: list[Range | None] = []
+        rare: list[tuple[tuple[int, int], ...]] = []
         for field, column in zip(fields, columns, strict=True):
             seen = column[~np.isnan(column)]
             if not len(seen):
                 raise DataError(f"column {field.name}: has no value in the train split; add it to data.drop")
             if field.kind != "category":
                 kept.append(())
+                rare.append(())
                 ranges.append(Range.of_values(seen))
                 scalings.append(Scaling.fit(scaling, column[:, None]))
                 continue
             codes, counts = np.unique(seen.astype(int), return_counts=True)
             ranges.append(None)
-            commonest = np.argsort(-counts, kind="stable")[:most]
+            order = np.argsort(-counts, kind="stable")
+            commonest, others = order[:most], order[most : most + MOST_RARE]
             kept.append(tuple(sorted(int(codes[c]) for c in commonest)))
-        return cls(tuple(fields), tuple(kept), Scaling.beside(scalings), tuple(ranges))
+            possible = sorted(others.tolist() or commonest.tolist()) if field.arrow != "bool" else []
+            rare.append(tuple((int(codes[c]), int(counts[c])) for c in possible))
+        return cls(tuple(fields), tuple(kept), Scaling.beside(scalings), tuple(ranges), rare=tuple(rare))
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -257,22 +268,45 @@ class TableFormat:
         encoded[:, numbers] = self.scaling.forward(rows[:, numbers])
         return encoded
 
+    def settled(self, encoded: NDArray[Any]) -> Rows:
+        """Rows of a model, `(N, D)`, without `OTHER` where train has no rare category.
+
+        A model that never saw `OTHER` in a column gives it with a small probability all the same. Such a cell becomes
+        one of the categories that train has, drawn by how often train has them.
+        """
+        encoded = np.array(encoded, dtype=np.float64)
+        for place, possible in enumerate(self.rare):
+            kept = self.kept[place]
+            if possible and possible[0][0] in kept and (at := encoded[:, place] == len(kept)).any():
+                encoded[at, place] = np.searchsorted(kept, self._drawn(place, int(at.sum())))
+        return encoded
+
+    def _drawn(self, place: int, count: int) -> NDArray[np.int64]:
+        """Places in `Field.values` for so many cells of `OTHER`, the same ones at every call."""
+        codes, counts = np.array(self.rare[place]).T
+        return np.random.default_rng(place).choice(codes, count, p=counts / counts.sum())
+
     def decode(self, encoded: NDArray[Any], within_train: bool = False) -> pa.Table:
-        """The inverse of `encode` and `to_rows`: the original columns and types; `OTHER` and NaN become nulls.
+        """The inverse of `encode` and `to_rows`: the original columns and types; NaN becomes null.
+
+        `OTHER` becomes its name. A column of whole numbers or dates as categories is then one of texts.
 
         Args:
             encoded: `(N, D)`.
-            within_train: whether numbers and dates are put between the least and the greatest of train, with as many
-                decimals as train has.
+            within_train: whether cells become what train may hold: numbers and dates between its least and its
+                greatest, with as many decimals, and in place of `OTHER` a rare category of train, drawn by how often
+                train has it. Older runs do not know their rare categories.
         """
-        encoded = np.asarray(encoded, dtype=np.float64)
+        encoded = self.settled(encoded) if within_train else np.asarray(encoded, dtype=np.float64)
         numbers = [place for place, field in enumerate(self.fields) if field.kind != "category"]
         restored = dict(zip(numbers, self.scaling.inverse(encoded[:, numbers]).T, strict=True))
         for place, known in enumerate(self.ranges if within_train else ()):
             if known is not None:
                 restored[place] = known.held(restored[place])
         arrays = [
-            self._texts(place, encoded[:, place]) if field.kind == "category" else typed(restored[place], field)
+            self._texts(place, encoded[:, place], within_train)
+            if field.kind == "category"
+            else typed(restored[place], field)
             for place, field in enumerate(self.fields)
         ]
         return pa.table(dict(zip((field.name for field in self.fields), arrays, strict=True)))
@@ -281,12 +315,17 @@ class TableFormat:
         """With the columns that had one value in all rows, at their places among all columns of the file."""
         return with_constants(table, self.left_out)
 
-    def _texts(self, place: int, codes: Rows) -> Any:
-        field = self.fields[place]
-        names: list[str | None] = [field.values[code] for code in self.kept[place]]
-        names.append(None)  # OTHER
-        found = [None if np.isnan(code) else names[int(code)] for code in codes]
-        return pc.cast(pa.array(found, pa.string()), arrow_type(field.arrow))
+    def _texts(self, place: int, codes: Rows, drawn: bool) -> Any:
+        field, kept = self.fields[place], self.kept[place]
+        found = [None if np.isnan(code) else (*kept, -1)[int(code)] for code in codes]
+        rest = [row for row, code in enumerate(found) if code == -1]
+        names = (*field.values, OTHER if field.arrow != "bool" else None)  # -1 is the last
+        if drawn and rest and self.rare and self.rare[place]:
+            for row, code in zip(rest, self._drawn(place, len(rest)).tolist(), strict=True):
+                found[row] = code
+            rest = []
+        texts = pa.array([None if code is None else names[code] for code in found], pa.string())
+        return texts if rest and field.arrow != "bool" else pc.cast(texts, arrow_type(field.arrow))
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -297,6 +336,7 @@ class TableFormat:
             "ranges": [held and asdict(held) for held in self.ranges],
             "left_out": [asdict(column) for column in self.left_out],
             "notation": self.notation.to_json(),
+            "rare": [[list(pair) for pair in possible] for possible in self.rare],
         }
 
     @classmethod
@@ -313,6 +353,7 @@ class TableFormat:
         left_out = TypeAdapter(Annotated[tuple[LeftOut, ...], MaxLen(MOST_LEFT_OUT)]).validate_python(
             data.get("left_out", ())
         )
+        rare = TypeAdapter(tuple[tuple[tuple[NonNegativeInt, Count], ...], ...]).validate_python(data.get("rare", ()))
         for column in left_out:
             if column.reason == "constant":
                 constant_of(column)
@@ -324,7 +365,12 @@ class TableFormat:
             raise ValueError(f"{numbers} fields that are no categories and a scaling of {scaling.columns}")
         if ranges and [held is None for held in ranges] != [field.kind == "category" for field in fields]:
             raise ValueError("ranges: should be one for each field that is no category")
-        return cls(fields, kept, scaling, ranges, left_out, Notation.from_json(data.get("notation")))
+        if rare and (
+            len(rare) != len(fields)
+            or any(code >= len(f.values) for f, possible in zip(fields, rare, strict=True) for code, _ in possible)
+        ):
+            raise ValueError("rare: should be places among the values of each field")
+        return cls(fields, kept, scaling, ranges, left_out, Notation.from_json(data.get("notation")), rare)
 
 
 def typed(values: Rows, field: Field) -> Any:

@@ -77,7 +77,7 @@ class Table(DataModule):
             the first line is all numbers, and asks where it may be either.
         scaling: of numbers and dates; see `Scaling`. `auto` is `standard` where `normal` is given, since anomalies are
             told by their distance, and else `quantile`, which keeps generated values within the range of train.
-        max_categories: of a column; rarer ones become "(other)".
+        max_categories: of a column; rarer ones become "(other)" for the model. Rows that it gives have one of them there.
         encoding: of the text of CSV files.
         delimiter: between their cells, `comma`, `semicolon`, `tab`, `pipe` or the sign itself; null finds it for each
             file: the sign by which most of the first lines have the same number of cells.
@@ -486,14 +486,15 @@ class Table(DataModule):
 
         Args:
             values: rows.
-            within_train: whether numbers are put into the range that train has, see `TableFormat.decode`.
+            within_train: whether cells become what train may hold, see `TableFormat.decode`.
         """
         return self.format.decode(values.double().cpu().numpy(), within_train)
 
     def written(self, stem: str, values: Tensor, generated: bool = True) -> dict[str, bytes | str]:
         """Rows as `<stem>.csv` and `<stem>.parquet`, with the columns that have one value in all rows.
 
-        Numbers that a model gave are within the range of train, with as many decimals. The CSV file can be read with
+        Numbers that a model gave are within the range of train, with as many decimals, and "(other)" is a rare category
+        of train. The CSV file can be read with
         the options that the files of train were read with.
         """
         table = self.format.with_constants(self.restore(values, within_train=generated))

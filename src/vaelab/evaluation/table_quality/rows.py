@@ -42,7 +42,7 @@ class Rows:
 
     Attributes:
         columns: D of them.
-        values: `(N, D)`, NaN where a value is missing. A rare or unseen category, "(other)", is missing too.
+        values: `(N, D)`, NaN where a value is missing. All rare and unseen categories are one, "(other)".
     """
 
     columns: tuple[RowColumn, ...]
@@ -77,8 +77,10 @@ def decoded(data: Table, values: Tensor, labels: Tensor | None = None, generated
             that is not given labels.
         generated: whether a model made them; they are then what the files of samples hold, within the range of train.
     """
-    fields, kept = data.format.fields, data.format.kept
+    fields = data.format.fields
     encoded = values.double().cpu().numpy()
+    if generated:
+        encoded = data.format.settled(encoded)
     originals = to_columns(data.restore(values, within_train=generated), fields)
     ranges = data.format.ranges or (None,) * len(fields)
     columns, found = [], np.empty((len(encoded), len(fields)))
@@ -86,8 +88,8 @@ def decoded(data: Table, values: Tensor, labels: Tensor | None = None, generated
         zip(fields, data.spec.columns, originals, ranges, strict=True)
     ):
         if field.kind == "category":
-            columns.append(RowColumn(field.name, of.categories[: len(kept[place])]))
-            found[:, place] = np.where(encoded[:, place] < len(kept[place]), encoded[:, place], np.nan)
+            columns.append(RowColumn(field.name, of.categories))
+            found[:, place] = encoded[:, place]
         else:
             unit = timestamp(field).unit if field.kind == "date" else ""
             columns.append(RowColumn(field.name, decimals=None if known is None else known.decimals, unit=unit))

@@ -14,7 +14,7 @@ from vaelab.evaluation.scores.ranking import auroc
 from vaelab.evaluation.table_quality.boosting import classifier, inputs, regressor, rows_learned
 from vaelab.evaluation.table_quality.rows import Rows, Values
 
-MOST_CLASSES = 100  # of a target
+MOST_CLASSES = 101  # of a target: as many as a column has by default, and "(other)"
 FEW_CLASSES = 20  # of a column of categories that is taken for the target unless one is named
 FEWEST = 10  # rows with a target that trees are learned from, and that they are tested on
 Weights = NDArray[np.int64]

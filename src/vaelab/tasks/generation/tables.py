@@ -30,7 +30,7 @@ from vaelab.evaluation.table_quality.usefulness import Exam, Score, exam_of, fin
 from vaelab.figures.tables import ColumnPanel, association_matrices, column_panels
 from vaelab.tasks.task import NO_TRAIN, Baseline, Findings, Say
 
-FORMAT = 1  # raise when a number of the same data changes
+FORMAT = 2  # raise when a number of the same data changes
 SETS = 5  # of generated rows that trees learn from: a score of one set of a few hundred rows depends on chance
 SHOWN = 8  # columns in a figure
 LEAST = {True: 0.5, False: 0.05}  # AUROC, and R^2, of trees that learned from real rows: no ratio to less says much
