@@ -195,10 +195,32 @@ def test_a_model_that_is_given_labels_has_rows_with_labels(train: Run, tmp_path:
     path = visits(tmp_path / "visits.csv", 300, 0, missing=True)
     words = (f"data.path={path}", "data.label=paid", f"paths.data_dir={tmp_path}", "model.condition=label",
              "fitted_prior=gaussian_by_label")  # fmt: skip
-    numbers, about = read(train(*RUN, *words, "budget.steps=300"))
+    run = train(*RUN, *words, "budget.steps=300")
+    numbers, about = read(run)
     assert about["test/tstr"]["target"] == "paid"
     assert numbers["test/tstr_fitted"] > 0.6  # by N(0, I) alone, whatever the label, codes tell another amount
     assert "missing" in about["test/marginal_distance"]
+    samples = pd.read_csv(run / "samples/samples.csv")
+    assert samples.columns.tolist() == ["amount", "pages", "city", "paid"]
+    assert len(samples) == 1_000  # although there are 60 test rows
+    amounts = samples.groupby("paid").amount.mean()
+    assert amounts["yes"] > amounts["no"]
+    more = train("task=generation", "train=false", f"ckpt_path={run}", "task.samples=1500")
+    assert len(pd.read_csv(more / "samples/samples.csv")) == 1_500
+    for name in ("originals", "reconstructions"):
+        rows = pd.read_csv(run / f"samples/{name}.csv")
+        assert rows.paid.tolist() == ["no", "yes"] * 4  # drawn over the classes
+    assert "paid" not in pd.read_csv(run / "samples/interpolation.csv").columns
+    file = pd.read_csv(path)
+    originals = pd.read_csv(run / "samples/originals.csv")
+    assert originals.amount.dropna().isin(file.amount).all()  # to the last digit
+
+
+@pytest.mark.long
+def test_images_are_no_files_that_could_be_more(train: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        train("task=generation", "task.samples=5", "trainer.max_epochs=1")
+    assert "task.samples=5: is for tables, series, music and text" in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.long

@@ -64,6 +64,7 @@ def generation(nll_samples: int, monitor: str | None = None) -> Generation:
         monitor,
         no_latent_baseline="auto",
         target=None,
+        samples=None,
         baselines=True,
         pictures_every=None,
     )

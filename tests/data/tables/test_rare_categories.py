@@ -94,7 +94,7 @@ def test_a_broken_record_is_refused(rare: list[object]) -> None:
     table = pa.table({"city": ["a", "b", "c"]})
     fields = describe(table, [], [])
     about = TableFormat.fit(fields, to_rows(table, fields).T, "standard", 2).to_json()
-    with pytest.raises(ValueError, match="rare|greater"):
+    with pytest.raises(ValueError, match=r"rare|greater"):
         TableFormat.from_json(about | {"rare": rare})
 
 

@@ -397,6 +397,35 @@ def typed(values: Rows, field: Field) -> Any:
     return pc.cast(pa.array(numbers, mask=missing), of, safe=False)
 
 
+def as_read(
+    table: pa.Table, fields: Sequence[Field], numeric: Collection[str] = (), source: Source | None = None
+) -> pa.Table:
+    """The cells of a few rows in the types of `TableFormat.decode`, without its scaling and its "(other)".
+
+    Args:
+        table: rows of a file.
+        fields: the columns.
+        numeric: columns of texts whose cells are missing where they are no numbers.
+        source: of the rows.
+    """
+    arrays = []
+    for field, column in zip(fields, to_columns(table, fields, 0, numeric, source), strict=True):
+        if field.kind != "category":
+            arrays.append(typed(column, field))
+            continue
+        texts = text_of(table[field.name].combine_chunks()).to_pylist()  # of a category that `fields` does not have
+        known = [
+            None if np.isnan(code) else field.values[int(code)] if code < len(field.values) else text
+            for code, text in zip(column, texts, strict=True)
+        ]
+        cells = pa.array(known, pa.string())
+        try:
+            arrays.append(pc.cast(cells, arrow_type(field.arrow)))
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            arrays.append(cells)  # a new category that is no value of the type
+    return pa.table(dict(zip((field.name for field in fields), arrays, strict=True)))
+
+
 def _range_of_dates(unit: str) -> tuple[int, int]:
     """The counts of the first and the last day of the years 1 to 9999; of nanoseconds what 64 bits hold."""
     if unit == "ns":

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -40,14 +41,15 @@ from vaelab.data.tables.files import (
     read_tables,
     stem_of,
 )
-from vaelab.data.tables.format import Rows, TableFormat, to_columns, to_rows
-from vaelab.data.tables.kinds import Field, Source, describe, is_text, quoted, text_of
+from vaelab.data.tables.format import Rows, TableFormat, as_read, to_columns, to_rows
+from vaelab.data.tables.kinds import Field, Source, arrow_type, describe, is_text, quoted, text_of
 from vaelab.data.tables.left_out import LeftOut, find_left_out, mention_left_out, other_values
 from vaelab.data.tables.notation import PLAIN, Decimal, Notation, Thousands
 from vaelab.errors import ConfigError, DataError
 from vaelab.notes import counted, note, some, were
 
 AT_ONCE = 8_192  # rows encoded
+SHOWN = 8  # test rows that are kept as they were read
 MOST_CLASSES = 1000  # distinct values that a label may have
 FORMAT_FILE = "table.json"  # in the run folder's model/
 
@@ -77,7 +79,7 @@ class Table(DataModule):
             the first line is all numbers, and asks where it may be either.
         scaling: of numbers and dates; see `Scaling`. `auto` is `standard` where `normal` is given, since anomalies are
             told by their distance, and else `quantile`, which keeps generated values within the range of train.
-        max_categories: of a column; rarer ones become "(other)" for the model. Rows that it gives have one of them there.
+        max_categories: of a column; rarer ones are "(other)" for the model, and rows that it gives have one of them.
         encoding: of the text of CSV files.
         delimiter: between their cells, `comma`, `semicolon`, `tab`, `pipe` or the sign itself; null finds it for each
             file: the sign by which most of the first lines have the same number of cells.
@@ -149,6 +151,9 @@ class Table(DataModule):
         self._left_out: tuple[LeftOut, ...] = ()
         self._fields: list[Field] = []
         self._table: pa.Table | None = None  # until it is encoded
+        self._shown: Tensor | None = None  # places in the test split of the rows that are kept as they were read
+        self._as_read: pa.Table | None = None  # those rows
+        self._label_type = pa.string()  # of the label's column in the files
         self._format: TableFormat | None = None
         self._trained_missing: bool | None = None  # of the model that the rows are prepared for
         self._trained_columns: list[str] | None = None  # columns with missing values, that it was trained on
@@ -249,6 +254,17 @@ class Table(DataModule):
                 return f"row {row}" if len(self._sizes) == 1 else f"row {row} of {file.name}"
             row -= count
         return f"row {row}"
+
+    def setup(self, stage: str | None = None) -> None:
+        """Load, split and encode, once; a few test rows are kept as they were read, to be shown."""
+        super().setup(stage)
+        if self._table is not None:
+            table, self._table = self._table, None
+            self._shown = self.drawn("test", SHOWN)
+            rows = table.take(pa.array(self.split["test"][self._shown].numpy()))
+            self._as_read = as_read(rows, self._fields, self.numeric, self._source)
+            del table
+            pa.default_memory_pool().release_unused()
 
     def load(self) -> Examples:
         """Read all rows; they are not encoded yet."""
@@ -383,12 +399,12 @@ class Table(DataModule):
 
     def fitted(self, examples: Examples, train: Tensor) -> Examples:
         """Scale and count by what train has, or as a trained model's rows were."""
-        table, self._table = self._table, None
+        table = self._table
         assert table is not None
         if self._format is None and self.label_as_column and not (examples.label[train] >= 0).any():
             self._go_without_label("has no value in the train split")
             self._fields = [field for field in self._fields if field.name != self.label]
-            table = table.drop_columns([self.label])
+            table = self._table = table.drop_columns([self.label])
             if not self._fields:
                 raise DataError(f"{self.path}: no column is left to model")
         if self._format is None:
@@ -407,8 +423,6 @@ class Table(DataModule):
         if new := [f"{field.name} in {count}" for field, count in zip(fields, unseen, strict=True) if count]:
             rest = "taken for (other), as rare ones were in training"
             note(f"of {len(examples.label)} rows some hold categories that training never saw, {rest}: {some(new)}")
-        del table
-        pa.default_memory_pool().release_unused()
         encoded = self._format.columns
         spec = DataSpec(
             examples.spec.name,
@@ -490,14 +504,44 @@ class Table(DataModule):
         """
         return self.format.decode(values.double().cpu().numpy(), within_train)
 
-    def written(self, stem: str, values: Tensor, generated: bool = True) -> dict[str, bytes | str]:
+    def written(
+        self, stem: str, values: Tensor, generated: bool = True, labels: Tensor | None = None
+    ) -> dict[str, bytes | str]:
         """Rows as `<stem>.csv` and `<stem>.parquet`, with the columns that have one value in all rows.
 
         Numbers that a model gave are within the range of train, with as many decimals, and "(other)" is a rare category
-        of train. The CSV file can be read with
-        the options that the files of train were read with.
+        of train. The CSV file can be read with the options that the files of train were read with.
+
+        Args:
+            stem: of the paths.
+            values: `(N, D)`, as a model sees or gives them.
+            generated: whether a model gave them.
+            labels: `(N,)` classes of the rows by their numbers, -1 for none, as a last column. None if the label is no
+                input of the model, or one of the columns that it models.
         """
-        table = self.format.with_constants(self.restore(values, within_train=generated))
+        return self._in_files(stem, self.restore(values, within_train=generated), labels)
+
+    def written_as_read(self, stem: str, places: Tensor, labels: Tensor | None = None) -> dict[str, bytes | str]:
+        """Rows of the test split as `written`, with the numbers and categories of their file where they are kept.
+
+        Args:
+            stem: of the paths.
+            places: `(N,)` of the rows in the split. Those of `drawn("test", SHOWN)` are kept; others come back from what
+                a model sees, and are rounded to single precision.
+            labels: see `written`.
+        """
+        if self._as_read is None or self._shown is None or not torch.equal(self._shown, places):
+            return self.written(stem, self.clean("test", places), generated=False, labels=labels)
+        return self._in_files(stem, self._as_read, labels)
+
+    def _in_files(self, stem: str, table: pa.Table, labels: Tensor | None) -> dict[str, bytes | str]:
+        table = self.format.with_constants(table)
+        if labels is not None and self.label is not None:
+            names = (*self.spec.classes, None)  # -1 is the last
+            column = pa.array([names[number] for number in labels.tolist()], pa.string())
+            with suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError):  # later files may write 1 as 1.0
+                column = pc.cast(column, arrow_type(str(self._label_type)))
+            table = table.append_column(self.label, column)
         parquet, text = pa.BufferOutputStream(), pa.BufferOutputStream()
         pq.write_table(table, parquet)
         if self.format.notation.decimal == ",":
@@ -542,6 +586,7 @@ class Table(DataModule):
             note(f"{self.path} has no column {self.label}, so that nothing tells the labels of its rows")
             return torch.full((table.num_rows,), -1), ()
         self._refuse_unknown("label", [self.label], table)
+        self._label_type = table[self.label].type
         try:
             texts = pc.cast(table[self.label].combine_chunks(), pa.string())
         except (pa.ArrowNotImplementedError, pa.ArrowInvalid) as error:

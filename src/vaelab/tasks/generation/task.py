@@ -31,7 +31,7 @@ from vaelab.latents.fitted import FittedPrior, FullGaussian, FullMixture, Labell
 from vaelab.latents.quantizers import index_use
 from vaelab.models import Model, Prediction
 from vaelab.tasks.generation.classes import measure_classes
-from vaelab.tasks.generation.examples import show_examples
+from vaelab.tasks.generation.examples import show_examples, usual_count
 from vaelab.tasks.generation.figures import generation_figures
 from vaelab.tasks.generation.music import measure_music
 from vaelab.tasks.generation.tables import TableQuality, measure_table
@@ -62,6 +62,8 @@ class Generation(Task):
             nll with; `auto` does so for a VAE on text. It needs a decoder that reads the steps before each.
         target: the column of a table that `tstr` predicts; null: the label, or else the last column of few categories,
             or else the last of numbers.
+        samples: how many generated examples are written to files; null for 1,000 of a table, and of series, music and
+            text for as many as the test split has, at most 1,000.
         monitor, baselines: see `Task`.
     """
 
@@ -80,6 +82,7 @@ class Generation(Task):
         monitor: str | None,
         no_latent_baseline: Literal["auto"] | bool,
         target: str | int | None,
+        samples: Annotated[int, Ge(1)] | None,
         baselines: bool,
         pictures_every: PicturesEvery,
     ) -> None:
@@ -89,10 +92,16 @@ class Generation(Task):
         self.folder = Path(data_dir) / ".vaelab" / "features"
         self.no_latent_baseline = no_latent_baseline
         self.target = None if target is None else str(target)
+        self.samples = samples
         self.extractor = Choice(extractor, Path(inception), self.folder)
 
     def check_data(self, data: DataModule) -> None:
-        """A target must be a column of a table, or its label."""
+        """A target must be a column of a table, or its label; samples of images are not written one by one."""
+        if self.samples is not None and data.spec.kind == "image":
+            raise ConfigError(
+                f"task.samples={self.samples}: is for tables, series, music and text; samples of images are figures, and "
+                "vaelab.load gives a model that draws more"
+            )
         if self.target is None:
             return
         if not isinstance(data, Table):
@@ -162,12 +171,12 @@ class Generation(Task):
         if data.spec.kind == "image":
             found.figures |= generation_figures(model, data, shown, aggregate, self.temperatures)
         else:
-            samples = show_examples(found, model, data, shown)
+            samples = show_examples(found, model, data, shown, self.samples)
             if isinstance(data, Table):
                 count = sample_count(data, self.fid_samples)
                 measure_table(found, TableQuality(data, self.target, model.conditional, count, baselines), sources)
             if isinstance(data, Music):
-                measure_music(found, data, samples, baselines)
+                measure_music(found, data, samples[: usual_count(data)], baselines)
         return found
 
     def fitted_prior(self) -> FittedPrior | None:
