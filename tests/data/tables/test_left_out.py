@@ -259,3 +259,33 @@ def test_numbers_that_a_model_gives_have_no_more_decimals_than_train(tmp_path: P
     assert (given["price"] == given["price"].round(2)).all()
     assert given["flag"].isin([0.0, 1.0]).all()
     assert (given["length"] != given["length"].round(6)).any()
+
+
+def test_numbers_in_single_precision_keep_the_decimals_that_they_are_printed_with(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    price = pa.array(random.uniform(1, 99, COUNT).round(2).astype(np.float32))
+    tiny = pa.array((random.integers(1, 900, COUNT) * 1e-9).round(9))
+    pq.write_table(pa.table({"price": price, "tiny": tiny}), tmp_path / "x.parquet")
+    data = load(tmp_path / "x.parquet")
+    assert [known and known.decimals for known in data.format.ranges] == [2, 9]
+    files = data.written("samples", torch.randn(50, 2, generator=torch.Generator().manual_seed(0)))
+    lines = bytes(files["samples.csv"]).decode().splitlines()[1:]  # type: ignore[arg-type]
+    assert all(len(line.split(",")[0].partition(".")[2]) <= 2 for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("unit", "seconds"), [("D", 86_400), ("15min", 900), ("1h", 3_600), ("10min", 600), ("1min", 60), ("7s", 1)]
+)
+def test_times_that_a_model_gives_keep_the_step_of_train(unit: str, seconds: int, tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    times = pd.Timestamp("2024-01-01") + random.integers(0, 2_000, COUNT) * pd.Timedelta(1, "s") * (
+        pd.Timedelta(unit if unit[0].isdigit() else f"1{unit}") / pd.Timedelta(1, "s")
+    )
+    pd.DataFrame({"when": times, "x": random.normal(size=COUNT)}).to_parquet(tmp_path / "x.parquet")
+    data = load(tmp_path / "x.parquet")
+    assert data.format.ranges[0] is not None
+    given = data.format.decode(random.normal(0, 1, (50, 2)), within_train=True)["when"].to_pandas()
+    assert (given.dt.floor(f"{seconds}s") == given).all()
+    assert given.nunique() > 20
+    again = TableFormat.from_json(json.loads(json.dumps(data.format.to_json())))
+    assert again.ranges == data.format.ranges

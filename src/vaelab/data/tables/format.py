@@ -22,7 +22,12 @@ from vaelab.errors import DataError
 OTHER = "(other)"  # rare categories, and those that train never saw
 MOST_LEFT_OUT = 100_000  # far more columns than any file has
 MOST_RARE = 10_000  # rare categories of a column that a run keeps, the commonest of them
-MOST_DECIMALS = 6  # beyond which a column of numbers is taken as not rounded at all
+MOST_DECIMALS = 15  # beyond which double precision tells no decimals
+LOOKED_AT = 1_000  # values that are tried before all
+SINGLE = 1e-6  # relative error of single precision, with room for the scaling
+STEPS = (86_400, 3_600, 1_800, 900, 600, 300, 60, 1)  # seconds that times may be multiples of
+COUNTS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}  # of a second
+STORED = {"float": np.float32, "halffloat": np.float16}  # what numbers of a file were before they became float64
 MILLISECONDS = 86_400_000  # of a day
 TRUTH = {"0": "false", "1": "true", "0.0": "false", "1.0": "true"}  # as other files write it
 Rows = NDArray[np.float64]
@@ -159,24 +164,51 @@ class Range:
 
     Attributes:
         low, high: its least and greatest number, as `to_columns` gives them.
-        decimals: places behind the decimal point that all of them do with, such as 0 or 2; None where they have more
-            than `MOST_DECIMALS`.
+        decimals: places behind the decimal point that all of them do with in the type of their file, such as 0 or 2;
+            None where they have more than `MOST_DECIMALS`.
+        step: of dates and times, the longest of a day, an hour, 30, 15, 10, 5 and 1 minutes and a second that all of
+            them are multiples of, in the counts of their unit; None of numbers, of finer times, and in older runs.
     """
 
     low: FiniteFloat
     high: FiniteFloat
     decimals: Annotated[int, Ge(0), Le(MOST_DECIMALS)] | None
+    step: Annotated[int, Ge(1), Le(86_400 * 10**9)] | None = None
 
     @classmethod
-    def of_values(cls, seen: Rows) -> "Range":
-        """Of `(N,)` numbers, none missing."""
-        enough = (places for places in range(MOST_DECIMALS + 1) if np.array_equal(np.round(seen, places), seen))
-        return cls(float(seen.min()), float(seen.max()), next(enough, None))
+    def of_values(cls, seen: Rows, field: Field) -> "Range":
+        """Of `(N,)` numbers of a column, none missing."""
+        step = None
+        if field.kind == "date":
+            steps = (seconds * COUNTS[timestamp(field).unit] for seconds in STEPS)
+            step = next((one for one in steps if not np.any(seen % one)), None)
+        return cls(float(seen.min()), float(seen.max()), _decimals(seen, field), step)
+
+    def rounded(self, numbers: Rows) -> Rows:
+        """Numbers `(N,)` with the decimals of train, or as multiples of its step."""
+        if self.step is not None:
+            return np.round(numbers / self.step) * self.step
+        return numbers if self.decimals is None else np.round(numbers, self.decimals)
 
     def held(self, numbers: Rows) -> Rows:
-        """Numbers `(N,)` as a column of train may have them: rounded to its decimals, within its ends."""
-        rounded = numbers if self.decimals is None else np.round(numbers, self.decimals)
-        return np.clip(rounded, self.low, self.high)
+        """Numbers `(N,)` as a column of train may have them: rounded, and within its ends."""
+        return np.clip(self.rounded(numbers), self.low, self.high)
+
+    def cleared(self, numbers: Rows) -> Rows:
+        """Real numbers `(N,)`, rounded where that takes away no more than single precision added."""
+        rounded = self.rounded(numbers)
+        close = np.isclose(rounded, numbers, rtol=SINGLE, atol=SINGLE * (self.high - self.low))
+        return np.where(close, rounded, numbers)
+
+
+def _decimals(seen: Rows, field: Field) -> int | None:
+    """The fewest decimals by which numbers are the same in the type of their file: 7.88 of the float32 7.8800001."""
+    of = STORED.get(field.arrow, np.float64)
+
+    def enough(places: int, values: Rows) -> bool:
+        return bool(np.array_equal(np.round(values, places).astype(of), values.astype(of)))
+
+    return next((n for n in range(MOST_DECIMALS + 1) if enough(n, seen[:LOOKED_AT]) and enough(n, seen)), None)
 
 
 @dataclass(frozen=True)
@@ -228,7 +260,7 @@ class TableFormat:
             if field.kind != "category":
                 kept.append(())
                 rare.append(())
-                ranges.append(Range.of_values(seen))
+                ranges.append(Range.of_values(seen, field))
                 scalings.append(Scaling.fit(scaling, column[:, None]))
                 continue
             codes, counts = np.unique(seen.astype(int), return_counts=True)

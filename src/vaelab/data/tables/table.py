@@ -526,8 +526,8 @@ class Table(DataModule):
 
         Args:
             stem: of the paths.
-            places: `(N,)` of the rows in the split. Those of `drawn("test", SHOWN)` are kept; others come back from what
-                a model sees, and are rounded to single precision.
+            places: `(N,)` of the rows in the split. Those of `drawn("test", SHOWN)` are kept; others come back from
+                what a model sees, and are rounded to single precision.
             labels: see `written`.
         """
         if self._as_read is None or self._shown is None or not torch.equal(self._shown, places):
