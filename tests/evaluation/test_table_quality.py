@@ -161,6 +161,23 @@ def test_rows_of_the_same_distribution_teach_as_much_and_shuffled_ones_nothing()
     assert ahead["at least"] > 0
 
 
+def test_a_score_is_near_chance_if_it_is_low_or_may_come_by_chance() -> None:
+    many, few = (exam(2, None, Rows(COLUMNS, table(count, 0).values.clip(max=[9, 9, 1]))) for count in (2_000, 24))
+
+    def scored(of: Exam, noise: float) -> Score:
+        chance = of.truth + noise * np.random.default_rng(9).normal(size=len(of.truth))
+        return Score(of, [np.column_stack([-chance, chance])])
+
+    assert scored(many, 1).near_chance == ""
+    assert 0.5 < scored(many, 5).interval[0] < scored(many, 5).value < 0.6  # above chance beyond doubt, but hardly
+    assert "below 0.6, where 0.5 is chance" in scored(many, 5).near_chance
+    assert scored(few, 1.5).value > 0.6
+    assert "which holds 0.5" in scored(few, 1.5).near_chance
+    number = exam(1, None, table(300, 1))
+    assert "below 0.1" in Score(number, [np.zeros((300, 1))]).near_chance
+    assert Score(number, [number.truth[:, None]]).near_chance == ""
+
+
 def test_a_score_that_may_be_0_has_no_ratio() -> None:
     found = exam(2, None, Rows(COLUMNS, table(40, 0).values.clip(max=[9, 9, 1])))
     wrong = np.column_stack([found.truth, 1 - found.truth])

@@ -97,6 +97,23 @@ def test_a_copula_is_missing_what_train_is_missing(tmp_path: Path) -> None:
     assert np.isnan(drawn.values).mean(0).tolist() == pytest.approx([0.2, 0, 0, 0], abs=0.03)
 
 
+def test_rows_of_a_copula_are_in_the_units_that_those_of_a_model_are_in(tmp_path: Path) -> None:
+    path = visits(tmp_path / "visits.csv", 300, 0)
+    rows = pd.read_csv(path)
+    days = pd.Timestamp("2024-01-01") + pd.to_timedelta(rows.pages * 7, "D")
+    price = rows.amount.abs().round(1).astype("float32")
+    rows.assign(day=days.dt.date, price=price).to_parquet(tmp_path / "visits.parquet")
+    data = load(tmp_path / "visits.parquet", scaling="standard")
+    of = quality(data, tmp_path)
+    drawn, train = of.copula()(200, 0), of.real("train")
+    day, price_of = (drawn.column(name) for name in ("day", "price"))
+    assert (drawn.values[:, day] % 86_400_000 == 0).all()
+    known = np.unique(price)  # as float32 has them
+    for each in (drawn, train):
+        assert np.isin(each.values[:, price_of].astype(np.float32), known).mean() > 0.9
+    assert np.isin(drawn.values[:, price_of], train.values[:, price_of]).mean() > 0.9  # to the last digit
+
+
 def test_a_test_split_without_labels_does_not_tell_rows_apart(tmp_path: Path) -> None:
     folder = tmp_path / "visits"
     folder.mkdir()
@@ -167,6 +184,8 @@ def test_a_run_measures_its_rows_and_later_ones(train: Run, tmp_path: Path) -> N
     assert numbers["baseline/train_split/tstr"] == numbers["test/trtr"] > 0.8
     assert numbers["test/tstr"] > 0.6
     assert about["test/tstr"]["target"] == "paid"
+    assert about["test/trtr"]["at least"] < numbers["test/trtr"] < about["test/trtr"]["at most"]
+    assert "trees predict the column paid (macro one-vs-rest AUROC of 2 classes)" in (run / "report.html").read_text()
     assert about["test/tstr_ratio"]["at least"] < numbers["test/tstr_ratio"] < about["test/tstr_ratio"]["at most"]
     lead = about["baseline/gaussian_copula/tstr"]
     assert lead["the run is ahead by"] == pytest.approx(

@@ -133,14 +133,20 @@ def ratio_of_scores(run: Weighed, baseline: Weighed, strata: NDArray[np.int64]) 
     return {name: value for name, value in found.items() if name != AHEAD}
 
 
-def _resampled(run: Weighed, baseline: Weighed, strata: NDArray[np.int64]) -> list[tuple[float, float]]:
+def interval_of_score(score: Weighed, strata: NDArray[np.int64]) -> tuple[float, float]:
+    """The ends of the 95 % interval of a score, by a bootstrap of the rows; `strata` as of `ahead_in_score`."""
+    low, high = np.quantile([one for one, _ in _resampled(score, None, strata)], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
+
+
+def _resampled(run: Weighed, baseline: Weighed | None, strata: NDArray[np.int64]) -> list[tuple[float, float]]:
     generator, size = np.random.default_rng(0), len(strata)
     members = [np.flatnonzero(strata == number) for number in np.unique(strata)]
     pairs = []
     for _ in range(RESAMPLES if size <= MOST_ROWS else FEWER_RESAMPLES):
         rows = np.concatenate([of[generator.integers(len(of), size=len(of))] for of in members])
         weights = np.bincount(rows, minlength=size)
-        pairs.append((run.at(weights, generator), baseline.at(weights, generator)))
+        pairs.append((run.at(weights, generator), 0.0 if baseline is None else baseline.at(weights, generator)))
     return pairs
 
 

@@ -4,10 +4,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vaelab.data.tables.format import timestamp, to_columns
+from vaelab.data.tables.format import timestamp, to_columns, typed
+from vaelab.data.tables.kinds import Field
 from vaelab.data.tables.table import Table
 
 Values = NDArray[np.float64]
@@ -93,9 +95,29 @@ def decoded(data: Table, values: Tensor, labels: Tensor | None = None, generated
         else:
             unit = timestamp(field).unit if field.kind == "date" else ""
             columns.append(RowColumn(field.name, decimals=None if known is None else known.decimals, unit=unit))
-            found[:, place] = original
+            cleared = original if generated or known is None else _in_cells(known.cleared(original), field)
+            found[:, place] = cleared
     if labels is not None:
         numbers = labels.cpu().numpy().astype(np.float64)
         columns.append(RowColumn(str(data.label), data.spec.classes))
         found = np.column_stack([found, np.where(numbers < 0, np.nan, numbers)])
     return Rows(tuple(columns), found)
+
+
+def as_written(data: Table, rows: Rows) -> Rows:
+    """Rows that no model of these data made, with the numbers and dates that files of generated rows would hold.
+
+    Args:
+        data: whose train split says what its columns may hold.
+        rows: whose first columns are those of the data.
+    """
+    values = rows.values.copy()
+    for place, (field, known) in enumerate(zip(data.format.fields, data.format.ranges, strict=False)):
+        if known is not None:
+            values[:, place] = _in_cells(known.held(values[:, place]), field)
+    return Rows(rows.columns, values)
+
+
+def _in_cells(numbers: Values, field: Field) -> Values:
+    """Numbers `(N,)` as cells of their column's type have them."""
+    return next(to_columns(pa.table({field.name: typed(numbers, field)}), [field]))

@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from vaelab.evaluation.ahead import interval_of_score
 from vaelab.evaluation.scores.ranking import auroc
 from vaelab.evaluation.table_quality.boosting import classifier, inputs, regressor, rows_learned
 from vaelab.evaluation.table_quality.rows import Rows, Values
@@ -17,6 +18,8 @@ from vaelab.evaluation.table_quality.rows import Rows, Values
 MOST_CLASSES = 101  # of a target: as many as a column has by default, and "(other)"
 FEW_CLASSES = 20  # of a column of categories that is taken for the target unless one is named
 FEWEST = 10  # rows with a target that trees are learned from, and that they are tested on
+CHANCE = {True: 0.5, False: 0.0}  # AUROC of classes, and R^2 of numbers
+CLEAR = {True: 0.6, False: 0.1}  # of trees that learned from real rows: no ratio to less says much
 Weights = NDArray[np.int64]
 
 
@@ -139,6 +142,27 @@ class Score:
     def value(self) -> float:
         """On all rows."""
         return self._mean(np.ones(len(self.exam.rows), np.int64), range(len(self.predicted)))
+
+    @cached_property
+    def interval(self) -> tuple[float, float]:
+        """The ends of its 95 % interval, by a bootstrap of the rows."""
+        return interval_of_score(self, self.exam.strata)
+
+    @property
+    def near_chance(self) -> str:
+        """Why it may be that of chance, in words; empty if it is clearly better.
+
+        It is if it reaches `CLEAR`, and its interval lies above chance: on a few rows .65 may come by chance, and the
+        ratio of two scores near .5 is near 1 whatever they are.
+        """
+        chance, clear = CHANCE[bool(self.exam.classes)], CLEAR[bool(self.exam.classes)]
+        if self.value < clear:
+            return f"a score of {self.value:.3f}, below {clear:g}, where {chance:g} is chance"
+        if self.interval[0] <= chance:
+            return (
+                f"a score of {self.value:.3f} with a 95 % interval from {self.interval[0]:.3f}, which holds {chance:g}"
+            )
+        return ""
 
     def at(self, weights: Weights, generator: np.random.Generator) -> float:
         """Where each row counts so many times, `(N,)`, and learners are drawn again, as in a resample."""

@@ -25,7 +25,7 @@ from vaelab.evaluation.table_quality.associations import (
 from vaelab.evaluation.table_quality.boosting import rows_learned
 from vaelab.evaluation.table_quality.marginals import ColumnDistance, column_distances, to_csv
 from vaelab.evaluation.table_quality.real_or_synthetic import FEWEST, FOLDS, real_or_synthetic_auroc
-from vaelab.evaluation.table_quality.rows import Rows, decoded
+from vaelab.evaluation.table_quality.rows import Rows, as_written, decoded
 from vaelab.evaluation.table_quality.usefulness import Exam, Score, exam_of, find_target
 from vaelab.figures.tables import ColumnPanel, association_matrices, column_panels
 from vaelab.tasks.task import NO_TRAIN, Baseline, Findings, Say
@@ -33,7 +33,6 @@ from vaelab.tasks.task import NO_TRAIN, Baseline, Findings, Say
 FORMAT = 2  # raise when a number of the same data changes
 SETS = 5  # of generated rows that trees learn from: a score of one set of a few hundred rows depends on chance
 SHOWN = 8  # columns in a figure
-LEAST = {True: 0.5, False: 0.05}  # AUROC, and R^2, of trees that learned from real rows: no ratio to less says much
 
 Draw = Callable[[int, int], Rows]  # so many rows by a seed
 
@@ -98,7 +97,7 @@ class TableQuality:
         return draw
 
     def copula(self) -> Draw:
-        """Rows of a Gaussian copula that is fitted to train, missing values as those of a model."""
+        """Rows of a Gaussian copula that is fitted to train, missing values and units as those of a model."""
         train = self.real("train", self.most)
         fitted = GaussianCopula.fit(train)
 
@@ -106,7 +105,7 @@ class TableQuality:
             rows = fitted.sample(count, seed)
             generator = np.random.default_rng(seed)
             gaps = np.isnan(train.values[generator.integers(len(train), size=count)])
-            return Rows(rows.columns, np.where(gaps, np.nan, rows.values))
+            return as_written(self.data, Rows(rows.columns, np.where(gaps, np.nan, rows.values)))
 
         return draw
 
@@ -143,8 +142,8 @@ class TableQuality:
         }
         if taught is None:
             return numbers, about | {"tstr_ratio": NO_TRAIN}
-        if taught.value <= LEAST[bool(exam.classes)]:
-            reason = f"trees that learned from real rows have a score of {taught.value:.3f}, hardly better than chance"
+        if near := taught.near_chance:
+            reason = f"trees that learned from real rows are hardly better than chance: {near}"
             return numbers, about | {"tstr_ratio": {"not measured": reason}}
         numbers["tstr_ratio"] = score.value / taught.value
         about["tstr_ratio"] = {"ratio": "tstr over trtr"} | ratio_of_scores(score, taught, exam.strata)
@@ -156,10 +155,19 @@ class TableQuality:
         found = ahead_in_score(score, taught, score.exam.strata)
         return {key: found[key] for key in (AHEAD, "at least", "at most")}
 
-    def about_trtr(self, exam: Exam) -> dict[str, Any]:
-        """What `trtr` depends on."""
+    def about_trtr(self, taught: Score) -> dict[str, Any]:
+        """What `trtr` depends on, and its interval."""
         size = len(self.data.split["train"])
-        return self._about_exam(exam) | {"learned from": rows_used(self.learned, size, "train")}
+        about = self._about_exam(taught.exam) | {"learned from": rows_used(self.learned, size, "train")}
+        low, high = taught.interval
+        return about | {"at least": float(f"{low:.4g}"), "at most": float(f"{high:.4g}")}
+
+    def told(self, exam: Exam) -> str:
+        """What is predicted, in one line for people."""
+        about = self._about_exam(exam)
+        return (
+            f"tstr: trees predict the column {about['target']} ({about['score']}); task.target=<column> names another"
+        )
 
     def _about_exam(self, exam: Exam) -> dict[str, Any]:
         column = exam.rows.columns[exam.target]
@@ -234,10 +242,10 @@ def measure_table(found: Findings, quality: TableQuality, sources: Mapping[str, 
         shown = rows, columns
     if taught is not None:
         found.numbers["test/trtr"] = taught.value
-    reason = exam if isinstance(exam, str) else None
-    found.metadata["test/trtr"] = quality.about_trtr(exam) if taught is not None and isinstance(exam, Exam) else (
-        {"not measured": reason} if reason else NO_TRAIN
-    )  # fmt: skip
+    if isinstance(exam, Exam):
+        found.notes.append(quality.told(exam))
+    unmeasured = {"not measured": exam} if isinstance(exam, str) else NO_TRAIN
+    found.metadata["test/trtr"] = unmeasured if taught is None else quality.about_trtr(taught)
     assert shown is not None
     _show(found, data, test, *shown)
     if not data.all_as_test:

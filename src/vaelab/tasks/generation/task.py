@@ -99,8 +99,8 @@ class Generation(Task):
         """A target must be a column of a table, or its label; samples of images are not written one by one."""
         if self.samples is not None and data.spec.kind == "image":
             raise ConfigError(
-                f"task.samples={self.samples}: is for tables, series, music and text; samples of images are figures, and "
-                "vaelab.load gives a model that draws more"
+                f"task.samples={self.samples}: is for tables, series, music and text; samples of images are figures, "
+                "and vaelab.load gives a model that draws more"
             )
         if self.target is None:
             return
