@@ -236,6 +236,7 @@ def test_a_value_in_a_message_is_short_and_printable() -> None:
         ({"widths": [1, True]}, r"x\.widths=\[1, true\]: should be a number, not true or false"),
         ({"count": 0}, r"x\.count=0: should be greater than 0"),
         ({"count": 1.5}, r"x\.count=1\.5: .*fractional"),
+        ({"widths": 1}, r"x\.widths=1: should be a list: x\.widths=\[1\]"),
         ({"pair": [1]}, r"x\.pair=\[1\]: should have more values"),
         ({"pair": [1, 2, 3]}, r"x\.pair=\[1, 2, 3\]: .*at most 2 items, not 3"),
     ],

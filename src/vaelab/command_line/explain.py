@@ -45,8 +45,20 @@ def explain(error: Exception, overrides: list[str]) -> str:
         text = f"{text}: {str(cause).splitlines()[0]}"
     text = _MANUAL.sub("", text).replace("\\'", "'")
     if isinstance(error, OverrideParseException):
+        if word := _word_for(error.override):
+            return f"{error.override}: a command line needs the word: {word}"
         text = f"{error.override}: cannot be read as key=value ({text}); spaces, commas and brackets need quotes"
     return " ".join(line.strip() for line in text.splitlines() if line.strip()) or type(error).__name__
+
+
+def _word_for(override: str) -> str | None:
+    """What is typed in place of a sign that Hydra takes for its own, such as a comma of `data.decimal`."""
+    from vaelab.data.tables import delimiters, notation  # not before it is needed, since they load pyarrow
+
+    words = {"data.decimal": notation.WORD, "data.thousands": notation.WORD, "data.delimiter": delimiters.WORD}
+    key, _, value = override.partition("=")
+    word = words.get(key, {}).get(value.strip("'\""))
+    return f"{key}={word}" if word else None
 
 
 def missing_option(error: Exception) -> tuple[str, str]:

@@ -329,11 +329,21 @@ def _convert(value: Any, adapter: "TypeAdapter[Any] | None", key: str) -> Any:
     try:
         converted = adapter.validate_python(value)
     except ValidationError as error:
+        if isinstance(value, str | int | float) and _fits([value], adapter):
+            raise ConfigError(f"{key}={_shown(value)}: should be a list: {key}=[{_shown(value)}]") from error
         reasons = dict.fromkeys(_reason(e) for e in error.errors())
         raise ConfigError(f"{key}={_shown(value)}: {' or '.join(reasons)}") from error
     if _truth_as_number(value, converted):
         raise ConfigError(f"{key}={_shown(value)}: should be a number, not true or false")
     return converted
+
+
+def _fits(value: Any, adapter: "TypeAdapter[Any]") -> bool:
+    try:
+        adapter.validate_python(value)
+    except ValidationError:
+        return False
+    return True
 
 
 def _truth_as_number(value: Any, converted: Any) -> bool:
