@@ -116,7 +116,7 @@ def test_what_a_table_lacks_is_named_in_one_message(of_people: Path) -> None:
 def test_texts_of_digits_are_the_texts_of_training(of_people: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """All of a later file's may look like numbers; those that training never saw are counted."""
     data = of_later(of_people, people(4).assign(zip=["007", "53", "99", "7"]))
-    assert data.restore(data.clean("test"))["zip"].to_pylist() == ["007", "53", None, None]
+    assert data.restore(data.clean("test"))["zip"].to_pylist() == ["007", "53", "(other)", "(other)"]
     assert "categories that training never saw, taken for (other), as rare ones were in training: zip in 2" in (
         capsys.readouterr().err
     )

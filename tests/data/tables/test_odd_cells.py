@@ -1,5 +1,6 @@
 """Cells that are not what their column is: each is read as it is meant, or named with its row and what to type."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+import own_tables
 from options import stated
 from vaelab.corruptions import Identity
 from vaelab.data.tables.format import TableFormat, to_rows, typed
@@ -526,3 +528,52 @@ def test_what_is_no_label_and_what_is_named_twice_is_refused(tmp_path: Path) -> 
         load(tmp_path / "lists.parquet", label="a")
     with pytest.raises(ConfigError, match="both name a"):
         load(write(tmp_path / "a.csv", numbers()), numeric=["a"], categorical=["a"])
+
+
+# Codes
+
+
+def postcodes(path: Path, seed: int = 0) -> Path:
+    """Few places whose codes have five digits, a code of its own for each row, and a price."""
+    generator = np.random.default_rng(seed)
+    rows = {
+        "plz": [f"{code:05}" for code in generator.choice([1067, 1069, 20095, 80331], COUNT)],
+        "customer": [f"{code:08}" for code in generator.permutation(COUNT) * 7919],
+        "price": generator.integers(1, 99, COUNT),
+    }
+    lines = ["plz,customer,price", *(f"{a},{b},{c}" for a, b, c in zip(*rows.values(), strict=True))]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.mark.parametrize("where", ["memory", "disk"])
+def test_codes_that_begin_with_zeros_are_no_numbers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    monkeypatch.setattr(Table, "storage", where)
+    path = postcodes(tmp_path / "rows.csv")
+    data = load(path, data_dir=str(tmp_path))
+    assert [column.name for column in data.spec.columns] == ["plz", "price"]  # customer tells rows apart
+    assert data.spec.columns[0].categories == ("01067", "01069", "20095", "80331", "(other)")
+    assert "column plz: holds codes such as '" in (said := capsys.readouterr().err)
+    assert "data.numeric=[plz] takes them as numbers" in said
+    assert "01067" in data.written("samples", data.clean("train"))["samples.csv"].decode()  # type: ignore[union-attr]
+    number = load(path, data_dir=str(tmp_path), numeric=["plz"])
+    assert number.spec.columns[0].categories == ()
+    assert number.restore(number.clean("test"))["plz"].type == pa.int64()
+
+
+def test_later_files_are_read_with_the_codes_of_training(tmp_path: Path) -> None:
+    trained = load(postcodes(tmp_path / "rows.csv"), label="plz", label_as_column=False)
+    rows = own_tables.later(postcodes(tmp_path / "later.csv", 1), trained, label="plz")
+    assert rows.spec.classes == trained.spec.classes == ("01067", "01069", "20095", "80331")
+    numbers = load(tmp_path / "rows.csv", numeric=["plz"])
+    assert own_tables.later(tmp_path / "later.csv", numbers).spec.columns[0].categories == ()
+    about = json.loads(str(trained.files()["model/table.json"]))
+    assert about["label_is_text"] is True
+
+
+def test_columns_without_names_may_hold_codes(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("".join(f"0{n % 3},{n % 7}\n" for n in range(COUNT)))
+    assert load(tmp_path / "x.csv", header=False).spec.columns[0].categories == ("00", "01", "02", "(other)")
+    assert load(tmp_path / "x.csv", header=False, numeric=[0]).spec.columns[0].categories == ()

@@ -22,6 +22,7 @@ SIGNS = frozenset({"-", "--", "---", ".", "..", "*", "nil", "void", "missing", "
                    "#num!", "#name?"})  # fmt: skip
 ENOUGH = 2_000  # distinct texts that tell what a column is
 FEW = 0.05  # share of the cells of a column of numbers that may be something else by mistake
+CODE = re.compile(r"0\d+", re.ASCII)  # such as the postal code 01067, which a number would make 1067
 WHOLE = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 # Numbers as people write them: 1,234.5, 1 234, 12,5, 1.234,5, 1.234.567, 12 %, $3.50; or with the minus sign of books.
 NOTATION = re.compile(
@@ -55,6 +56,11 @@ class Inspection:
     def cells(self) -> int:
         """That say anything."""
         return self.counts.total() - self.counts["nothing"]
+
+    @property
+    def code(self) -> str | None:
+        """One of its numbers that begins with a zero, as codes do; None if there is none."""
+        return next((text for text in self.texts["number"] if CODE.fullmatch(text.strip())), None)
 
     def other_than(self, kind: Said) -> list[str]:
         """Texts that neither are of `kind` nor stand for a missing value."""

@@ -35,7 +35,9 @@ class TableReading:
         header: whether their first line holds the names of columns, which else are numbers from 0.
         scratch: where the rows go that are too many for memory; None for those that are not.
         texts: columns of CSV files that hold texts, whatever their cells look like, such as 007.
-        codes: columns of CSV files that hold texts if any of their cells is a code such as 007.
+        codes: whether columns of whole numbers hold texts if any of their cells is a code such as 007.
+        numbers: columns that hold no codes, whatever their cells look like.
+        categories: columns that hold codes also if their numbers have decimals, and no thousands separators.
         notation: of the cells of CSV files.
         delimiter: between the cells of CSV files, or its name; None to find it for each file.
     """
@@ -44,9 +46,17 @@ class TableReading:
     header: bool = True
     scratch: Scratch | None = None
     texts: Collection[str] = ()
-    codes: Collection[str] = ()
+    codes: bool = False
+    numbers: Collection[str] = ()
+    categories: Collection[str] = ()
     notation: Notation = PLAIN
     delimiter: str | None = None
+
+    def may_be_codes(self, name: str, of: pa.DataType) -> bool:
+        """Whether a column, whose cells could be numbers of this type, is to be looked at for codes."""
+        if not self.codes or name in self.numbers:
+            return False
+        return pa.types.is_integer(of) or (pa.types.is_floating(of) and name in self.categories)
 
 
 def is_compressed(path: Path) -> bool:
@@ -74,18 +84,30 @@ def read_csv(path: Path, how: TableReading) -> pa.Table:
     reading = csv.ReadOptions(encoding=how.encoding, autogenerate_column_names=not how.header, skip_rows=layout.skipped)
     parsing = csv.ParseOptions(delimiter=layout.delimiter, newlines_in_values=True)
     if how.scratch is None:
-        as_text = dict.fromkeys([*how.texts, *how.codes], pa.string())
-        table = csv.read_csv(path, reading, parsing, _cells(how.notation, as_text))
-        for place, name in enumerate(table.column_names):
-            column = table.column(place)
-            if name in how.codes and not _holds_codes(column):
-                column = _typed(column, how.notation)
-            if name not in how.texts and name not in how.codes:
-                column = how.notation.converted(column)
-            table = table.set_column(place, name, column)
+        table = _from_csv_at_once(path, reading, parsing, how)
     else:
         table = _from_csv_by_columns(path, reading, parsing, how, how.scratch)
     return table if how.header else table.rename_columns([str(place) for place in range(table.num_columns)])
+
+
+def _from_csv_at_once(path: Path, reading: Any, parsing: Any, how: TableReading) -> pa.Table:
+    """All columns in the types that pyarrow finds, but codes, which it takes for numbers, as texts."""
+    own = (lambda name: name) if how.header else (lambda name: name[1:])  # pyarrow calls them f0, f1, ...
+    texts = how.texts if how.header else [f"f{name}" for name in how.texts]
+    table = csv.read_csv(path, reading, parsing, _cells(how.notation, dict.fromkeys(texts, pa.string())))
+    names = table.column_names
+    asked = [field.name for field in table.schema if how.may_be_codes(own(field.name), field.type)]
+    if asked and len(set(names)) == len(names):
+        as_texts = _cells(how.notation, dict.fromkeys(asked, pa.string()))
+        as_texts.include_columns = asked
+        again = csv.read_csv(path, reading, parsing, as_texts)
+        for name in asked:
+            if _holds_codes(again[name]):
+                table = table.set_column(names.index(name), name, again[name])
+    for place, name in enumerate(names):
+        if name not in texts and own(name) not in how.categories:
+            table = table.set_column(place, name, how.notation.converted(table.column(place)))
+    return table
 
 
 def _from_csv_by_columns(path: Path, reading: Any, parsing: Any, how: TableReading, scratch: Scratch) -> pa.Table:
@@ -99,10 +121,12 @@ def _from_csv_by_columns(path: Path, reading: Any, parsing: Any, how: TableReadi
         text = scratch.table(file.schema, file)
     columns = []
     for place in range(len(names)):
-        column = text.column(place)
-        if names[place] not in how.texts and not (names[place] in how.codes and _holds_codes(column)):
-            column = _typed(column, how.notation)
-            column = column if names[place] in how.codes else how.notation.converted(column)
+        column, name = text.column(place), names[place] if how.header else str(place)
+        if name not in how.texts:
+            typed = _typed(column, how.notation)
+            if not (how.may_be_codes(name, typed.type) and _holds_codes(column)):
+                column = typed if name in how.categories else how.notation.converted(typed)
+            del typed
         schema = pa.schema([pa.field(names[place], column.type)])
         batches = (pa.record_batch([chunk], schema=schema) for chunk in column.chunks)
         columns.append(scratch.table(schema, batches).column(0))
@@ -112,8 +136,8 @@ def _from_csv_by_columns(path: Path, reading: Any, parsing: Any, how: TableReadi
 
 
 def _holds_codes(cells: Any) -> bool:
-    """Whether texts of digits begin with a zero, which a number would lose."""
-    return bool(pc.any(pc.match_substring_regex(cells, r"^0\d")).as_py())
+    """Whether any of some texts, all of them numbers, begins with a zero that a number would lose."""
+    return bool(pc.any(pc.match_substring_regex(cells, r"^\s*0\d")).as_py())
 
 
 def _typed(cells: Any, notation: Notation) -> Any:

@@ -147,6 +147,12 @@ def _kind_of_texts(name: str, column: Any, coerced: bool, source: Source) -> tup
     kind: Literal["number", "date"] = "date" if found.counts["date"] > found.counts["number"] else "number"
     good, notation, signs = found.counts[kind], found.counts["notation"], found.counts["sign"]
     odd = found.cells - good - signs
+    if kind == "number" and not coerced and (code := found.code) is not None:
+        note(
+            f"column {name}: holds codes such as {code!r}, whose zeros a number would lose, so it is taken as "
+            f"categories; data.numeric={quoted([name])} takes them as numbers"
+        )
+        return "category", str(column.type)
     others = partial(_cells, texts, found.other_than(kind), odd, source)
     if coerced and good + notation < odd - notation:
         raise ConfigError(

@@ -110,7 +110,7 @@ def _names_rows(name: str, column: Any, texts: Any, parts: Sequence[int], notati
         if len(texts) <= NEARLY * count:
             return False
         found = inspect(texts, notation)
-        words = found.counts["text"]
+        words = found.counts["text"] + (found.counts["number"] if found.code is not None else 0)
         return words > found.cells / 2 and not units_among(found) and 2 * len(dates_among(found)) < words
     if not pa.types.is_integer(column.type):
         return False

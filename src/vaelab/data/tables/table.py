@@ -156,6 +156,7 @@ class Table(DataModule):
         self._label_type = pa.string()  # of the label's column in the files
         self._format: TableFormat | None = None
         self._trained_missing: bool | None = None  # of the model that the rows are prepared for
+        self._trained_texts: list[str] = []  # columns that were texts in training
         self._trained_columns: list[str] | None = None  # columns with missing values, that it was trained on
         self._missing: dict[str, int] = {}  # columns with missing values, and the first row that lacks one
 
@@ -169,10 +170,12 @@ class Table(DataModule):
                 bool(about["gaps"]),
                 about.get("missing"),
                 about.get("label"),  # absent in runs before labels could be columns
+                about.get("label_is_text", False),
             ),
         )
         if read is not None:
-            self._format, self._trained_missing, missing, modelled = read
+            self._format, self._trained_missing, missing, modelled, label_is_text = read
+            self._trained_texts = _texts(self._format) + ([self.label] if label_is_text and self.label else [])
             self._take_label_as_trained(modelled)
             self._trained_columns = [str(name) for name in missing] if isinstance(missing, list) else None
             asked = self._scaling_asked
@@ -237,8 +240,11 @@ class Table(DataModule):
         if asks:
             self._named = has_names(plain[0], self.encoding, self.notation, self.delimiter)
         scratch = self._scratch if belongs_on_disk(memory_needed(every), self.storage) else None
-        texts, codes = ((), self.categorical) if self._format is None else (_texts(self._format), ())
-        how = TableReading(self.encoding, self._named, scratch, texts, codes, self.notation, self.delimiter)
+        new = self._format is None
+        how = TableReading(
+            self.encoding, self._named, scratch, self._trained_texts, codes=new, numbers=self.numeric,
+            categories=self.categorical if new else (), notation=self.notation, delimiter=self.delimiter,
+        )  # fmt: skip
         tables = {split: read_tables(members, how, self._sizes) for split, members in files.items()}
         if self.header is None and plain:
             refuse_values_as_names(next(iter(tables.values())), plain[0])
@@ -557,6 +563,8 @@ class Table(DataModule):
     def files(self) -> dict[str, bytes | str]:
         """How new rows are to be encoded."""
         about: dict[str, Any] = {"gaps": self.spec.has_missing, "missing": sorted(self._missing)}
+        if self.label is not None:
+            about["label_is_text"] = is_text(self._label_type)
         if self.label_as_column:
             about["label"] = self.label
         return {f"model/{FORMAT_FILE}": json.dumps(self.format.to_json() | about) + "\n"}
