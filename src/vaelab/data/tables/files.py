@@ -138,7 +138,7 @@ def _with_texts(table: pa.Table, texts: Collection[str], notation: Notation) -> 
     """With columns of these names as texts: a cell that is no number, in another file, makes texts of all of them."""
     for place, field in enumerate(table.schema):
         simple = pa.types.is_integer(field.type) or pa.types.is_floating(field.type) or pa.types.is_boolean(field.type)
-        dated = pa.types.is_date(field.type) or pa.types.is_timestamp(field.type)
+        dated = pa.types.is_temporal(field.type)
         if field.name in texts and (simple or dated):
             column = table.column(place)
             cells = notation.texts(column) if pa.types.is_floating(field.type) else column.cast(pa.string())

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import time
 from typing import Annotated, Any
 
 import numpy as np
@@ -25,10 +26,11 @@ MOST_RARE = 10_000  # rare categories of a column that a run keeps, the commones
 MOST_DECIMALS = 15  # beyond which double precision tells no decimals
 LOOKED_AT = 1_000  # values that are tried before all
 SINGLE = 1e-6  # relative error of single precision, with room for the scaling
-STEPS = (86_400, 3_600, 1_800, 900, 600, 300, 60, 1)  # seconds that times may be multiples of
+DAY = 86_400  # seconds
+STEPS = (DAY, 3_600, 1_800, 900, 600, 300, 60, 1)  # seconds that times may be multiples of
 COUNTS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}  # of a second
 STORED = {"float": np.float32, "halffloat": np.float16}  # what numbers of a file were before they became float64
-MILLISECONDS = 86_400_000  # of a day
+MILLISECONDS = 1_000 * DAY
 TRUTH = {"0": "false", "1": "true", "0.0": "false", "1.0": "true"}  # as other files write it
 Rows = NDArray[np.float64]
 Count = Annotated[int, Ge(1), Le(2**40)]  # of rows
@@ -55,7 +57,7 @@ def to_columns(
     numeric: Collection[str] = (),
     source: Source | None = None,
 ) -> Iterator[Rows]:
-    """`(N,)` each: numbers as they are, dates as counts of their unit, categories as places in `Field.values`.
+    """`(N,)` each: numbers as they are, dates and times as counts of their unit, categories as places in their values.
 
     NaN where a value is missing; a category that `fields` does not have is the place after the last.
 
@@ -112,6 +114,9 @@ def _numbers(column: Any, field: Field, notation: Notation) -> tuple[NDArray[np.
             missing = pc.cast(pa.array(notation.missing_dates, pa.timestamp("us")), column.type, safe=False)
             column = pc.if_else(pc.is_in(column, value_set=missing), None, column)
         column = pc.cast(column, pa.int64())
+    if is_time(field) and pa.types.is_time(column.type):
+        column = pc.cast(column, arrow_type(field.arrow), safe=False)
+        column = pc.cast(column, pa.int32() if pa.types.is_time32(column.type) else pa.int64())
     numbers = np.array(pc.cast(column, pa.float64(), safe=False).to_numpy(zero_copy_only=False), dtype=np.float64)
     if notation.missing_numbers and field.kind == "number":
         numbers[np.isin(numbers, notation.missing_numbers)] = np.nan
@@ -158,6 +163,18 @@ def timestamp(field: Field) -> pa.DataType:
     return pa.timestamp("ms") if field.arrow.startswith("date") else arrow_type(field.arrow)
 
 
+def is_time(field: Field) -> bool:
+    """Whether the numbers of a column are times of day, which count their unit since midnight."""
+    return field.kind == "number" and field.arrow.startswith(("time32", "time64"))
+
+
+def unit_of(field: Field) -> str:
+    """What dates and times count, such as `ms`; empty for other columns."""
+    if is_time(field):
+        return str(arrow_type(field.arrow).unit)
+    return str(timestamp(field).unit) if field.kind == "date" else ""
+
+
 @dataclass(frozen=True)
 class Range:
     """What a column of numbers or dates holds in train.
@@ -173,14 +190,14 @@ class Range:
     low: FiniteFloat
     high: FiniteFloat
     decimals: Annotated[int, Ge(0), Le(MOST_DECIMALS)] | None
-    step: Annotated[int, Ge(1), Le(86_400 * 10**9)] | None = None
+    step: Annotated[int, Ge(1), Le(DAY * 10**9)] | None = None
 
     @classmethod
     def of_values(cls, seen: Rows, field: Field) -> "Range":
         """Of `(N,)` numbers of a column, none missing."""
         step = None
-        if field.kind == "date":
-            steps = (seconds * COUNTS[timestamp(field).unit] for seconds in STEPS)
+        if unit := unit_of(field):
+            steps = (seconds * COUNTS[unit] for seconds in STEPS)
             step = next((one for one in steps if not np.any(seen % one)), None)
         return cls(float(seen.min()), float(seen.max()), _decimals(seen, field), step)
 
@@ -357,7 +374,7 @@ class TableFormat:
                 found[row] = code
             rest = []
         texts = pa.array([None if code is None else names[code] for code in found], pa.string())
-        return texts if rest and field.arrow != "bool" else pc.cast(texts, arrow_type(field.arrow))
+        return texts if rest and field.arrow != "bool" else _from_texts(texts, arrow_type(field.arrow))
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -416,6 +433,9 @@ def typed(values: Rows, field: Field) -> Any:
             whole = np.round(numbers / MILLISECONDS) * MILLISECONDS
         counts = np.clip(whole, *_range_of_dates(timestamp(field).unit)).astype(np.int64)
         return pc.cast(pc.cast(pa.array(counts, mask=missing), timestamp(field)), of, safe=False)
+    if pa.types.is_time(of):
+        counts = np.clip(whole, 0, DAY * COUNTS[of.unit] - 1).astype(np.int64)
+        return pc.cast(pc.cast(pa.array(counts, mask=missing), pa.int32() if of.bit_width == 32 else pa.int64()), of)
     if pa.types.is_boolean(of):
         return pa.array(numbers > 0.5, mask=missing)
     if pa.types.is_integer(of):
@@ -452,10 +472,17 @@ def as_read(
         ]
         cells = pa.array(known, pa.string())
         try:
-            arrays.append(pc.cast(cells, arrow_type(field.arrow)))
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            arrays.append(_from_texts(cells, arrow_type(field.arrow)))
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError):
             arrays.append(cells)  # a new category that is no value of the type
     return pa.table(dict(zip((field.name for field in fields), arrays, strict=True)))
+
+
+def _from_texts(texts: Any, of: pa.DataType) -> Any:
+    """Categories in the type of their column."""
+    if pa.types.is_time(of):  # which Arrow does not read
+        return pa.array([None if text is None else time.fromisoformat(text) for text in texts.to_pylist()], of)
+    return pc.cast(texts, of)
 
 
 def _range_of_dates(unit: str) -> tuple[int, int]:

@@ -66,7 +66,7 @@ class _UnclearError(Exception):
 def describe(
     table: pa.Table, numeric: Sequence[str], categorical: Sequence[str], source: Source | None = None
 ) -> list[Field]:
-    """What each column is: texts and booleans are categories, dates are dates, all else are numbers.
+    """What each column is: texts and booleans are categories, dates are dates, all else are numbers, times of day too.
 
     A column of texts is one of numbers or of dates if all its cells are, blank ones left out.
 
@@ -251,11 +251,15 @@ def _kind(name: str, of: pa.DataType, numeric: Sequence[str], categorical: Seque
         return "number"
     if pa.types.is_date(of) or pa.types.is_timestamp(of):
         return "date"
+    if pa.types.is_time(of):
+        return "number"
     if pa.types.is_boolean(of):
         return "number" if name in numeric else "category"
     if is_text(of) or pa.types.is_dictionary(of):
         return "category"
-    raise DataError(f"column {name}: holds {of}, which is neither number, text, boolean nor date; add it to data.drop")
+    raise DataError(
+        f"column {name}: holds {of}, which is neither number, text, boolean, date nor time; add it to data.drop"
+    )
 
 
 def is_text(of: pa.DataType) -> bool:
