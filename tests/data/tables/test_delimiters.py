@@ -53,6 +53,10 @@ def test_rows_below_a_line_for_excel_are_found_in_their_lines(tmp_path: Path) ->
 def test_the_delimiter_can_be_named_and_later_files_have_their_own(tmp_path: Path) -> None:
     path = write(tmp_path / "rows.csv", "a;b|c\n", "{a};{b}|{c}")
     assert names(path, delimiter="pipe", categorical=["a;b"]) == ["a;b", "c"]
+    pipes = load(write(tmp_path / "pipes.csv", "a|b\n", "{a}|{b}"), delimiter="pipe")
+    written = tmp_path / "samples.csv"
+    written.write_bytes(bytes(pipes.written("samples", pipes.clean("test"))["samples.csv"]))  # type: ignore[arg-type]
+    assert names(written, delimiter="pipe") == ["a", "b"]
     trained = load(write(tmp_path / "train.csv", "a;b\n", "{a};{b}"))
     other = later(write(tmp_path / "later.csv", "a|b\n", "{a}|{b}"), trained)
     assert [column.name for column in other.spec.columns] == ["a", "b"]

@@ -29,7 +29,7 @@ from vaelab.data.scratch import Scratch
 from vaelab.data.storage import belongs_on_disk
 from vaelab.data.tables.cells import alike, parsed, says_nothing
 from vaelab.data.tables.delimited import TableReading, has_names, line_of, refuse_values_as_names
-from vaelab.data.tables.delimiters import Delimiter
+from vaelab.data.tables.delimiters import SIGN, Delimiter
 from vaelab.data.tables.extremes import mention_odd_numbers, refuse_far
 from vaelab.data.tables.files import (
     SUFFIXES,
@@ -550,14 +550,14 @@ class Table(DataModule):
             table = table.append_column(self.label, column)
         parquet, text = pa.BufferOutputStream(), pa.BufferOutputStream()
         pq.write_table(table, parquet)
-        if self.format.notation.decimal == ",":
+        decimal_comma = self.format.notation.decimal == ","
+        if decimal_comma:
             for place, of in enumerate(table.schema.types):
                 if pa.types.is_floating(of) or pa.types.is_decimal(of):
                     cells = self.format.notation.texts(table.column(place))
                     table = table.set_column(place, table.column_names[place], cells)
-            csv.write_csv(table, text, csv.WriteOptions(delimiter=";"))
-        else:
-            csv.write_csv(table, text)
+        asked = self.delimiter and SIGN.get(self.delimiter, self.delimiter)
+        csv.write_csv(table, text, csv.WriteOptions(delimiter=asked or (";" if decimal_comma else ",")))
         return {f"{stem}.csv": text.getvalue().to_pybytes(), f"{stem}.parquet": parquet.getvalue().to_pybytes()}
 
     def files(self) -> dict[str, bytes | str]:
