@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from own_tables import later, load
+from vaelab.data.tables.delimited import layout_in
 from vaelab.data.tables.delimiters import layout_of
 from vaelab.errors import DataError
 
@@ -83,3 +84,14 @@ def test_one_column_that_holds_commas_asks_for_the_delimiter(tmp_path: Path) -> 
     path.write_text("text\n" + "word\n" * ROWS + "two, words\n")
     with pytest.raises(DataError, match=r"line 42 is the first with another number of cells.*data\.delimiter"):
         load(path)
+
+
+def test_a_line_that_is_cut_off_does_not_count(tmp_path: Path) -> None:
+    path = tmp_path / "wide.csv"
+    path.write_text("a, b;c\n" + "".join(f"{'x' * 30_000}{n % 9},5;{n % 7}\n" for n in range(ROWS)))
+    assert layout_in(path, "utf-8").delimiter == ";"
+
+
+def test_quotes_that_never_close_take_no_time() -> None:
+    assert layout_of(',"a' * 20_000).delimiter == ","
+    assert layout_of('"' * 60_000).cells == 1

@@ -168,11 +168,14 @@ def layout_in(path: Path, encoding: str, delimiter: str | None = None) -> Layout
     tabs = "\t" if suffix(path) in (".tsv", ".tsv.gz") else None
     try:
         with opened(path, encoding) as file:
-            return layout_of(file.read(BEGINNING), delimiter or tabs)
+            text = file.read(BEGINNING)
     except LookupError as error:
         raise ConfigError(f"data.encoding={encoding}: no such encoding") from error
     except BROKEN:
         return Layout(",")  # which reading it will tell
+    if len(text) == BEGINNING:  # the last line is cut off
+        text = text.rpartition("\n")[0] or text
+    return layout_of(text, delimiter or tabs)
 
 
 def first_line(path: Path, encoding: str, delimiter: str | None = None) -> list[str]:

@@ -44,7 +44,7 @@ def layout_of(text: str, asked: str | None = None) -> Layout:
         layout_of("Umsatz, netto;Ort\\n587,75;Ulm\\n").delimiter  # ;
 
     Args:
-        text: the first lines, the last of them perhaps cut off.
+        text: the first lines.
         asked: the delimiter or its name; None to find it.
     """
     first = text.split("\n", 1)[0].strip("\ufeff\r\n")

@@ -267,9 +267,11 @@ class Table(DataModule):
         if self._table is not None:
             table, self._table = self._table, None
             self._shown = self.drawn("test", SHOWN)
-            rows = table.take(pa.array(self.split["test"][self._shown].numpy()))
-            self._as_read = as_read(rows, self._fields, self.numeric, self._source)
-            del table
+            rows = [table.slice(row, 1) for row in self.split["test"][self._shown].tolist()]
+            self._as_read = as_read(
+                pa.concat_tables(rows or [table.slice(0, 0)]), self._fields, self.numeric, self._source
+            )
+            del table, rows
             pa.default_memory_pool().release_unused()
 
     def load(self) -> Examples:
