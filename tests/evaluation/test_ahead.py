@@ -1,11 +1,14 @@
 """A run is ahead of a baseline where an interval of their difference, on the same examples, says so."""
 
+from collections.abc import Callable, Iterator
+
 import numpy as np
 import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
 from vaelab.evaluation.ahead import MOST_FEATURES, ahead_in_auroc, ahead_in_fid, ahead_in_mean
+from vaelab.evaluation.distances import frechet_distance
 
 
 def test_what_is_hard_for_both_does_not_widen_the_interval() -> None:
@@ -59,6 +62,31 @@ def test_samples_nearer_to_the_data_are_ahead_in_fid() -> None:
     assert 3 < found["at least"] < found["the run is ahead by"] < found["at most"] < 5  # 4 for the means
     same = ahead_in_fid(real, near, torch.randn(500, 4, generator=generator) + 0.1)
     assert same["at least"] < 0 < same["at most"]
+
+
+@pytest.mark.parametrize(("rows", "size"), [(120, 20), (60, 40)])
+def test_the_interval_of_fid_holds_the_difference_however_few_examples_there_are(rows: int, size: int) -> None:
+    """A resample has fewer distinct rows, which makes the distance of wide samples larger than that of narrow ones."""
+    generator = torch.Generator().manual_seed(0)
+
+    def sets() -> tuple[torch.Tensor, ...]:
+        return tuple(scale * torch.randn(rows, size, generator=generator) for scale in (1.0, 0.6, 1.3))
+
+    expected = np.mean([frechet_distance(r, wide) - frechet_distance(r, narrow) for r, narrow, wide in sets_of(sets)])
+    covered = 0
+    for _ in range(10):
+        real, narrow, wide = sets()
+        found = ahead_in_fid(real, narrow, wide)
+        assert found["at least"] < found["the run is ahead by"] < found["at most"]
+        assert found["the run is ahead by"] == pytest.approx(
+            frechet_distance(real, wide) - frechet_distance(real, narrow), rel=1e-3
+        )
+        covered += found["at least"] <= expected <= found["at most"]
+    assert covered >= 8
+
+
+def sets_of(sets: Callable[[], tuple[torch.Tensor, ...]], count: int = 100) -> Iterator[tuple[torch.Tensor, ...]]:
+    return (sets() for _ in range(count))
 
 
 def test_a_distance_of_many_features_says_that_it_has_no_interval() -> None:
