@@ -182,6 +182,8 @@ def build(
     corruption = builder.build(cfg["corruption"], "corruption", COMPONENTS["corruption"])
     task: Task = builder.build(cfg["task"], "task", COMPONENTS["task"])
     settle_label(cfg, task, new=start is None)
+    if start is None and task.needs_distances and cfg["data"].get("scaling") == "auto":
+        cfg["data"]["scaling"] = "standard"
     if start is None:
         data = new_data(cfg, builder, corruption)
         if shared is None:

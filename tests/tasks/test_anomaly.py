@@ -5,8 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from sklearn.decomposition import PCA
 from sklearn.metrics import average_precision_score, roc_auc_score
 
@@ -112,9 +114,8 @@ def test_baselines_are_scikit_learns_on_the_same_split(train: Run) -> None:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ([], "data.normal=['0']"),
+        ([], "data.normal=['3']"),
         (["data.normal=[12]"], "data.normal=12: no such label; known here: 0, 1"),
-        (["data.normal=[0,1,2,3,4,5,6,7,8,9]"], "no anomalous example"),
         (["data.normal=[0]", "model=ae", "task.score=nll"], "task.score=nll: needs the posterior of model=vae"),
         (["data.normal=[0]", "task.precision_at=10000"], "the test split has 1655 examples"),
         (["data.normal=[0]", "task.false_alarm_rate=0"], "greater than 0"),
@@ -126,6 +127,94 @@ def test_misuse_is_refused(train: Run, capsys, overrides: list[str], message: st
         train("task=anomaly", "debug=fdr", *overrides)
     assert stopped.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def clean_rows(path: Path, count: int, seed: int, **columns: str | list[str]) -> str:
+    """Rows of three numbers, the second of which follows the first."""
+    generator = np.random.default_rng(seed)
+    first, third = generator.normal(size=(2, count))
+    rows = pd.DataFrame({"a": first, "b": first + 0.1 * generator.normal(size=count), "c": third, **columns})
+    rows.to_csv(path, index=False)
+    return f"data.path={path}"
+
+
+CLEAN = ("task=anomaly", "data=table", "trainer.max_epochs=2", "task.nll_samples=5")
+RANKING = ("auroc", "auprc", "precision_at_k", "precision_at_prevalence")
+
+
+def test_a_table_without_a_label_is_trained_on_and_later_rows_are_scored(
+    train: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = train(*CLEAN, clean_rows(tmp_path / "clean.csv", 300, 0))
+    said = capsys.readouterr().err
+    assert "data.normal=null: the 300 examples have no label, so all of them are taken as normal" in said
+    about = json.loads((run / "metrics_metadata.json").read_text())
+    for name in (*(f"test/{metric}" for metric in RANKING), *(f"baseline/{name}" for name in OUTLIER_SCORES)):
+        assert about[name] == {"not measured": "no example has a label that says whether it is normal"}
+        assert name not in metrics(run)
+    assert 0 <= metrics(run)["test/alarm_rate"] <= 1
+    assert len((run / "scores.csv").read_text().splitlines()) == 61
+    assert (run / "columns.csv").read_text().startswith("example,row,score,a,b,c\n")
+    assert json.loads((run / "model/threshold.json").read_text())["n"] == 24
+    assert json.loads((run / "model/table.json").read_text())["scaling"]["method"] == "standard"  # sees what is far
+
+    later = train("train=false", f"ckpt_path={run}", clean_rows(tmp_path / "later.csv", 50, 1))
+    assert len((later / "scores.csv").read_text().splitlines()) == 51
+    assert metrics(later)["test/threshold"] == metrics(run)["test/threshold"]
+    labelled = clean_rows(tmp_path / "labelled.csv", 50, 2, state=["good", "bad"] * 25)
+    known = train("train=false", f"ckpt_path={run}", labelled, "data.label=state", "data.normal=[good]")
+    assert 0 <= metrics(known)["test/auroc"] <= 1
+
+
+def test_images_of_one_folder_are_trained_on_without_a_label(train: Run, tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    for folder, count in (("parts", 40), ("later", 5)):
+        (tmp_path / folder).mkdir()
+        for number in range(count):
+            pixels = generator.integers(256, size=(8, 8), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / folder / f"{number}.png")
+    words = ("task=anomaly", "data=images", "trainer.max_epochs=1", "task.nll_samples=5", "trainer=cpu")
+    run = train(*words, f"data.path={tmp_path / 'parts'}")
+    assert (run / "scores.csv").read_text().startswith("example,file,label,anomalous,alarm,")
+    assert "not measured" in json.loads((run / "metrics_metadata.json").read_text())["test/auroc"]
+    later = train("train=false", f"ckpt_path={run}", f"data.path={tmp_path / 'later'}")
+    assert len((later / "scores.csv").read_text().splitlines()) == 6
+
+
+@pytest.mark.parametrize("kind", ["series", "text"])
+def test_series_and_texts_are_trained_on_without_a_label(train: Run, tmp_path: Path, kind: str) -> None:
+    path = tmp_path / ("series.npy" if kind == "series" else "lines.txt")
+    if kind == "series":
+        np.save(path, np.random.default_rng(0).normal(size=(60, 2, 16)).astype(np.float32))
+    else:
+        path.write_text("".join("ab " * (1 + number % 7) + "\n" for number in range(60)))
+    run = train("task=anomaly", f"data={kind}", f"data.path={path}", "trainer.max_epochs=1", "task.nll_samples=5")
+    assert "test/alarm_rate" in metrics(run)
+    assert (run / "scores.csv").is_file()
+
+
+def test_normal_examples_alone_give_the_rate_of_false_alarms(train: Run, tmp_path: Path) -> None:
+    path = clean_rows(tmp_path / "good.csv", 300, 0, state="good")
+    run = train(*CLEAN, path, "data.label=state", "data.normal=[good]")
+    assert 0 <= metrics(run)["test/false_alarm_rate"] <= 1
+    about = json.loads((run / "metrics_metadata.json").read_text())
+    assert about["test/auroc"] == {"not measured": "no example has an anomalous label"}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["data.label=state"], "such as data.normal=['good'], or leave data.label out to take all rows as normal"),
+        (["data.drop=[state]", "data.normal=[good]"], "the data have no labels; data.label=<column> names them"),
+    ],
+)
+def test_a_message_about_labels_of_a_table_names_the_way_out(
+    train: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    path = clean_rows(tmp_path / "rows.csv", 40, 0, state=["good", "good", "bad", "good"] * 10)
+    with pytest.raises(SystemExit):
+        train(*CLEAN, path, *words)
+    assert message in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.long

@@ -29,7 +29,10 @@ def label_numbers(
     """
     known = classes or [str(number) for number in range(int(label.max()) + 1)]
     if not known:
-        raise ConfigError("data.normal: the data has no labels; images take theirs from a folder for each class")
+        raise ConfigError(
+            "data.normal: the data have no labels; data.label=<column> names them (images take theirs from a folder "
+            "for each class). Without data.normal task=anomaly takes all examples as normal"
+        )
     if not chosen:
         raise ConfigError(f"data.normal=[]: names no label; {_known(known)}")
     numbers = []

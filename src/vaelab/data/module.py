@@ -379,6 +379,11 @@ class DataModule(L.LightningDataModule, ABC):
         """`(N,)` int64, -1 where there is none."""
         return self._loaded.label[self.split[split]]
 
+    @property
+    def has_labels(self) -> bool:
+        """Whether any example has one."""
+        return bool((self._loaded.label >= 0).any())
+
     def is_anomaly(self, split: str) -> Tensor:
         """`(N,)` bool: whose label is not among `normal`; False where there is no label, or `normal` is null."""
         return (~self._is_normal(self._loaded) & (self._loaded.label >= 0))[self.split[split]]

@@ -30,6 +30,7 @@ class Panel(Task):
             raise ConfigError("task.parts: name at least one task")
         self.parts = parts
         self.encodes_corrupted = any(part.encodes_corrupted for part in parts.values())
+        self.needs_distances = any(part.needs_distances for part in parts.values())
 
     def check(self, model: Model, spec: DataSpec, corrupts: bool) -> None:
         """Each part must fit."""

@@ -126,11 +126,14 @@ class Task(Callback):
         encodes_corrupted: whether test examples are corrupted as those of training are. Denoising alone measures what
             is undone; every other task measures codes of clean examples, in the test pass and after it.
         models_label: whether the label of a table is modelled as a column, where `data.label_as_column` is `auto`.
+        needs_distances: whether numbers of a table are scaled by their deviation, where `data.scaling` is `auto`.
+            Quantiles would take values beyond train for its ends.
     """
 
     detector_from: Path | None = None
     encodes_corrupted: bool = False
     models_label: bool = False
+    needs_distances: bool = False
 
     def __init__(
         self, monitor: str | None = None, baselines: bool = True, pictures_every: PicturesEvery = None

@@ -39,6 +39,7 @@ from vaelab.tasks.task import Baseline, Findings, PicturesEvery, Say, Task, refu
 
 EMPTY = 1 / 3  # share of values that are 0, above which images are strokes or objects on nothing
 LOOKED_AT = 1_000  # training images that are looked at for it
+RANKING = ("auroc", "auprc", "precision_at_k", "precision_at_prevalence")  # numbers that need both kinds of examples
 
 
 class Anomaly(Task):
@@ -54,6 +55,8 @@ class Anomaly(Task):
         resamples: of the bootstrap intervals.
         monitor, baselines: see `Task`.
     """
+
+    needs_distances = True
 
     def __init__(
         self,
@@ -79,7 +82,7 @@ class Anomaly(Task):
             raise ConfigError(f"task.score={self.score}: needs {lacking}; here: {', '.join(known)}")
 
     def check_data(self, data: DataModule) -> None:
-        """There must be labels that are normal and labels that are not; few validation examples are mentioned.
+        """Where there are labels, some have to be normal; what cannot be measured without others is mentioned.
 
         Data that a trained model never saw need a run that keeps a detector, and no labels.
         """
@@ -87,18 +90,21 @@ class Anomaly(Task):
         if data.all_as_test:
             self._check_later(data)
             return
-        if data.normal is None:
-            example = f"'{data.spec.classes[0]}'" if data.spec.classes else "0"
+        if data.normal is None and data.has_labels:
             raise ConfigError(
                 "task=anomaly data.normal=null: trains on normal data only; say which labels are normal, "
-                f"such as data.normal=[{example}]"
+                f"such as {_example(data)}{_without_label(data)}"
             )
-        anomalous = data.is_anomaly("test")
-        if anomalous.all() or not anomalous.any():
-            lacking = "normal" if anomalous.all() else "anomalous"
-            raise ConfigError(f"data.normal={data.normal}: the test split has no {lacking} example to rank")
-        if self.precision_at is not None and self.precision_at > len(anomalous):
-            raise ConfigError(f"task.precision_at={self.precision_at}: the test split has {len(anomalous)} examples")
+        truth = Truth.from_labels(data)
+        if data.normal is None:
+            note(
+                f"data.normal=null: the {data.examples:,} examples have no label, so all of them are taken as normal; "
+                f"{truth.measured}. Anomalies among them raise the threshold"
+            )
+        elif lacking := truth.lacking:
+            note(f"data.normal={data.normal}: {lacking} in the test split, so that {truth.measured}")
+        if self.precision_at is not None and self.precision_at > len(truth.known):
+            raise ConfigError(f"task.precision_at={self.precision_at}: the test split has {len(truth.known)} examples")
         clean = len(data.split["val"])
         if clean < (needed := examples_needed(self.false_alarm_rate)):
             note(
@@ -165,7 +171,7 @@ class Anomaly(Task):
         if truth.lacking is None:
             self._rank(found, headline, test, truth, data.prevalence)
         else:
-            found.metadata["test/auroc"] = {"not measured": truth.lacking}
+            found.metadata |= {f"test/{metric}": {"not measured": truth.lacking} for metric in RANKING}
         alarms = threshold.alarms(test[headline])
         for name, kind in (("false_alarm_rate", truth.normal), ("detection_rate", truth.anomalous)):
             if kind.any():
@@ -178,7 +184,7 @@ class Anomaly(Task):
             "normal validation examples": threshold.n,
             "value": "finite" if isfinite(threshold.value) else "infinite, too few examples for this rate",
         }
-        if data.all_as_test:
+        if data.all_as_test or not truth.known.any():
             count_alarms(found, threshold, alarms, truth)
         found.files["scores.csv"] = score_table(data, test, alarms)
         if data.spec.kind == "table":
@@ -197,6 +203,8 @@ class Anomaly(Task):
                     Baseline(name, partial(self._beside, name, data, baselines, shown)) for name in OUTLIER_SCORES
                 ]
                 found.beside = [lambda: {"roc_pr": roc_and_pr(shown, anomalous)}]
+        elif self.baselines and not data.all_as_test:
+            found.metadata |= {f"baseline/{name}": {"not measured": truth.lacking} for name in OUTLIER_SCORES}
         found.figures |= localisation(detector, data, test[headline])
         return found
 
@@ -303,6 +311,18 @@ def count_alarms(found: Findings, threshold: Threshold, alarms: Tensor, truth: T
         f"{raised} of {count} {'normal examples' if normal else 'examples'} raise an alarm ({raised / count:.1%}); "
         f"{threshold.rate:.1%} of normal ones were promised at most, which allows for {chance} by chance: {cause}"
     )
+
+
+def _example(data: DataModule) -> str:
+    """A word that names the commonest label."""
+    labels = torch.cat([data.labels(split) for split in data.split])
+    label = int(labels[labels >= 0].bincount().argmax())
+    return f"data.normal=['{data.spec.classes[label]}']" if data.spec.classes else f"data.normal=[{label}]"
+
+
+def _without_label(data: DataModule) -> str:
+    """How to take all of them as normal, where a word says that there are labels."""
+    return ", or leave data.label out to take all rows as normal" if data.spec.kind == "table" else ""
 
 
 def _rate(clean: int) -> str:
