@@ -1,5 +1,6 @@
 """Anomaly scores of a trained model, and what is made of them: a ranking, a threshold, a detector."""
 
+from vaelab.evaluation.scores.column_parts import column_parts
 from vaelab.evaluation.scores.combined import Combined
 from vaelab.evaluation.scores.conformal import Threshold, alarms_by_chance, conformal_threshold, examples_needed
 from vaelab.evaluation.scores.detector import Detector, has_detector, read_threshold, same_weights
@@ -23,6 +24,7 @@ __all__ = [
     "Score",
     "Threshold",
     "alarms_by_chance",
+    "column_parts",
     "conformal_threshold",
     "estimates",
     "examples_needed",

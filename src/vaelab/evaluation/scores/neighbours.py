@@ -54,6 +54,11 @@ class Neighbours(Score):
         found: Tensor = self.standard(self._distances(model, x).float().to(self.codes.device))
         return found.mean(1)
 
+    def examples(self, model: Model, most: int) -> Tensor:
+        """What the model makes of at most `most` of the training examples, evenly spaced; `(N, *shape)`."""
+        chosen = torch.linspace(0, len(self.codes) - 1, min(len(self.codes), most)).round().long()
+        return torch.cat([model.decode(part) for part in self.codes[chosen.to(self.codes.device)].split(PART)])
+
     def _distances(self, model: Model, x: Tensor, own: Tensor | None = None) -> Tensor:
         """`(B, kinds)` mean distances, on the CPU; `own` are places among the kept that are the examples themselves."""
         spec = model.likelihood.spec

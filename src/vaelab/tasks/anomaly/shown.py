@@ -11,8 +11,8 @@ from vaelab.core import DataSpec
 from vaelab.csv_text import csv_text
 from vaelab.data.module import DataModule
 from vaelab.evaluation.latents import class_name
-from vaelab.evaluation.scores import Detector, Local
-from vaelab.evaluation.scores.per_value import step_errors, value_errors
+from vaelab.evaluation.scores import Detector, Local, column_parts
+from vaelab.evaluation.scores.per_value import step_errors
 from vaelab.evaluation.scores.score import reconstruct
 from vaelab.figures.anomalies import column_errors, heat_maps
 from vaelab.models import Model
@@ -22,7 +22,8 @@ SHOWN = 10  # examples in a row of the heat maps
 SERIES = 4  # with the highest scores, and as many with the lowest, beside each other
 STEP_LINES = 100_000  # of step_scores.csv at most, unless one example has more
 ROWS = 50  # most anomalous rows of a table whose columns are averaged
-ATTRIBUTED = 1000  # most anomalous rows of a table of which every column is written down
+ATTRIBUTED = 1_000  # most anomalous rows of a table of which every column is written down
+SCORED_AGAIN = 30_000  # rows at most, one for each column of each of those, but of no fewer than `ROWS`
 
 
 def score_table(data: DataModule, test: dict[str, Tensor], alarms: Tensor) -> str:
@@ -64,8 +65,17 @@ def step_table(model: Model, data: DataModule, scores: Tensor) -> str:
     return csv_text(["example", "step", "score"], rows)
 
 
-def localisation(detector: Detector, data: DataModule, scores: Tensor) -> dict[str, Figure]:
-    """Where the most anomalous test examples differ from their reconstructions, beside the most normal ones."""
+def localisation(detector: Detector, data: DataModule, scores: Tensor, name: str) -> dict[str, Figure]:
+    """Where the most anomalous test examples are unusual, beside the most normal ones.
+
+    Of images and series it is where they differ from their reconstructions, of tables what `attribution` has.
+
+    Args:
+        detector: of the run.
+        data: whose test split was scored.
+        scores: `(N,)` of the test split.
+        name: of the score.
+    """
     model = detector.model
     local = next((score for score in detector.scores.values() if isinstance(score, Local)), None)
     if data.spec.kind not in ("image", "series", "table"):
@@ -100,27 +110,30 @@ def localisation(detector: Detector, data: DataModule, scores: Tensor) -> dict[s
         ]
         steps = step_errors(model, originals.to(model.device)).cpu()
         return data.compared("where", {"original": originals, "reconstruction": again}, titles, steps)
-    errors = {
-        f"{len(chosen)} {end} scores": torch.cat(
-            [value_errors(model, x).cpu() for x in examples(data, "test", model.device, chosen)]
-        )
-        for end, chosen in shown(ROWS).items()
-    }
-    unit = "nats" if data.spec.support == "mixed" else "squared error"
-    return {"where": column_errors(errors, column_names(data.spec), unit)}
+    parts = {f"{len(chosen)} {end} scores": _parts(detector, data, chosen, name) for end, chosen in shown(ROWS).items()}
+    unit = f"part of the {name} score"
+    if name == "reconstruction":
+        unit = "nats" if data.spec.support == "mixed" else "squared error"
+    return {"where": column_errors(parts, column_names(data.spec), unit)}
 
 
-def attribution(model: Model, data: DataModule, scores: Tensor) -> str:
-    """CSV of the test rows with the highest scores: what each column adds to the reconstruction score."""
-    order = scores.argsort(descending=True, stable=True)[:ATTRIBUTED]
+def _parts(detector: Detector, data: DataModule, chosen: Tensor, name: str) -> Tensor:
+    """`(n, D)` parts of the columns of some test rows, on the CPU."""
+    rows = examples(data, "test", detector.model.device, chosen)
+    return torch.cat([column_parts(detector, x, name).cpu() for x in rows])
+
+
+def attribution(detector: Detector, data: DataModule, scores: Tensor, name: str) -> str:
+    """CSV of the test rows with the highest scores: what each column adds to the score; see `column_parts`."""
+    again = ATTRIBUTED if name == "reconstruction" else max(ROWS, SCORED_AGAIN // data.spec.size)
+    order = scores.argsort(descending=True, stable=True)[: min(ATTRIBUTED, again)]
     places = data.split["test"][order]
     origins = data.origins(places)
-    errors = torch.cat([value_errors(model, x).cpu() for x in examples(data, "test", model.device, order)])
     columns: list[Iterable[Any]] = [
         places.tolist(),
         *origins.values(),
         [f"{score:.6g}" for score in scores[order].tolist()],
-        *([f"{error:.6g}" for error in of_one] for of_one in errors.T.tolist()),
+        *([f"{part:.6g}" for part in of_one] for of_one in _parts(detector, data, order, name).T.tolist()),
     ]
     return csv_text(["example", *origins, "score", *column_names(data.spec)], zip(*columns, strict=True))
 

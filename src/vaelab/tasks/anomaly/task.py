@@ -188,7 +188,7 @@ class Anomaly(Task):
             count_alarms(found, threshold, alarms, truth)
         found.files["scores.csv"] = score_table(data, test, alarms)
         if data.spec.kind == "table":
-            found.files["columns.csv"] = attribution(model, data, test[headline])
+            found.files["columns.csv"] = attribution(detector, data, test[headline], headline)
         if data.spec.kind == "series":
             found.files["step_scores.csv"] = step_table(model, data, test[headline])
         groups = {"normal": truth.normal, "anomalous": truth.anomalous, "without a label": ~truth.known}
@@ -205,7 +205,7 @@ class Anomaly(Task):
                 found.beside = [lambda: {"roc_pr": roc_and_pr(shown, anomalous)}]
         elif self.baselines and not data.all_as_test:
             found.metadata |= {f"baseline/{name}": {"not measured": truth.lacking} for name in OUTLIER_SCORES}
-        found.figures |= localisation(detector, data, test[headline])
+        found.figures |= localisation(detector, data, test[headline], headline)
         return found
 
     def _detector(self, model: Model, data: DataModule) -> Detector:
