@@ -1,5 +1,6 @@
 """Advice is given where a run has the fault, and not where it has not."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,17 +17,20 @@ def watched(values: Any) -> TrainingTime:
     return time
 
 
-def run(task: str = "generation", values: Any = (), dim: int = 16, rate: bool = True, **numbers: Any) -> Finished:
-    group = SimpleNamespace(shape=(dim,))
-    latent = SimpleNamespace(finest=group, discrete=False)
+def run(
+    task: str = "generation", values: Any = (), dim: int = 16, size: int = 64, conditional: bool = False, **numbers: Any
+) -> Finished:
+    latent = SimpleNamespace(finest=SimpleNamespace(shape=(dim,)), discrete=False, size=dim)
     model: Any = SimpleNamespace(
-        latent_dim=dim, architecture={"encoder": {"widths": [8]}}, latent=latent, has_rate=rate, fitted=None
-    )
+        latent_dim=dim, architecture={"encoder": {"widths": [8]}, "latent_dim": dim}, latent=latent, has_rate=True,
+        fitted=None, conditional=conditional, likelihood=SimpleNamespace(spec=SimpleNamespace(size=size)),
+    )  # fmt: skip
     named = {name.replace("__", "/"): value for name, value in numbers.items() if not isinstance(value, dict)}
     about = {name.replace("__", "/"): value for name, value in numbers.items() if isinstance(value, dict)}
     return Finished(named, about, watched(values) if len(values) else None, model, task)
 
 
+WORSE_FID = {"baseline/pca_gaussian/fid": {"the run is ahead by": -9, "at least": -12, "at most": -1}}
 FLAT = np.minimum(np.linspace(-100, 0, 30), -50)
 RISING = np.linspace(-100, 0, 30)
 OVERFITTED = np.concatenate([np.linspace(-100, -10, 10), np.linspace(-10, -60, 20)])
@@ -50,11 +54,28 @@ OVERFITTED = np.concatenate([np.linspace(-100, -10, 10), np.linspace(-10, -60, 2
             "the baseline pca has a better mse than the run, beyond chance (0.01, the run has 0.02); model=ae",
         ),
         (
-            run(
-                "generation",
-                **{"baseline/pca_gaussian/fid": {"the run is ahead by": -9, "at least": -12, "at most": -1}},
-            ),
+            run("generation", **WORSE_FID),
             "fitted_prior=mixture draws from where the codes are",
+        ),
+        (
+            run("generation", conditional=True, **WORSE_FID),
+            "fitted_prior=mixture_by_label draws from where the codes are",
+        ),
+        (
+            run("compression", size=4),
+            "the code is as wide as the data: 16 numbers for the 4 values of an example; latent_dim=2 is half of it",
+        ),
+        (run("embedding", size=16, test__active_units=3.0), "latent_dim=8 is half of it"),
+        (
+            run(  # a lead of a tenth of an FID is less than one of a third of an AUROC
+                **WORSE_FID,
+                test__fid=99.0,
+                baseline__pca_gaussian__fid=90.0,
+                test__tstr=0.6,
+                baseline__gaussian_copula__tstr=0.9,
+                **{"baseline/gaussian_copula/tstr": {"the run is ahead by": -0.3, "at most": -0.2}},
+            ),
+            "the baseline gaussian_copula has a better tstr than the run",
         ),
         (
             run(
@@ -83,11 +104,28 @@ def test_a_run_with_the_fault_is_told_what_to_type(found: Finished, said: str) -
         run(test__active_units=0.0),  # a collapsed code is told of elsewhere
         run(**{"baseline/pca/mse": {"the run is ahead by": -0.01, "at least": -0.02, "at most": 0.01}}),
         run(**{"baseline/pca/mse": {"the run is ahead by": 0.01, "at least": 0.005, "at most": 0.02}}),
+        run("generation", size=4),
+        run("compression", dim=3, size=4),
+        run(test__fid=64.09, baseline__pca_gaussian__fid=69.65, **WORSE_FID),  # its numbers say the opposite
         run(**{"baseline/train_split/fid": {"the run is ahead by": -9, "at least": -12, "at most": -1}}),
     ],
 )
 def test_a_run_without_it_is_not(found: Finished) -> None:
     assert advice(found) == []
+
+
+def test_a_wide_code_is_mentioned_before_training_and_after(
+    train: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = np.random.default_rng(0).normal(size=(60, 4))
+    np.savetxt(tmp_path / "rows.csv", rows, delimiter=",", header="a,b,c,d", comments="")
+    words = ("data=table", f"data.path={tmp_path / 'rows.csv'}", "trainer.max_epochs=1", "task.baselines=false")
+    said = "the code is as wide as the data: 16 numbers for the 4 values of an example; latent_dim=2 is half of it"
+    run = train("task=compression", *words)
+    assert said in " ".join(capsys.readouterr().err.split())
+    assert said in (run / "report.html").read_text()
+    train("task=compression", *words, "latent_dim=2")
+    assert "as wide as the data" not in capsys.readouterr().err
 
 
 def test_a_real_run_says_it_in_its_report(train: Any) -> None:

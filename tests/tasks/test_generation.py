@@ -236,6 +236,10 @@ def test_samples_of_a_fitted_gaussian_are_closer_than_those_of_the_prior(digits:
     assert isinstance(model.fitted, FullGaussian)
     assert model.fitted.mean.sub(20).abs().max() < 0.1
     assert found.numbers["test/fid_fitted"] == pytest.approx(found.numbers["baseline/pca_gaussian/fid"], rel=0.3)
+    ahead = found.metadata["baseline/pca_gaussian/fid_fitted"]["the run is ahead by"]  # of the samples that are shown
+    difference = found.numbers["baseline/pca_gaussian/fid"] - found.numbers["test/fid_fitted"]
+    assert ahead == pytest.approx(difference, rel=1e-3)
+    assert "baseline/pca_gaussian/fid" not in found.metadata
 
 
 @pytest.mark.parametrize("kind", ["vae", "ae"])

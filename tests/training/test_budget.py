@@ -80,6 +80,19 @@ def test_a_run_that_still_improves_is_told_from_one_that_does_not() -> None:
     assert not watched(*rising[:5]).improving  # too few to tell
 
 
+@pytest.mark.parametrize(("step", "stopped"), [(1_248, False), (700, True)])
+def test_a_plateau_at_the_very_end_leaves_the_advice_to_train_for_longer(step: int, stopped: bool) -> None:
+    time = watched(*np.linspace(-100, -10, 20))
+    ended: Any = SimpleNamespace(stopped_epoch=step, patience=3, monitor="val/elbo")
+    trainer: Any = SimpleNamespace(
+        interrupted=False, global_step=step, early_stopping_callbacks=[ended], estimated_stepping_batches=1_250,
+        is_global_zero=True,
+    )  # fmt: skip
+    time.on_train_end(trainer, None)  # type: ignore[arg-type]
+    assert time.stopped == stopped
+    assert time.improving == (not stopped)
+
+
 @pytest.fixture
 def table(tmp_path: Path) -> str:
     rows = np.random.default_rng(0).normal(size=(90, 2))

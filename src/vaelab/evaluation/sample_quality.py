@@ -40,7 +40,7 @@ class SampleQuality:
         self, data: DataModule, extractor: Extractor, count: int, folder: Path, baselines: BaselineCache
     ) -> None:
         self._data, self._extractor, self.count, self._baselines = data, extractor, count, baselines
-        self._of_run: Tensor | None = None
+        self._of_run: dict[str, Tensor] = {}  # features of what is compared with baselines
         self._real = real_features(
             extractor,
             folder,
@@ -65,8 +65,8 @@ class SampleQuality:
     def measured(self, source: Source) -> tuple[dict[str, float], dict[str, Any]]:
         """Numbers of decoded samples by name; and, for some, what else they depend on."""
         features = self._features(self._with_gaps(source.examples(self.count)))
-        if source.fitted is None:
-            self._of_run = features
+        if source.fitted is not None or "fid_fitted" not in self._of_run:
+            self._of_run = {"fid" if source.fitted is None else "fid_fitted": features}
         return self._compare(features)
 
     def pca_gaussian(self, components: int) -> dict[str, float]:
@@ -78,14 +78,17 @@ class SampleQuality:
             "pca_gaussian", settings, lambda: self._compare(self._features(self._pca_samples(components)))[0]
         )
 
-    def ahead_of_pca_gaussian(self, components: int) -> dict[str, Any]:
-        """How far samples of the model's own prior are ahead of it in fid; after `measured`."""
-        assert self._of_run is not None
+    def ahead_of_pca_gaussian(self, components: int) -> dict[str, dict[str, Any]]:
+        """How far samples are ahead of it in fid, by the name of the number; after `measured`.
+
+        These are samples of the fitted prior where there is one, since a run shows and writes those.
+        """
+        name, ours = next(iter(self._of_run.items()))
         settings = self._settings | {"components": components, "missing": MissingPatterns(self._data).any}
         theirs = self._baselines.tensor(
             "pca_gaussian_features", settings, lambda: self._features(self._pca_samples(components))
         )
-        return ahead_in_fid(self._real, self._of_run, theirs)
+        return {name: ahead_in_fid(self._real, ours, theirs)}
 
     def train_split(self) -> dict[str, float]:
         """`baseline/train_split/*`: what perfect samples would get."""

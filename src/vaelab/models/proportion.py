@@ -70,6 +70,17 @@ def _out_of_proportion(
     return "; ".join([*found, _largest(model, about, spec)])
 
 
+def as_wide_as_data(model: Model) -> str | None:
+    """One line where a code of numbers has as many as an example has values, with what to type; None elsewhere."""
+    numbers, values = model.latent.size, model.likelihood.spec.size
+    if model.latent.discrete or numbers < values:
+        return None
+    setting = int(model.architecture.get("latent_dim", numbers))  # of one cell, where a code is a grid
+    half = max(1, setting * values // (2 * numbers))
+    words = f"; latent_dim={half} is half of it" if half < setting else ""
+    return f"the code is as wide as the data: {numbers:,} numbers for the {values:,} values of an example{words}"
+
+
 def _largest(model: Model, about: Mapping[str, Any], spec: DataSpec) -> str:
     """The layer with most weights, its size, and what to set for a smaller one."""
     name, weight = max(model.named_parameters(), key=lambda named: named[1].numel())

@@ -6,12 +6,14 @@ from math import ceil, log2
 from typing import Any
 
 from vaelab.evaluation.ahead import AHEAD
-from vaelab.metrics import is_reference
+from vaelab.metrics import direction, is_reference
 from vaelab.models import Model
+from vaelab.models.proportion import as_wide_as_data
 from vaelab.training.budget import TrainingTime
 
 EARLY, LOST = 0.5, 0.2  # the best validation came in this part of training, and so much of what it gained is lost since
 UNUSED = 0.5  # part of the dimensions of a code that may be unused without a word
+SMALLER = ("compression", "embedding")  # tasks whose codes should be smaller than the data
 SIZES = ("hidden", "widths", "width")  # what sets the size of a backbone
 
 
@@ -61,7 +63,9 @@ def _smaller(model: Model) -> str:
 
 
 def _code(run: Finished) -> list[str]:
-    """Of a VAE with a vector for a code: dimensions that say nothing."""
+    """A code that is no smaller than the data, where it should be; or a vector with dimensions that say nothing."""
+    if run.task in SMALLER and (told := as_wide_as_data(run.model)):
+        return [told]
     active, size = run.numbers.get("test/active_units"), run.model.latent_dim
     if active is None or len(run.model.latent.finest.shape) > 1 or not 1 <= active < UNUSED * size:
         return []
@@ -70,7 +74,7 @@ def _code(run: Finished) -> list[str]:
 
 
 def _baselines(run: Finished) -> list[str]:
-    """The baselines that are better beyond chance, the best first."""
+    """The baseline that is better beyond chance; of several the one with the largest lead, as a part of the number."""
     found = []
     for key, about in run.metadata.items():
         parts = key.split("/")
@@ -79,16 +83,28 @@ def _baselines(run: Finished) -> list[str]:
         if f"{key}_fitted" in run.metadata:
             continue  # samples are drawn from the fitted prior, and it has a comparison of its own
         if about.get("at most", 0.0) < 0:
-            found.append((about[AHEAD], parts[1], parts[2], key))
+            own, theirs = _own(run, parts[2]), run.numbers.get(key.removesuffix("_fitted"))
+            if not _contradicts(parts[2], own, theirs):
+                size = max((abs(value) for value in (own, theirs) if value is not None), default=0.0)
+                found.append((abs(about[AHEAD]) / size if size else 0.0, parts[1], parts[2], own, theirs))
     if not found:
         return []
-    _, name, metric, key = min(found)
-    own = next(
-        (run.numbers[k] for k in (f"test/{metric}_baseline_examples", f"test/{metric}") if k in run.numbers), None
-    )
-    theirs = run.numbers.get(key.removesuffix("_fitted"))
+    _, name, metric, own, theirs = max(found, key=lambda one: one[0])
     values = "" if own is None or theirs is None else f" ({theirs:.4g}, the run has {own:.4g})"
     return [f"the baseline {name} has a better {metric} than the run, beyond chance{values}; {_remedy(run)}"]
+
+
+def _own(run: Finished, metric: str) -> float | None:
+    """The number of the run, on the examples that baselines get if it has one of these."""
+    names = (f"test/{metric}_baseline_examples", f"test/{metric}")
+    return next((run.numbers[name] for name in names if name in run.numbers), None)
+
+
+def _contradicts(metric: str, own: float | None, theirs: float | None) -> bool:
+    """Whether the numbers that a reader sees say the opposite: an interval may be of other examples."""
+    if own is None or theirs is None:
+        return False
+    return own <= theirs if direction(metric) == "min" else own >= theirs
 
 
 def _remedy(run: Finished) -> str:
@@ -99,7 +115,8 @@ def _remedy(run: Finished) -> str:
     if run.task == "denoising" and len(run.model.latent.finest.shape) == 1:
         return f"for images model=ae encoder=conv latent=grid keeps more of each place, and {longer}"
     if run.task == "generation" and run.model.fitted is None and not run.model.latent.discrete:
-        return f"fitted_prior=mixture draws from where the codes are, and {longer}"
+        mixture = "mixture_by_label" if run.model.conditional else "mixture"
+        return f"fitted_prior={mixture} draws from where the codes are, and {longer}"
     if run.task == "embedding":
         return f"another latent_dim may suit the data, and {longer}"
     return longer

@@ -23,6 +23,8 @@ from vaelab.evaluation.baselines import BaselineCache
 from vaelab.latents.fitted import FittedPrior
 from vaelab.metrics import direction
 from vaelab.models import Model, Prediction
+from vaelab.models.proportion import as_wide_as_data
+from vaelab.notes import note
 from vaelab.tasks.progress import Progress, progress_of
 
 PicturesEvery = Annotated[int, Gt(0)] | Literal["auto"] | None
@@ -176,6 +178,11 @@ class Task(Callback):
         Raises:
             ConfigError: says what would fit.
         """
+
+    def mention_wide_code(self, model: Model) -> None:
+        """Say before training that a code is no smaller than the data, for tasks that want a small one."""
+        if self.detector_from is None and (told := as_wide_as_data(model)):
+            note(told)
 
     def metrics(self, stage: str, model: Model, spec: DataSpec) -> dict[str, Metric]:
         """Fresh metrics for a pass over a split; `stage` is `val` or `test`.

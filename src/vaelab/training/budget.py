@@ -22,6 +22,7 @@ EFFORTS: dict[str, float] = {"quick": 0.25, "normal": 1.0, "best": 4.0}
 VALIDATIONS = 100  # about so many passes, where an epoch is only a few steps
 SAID_AFTER = 3.0  # seconds of steps that tell how long all of them take
 WORTH_SAYING = 20.0  # seconds
+NEARLY_ALL = 0.95  # of the steps, after which a plateau ends nothing that was still to come
 LATE, GAIN = 0.8, 0.02  # of training and, after it, of what validation gained in all: then it was still improving
 
 
@@ -116,7 +117,7 @@ class TrainingTime(Callback):
         self.passes: list[tuple[int, float]] = []  # step and watched number of each validation, larger is better
         self._began: tuple[float, int] | None = None
         self._said = self._ended = False
-        self.stopped = False  # by a plateau
+        self.stopped = False  # by a plateau, well before the last step
 
     @property
     def more(self) -> str:
@@ -187,7 +188,7 @@ class TrainingTime(Callback):
         if trainer.interrupted or trainer.global_step < 1:
             return
         stopped = next((c for c in trainer.early_stopping_callbacks if c.stopped_epoch), None)
-        if stopped is not None:
+        if stopped is not None and trainer.global_step < NEARLY_ALL * trainer.estimated_stepping_batches:
             self.stopped = True
             passes = f"{stopped.patience} validations" if stopped.patience > 1 else "a validation"
             text = f"training ended early, at step {trainer.global_step:,}: {passes} without a better {stopped.monitor}"

@@ -83,6 +83,7 @@ class Compression(Task):
         """Tokens and categories have no squared error."""
         refuse_tokens(spec, "compression")
         refuse_no_numbers(spec, "compression")
+        self.mention_wide_code(model)
 
     def metrics(self, stage: str, model: Model, spec: DataSpec) -> dict[str, Metric]:
         """mse in validation; everything in test."""

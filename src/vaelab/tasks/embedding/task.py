@@ -83,6 +83,7 @@ class Embedding(Task):
     def check(self, model: Model, spec: DataSpec, corrupts: bool) -> None:
         """The projection's library must be there."""
         require(self.projection)
+        self.mention_wide_code(model)
 
     def findings(self, model: Model, data: DataModule, baselines: BaselineCache) -> Findings:
         """Latents of every split, what they are worth, and pictures of them; then baselines."""
