@@ -76,7 +76,7 @@ from vaelab.errors import ConfigError
         ("likelihood=mixed", "likelihood=mixed", "likelihood=discretized_logistic"),
         ("data=breast_cancer corruption=salt_pepper task=denoising", "salt_pepper", "try mask"),
         ("data=breast_cancer task=anomaly", "data.normal=null", "data.normal=['benign']"),
-        ("data=table", "data.path", ".csv"),
+        ("data=table task=embedding", "data.path", ".csv"),
         ("data=text", "data.path", "hub id"),
         ("data=series", "data.path", ".npy"),
         ("data=midi", "data.path", "MIDI"),

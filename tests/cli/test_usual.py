@@ -16,7 +16,7 @@ from PIL import Image
 import vaelab.run
 from vaelab.config.command_line import typed_words
 from vaelab.config.location import config_dir
-from vaelab.config.usual import OF_THE_MODEL, read_usual, usual_for
+from vaelab.config.usual import OF_THE_MODEL, default_task, read_usual, usual_for
 
 IMAGES = ("data=images", "data.path=pictures")
 DENOISING = ("task=denoising", *IMAGES)
@@ -103,6 +103,27 @@ def test_generated_tables_keep_their_mixture_with_another_model(word: str) -> No
     assert usual is not None
     assert usual.words == ("fitted_prior=mixture",)
     assert usual_for([*TABLES, word]) == usual
+
+
+def test_the_default_task_counts_as_typed(configs: Configs, capsys: pytest.CaptureFixture[str]) -> None:
+    assert default_task(config_dir()) == "generation"
+    assert usual_for(TABLES[1:]) == usual_for(TABLES)
+    ((config, words),) = configs(*TABLES[1:])
+    assert config["fitted_prior"]["_target_"] == "vaelab.latents.fitted.FullMixture"
+    assert words[0] == "fitted_prior=mixture"
+    assert "usual for table x generation" in capsys.readouterr().err
+    for others in (["task=embedding"], ["task=embedding,generation"], ["experiment=mnist_ladder"]):
+        assert usual_for([*TABLES[1:], *others]) is None
+    assert usual_for(["data=breast_cancer"]) is None  # a built-in set keeps its defaults
+
+
+def test_the_default_task_is_that_of_ones_own_settings(tmp_path: Path) -> None:
+    (tmp_path / "local").mkdir()
+    (tmp_path / "train.yaml").write_text("defaults:\n  - task: generation\n")
+    (tmp_path / "local/default.yaml").write_text("# @package _global_\nseed: 1\n")
+    assert default_task(tmp_path) == "generation"
+    (tmp_path / "local/default.yaml").write_text("defaults:\n  - override /task: embedding\n")
+    assert default_task(tmp_path) == "embedding"
 
 
 def test_a_setting_of_the_mixture_goes_with_it(configs: Configs) -> None:

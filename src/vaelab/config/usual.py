@@ -28,7 +28,7 @@ class Usual:
     """What is usual for data under a task.
 
     Attributes:
-        data, task: names of their options, both of which have to be typed.
+        data, task: names of their options. The data have to be typed, and the task unless it is the default.
         words: overrides, which are taken together or not at all.
         why: one line.
         beside: the option of other groups, of which no other may be typed.
@@ -73,6 +73,19 @@ def read_usual(folder: Path) -> list[Usual]:
     return [Usual(**entry) for entry in entries]
 
 
+def default_task(folder: Path) -> str | None:
+    """The task of a command line that names none: that of the settings of a user's own, if they override it."""
+    for name in ("local/default.yaml", "train.yaml"):
+        file = folder / name
+        content = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else None
+        entries = content.get("defaults") if isinstance(content, dict) else None
+        for entry in entries if isinstance(entries, list) else []:
+            for key in ("task", "override /task"):
+                if isinstance(entry, dict) and key in entry:
+                    return str(entry[key])
+    return None
+
+
 def usual_for(overrides: Sequence[str]) -> Usual | None:
     """What is usual for a command line; None where nothing is, or where a word of the user's takes its place.
 
@@ -85,9 +98,11 @@ def usual_for(overrides: Sequence[str]) -> Usual | None:
     words = [word for text in overrides if (word := parse_word(text)) is not None]
     chosen = {word.key_or_group: None if word.is_sweep_override() else word.value() for word in words}
 
+    task = chosen["task"] if "task" in chosen else default_task(config_dir())
+
     def fits(usual: Usual) -> bool:
         beside = all(chosen.get(group, option) == option for group, option in usual.beside.items())
-        named = (chosen.get("data"), chosen.get("task")) == (usual.data, usual.task)
+        named = (chosen.get("data"), task) == (usual.data, usual.task)
         return named and beside and not usual.is_set_aside(words)
 
     return next(filter(fits, read_usual(config_dir())), None)
