@@ -12,6 +12,7 @@ from vaelab.errors import printable
 from vaelab.metrics import is_detail
 from vaelab.terminal import console
 
+FRAME = 3  # characters around a cell and between two
 SHOWN_FIRST = (
     "task", "data", "model", "encoder", "decoder", "latent", "posterior", "prior", "shortcut",
     "adversary", "fitted_prior", "likelihood", "corruption", "optimizer", "scheduler", "trainer", "callbacks",
@@ -57,8 +58,36 @@ def print_size(model: nn.Module) -> None:
     console().print(f"parameters: {total:,} ({', '.join(f'{name} {count:,}' for name, count in known.items())})")
 
 
+def _side_by_side(names: Sequence[str], cells: dict[str, list[str]], width: int) -> list[dict[str, list[str]]]:
+    """Columns in as many tables as it takes to show names and numbers whole: a name that is cut may be another's."""
+    tables: list[dict[str, list[str]]] = []
+    left = 0
+    for heading, column in cells.items():
+        needed = FRAME + max(len(heading), *map(len, column))
+        if not tables or left < needed:
+            tables.append({})
+            left = width - 1 - (FRAME + max(map(len, names)))
+        tables[-1][heading] = column
+        left -= needed
+    return tables
+
+
+def _table(names: Sequence[str], cells: dict[str, list[str]], title: str | None) -> Table:
+    """A row for each name that has a cell; on a terminal that is narrower than a name all is folded, and none cut."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("metric", overflow="fold")
+    for heading in cells:
+        table.add_column(heading, justify="right", overflow="fold")
+    for name, *row in zip(names, *cells.values(), strict=True):
+        if any(row):
+            table.add_row(name, *row)
+    return table
+
+
 def print_metrics(metrics: dict[str, float], folder: str, notes: Sequence[str] = ()) -> None:
     """A table with one row a metric, validation, test and baselines side by side, notes, and where the run lies.
+
+    Columns that do not fit beside others follow in a table of their own.
 
     What a metric is at each strength, number of bits or quantile is left to the report.
     """
@@ -67,15 +96,14 @@ def print_metrics(metrics: dict[str, float], folder: str, notes: Sequence[str] =
     found = {name.rpartition("/")[2] for name in metrics if not name.startswith("train/")}
     names = sorted(name for name in found if not is_detail(name))
     headings = [column.removeprefix("baseline/") for column in columns]
-    table = Table("metric", *headings, title="best checkpoint", title_justify="left")
-    for heading in table.columns[1:]:
-        heading.justify = "right"
-    for name in names:
-        cells = [metrics.get(f"{column}/{name}") for column in columns]
-        table.add_row(name, *("" if cell is None else f"{cell:.5g}" for cell in cells))
     terminal = console()
+    cells = {
+        heading: [f"{metrics[key]:.5g}" if (key := f"{column}/{name}") in metrics else "" for name in names]
+        for heading, column in zip(headings, columns, strict=True)
+    }
     if names:
-        terminal.print(table)
+        for number, part in enumerate(_side_by_side(names, cells, terminal.width)):
+            terminal.print(_table(names, part, "best checkpoint" if number == 0 else None))
     if details := len(found) - len(names):
         terminal.print(f"{details} more rows in report.html and metrics.json")
     for note in notes:
