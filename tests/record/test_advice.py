@@ -128,6 +128,19 @@ def test_a_wide_code_is_mentioned_before_training_and_after(
     assert "as wide as the data" not in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("rows", "said"), [(30, True), (200, False)])
+def test_numbers_of_few_test_examples_come_with_a_note(
+    train: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], rows: int, said: bool
+) -> None:
+    values = np.random.default_rng(0).normal(size=(rows, 3))
+    np.savetxt(tmp_path / "rows.csv", values, delimiter=",", header="a,b,c", comments="")
+    words = ("task=generation", "fitted_prior=none", "trainer.max_epochs=1", "task.nll_samples=2")
+    run = train(*words, "data=table", f"data.path={tmp_path / 'rows.csv'}", "task.baselines=false")
+    note = "6 test examples: numbers of so few depend on chance"
+    assert (note in capsys.readouterr().out) == said
+    assert (note in (run / "report.html").read_text()) == said
+
+
 def test_a_real_run_says_it_in_its_report(train: Any) -> None:
     folder = train("trainer.max_epochs=12", "optimizer.lr=1e-5", "trainer=cpu", "task.baselines=false")
     page = (folder / "report.html").read_text()

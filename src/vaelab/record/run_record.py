@@ -31,7 +31,7 @@ from vaelab.figures import loss_curves
 from vaelab.latents.fitted import FittedPrior
 from vaelab.models import Model
 from vaelab.models.saved_model import save_model
-from vaelab.notes import note
+from vaelab.notes import counted, note
 from vaelab.record.advice import Finished, advice
 from vaelab.record.checkpoints import TRAINING, Start
 from vaelab.record.console import print_config, print_metrics, print_size, sizes
@@ -53,6 +53,7 @@ from vaelab.training.interruption import keeping
 log = logging.getLogger(__name__)
 
 CHANGES = "changes.patch"
+FEW = 30  # test examples, below which numbers say little
 
 
 class RunRecord:
@@ -229,6 +230,8 @@ class RunRecord:
         cache = BaselineCache(Path(self._config["paths"]["data_dir"]) / ".vaelab" / "baselines", data)
         with torch.no_grad(), self._stages.show("measuring and drawing"):
             found = task.findings(model, data, cache) if tested else Findings()
+            if whole and tested:
+                found.notes += _few_examples(found, data)
             if whole:
                 self._unused = code_notes(model, data, "test" if tested else "val")
                 found.notes += self._unused
@@ -357,3 +360,14 @@ class RunRecord:
 def _made_example(model: Model) -> NDArray[np.float32]:
     """An input `(1, *shape)` that a model takes: made by the model, since nobody's data are sent to a tracker."""
     return model.decode(torch.zeros(1, model.latent_dim, device=model.device)).float().cpu().numpy()
+
+
+def _few_examples(found: Findings, data: DataModule) -> list[str]:
+    """One line where too few test examples are behind the numbers; later files that are only scored may be short."""
+    count = len(data.split["test"])
+    if count >= FEW or (data.all_as_test and "test/fid" not in found.numbers):
+        return []
+    return [
+        f"{counted(count, 'test example')}: numbers of so few depend on chance, fid and the like most of all; more "
+        "data, or a larger data.test_fraction, gives better ones"
+    ]
