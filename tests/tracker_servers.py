@@ -76,9 +76,9 @@ class Server:
 class MLflowServer(Server):
     """One experiment, one run."""
 
-    def __init__(self, code: int = 200) -> None:
+    def __init__(self, code: int = 200, run_id: str = "r1") -> None:
         super().__init__()
-        self.code = code
+        self.code, self.run_id = code, run_id  # MLflow's client remembers where the artifacts of an id go
         self.metrics: list[tuple[str, float, int]] = []
         self.params: dict[str, str] = {}
         self.tags: dict[str, str] = {}
@@ -90,10 +90,11 @@ class MLflowServer(Server):
         if self.code != 200:
             return self.code, {"error_code": "PERMISSION_DENIED", "message": "not yours"}
         path = urlsplit(path).path
-        info = {"run_id": "r1", "experiment_id": "1", "status": "RUNNING", "artifact_uri": "mlflow-artifacts:/1/r1"}
+        info = {"run_id": self.run_id, "experiment_id": "1", "status": "RUNNING",
+                "artifact_uri": f"mlflow-artifacts:/1/{self.run_id}"}  # fmt: skip
         run = {"info": info, "data": {"params": [{"key": k, "value": v} for k, v in self.params.items()]}}
         if "/mlflow-artifacts/" in path:
-            self.artifacts.append(path.rpartition("/1/r1/")[2])
+            self.artifacts.append(path.rpartition(f"/1/{self.run_id}/")[2])
             return 200, {}
         sent = json.loads(body) if body else {}
         self.status = sent.get("status", self.status)

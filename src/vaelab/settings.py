@@ -23,5 +23,5 @@ class Settings:
     ckpt_path: str | None
     resume: str | None
     trusted: list[str] = field(default_factory=list)
-    tags: list[str] = field(default_factory=list)
+    tags: list[str | int | float] = field(default_factory=list)
     notes: str | None = None

@@ -83,3 +83,24 @@ def test_of_many_pictures_the_first_and_the_last_are_shown(tmp_path: Path) -> No
     frames = films(tmp_path)["samples"]
     assert len(frames) == 40
     assert [frames[0], frames[-1]] == [("epoch 1", b"1"), ("epoch 10101", b"10101")]
+
+
+@pytest.mark.long
+def test_texts_and_rows_are_read_as_they_are_learned(train: Any, tmp_path: Path) -> None:
+    words = tmp_path / "words.txt"
+    words.write_text("".join(f"{one}{other}\n" for one in ("ab", "ba", "cab", "bac") for other in "abcdefghij"))
+    text = train(*SMALL[2:], "data=text", f"data.path={words}", "trainer.max_epochs=1", "task.pictures_every=1")
+    lines = (text / "progress/reconstructions/epoch-0001.txt").read_text().splitlines()
+    assert {line.split()[0] for line in lines} == {"original", "reconstruction"}
+    masked = train(*SMALL[2:], "data=text", f"data.path={words}", "trainer.max_epochs=1", "task.pictures_every=1",
+                   "task=denoising", "corruption=mask")  # fmt: skip
+    lines = (masked / "progress/denoised/epoch-0001.txt").read_text().splitlines()
+    assert {line.split()[0] for line in lines} == {"noisy", "denoised", "clean"}
+
+    rows = tmp_path / "rows.csv"
+    rows.write_text("age,city\n" + "".join(f"{20 + n % 50},{'Ulm' if n % 3 else 'Bonn'}\n" for n in range(200)))
+    table = train(*SMALL[2:], "data=table", f"data.path={rows}", "trainer.max_epochs=1", "task.pictures_every=1")
+    head, *lines = (table / "progress/reconstructions/epoch-0001.txt").read_text().splitlines()
+    assert head.split() == ['"age","city"']
+    assert len(lines) == 2 * 8
+    assert lines[0].startswith("original ")

@@ -28,13 +28,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_holds_every_file(folder: Path) -> None:
     files = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
-    assert files == {
+    assert files - {"changes.patch"} == {
         "config.yaml", "overrides.yaml", "choices.yaml", "environment.json", "metrics.json", "metrics.csv",
         "report.html", "model/training.json",
         "checkpoints/best.ckpt", "checkpoints/last.ckpt", "model/model.json", "model/model.safetensors",
         "figures/samples.png", "figures/reconstructions.png", "figures/traversals.png", "figures/curves.png",
         "figures/temperatures.png", "figures/interpolations.png", "figures/nearest_train.png",
         "figures/rate_per_dimension.png", "latent_dimensions.csv", "metrics_metadata.json",
+    } | {
+        f"progress/{name}/epoch-000{epoch}.png"
+        for name in ("reconstructions", "samples", "traversals") for epoch in (1, 2)
     }  # fmt: skip
 
 
@@ -84,7 +87,7 @@ def test_the_model_can_be_used(folder: Path) -> None:
 
 def test_the_report_needs_no_other_file(folder: Path) -> None:
     page = (folder / "report.html").read_text()
-    assert page.count("data:image/png;base64,") == 8
+    assert page.count("data:image/png;base64,") == 8 + 6  # figures, and the frames of films
     assert not re.search(r'(src|href)="(?!data:)', page)
     assert "model.beta=2" in page
     assert "test/nll" in page

@@ -42,6 +42,7 @@ from vaelab.tasks.embedding.quality import Protocol, subset
 SETTINGS: dict[str, Any] = {
     "monitor": None,
     "baselines": True,
+    "pictures_every": None,
     "projection": "auto",
     "neighbours": 5,
     "neighbourhood_examples": 150,

@@ -67,6 +67,7 @@ def measured(model: Model, data: DataModule, folder: Path, **settings: Any) -> F
         "nll_samples": 5, "sampler": "standard_normal", "components": 3, "temperatures": [0.5, 1.0],
         "extractor": "auto", "inception": str(folder / "inception.pt"), "fid_samples": None, "data_dir": str(folder),
         "monitor": None, "no_latent_baseline": "auto", "target": None, "samples": None, "baselines": True,
+        "pictures_every": None,
     } | settings)  # fmt: skip
     task.check(model, data.spec, corrupts=False)
     if (prior := task.fitted_prior()) is not None:

@@ -66,6 +66,8 @@ def _build(what: list[str], tasks: list[str] | None, entity: str | None) -> "Das
     if _names_project(what):
         owner, project = checked_project(what[0]) if what else ("", DEFAULT)
         wanted = list(CONTENTS) if tasks is None else tasks
+        if what and "/" not in what[0]:
+            _print(f"{what[0]}: no such folder, so it is taken as a project of W&B", stderr=True)
         for task in wanted:
             if task not in CONTENTS:
                 raise ConfigError(f"--task {task}: there is no such task; {did_you_mean(task, CONTENTS)}")
@@ -100,9 +102,11 @@ def _of_tasks(chosen: Chosen, tasks: list[str] | None) -> Chosen:
 def _say_what_is_missing(chosen: Chosen) -> None:
     if chosen.untracked:
         _print(f"left out, since W&B knows nothing of them: {some(list(map(str, chosen.untracked)), 3)}", stderr=True)
-    unsent = [tracked.unsent for tracked in chosen.runs if tracked.unsent is not None]
+    unsent = [tracked.unsent for tracked in chosen.runs if tracked.unsent]
     if unsent:
-        sending = f"wandb sync {unsent[0]}" + (f" and {len(unsent) - 1} more" if len(unsent) > 1 else "")
+        sending = f"wandb sync {' '.join(map(str, unsent[0]))}" + (
+            f" and {len(unsent) - 1} more" if len(unsent) > 1 else ""
+        )
         _print(
             f"{counted(len(unsent), 'run')} kept offline: panels are empty until they are sent: {sending}", stderr=True
         )

@@ -26,13 +26,13 @@ class Tracked:
         run: the folder with its numbers.
         id: of the run at W&B.
         name: in few words what tells it from the others, such as `latent_dim=8`.
-        unsent: a folder of W&B's files that were kept offline and not sent since, if there is one.
+        unsent: folders of W&B's files that were kept offline and not sent since; one for each part of a run.
     """
 
     run: Run
     id: str
     name: str
-    unsent: Path | None
+    unsent: tuple[Path, ...]
 
 
 @dataclass(frozen=True)
@@ -171,6 +171,6 @@ def _project(run: Run) -> tuple[str, str]:
     return "", DEFAULT
 
 
-def _unsent(folder: Path, run_id: str) -> Path | None:
+def _unsent(folder: Path, run_id: str) -> tuple[Path, ...]:
     kept = sorted(folder.glob(f"wandb/offline-run-*-{run_id}"))
-    return next((path for path in kept if not list(path.glob("*.synced"))), None)
+    return tuple(path for path in kept if not list(path.glob("*.synced")))

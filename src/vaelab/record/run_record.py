@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -43,7 +44,9 @@ from vaelab.record.stages import Stages
 from vaelab.record.sweep import sweep_of
 from vaelab.record.trackers import Description, Tracker, describe, trackers_among
 from vaelab.record.trackers.contents import SavedModel
+from vaelab.record.trackers.identity import forget
 from vaelab.record.trained_on import TrainedOn
+from vaelab.record.training_pictures import FOLDER as PROGRESS
 from vaelab.record.training_pictures import films
 from vaelab.secrets import redact, redact_override, redact_text
 from vaelab.tasks import Findings, Task
@@ -109,6 +112,11 @@ class RunRecord:
         write_json(self.folder / "environment.json", self._environment)
         if changes := source_changes(Path.cwd()):
             write_file(self.folder / CHANGES, changes)
+        else:
+            (self.folder / CHANGES).unlink(missing_ok=True)
+        if not self._config["resume"]:  # another run was in this folder
+            forget(self.folder)
+            shutil.rmtree(self.folder / PROGRESS, ignore_errors=True)
         for name, content in data.files().items():
             write_file(self.folder / name, content)
         self.trained(trained_on, steps)
@@ -291,7 +299,6 @@ class RunRecord:
 
     def _send(self, new: Findings, tracker: Tracker, step: int) -> None:
         """Give a tracker what has just been written."""
-        tracker.log_pictures({f"figures/{name}": self.folder / "figures" / f"{name}.png" for name in new.figures}, step)
         tracker.log_texts({f"texts/{name}": text for name, text in new.texts.items()}, step)
         kept = {name: self.folder / name for name in new.files}
         tables = {name: path for name, path in kept.items() if path.suffix in (".csv", ".parquet")}
@@ -315,16 +322,18 @@ class RunRecord:
             data.fingerprint(),
             {"examples": data.examples, "shape": list(data.spec.shape), "kind": data.spec.kind} | splits,
             self._config["data"].get("path"),
-            None if data.spec.support == "categories" else _made_example(model),
+            _made_example(model),
         )
         for tracker in trackers:
             for text in self._unused:
-                tracker.log_alert("the latent code is hardly used", text)
-            if (page := self.folder / "report.html").is_file():
+                tracker.log_alert("posterior collapse", text)
+            shown = {f"figures/{name}": self.folder / "figures" / f"{name}.png" for name in self._pictures}
+            tracker.log_pictures(shown, trainer.global_step)  # once: baselines may have been added to them
+            if tracker.examples and (page := self.folder / "report.html").is_file():
                 tracker.log_files({page.name: page})
+            tracker.log_summary(found.numbers, trainer.global_step)
             if self._config["train"]:
                 tracker.log_saved_model(saved)
-            tracker.log_summary(found.numbers, trainer.global_step)
 
     def _write_numbers(self, found: Findings) -> None:
         """`metrics.json`, and what the numbers depend on; those that are not finite are no numbers."""
@@ -357,9 +366,11 @@ class RunRecord:
 
 
 @torch.no_grad()
-def _made_example(model: Model) -> NDArray[np.float32]:
-    """An input `(1, *shape)` that a model takes: made by the model, since nobody's data are sent to a tracker."""
-    return model.decode(torch.zeros(1, model.latent_dim, device=model.device)).float().cpu().numpy()
+def _made_example(model: Model) -> NDArray[Any]:
+    """An input `(1, *shape)` that a model takes, made by the model and not taken from somebody's data."""
+    made = model.decode(torch.zeros(1, model.latent_dim, device=model.device)).cpu()
+    tokens = model.likelihood.spec.support == "categories"
+    return made.numpy().astype(np.int64 if tokens else np.float32)
 
 
 def _few_examples(found: Findings, data: DataModule) -> list[str]:

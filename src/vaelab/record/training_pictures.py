@@ -1,4 +1,4 @@
-"""Pictures taken while a model trains: `progress/<name>/epoch-0005.png`, and the same in every tracker."""
+"""Pictures and texts of a model that trains: `progress/<name>/epoch-0005.png`, and the same in every tracker."""
 
 import logging
 from io import BytesIO
@@ -67,6 +67,8 @@ class TrainingPictures(Callback):
         finally:
             for part, mode in modes.items():
                 part.training = mode
+        for name, text in found.texts.items():
+            write_file(self._folder / FOLDER / name / f"epoch-{epoch:04}.txt", text + "\n")
         texts = {f"{FOLDER}/{name}": text for name, text in found.texts.items()}
         for tracker in trackers_among(trainer.loggers):
             tracker.log_pictures(paths, trainer.global_step - 1)

@@ -50,7 +50,10 @@ class Watching(Callback):
 
 def histogram(values: Tensor) -> Histogram:
     """Of the finite ones of any number of values."""
-    flat = values.detach().float().flatten().cpu()
+    flat = values.detach().float().flatten().cpu().double()
     flat = flat[torch.isfinite(flat)]
-    counts, edges = np.histogram(flat.numpy(), BINS)
-    return Histogram(counts.astype(np.int64), edges.astype(np.float64))
+    low, high = (float(flat.min()), float(flat.max())) if len(flat) else (0.0, 0.0)
+    if high - low <= 1e-6 * max(abs(low), abs(high), 1e-30):  # NumPy makes no bins between numbers that are the same
+        low, high = low - max(abs(low), 1e-30), high + max(abs(high), 1e-30)
+    counts, edges = np.histogram(flat.numpy(), BINS, (low, high))
+    return Histogram(counts.astype(np.int64), edges)

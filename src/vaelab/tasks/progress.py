@@ -36,7 +36,10 @@ class Progress:
 
     def add(self, data: DataModule, name: str, versions: Mapping[str, Tensor], columns: int = SHOWN) -> None:
         """Show versions of the same examples, `(N, *shape)` each; images one below the other."""
-        versions = {version: values.detach().float().cpu() for version, values in versions.items()}
+        versions = {version: values.detach().cpu() for version, values in versions.items()}
+        if data.spec.kind == "table":
+            self.texts[name] = _rows(data, versions)
+            return
         if data.spec.kind == "image":
             shown = min(columns, len(next(iter(versions.values()))))
             self.pictures[name] = pixels(torch.cat(list(versions.values())), shown)
@@ -52,6 +55,18 @@ class Progress:
                 f"{version:{width}}  {line}" for each in zip(*lines.values(), strict=True)
                 for version, line in zip(lines, each, strict=True)
             )  # fmt: skip
+
+
+def _rows(data: DataModule, versions: Mapping[str, Tensor]) -> str:
+    """Rows of a table as lines of CSV, all versions of one row together."""
+    files = [data.written("rows", values[:SHOWN], generated=True) for values in versions.values()]
+    contents = [next(content for path, content in found.items() if path.endswith(".csv")) for found in files]
+    lines = [(c.decode() if isinstance(c, bytes) else c).splitlines() for c in contents]
+    width = max(map(len, versions))
+    shown = [f"{'':{width}}  {lines[0][0]}"]
+    for row in zip(*(of_version[1:] for of_version in lines), strict=True):
+        shown += [f"{version:{width}}  {line}" for version, line in zip(versions, row, strict=True)]
+    return "\n".join(shown)
 
 
 def pixels(images: Tensor, columns: int) -> NDArray[np.uint8]:

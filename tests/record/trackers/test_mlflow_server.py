@@ -13,6 +13,7 @@ from tracker_servers import MLflowServer, nobody
 from vaelab.errors import ConfigError, InterruptionError
 from vaelab.record.trackers import mlflow, session
 from vaelab.record.trackers import tracker as tracker_module
+from vaelab.record.trackers.description import Description
 from vaelab.record.trackers.mlflow_server import MLflowTracker
 from vaelab.record.trackers.session import tracking
 
@@ -45,7 +46,7 @@ def log(tracker: MLflowTracker, folder: Path, rows: int = 3, config: dict[str, o
 
 def test_a_server_that_is_well_has_everything(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with MLflowServer() as server:
-        tracker = mlflow(str(tmp_path), "vaelab", "run", server.address, patience=15.0)
+        tracker = mlflow(str(tmp_path), "vaelab", "run", server.address, patience=15.0, examples=True)
         assert isinstance(tracker, MLFlowLogger)
         log(tracker, tmp_path, rows=1_200)
         values = [(value, step) for name, value, step in server.metrics if name == "val/mse"]
@@ -61,9 +62,9 @@ def test_a_server_that_is_well_has_everything(tmp_path: Path, capsys: pytest.Cap
 
 def test_a_resumed_run_goes_on_and_says_what_has_changed(tmp_path: Path) -> None:
     with MLflowServer() as server:
-        log(mlflow(str(tmp_path), "vaelab", "run", server.address, patience=15.0), tmp_path)
+        log(mlflow(str(tmp_path), "vaelab", "run", server.address, patience=15.0, examples=True), tmp_path)
         log(
-            mlflow(str(tmp_path), "vaelab", "run", server.address, patience=15.0),
+            mlflow(str(tmp_path), "vaelab", "run", server.address, patience=15.0, examples=True),
             tmp_path,
             config=CONFIG | {"latent_dim": 8, "new": 1},
         )
@@ -79,7 +80,7 @@ def test_a_server_that_is_not_there_costs_seconds_and_a_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], listens: bool
 ) -> None:
     with nobody(listens) as address:
-        assert log(mlflow(str(tmp_path), "vaelab", "run", address, patience=15.0), tmp_path) < 5
+        assert log(mlflow(str(tmp_path), "vaelab", "run", address, patience=15.0, examples=True), tmp_path) < 5
     *_, last = capsys.readouterr().err.splitlines()
     assert last.startswith(
         f"warning: MLflow at {address} did not answer; not sent: the config, 3 rows of numbers, pictures"
@@ -91,7 +92,7 @@ def test_to_ask_for_the_client_of_a_server_that_hangs_costs_nothing(
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     with nobody(listens=True) as address:
-        tracker = mlflow(str(tmp_path), "vaelab", "run", address, patience=15.0)
+        tracker = mlflow(str(tmp_path), "vaelab", "run", address, patience=15.0, examples=True)
         with tracking([tracker]):
             began = monotonic()
             for step in range(10):  # Lightning asks for it when training and testing begin
@@ -111,7 +112,7 @@ def stopped_while_it_hangs(tracker: MLflowTracker, server: MLflowServer) -> None
 
 def test_a_server_that_hangs_midway_is_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with MLflowServer() as server:
-        tracker = mlflow(str(tmp_path), "vaelab", "run", server.address, patience=15.0)
+        tracker = mlflow(str(tmp_path), "vaelab", "run", server.address, patience=15.0, examples=True)
         with pytest.raises(InterruptionError):
             stopped_while_it_hangs(tracker, server)
         assert monotonic() - server.hung_at < 4
@@ -120,7 +121,7 @@ def test_a_server_that_hangs_midway_is_left(tmp_path: Path, capsys: pytest.Captu
 
 def test_a_server_that_comes_back_has_everything(tmp_path: Path) -> None:
     with MLflowServer() as server:
-        tracker = mlflow(str(tmp_path), "vaelab", "run", server.address, patience=15.0)
+        tracker = mlflow(str(tmp_path), "vaelab", "run", server.address, patience=15.0, examples=True)
         with tracking([tracker]):
             server.code = 503
             tracker.log_metrics({"val/mse": 1.0}, 1)
@@ -133,11 +134,55 @@ def test_a_server_that_comes_back_has_everything(tmp_path: Path) -> None:
 
 def test_a_server_that_refuses_is_one_message(tmp_path: Path) -> None:
     with MLflowServer(code=403) as server:
-        tracker = mlflow(str(tmp_path), "vaelab", "run", server.address, patience=15.0)
+        tracker = mlflow(str(tmp_path), "vaelab", "run", server.address, patience=15.0, examples=True)
         with pytest.raises(ConfigError, match=r"refuses the run .*not yours"), tracking([tracker]):
             pytest.fail("the run began")
 
 
 def test_an_address_is_shown_without_its_password(tmp_path: Path) -> None:
-    tracker = mlflow(str(tmp_path), "vaelab", "run", "http://me:hunter2@localhost:1", patience=15.0)
+    tracker = mlflow(str(tmp_path), "vaelab", "run", "http://me:hunter2@localhost:1", patience=15.0, examples=True)
     assert "hunter2" not in tracker.label
+
+
+def test_what_a_server_cannot_do_does_not_hold_up_the_rest(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with MLflowServer(run_id="r2") as server:
+        usual = server.answer
+
+        def without_artifacts(path: str, body: bytes) -> tuple[int, dict[str, object]]:
+            return (500, {"message": "disk is full"}) if "/mlflow-artifacts/" in path else usual(path, body)
+
+        monkeypatch.setattr(server, "answer", without_artifacts)
+        assert log(mlflow(str(tmp_path), "vaelab", "run", server.address, patience=15.0, examples=True), tmp_path) < 8
+        assert ("test/mse", 2.5, 3) in server.metrics
+        assert server.status == "FINISHED"
+    said = capsys.readouterr().err
+    assert "not sent: pictures" in said
+    assert "final" not in said
+
+
+def test_tags_of_a_person_hide_none_of_the_tracker(tmp_path: Path) -> None:
+    described = Description("run", "many", "anomaly", ("task", "demo", "x:y"), "why")
+    with MLflowServer() as server:
+        tracker = mlflow(str(tmp_path), "vaelab", None, server.address, patience=15.0, examples=True)
+        with tracking([tracker], described):
+            tracker.log_alert("posterior collapse", "KL 0")
+            tracker.log_alert("run failed", "why")
+        assert server.tags["alert"] == "posterior collapse: KL 0; run failed: why"
+    tags = tracker._tags("1")
+    assert tags == {
+        "task": "anomaly", "group": "many", "mlflow.note.content": "why", "tags": "task, demo, x:y", "demo": "true",
+    }  # fmt: skip
+
+
+def test_no_example_is_sent_where_that_is_said(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("name\nAnna\n")
+    with MLflowServer() as server:
+        tracker = mlflow(str(tmp_path), "vaelab", "run", server.address, patience=15.0, examples=False)
+        with tracking([tracker]):
+            tracker.log_tables({"tables/rows": tmp_path / "rows.csv"}, 1)
+            tracker.log_texts({"texts/originals": "Anna"}, 1)
+            tracker.log_metrics({"val/mse": 1.0}, 1)
+        assert server.artifacts == []
+        assert server.metrics == [("val/mse", 1.0, 1)]

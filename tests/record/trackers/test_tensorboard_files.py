@@ -22,7 +22,7 @@ def test_a_folder_that_is_removed_is_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(threading, "excepthook", threading.__excepthook__)  # pytest has one of its own
-    tracker = tensorboard(str(tmp_path))
+    tracker = tensorboard(str(tmp_path), examples=True)
     with tracking([tracker]):
         tracker.log_metrics({"val/mse": 1.0}, 1)
         tracker.save()
@@ -46,7 +46,7 @@ def test_what_is_more_than_numbers(tmp_path: Path, capsys: pytest.CaptureFixture
     (tmp_path / "scores.csv").write_text("row,score\n0,1\n")
     (tmp_path / "note.wav").write_bytes(write_wav([[Note(0, 2, 60)]], 4))
     Image.new("RGB", (3, 2), "red").save(tmp_path / "samples.png")
-    tracker = tensorboard(str(tmp_path))
+    tracker = tensorboard(str(tmp_path), examples=True)
     with tracking([tracker]):
         tracker.log_hyperparams({"latent_dim": 2})
         tracker.log_metrics({"val/mse": 1.0, "test/nll": 3.0}, 1)

@@ -44,7 +44,7 @@ class SavedModel:
         fingerprint: of the examples that it was trained on.
         about_data: plain data without secrets: kind, splits, sizes.
         source: where the data lie, without a password; None for data that are generated or come with a package.
-        example: inputs `(B, *shape)` that the model takes.
+        example: inputs `(B, *shape)` that the model takes: numbers, or int64 tokens. The model has made them.
     """
 
     folder: Path
@@ -55,4 +55,4 @@ class SavedModel:
     fingerprint: str
     about_data: Mapping[str, Any]
     source: str | None
-    example: NDArray[np.float32] | None = None
+    example: NDArray[Any]

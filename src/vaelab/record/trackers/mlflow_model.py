@@ -25,7 +25,7 @@ def pack(model: SavedModel, folder: Path, run_id: str) -> None:
     from mlflow.types import Schema, TensorSpec
 
     shape = (-1, *model.about_data["shape"])
-    spec = TensorSpec(np.dtype(np.float32), shape)
+    spec = TensorSpec(model.example.dtype, shape)
     save_model(
         folder,
         loader_module=__name__,
@@ -62,15 +62,15 @@ class Reconstruction:
 
         self._model = load_model(folder)
 
-    def predict(self, x: NDArray[np.float32], params: Any = None) -> NDArray[np.float32]:
-        """`x: (B, *shape)` as the model saw examples in training, to reconstructions of the same shape."""
+    def predict(self, x: NDArray[Any], params: Any = None) -> NDArray[Any]:
+        """`x: (B, *shape)` as the model saw examples in training, to reconstructions of the same shape and type."""
         import torch
 
         tokens = self._model.likelihood.spec.support == "categories"
-        given = torch.as_tensor(np.asarray(x, dtype=np.int64 if tokens else np.float32))
+        kind = np.int64 if tokens else np.float32
         with torch.no_grad():
-            made = self._model.decode(self._model.encode(given))
-        return made.numpy().astype(np.float32)
+            made = self._model.decode(self._model.encode(torch.as_tensor(np.asarray(x, dtype=kind))))
+        return made.numpy().astype(kind)
 
 
 def _load_pyfunc(folder: str) -> Reconstruction:

@@ -4,8 +4,10 @@ import logging
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Thread
 from time import time
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -15,7 +17,9 @@ from lightning.pytorch.loggers import MLFlowLogger
 from lightning.pytorch.loggers.logger import DummyLogger, rank_zero_experiment
 
 from vaelab.config.targets import target
-from vaelab.errors import ConfigError
+from vaelab.errors import ConfigError, UserError
+from vaelab.record.sweep import Status as JobStatus
+from vaelab.record.sweep import Sweep
 from vaelab.record.trackers.contents import Row, SavedModel
 from vaelab.record.trackers.identity import given, recall, remember
 from vaelab.record.trackers.mlflow_model import dataset_of, pack
@@ -23,8 +27,12 @@ from vaelab.record.trackers.tracker import Status, Tracker, flat
 from vaelab.secrets import redact, redact_text
 
 STATUS: dict[Status, str] = {"finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
+OF_A_MOMENT = {429, 502, 503, 504}  # of HTTP: too much to do, or nobody behind a proxy
+LAST = 1.0  # seconds to say how a run ended
 AT_ONCE = {"metrics": 1000, "params": 100, "tags": 100}  # in one request, as MLflow allows
 LONGEST = 6000  # characters of a parameter, as MLflow allows
+_NO_ANSWER = "failed with exception"
+_REPEATED = re.compile(r"too many (\d+) error responses")  # the answer that MLflow's client has had again and again
 _TAG = re.compile(r"(?!mlflow\.)\w[\w -]*")
 _NO_NAME = re.compile(r"[^\w/. :-]")  # what names of MLflow may not hold
 
@@ -49,6 +57,8 @@ class MLflowTracker(Tracker, MLFlowLogger):
         self._folder = Path(output_dir)
         self._client: Any = self._mlflow_client
         self._goes_on = False
+        self._status: Status = "failed"
+        self._alerts: list[str] = []
 
     @property
     @rank_zero_experiment
@@ -97,8 +107,8 @@ class MLflowTracker(Tracker, MLFlowLogger):
         of_run = self.description
         tags = {"task": of_run.task, "group": of_run.group, "mlflow.note.content": of_run.notes,
                 "tags": ", ".join(of_run.tags)}  # fmt: skip
-        found = {name: value for name, value in tags.items() if value}
-        found |= {tag: "true" for tag in of_run.tags if _TAG.fullmatch(tag)}  # MLflow refuses other names
+        found = {tag: "true" for tag in of_run.tags if _TAG.fullmatch(tag)}  # MLflow refuses other names
+        found |= {name: value for name, value in tags.items() if value}
         if of_run.sweep is not None:
             found["mlflow.parentRunId"] = self._parent(experiment, of_run.sweep, of_run.group or of_run.sweep.name)
         return found
@@ -171,7 +181,10 @@ class MLflowTracker(Tracker, MLFlowLogger):
 
     def send_alert(self, title: str, text: str) -> None:
         """As the tag `alert`, by which runs can be found."""
-        self._client.set_tag(self._run_id, "alert", f"{title}: {text}"[:LONGEST])
+        from mlflow.entities import RunTag
+
+        self._alerts.append(f"{title}: {text}")
+        self._log("tags", [RunTag("alert", "; ".join(self._alerts)[:LONGEST])])
 
     def send_summary(self, numbers: dict[str, float], step: int) -> None:
         """As one more value of each metric that was another last: MLflow shows the last one."""
@@ -181,20 +194,39 @@ class MLflowTracker(Tracker, MLFlowLogger):
         """Finished, failed or killed."""
         self._client.set_terminated(self._run_id, STATUS[status])
         if self.description.sweep is not None and (parent := recall(self.description.sweep, "mlflow")):
-            self._client.set_terminated(parent, STATUS[status])  # until the next job begins
+            whole = "failed" if status == "finished" and _has_failed(self.description.sweep) else status
+            self._client.set_terminated(parent, STATUS[whole])  # until the next job begins
 
     def may_pass(self, error: Exception) -> bool:
-        """No answer, a full one, or a server's own failure."""
+        """No answer, or one of a moment. A server that fails at what it is asked will fail again."""
         from mlflow.exceptions import MlflowException
         from requests import RequestException
 
         if isinstance(error, MlflowException):
-            return self.patience is not None and (
-                error.get_http_status_code() >= 500 or error.get_http_status_code() == 429
-            )
+            said = error.get_http_status_code()
+            if said == 500 and _NO_ANSWER in str(error):  # what MLflow's client says where there was none
+                found = _REPEATED.search(str(error))
+                return self.patience is not None and (found is None or int(found[1]) in OF_A_MOMENT)
+            return self.patience is not None and said in OF_A_MOMENT
         if isinstance(error, RequestException):
-            return error.response is None or error.response.status_code >= 500
+            return error.response is None or error.response.status_code in OF_A_MOMENT
         return False
+
+    def close(self, status: Status) -> None:
+        """The run has ended."""
+        self._status = status
+        super().close(status)
+
+    def leave(self) -> None:
+        """Say how the run ended even so, if the server takes it at once: it would be RUNNING for good."""
+        if self._run_id is not None:
+            ending = Thread(target=self._end_at_last, daemon=True)
+            ending.start()
+            ending.join(LAST)
+
+    def _end_at_last(self) -> None:
+        with suppress(Exception):
+            self.end(self._status)
 
     def _log(self, kind: str, entries: list[Any]) -> None:
         size = AT_ONCE[kind]
@@ -210,11 +242,13 @@ def mlflow(
     name: str | None,
     tracking_uri: str | None,
     patience: Annotated[float, Ge(0)],
+    examples: bool,
 ) -> MLflowTracker:
     """MLflow, at `tracking_uri` (a server, or file:<folder>), or where the variable MLFLOW_TRACKING_URI says.
 
     Args:
         patience: seconds that a server may add to a run in all where it is slow or dead.
+        examples: send what shows examples of your data.
     """
     address = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
     if address is None:
@@ -226,10 +260,19 @@ def mlflow(
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
     try:
-        return MLflowTracker(output_dir, redact_text(experiment), redact_text(name or ""), address, patience)
+        tracker = MLflowTracker(output_dir, redact_text(experiment), redact_text(name or ""), address, patience)
+        tracker.examples = examples
+        return tracker
     except ModuleNotFoundError as error:
         raise ConfigError("needs MLflow: pip install 'vaelab[mlflow]'") from error
 
 
 def _name(name: str) -> str:
     return _NO_NAME.sub("", name)
+
+
+def _has_failed(sweep: Path) -> bool:
+    """Whether a job of a sweep has failed, as far as its record says."""
+    with suppress(UserError):
+        return Sweep.read(sweep).count(JobStatus.FAILED) > 0
+    return False

@@ -90,3 +90,5 @@ def _say(trackers: Sequence[Tracker]) -> None:
     for tracker in trackers:
         while tracker.notices:
             print(f"warning: {tracker.notices.pop(0)}", file=sys.stderr)
+        while tracker.hints:
+            print(tracker.hints.pop(0))

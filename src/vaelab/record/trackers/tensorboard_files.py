@@ -127,9 +127,15 @@ def _without_writers(show: Callable[[threading.ExceptHookArgs], Any]) -> Callabl
 
 
 @target
-def tensorboard(output_dir: str) -> TensorBoardTracker:
-    """TensorBoard, its files under `<output_dir>/tensorboard`."""
+def tensorboard(output_dir: str, examples: bool) -> TensorBoardTracker:
+    """TensorBoard, its files under `<output_dir>/tensorboard`.
+
+    Args:
+        examples: write what shows examples of your data.
+    """
     try:
-        return TensorBoardTracker(output_dir)
+        tracker = TensorBoardTracker(output_dir)
+        tracker.examples = examples
+        return tracker
     except ModuleNotFoundError as error:
         raise ConfigError("needs TensorBoard: pip install tensorboard") from error

@@ -48,6 +48,7 @@ class Tracker(Logger):
 
     description = Description()
     position: Callable[[int], dict[str, float]] | None = None  # of a step: other axes by name, such as epochs
+    examples = True  # whether it gets what shows examples of somebody's data: pictures, texts, tables, the model
     silence: float | None = None  # seconds without a message taken after which the end of a run waits no longer
 
     def __init__(self, label: str, patience: float | None) -> None:
@@ -62,6 +63,8 @@ class Tracker(Logger):
         self._changed = Condition()
         self._tried, self._done = Event(), Event()
         self._begun = self._closing = self._over = False
+        self.hints: list[str] = []  # what is good to know at the end, and no fault
+        self._uploading = False  # one large thing, which may take longer than `silence`
         self._thread: Thread | None = None
 
     # What a tracker has a place for: in the thread
@@ -160,22 +163,26 @@ class Tracker(Logger):
     @rank_zero_only
     def log_pictures(self, pictures: Mapping[str, Path], step: int) -> None:
         """PNG files by name, which stay where they are."""
-        self._send("pictures", dict(pictures), lambda shown: self.send_pictures(shown, step))
+        if self.examples:
+            self._send("pictures", dict(pictures), lambda shown: self.send_pictures(shown, step))
 
     @rank_zero_only
     def log_sounds(self, sounds: Mapping[str, Path], step: int) -> None:
         """WAV files by name, which stay where they are."""
-        self._send("sounds", dict(sounds), lambda heard: self.send_sounds(heard, step))
+        if self.examples:
+            self._send("sounds", dict(sounds), lambda heard: self.send_sounds(heard, step))
 
     @rank_zero_only
     def log_texts(self, texts: Mapping[str, str], step: int) -> None:
         """Lines by name."""
-        self._send("texts", dict(texts), lambda read: self.send_texts(read, step))
+        if self.examples:
+            self._send("texts", dict(texts), lambda read: self.send_texts(read, step))
 
     @rank_zero_only
     def log_tables(self, tables: Mapping[str, Path], step: int) -> None:
         """CSV and Parquet files by name, which stay where they are."""
-        self._send("tables", dict(tables), lambda found: self.send_tables(found, step))
+        if self.examples:
+            self._send("tables", dict(tables), lambda found: self.send_tables(found, step))
 
     @rank_zero_only
     def log_histograms(self, histograms: Mapping[str, Histogram], step: int) -> None:
@@ -190,7 +197,15 @@ class Tracker(Logger):
     @rank_zero_only
     def log_saved_model(self, model: SavedModel) -> None:
         """The model that can be used."""
-        self._put(_Message("the model", lambda: self.send_model(model)))
+        if self.examples:
+            self._put(_Message("the model", lambda: self._upload(model)))
+
+    def _upload(self, model: SavedModel) -> None:
+        self._uploading = True
+        try:
+            self.send_model(model)
+        finally:
+            self._uploading = False
 
     @rank_zero_only
     def log_alert(self, title: str, text: str) -> None:
@@ -257,8 +272,8 @@ class Tracker(Logger):
         if until is None or self.silence is None:
             return self._done.wait(None if until is None else max(0.0, until - monotonic()))
         self._heard = monotonic()
-        while (left := min(until, self._heard + self.silence) - monotonic()) > 0:
-            if self._done.wait(left):
+        while (left := (until if self._uploading else min(until, self._heard + self.silence)) - monotonic()) > 0:
+            if self._done.wait(min(left, 0.5)):
                 return True
         return False
 

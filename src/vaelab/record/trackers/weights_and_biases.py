@@ -18,9 +18,11 @@ from annotated_types import Ge
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.loggers.logger import DummyLogger, rank_zero_experiment
 from lightning.pytorch.utilities import rank_zero_only
+from pydantic import ValidationError
 
+from vaelab.config.quoting import quoted
 from vaelab.config.targets import target
-from vaelab.errors import ConfigError
+from vaelab.errors import ConfigError, printable
 from vaelab.metrics import direction
 from vaelab.record.trackers.contents import Histogram, Row, SavedModel
 from vaelab.record.trackers.identity import given, recall, remember
@@ -36,6 +38,7 @@ PROBE, INIT = 3.0, 8.0  # seconds for a first answer, and for W&B to begin a run
 STEP = "trainer/global_step"  # the axis, as Lightning names it
 AXES = (STEP, "epoch", "trainer/examples")
 SHOWN_ROWS = 1_000  # of a table
+LONGEST_TAG = 64  # letters, as W&B allows
 EXIT_CODES: dict[Status, int] = {"finished": 0, "failed": 1, "killed": 143}
 # Texts of people and machines that W&B records; environment variables set them too.
 RECORDED = ("project", "entity", "run_name", "run_group", "run_job_type", "run_notes", "run_tags", "host", "username",
@@ -99,9 +102,8 @@ class WandbTracker(Tracker, WandbLogger):
             for path in set(self._folder.glob("wandb/*")) - before:
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
             if self._mode == "offline" or monotonic() - began < INIT:  # an answer
-                reason = str(error).partition("\n")[0]
-                remedy = "logger.wandb.mode=offline asks nobody"
-                raise ConfigError(f"{self.label} refuses the run ({reason}); {remedy}") from error
+                remedy = "" if self._mode == "offline" else "; logger.wandb.mode=offline asks nobody"
+                raise ConfigError(f"{self.label} refuses the run ({_reason(error)}){remedy}") from error
             _session(anew=True)
             self._go_offline()
             run = self._init(run_id)
@@ -215,7 +217,7 @@ class WandbTracker(Tracker, WandbLogger):
             type="dataset",
             metadata=dict(model.about_data) | {"fingerprint": model.fingerprint, "source": model.source},
         )
-        if model.source is not None and "://" not in model.source:
+        if model.source is not None and Path(model.source).is_file():  # of a folder W&B would list every file
             data.add_reference(Path(model.source).absolute().as_uri(), name="data", checksum=False)
         # An offline run may use what it logs itself; W&B's own method refuses it without asking what it is.
         self._run._log_artifact(data, is_user_created=True, use_after_commit=True)
@@ -227,7 +229,7 @@ class WandbTracker(Tracker, WandbLogger):
 
     def send_alert(self, title: str, text: str) -> None:
         """As an alert, which W&B sends by mail or to a channel."""
-        self._run.alert(title, text, level="ERROR")
+        self._run.alert(title, text, level="WARN")
 
     def send_summary(self, numbers: dict[str, float], step: int) -> None:
         """As the summary, which until then holds the last value of each number."""
@@ -237,6 +239,8 @@ class WandbTracker(Tracker, WandbLogger):
         """Finish, with the exit code of the run."""
         try:
             self._run.finish(exit_code=EXIT_CODES[status])
+            if self._mode == "offline" and not self._fell_back:
+                self.hints.append(f"W&B: kept offline{self.remedy()}")
         except TimeoutError:
             self.notices.append(f"{self.label} did not take everything in time{self.remedy()}")
         if self._fell_back:
@@ -251,8 +255,12 @@ class WandbTracker(Tracker, WandbLogger):
             take_back()
 
     def remedy(self) -> str:
-        """The command that sends the run's files."""
-        return f"; send it with: wandb sync {Path(self._run.dir).parent}" if self._run else ""
+        """The command that sends the run's files, of all parts of a run that was resumed."""
+        if not self._run:
+            return ""
+        parts = sorted(self._folder.glob(f"wandb/*run-*-{self._run.id}"))
+        shown = parts if len(parts) > 1 else [Path(self._run.dir).parent]
+        return f"; send it with: wandb sync {' '.join(quoted(str(part)) for part in shown)}"
 
 
 @target
@@ -262,12 +270,13 @@ def wandb(
     name: str | None,
     entity: str | None,
     group: str | None,
-    tags: list[str] | None,
+    tags: list[str | int | float] | None,
     notes: str | None,
     mode: Mode,
     patience: Annotated[float, Ge(0)],
     job_type: str | None,
     console: bool,
+    examples: bool,
 ) -> WandbTracker:
     """Weights & Biases, its files under `<output_dir>/wandb`.
 
@@ -279,10 +288,16 @@ def wandb(
         group: null: the sweep, or the experiment.
         job_type: null: the task.
         patience: seconds that W&B may add to a run in all where its server is slow or dead.
-        console: keep what the run prints.
+        console: keep what the run prints from when W&B has begun.
+        examples: send what shows examples of your data.
+
+    Raises:
+        ConfigError: a tag is longer than W&B takes, or W&B could not start.
     """
+    if long := next((str(tag) for tag in tags or () if len(str(tag)) > LONGEST_TAG), None):
+        raise ConfigError(f"tags: W&B takes at most {LONGEST_TAG} letters, and {printable(long)} has {len(long)}")
     asked = {"project": project, "run_name": name, "entity": entity, "run_group": group, "run_job_type": job_type,
-             "run_notes": notes, "run_tags": tuple(tags or ())}  # fmt: skip
+             "run_notes": notes, "run_tags": tuple(map(str, tags or ()))}  # fmt: skip
     if not _first():  # other processes tell W&B nothing
         return WandbTracker(output_dir, "offline", "", patience, asked)
     session = _session()
@@ -290,7 +305,17 @@ def wandb(
     described = {field: redact(value) for field, value in recorded.items() if value}
     wanted = os.environ.get("WANDB_MODE") or _reachable_mode(session) if mode == "auto" else mode
     wanted = {"run": "online", "dryrun": "offline"}.get(wanted, wanted)
-    return WandbTracker(output_dir, wanted, session.base_url, patience, described, console)
+    tracker = WandbTracker(output_dir, wanted, session.base_url, patience, described, console)
+    tracker.examples = examples
+    return tracker
+
+
+def _reason(error: Exception) -> str:
+    """The first line; of pydantic's errors, the first of which only counts them, what the first of them is."""
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return str(error).partition("\n")[0]
 
 
 def _artifact(name: str) -> str:
