@@ -35,7 +35,8 @@ def test_a_panel_reports_what_its_parts_report_alone(train: Callable[..., Path])
 def test_a_panel_with_denoising_measures_corrupted_examples_and_says_so(train: Callable[..., Path]) -> None:
     parts = ("task.parts.generation=null", "task.parts.embedding=null", "corruption=gaussian")
     denoising = (
-        "{_target_: vaelab.tasks.Denoising, strengths: null, baseline_examples: 0, monitor: null, baselines: false}"
+        "{_target_: vaelab.tasks.Denoising, strengths: null, baseline_examples: 0, monitor: null, baselines: false,"
+        " pictures_every: null}"
     )
     trained = ("model=ae", "trainer.max_epochs=6")
     both = train(*trained, "task=panel", *parts, f"+task.parts.denoising={denoising}", "task.baselines=false")

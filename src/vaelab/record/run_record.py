@@ -13,13 +13,11 @@ from time import monotonic
 from typing import Any
 
 import lightning.pytorch as L
-import numpy as np
 import torch
 import yaml
 from hydra.conf import HydraConf
 from lightning.pytorch.utilities import rank_zero_only
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from vaelab.atomic_write import require_folder, write_file, write_json
 from vaelab.config.command_line import typed_words
@@ -39,11 +37,11 @@ from vaelab.record.console import print_config, print_metrics, print_size, sizes
 from vaelab.record.curves import FILE, read_curves
 from vaelab.record.environment import environment
 from vaelab.record.report import report, sentence
+from vaelab.record.sent import saved_model, send_final, send_results
 from vaelab.record.source_changes import source_changes
 from vaelab.record.stages import Stages
 from vaelab.record.sweep import sweep_of
-from vaelab.record.trackers import Description, Tracker, describe, trackers_among
-from vaelab.record.trackers.contents import SavedModel
+from vaelab.record.trackers import Description, describe, trackers_among
 from vaelab.record.trackers.identity import forget
 from vaelab.record.trained_on import TrainedOn
 from vaelab.record.training_pictures import FOLDER as PROGRESS
@@ -294,45 +292,20 @@ class RunRecord:
             about=about, films=films(self.folder),
         )  # fmt: skip
         self._write("report.html", page)
-        for tracker in trackers_among(trainer.loggers):
-            self._send(new, tracker, trainer.global_step)
-
-    def _send(self, new: Findings, tracker: Tracker, step: int) -> None:
-        """Give a tracker what has just been written."""
-        tracker.log_texts({f"texts/{name}": text for name, text in new.texts.items()}, step)
-        kept = {name: self.folder / name for name in new.files}
-        tables = {name: path for name, path in kept.items() if path.suffix in (".csv", ".parquet")}
-        tracker.log_tables({f"tables/{Path(name).with_suffix('')}": path for name, path in tables.items()}, step)
-        tracker.log_sounds({name: path for name, path in kept.items() if path.suffix == ".wav"}, step)
+        send_results(trackers_among(trainer.loggers), self.folder, new, trainer.global_step)
 
     def _hand_over(self, trainer: L.Trainer, model: Model, data: DataModule, found: Findings) -> None:
-        """Give trackers the final numbers, the report and the model, and tell people what they must know."""
-        trackers = trackers_among(trainer.loggers)
-        if not trackers:
-            return
-        best = self.folder / "checkpoints" / "best.ckpt"
-        about = {"numbers": found.numbers, "steps": trainer.global_step, "command": self._environment.get("command")}
-        splits = {name: len(rows) for name, rows in data.split.items()}
-        saved = SavedModel(
-            self.folder / "model",
-            best if best.is_file() else None,
-            "-".join(self._choices[group] for group in ("task", "data", "model")),
-            redact(about),
-            data.spec.name,
-            data.fingerprint(),
-            {"examples": data.examples, "shape": list(data.spec.shape), "kind": data.spec.kind} | splits,
-            self._config["data"].get("path"),
-            _made_example(model),
-        )
+        """Give trackers what is final, and tell people what they must know."""
+        trackers, step = trackers_among(trainer.loggers), trainer.global_step
         for tracker in trackers:
             for text in self._unused:
                 tracker.log_alert("posterior collapse", text)
-            shown = {f"figures/{name}": self.folder / "figures" / f"{name}.png" for name in self._pictures}
-            tracker.log_pictures(shown, trainer.global_step)  # once: baselines may have been added to them
-            if tracker.examples and (page := self.folder / "report.html").is_file():
-                tracker.log_files({page.name: page})
-            tracker.log_summary(found.numbers, trainer.global_step)
-            if self._config["train"]:
+        send_final(trackers, self.folder, list(self._pictures), found.numbers, step)
+        if trackers and self._config["train"]:
+            name = "-".join(self._choices[group] for group in ("task", "data", "model"))
+            about = {"numbers": found.numbers, "steps": step, "command": self._environment.get("command")}
+            saved = saved_model(self.folder, name, redact(about), model, data, self._config["data"].get("path"))
+            for tracker in trackers:
                 tracker.log_saved_model(saved)
 
     def _write_numbers(self, found: Findings) -> None:
@@ -363,14 +336,6 @@ class RunRecord:
         if not any((self.folder / "checkpoints").glob("*.ckpt")):
             return "training has ended, and no checkpoint of it was kept"
         return f"training has ended, its best weights are kept; train=false ckpt_path={self.folder} measures them"
-
-
-@torch.no_grad()
-def _made_example(model: Model) -> NDArray[Any]:
-    """An input `(1, *shape)` that a model takes, made by the model and not taken from somebody's data."""
-    made = model.decode(torch.zeros(1, model.latent_dim, device=model.device)).cpu()
-    tokens = model.likelihood.spec.support == "categories"
-    return made.numpy().astype(np.int64 if tokens else np.float32)
 
 
 def _few_examples(found: Findings, data: DataModule) -> list[str]:

@@ -163,26 +163,22 @@ class Tracker(Logger):
     @rank_zero_only
     def log_pictures(self, pictures: Mapping[str, Path], step: int) -> None:
         """PNG files by name, which stay where they are."""
-        if self.examples:
-            self._send("pictures", dict(pictures), lambda shown: self.send_pictures(shown, step))
+        self._show("pictures", dict(pictures), lambda shown: self.send_pictures(shown, step))
 
     @rank_zero_only
     def log_sounds(self, sounds: Mapping[str, Path], step: int) -> None:
         """WAV files by name, which stay where they are."""
-        if self.examples:
-            self._send("sounds", dict(sounds), lambda heard: self.send_sounds(heard, step))
+        self._show("sounds", dict(sounds), lambda heard: self.send_sounds(heard, step))
 
     @rank_zero_only
     def log_texts(self, texts: Mapping[str, str], step: int) -> None:
         """Lines by name."""
-        if self.examples:
-            self._send("texts", dict(texts), lambda read: self.send_texts(read, step))
+        self._show("texts", dict(texts), lambda read: self.send_texts(read, step))
 
     @rank_zero_only
     def log_tables(self, tables: Mapping[str, Path], step: int) -> None:
         """CSV and Parquet files by name, which stay where they are."""
-        if self.examples:
-            self._send("tables", dict(tables), lambda found: self.send_tables(found, step))
+        self._show("tables", dict(tables), lambda found: self.send_tables(found, step))
 
     @rank_zero_only
     def log_histograms(self, histograms: Mapping[str, Histogram], step: int) -> None:
@@ -283,6 +279,11 @@ class Tracker(Logger):
         self.leave()
 
     # The thread
+
+    def _show(self, what: str, named: dict[str, Any], send: Callable[[Any], None]) -> None:
+        """Send what shows examples of somebody's data, if that may be sent."""
+        if self.examples:
+            self._send(what, named, send)
 
     def _send(self, what: str, named: dict[str, Any], send: Callable[[Any], None]) -> None:
         if named:
