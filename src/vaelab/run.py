@@ -107,7 +107,7 @@ def run(config: DictConfig, continued: Continuation | None = None) -> float | No
 
     # Not before all is checked: a refused resume must leave the run as it was.
     record.begin(seed, data, trainer, trained_on, None if cfg["train"] or start is None else start.step)
-    with opened_loggers(builder, cfg, record, position_of(trainer, data)) as loggers:
+    with record.kept_state(), opened_loggers(builder, cfg, record, position_of(trainer, data)) as loggers:
         gc.enable()  # the command line disables it while modules are imported, and W&B's are by now
         trainer.loggers = loggers
         record.log_config(trainer, model)

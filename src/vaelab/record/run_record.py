@@ -23,6 +23,7 @@ from vaelab.atomic_write import require_folder, write_file, write_json
 from vaelab.config.command_line import typed_words
 from vaelab.config.continuation import Continuation
 from vaelab.data.module import DataModule
+from vaelab.errors import UserError
 from vaelab.evaluation import fitted_priors
 from vaelab.evaluation.baselines import BaselineCache
 from vaelab.evaluation.code_use import code_notes
@@ -40,6 +41,7 @@ from vaelab.record.report import report, sentence
 from vaelab.record.sent import saved_model, send_final, send_results
 from vaelab.record.source_changes import source_changes
 from vaelab.record.stages import Stages
+from vaelab.record.state import RunState, RunStatus
 from vaelab.record.sweep import sweep_of
 from vaelab.record.trackers import Description, describe, trackers_among
 from vaelab.record.trackers.identity import forget
@@ -49,7 +51,7 @@ from vaelab.record.training_pictures import films
 from vaelab.secrets import redact, redact_override, redact_text
 from vaelab.tasks import Findings, Task
 from vaelab.training.budget import TrainingTime
-from vaelab.training.interruption import keeping
+from vaelab.training.interruption import exit_code, keeping
 
 log = logging.getLogger(__name__)
 
@@ -118,6 +120,29 @@ class RunRecord:
         for name, content in data.files().items():
             write_file(self.folder / name, content)
         self.trained(trained_on, steps)
+
+    @contextmanager
+    def kept_state(self) -> Iterator[None]:
+        """Say in `state.json` that this process runs the run, and at the end what became of it."""
+        if getattr(rank_zero_only, "rank", 0) != 0:
+            yield
+            return
+        state = RunState.of_this_process()
+        state.write(self.folder)
+        try:
+            yield
+        except (KeyboardInterrupt, SystemExit) as stop:
+            code = exit_code(stop)
+            status, why = (RunStatus.FAILED, f"ended with exit code {getattr(stop, 'code', 1)}")
+            if code is not None:
+                status, why = RunStatus.INTERRUPTED, f"told to stop, exit code {code}"
+            state.end(self.folder, status, why)
+            raise
+        except Exception as error:
+            told = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+            state.end(self.folder, RunStatus.FAILED, told)
+            raise
+        state.end(self.folder, RunStatus.FINISHED)
 
     @rank_zero_only
     def trained(self, trained_on: TrainedOn, steps: int | None) -> None:

@@ -1,0 +1,160 @@
+"""`state.json`: which process runs a run, and what became of it. Imports nothing heavy: listings read it.
+
+A process that is killed writes nothing any more. So "running" is believed only as long as the process lives; on
+another machine, where that cannot be seen, as long as the run folder is written to.
+"""
+
+import json
+import os
+import platform
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from time import time
+from typing import Any
+
+from vaelab.atomic_write import write_json
+from vaelab.secrets import redact_text
+
+FILE = "state.json"
+LONGEST = 600  # characters of a reason
+BELIEVED = 24 * 3600.0  # seconds that a run on another machine counts as running after the last file was written
+
+
+class RunStatus(StrEnum):
+    """What became of a run."""
+
+    RUNNING = "running"
+    FINISHED = "finished"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+    BROKEN = "broken"  # its files cannot be read; nobody writes this one
+
+
+@dataclass(frozen=True)
+class RunState:
+    """What a run folder says of its process.
+
+    Attributes:
+        status: running, finished, failed or interrupted.
+        pid: of the process, on its machine.
+        host: name of the machine.
+        born: when the process began, in ticks of its machine, which tells it from a later one with the same number;
+            None where the system does not say.
+        started: ISO 8601; of the last part of a run that went on.
+        ended: ISO 8601; empty while it runs.
+        why: one line on why it failed or stopped.
+    """
+
+    status: RunStatus
+    pid: int
+    host: str
+    born: int | None
+    started: str
+    ended: str = ""
+    why: str = ""
+
+    @classmethod
+    def of_this_process(cls) -> "RunState":
+        """Running, from now on."""
+        pid = os.getpid()
+        return cls(RunStatus.RUNNING, pid, platform.node(), _born(pid), _now())
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> "RunState":
+        """From what `to_json` gave.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is none.
+        """
+        pid, born = found["pid"], found["born"]
+        if type(pid) is not int or pid < 1 or not (born is None or type(born) is int):
+            raise ValueError("names no process")
+        texts = [found[name] for name in ("host", "started", "ended", "why")]
+        if not all(isinstance(text, str) for text in texts):
+            raise TypeError("holds something else where a text belongs")
+        host, started, ended, why = texts
+        for when in (started, *([ended] if ended else [])):
+            datetime.fromisoformat(when)
+        return cls(RunStatus(found["status"]), pid, host, born, started, ended, why)
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain data."""
+        return asdict(self) | {"status": str(self.status)}
+
+    def write(self, folder: Path) -> None:
+        """Into a run folder.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        write_json(folder / FILE, self.to_json())
+
+    def end(self, folder: Path, status: RunStatus, why: str = "") -> None:
+        """Write what became of the run. Where that is not possible, the end of the process says enough."""
+        line = redact_text(" ".join(why.split()))[:LONGEST]
+        state = RunState(status, self.pid, self.host, self.born, self.started, _now(), line)
+        with suppress(OSError):
+            if folder.is_dir():
+                state.write(folder)
+
+    def seen(self, last_written: float) -> tuple[RunStatus, str]:
+        """What became of the run, as seen from here and now, and why.
+
+        Args:
+            last_written: when a file of the run folder was last written, in seconds since 1970.
+        """
+        if self.status != RunStatus.RUNNING:
+            return self.status, self.why
+        if self.host == platform.node():
+            alive = _alive(self.pid, self.born)
+            if alive is not None:
+                return (RunStatus.RUNNING, "") if alive else (RunStatus.INTERRUPTED, "its process is gone")
+        if time() - last_written < BELIEVED:
+            return RunStatus.RUNNING, f"on {self.host}, as far as can be told from here"
+        hours = (time() - last_written) / 3600
+        return RunStatus.INTERRUPTED, f"ran on {self.host}, and nothing was written for {hours:.0f} hours"
+
+
+def read_state(text: str) -> RunState:
+    """The state in the text of a `state.json`.
+
+    Raises:
+        KeyError, TypeError, ValueError, AttributeError, RecursionError: it is none.
+    """
+    return RunState.from_json(json.loads(text))
+
+
+def _alive(pid: int, born: int | None) -> bool | None:
+    """Whether the process lives that had this number; None where the system does not say."""
+    if os.name != "posix":
+        return None  # on Windows, the signal 0 ends a process
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        pass  # somebody else's
+    now = _born(pid)
+    return now == born if born is not None and os.path.isdir("/proc/self") else True
+
+
+def _born(pid: int) -> int | None:
+    """When a process began, in ticks since its machine did; None for one that is gone or where nothing says it."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    after_name = re.sub(r"^.*\)", "", text, flags=re.DOTALL).split()  # a name may hold spaces and brackets
+    try:
+        return None if after_name[0] in "ZX" else int(after_name[19])  # a zombie is gone
+    except (IndexError, ValueError):
+        return None
+
+
+def _now() -> str:
+    return datetime.now().astimezone().isoformat(timespec="seconds")
