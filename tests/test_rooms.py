@@ -11,6 +11,7 @@ SOURCE = Path(vaelab.__file__).parent
 ROOMS = (
     ("__main__", "start", "cli"),  # the command; each imports the next
     ("dashboard",),  # what W&B shows of runs
+    ("runs",),  # every run in a folder
     ("compare", "sweep"),  # what users do with runs
     ("command_line",),  # a user's own settings, and errors for people
     ("run",),  # one run

@@ -44,6 +44,7 @@ from vaelab.run_folder import (
     redact_subfolder,
     redact_sweep,
 )
+from vaelab.runs.command import runs
 from vaelab.signals import NOT_BEGUN, ending_at_once, exit_code, raising_when_told_to_end, say
 from vaelab.sweep import errors_are_collected
 
@@ -53,9 +54,10 @@ OmegaConf.register_new_resolver("vaelab.sweep_dir", claim_sweep_dir, use_cache=T
 _FULL = "HYDRA_FULL_ERROR"
 _MULTIRUN = ("-m", "--multirun")
 _COMPLETION = ("-sc", "--shell-completion")
-_COMMANDS = ("train", "compare", "dashboard")
+_COMMANDS = ("train", "runs", "compare", "dashboard")
 _USAGE = """\
 usage: vaelab train [overrides]       train or evaluate; vaelab train --help says more
+       vaelab runs [<folder>]         what runs there are, filtered and sorted; the best one, and how to do it again
        vaelab compare <folder> ...    one table and one figure of finished runs
        vaelab dashboard [<folder> ... or <project>]
                                       W&B workspaces, and a report that compares runs
@@ -72,9 +74,9 @@ def main() -> None:
         print(_version())
     elif command == "train":
         train(arguments)
-    elif command in ("compare", "dashboard"):
+    elif command in ("runs", "compare", "dashboard"):
         try:
-            (compare if command == "compare" else dashboard)(arguments)
+            {"runs": runs, "compare": compare, "dashboard": dashboard}[command](arguments)
         except UserError as error:
             _fail(str(error), error.exit_code)
         except KeyboardInterrupt as stop:

@@ -82,11 +82,11 @@ def differing(runs: list[Run]) -> dict[str, list[str]]:
     keys = _candidates(rows, _bound(runs) if len({run.task for run in runs}) > 1 else set())
     typed = {override.partition("=")[0].lstrip("+") for run in runs for override in run.overrides}
     chosen = [key for key in keys if key in GROUPS or key in typed]
-    return {key: [_word(run, key) for run in runs] for key in chosen or keys}
+    return {key: [word(run, key) for run in runs] for key in chosen or keys}
 
 
 def _counts(key: str) -> bool:
-    return key not in SEEDS and not _within(key, SILENT) and key.rpartition(".")[2] not in PLACES
+    return key not in SEEDS and not within(key, SILENT) and key.rpartition(".")[2] not in PLACES
 
 
 def _value(value: Any) -> str:
@@ -96,13 +96,14 @@ def _value(value: Any) -> str:
     return repr(float(value)) if isinstance(value, int) and not isinstance(value, bool) else repr(value)
 
 
-def _within(key: str, places: Iterable[str]) -> bool:
+def within(key: str, places: Iterable[str]) -> bool:
+    """Whether a key is one of these, or below one."""
     return any(key == place or key.startswith(f"{place}.") for place in places)
 
 
 def _bound(runs: list[Run]) -> set[str]:
     """Keys that go with the task: the same in all runs of one task."""
-    keys = {key for run in runs for key in run.config if _within(key, OF_THE_TASK)}
+    keys = {key for run in runs for key in run.config if within(key, OF_THE_TASK)}
     values: dict[tuple[str, str], set[str]] = {}
     for run in runs:
         for key in keys:
@@ -119,7 +120,7 @@ def _named(rows: list[list[Run]], bound: set[str]) -> list[str]:
     parted: list[tuple[str, ...]] = [()] * len(
         rows
     )  # the words of each row so far; rows that have the same ones are not told apart yet
-    words = {key: [_word(row[0], key) for row in rows] for key in _candidates(rows, bound)}
+    words = {key: [word(row[0], key) for row in rows] for key in _candidates(rows, bound)}
     while len(set(parted)) < len(rows):
         gains = {key: len(set(zip(parted, values, strict=True))) for key, values in words.items() if key not in chosen}
         # The first that tells any rows apart: a word of the sentence says more than the keys that follow from it.
@@ -134,34 +135,34 @@ def _candidates(rows: list[list[Run]], bound: set[str]) -> list[str]:
     """Groups, then keys that somebody typed, then all other keys in which rows differ."""
     runs = [row[0] for row in rows]
     keys = [key for run in runs for key in run.config if _counts(key) and key not in bound]
-    differing = [key for key in dict.fromkeys(keys) if len({_word(run, key) for run in runs}) > 1]
+    differing = [key for key in dict.fromkeys(keys) if len({word(run, key) for run in runs}) > 1]
     typed = {override.partition("=")[0].lstrip("+") for run in runs for override in run.overrides}
-    groups = [group for group in GROUPS if len({_word(run, group) for run in runs}) > 1]
-    groups = [group for group in groups if not _within(group, bound) and group not in bound]
+    groups = [group for group in GROUPS if len({word(run, group) for run in runs}) > 1]
+    groups = [group for group in groups if not within(group, bound) and group not in bound]
     return [*groups, *(k for k in differing if k in typed), *(k for k in differing if k not in typed)]
 
 
-def _word(run: Run, key: str) -> str:
+def word(run: Run, key: str) -> str:
     """`model=ae`, `model.beta=4`; empty where a run has no such key."""
     if key in GROUPS:
-        return f"{key}={_option(run, key)}" if _option(run, key) else ""
+        return f"{key}={option(run, key)}" if option(run, key) else ""
     if key not in run.config:
         return ""
     value = run.config[key]
     whole = isinstance(value, float) and value.is_integer() and abs(value) < 1e6
-    return f"{key.removesuffix('._target_')}={_shown(int(value) if whole else value)}"
+    return f"{key.removesuffix('._target_')}={shown(int(value) if whole else value)}"
 
 
-def _option(run: Run, group: str) -> str:
+def option(run: Run, group: str) -> str:
     """The option of a group by name; of an older run that did not record it, what its class is called."""
     place = group.replace("/", ".")
     target = str(run.config.get(f"{place}._target_", "")).rpartition(".")[2].lower()
     return printable(run.choices.get(group) or str(run.config.get(f"{place}.name") or "") or target, 200)
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """As it would be typed."""
     if isinstance(value, list):
-        return f"[{','.join(map(_shown, value))}]"
+        return f"[{','.join(map(shown, value))}]"
     text = str(value).lower() if isinstance(value, bool) else "null" if value is None else str(value)
     return printable(text, 200)

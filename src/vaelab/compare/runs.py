@@ -103,7 +103,7 @@ def _read(folder: Path) -> Run:
         )
     content = about.get("data", {}).get("content", "") if isinstance(about.get("data"), dict) else ""
     finite = {name: value for name, value in metrics.items() if isfinite(value)}
-    return Run(folder, task, _flat(config), {k: str(v) for k, v in choices.items()}, tuple(typed), finite, str(content))
+    return Run(folder, task, flat(config), {k: str(v) for k, v in choices.items()}, tuple(typed), finite, str(content))
 
 
 def _training(folder: Path) -> dict[str, Any]:
@@ -141,12 +141,12 @@ def _typed_choices(typed: list[str], config: dict[str, Any]) -> dict[str, str]:
     return {key: option for key, _, option in pairs if isinstance(config.get(key), dict)}
 
 
-def _flat(node: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat(node: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested names joined with dots; lists stay whole."""
     rows: dict[str, Any] = {}
     for key, value in node.items():
         if isinstance(value, dict):
-            rows |= _flat(value, f"{prefix}{key}.")
+            rows |= flat(value, f"{prefix}{key}.")
         else:
             rows[f"{prefix}{key}"] = value
     return rows

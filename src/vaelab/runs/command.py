@@ -1,0 +1,85 @@
+"""`vaelab runs [FOLDER]`"""
+
+import argparse
+import sys
+
+from vaelab.errors import ConfigError
+from vaelab.notes import counted
+from vaelab.runs.columns import choose
+from vaelab.runs.formats import as_csv, as_json
+from vaelab.runs.listed import known_keys, list_runs
+from vaelab.runs.query import in_order, parse_conditions, resolve
+from vaelab.runs.terminal import show
+from vaelab.terminal import console
+
+SHOWN = 50  # rows on the terminal
+EXAMPLES = """\
+examples:
+  vaelab runs                                                   what there is, the latest first
+  vaelab runs --where data=mnist --where 'latent_dim>8' --sort test/elbo
+  vaelab runs --where data=mnist --sort nll --limit 1           the best run, and the command that does it again
+  vaelab runs --where status=failed --columns why
+  vaelab runs logs/generation --columns model.beta,fid --csv > runs.csv
+
+conditions: = != > < >= <= and ~ (holds a text); on any key of the config, any number, and status, folder, started,
+seconds, why. Several must all hold. Numbers sort with the best first. nll is short for test/nll."""
+
+
+def runs(arguments: list[str]) -> None:
+    """List the runs in a folder, whatever became of them.
+
+    Raises:
+        ConfigError: there is no such folder, no run knows a key that was named.
+    """
+    parser = argparse.ArgumentParser(
+        "vaelab runs",
+        description="Lists, filters and sorts the runs in a folder: running, finished, failed and interrupted ones.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("folder", nargs="?", default="logs", metavar="FOLDER", help="that holds run folders; logs")
+    parser.add_argument(
+        "--where", action="append", default=[], metavar="CONDITION", help="such as data=mnist, 'latent_dim>8', tags~old"
+    )
+    parser.add_argument("--sort", type=_names, default=[], metavar="KEYS", help="such as test/elbo or data,nll")
+    parser.add_argument("--reverse", action="store_true", help="the worst, or the oldest, first")
+    parser.add_argument("--columns", type=_names, metavar="KEYS", help="such as model.beta,test/fid; the usual ones")
+    parser.add_argument("--limit", type=_count, metavar="N", help=f"at most N runs; {SHOWN} on the terminal, 0 for all")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--csv", action="store_true", help="print CSV")
+    form.add_argument("--json", action="store_true", help="print JSON, without --columns all that is known")
+    options = parser.parse_args(arguments)
+    found, unreadable = list_runs(options.folder)
+    for line in unreadable:
+        console(stderr=True).print(f"left out: {line}", soft_wrap=True)
+    if not found:
+        raise ConfigError(f"{options.folder}: holds no run; vaelab runs <folder> lists the runs in another one")
+    known = known_keys(found)
+    conditions = parse_conditions(options.where, known, found)
+    sort = [resolve(key, known, "--sort") for key in options.sort]
+    named = None if options.columns is None else [resolve(key, known, "--columns") for key in options.columns]
+    wanted = [run for run in found if all(condition.holds(run) for condition in conditions)]
+    if sort or options.reverse:
+        wanted = in_order(wanted, sort or ["started"], options.reverse)
+    for_people = not (options.csv or options.json)
+    limit = options.limit if options.limit is not None else SHOWN if for_people else 0
+    shown = wanted[:limit] if limit else wanted
+    columns = choose(wanted, named, [*sort, *(condition.key for condition in conditions)])
+    if options.csv:
+        sys.stdout.write(as_csv(shown, columns))
+    elif options.json:
+        print(as_json(shown, columns, named is not None))
+    elif not shown:
+        console().print(f"{counted(len(found), 'run')} in {options.folder}, none of which is as --where says")
+    else:
+        show(shown, columns, wanted, f"{counted(len(wanted), 'run')} in {options.folder}")
+
+
+def _names(words: str) -> list[str]:
+    return [name for word in words.split(",") if (name := word.strip())]
+
+
+def _count(word: str) -> int:
+    if not word.isdecimal():
+        raise argparse.ArgumentTypeError(f"{word}: is no number of runs")
+    return int(word)

@@ -1,0 +1,150 @@
+"""Which runs are wanted, and in which order: `--where 'latent_dim>8' --sort test/elbo`."""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from vaelab.config.nearest import did_you_mean
+from vaelab.errors import ConfigError
+from vaelab.metrics import direction, metric
+from vaelab.runs.listed import ListedRun, text
+
+_CONDITION = re.compile(r"\s*([^=!<>~\s][^=!<>~]*?)\s*(==|!=|>=|<=|=|>|<|~)\s*(.*?)\s*", re.DOTALL)
+_ORDERS: dict[str, Callable[[Any, Any], bool]] = {
+    ">": lambda one, other: one > other,
+    "<": lambda one, other: one < other,
+    ">=": lambda one, other: one >= other,
+    "<=": lambda one, other: one <= other,
+}
+_DIGITS = re.compile(r"(\d+)")
+ALIASES = {"when": "started"}
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What a run must fulfil, such as `latent_dim>8`.
+
+    Attributes:
+        key: a name that some run knows.
+        operator: `=`, `!=`, `>`, `<`, `>=`, `<=`, or `~` for a part of a text.
+        wanted: what stands behind it.
+    """
+
+    key: str
+    operator: str
+    wanted: str
+
+    def holds(self, run: ListedRun) -> bool:
+        """Whether a run fulfils it; one that knows nothing under the name does not."""
+        values = run.values(self.key)
+        if self.operator == "!=":
+            return bool(values) and not any(_equal(value, self.wanted) for value in values)
+        if self.operator == "=":
+            return any(_equal(value, self.wanted) for value in values)
+        if self.operator == "~":
+            return any(self.wanted.casefold() in text(value).casefold() for value in values)
+        return any(self._in_order(value) for value in values)
+
+    def _in_order(self, value: Any) -> bool:
+        order, number = _ORDERS[self.operator], _number(self.wanted)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return number is not None and order(value, number)
+        return isinstance(value, str) and order(value, self.wanted)
+
+
+def parse_conditions(words: Sequence[str], known: set[str], runs: Sequence[ListedRun]) -> list[Condition]:
+    """The conditions of `--where`, all of which must hold.
+
+    Raises:
+        ConfigError: a word is no condition, no run knows the key, or a number is compared with a text.
+    """
+    found = []
+    for word in words:
+        parsed = _CONDITION.fullmatch(word)
+        if parsed is None:
+            raise ConfigError(
+                f"--where {word}: is no condition; write --where data=mnist or --where 'latent_dim>8' (with quotes, "
+                "since a shell takes < and > for itself)"
+            )
+        key, operator, wanted = parsed.groups()
+        condition = Condition(resolve(key, known, "--where"), "=" if operator == "==" else operator, _unquoted(wanted))
+        if operator in _ORDERS and _number(wanted) is None:
+            values = [value for run in runs for value in run.values(condition.key)]
+            if values and not any(isinstance(value, str) for value in values):
+                raise ConfigError(f"--where {word}: {wanted or 'nothing'} is no number, and {condition.key} is one")
+        found.append(condition)
+    return found
+
+
+def resolve(key: str, known: set[str], option: str) -> str:
+    """The full name of a key: `nll` is `test/nll`, as in `vaelab compare --metrics`.
+
+    Args:
+        key: as it was typed.
+        known: every name that some run knows.
+        option: that it was typed for, such as `--sort`.
+
+    Raises:
+        ConfigError: no run knows it; names the nearest that one does.
+    """
+    key = ALIASES.get(key, key)
+    if key in known:
+        return key
+    if f"test/{key}" in known:
+        return f"test/{key}"
+    if metric(key) is not None and not any(name.endswith(f".{key}") for name in known):
+        raise ConfigError(f"{option} {key}: none of these runs has this number; {did_you_mean(key, _numbers(known))}")
+    raise ConfigError(f"{option} {key}: no run has such a key or number; {did_you_mean(key, known)}")
+
+
+def in_order(runs: Iterable[ListedRun], keys: Sequence[str], reverse: bool = False) -> list[ListedRun]:
+    """Runs sorted by keys, the first one counting most.
+
+    Of a number that has a direction, the best comes first, of a date the latest; everything else ascends. A run that
+    has no value comes last, also in reverse.
+
+    Args:
+        runs: in the order that stays where values are equal.
+        keys: full names.
+        reverse: the worst, the oldest or the largest first.
+    """
+    found = list(runs)
+    for key in reversed(keys):
+        descends = (direction(key) == "max" or key == "started") != reverse
+        having = [run for run in found if run.value(key) is not None]
+        missing = [run for run in found if run.value(key) is None]
+        found = sorted(having, key=lambda run: _rank(run, key), reverse=descends) + missing
+    return found
+
+
+def _rank(run: ListedRun, key: str) -> tuple[int, Any]:
+    if key == "started":
+        return 0, run.when
+    value = run.value(key)
+    if isinstance(value, int | float):
+        return 0, value
+    return 1, [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in _DIGITS.split(text(value))]
+
+
+def _equal(value: Any, wanted: str) -> bool:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return value == _number(wanted)
+    if isinstance(value, str):
+        return value == wanted
+    return text(value) == "".join(wanted.split()) or text(value) == wanted.lower()
+
+
+def _number(wanted: str) -> float | None:
+    try:
+        return float(wanted)
+    except ValueError:
+        return None
+
+
+def _unquoted(wanted: str) -> str:
+    return wanted[1:-1] if len(wanted) > 1 and wanted[0] == wanted[-1] and wanted[0] in "'\"" else wanted
+
+
+def _numbers(known: set[str]) -> list[str]:
+    return [name for name in known if "/" in name and metric(name) is not None]
