@@ -1,6 +1,6 @@
 "use strict";
-// The page says everything without this script. It adds a button to copy the command, sliders to films and tables that
-// are sorted by a click.
+// The page says everything without this script. It adds a button to copy the command, sliders to films, tables that are
+// sorted by a click, and filters above a table of runs.
 
 const made = (name, text, settings = {}) => Object.assign(document.createElement(name), { textContent: text }, settings);
 
@@ -77,6 +77,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
   table.closest(".scroll").after(made("p", "A click on the name of a column sorts the table by it.", { className: "muted hint" }));
   const value = (row, column) => row.cells[column].dataset.value;
   heads.forEach((head, column) => {
+    if (head.dataset.kind === "none") return;
     const button = made("button", "", { type: "button", title: "sort by this column" });
     const first = head.dataset.better === "max" ? "descending" : "ascending";
     const second = first === "ascending" ? "descending" : "ascending";
@@ -89,7 +90,10 @@ for (const table of document.querySelectorAll("table.sortable")) {
       heads.forEach(other => other.setAttribute("aria-sort", "none"));
       head.setAttribute("aria-sort", order);
       const sorted = order === "none" ? rows : [...rows].sort((one, other) => {
-        if (!column) return sign * compared(one.cells[0].textContent, other.cells[0].textContent);
+        if (!column || head.dataset.kind === "text") {
+          const [a, b] = [one.cells[column].textContent, other.cells[column].textContent];
+          return !a || !b ? !a - !b : sign * compared(a, b);
+        }
         const [a, b] = [value(one, column), value(other, column)];
         if (a === undefined || b === undefined) return (a === undefined) - (b === undefined); // no number comes last
         return sign * (Number(a) - Number(b));
@@ -97,6 +101,65 @@ for (const table of document.querySelectorAll("table.sortable")) {
       body.append(...sorted);
     });
   });
+}
+
+// Runs: a menu for each column of few values, and a line of words and conditions such as latent_dim=8 or nll<80
+
+for (const table of document.querySelectorAll("table.filtered")) {
+  const said = row => [...row.cells].map(cell => cell.textContent).join(" ").toLowerCase();
+  const rows = [...table.tBodies[0].rows].map(row => [row, said(row)]);
+  const heads = [...table.tHead.rows[0].cells];
+  const titles = heads.map(head => (head.querySelector("button") ?? head).firstChild.textContent.trim());
+  const bar = made("form", "", { className: "filters" }), count = made("output", "");
+  const words = made("input", "", { type: "search", placeholder: "words, or nll<80" });
+  words.setAttribute("aria-label", "show runs that have these words, or fulfil conditions such as nll<80");
+  const menus = heads.flatMap((head, column) => {
+    if (!head.dataset.menu) return [];
+    const values = [...new Set(rows.map(([row]) => row.cells[column].textContent))].sort(compared);
+    if (values.length < 2 || values.length > 40) return [];
+    const menu = made("select", "");
+    menu.setAttribute("aria-label", titles[column]);
+    menu.append(new Option("any " + titles[column], ""), ...values.map(value => new Option(value || "none", "=" + value)));
+    return [{ menu, column }];
+  });
+
+  // A column by its name or the end of it; a setting that has none stands in the column of differences.
+  function held(row, [whole, name, sign, wanted]) {
+    const column = titles.findIndex(title => title.toLowerCase() === name || title.toLowerCase().endsWith("/" + name));
+    let value = column < 0 ? undefined : row.cells[column].dataset.value ?? row.cells[column].textContent.toLowerCase();
+    if (column < 0) {
+      const found = said(row).match(new RegExp("(?:^|[\\s.])" + name.replace(/[^\w]/g, "\\$&") + "=([^\\s]*)"));
+      value = found?.[1];
+    }
+    if (value === undefined || value === "") return false;
+    const [a, b] = [Number(value), Number(wanted)], numbers = !Number.isNaN(a) && !Number.isNaN(b);
+    switch (sign) {
+      case "=": return numbers ? a === b : value === wanted;
+      case "!=": return numbers ? a !== b : value !== wanted;
+      case "~": return value.includes(wanted);
+      case ">": return numbers && a > b;
+      case "<": return numbers && a < b;
+      case ">=": return numbers && a >= b;
+      default: return numbers && a <= b;
+    }
+  }
+  function filter() {
+    const asked = words.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const conditions = asked.map(word => word.match(/^([^=!<>~]+)(!=|>=|<=|=|>|<|~)(.+)$/) ?? word);
+    let shown = 0;
+    for (const [row, text] of rows) {
+      const hidden = menus.some(({ menu, column }) => menu.value && menu.value !== "=" + row.cells[column].textContent)
+        || !conditions.every(one => typeof one === "string" ? text.includes(one) : held(row, one));
+      row.hidden = hidden;
+      shown += !hidden;
+    }
+    count.textContent = shown === rows.length ? `${shown} runs` : `${shown} of ${rows.length} runs`;
+  }
+  bar.append(words, ...menus.map(({ menu }) => menu), count);
+  bar.addEventListener("input", filter);
+  bar.addEventListener("submit", event => event.preventDefault());
+  table.closest(".scroll").before(bar);
+  filter();
 }
 
 // Paper: everything unfolded

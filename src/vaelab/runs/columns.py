@@ -26,6 +26,14 @@ class Columns:
     differing: dict[str, str]
     shared: list[str]
 
+    @property
+    def whole(self) -> list[str]:
+        """The names with all of the first words, for those who read no line above the table."""
+        if not self.shared or "started" not in self.names:
+            return self.names
+        at = self.names.index("started") + 1
+        return [*self.names[:at], *SENTENCE, *(name for name in self.names[at:] if name not in SENTENCE)]
+
     def cell(self, run: ListedRun, name: str) -> Any:
         """What stands in a column; None for nothing."""
         return self.differing[run.name] or None if name == DIFFERS else run.value(name)
@@ -34,8 +42,8 @@ class Columns:
 def choose(runs: Sequence[ListedRun], named: Sequence[str] | None, asked: Sequence[str]) -> Columns:
     """The columns that were named, else the usual ones.
 
-    These are the first words of each run as far as runs differ in them, what else tells the runs apart, and the headline
-    numbers that any run has.
+    These are the first words of each run as far as runs differ in them, what else tells the runs apart, and the
+    headline numbers that any run has.
 
     Args:
         runs: that are wanted, shown or not.

@@ -1,13 +1,17 @@
 """`vaelab runs [FOLDER]`"""
 
 import argparse
+import shlex
 import sys
+from pathlib import Path
 
+from vaelab.atomic_write import write_file
 from vaelab.errors import ConfigError
 from vaelab.notes import counted
 from vaelab.runs.columns import choose
 from vaelab.runs.formats import as_csv, as_json
 from vaelab.runs.listed import known_keys, list_runs
+from vaelab.runs.page import runs_page
 from vaelab.runs.query import in_order, parse_conditions, resolve
 from vaelab.runs.terminal import show
 from vaelab.terminal import console
@@ -20,6 +24,7 @@ examples:
   vaelab runs --where data=mnist --sort nll --limit 1           the best run, and the command that does it again
   vaelab runs --where status=failed --columns why
   vaelab runs logs/generation --columns model.beta,fid --csv > runs.csv
+  vaelab runs --page                                            a page with pictures that sorts and filters
 
 conditions: = != > < >= <= and ~ (holds a text); on any key of the config, any number, and status, folder, started,
 seconds, why. Several must all hold. Numbers sort with the best first. nll is short for test/nll."""
@@ -29,7 +34,8 @@ def runs(arguments: list[str]) -> None:
     """List the runs in a folder, whatever became of them.
 
     Raises:
-        ConfigError: there is no such folder, no run knows a key that was named.
+        ConfigError: there is no such folder, no run knows a key that was named, or the page cannot be
+            written.
     """
     parser = argparse.ArgumentParser(
         "vaelab runs",
@@ -48,6 +54,9 @@ def runs(arguments: list[str]) -> None:
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--csv", action="store_true", help="print CSV")
     form.add_argument("--json", action="store_true", help="print JSON, without --columns all that is known")
+    form.add_argument(
+        "--page", nargs="?", const="", metavar="FILE", help="write a page with pictures; <FOLDER>/runs.html"
+    )
     options = parser.parse_args(arguments)
     found, unreadable = list_runs(options.folder)
     for line in unreadable:
@@ -61,7 +70,7 @@ def runs(arguments: list[str]) -> None:
     wanted = [run for run in found if all(condition.holds(run) for condition in conditions)]
     if sort or options.reverse:
         wanted = in_order(wanted, sort or ["started"], options.reverse)
-    for_people = not (options.csv or options.json)
+    for_people = not (options.csv or options.json or options.page is not None)
     limit = options.limit if options.limit is not None else SHOWN if for_people else 0
     shown = wanted[:limit] if limit else wanted
     columns = choose(wanted, named, [*sort, *(condition.key for condition in conditions)])
@@ -69,6 +78,19 @@ def runs(arguments: list[str]) -> None:
         sys.stdout.write(as_csv(shown, columns))
     elif options.json:
         print(as_json(shown, columns, named is not None))
+    elif options.page is not None:
+        place = Path(options.page or Path(options.folder, "runs.html"))
+        title = f"{counted(len(wanted), 'run')} in {options.folder}"
+        text = runs_page(
+            shown, columns, title, shlex.join(["vaelab", "runs", *arguments]), place.parent, options.folder
+        )
+        try:
+            write_file(place, text)
+        except OSError as error:
+            raise ConfigError(
+                f"{place}: cannot be written ({error.strerror}); --page <file> names another place"
+            ) from error
+        console().print(f"{counted(len(shown), 'run')} in {place}", soft_wrap=True)
     elif not shown:
         console().print(f"{counted(len(found), 'run')} in {options.folder}, none of which is as --where says")
     else:

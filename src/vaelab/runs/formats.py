@@ -12,7 +12,7 @@ from vaelab.runs.listed import OWN, SENTENCE, ListedRun, text
 
 def as_csv(runs: Sequence[ListedRun], columns: Columns) -> str:
     """The columns of the table, with all digits of each number."""
-    shown = columns.names if set(SENTENCE) <= set(columns.names) or not columns.shared else _with_sentence(columns)
+    shown = columns.whole
 
     def cell(run: ListedRun, name: str) -> Any:
         value = columns.cell(run, name)
@@ -34,13 +34,6 @@ def as_json(runs: Sequence[ListedRun], columns: Columns, named: bool) -> str:
         ]
     lines = ",\n".join(json.dumps(_finite(run)) for run in found)
     return f"[\n{lines}\n]" if lines else "[]"
-
-
-def _with_sentence(columns: Columns) -> list[str]:
-    """All of the first words: a file is read without the line above the table."""
-    at = columns.names.index("started") + 1
-    rest = [name for name in columns.names[at:] if name not in SENTENCE]
-    return [*columns.names[:at], *SENTENCE, *rest]
 
 
 def _finite(value: Any) -> Any:
