@@ -11,6 +11,7 @@ from collections.abc import Iterable
 CAPTIONS: dict[str, str] = {
     # Comparison
     "comparison": "A panel for each number, with every row of the table in it; a dashed line is a baseline.",
+    "comparison_curves": "What was logged on the validation split over the steps of training, a colour for each row.",
     # Generation
     "samples": "Examples that the model generates: draws of the prior, decoded.",
     "samples_by_class": "Generated images, a row for each class.",

@@ -1,17 +1,19 @@
 """`vaelab compare <folder> ...`"""
 
 import argparse
-import csv
 import shlex
-from io import BytesIO, StringIO
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 from vaelab.atomic_write import write_file
+from vaelab.compare.against import Against, against
 from vaelab.compare.page import comparison_page
 from vaelab.compare.rows import labels, told_apart_by_data
 from vaelab.compare.runs import Run, find_runs
 from vaelab.compare.table import Table, tabulate
-from vaelab.compare.terminal import show
+from vaelab.compare.terminal import show, show_against
+from vaelab.csv_text import csv_text
 from vaelab.errors import ConfigError
 from vaelab.terminal import console
 
@@ -24,8 +26,8 @@ def compare(arguments: list[str]) -> None:
     """
     parser = argparse.ArgumentParser(
         "vaelab compare",
-        description="One table and one figure of finished runs. Runs that differ only in a seed are repeats (mean and "
-        "deviation); runs that differ only in the task share a row.",
+        description="One table and one figure of finished runs. Runs that differ only in a seed are repeats (mean, "
+        "deviation and 95 %% interval); runs that differ only in the task share a row.",
     )
     parser.add_argument("folders", nargs="+", type=Path, help="run folders, or folders that hold some (a multirun's)")
     parser.add_argument(
@@ -33,43 +35,81 @@ def compare(arguments: list[str]) -> None:
         type=lambda text: text.split(","),
         help="such as mse,fid,val/elbo, or panel mse for one task's; the usual ones",
     )
+    parser.add_argument(
+        "--baseline",
+        metavar="ROW",
+        help="a run folder or the name of a row: differences from it over shared seeds, with 95 %% intervals",
+    )
     parser.add_argument("--out", type=Path, help="where to write comparison.*; the first folder")
     options = parser.parse_args(arguments)
     runs = told_apart_by_data(find_runs(options.folders))
     table = tabulate(runs, options.metrics)
+    differences = None if options.baseline is None else against(table, options.baseline)
     out, title = options.out or options.folders[0], f"{len(runs)} runs of {options.folders[0]}"
     try:
-        write(table, runs, out, title, shlex.join(["vaelab", "compare", *arguments]))
+        names = write(table, runs, out, title, shlex.join(["vaelab", "compare", *arguments]), differences)
     except OSError as error:
         raise ConfigError(
             f"{error.filename or out}: cannot be written ({error.strerror}); --out <folder> names another folder"
         ) from error
     show(table)
-    console().print(f"comparison.csv, .png and .html in {out}", soft_wrap=True)
+    if differences is not None:
+        show_against(differences, table.columns)
+    console().print(f"{', '.join(names)} in {out}", soft_wrap=True)
 
 
-def write(table: Table, runs: list[Run], out: Path, title: str, command: str) -> None:
-    """`comparison.csv` with every repeat's mean and deviation, `comparison.png`, and `comparison.html` with both.
+def write(
+    table: Table, runs: list[Run], out: Path, title: str, command: str, differences: Against | None = None
+) -> list[str]:
+    """The table as CSV, its figures as PNG, and a page with both; returns the names of the files.
 
-    Compression runs also give `rate_distortion.png`.
+    The figures are `comparison.png`, `comparison_curves.png` where runs have curves of validation, and
+    `rate_distortion.png` of compression runs.
     """
+    from vaelab.compare.curves import draw_curves
     from vaelab.compare.figure import draw  # matplotlib takes a while
     from vaelab.compare.rate_distortion import draw_curve
 
-    lines = StringIO()
-    writer = csv.writer(lines)
-    writer.writerow(["run", *(name for c in table.columns for name in (c, f"{c} deviation"))])
-    for row in table.rows:
-        writer.writerow([row.label, *(value for c in table.columns for value in (row.mean(c), row.spread(c)))])
-    for label, name, numbers in table.baselines():
-        writer.writerow([f"{name} beside {label}", *(value for c in table.columns for value in (numbers.get(c), None))])
-    write_file(out / "comparison.csv", lines.getvalue())
-    figures = {"comparison": draw(table, title), "rate_distortion": draw_curve(runs, labels(runs))}
+    write_file(out / "comparison.csv", _csv(table, differences))
+    figures = {
+        "comparison": draw(table, title),
+        "comparison_curves": draw_curves(table),
+        "rate_distortion": draw_curve(runs, labels(runs)),
+    }
     pictures: dict[str, bytes] = {}
     for name, figure in figures.items():
         if figure is not None:
             buffer = BytesIO()
-            figure.savefig(buffer, format="png")
+            figure.savefig(buffer, format="png", pil_kwargs={"compress_level": 3})
             pictures[name] = buffer.getvalue()
             write_file(out / f"{name}.png", pictures[name])
-    write_file(out / "comparison.html", comparison_page(table, title, command, pictures))
+    write_file(out / "comparison.html", comparison_page(table, title, command, pictures, differences, out))
+    return ["comparison.csv", *(f"{name}.png" for name in pictures), "comparison.html"]
+
+
+def _csv(table: Table, differences: Against | None) -> str:
+    """Each row with its folders, seeds and settings; of each number the mean, deviation and interval, and the runs."""
+    parts = ("", " deviation", " low", " high", " runs")
+    less = ("", " low", " high", " seeds") if differences is not None else ()
+    pairs = {} if differences is None else {id(row): found for row, found in differences.others}
+    head = ["run", "folders", "seeds", *table.keys]
+    head += [f"{c}{part}" for c in table.columns for part in parts]
+    head += [f"{c} less baseline{part}" for c in table.columns for part in less]
+    lines: list[list[Any]] = []
+    for row in table.rows:
+        line: list[Any] = [row.label, ";".join(str(member.folder) for member in row.members), ";".join(row.seeds)]
+        line += [row.words.get(key, "").partition("=")[2] for key in table.keys]
+        for column in table.columns:
+            low, high = row.interval(column) or (None, None)
+            line += [row.mean(column), row.spread(column), low, high, len(row.values.get(column, ()))]
+        for column in table.columns if less else ():
+            pair = pairs.get(id(row), {}).get(column)
+            low, high = (pair.interval if pair is not None else None) or (None, None)
+            line += [None] * 4 if pair is None else [pair.by, low, high, pair.pairs]
+        lines.append(line)
+    for label, name, numbers in table.baselines():
+        beside: list[Any] = [f"{name} beside {label}", *[None] * (2 + len(table.keys))]
+        for column in table.columns:
+            beside += [numbers.get(column), *[None] * (len(parts) - 1)]
+        lines.append([*beside, *[None] * (len(less) * len(table.columns))])
+    return csv_text(head, lines)

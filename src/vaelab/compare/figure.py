@@ -7,28 +7,44 @@ from vaelab.compare.table import Table
 from vaelab.metrics import aim
 
 TICKS = 8  # numbers below a logarithmic axis
+MANY = 24  # rows that are drawn smaller
 ABOVE = 6  # the legend, which covers the lines of baselines but no run
 COLORS = ("tab:orange", "tab:green", "tab:purple", "tab:brown")
 
 
 def draw(table: Table, title: str) -> Figure:
     """The figure of a comparison, baselines as dashed lines; a run that nothing beats is red."""
-    columns = min(3, len(table.columns))
-    rows = -(-len(table.columns) // columns)
     axis = _numbers([row.label for row in table.rows])
-    height = 2.6 if axis else 0.9 + 0.28 * len(table.rows)
+    many = axis is None and len(table.rows) > MANY
+    columns = min(6 if many else 3, len(table.columns))  # many names are written once, left of all panels
+    rows = -(-len(table.columns) // columns)
+    height = 2.6 if axis else 0.9 + (0.14 if many else 0.28) * len(table.rows)
     figure = Figure(figsize=(4.2 * columns, height * rows + 0.4), dpi=120, layout="constrained")
-    grid = list(figure.subplots(rows, columns, squeeze=False, sharey="row" if axis is None else False).flat)
-    for axes, column in zip(grid, table.columns, strict=False):
+    if many:
+        figure = _long_figure(max(len(row.label) for row in table.rows), columns, rows, height)
+    shared = axis is None and not many
+    grid = list(figure.subplots(rows, columns, squeeze=False, sharey="row" if shared else False).flat)
+    for place, (axes, column) in enumerate(zip(grid, table.columns, strict=False)):
         if axis is None:
-            _points(axes, table, column)
+            _points(axes, table, column, named=shared or place % columns == 0)
         else:
             _line(axes, table, column, *axis)
-        axes.set_title(f"{column}  ({aim(column)})" if aim(column) else column, fontsize=9)
-        axes.tick_params(labelsize=7)
+        joined = "\n" if many else "  "
+        axes.set_title(f"{column}{joined}({aim(column)})" if aim(column) else column, fontsize=9)
+        axes.tick_params(labelsize=6 if many else 7)
     for axes in grid[len(table.columns) :]:
         axes.set_axis_off()
-    figure.suptitle(title, fontsize=10)
+    figure.suptitle(title, fontsize=10, **({"y": 1 - 0.1 / figure.get_figheight(), "va": "top"} if many else {}))
+    return figure
+
+
+def _long_figure(longest: int, columns: int, rows: int, height: float) -> Figure:
+    """For many rows, with margins by the length of their names: to measure all of them takes half a second."""
+    left, width, tall = 0.3 + 0.055 * min(longest, 90), 2.0 * columns, height * rows + 0.6
+    figure = Figure(figsize=(left + width + 0.1, tall), dpi=110)
+    figure.subplots_adjust(
+        left / (left + width + 0.1), 0.3 / tall, 1 - 0.1 / (left + width + 0.1), 1 - 0.75 / tall, 0.08, 0.9 / height
+    )
     return figure
 
 
@@ -43,16 +59,21 @@ def _numbers(labels: list[str]) -> tuple[str, list[float]] | None:
         return None
 
 
-def _points(axes: Axes, table: Table, column: str) -> None:
+def _points(axes: Axes, table: Table, column: str, named: bool) -> None:
     best = table.best(column)
-    for number, row in enumerate(table.rows):
-        value = row.mean(column)
-        if value is not None:
-            color = "tab:red" if value == best else "tab:blue"
+    found = [(place, value) for place, row in enumerate(table.rows) if (value := row.mean(column)) is not None]
+    for color, wins in (("tab:blue", False), ("tab:red", True)):
+        points = [(place, value) for place, value in found if (value == best) == wins]
+        spreads = [table.rows[place].spread(column) or float("nan") for place, _ in points]
+        if points:  # all at once: a call for each takes seconds for a hundred rows
             axes.errorbar(
-                value, number, xerr=row.spread(column), fmt="o", markersize=5, color=color, capsize=3, zorder=ABOVE
-            )
-    axes.set_yticks(range(len(table.rows)), [row.label for row in table.rows])
+                [value for _, value in points], [place for place, _ in points], xerr=spreads,
+                fmt="o", markersize=5 if len(table.rows) <= MANY else 3.5, color=color, capsize=3, zorder=ABOVE,
+            )  # fmt: skip
+    if named:
+        axes.set_yticks(range(len(table.rows)), [row.label for row in table.rows])
+    else:
+        axes.set_yticks([])
     axes.set_ylim(len(table.rows) - 0.5, -0.5)
     axes.grid(axis="x", alpha=0.3)
     for color, (name, value) in zip(COLORS, _flat_baselines(table, column), strict=False):

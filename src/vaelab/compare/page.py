@@ -1,15 +1,27 @@
 """A comparison as one page that opens offline."""
 
+import os
 from html import escape
+from pathlib import Path
+from urllib.parse import quote
 
-from vaelab.compare.table import Table, number
+from vaelab.compare.against import Against, difference
+from vaelab.compare.table import Row, Table, number
+from vaelab.errors import printable
 from vaelab.metrics import aim, described, direction, is_reference
-from vaelab.record.page import page
+from vaelab.record.page import fold, page
 from vaelab.record.page import table as html_table
 from vaelab.record.pictures import gallery
 
 
-def comparison_page(table: Table, title: str, command: str, pictures: dict[str, bytes]) -> str:
+def comparison_page(
+    table: Table,
+    title: str,
+    command: str,
+    pictures: dict[str, bytes],
+    differences: Against | None = None,
+    beside: Path | None = None,
+) -> str:
     """The page; the best of each column, baselines included, is bold.
 
     Args:
@@ -17,28 +29,83 @@ def comparison_page(table: Table, title: str, command: str, pictures: dict[str, 
         title: of the page.
         command: what made it.
         pictures: PNG bytes by name.
+        differences: from the row that was named as the baseline; None for none.
+        beside: the folder that the page lies in, from which links lead to the reports of runs; None for no links.
     """
+    placed = any(row.members for row in table.rows)
     baselines = table.baselines()
     best = {column: table.best(column) for column in table.columns}
 
-    def cell(column: str, value: float | None, spread: float | None = None, may_win: bool = True) -> str:
+    def cell(column: str, value: float | None, row: Row | None = None, may_win: bool = True) -> str:
         if value is None:
             return "<td></td>"
-        text = number(value, spread)
+        text = number(value, row.spread(column) if row is not None else None)
         wins = may_win and value == best[column]
         marked, kind = (f"<b>{text}</b>", "n best") if wins else (text, "n")
-        return f'<td class="{kind}" data-value="{value!r}">{marked}</td>'
+        ends = row.interval(column) if row is not None else None
+        below = f'<small class="below">95 %: {ends[0]:.4g} to {ends[1]:.4g}</small>' if ends is not None else ""
+        return f'<td class="{kind}" data-value="{value!r}">{marked}{below}</td>'
 
     rows = []
     for row in table.rows:
-        cells = "".join(cell(column, row.mean(column), row.spread(column)) for column in table.columns)
-        rows.append(f'<tr><th scope="row">{escape(row.label)}</th>{cells}</tr>')
+        cells = "".join(cell(column, row.mean(column), row) for column in table.columns)
+        rows.append(f'<tr><th scope="row">{escape(row.label)}</th>{cells}{_where(row, beside) if placed else ""}</tr>')
+    empty = "<td></td><td></td>" if placed else ""
     for label, name, numbers in baselines:
         cells = "".join(cell(column, numbers.get(column), may_win=not is_reference(name)) for column in table.columns)
-        rows.append(f'<tr class="beside"><th scope="row">{escape(name)} beside {escape(label)}</th>{cells}</tr>')
+        rows.append(f'<tr class="beside"><th scope="row">{escape(name)} beside {escape(label)}</th>{cells}{empty}</tr>')
     head = ['<th scope="col">run</th>', *map(_head, table.columns)]
-    parts = [html_table("runs and baselines", head, rows, "sortable")]
-    return page(title, _about(table, len(baselines)), command, [*parts, gallery(pictures)])
+    if placed:
+        head += ['<th scope="col" data-kind="text">seeds</th>', '<th scope="col" data-kind="text">folders</th>']
+    parts = [html_table("runs and baselines", head, rows, "sortable compared")]
+    if differences is not None:
+        parts += [f"<h2>Less the baseline: {escape(differences.baseline.label)}</h2>", _differences(differences, table)]
+    parts.append(gallery(pictures))
+    if len(table.rows) > 1 and table.keys:
+        parts.append('<div class="folds">' + fold("what the rows differ in", _settings(table)) + "</div>")
+    return page(title, _about(table, len(baselines)), command, parts)
+
+
+def _where(row: Row, beside: Path | None) -> str:
+    """The cells of the seeds and the folders of a row; a folder leads to its report if it has one."""
+    links = []
+    for member in row.members:
+        name, report = escape(printable(str(member.folder))), member.folder / "report.html"
+        if beside is not None and report.is_file():
+            name = f'<a href="{quote(os.fsencode(os.path.relpath(report, beside)))}">{name}</a>'
+        links.append(name)
+    seeds = escape(", ".join(row.seeds))
+    return f'<td>{seeds}</td><td class="folders">{"<br>".join(links)}</td>'
+
+
+def _differences(found: Against, table: Table) -> str:
+    head = ['<th scope="col">run</th>', *map(_head, table.columns)]
+    rows = []
+    for row, pairs in found.others:
+        cells = ""
+        for column in table.columns:
+            if column not in pairs:
+                cells += "<td>no shared seed</td>" if row.by_seed.get(column) else "<td></td>"
+                continue
+            by, sure, verdict = difference(column, pairs[column])
+            kind = verdict if verdict in ("better", "worse") else "even"
+            told = f' <span class="verdict {kind}">{verdict}</span>' if verdict else ""
+            cells += (
+                f'<td class="n" data-value="{pairs[column].by!r}">{by}{told}<small class="below">{sure}</small></td>'
+            )
+        rows.append(f'<tr><th scope="row">{escape(row.label)}</th>{cells}</tr>')
+    said = "Each run less the run of the baseline with the same seed, mean and 95 % interval by Student's t. "
+    said += "Better and worse are said where 0 is outside the interval."
+    return f"<p>{escape(said)}</p>" + html_table("differences from the baseline", head, rows, "sortable compared")
+
+
+def _settings(table: Table) -> str:
+    head = ['<th scope="col">run</th>', *(f'<th scope="col">{escape(key)}</th>' for key in table.keys)]
+    rows = []
+    for row in table.rows:
+        cells = "".join(f"<td>{escape(row.words.get(key, '').partition('=')[2])}</td>" for key in table.keys)
+        rows.append(f'<tr><th scope="row">{escape(row.label)}</th>{cells}</tr>')
+    return html_table("what the rows differ in", head, rows)
 
 
 def _head(column: str) -> str:
@@ -54,5 +121,7 @@ def _about(table: Table, baselines: int) -> str:
     columns = "1 number; the best" if len(table.columns) == 1 else f"{len(table.columns)} numbers; the best of each"
     lines = [f"{len(table.rows)} row{'s' if len(table.rows) > 1 else ''} of runs{beside}, by {columns} is marked."]
     if any(row.spread(column) is not None for row in table.rows for column in table.columns):
-        lines.append("Runs that differ only in a seed share a row: mean ± standard deviation.")
+        lines.append(
+            "Runs that differ only in a seed share a row: mean ± standard deviation, and the 95 % interval of the mean."
+        )
     return " ".join(lines)

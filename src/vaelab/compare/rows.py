@@ -6,6 +6,7 @@ with an experiment or is a default.
 
 from collections.abc import Hashable, Iterable
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 from vaelab.compare.runs import Run
@@ -85,7 +86,9 @@ def differing(runs: list[Run]) -> dict[str, list[str]]:
     return {key: [word(run, key) for run in runs] for key in chosen or keys}
 
 
+@lru_cache(4096)
 def _counts(key: str) -> bool:
+    """Whether two runs that differ in a key are two rows; asked for each key of each run."""
     return key not in SEEDS and not within(key, SILENT) and key.rpartition(".")[2] not in PLACES
 
 

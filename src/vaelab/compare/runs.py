@@ -11,7 +11,7 @@ import yaml
 from rich.console import Console
 from rich.markup import escape
 
-from vaelab.config.recorded import yaml_data
+from vaelab.config.written_yaml import config_data
 from vaelab.errors import ConfigError, printable
 
 LARGEST = 2**22  # bytes of a file that is read; a few thousand are usual
@@ -87,14 +87,14 @@ def _read(folder: Path) -> Run:
     metrics = {
         printable(name, 100): _number(value) for name, value in _mapping(folder / "metrics.json", json.loads).items()
     }
-    config = _mapping(folder / "config.yaml", yaml_data)
+    config = _mapping(folder / "config.yaml", config_data)
     task = config["task"]["_target_"].rpartition(".")[2].lower()
-    overrides = yaml_data(_text(folder / "overrides.yaml")) or []
+    overrides = config_data(_text(folder / "overrides.yaml")) or []
     if not isinstance(overrides, list):
         raise ValueError("overrides.yaml is not a list")
     typed = [str(word) for word in overrides]
     recorded = folder / "choices.yaml"
-    choices = _mapping(recorded, yaml_data) if recorded.is_file() else _typed_choices(typed, config)
+    choices = _mapping(recorded, config_data) if recorded.is_file() else _typed_choices(typed, config)
     about = _training(folder)
     if "steps" not in about:
         raise UnfinishedError(

@@ -2,14 +2,24 @@
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import mean, stdev
 
-from vaelab.compare.rows import SEEDS, identities, labels
+from vaelab.compare.intervals import mean_interval
+from vaelab.compare.rows import SEEDS, differing, identities, labels, shown
 from vaelab.compare.runs import Run
 from vaelab.config.nearest import did_you_mean
 from vaelab.errors import ConfigError
 from vaelab.metrics import direction, headlines, is_reference
 from vaelab.notes import some
+
+
+@dataclass(frozen=True)
+class Member:
+    """One run of a row: its folder, and its seeds in words such as `1`, or `1 data.split_seed=2`."""
+
+    folder: Path
+    seed: str
 
 
 @dataclass
@@ -20,11 +30,22 @@ class Row:
         label: the words in which they differ from other rows.
         values: column to the numbers of the runs, one for each repeat.
         beside: baseline to column to its numbers, one for each repeat.
+        members: the runs, each once.
+        by_seed: column to the seeds to the numbers of the runs with these.
+        words: key to the word of the row, such as `model.beta=4`, for each key in which rows differ.
     """
 
     label: str
     values: dict[str, list[float]] = field(default_factory=dict)
     beside: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    members: list[Member] = field(default_factory=list)
+    by_seed: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    words: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def seeds(self) -> list[str]:
+        """Of its runs, each once."""
+        return list(dict.fromkeys(member.seed for member in self.members if member.seed))
 
     @property
     def baselines(self) -> dict[str, dict[str, float]]:
@@ -39,6 +60,10 @@ class Row:
         """Standard deviation over the repeats; None for fewer than two."""
         return stdev(self.values[column]) if len(self.values.get(column, ())) > 1 else None
 
+    def interval(self, column: str) -> tuple[float, float] | None:
+        """95 % interval of the mean over the repeats; None for fewer than two."""
+        return mean_interval(self.values.get(column, ()))
+
 
 @dataclass
 class Table:
@@ -46,6 +71,11 @@ class Table:
 
     columns: list[str]
     rows: list[Row]
+
+    @property
+    def keys(self) -> list[str]:
+        """In which rows differ."""
+        return list(dict.fromkeys(key for row in self.rows for key in row.words))
 
     def best(self, column: str) -> float | None:
         """The best number of a column, baselines included; None if there is nothing to choose from.
@@ -98,23 +128,48 @@ def tabulate(runs: list[Run], metrics: list[str] | None = None) -> Table:
     rows: dict[Hashable, Row] = {}
     wanted = _columns(runs, tasks, metrics)
     counted: set[Hashable] = set()
-    for run, identity, label in zip(runs, identities(runs), labels(runs), strict=True):
+    words = differing(runs)
+    seeds = _seeds(runs)
+    for place, (run, identity, label) in enumerate(zip(runs, identities(runs), labels(runs), strict=True)):
         row = rows.setdefault(identity, Row(label))
+        row.words |= {key: found[place] for key, found in words.items() if key not in SEEDS and found[place]}
         copy = (identity, run.task, *(repr(run.config.get(key)) for key in SEEDS), tuple(sorted(run.metrics.items())))
         if copy in counted:
             continue  # the same run once more says nothing about its spread
         counted.add(copy)
+        row.members.append(Member(run.folder, seeds[place]))
         for column, (task, name) in wanted.items():
             if run.task != task:
                 continue
             if name in run.metrics:
                 row.values.setdefault(column, []).append(run.metrics[name])
+                if seeds[place]:
+                    row.by_seed.setdefault(column, {}).setdefault(seeds[place], []).append(run.metrics[name])
             for key, value in run.metrics.items():
                 prefix, _, metric = key.rpartition("/")
                 # Baselines are measured on the test split.
                 if prefix.startswith("baseline/") and name == f"test/{metric}":
                     row.beside.setdefault(prefix.split("/", 1)[1], {}).setdefault(column, []).append(value)
     return Table(list(wanted), list(rows.values()))
+
+
+def _seeds(runs: list[Run]) -> list[str]:
+    """The seeds of each run in words: `seed`, and each other one in which runs differ and that does not follow it.
+
+    Empty for a run whose config has none.
+    """
+    others = [
+        key
+        for key in SEEDS[1:]
+        if len({repr(run.config.get(key)) for run in runs}) > 1
+        and any(run.config.get(key) != run.config.get(SEEDS[0]) for run in runs)
+    ]
+    return [
+        " ".join([shown(run.config[SEEDS[0]]), *(f"{key}={shown(run.config.get(key))}" for key in others)])
+        if run.config.get(SEEDS[0]) is not None
+        else ""
+        for run in runs
+    ]
 
 
 def _columns(runs: list[Run], tasks: list[str], metrics: list[str] | None) -> dict[str, tuple[str, str]]:

@@ -65,7 +65,8 @@ class Contents:
         Raises:
             KeyError, TypeError, ValueError: it is something else.
         """
-        contents = cls(**found | {"state": None if found["state"] is None else RunState.from_json(found["state"])})
+        state = None if found["state"] is None else RunState.from_json(found["state"])
+        contents = cls(**{**found, "state": state})
         kinds = {"config": dict, "choices": dict, "overrides": list, "metrics": dict, "ended": bool,
                  "has_numbers": bool, "started": str, "command": str, "went_on": bool, "broken": list}  # fmt: skip
         if any(type(getattr(contents, name)) is not kind for name, kind in kinds.items()):

@@ -1,0 +1,106 @@
+"""The curves of runs over one another, read from each run's `metrics.csv`."""
+
+import csv
+import os
+from collections.abc import Mapping, Sequence
+from math import isfinite
+from pathlib import Path
+from stat import S_ISREG
+from typing import Any
+
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from vaelab.compare.table import Row, Table
+from vaelab.metrics import aim, curves, direction
+
+FILE = "metrics.csv"
+LARGEST = 2**26  # bytes of a file that is read
+MOST_PANELS = 3
+NAMED = 12  # rows that are told apart by colour
+POINTS = 400  # of a line
+FIRST = ("elbo", "mse", "reconstruction", "kl")  # what a validation says most with; the others after these
+
+Line = list[tuple[int, float]]
+
+
+def draw_curves(table: Table) -> Figure | None:
+    """A panel for each number that was logged on the validation split, a line for each run; None without any.
+
+    Runs of one row have one colour. Of many rows only the best are coloured and named.
+    """
+    found = [(row, [_read(member.folder / FILE) for member in row.members]) for row in table.rows]
+    known = {name for _, runs in found for run in runs for name in run}
+    names = [f"val/{name}" for name in dict.fromkeys([*FIRST, *curves()]) if name != "beta"]
+    shown = [name for name in names if name in known][:MOST_PANELS]
+    if not shown:
+        return None
+    several = len(table.rows) > NAMED
+    figure = Figure(figsize=(4.6 * len(shown), 4.2 + 0.14 * min(NAMED, len(table.rows))), dpi=110, layout="constrained")
+    ranked = sorted(range(len(found)), key=lambda place: _rank(found[place], shown[0]))
+    coloured = ranked[: NAMED // 2] if several else list(range(len(found)))
+    colours = {place: colormaps["tab20" if len(coloured) > 10 else "tab10"](n) for n, place in enumerate(coloured)}
+    for axes, name in zip(figure.subplots(1, len(shown), squeeze=False).flat, shown, strict=True):
+        _panel(axes, name, found, colours)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    title = f"the best {len(coloured)} of {len(table.rows)} by {shown[0]}; all others are grey" if several else None
+    figure.legend(handles, labels, loc="outside lower center", fontsize=7, ncols=2, title=title, title_fontsize=7)
+    return figure
+
+
+def _panel(
+    axes: Axes, name: str, found: Sequence[tuple[Row, list[dict[str, Line]]]], colours: Mapping[int, Any]
+) -> None:
+    last: list[float] = []
+    for place, (row, runs) in enumerate(found):
+        label: str | None = row.label
+        for run in runs:
+            if line := run.get(name):
+                grey = place not in colours
+                axes.plot(
+                    *zip(*line, strict=True), color="0.8" if grey else colours[place], linewidth=0.7 if grey else 1.1,
+                    zorder=1 if grey else 2, label=None if grey else label,
+                )  # fmt: skip
+                label = None  # once for each row
+                last += [value for _, value in line[len(line) // 10 :]]
+    if last:  # the first steps would press all others into one line
+        low, high = min(last), max(last)
+        room = 0.04 * (high - low) or abs(high) * 0.04 or 1.0
+        axes.set_ylim(low - room, high + room)
+    axes.set_title(f"{name}  ({aim(name)})" if aim(name) else name, fontsize=9)
+    axes.set_xlabel("step", fontsize=8)
+    axes.tick_params(labelsize=7)
+    axes.grid(alpha=0.3)
+
+
+def _rank(found: tuple[Row, list[dict[str, Line]]], name: str) -> float:
+    """Less for a better row, by the best that each of its runs reached."""
+    larger = direction(name) == "max"
+    best = [(max if larger else min)(value for _, value in run[name]) for run in found[1] if run.get(name)]
+    if not best:
+        return float("inf")
+    return -sum(best) / len(best) if larger else sum(best) / len(best)
+
+
+def _read(path: Path) -> dict[str, Line]:
+    """Of each number on the validation split, its finite values by step, thinned out; nothing of a broken file."""
+    try:
+        about = os.stat(path)
+        if not S_ISREG(about.st_mode) or about.st_size > LARGEST:
+            return {}
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = csv.reader(file)
+            head = next(rows, [])
+            step = head.index("step")
+            places = [(place, name) for place, name in enumerate(head) if name.startswith("val/")]
+            found: dict[str, Line] = {name: [] for _, name in places}
+            for row in rows:
+                if len(row) != len(head):
+                    continue  # the last one, cut short
+                for place, name in places:
+                    if row[place] and isfinite(value := float(row[place])):
+                        found[name].append((int(row[step]), value))
+    except (OSError, ValueError, csv.Error):
+        return {}
+    return {name: line[:: -(len(line) // POINTS + 1)][::-1] for name, line in found.items() if line}  # with the last

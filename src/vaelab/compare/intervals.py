@@ -1,0 +1,75 @@
+"""95 % intervals of means over seeds, by Student's t."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import sqrt
+from statistics import NormalDist, mean, stdev
+
+# Of Student's t with 1, 2, ... 30 degrees of freedom, the point that 97.5 % lie below.
+_POINTS = (12.706205, 4.302653, 3.182446, 2.776445, 2.570582, 2.446912, 2.364624, 2.306004, 2.262157, 2.228139,
+           2.200985, 2.178813, 2.160369, 2.144787, 2.13145, 2.119905, 2.109816, 2.100922, 2.093024, 2.085963,
+           2.079614, 2.073873, 2.068658, 2.063899, 2.059539, 2.055529, 2.051831, 2.048407, 2.04523,
+           2.042272)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Paired:
+    """How far a number is from that of a baseline with the same seeds.
+
+    Attributes:
+        by: mean of the differences, above 0 where the number is larger than the baseline's.
+        interval: 95 %, of the mean; None for fewer than two pairs.
+        pairs: how many seeds both have.
+    """
+
+    by: float
+    interval: tuple[float, float] | None
+    pairs: int
+
+    def verdict(self, better: str | None) -> str:
+        """Whether it is better than the baseline: only where 0 is outside the interval.
+
+        Args:
+            better: `max` or `min`; None where neither more nor less is better, and nothing is said.
+        """
+        if better is None or self.interval is None:
+            return ""
+        low, high = self.interval
+        if low <= 0 <= high:
+            return "no clear difference"
+        return "better" if (low > 0) == (better == "max") else "worse"
+
+
+def t_point(freedom: int) -> float:
+    """What 97.5 % of Student's t lie below.
+
+    Args:
+        freedom: degrees of it, at least 1.
+    """
+    if freedom <= len(_POINTS):
+        return _POINTS[freedom - 1]
+    z = NormalDist().inv_cdf(0.975)  # Abramowitz and Stegun, 26.7.5
+    terms = (z, (z**3 + z) / 4, (5 * z**5 + 16 * z**3 + 3 * z) / 96, (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384)
+    return sum(term / freedom**power for power, term in enumerate(terms))
+
+
+def mean_interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """The 95 % interval of the mean that the values are draws of; None for fewer than two."""
+    if len(values) < 2:
+        return None
+    half = t_point(len(values) - 1) * stdev(values) / sqrt(len(values))
+    return mean(values) - half, mean(values) + half
+
+
+def paired(values: Mapping[str, Sequence[float]], baseline: Mapping[str, Sequence[float]]) -> Paired | None:
+    """The difference over the seeds that both have; None if they share none.
+
+    Args:
+        values: the numbers of each seed; several of one seed count as their mean.
+        baseline: the same.
+    """
+    shared = [seed for seed in values if seed in baseline]
+    if not shared:
+        return None
+    differences = [mean(values[seed]) - mean(baseline[seed]) for seed in shared]
+    return Paired(mean(differences), mean_interval(differences), len(shared))
