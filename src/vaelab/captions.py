@@ -10,7 +10,8 @@ from collections.abc import Iterable
 # In the order in which a page shows them.
 CAPTIONS: dict[str, str] = {
     # Comparison
-    "comparison": "A panel for each number, with every row of the table in it; a dashed line is a baseline.",
+    "comparison": "A panel for each number, with every row of the table in it. A bar is the standard deviation over "
+    "seeds, a dashed line is a baseline.",
     "comparison_curves": "What was logged on the validation split over the steps of training, a colour for each row.",
     # Generation
     "samples": "Examples that the model generates: draws of the prior, decoded.",

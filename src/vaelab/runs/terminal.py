@@ -22,7 +22,7 @@ STYLES = {
     RunStatus.INTERRUPTED: "yellow",
 }  # fmt: skip
 HEADS = {"started": "when"}
-LEAST = 16  # characters of a text that is cut
+LEAST = {DIFFERS: 30, "why": 16}  # characters of a text that is cut
 WIDE = 60  # characters of a text that is cut where the terminal has no width of its own
 
 
@@ -40,7 +40,9 @@ def show(runs: Sequence[ListedRun], columns: Columns, of_all: Sequence[ListedRun
     out = console(width=None if sys.stdout.isatty() else 10_000)
     counts = Counter(run.status for run in of_all)
     kinds = ", ".join(f"{counts[status]:,} {status}" for status in RunStatus if counts[status])
-    out.print(f"{title}: {kinds}" + (f"; all with {' '.join(columns.shared)}" if columns.shared else ""))
+    out.print(
+        f"{title}: {kinds}" + (f"; all with {' '.join(columns.shared)}" if columns.shared else ""), soft_wrap=True
+    )
     names, left_out = list(columns.names), []
     rows = [[_cell(columns.cell(run, name), name) for name in names] for run in runs]
     heads = [HEADS.get(name, name) for name in names]
@@ -54,7 +56,7 @@ def show(runs: Sequence[ListedRun], columns: Columns, of_all: Sequence[ListedRun
     if room is not None:
         # The sentence of a run says more than its last numbers.
         texts = [place for place, name in enumerate(names) if name in (DIFFERS, "why")]
-        least = {place: min(widths[place], LEAST) if place in texts else widths[place] for place in shown}
+        least = {place: min(widths[place], LEAST[names[place]]) if place in texts else widths[place] for place in shown}
         while sum(least[p] + 2 for p in shown) - 2 > room and (spare := [p for p in shown if p > 1 and numeric[p]]):
             left_out.append(names[spare[-1]])
             shown.remove(spare[-1])
