@@ -30,7 +30,7 @@ def test_holds_every_file(folder: Path) -> None:
     files = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
     assert files - {"changes.patch"} == {
         "config.yaml", "overrides.yaml", "choices.yaml", "environment.json", "metrics.json", "metrics.csv",
-        "report.html", "model/training.json",
+        "report.html", "model/training.json", "state.json",
         "checkpoints/best.ckpt", "checkpoints/last.ckpt", "model/model.json", "model/model.safetensors",
         "figures/samples.png", "figures/reconstructions.png", "figures/traversals.png", "figures/curves.png",
         "figures/temperatures.png", "figures/interpolations.png", "figures/nearest_train.png",
