@@ -12,7 +12,7 @@ from vaelab.secrets import redact
 
 BEFORE_THE_RUN = {
     "config.yaml", "overrides.yaml", "choices.yaml", "environment.json", "multirun.yaml", "training.json", "sweep.json",
-    "hydra.yaml", "state.json",
+    "hydra.yaml",
 }  # fmt: skip
 _claimed: list[Path] = []
 

@@ -96,6 +96,14 @@ def test_a_run_says_why_it_failed(train: Callable[..., Path], tmp_path: Path) ->
 
 
 @pytest.mark.long
+def test_a_job_that_failed_at_its_first_step_keeps_its_folder(train: Callable[..., Path], tmp_path: Path) -> None:
+    with pytest.raises(SystemExit):
+        train(*SMALL, "-m", "optimizer.lr=1e30,1e-3")
+    states = {path.parent.name: read_state(path.read_text()).status for path in tmp_path.rglob(FILE)}
+    assert states == {"0": RunStatus.FAILED, "1": RunStatus.FINISHED}
+
+
+@pytest.mark.long
 def test_a_run_that_is_told_to_stop_says_so(
     train: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
