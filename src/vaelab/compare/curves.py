@@ -37,15 +37,18 @@ def draw_curves(table: Table) -> Figure | None:
     if not shown:
         return None
     several = len(table.rows) > NAMED
-    figure = Figure(figsize=(4.6 * len(shown), 4.2 + 0.14 * min(NAMED, len(table.rows))), dpi=110, layout="constrained")
     ranked = sorted(range(len(found)), key=lambda place: _rank(found[place], shown[0]))
     coloured = ranked[: NAMED // 2] if several else list(range(len(found)))
     colours = {place: colormaps["tab20" if len(coloured) > 10 else "tab10"](n) for n, place in enumerate(coloured)}
+    below = 0.25 + 0.17 * -(-(len(coloured) + several) // 2)  # inches, of the legend; a layout that measures takes long
+    wide, tall = 4.6 * len(shown), 4.0 + below
+    figure = Figure(figsize=(wide, tall), dpi=110)
+    figure.subplots_adjust(0.6 / wide, (below + 0.4) / tall, 1 - 0.15 / wide, 1 - 0.35 / tall, 0.18)
     for axes, name in zip(figure.subplots(1, len(shown), squeeze=False).flat, shown, strict=True):
         _panel(axes, name, found, colours)
     handles, labels = figure.axes[0].get_legend_handles_labels()
     title = f"the best {len(coloured)} of {len(table.rows)} by {shown[0]}; all others are grey" if several else None
-    figure.legend(handles, labels, loc="outside lower center", fontsize=7, ncols=2, title=title, title_fontsize=7)
+    figure.legend(handles, labels, loc="lower center", fontsize=7, ncols=2, title=title, title_fontsize=7)
     return figure
 
 
