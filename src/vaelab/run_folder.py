@@ -1,5 +1,6 @@
 """The run folder. Imports nothing heavy: the command line claims the folder before a run begins."""
 
+import os
 from datetime import datetime
 from pathlib import Path
 from shutil import rmtree
@@ -14,6 +15,8 @@ BEFORE_THE_RUN = {
     "config.yaml", "overrides.yaml", "choices.yaml", "environment.json", "multirun.yaml", "training.json", "sweep.json",
     "hydra.yaml",
 }  # fmt: skip
+RUN_DIR = "VAELAB_RUN_DIR"
+"""Environment variable: the folder of this run, where whoever started it has chosen one, as a search does."""
 _claimed: list[Path] = []
 
 
@@ -28,6 +31,8 @@ def claim_run_dir(resume: str | None, parent: str) -> str:
     """
     if resume:
         return resume
+    if chosen := os.environ.get(RUN_DIR):
+        return _claim(Path(chosen))
     stem = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     number = 1
     while True:
@@ -44,6 +49,16 @@ def claim_run_dir(resume: str | None, parent: str) -> str:
         else:
             _claimed.append(folder)
             return str(folder)
+
+
+def _claim(folder: Path) -> str:
+    """Make a folder that nobody else uses; one that is there already is taken."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FaultError(f"{folder}: the folder cannot be made ({error.strerror})") from error
+    _claimed.append(folder)
+    return str(folder)
 
 
 def claim_sweep_dir(log_dir: str, task: str) -> str:
@@ -77,6 +92,27 @@ def discard(folder: Path) -> bool:
 def can_go_on(folder: Path) -> bool:
     """Whether a run left a checkpoint to go on from."""
     return (folder / "checkpoints" / "last.ckpt").is_file()
+
+
+def put_aside(folder: Path) -> None:
+    """Rename what a job left that has no checkpoint to go on from: it begins anew in a folder of its own.
+
+    Raises:
+        FaultError: it cannot be renamed.
+    """
+    if can_go_on(folder) or not folder.is_dir() or not any(folder.iterdir()):
+        return
+    number = 1
+    while (aside := folder.with_name(f"{folder.name}-failed-{number}")).exists():
+        number += 1
+    try:
+        folder.rename(aside)
+        if (numbers := aside / "metrics.json").is_file():
+            numbers.rename(aside / "metrics_of_failed.json")  # a comparison takes folders with metrics.json
+    except OSError as error:
+        raise FaultError(
+            f"{folder}: cannot be put aside as {aside.name} ({error.strerror}); make the folder of the sweep writable"
+        ) from error
 
 
 def redact_sweep(folder: Path) -> None:

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from time import sleep
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -16,6 +17,10 @@ ENDING = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name)
 )  # Windows lacks two of them
 
+ENDS_WITH = "VAELAB_ENDS_WITH"
+"""Environment variable: the process that started this one, which ends soon after it."""
+_LOOK = 1.0  # seconds between looks at that process
+_PATIENCE = 60.0  # seconds to end by itself once it is gone
 NOT_BEGUN = "interrupted before the run began"
 
 
@@ -96,6 +101,24 @@ def hear_signals() -> None:
     """Hear the signals that were kept back while this process started, and those that come."""
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
+
+
+def end_with_parent() -> None:
+    """End when the process is gone that `VAELAB_ENDS_WITH` names: it may be killed before it can end this one.
+
+    The variable is taken out: the other processes of a run over several devices end with its first one.
+    """
+    parent = os.environ.pop(ENDS_WITH, "")
+    if parent.isdecimal():
+        threading.Thread(target=_watch_parent, args=(int(parent),), name="parent", daemon=True).start()
+
+
+def _watch_parent(parent: int) -> None:
+    while os.getppid() == parent:
+        sleep(_LOOK)
+    os.kill(os.getpid(), signal.SIGTERM)
+    sleep(_PATIENCE)
+    os._exit(_code(signal.SIGTERM))
 
 
 def _end(number: int, frame: FrameType | None) -> NoReturn:

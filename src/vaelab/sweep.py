@@ -25,9 +25,8 @@ from vaelab.config.quoting import quoted
 from vaelab.config.recorded_jobs import recorded_overrides
 from vaelab.config.usual import Usual, usual_for
 from vaelab.errors import ConfigError, InterruptionError, UserError
-from vaelab.faults import FaultError
 from vaelab.record.sweep import FILE, Job, Status, Sweep, in_one_process
-from vaelab.run_folder import discard
+from vaelab.run_folder import discard, put_aside
 from vaelab.secrets import redact, redact_text
 from vaelab.signals import ending_at_once, exit_code, say
 
@@ -238,20 +237,8 @@ class SweepRunner:
 
     def _prepare(self, job: Job) -> None:
         """Put aside what a job left that has no checkpoint to go on from: it begins anew in a folder of its own."""
-        folder = self.sweep.path(job)
-        if self.sweep.resumed and not self.sweep.can_go_on(job) and folder.is_dir() and any(folder.iterdir()):
-            number = 1
-            while (aside := folder.with_name(f"{folder.name}-failed-{number}")).exists():
-                number += 1
-            try:
-                folder.rename(aside)
-                if (numbers := aside / "metrics.json").is_file():
-                    numbers.rename(aside / "metrics_of_failed.json")  # a comparison takes folders with metrics.json
-            except OSError as error:
-                raise FaultError(
-                    f"{folder}: cannot be put aside as {aside.name} ({error.strerror}); make the folder of the sweep "
-                    "writable"
-                ) from error
+        if self.sweep.resumed:
+            put_aside(self.sweep.path(job))
         job.status, job.error = Status.RUNNING, ""
 
     def _outcomes(self, jobs: list[Job]) -> Sequence[Outcome]:

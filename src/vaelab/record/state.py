@@ -62,7 +62,7 @@ class RunState:
     def of_this_process(cls) -> "RunState":
         """Running, from now on."""
         pid = os.getpid()
-        return cls(RunStatus.RUNNING, pid, platform.node(), _born(pid), _now())
+        return cls(RunStatus.RUNNING, pid, platform.node(), born_of(pid), _now())
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> "RunState":
@@ -111,7 +111,7 @@ class RunState:
         if self.status != RunStatus.RUNNING:
             return self.status, self.why
         if self.host == platform.node():
-            alive = _alive(self.pid, self.born)
+            alive = is_alive(self.pid, self.born)
             if alive is not None:
                 return (RunStatus.RUNNING, "") if alive else (RunStatus.INTERRUPTED, "its process is gone")
         if time() - last_written < BELIEVED:
@@ -129,7 +129,7 @@ def read_state(text: str) -> RunState:
     return RunState.from_json(json.loads(text))
 
 
-def _alive(pid: int, born: int | None) -> bool | None:
+def is_alive(pid: int, born: int | None) -> bool | None:
     """Whether the process lives that had this number; None where the system does not say."""
     if os.name != "posix":
         return None  # on Windows, the signal 0 ends a process
@@ -139,11 +139,11 @@ def _alive(pid: int, born: int | None) -> bool | None:
         return False
     except OSError:
         pass  # somebody else's
-    now = _born(pid)
+    now = born_of(pid)
     return now == born if born is not None and os.path.isdir("/proc/self") else True
 
 
-def _born(pid: int) -> int | None:
+def born_of(pid: int) -> int | None:
     """When a process began, in ticks since its machine did; None for one that is gone or where nothing says it."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
