@@ -1,6 +1,9 @@
 """What every test shares: real runs in this process, in a folder of the test's own."""
 
 import os
+import shutil
+import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -8,6 +11,7 @@ import pytest
 import torch
 
 from browser import PROGRAM, Browser, Tab, started
+from postgresql import serving
 
 os.environ["WANDB_MODE"] = "offline"
 os.environ["WANDB_SILENT"] = "true"
@@ -63,3 +67,33 @@ def tab(chromium: Browser) -> Iterator[Tab]:
     page = chromium.tab()
     yield page
     page.close()
+
+
+@pytest.fixture(scope="session")
+def database() -> Iterator[str]:
+    """The address of a PostgreSQL server; tests that need one are skipped where it is not installed."""
+    psycopg = pytest.importorskip("psycopg")
+    if shutil.which("initdb") is None or shutil.which("postgres") is None:
+        pytest.skip("PostgreSQL is not installed")
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder, serving(Path(folder)) as address:
+        until = time.monotonic() + 30
+        while True:
+            try:
+                psycopg.connect(address).close()
+            except psycopg.OperationalError:
+                assert time.monotonic() < until
+                time.sleep(0.1)
+            else:
+                break
+        yield address
+
+
+@pytest.fixture
+def postgresql(database: str) -> str:
+    """The same, with nothing in it."""
+    import psycopg
+
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("drop schema public cascade")
+        connection.execute("create schema public")
+    return database
