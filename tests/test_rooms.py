@@ -12,7 +12,7 @@ ROOMS = (
     ("__main__", "start", "cli"),  # the command; each imports the next
     ("dashboard",),  # what W&B shows of runs
     ("runs",),  # every run in a folder
-    ("compare", "sweep"),  # what users do with runs
+    ("compare", "sweep", "search"),  # what users do with runs
     ("command_line",),  # a user's own settings, and errors for people
     ("run",),  # one run
     ("record",),  # what a run leaves, trackers

@@ -13,6 +13,11 @@ CAPTIONS: dict[str, str] = {
     "comparison": "A panel for each number, with every row of the table in it. A bar is the standard deviation over "
     "seeds, a dashed line is a baseline.",
     "comparison_curves": "What was logged on the validation split over the steps of training, a colour for each row.",
+    # Search
+    "search_front": "Two of the numbers that were searched for. No trial is better than a red one in all of them.",
+    "search_history": "What each trial reached, in the order in which they were begun.",
+    "search_importance": "How much of the variation over trials each key explains (PED-ANOVA).",
+    "search_parallel": "A line for each trial, from the values of its keys to what it reached; the best is red.",
     # Generation
     "samples": "Examples that the model generates: draws of the prior, decoded.",
     "samples_by_class": "Generated images, a row for each class.",

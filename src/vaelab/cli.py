@@ -45,7 +45,8 @@ from vaelab.run_folder import (
     redact_sweep,
 )
 from vaelab.runs.command import runs
-from vaelab.signals import NOT_BEGUN, ending_at_once, exit_code, raising_when_told_to_end, say
+from vaelab.search.words import search_words
+from vaelab.signals import NOT_BEGUN, end_with_parent, ending_at_once, exit_code, raising_when_told_to_end, say
 from vaelab.sweep import errors_are_collected
 
 OmegaConf.register_new_resolver("vaelab.run_dir", claim_run_dir, use_cache=True, replace=True)
@@ -144,8 +145,14 @@ def _train(arguments: list[str]) -> None:
     relaunch = typed if typed[1:] in (arguments, ["train", *arguments]) else [typed[0], *arguments]
     Sweep.current = None
     kept = ExitStack()
+    end_with_parent()
     try:
         with raising_when_told_to_end():
+            if (searched := search_words(arguments)) is not None:
+                from vaelab.search.command import search
+
+                program = typed[:2] if typed[1:2] == ["train"] else typed[:1]
+                sys.exit(search(searched, _config_folders(searched.flags), program))
             whole = _sweep_that_goes_on(arguments, kept)
             continued = compose_again(arguments) if whole is None else None
             flags, overrides = parts(whole or (continued.arguments if continued else arguments))

@@ -13,7 +13,7 @@ from vaelab.config.usual import read_usual
 SENTENCE_GROUPS = (
     "task", "data", "model", "model/schedule", "encoder", "decoder", "latent", "posterior", "prior", "shortcut",
     "adversary", "fitted_prior", "likelihood", "corruption",
-    "optimizer", "scheduler", "trainer", "logger", "callbacks", "experiment", "debug",
+    "optimizer", "scheduler", "trainer", "logger", "callbacks", "experiment", "sweep", "debug",
 )  # fmt: skip
 
 PAGE = """\
@@ -31,6 +31,7 @@ Any value inside an option is a key:  model.beta=4  encoder.hidden=[512,512]  tr
 
   python train.py --cfg job [overrides]        the composed config, nothing is run
   python train.py -m latent_dim=2,8,32         one run for each value
+  python train.py sweep=optuna                 search hyperparameters, with a page of the result
   python train.py resume=<run or sweep>        go on with a run, or run what is missing of a sweep, in its folder
   python train.py train=false ckpt_path=<run>  evaluate a trained run only
   python train.py --config-dir mine ...        your own options beside these

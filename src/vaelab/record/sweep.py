@@ -30,6 +30,7 @@ class Status(StrEnum):
     """What became of a job."""
 
     DONE = "done"
+    PRUNED = "pruned"  # ended early by a search, since others were better
     FAILED = "failed"
     INTERRUPTED = "interrupted"
     RUNNING = "running"
@@ -148,7 +149,7 @@ class Sweep:
 
     def missing(self) -> list[Job]:
         """The jobs that are not done."""
-        return [job for job in self.jobs if job.status != Status.DONE]
+        return [job for job in self.jobs if job.status not in (Status.DONE, Status.PRUNED)]
 
     def forget_lost(self) -> list[Job]:
         """Count jobs as not started that were done and have no `metrics.json` any more; returns them."""
