@@ -151,6 +151,7 @@ def _train(arguments: list[str]) -> None:
             if (searched := search_words(arguments)) is not None:
                 from vaelab.search.command import search
 
+                sys.argv = relaunch
                 program = typed[:2] if typed[1:2] == ["train"] else typed[:1]
                 sys.exit(search(searched, _config_folders(searched.flags), program))
             whole = _sweep_that_goes_on(arguments, kept)

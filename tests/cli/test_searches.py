@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +149,7 @@ def test_a_search_ends_with_a_table_the_best_command_line_and_a_page(
     assert "sweep" not in best["command"]
     assert f"latent_dim={best['latent_dim']}" in best["command"]
     page = (folder / "sweep.html").read_text()
-    assert best["command"] in page
+    assert escape(best["command"]) in page
     assert "data:image/png" in page
     found = sweep_of(folder / "1")
     assert found is not None

@@ -256,12 +256,14 @@ def check_that_four_share(folder: Path, address: str) -> None:
     taken = [number for numbers in claimed_by_four_of_which_one_is_killed(folder, address) for number in numbers]
     assert sorted(set(taken)) == list(range(24))
     assert {number for number in taken if taken.count(number) > 1} <= {5}  # the killed one, and who took it over
-    last = SharedStudy(searched(folder, trials=24, storage=address or None), Storage(address or None, folder, "s"))
+    storage = Storage(address or None, folder, "s")
+    last = SharedStudy(searched(folder, trials=24, storage=address or None), storage)
     if (left := last.claim()) is not None:  # the others had ended before the kill
         assert left.number == 5
         last.end(5, "done", [5.0])
     assert last.is_over()
     assert [trial.values for trial in last.trials()] == [[float(number)] for number in range(24)]
+    storage.close()
 
 
 @pytest.mark.long

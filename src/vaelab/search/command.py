@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,7 +65,7 @@ def search(words: SearchWords, folders: list[Path], program: Sequence[str]) -> i
         for key, entry in made.space.items():
             recorded_overrides(entry.ends(key), [], words.folder / FILE, folders)
         storage = Storage(made.node.storage, made.folder, made.study)
-    with storage.answering():
+    with closing(storage), storage.answering():
         from vaelab.search.study import SharedStudy
 
         study = SharedStudy(made, storage)

@@ -37,27 +37,35 @@ class Storage:
 
     def _database(self, address: str) -> Any:
         from optuna.storages import RDBStorage
+        from sqlalchemy import create_engine
 
         scheme, _, rest = address.partition("://")
         if scheme not in _SCHEMES or not rest:
             raise ConfigError("sweep.storage: should be postgresql://<user>@<host>/<database>, or null for a file")
+        url = f"postgresql+psycopg://{rest}"
         with self.answering():
             try:
-                found = RDBStorage(f"postgresql+psycopg://{rest}", engine_kwargs={"pool_pre_ping": True})
+                self._engine = create_engine(url, pool_pre_ping=True)
             except ImportError as error:
                 raise ConfigError("sweep.storage: PostgreSQL needs a driver: pip install 'psycopg[binary]'") from error
-        self._engine = found.engine
-        return found
+            with self._database_lock("tables"):  # which two workers cannot make at once
+                return RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
+
+    def close(self) -> None:
+        """Give up connections to a database."""
+        if self._engine is not None:
+            self._engine.dispose()
+            self.optuna.engine.dispose()
 
     def lock(self) -> AbstractContextManager[None]:
         """Held by one worker at a time, and given up by one that is killed."""
-        return self._database_lock() if self._engine is not None else _file_lock(self._folder / LOCK)
+        return self._database_lock(self._study) if self._engine is not None else _file_lock(self._folder / LOCK)
 
     @contextmanager
-    def _database_lock(self) -> Iterator[None]:
+    def _database_lock(self, name: str) -> Iterator[None]:
         from sqlalchemy import text
 
-        key = int.from_bytes(sha256(self._study.encode()).digest()[:8], signed=True)
+        key = int.from_bytes(sha256(name.encode()).digest()[:8], signed=True)
         with self._engine.connect() as connection:
             connection.execute(text("select pg_advisory_xact_lock(:key)"), {"key": key})
             yield  # until the transaction ends, with the connection at the latest
