@@ -162,7 +162,7 @@ def test_a_search_ends_with_a_table_the_best_command_line_and_a_page(
 
 @pytest.mark.long
 def test_a_search_that_is_interrupted_twice_ends_complete(tmp_path: Path) -> None:
-    words = [*SMALL, *SPACE, "sweep.trials=4", "trainer.max_epochs=30"]
+    words = [*SMALL, *SPACE, "sweep.trials=4", "sweep.pruner=none", "trainer.max_epochs=30"]
     search = begun(*words, log_dir=tmp_path)
     until(lambda: list(tmp_path.rglob("search.json")))
     folder = search_folder(tmp_path)
@@ -190,7 +190,7 @@ def test_a_search_that_is_interrupted_twice_ends_complete(tmp_path: Path) -> Non
 
 def four_workers_of_which_one_is_killed(log_dir: Path, *more: str) -> Path:
     """A search of six trials by four processes; one of them is killed in the middle of its trial."""
-    words = [*SMALL, *SPACE, "sweep.trials=6", "trainer.max_epochs=40", *more]
+    words = [*SMALL, *SPACE, "sweep.trials=6", "sweep.pruner=none", "trainer.max_epochs=40", *more]
     workers = [begun(*words, log_dir=log_dir)]
     until(lambda: list(log_dir.rglob("search.json")))
     folder = search_folder(log_dir)
