@@ -15,6 +15,7 @@ from vaelab.record.page import fold, page
 from vaelab.record.page import table as html_table
 from vaelab.record.pictures import gallery
 from vaelab.search.settings import Search
+from vaelab.search.space import Range
 from vaelab.search.study import SharedStudy, TrialRecord
 from vaelab.secrets import redact_override, redact_text
 from vaelab.terminal import console
@@ -225,7 +226,7 @@ class Results:
         for key, entry in self.search.space.items():
             ends = entry.ends(key)
             shown = ", ".join(word.partition("=")[2] for word in ends)
-            if hasattr(entry, "low"):
+            if isinstance(entry, Range):
                 values = [word.partition("=")[2] for word in ends]
                 shown = f"{values[0]} to {values[1]}" + (", by orders of magnitude" if entry.log else "")
             rows.append(f'<tr><th scope="row">{escape(key)}</th><td>{escape(shown)}</td></tr>')

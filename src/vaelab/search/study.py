@@ -79,7 +79,7 @@ class SharedStudy:
         self._seen: dict[int, tuple[Any, float]] = {}  # of others: the last sign of life, and when it was new
         self._beats = 0
         optuna.logging.set_verbosity(logging.ERROR)
-        pruner = optuna.pruners.NopPruner()
+        pruner: optuna.pruners.BasePruner = optuna.pruners.NopPruner()
         if search.prunes:
             pruner = optuna.pruners.MedianPruner(n_startup_trials=search.node.startup)
         with storage.lock():
