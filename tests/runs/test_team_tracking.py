@@ -31,7 +31,9 @@ def of_kind(records: list[Any], kind: str) -> list[Any]:
 def test_sweeps_of_two_processes_are_one_run_a_job_with_all_that_a_run_has(tmp_path: Path) -> None:
     words = ("-m", *SMALL, "trainer.max_epochs=4", "task.pictures_every=2", f"paths.log_dir={tmp_path}/logs",
              "logger.wandb.group=capacity", "logger=[wandb,tensorboard]")  # fmt: skip
-    processes = [start(tmp_path, *words, f"latent_dim={sizes}") for sizes in ("2,3", "4,5")]
+    home = tmp_path / "home"
+    home.mkdir()
+    processes = [start(tmp_path, *words, f"latent_dim={sizes}", HOME=str(home)) for sizes in ("2,3", "4,5")]
     for process in processes:
         said, _ = process.communicate(timeout=500)
         assert process.returncode == 0, said
@@ -62,12 +64,17 @@ def test_sweeps_of_two_processes_are_one_run_a_job_with_all_that_a_run_has(tmp_p
         assert {content.path for content in artifacts["model"].manifest.contents} >= {
             "best.ckpt", "model/model.json", "model/model.safetensors",
         }  # fmt: skip
+        for content in artifacts["model"].manifest.contents:  # in the run folder, and no second time on the disk
+            kept = Path(content.local_path)
+            assert kept.is_relative_to(folder)
+            assert kept.stat().st_nlink == 2
         assert chosen["size"]["parameters"] > 1_000
         best = {metric.name: metric.summary for metric in of_kind(records, "metric")}
         assert best["val/elbo"].max
         assert best["val/mse"].min
         assert list(folder.glob("wandb/offline-run-*/files/report.html"))
     assert len(seen) == len(set(seen.values())) == 4
+    assert not [path for path in home.rglob("*") if "artifacts" in path.parts]  # W&B's usual place to stage
 
 
 @pytest.mark.long

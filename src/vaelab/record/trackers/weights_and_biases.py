@@ -39,10 +39,14 @@ STEP = "trainer/global_step"  # the axis, as Lightning names it
 AXES = (STEP, "epoch", "trainer/examples")
 SHOWN_ROWS = 1_000  # of a table
 LONGEST_TAG = 64  # letters, as W&B allows
+STAGING = "WANDB_DATA_DIR"
 EXIT_CODES: dict[Status, int] = {"finished": 0, "failed": 1, "killed": 143}
 # Texts of people and machines that W&B records; environment variables set them too.
 RECORDED = ("project", "entity", "run_name", "run_group", "run_job_type", "run_notes", "run_tags", "host", "username",
             "email", "docker", "program", "notebook_name", "job_name", "x_label")  # fmt: skip
+
+
+_staging: str | None = None  # what this module has set the variable to, for the run before in a sweep
 
 
 class WandbTracker(Tracker, WandbLogger):
@@ -94,6 +98,7 @@ class WandbTracker(Tracker, WandbLogger):
             self._go_offline()
         known = recall(self._folder, "wandb")
         run_id = known or given(os.environ.get("WANDB_RUN_ID")) or secrets.token_hex(4)
+        _stage_in(self._folder / "wandb")
         before = set(self._folder.glob("wandb/*"))
         began = monotonic()
         try:
@@ -222,9 +227,13 @@ class WandbTracker(Tracker, WandbLogger):
         # An offline run may use what it logs itself; W&B's own method refuses it without asking what it is.
         self._run._log_artifact(data, is_user_created=True, use_after_commit=True)
         made = wandb.Artifact(_artifact(model.name), type="model", metadata=dict(model.about))
-        made.add_dir(str(model.folder), name="model")
+        files = {f"model/{path.name}": path for path in sorted(model.folder.iterdir()) if path.is_file()}
         if model.checkpoint is not None:
-            made.add_file(str(model.checkpoint), name="best.ckpt")
+            files["best.ckpt"] = model.checkpoint
+        # W&B would copy them all into the home of the user, where they stay until the run is sent.
+        part = Path(self._run.dir).parent
+        for name, path in files.items():
+            made.add_file(str(_linked(path, part / "artifact" / name)), name=name, policy="immutable", skip_cache=True)
         self._run.log_artifact(made, aliases=["best", "latest"])
 
     def send_alert(self, title: str, text: str) -> None:
@@ -308,6 +317,24 @@ def wandb(
     tracker = WandbTracker(output_dir, wanted, session.base_url, patience, described, console)
     tracker.examples = examples
     return tracker
+
+
+def _linked(path: Path, place: Path) -> Path:
+    """The same file under another name: a resumed run replaces `path`, and this stays what it was."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.unlink(missing_ok=True)
+    try:
+        place.hardlink_to(path)
+    except OSError:  # a file system without links
+        shutil.copyfile(path, place)
+    return place
+
+
+def _stage_in(folder: Path) -> None:
+    """Keep what W&B stages for a later upload in the run folder, unless the variable says where."""
+    global _staging
+    if os.environ.get(STAGING) in (None, _staging):
+        os.environ[STAGING] = _staging = str(folder.absolute())
 
 
 def _reason(error: Exception) -> str:
