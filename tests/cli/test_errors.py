@@ -51,6 +51,7 @@ from vaelab.errors import ConfigError
         ("data=cifar11", "data=cifar11", "did you mean cifar10?"),
         ("debug=xyz", "debug=xyz", "fdr"),
         ("logger=xx", "logger=xx", "wandb"),
+        ("logger=[wandb,xx]", "logger=xx", "tensorboard"),
         ("experiment=nope", "experiment=nope", "no such option"),
         ("model=3", "model=3", "should name an option of model"),
         ("model=null", "model=null", "should name an option of model"),

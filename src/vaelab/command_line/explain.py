@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -21,6 +22,7 @@ _UNKNOWN = re.compile(r"Could not override '(?P<key>[^'@]+)(?P<place>@[^']+)?'")
 _PLACES = re.compile(r"Did you mean to override (?:one of )?(?P<known>[^?]+)\?")
 _UNKNOWN_OPTION = re.compile(r"Could not (?:find|load) '(?P<option>[^']+)'")
 _NO_CHOICE = re.compile(r"Interpolation key 'hydra\.runtime\.choices\.(?P<group>[^']+)' not found")
+_FOLDER = re.compile(r"path=file://(\S+)")
 _MANUAL = re.compile(r"\s*(?:See https://hydra\.cc/\S+ for details|Config search path:.*)", re.DOTALL)
 
 
@@ -29,7 +31,7 @@ def explain(error: Exception, overrides: list[str]) -> str:
     text = str(error)
     if (found := _UNKNOWN_OPTION.search(text)) and "/" in found["option"]:
         group, _, option = found["option"].rpartition("/")
-        return _unknown_option(group, option, _options(text))
+        return _unknown_option(group, option, _options(text, group))
     if (found := _UNKNOWN.search(text)) and found["place"]:
         return _unknown_place(found["key"] + found["place"], text)
     if found:
@@ -145,9 +147,13 @@ def _wrong_kind_of_option(overrides: list[str]) -> str | None:
     return None
 
 
-def _options(text: str) -> list[str]:
+def _options(text: str, group: str) -> list[str]:
+    """The options of a group that Hydra lists; of an option within a list of several, it only lists where it looked."""
     lines = text.partition("Available options in")[2].partition("Config search path")[0].splitlines()[1:]
-    return [line.strip() for line in lines if line.strip()]
+    if lines:
+        return [line.strip() for line in lines if line.strip()]
+    folders = [Path(place) / group for place in _FOLDER.findall(text)]
+    return sorted({file.stem for folder in folders for file in folder.glob("*.yaml")})
 
 
 def _composed(overrides: list[str]) -> tuple[DictConfig, list[str]]:

@@ -170,8 +170,10 @@ def wanted(node: Node, watched: tuple[str, str], known: Collection[str], space: 
     for name, better in pairs:
         key = f"sweep.objectives: {name}" if node.objectives else f"sweep.metric={name}"
         if name.startswith("test/"):
+            same = f"val/{name.removeprefix('test/')}"
             raise ConfigError(
-                f"{key}: a search that chooses by the test split leaves nothing to test on; use val/{name[5:]}"
+                f"{key}: a search that chooses by the test split leaves nothing to test on; use "
+                f"{same if same in known else watched[0]}"
             )
         if name not in known:
             raise ConfigError(f"{key}: validation has no such number; {did_you_mean(name, known)}")
