@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from vaelab.atomic_write import replacing, write_file
+from vaelab.atomic_write import remove_half_written, replacing, write_file
 from vaelab.errors import CheckpointError
 from vaelab.faults import fault, is_peer_lost
 from vaelab.record.curves import CurveLogger
-from vaelab.training import processes
+from vaelab.training import checkpoint_files, processes
 from vaelab.training.checkpoint_files import CheckpointFiles
 from vaelab.training.processes import after_another
 
@@ -253,3 +254,48 @@ def test_a_terminal_that_is_gone_is_no_fault_of_the_program(tmp_path: Path) -> N
 def test_writing_text_and_bytes(tmp_path: Path) -> None:
     write_file(tmp_path / "a" / "b.txt", "ä")
     assert (tmp_path / "a" / "b.txt").read_bytes() == "ä".encode()
+
+
+def test_what_a_killed_process_was_writing_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    kept = [".last.ckpt", "last.ckpt", ".tracking.lock", "wandb/.x.run.settings", "last.ckpt.k3v9x_2a", ".env.template"]
+    for name in (*kept, ".metrics.csv.b1e8tjdn", "checkpoints/.last.ckpt.k3v9x_2a"):
+        write_file(tmp_path / name, "x")
+    remove_half_written(tmp_path, besides=["wandb"])
+    left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == set(kept)
+
+
+def test_weights_that_are_not_what_was_written_are_not_tested(train: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """Torch reads flipped bits without a word."""
+    run = train(*SMALL)
+    best = run / "checkpoints/best.ckpt"
+    content = bytearray(best.read_bytes())
+    weight = next(iter(torch.load(best, weights_only=True)["state_dict"].values()))
+    content[content.index(weight.numpy().tobytes()) + 2] ^= 0x40
+    best.write_bytes(content)
+    torch.load(best, weights_only=True)
+    before = (run / "metrics.json").read_text()
+    with pytest.raises(SystemExit) as stopped:
+        train(f"resume={run}")
+    assert stopped.value.code == 1
+    said = capsys.readouterr().err
+    assert said.count("error: ") == 1
+    assert "best.ckpt: is damaged" in said
+    assert "remove it" in said
+    assert (run / "metrics.json").read_text() == before
+
+
+def test_any_byte_that_is_not_what_was_written_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "best.ckpt"
+    torch.save({"weights": torch.arange(5.0)}, path)
+    content = path.read_bytes()
+    files, harmless = CheckpointFiles(tmp_path), 0
+    for place in range(len(content)):
+        changed = bytearray(content)
+        changed[place] ^= 0xFF
+        path.write_bytes(changed)
+        checkpoint_files._whole.clear()  # the clock of the file system is too coarse to tell these files apart
+        with suppress(CheckpointError):  # between the parts there are bytes that mean nothing
+            assert torch.equal(files.load_checkpoint(path, weights_only=True)["weights"], torch.arange(5.0))
+            harmless += 1
+    assert harmless < 0.6 * len(content)  # names, padding and times fill most of so small a file

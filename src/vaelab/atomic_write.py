@@ -4,12 +4,13 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from errno import ENOENT
 from pathlib import Path
 from typing import Any
 
+_PARTIAL = re.compile(r"\..+\.[a-z0-9]+\.[a-z0-9_]{8}")  # the names that `tempfile` makes below
 _IN_RUST = re.compile(r"\(os error (\d+)\)")
 
 
@@ -38,6 +39,22 @@ def replacing(path: Path) -> Iterator[Path]:
         if code is not None:
             raise OSError(code, os.strerror(code), str(path)) from error
         raise
+
+
+def remove_half_written(folder: Path, besides: Collection[str] = ()) -> None:
+    """Remove what a process that was killed left of files that it was writing, such as `.last.ckpt.k3v9x_2a`.
+
+    To be called where no process writes in the folder. Links are not followed.
+
+    Args:
+        folder: of a run.
+        besides: names of folders in it that others write.
+    """
+    for path in folder.rglob(".*"):
+        ours = _PARTIAL.fullmatch(path.name) and path.relative_to(folder).parts[0] not in besides
+        if ours and path.is_file() and not path.is_symlink():
+            with suppress(OSError):
+                path.unlink()
 
 
 def write_file(path: Path, content: str | bytes) -> None:

@@ -54,6 +54,10 @@ class CheckpointError(UserError):
     """A checkpoint or run folder that is missing, broken or of another architecture."""
 
 
+class DamagedError(CheckpointError):
+    """A checkpoint that is cut short or is not what was written; an older one may do."""
+
+
 class InterruptionError(UserError):
     """The run was told to stop from outside."""
 

@@ -7,6 +7,7 @@ from errno import EACCES, EDQUOT, EFBIG, EIO, EMFILE, ENOENT, ENOMEM, ENOSPC, EP
 from pathlib import Path
 
 from vaelab.errors import UserError
+from vaelab.quoting import typed_path
 
 _FULL = "HYDRA_FULL_ERROR=1 shows where"
 _PEER = re.compile(r"Connection ((closed|reset) by peer|was likely closed)")
@@ -47,7 +48,7 @@ def fault(
 def how_to_go_on(folder: Path) -> str:
     """What to type after a run has ended early."""
     resumable = (folder / "checkpoints" / "last.ckpt").is_file()
-    return f"go on with resume={folder}" if resumable else "no checkpoint had been written yet"
+    return f"go on with {typed_path('resume', folder)}" if resumable else "no checkpoint had been written yet"
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -1,6 +1,8 @@
 """The run folder. Imports nothing heavy: the command line claims the folder before a run begins."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from shutil import rmtree
@@ -8,16 +10,21 @@ from shutil import rmtree
 import yaml
 
 from vaelab.atomic_write import write_file
+from vaelab.errors import ConfigError
 from vaelab.faults import FaultError
 from vaelab.secrets import redact
 
 BEFORE_THE_RUN = {
     "config.yaml", "overrides.yaml", "choices.yaml", "environment.json", "multirun.yaml", "training.json", "sweep.json",
-    "hydra.yaml",
+    "hydra.yaml", "changes.patch", "tracking.json", ".tracking.lock", "launch.json",
 }  # fmt: skip
+OF_TRACKERS = {"wandb", "tensorboard"}
+"""Folders that trackers write: one may have opened where another one refused the run."""
+LAST, BEFORE_LAST = "last.ckpt", "before_last.ckpt"
 RUN_DIR = "VAELAB_RUN_DIR"
 """Environment variable: the folder of this run, where whoever started it has chosen one, as a search does."""
 _claimed: list[Path] = []
+_kept: set[Path] = set()  # folders that other processes are refused
 
 
 def claim_run_dir(resume: str | None, parent: str) -> str:
@@ -32,7 +39,7 @@ def claim_run_dir(resume: str | None, parent: str) -> str:
     if resume:
         return resume
     if chosen := os.environ.get(RUN_DIR):
-        return _claim(Path(chosen))
+        return claim_chosen(Path(chosen))
     stem = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     number = 1
     while True:
@@ -51,14 +58,29 @@ def claim_run_dir(resume: str | None, parent: str) -> str:
             return str(folder)
 
 
-def _claim(folder: Path) -> str:
-    """Make a folder that nobody else uses; one that is there already is taken."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FaultError(f"{folder}: the folder cannot be made ({error.strerror})") from error
+def claim_chosen(folder: Path) -> str:
+    """Make and return a folder that nobody else uses; one that is there already is taken.
+
+    Raises:
+        FaultError: it cannot be made.
+    """
+    make(folder)
     _claimed.append(folder)
     return str(folder)
+
+
+def make(folder: Path) -> None:
+    """Make a folder, or leave it as it is.
+
+    Raises:
+        FaultError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise FaultError(f"{folder}: is a file, and should be a folder or nothing") from error
+    except OSError as error:
+        raise FaultError(f"{folder}: the folder cannot be made ({error.strerror})") from error
 
 
 def claim_sweep_dir(log_dir: str, task: str) -> str:
@@ -83,15 +105,69 @@ def discard_unstarted() -> list[Path]:
 
 
 def discard(folder: Path) -> bool:
-    """Remove a folder if nothing ran in it and it is one, not a link; says whether it is gone."""
-    if not folder.is_symlink() and all(path.name in BEFORE_THE_RUN for path in folder.rglob("*") if not path.is_dir()):
+    """Remove a folder if nothing ran in it and it is one, not a link; says whether it is gone.
+
+    What ran has left `state.json`.
+    """
+    if not folder.is_symlink() and all(
+        path.name in BEFORE_THE_RUN or path.relative_to(folder).parts[0] in OF_TRACKERS
+        for path in folder.rglob("*")
+        if not path.is_dir()
+    ):
         rmtree(folder, ignore_errors=True)
     return not folder.exists()
 
 
+def checkpoints_to_go_on_from(folder: Path) -> list[Path]:
+    """What a run may go on from: its last checkpoint, and the one before it."""
+    return [path for name in (LAST, BEFORE_LAST) if (path := folder / "checkpoints" / name).is_file()]
+
+
 def can_go_on(folder: Path) -> bool:
     """Whether a run left a checkpoint to go on from."""
-    return (folder / "checkpoints" / "last.ckpt").is_file()
+    return bool(checkpoints_to_go_on_from(folder))
+
+
+@contextmanager
+def in_one_process(folder: Path, what: str) -> Iterator[None]:
+    """Keep a folder to one process. What its files say may change until then, so they are read afterwards.
+
+    Within a process a folder may be kept twice; the outer one counts.
+
+    Args:
+        folder: of a run or a sweep.
+        what: it holds, such as `sweep`.
+
+    Raises:
+        ConfigError: another process has the folder at this moment.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    place = folder.resolve()
+    if place in _kept:
+        yield
+        return
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise FaultError(f"{folder}: cannot be opened ({error.strerror})") from error
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not folder.is_dir() or not os.path.samestat(os.fstat(handle), folder.stat()):
+                raise ConfigError(f"{folder}: another process has just removed this {what}; start again")
+        except BlockingIOError as error:
+            raise ConfigError(f"{folder}: another process is running this {what}; wait for it, or end it") from error
+        except OSError:  # a file system without locks
+            pass
+        _kept.add(place)
+        yield
+    finally:
+        _kept.discard(place)
+        os.close(handle)
 
 
 def put_aside(folder: Path) -> None:

@@ -4,21 +4,24 @@ Needs nothing but the standard library, since it also runs where nothing else is
 """
 
 import os
+import select
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from time import sleep
 from types import FrameType
 from typing import Any, NoReturn
+
+from vaelab.living_process import born_of, is_alive
 
 ENDING = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name)
 )  # Windows lacks two of them
 
 ENDS_WITH = "VAELAB_ENDS_WITH"
-"""Environment variable: the process that started this one, which ends soon after it."""
+"""Environment variable: the number and the start of the process that started this one, which ends soon after it."""
 _LOOK = 1.0  # seconds between looks at that process
 _PATIENCE = 60.0  # seconds to end by itself once it is gone
 NOT_BEGUN = "interrupted before the run began"
@@ -38,12 +41,23 @@ def exit_code(stop: KeyboardInterrupt) -> int:
 
 
 @contextmanager
-def ending_at_once() -> Iterator[None]:
+def ending_at_once(message: str = NOT_BEGUN) -> Iterator[None]:
     """While modules are imported, a signal ends the process with one line and without a run folder.
 
     An exception in the middle of an import may be swallowed by the module that it hits, or come out as an ImportError.
+
+    Args:
+        message: the line.
     """
-    with _handling(_end, ENDING):
+
+    def end(number: int, frame: FrameType | None) -> NoReturn:
+        if folders := sys.modules.get("vaelab.run_folder"):
+            folders.discard_unstarted()
+        if is_first():
+            os.write(2, f"error: {message}\n".encode())  # a stream may be in the middle of writing something else
+        os._exit(_code(number))
+
+    with handling(end, ENDING):
         yield
 
 
@@ -55,7 +69,7 @@ def raising_when_told_to_end() -> Iterator[None]:
         Terminated: there was such a signal, and nothing else has taken over its handling since.
     """
 
-    with _handling(raise_terminated, [number for number in ENDING if number != signal.SIGINT]):
+    with handling(raise_terminated, [number for number in ENDING if number != signal.SIGINT]):
         yield
 
 
@@ -70,7 +84,7 @@ def raise_terminated(number: int, frame: FrameType | None) -> None:
 
 
 @contextmanager
-def _handling(handler: Callable[[int, FrameType | None], Any], numbers: Any) -> Iterator[None]:
+def handling(handler: Callable[[int, FrameType | None], Any], numbers: Any) -> Iterator[None]:
     """Handle signals, except those that the process was started to ignore, such as SIGHUP under nohup."""
     before: dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():
@@ -103,30 +117,32 @@ def hear_signals() -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
 
 
+def ends_with_this_process() -> str:
+    """The value of `VAELAB_ENDS_WITH` for a process that should end with this one."""
+    return f"{os.getpid()}:{born_of(os.getpid()) or ''}"
+
+
 def end_with_parent() -> None:
     """End when the process is gone that `VAELAB_ENDS_WITH` names: it may be killed before it can end this one.
 
-    The variable is taken out: the other processes of a run over several devices end with its first one.
+    Without the variable nothing is watched: a run or a search that a user has started outlives its shell if the shell
+    or `nohup` lets it. The first process of a run sets it for those that it starts for other devices. The variable is
+    taken out: what a run starts in the background is its own affair.
     """
-    parent = os.environ.pop(ENDS_WITH, "")
+    parent, _, born = os.environ.pop(ENDS_WITH, "").partition(":")
     if parent.isdecimal():
-        threading.Thread(target=_watch_parent, args=(int(parent),), name="parent", daemon=True).start()
+        begun = int(born) if born.isdecimal() else None
+        threading.Thread(target=_watch, args=(int(parent), begun), name="parent", daemon=True).start()
 
 
-def _watch_parent(parent: int) -> None:
-    while os.getppid() == parent:
+def _watch(parent: int, born: int | None) -> None:
+    """Wait for the end of a process. It need not have started this one directly: a wrapper may stand between them."""
+    direct = os.getppid() == parent
+    while is_alive(parent, born) is not False and not (direct and os.getppid() != parent):
         sleep(_LOOK)
     os.kill(os.getpid(), signal.SIGTERM)
     sleep(_PATIENCE)
     os._exit(_code(signal.SIGTERM))
-
-
-def _end(number: int, frame: FrameType | None) -> NoReturn:
-    if folders := sys.modules.get("vaelab.run_folder"):
-        folders.discard_unstarted()
-    if _is_first():
-        os.write(2, f"error: {NOT_BEGUN}\n".encode())  # a stream may be in the middle of writing something else
-    os._exit(_code(number))
 
 
 def _code(number: int) -> int:
@@ -134,11 +150,34 @@ def _code(number: int) -> int:
     return 128 + (signal.SIGTERM if number == getattr(signal, "SIGUSR1", None) else number)
 
 
+def silence_lost_output() -> bool:
+    """Whether the terminal or program that read this process's output is gone.
+
+    What is printed there from now on goes nowhere: it would be an error each time, and end the saving.
+    """
+    lost = False
+    for stream in (sys.__stdout__, sys.__stderr__):
+        with suppress(OSError, ValueError, AttributeError):
+            handle = stream.fileno()  # type: ignore[union-attr]
+            watched = select.poll()
+            watched.register(handle, 0)  # POLLERR and POLLHUP are always told
+            if watched.poll(0):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), handle)
+                lost = True
+    return lost
+
+
 def say(line: str) -> None:
     """One line for the person at the keyboard; the other processes of a run over several devices stay silent."""
-    if _is_first():
+    if is_first():
         print(line, file=sys.stderr, flush=True)
 
 
-def _is_first() -> bool:
-    return os.environ.get("LOCAL_RANK", "0") == "0"
+def is_first() -> bool:
+    """Whether this is the only process of a run, or the first: by torchrun, by Lightning, by SLURM."""
+    return all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
+
+
+def is_first_of_node() -> bool:
+    """Whether this is the first process of a run on its machine: what is wrong there, it can say for the others."""
+    return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "SLURM_LOCALID"))

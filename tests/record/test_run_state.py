@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from run_folders import gone
+from vaelab.living_process import booted_at, born_of, is_alive
+from vaelab.record import state as state_module
 from vaelab.record.state import BELIEVED, FILE, RunState, RunStatus, read_state
 
 
@@ -44,6 +46,47 @@ def test_a_process_that_has_ended_and_was_not_waited_for_runs_no_more() -> None:
     child.wait()
 
 
+@pytest.mark.parametrize("hides", [FileNotFoundError, PermissionError], ids=["the process", "what it is"])
+def test_a_process_that_the_system_hides_is_not_taken_for_dead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hides: type[OSError]
+) -> None:
+    """Linux with `hidepid` shows a user nothing of the processes of others, which a signal still finds."""
+
+    def refuse(pid: int, number: int) -> None:
+        raise PermissionError
+
+    def hidden(*_: object, **__: object) -> str:
+        raise hides
+
+    monkeypatch.setattr("os.kill", refuse)
+    monkeypatch.setattr(Path, "read_text", hidden)
+    assert is_alive(1, 5) is None
+    state = replace(RunState.of_this_process(), born=5)
+    assert state.seen(time.time() - 60)[0] == RunStatus.RUNNING
+    assert state.seen(time.time() - BELIEVED - 60)[0] == RunStatus.INTERRUPTED
+
+
+@pytest.mark.skipif(os.name != "posix" or os.getuid() != 0, reason="only root may become another user")
+def test_a_process_of_another_user_is_told_from_a_later_one() -> None:
+    """Asked by a user who may send it no signal."""
+    source = Path(state_module.__file__)
+    code = (
+        f"import os, sys; sys.path.insert(0, {str(source.parents[2])!r}); from vaelab.living_process import is_alive\n"
+    )
+    code += f"os.setuid(65534); print(is_alive({os.getpid()}, {born_of(os.getpid())}), is_alive({os.getpid()}, 1))"
+    asked = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert asked.stdout.split() == ["True", "False"]
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/ns/pid"), reason="the system has no namespaces of processes")
+def test_a_process_of_another_container_is_believed_while_files_are_written() -> None:
+    here = RunState.of_this_process()
+    other = replace(here, pid=gone(), namespace=(here.namespace or 0) + 1)
+    assert other.seen(time.time() - 60)[0] == RunStatus.RUNNING
+    assert other.seen(time.time() - BELIEVED - 60)[0] == RunStatus.INTERRUPTED
+    assert replace(other, namespace=None).seen(time.time() - 60)[0] == RunStatus.INTERRUPTED  # an older run
+
+
 def test_another_machine_is_believed_while_files_are_written() -> None:
     state = replace(RunState.of_this_process(), host="elsewhere", pid=gone())
     assert state.seen(time.time() - 60)[0] == RunStatus.RUNNING
@@ -52,7 +95,20 @@ def test_another_machine_is_believed_while_files_are_written() -> None:
     assert "elsewhere" in why
 
 
-@pytest.mark.parametrize("change", [{"pid": 0}, {"pid": -1}, {"pid": "1"}, {"status": "well"}, {"started": "soon"}])
+@pytest.mark.skipif(booted_at() is None, reason="the system does not say when it was started")
+def test_a_run_does_not_live_through_a_restart_of_its_machine() -> None:
+    began = booted_at()
+    assert began is not None
+    before = replace(RunState.of_this_process(), boot="before")
+    assert before.seen(began - 60) == (RunStatus.INTERRUPTED, "its machine was restarted")
+    assert before.seen(time.time())[0] == RunStatus.RUNNING  # written since, so by another machine of that name
+    assert replace(before, boot=None).seen(0.0) == (RunStatus.RUNNING, "")  # of an older version
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"boot": 1}, {"pid": 0}, {"pid": -1}, {"pid": "1"}, {"status": "well"}, {"started": "soon"}, {"namespace": "1"}],
+)
 def test_what_is_no_state_is_refused(change: dict[str, object]) -> None:
     with pytest.raises((ValueError, TypeError)):
         read_state(json.dumps(RunState.of_this_process().to_json() | change))

@@ -1,16 +1,15 @@
 """`state.json`: which process runs a run, and what became of it. Imports nothing heavy: listings read it.
 
-A process that is killed writes nothing any more. So "running" is believed only as long as the process lives; on
-another machine, where that cannot be seen, as long as the run folder is written to.
+A process that is killed writes nothing any more. So "running" is believed only as long as the process lives. Where that
+cannot be seen, on another machine or in another container, it is believed as long as the run folder is written to.
 """
 
 import json
 import os
 import platform
-import re
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -18,6 +17,7 @@ from time import time
 from typing import Any
 
 from vaelab.atomic_write import write_json
+from vaelab.living_process import boot, booted_at, born_of, is_alive, namespace
 from vaelab.secrets import redact_text
 
 FILE = "state.json"
@@ -48,6 +48,9 @@ class RunState:
         started: ISO 8601; of the last part of a run that went on.
         ended: ISO 8601; empty while it runs.
         why: one line on why it failed or stopped.
+        namespace: in which the process has its number: containers of one machine have one each. None where the system
+            does not say, and of a run that is older than this record.
+        boot: names the start of the machine within which `pid` and `born` have a meaning; None where it is not known.
     """
 
     status: RunStatus
@@ -57,12 +60,14 @@ class RunState:
     started: str
     ended: str = ""
     why: str = ""
+    namespace: int | None = None
+    boot: str | None = None
 
     @classmethod
     def of_this_process(cls) -> "RunState":
         """Running, from now on."""
         pid = os.getpid()
-        return cls(RunStatus.RUNNING, pid, platform.node(), born_of(pid), _now())
+        return cls(RunStatus.RUNNING, pid, platform.node(), born_of(pid), _now(), namespace=namespace(), boot=boot())
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> "RunState":
@@ -71,7 +76,9 @@ class RunState:
         Raises:
             KeyError, TypeError, ValueError: it is none.
         """
-        pid, born = found["pid"], found["born"]
+        pid, born, booted = found["pid"], found["born"], found.get("boot")
+        if not (booted is None or isinstance(booted, str)):
+            raise TypeError("holds something else where a text belongs")
         if type(pid) is not int or pid < 1 or not (born is None or type(born) is int):
             raise ValueError("names no process")
         texts = [found[name] for name in ("host", "started", "ended", "why")]
@@ -80,7 +87,10 @@ class RunState:
         host, started, ended, why = texts
         for when in (started, *([ended] if ended else [])):
             datetime.fromisoformat(when)
-        return cls(RunStatus(found["status"]), pid, host, born, started, ended, why)
+        space = found.get("namespace")
+        if not (space is None or type(space) is int):
+            raise TypeError("names no namespace of processes")
+        return cls(RunStatus(found["status"]), pid, host, born, started, ended, why, space, booted)
 
     def to_json(self) -> dict[str, Any]:
         """As plain data."""
@@ -96,8 +106,7 @@ class RunState:
 
     def end(self, folder: Path, status: RunStatus, why: str = "") -> None:
         """Write what became of the run. Where that is not possible, the end of the process says enough."""
-        line = redact_text(" ".join(why.split()))[:LONGEST]
-        state = RunState(status, self.pid, self.host, self.born, self.started, _now(), line)
+        state = replace(self, status=status, ended=_now(), why=one_line(why))
         with suppress(OSError):
             if folder.is_dir():
                 state.write(folder)
@@ -110,7 +119,11 @@ class RunState:
         """
         if self.status != RunStatus.RUNNING:
             return self.status, self.why
-        if self.host == platform.node():
+        if self.host == platform.node() and self.boot not in (None, boot()):
+            began = booted_at()
+            if began is not None and last_written < began:  # else another machine of the same name may have written it
+                return RunStatus.INTERRUPTED, "its machine was restarted"
+        elif self.host == platform.node() and self.namespace in (None, namespace()):
             alive = is_alive(self.pid, self.born)
             if alive is not None:
                 return (RunStatus.RUNNING, "") if alive else (RunStatus.INTERRUPTED, "its process is gone")
@@ -129,30 +142,22 @@ def read_state(text: str) -> RunState:
     return RunState.from_json(json.loads(text))
 
 
-def is_alive(pid: int, born: int | None) -> bool | None:
-    """Whether the process lives that had this number; None where the system does not say."""
-    if os.name != "posix":
-        return None  # on Windows, the signal 0 ends a process
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except OSError:
-        pass  # somebody else's
-    now = born_of(pid)
-    return now == born if born is not None and os.path.isdir("/proc/self") else True
+def one_line(reason: str) -> str:
+    """A reason as records and tables show it: one line of at most `LONGEST` characters, without secrets."""
+    return redact_text(" ".join(reason.split()))[:LONGEST]
 
 
-def born_of(pid: int) -> int | None:
-    """When a process began, in ticks since its machine did; None for one that is gone or where nothing says it."""
+def end_for(folder: Path, why: str) -> None:
+    """Write that a run has failed, in place of its first process, which may be gone."""
+    if (state := state_of(folder)) is not None:
+        state.end(folder, RunStatus.FAILED, why)
+
+
+def state_of(folder: Path) -> RunState | None:
+    """What the run in a folder says of itself; None if nothing."""
     try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
-    after_name = re.sub(r"^.*\)", "", text, flags=re.DOTALL).split()  # a name may hold spaces and brackets
-    try:
-        return None if after_name[0] in "ZX" else int(after_name[19])  # a zombie is gone
-    except (IndexError, ValueError):
+        return read_state((folder / FILE).read_text(encoding="utf-8"))
+    except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError):
         return None
 
 
