@@ -19,5 +19,6 @@ def test_the_record_of_a_run_is_plain_and_without_secrets(monkeypatch: pytest.Mo
     assert found["packages"]["torch"].partition("+")[0] == torch.__version__.partition("+")[0]
     assert datetime.fromisoformat(found["started"]).tzinfo is not None
     assert set(found) == {
-        "python", "platform", "packages", "git", "device", "threads", "precision", "seed", "command", "started",
+        "python", "platform", "packages", "git", "device", "threads", "machine", "precision", "seed", "command",
+        "started",
     }  # fmt: skip

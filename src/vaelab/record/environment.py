@@ -1,7 +1,6 @@
 """Where and how a run was made."""
 
 import platform
-import subprocess
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -9,15 +8,21 @@ from typing import Any
 
 import torch
 
+from vaelab.record import git
 from vaelab.record.command_line import command_line
+from vaelab.record.machine import machine
 
 PACKAGES = ("vaelab", "torch", "lightning", "hydra-core", "torchmetrics", "wandb", "datasets", "scikit-learn", "numpy")
 
 
-def environment(seed: int, device: torch.device, precision: str) -> dict[str, Any]:
-    """Versions, git commit, device, seed, command line and the time, as plain data without secrets.
+def environment(seed: int, device: torch.device, precision: str, devices: int = 1) -> dict[str, Any]:
+    """Versions, git commit, machine, seed, command line and the time, as plain data without secrets.
 
-    `precision` is that of training, as Lightning names it.
+    Args:
+        seed: of the run.
+        device: that computes.
+        precision: of training, as Lightning names it.
+        devices: how many compute.
     """
     return {
         "python": platform.python_version(),
@@ -26,6 +31,7 @@ def environment(seed: int, device: torch.device, precision: str) -> dict[str, An
         "git": _git(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type} ({_cpu()})",
         "threads": torch.get_num_threads(),
+        "machine": machine(device, devices),
         "precision": precision,
         "seed": seed,
         "command": command_line(),
@@ -47,15 +53,7 @@ def _cpu() -> str:
 def _git() -> dict[str, Any] | None:
     """Commit of the folder that the package lies in, and whether the tree differs from it."""
     here = Path(__file__).parent
-
-    def git(*arguments: str) -> str | None:
-        try:
-            done = subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, timeout=10)
-        except (OSError, subprocess.TimeoutExpired):
-            return None
-        return done.stdout.strip() if done.returncode == 0 else None
-
-    commit = git("rev-parse", "HEAD")
-    if commit is None or git("ls-files", "--error-unmatch", __file__) is None:
+    commit = git.answer(here, "rev-parse", "HEAD")
+    if not commit or not git.tracks(here, Path(__file__)):
         return None  # no repository, or one that the package is only installed inside of
-    return {"commit": commit, "dirty": bool(git("status", "--porcelain", "--untracked-files=no"))}
+    return {"commit": commit, "dirty": bool(git.answer(here, "status", "--porcelain", "--untracked-files=no"))}

@@ -1,34 +1,166 @@
-"""`changes.patch`: how the code of a run differs from its commit, without secrets."""
+"""`changes.patch`: how the code of a run differs from its commit, without secrets and without data."""
 
-import subprocess
-from pathlib import Path
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
 
+from vaelab.notes import some
+from vaelab.record.git import GitError, Repository, ask, repository
 from vaelab.secrets import redact_text
 
-MOST = 2**20  # bytes
-DATA = ("csv", "tsv", "parquet", "jsonl", "ndjson", "txt", "xls", "xlsx", "db", "sqlite", "npy", "npz", "h5", "gz",
-        "zip", "mid", "midi", "wav", "png", "jpg", "jpeg", "ipynb")  # fmt: skip
-EXCLUDED = [f":(exclude,icase,glob)**/*.{kind}" for kind in DATA]
-CUT = "\n[the rest is left out: the changes are larger than 1 MB]\n"
+CODE = frozenset(
+    ("py", "pyi", "pyx", "pxd", "c", "cc", "cpp", "cxx", "cu", "cuh", "h", "hh", "hpp", "rs", "jl", "r", "lua", "go",
+     "java", "kt", "scala", "js", "ts", "jsx", "tsx", "sh", "bash", "zsh", "fish", "mk", "cmake")
+)  # fmt: skip
+CONFIG = frozenset(("yaml", "yml", "toml", "ini", "cfg"))
+NAMES = frozenset(("makefile", "dockerfile", "cmakelists.txt", "requirements.txt", "constraints.txt"))
+MOST = 2**20  # bytes of a patch
+LARGEST = 2**18  # bytes of a file: what is larger is data, whatever it is called
+MOST_FILES = 500
+LISTED = 20  # files that a line of the header names
+LOOKING = 2.0  # seconds to look for files that git does not track
+CUT = "\n# the rest is left out: the changes are larger than 1 MB\n"
+_FOR_SECRETS = re.compile(
+    r"(?:^|[._-])(?:secrets?|credentials?|passwords?|passwd|api[_-]?keys?)(?=$|[._-])|\.env(?:rc)?(?=$|\.)",
+    re.IGNORECASE,
+)
+_SUBMODULE, _LINK = "160000", "120000"  # modes
 
 
-def source_changes(folder: Path) -> str:
-    """`git diff` of the tracked files of the repository that a folder lies in; empty where nothing differs.
+@dataclass
+class _Changed:
+    """Paths within a repository that differ from its commit.
 
-    Secrets are hidden as everywhere. Files that git does not track are not in it, nor are files of data, pictures and
-    notebooks, which may show examples.
+    Attributes:
+        shown: of code and config files.
+        left_out: of all others.
+        submodules: that are at another commit, or in which something differs.
     """
+
+    shown: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    submodules: list[str] = field(default_factory=list)
+
+
+def source_changes(*folders: Path) -> str:
+    """How the tracked code in some folders differs from the commits of their repositories; empty where nothing does.
+
+    For each repository there is a header, in lines that begin with `#`, and the difference as `git apply` takes it.
+    Only files of code and config are in it, by their kinds (`is_code`), and no large or binary ones. The header counts
+    what differs and is left out, and names code that git does not track. Where there is a repository and git cannot
+    say what differs, the header says so. Secrets are hidden as everywhere.
+
+    Args:
+        folders: with code of the run, such as the one that it is started in. Those that are missing and those in no
+            repository are left out.
+    """
+    found: dict[Path, tuple[Repository, list[Path]]] = {}
+    parts = []
+    for folder in folders:
+        if not folder.is_dir():
+            continue
+        try:
+            if (known := repository(folder)) is not None:
+                found.setdefault(known.root, (known, []))[1].append(folder)
+        except GitError as error:
+            parts.append(f"# folder: {folder}\n# how its code differs from its commit is not known: {error}\n")
+    parts += [_changes(known, places) for known, places in found.values()]
+    return redact_text("\n".join(part for part in dict.fromkeys(parts) if part))
+
+
+def is_code(path: str) -> bool:
+    """Whether a path is that of a file of code or config, by its kind, and not named after secrets."""
+    name = PurePosixPath(path)
+    kind = name.suffix[1:].lower()
+    known = kind in CODE or kind in CONFIG or name.name.lower() in NAMES
+    return known and not any(_FOR_SECRETS.search(part) for part in name.parts)
+
+
+def _changes(known: Repository, folders: Sequence[Path]) -> str:
+    """The section of one repository."""
+    within = _within(known.root, folders)
+    head = [f"repository: {known.address or known.root.name}", f"commit: {known.commit or 'none yet'}"]
+    if within != ["."]:
+        head.append(f"folders: {some(within)}")
     try:
-        done = subprocess.run(
-            ["git", "diff", "HEAD", "--no-color", "--no-ext-diff", "--no-textconv", "--", ".", *EXCLUDED],
-            cwd=folder,
-            capture_output=True,
-            timeout=10,
-        )
-    except (OSError, subprocess.TimeoutExpired):
+        base = known.commit or ask(known.root, "hash-object", "-t", "tree", os.devnull).decode().strip()
+        changed = _changed(known.root, base, within)
+        new = _untracked(known.root, within)
+        patch = _patch(known.root, base, changed.shown) if changed.shown else ""
+    except GitError as error:
+        return _header([*head, f"how the code differs from its commit is not known: {error}"])
+    if not (changed.shown or changed.left_out or changed.submodules or new):
         return ""
-    if done.returncode:
-        return ""
-    cut = len(done.stdout) > MOST
-    text = done.stdout[:MOST].decode("utf-8", errors="replace")
-    return redact_text(text) + (CUT if cut else "")
+    for what, paths in (
+        ("changed and left out (no code, too large, or secret by its name)", changed.left_out),
+        ("submodule that differs, without its changes", changed.submodules),
+        ("code that git does not track, without its text", new),
+    ):
+        if paths:
+            head.append(f"{what}: {some([ascii(path)[1:-1] for path in paths], LISTED)}")
+    return _header(head) + patch
+
+
+def _header(lines: Iterable[str]) -> str:
+    return "".join(f"# {' '.join(line.split())}\n" for line in lines)
+
+
+def _within(root: Path, folders: Iterable[Path]) -> list[str]:
+    """The folders relative to the root of their repository, those within others left out."""
+    real = Path(os.path.realpath(root))
+    places = sorted({Path(os.path.realpath(folder)).relative_to(real).as_posix() for folder in folders})
+    return ["."] if "." in places else [p for p in places if not any(p.startswith(f"{other}/") for other in places)]
+
+
+def _changed(root: Path, base: str, within: Sequence[str]) -> _Changed:
+    """What differs, by kind. Git prints `:<modes> <hashes> <status>`, path and, after all of these, lines and path."""
+    options = ("--raw", "--numstat", "-z", "--no-renames", "--no-ext-diff", "--no-textconv")
+    fields = os.fsdecode(ask(root, "diff", base, *options, "--ignore-submodules=untracked", "--", *within)).split("\0")
+    found, files, binary = _Changed(), list[str](), set[str]()
+    place = 0
+    while place < len(fields) and fields[place]:
+        if fields[place].startswith(":"):
+            modes, path = fields[place][1:].split()[:2], fields[place + 1]
+            place += 2
+            if _SUBMODULE in modes:
+                found.submodules.append(path)
+            elif _LINK in modes:
+                found.left_out.append(path)
+            else:
+                files.append(path)
+        else:
+            added, _, path = fields[place].split("\t", 2)
+            place += 1
+            if added == "-":
+                binary.add(path)
+    for path in files:
+        shown = is_code(path) and path not in binary and _size(root / path) <= LARGEST
+        (found.shown if shown and len(found.shown) < MOST_FILES else found.left_out).append(path)
+    return found
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.lstat().st_size
+    except OSError:  # it was removed
+        return 0
+
+
+def _untracked(root: Path, within: Sequence[str]) -> list[str]:
+    """Code that git neither tracks nor ignores; nothing where it takes long to look for it."""
+    try:
+        found = ask(root, "ls-files", "--others", "--exclude-standard", "-z", "--", *within, patience=LOOKING)
+    except GitError:
+        return []
+    return [path for path in os.fsdecode(found).split("\0") if path and is_code(path)]
+
+
+def _patch(root: Path, base: str, paths: Sequence[str]) -> str:
+    options = ("--no-color", "--no-ext-diff", "--no-textconv", "--no-renames", "--src-prefix=a/", "--dst-prefix=b/")
+    content = ask(root, "diff", base, *options, "--", *paths, most=MOST)
+    text = content[:MOST].decode("utf-8", errors="replace")
+    if len(content) <= MOST:
+        return text
+    return text[: text.rfind("\n") + 1] + CUT  # no half of a line, in which no secret would be recognised
