@@ -21,7 +21,7 @@ DEEPEST = 32  # lists and objects within each other
 LARGEST = 2**18  # bytes of a file that is read; a config has a few thousand
 _OPTION = re.compile(r"[A-Za-z0-9_][\w-]*(?:\.[\w-]+)*(?:/[A-Za-z0-9_][\w-]*(?:\.[\w-]+)*)*")
 _KEY = re.compile(r"\w[\w-]*(?:[./]\w[\w-]*)*(?:@\w[\w-]*(?:\.\w[\w-]*)*)?")
-MACHINE = ("hydra", "local", "paths", "trusted")  # what belongs to a machine and its user, not to a run
+MACHINE = ("hydra", "launcher", "local", "paths", "trusted")  # what belongs to a machine and its user, not to a run
 # Where a run writes to or sends to, and a program that it runs.
 _PLACE = re.compile(r"(?:^|[._])(?:dir|dirpath|directory|folder|root|path|file|uri|url|inception)$")
 # Whom a tracker sends to, and how many processes start on how many machines.

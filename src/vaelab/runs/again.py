@@ -1,33 +1,57 @@
-"""The command line that does a run again."""
+"""The command lines that do a run again."""
 
 import os
 import shlex
+from pathlib import Path
 
+from vaelab.config.command_line import config_folders, parts
+from vaelab.quoting import typed_path
+from vaelab.run_folder import can_go_on
 from vaelab.runs.listed import ListedRun
 from vaelab.secrets import HIDDEN
 
 PROGRAMS = (["python", "train.py"], ["vaelab", "train"])
+RERUN = ["vaelab", "rerun"]
 
 
 def again(run: ListedRun) -> str:
-    """What to type, with the seed that was drawn if one was.
+    """The whole command line of a run, with the seed that was drawn if one was.
 
-    The words come from the run folder, which may be a stranger's. Each is quoted, so that a shell takes it for a word.
-    The program is this one, whatever the folder says.
+    The words come from the run folder, which may be a stranger's. Each is quoted, so that a shell takes it for a word,
+    and words that choose code are left out. The program is this one, whatever the folder says.
     """
+    return shlex.join([*_program(), *_words(run)[0]])
+
+
+def rerun(run: ListedRun) -> str:
+    """What to type to do a run again from its record, and to compare the numbers."""
+    return shlex.join([*RERUN, run.path])
+
+
+def _program() -> list[str]:
+    return ["python", "train.py"] if os.path.isfile("train.py") else ["vaelab", "train"]
+
+
+def _words(run: ListedRun) -> tuple[list[str], bool]:
+    """The words of a run, and whether some were left out since only the user may type them."""
     try:
-        typed = shlex.split(run.contents.command)
+        typed_then = shlex.split(run.contents.command)
     except ValueError:
-        typed = []
-    known = next((program for program in PROGRAMS if typed[: len(program)] == program), None)
-    words = typed[2:] if known is not None else []
+        typed_then = []
+    known = next((program for program in PROGRAMS if typed_then[: len(program)] == program), None)
+    words = typed_then[2:] if known is not None else []
     if known is None or any(word.startswith("resume=") for word in words) or run.contents.went_on:
-        flags = [word for word in words if word.startswith("--config-dir=")]
-        words = flags + [word for word in run.contents.overrides if not word.startswith(("resume=", "-"))]
-    if "seed=null" in words and run.contents.seed is not None:
-        words = [f"seed={run.contents.seed}" if word == "seed=null" else word for word in words]
-    program = ["python", "train.py"] if os.path.isfile("train.py") else ["vaelab", "train"]
-    return shlex.join([*program, *words])
+        words = [*words, *(word for word in run.contents.overrides if word not in words)]
+    plain = [word for word in parts(words)[1] if not word.startswith("resume=")]
+    kept = [word for word in plain if not _chooses_code(word)]
+    if "seed=null" in kept and run.contents.seed is not None:
+        kept = [f"seed={run.contents.seed}" if word == "seed=null" else word for word in kept]
+    return kept, len(kept) < len(plain) or bool(config_folders(words))
+
+
+def _chooses_code(word: str) -> bool:
+    key = word.lstrip("+~").partition("=")[0]
+    return "_target_" in word or key.startswith(("hydra.", "hydra/", "trusted"))
 
 
 def hides_secrets(command: str) -> bool:
@@ -40,8 +64,11 @@ def ways_on(run: ListedRun) -> list[tuple[str, str]]:
     found = []
     if os.path.isfile(page := os.path.join(run.path, "report.html")):
         found.append(("its report", page))
-    if run.status not in ("finished", "running") and os.path.isfile(os.path.join(run.path, "checkpoints", "last.ckpt")):
+    if run.status not in ("finished", "running") and can_go_on(Path(run.path)):
         program = "python train.py" if os.path.isfile("train.py") else "vaelab train"
-        found.append(("go on with it", f"{program} {shlex.quote('resume=' + run.path)}"))
-    found.append(("do it again", again(run)))
+        found.append(("go on with it", f"{program} {typed_path('resume', run.path)}"))
+    if os.path.isfile(os.path.join(run.path, "config.yaml")) and run.status != "running":
+        found.append(("do it again and compare the numbers", rerun(run)))
+    left_out = ", without words that choose code (--config-dir, hydra, trusted)" if _words(run)[1] else ""
+    found.append((f"its whole command line{left_out}", again(run)))
     return found

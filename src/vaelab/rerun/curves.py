@@ -1,0 +1,64 @@
+"""The first step at which the training losses of two runs differ."""
+
+import csv
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+
+from vaelab.rerun.compared_run import read_text
+from vaelab.rerun.numbers import Match, match
+
+FILE = "metrics.csv"
+LOSSES = ("train/loss_step", "train/loss")  # the mean of the last logged steps, and of an epoch
+Place = tuple[int, str]  # a step and one of them
+LARGEST = 2**28  # bytes
+
+
+@dataclass(frozen=True)
+class Courses:
+    """The training losses of two runs, where both logged one. Each is the mean of some steps up to the one it is at.
+
+    Attributes:
+        logged: how many these are.
+        first: of them.
+        last: of them.
+        differs: the first step at which the losses are not the same bit for bit; None where all are.
+        then: the loss of the first run there.
+        now: that of the second one.
+        beyond_rounding: the first step at which they differ by more than rounding; None where there is none.
+    """
+
+    logged: int
+    first: int
+    last: int
+    differs: int | None = None
+    then: float | None = None
+    now: float | None = None
+    beyond_rounding: int | None = None
+
+
+def training_losses(folder: Path) -> dict[Place, float]:
+    """The logged training losses; as far as the file can be read, and nothing without one."""
+    found: dict[Place, float] = {}
+    try:
+        for row in csv.DictReader(StringIO(read_text(folder / FILE, LARGEST) or "", newline="")):
+            for name in LOSSES:
+                if row.get(name):
+                    found[int(row["step"]), name] = float(row[name])
+    except (ValueError, KeyError, TypeError, csv.Error):  # cut short, or edited
+        pass
+    return found
+
+
+def courses(then: dict[Place, float], now: dict[Place, float]) -> Courses | None:
+    """How the losses of two runs stand to each other; None where they share none."""
+    shared = sorted(then.keys() & now.keys(), key=lambda place: (place[0], LOSSES.index(place[1])))
+    if not shared:
+        return None
+    matches = [(place, match(then[place], now[place])) for place in shared]
+    parted = next((place for place, found in matches if found != Match.SAME), None)
+    beyond = next((step for (step, _), found in matches if found == Match.DIFFERENT), None)
+    first, last = shared[0][0], shared[-1][0]
+    if parted is None:
+        return Courses(len(shared), first, last)
+    return Courses(len(shared), first, last, parted[0], then[parted], now[parted], beyond)
