@@ -13,6 +13,12 @@ CAPTIONS: dict[str, str] = {
     "comparison": "A panel for each number, with every row of the table in it. A bar is the standard deviation over "
     "seeds, a dashed line is a baseline.",
     "comparison_curves": "What was logged on the validation split over the steps of training, a colour for each row.",
+    # Sweep
+    "sweep_by_key": "What each job reached, over the one key in which settings differ. The best is red.",
+    "sweep_importance": "How much of the variance over jobs goes with each key: analysis of variance of the keys' main "
+    "effects, less what chance would give. What is left to 1 is how keys act together, and chance.",
+    "sweep_parallel": "A line for each job, from its settings to what it reached: a lighter line is better, the best "
+    "is red.",
     # Search
     "search_front": "Two of the numbers that were searched for. No trial is better than a red one in all of them.",
     "search_history": "What each trial reached, in the order in which they were begun.",
