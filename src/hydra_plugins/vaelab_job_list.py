@@ -16,8 +16,11 @@ from hydra.core.override_parser.types import Override
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from vaelab.errors import ConfigError
+from vaelab.launch.outcome import Outcome
+from vaelab.launch.words import is_about_launcher
 from vaelab.record.sweep import Sweep
-from vaelab.sweep import Outcome, SweepRunner, outcome
+from vaelab.sweep import SweepRunner, outcome
 
 
 class JobList(BasicSweeper):
@@ -59,9 +62,14 @@ class JobList(BasicSweeper):
         assert self.config is not None
         loader = self.hydra_context.config_loader
         if Sweep.current is None:
-            typed = OverridesParser.create(config_loader=loader).parse_overrides([*self._parse_config(), *arguments])
-            (jobs,) = self.split_arguments(typed, None)
+            of_launcher = [word for word in arguments if is_about_launcher(word)]
+            words = [*self._parse_config(), *(word for word in arguments if word not in of_launcher)]
+            parser = OverridesParser.create(config_loader=loader)
+            if several := [word for word in of_launcher if parser.parse_override(word).is_sweep_override()]:
+                raise ConfigError(f"{several[0]}: several values; a sweep has one launcher for all jobs")
+            (jobs,) = self.split_arguments(parser.parse_overrides(words), None)
             Sweep.current = Sweep.from_jobs(jobs)
+            Sweep.current.launcher = of_launcher
         one_by_one = isinstance(self.launcher, BasicLauncher)
         at_once = 1 if one_by_one else self.max_batch_size or len(Sweep.current.jobs)
         return SweepRunner(Sweep.current, self.config, loader, self._launch, at_once).run()

@@ -1,12 +1,12 @@
-"""Many runs: the jobs of a sweep one by one. A job that fails does not end the sweep; an interruption does."""
+"""Many runs: the jobs of a sweep. A job that fails does not end the sweep; an interruption does."""
 
 import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from hydra.core.config_loader import ConfigLoader
@@ -15,41 +15,34 @@ from hydra.types import TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from vaelab.atomic_write import write_file
+from vaelab.command_line.as_if_running import as_if_running
 from vaelab.command_line.explain import COMPOSITION_ERRORS, explain
 from vaelab.command_line.local import local_settings
-from vaelab.command_line.own_encoder import decoder_instead
+from vaelab.command_line.own_encoder import with_decoder
+from vaelab.command_line.tags import refuse_untagged
 from vaelab.config.command_line import parts
 from vaelab.config.continuation import compose_again
 from vaelab.config.location import find_trusted
-from vaelab.config.quoting import quoted
 from vaelab.config.recorded_jobs import recorded_overrides
-from vaelab.config.usual import Usual, usual_for
+from vaelab.config.usual import Usual, with_usual
 from vaelab.errors import ConfigError, InterruptionError, UserError
-from vaelab.record.sweep import FILE, Job, Status, Sweep, in_one_process
-from vaelab.run_folder import discard, put_aside
-from vaelab.secrets import redact, redact_text
+from vaelab.job_folder import OUTPUT_DIR
+from vaelab.launch.jobs import Launching, settled
+from vaelab.launch.outcome import Outcome
+from vaelab.launch.words import DEFAULT, GROUP, refuse_launcher
+from vaelab.quoting import quoted, typed_path
+from vaelab.record.state import one_line
+from vaelab.record.sweep import FILE, Job, Status, Sweep
+from vaelab.run_folder import discard, in_one_process
+from vaelab.secrets import redact
 from vaelab.signals import ending_at_once, exit_code, say
 
+if TYPE_CHECKING:
+    from vaelab.launch.settings import Launcher
+
 MANY = 20  # jobs whose configs take more than a few seconds to check
-LONGEST_ERROR = 600  # characters of one that is kept and shown in a table
+_OF_SWEEPS = ("hydra.mode", "hydra.run.", "hydra.sweep", "hydra/sweeper", "hydra.launcher", "hydra/launcher")
 _collecting = False  # whether the function of a job is called by `outcome`
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a job: plain data, which a launcher may send between processes.
-
-    Attributes:
-        status: done, failed or interrupted.
-        error: one line on why it was not done.
-        exit_code: of an interruption.
-        value: what the task watches, where the job is done.
-    """
-
-    status: Status
-    error: str = ""
-    exit_code: int = 0
-    value: float | None = None
 
 
 Launch = Callable[[Sequence[Sequence[str]], int], Sequence[Outcome]]
@@ -86,10 +79,10 @@ class SweepRunner:
 
     Args:
         sweep: its folder is claimed here if it is a new one, and is kept to this process already if it is not.
-        master: the composed config of the sweep as a whole, of which `hydra` matters.
+        master: the composed config of the sweep as a whole, of which `hydra` and `launcher` matter.
         loader: composes the config of a job.
-        launch: runs jobs, each a list of overrides, of successive numbers from the given one; returns what became of
-            each.
+        launch: runs jobs in this process, each a list of overrides, of successive numbers from the given one; returns
+            what became of each.
         at_once: how many jobs to launch together, at most.
     """
 
@@ -99,8 +92,11 @@ class SweepRunner:
         self._loader = loader
         self._launch = launch
         self._at_once = at_once
+        self._is_of_hydra = master.hydra.runtime.choices.get("hydra/launcher") not in (None, "basic")
         self._folders = [Path(s.path) for s in master.hydra.runtime.config_sources if s.schema == "file"]
         self._arguments: dict[int, list[str]] = {}
+        self._alone: dict[int, list[str]] = {}  # arguments of a process that runs the job by itself
+        self._devices: dict[int, tuple[int, int]] = {}
         self._tasks: dict[str, None] = {}
         self._said: list[Usual] = []
 
@@ -108,26 +104,73 @@ class SweepRunner:
         """Run the jobs and keep the record of them; returns the numbers that the tasks of those that ran watch.
 
         Raises:
-            UserError: not one of the jobs can be composed, or the folder of the sweep cannot be used.
+            UserError: not one of the jobs can be composed, the launcher cannot be used, or the folder of the sweep
+                cannot be.
         """
-        missing = self.sweep.missing()
+        sweep = self.sweep
+        for job in sweep.jobs:
+            if any(word.lstrip("+").partition("=")[0] == OUTPUT_DIR for word in [*job.overrides, *sweep.typed]):
+                raise ConfigError(
+                    f"{OUTPUT_DIR}: names the folder of one run, and each job of a sweep has its own; "
+                    "hydra.sweep.dir=<folder> names that of the sweep"
+                )
+        queued = settled(sweep) if sweep.resumed else []
+        missing = [job for job in sweep.missing() if job not in queued]
+        launcher = self._launcher() if missing else None
         refused = self._check(missing)
-        if len(refused) == len(missing):
+        if missing and len(refused) == len(missing) and not queued:
             raise _refusal(list(refused.values()))
         self._claim_folder()
-        with nullcontext() if self.sweep.resumed else in_one_process(self.sweep.folder):
+        with nullcontext() if sweep.resumed else in_one_process(sweep.folder, "sweep"):
             for job in missing:
                 if job.number in refused:
                     self._note(job, Outcome(Status.FAILED, str(refused[job.number])))
-            self.sweep.write()
             ready = [job for job in missing if job.number not in refused]
-            return self._run_all(ready)
+            launching = Launching(sweep, ready, self._alone, self._devices, self._note)
+            if launcher is not None and launcher.kind == "slurm" and launcher.dry_run:
+                launching.show(launcher)
+                return []
+            sweep.write()
+            if launcher is None or launcher.kind == "slurm":
+                launching.run_slurm(launcher, queued)
+                return []
+            values: list[float | None] = []
+            if launcher.kind == "joblib":
+                launching.run_processes(launcher)
+            else:
+                values = self._run_all(ready, launching)
+            if queued and sweep.stopped is None:
+                launching.run_slurm(None, queued)
+            return values
+
+    def _launcher(self) -> "Launcher":
+        """The launcher that the command line or a user's own settings choose."""
+        with ending_at_once():
+            from vaelab.launch.settings import read_launcher
+        hydra, before = self._master.hydra, HydraConfig.instance().cfg
+        plain = self._master.copy()
+        try:
+            HydraConfig.instance().set_config(self._master)
+            with read_write(plain), open_dict(plain):
+                del plain["hydra"]
+                with local_settings(plain):
+                    launcher = read_launcher(_plain(plain.get(GROUP)))
+        finally:
+            HydraConfig.instance().cfg = before
+        if launcher.kind != DEFAULT and self._is_of_hydra:
+            chosen, other = (hydra.runtime.choices.get(group) for group in (GROUP, "hydra/launcher"))
+            raise ConfigError(
+                f"launcher={chosen} beside hydra/launcher={other}: a sweep has one launcher; leave one out"
+            )
+        return launcher
 
     def _check(self, jobs: list[Job]) -> dict[int, UserError]:
         """What is wrong with the configs of jobs, by number: said before any of them runs."""
+        if not jobs:
+            return {}
         with ending_at_once():
             from vaelab.check import check
-            from vaelab.run import refuse_sweep_over_devices
+            from vaelab.run import devices_of, refuse_several_devices
 
         if len(jobs) > MANY:
             print(f"checking the configs of {len(jobs)} jobs", flush=True)
@@ -136,13 +179,20 @@ class SweepRunner:
         for job in jobs:
             arguments = job.overrides
             try:
+                if not self.sweep.resumed:
+                    refuse_launcher(job.overrides, "a sweep has one launcher for all jobs; choose it beside -m")
                 self._arguments[job.number] = arguments = self._typed(job)
                 config = self._composed(arguments)
                 self._tasks[str(config.hydra.runtime.choices.get("task"))] = None
                 plain = self._as_if_running(job, config)
                 find_trusted(plain)
                 with local_settings(plain):
-                    refuse_sweep_over_devices(check(plain)[0])
+                    if not self.sweep.resumed:
+                        refuse_untagged(plain, config.hydra.runtime.choices.get("debug"))
+                    cfg, _ = check(plain)
+                if self._is_of_hydra:
+                    refuse_several_devices(cfg)
+                self._devices[job.number] = devices_of(cfg)
             except UserError as error:
                 refused[job.number] = error
             except COMPOSITION_ERRORS as error:
@@ -153,53 +203,43 @@ class SweepRunner:
 
     def _composed(self, arguments: list[str]) -> DictConfig:
         """The config of a job; adds to its arguments a decoder that an encoder of the user's own lacks."""
-        try:
-            return self._loader.load_sweep_config(self._master, arguments)
-        except COMPOSITION_ERRORS as error:
-            decoder = decoder_instead(error, arguments, self._folders)
-            if decoder is None:
-                raise
-            arguments.append(decoder)
-            return self._loader.load_sweep_config(self._master, arguments)
+        return with_decoder(lambda words: self._loader.load_sweep_config(self._master, words), arguments, self._folders)
 
     def _typed(self, job: Job) -> list[str]:
         """The overrides of a job; from the record of an earlier sweep, only what a file may decide."""
-        sweep = self.sweep
+        sweep, of_hydra = self.sweep, self._of_hydra()
         if not sweep.resumed:
-            return self._with_usual(job.overrides)
+            self._alone[job.number] = [*of_hydra, *job.overrides, *_once(job.overrides)]
+            return with_usual(job.overrides, self._say_once)
         place = [f"hydra.sweep.subdir={quoted(job.folder)}"]
         recorded, typed = recorded_overrides(job.overrides, sweep.typed, sweep.folder / FILE, sweep.config_folders)
         if sweep.can_go_on(job):
+            self._alone[job.number] = [*of_hydra, f"resume={quoted(str(sweep.path(job)))}", *typed]
             flags = [f"--config-dir={folder}" for folder in sweep.config_folders[1:]]
             continued = compose_again([*flags, f"resume={quoted(str(sweep.path(job)))}", *typed])
             assert continued is not None
             sweep.continued[job.number] = continued
             return [word for word in parts(continued.arguments)[1] if word != "hydra.mode=RUN"] + place
-        return self._with_usual(recorded + typed) + place
+        self._alone[job.number] = [*of_hydra, *recorded, *typed, *_once(recorded + typed)]
+        return with_usual(recorded + typed, self._say_once) + place
 
-    def _with_usual(self, words: list[str]) -> list[str]:
-        """The overrides of a job behind what is usual for its data and task, which is said once."""
-        usual = usual_for(words)
-        if usual is None:
-            return list(words)
+    def _of_hydra(self) -> list[str]:
+        """What is typed for Hydra itself, and is not about sweeps: where options are searched for, say."""
+        words = [str(word) for word in self._master.hydra.overrides.hydra]
+        return [word for word in words if not word.lstrip("+~").startswith(_OF_SWEEPS)]
+
+    def _say_once(self, usual: Usual) -> None:
         if usual not in self._said:
             self._said.append(usual)
             say(str(usual))
-        return [*usual.words, *words]
 
     def _as_if_running(self, job: Job, config: DictConfig) -> DictConfig:
         """The config that the job's function will be given; notes the job's folder."""
-        with read_write(config), open_dict(config):
-            config.hydra.job.id = config.hydra.job.num = job.number
-            config.hydra.runtime.output_dir = os.curdir  # what it is, no check asks
-        HydraConfig.instance().set_config(config)
+        plain = as_if_running(config, job.number)
         if not self.sweep.resumed:
             job.folder = str(config.hydra.sweep.subdir)
             if other := next((j for j in self.sweep.jobs if j.folder == job.folder and j.number < job.number), None):
                 raise ConfigError(f"hydra.sweep.subdir: jobs {other.number} and {job.number} would share {job.folder}")
-        plain = config.copy()
-        with read_write(plain), open_dict(plain):
-            del plain["hydra"]
         return plain
 
     def _claim_folder(self) -> None:
@@ -209,37 +249,36 @@ class SweepRunner:
                 hydra.runtime.choices.task = ",".join(self._tasks)  # the folder is named after it
             sweep.folder = Path(str(hydra.sweep.dir))
             if (sweep.folder / FILE).exists():
-                raise ConfigError(
-                    f"hydra.sweep.dir={sweep.folder}: holds a sweep; resume={sweep.folder} goes on with it"
-                )
+                on = typed_path("resume", sweep.folder)
+                raise ConfigError(f"hydra.sweep.dir={sweep.folder}: holds a sweep; {on} goes on with it")
             sweep.folder.mkdir(parents=True, exist_ok=True)
             whole = redact(yaml.safe_load(OmegaConf.to_yaml(self._master)))
             write_file(sweep.folder / "multirun.yaml", yaml.safe_dump(whole, sort_keys=False))
         for arguments in self._arguments.values():
             arguments.append(f"hydra.sweep.dir={quoted(str(sweep.folder))}")
 
-    def _run_all(self, jobs: list[Job]) -> list[float | None]:
+    def _run_all(self, jobs: list[Job], launching: Launching) -> list[float | None]:
         values: list[float | None] = []
         for part in successive(jobs, self._at_once):
             self.sweep.begun = True
-            for job in part:
-                self._prepare(job)
-                shown = " ".join(self.sweep.varying(job))
-                print(f"\njob {job.number} ({jobs.index(job) + 1} of {len(jobs)}): {redact_text(shown)}", flush=True)
-            self.sweep.write()
-            for job, found in zip(part, self._outcomes(part), strict=True):
-                self._note(job, found)
-                values.append(found.value)
-            self.sweep.write()
+            if self._needs_process(part[0]):
+                launching.run_alone(part[0])
+            else:
+                for job in part:
+                    launching.prepare(job)
+                    print(f"\n{launching.title(job)}", flush=True)
+                self.sweep.write()
+                for job, found in zip(part, self._outcomes(part), strict=True):
+                    self._note(job, found)
+                    values.append(found.value)
+                self.sweep.write()
             if self.sweep.stopped is not None:
                 break
         return values
 
-    def _prepare(self, job: Job) -> None:
-        """Put aside what a job left that has no checkpoint to go on from: it begins anew in a folder of its own."""
-        if self.sweep.resumed:
-            put_aside(self.sweep.path(job))
-        job.status, job.error = Status.RUNNING, ""
+    def _needs_process(self, job: Job) -> bool:
+        """Whether a job runs over several devices."""
+        return not self._is_of_hydra and self._devices.get(job.number, (1, 1)) != (1, 1)
 
     def _outcomes(self, jobs: list[Job]) -> Sequence[Outcome]:
         arguments = [self._arguments[job.number] for job in jobs]
@@ -254,12 +293,21 @@ class SweepRunner:
         return [found] * len(jobs)
 
     def _note(self, job: Job, found: Outcome) -> None:
-        job.status, job.error = found.status, redact_text(" ".join(found.error.split()))[:LONGEST_ERROR]
+        job.status, job.error = found.status, one_line(found.error)
         discard(self.sweep.path(job))
         if found.status == Status.FAILED:
             print(f"error: job {job.number}: {job.error}", file=sys.stderr, flush=True)
-        if found.status == Status.INTERRUPTED:
+        if found.exit_code:
             self.sweep.stopped = found.exit_code
+
+
+def _plain(node: Any) -> Any:
+    return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+
+
+def _once(words: list[str]) -> list[str]:
+    """What makes a single run of words that may choose an experiment which is a sweep by itself."""
+    return ["hydra.mode=RUN"] if any(word.startswith("experiment=") for word in words) else []
 
 
 def successive(jobs: list[Job], at_once: int) -> Iterator[list[Job]]:

@@ -6,7 +6,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 
-from vaelab.config.quoting import quoted
+from vaelab.quoting import quoted
 from vaelab.record.sweep import Job
 from vaelab.sweep import successive
 

@@ -20,6 +20,10 @@ def test_options_and_plain_values_are_taken_and_what_is_typed_wins() -> None:
     assert taken(words) == (words, [])
     assert taken(words, "seed=4", "latent_dim=5") == ([*words[:2], *words[3:5]], ["seed=4", "latent_dim=5"])
     assert taken(["data.path=a/b.csv", "paths.log_dir=/tmp", "resume=x"]) == (["data.path=a/b.csv"], [])
+    assert taken(["seed=1", "launcher=slurm", "launcher.partition=x", "+launcher._target_=os.system"]) == (
+        ["seed=1"],
+        [],
+    )
 
 
 @pytest.mark.parametrize(

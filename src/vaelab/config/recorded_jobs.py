@@ -5,11 +5,11 @@ from pathlib import Path
 
 from hydra.core.override_parser.types import Override, OverrideType
 
-from vaelab.config.recorded import MACHINE, is_option, is_setting, parse_word, place
+from vaelab.config.recorded import MACHINE, covers, is_option, is_setting, parse_word, place
 from vaelab.errors import CheckpointError, ConfigError
 from vaelab.secrets import HIDDEN
 
-_NO_MATTER = ("paths.log_dir", "resume")  # the jobs stay in the folder of the sweep
+_NO_MATTER = ("paths.log_dir", "resume", "launcher")  # the jobs stay in the folder; how they run is typed
 
 
 def recorded_overrides(
@@ -45,7 +45,7 @@ def recorded_overrides(
                 if text not in _values(several):
                     raise ConfigError(f"{now[key][0]}: a job of the sweep has {text}, which is none of these")
                 own.append(text)
-        elif key in _NO_MATTER:
+        elif any(covers(above, place(word)) for above in _NO_MATTER):
             continue
         elif HIDDEN not in text and _may_be_read(word, folders):
             taken.append(text)

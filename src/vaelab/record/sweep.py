@@ -4,24 +4,21 @@ Imports nothing heavy: the command line reads it before a run begins.
 """
 
 import json
-import os
+import re
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path, PurePath
 from typing import Any, ClassVar
 
 from vaelab.atomic_write import write_json
 from vaelab.config.continuation import Continuation
-from vaelab.config.quoting import quoted
 from vaelab.config.recorded import lies_within
-from vaelab.errors import CheckpointError, ConfigError, printable
+from vaelab.errors import CheckpointError, printable
 from vaelab.record.command_line import command_line
 from vaelab.run_folder import can_go_on
 from vaelab.secrets import redact_text
-from vaelab.terminal import console
 
 FILE = "sweep.json"
 
@@ -34,7 +31,25 @@ class Status(StrEnum):
     FAILED = "failed"
     INTERRUPTED = "interrupted"
     RUNNING = "running"
+    QUEUED = "queued"  # submitted to SLURM: it waits, runs or has ended, as the queue says
     NOT_STARTED = "not started"
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """How a job is found that was submitted to SLURM.
+
+    Attributes:
+        name: of the array in the queue.
+        task: its number in the array.
+        id: `<array>_<task>` as SLURM numbers it; empty while it is being submitted.
+        since: when it was, in ISO 8601.
+    """
+
+    name: str
+    task: int
+    id: str
+    since: str
 
 
 @dataclass
@@ -47,6 +62,7 @@ class Job:
         folder: its run folder, relative to the sweep's.
         status: what became of it.
         error: one line on why it failed.
+        slurm: of a job that was submitted to SLURM.
     """
 
     number: int
@@ -54,6 +70,7 @@ class Job:
     folder: str
     status: Status = Status.NOT_STARTED
     error: str = ""
+    slurm: Submitted | None = None
 
 
 @dataclass
@@ -64,6 +81,8 @@ class Sweep:
         folder: the sweep's folder.
         command: the command line that began it, without secrets.
         jobs: in the order of their numbers.
+        launcher: overrides that choose the launcher, as they are typed now; no job has them.
+        common: overrides that every job has, where the sweep says so before all of its jobs are known.
         typed: overrides for every job that are typed when the sweep goes on; they win over the recorded ones.
         config_folders: whose options the recorded overrides may choose.
         resumed: whether this is an earlier sweep that goes on.
@@ -75,6 +94,8 @@ class Sweep:
     folder: Path
     command: str
     jobs: list[Job]
+    launcher: list[str] = field(default_factory=list)
+    common: list[str] = field(default_factory=list)
     typed: list[str] = field(default_factory=list)
     config_folders: list[Path] = field(default_factory=list)
     resumed: bool = False
@@ -84,6 +105,10 @@ class Sweep:
 
     current: ClassVar["Sweep | None"] = None
     """The one that this process runs."""
+    start: ClassVar[list[str]] = []
+    """The beginning of a command line that runs one job by itself: program and flags."""
+    program: ClassVar[list[str]] = []
+    """The program alone."""
 
     @classmethod
     def from_jobs(cls, jobs: Sequence[list[str]]) -> "Sweep":
@@ -101,14 +126,14 @@ class Sweep:
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
             jobs = [_job(entry) for entry in record["jobs"]]
-            command = str(record["command"])
+            command, common = str(record["command"]), [str(word) for word in record.get("common", [])]
         except OSError as error:
             raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise CheckpointError(f"{path}: is broken or cut short, so the sweep cannot go on from it") from error
         if not jobs or len({job.number for job in jobs}) < len(jobs) or len({job.folder for job in jobs}) < len(jobs):
             raise CheckpointError(f"{path}: is broken; it names no job, or one job twice")
-        sweep = cls(folder, printable(command), jobs, resumed=True)
+        sweep = cls(folder, printable(command), jobs, common=common, resumed=True)
         for job in jobs:
             job.error = printable(job.error)
             if odd := next((text for text in [job.folder, *job.overrides] if printable(text) != text), None):
@@ -131,11 +156,13 @@ class Sweep:
                 "folder": job.folder,
                 "status": job.status,
                 "error": job.error,
+                **({"slurm": asdict(job.slurm)} if job.slurm else {}),
             }
             for job in self.jobs
         ]
         try:
-            write_json(self.folder / FILE, {"command": self.command, "jobs": jobs})
+            common = {"common": [redact_text(word) for word in self.common]} if self.common else {}
+            write_json(self.folder / FILE, {"command": self.command, **common, "jobs": jobs})
         except OSError as error:
             print(f"{self.folder / FILE}: cannot be written ({error.strerror}); the sweep goes on", file=sys.stderr)
 
@@ -170,6 +197,7 @@ class Sweep:
     def varying(self, job: Job) -> list[str]:
         """What tells a job from the others of the sweep: its overrides, but those that all have."""
         shared = set.intersection(*(set(other.overrides) for other in self.jobs)) if len(self.jobs) > 1 else set()
+        shared |= set(self.common)
         return [override for override in job.overrides if override not in shared]
 
     def count(self, status: Status) -> int:
@@ -203,53 +231,6 @@ def mark_done(run: Path) -> None:
         sweep.write()
 
 
-def print_sweep(sweep: Sweep) -> None:
-    """A table of what became of the jobs, and how to go on with those that are not done."""
-    from rich.table import Table
-
-    missing = sweep.missing()
-    counts = {status.value: sweep.count(status) for status in Status}
-    summary = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-    terminal = console(width=None if sys.stdout.isatty() else 200)
-    if missing:
-        table = Table("job", "outcome", "overrides", "why", "folder", title=f"\nsweep: {summary}", title_justify="left")
-        for job in sweep.jobs if sweep.stopped is not None else missing:
-            shown = redact_text(" ".join(sweep.varying(job)))
-            table.add_row(str(job.number), job.status, shown, job.error, job.folder if sweep.path(job).is_dir() else "")
-        terminal.print(table)
-    else:
-        terminal.print(f"\nsweep: {summary}")
-    if sweep.folder.is_dir():
-        terminal.print(f"sweep folder: {sweep.folder}", soft_wrap=True)
-        if missing:
-            terminal.print(f"run what is not done with resume={quoted(str(sweep.folder))}", soft_wrap=True)
-
-
-@contextmanager
-def in_one_process(folder: Path) -> Iterator[None]:
-    """Keep a sweep's folder to one process. What `sweep.json` says may change until then, so it is read afterwards.
-
-    Raises:
-        ConfigError: another process runs the sweep at this moment.
-    """
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        yield
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ConfigError(f"{folder}: another process is running this sweep; wait for it, or end it") from error
-        except OSError:  # a file system without locks
-            pass
-        yield
-    finally:
-        os.close(handle)
-
-
 def _job(entry: Any) -> Job:
     number, overrides, folder = entry["number"], entry["overrides"], entry["folder"]
     if type(number) is not int or number < 0 or not isinstance(overrides, list) or not isinstance(folder, str):
@@ -259,6 +240,18 @@ def _job(entry: Any) -> Job:
     inside = PurePath(folder)
     if inside.is_absolute() or not inside.parts or ".." in inside.parts:
         raise ValueError
-    status = Status(entry["status"])
-    killed = status == Status.RUNNING  # in the middle of it, or the record would say more
-    return Job(number, overrides, folder, Status.INTERRUPTED if killed else status, str(entry["error"]))
+    status, slurm = Status(entry["status"]), _submitted(entry.get("slurm"))
+    if status in (Status.RUNNING, Status.QUEUED):  # killed in the middle of it, or the record would say more
+        status = Status.QUEUED if slurm else Status.INTERRUPTED
+    return Job(number, overrides, folder, status, str(entry["error"]), slurm)
+
+
+def _submitted(entry: Any) -> Submitted | None:
+    if entry is None:
+        return None
+    name, task, number, since = (entry[key] for key in ("name", "task", "id", "since"))
+    if type(task) is not int or task < 0 or not all(isinstance(text, str) for text in (name, number, since)):
+        raise ValueError
+    if not re.fullmatch(r"[\w-]{1,100}", name) or not re.fullmatch(r"(\d{1,12}_\d{1,8})?", number):
+        raise ValueError
+    return Submitted(name, task, number, printable(since, 40))

@@ -1,0 +1,119 @@
+"""What SLURM says of submitted jobs: `squeue`, `sacct` and `scancel`."""
+
+import getpass
+import shutil
+import subprocess
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from vaelab.errors import ConfigError
+from vaelab.faults import FaultError
+
+REASONS = {
+    "TIMEOUT": "SLURM ended it after launcher.timeout_min; type more minutes",
+    "DEADLINE": "SLURM ended it at its deadline",
+    "OUT_OF_MEMORY": "SLURM ended it since it took more memory than it had; type a larger launcher.mem_gb",
+    "NODE_FAIL": "its node failed",
+    "BOOT_FAIL": "its node did not start",
+    "PREEMPTED": "SLURM ended it for another job",
+    "CANCELLED": "was cancelled in the queue",
+}
+WAIT = 60.0  # seconds for an answer
+
+
+@dataclass(frozen=True)
+class Queued:
+    """A task of an array that waits or runs.
+
+    Attributes:
+        id: as scancel takes it.
+        state: such as PENDING.
+        why: it waits.
+    """
+
+    id: str
+    state: str
+    why: str
+
+    @property
+    def runs(self) -> bool:
+        """Whether it has begun."""
+        return self.state in ("RUNNING", "COMPLETING", "SUSPENDED", "STAGE_OUT", "SIGNALING", "STOPPED")
+
+
+def in_queue(names: Collection[str]) -> dict[tuple[str, int], Queued]:
+    """The tasks of arrays with these names that wait or run, by the name and the number in the array.
+
+    Raises:
+        FaultError: squeue does not answer.
+    """
+    if not names:
+        return {}
+    user = f"--user={getpass.getuser()}"
+    said = _run(
+        ["squeue", "--noheader", "--array", user, f"--name={','.join(sorted(names))}", "--format=%j|%F|%K|%T|%r"]
+    )
+    found = {}
+    for line in said.splitlines():
+        name, array, task, state, why = (*line.strip().split("|", 4), "", "", "", "", "")[:5]
+        if name in names and array.isdecimal() and task.isdecimal():
+            found[name, int(task)] = Queued(f"{array}_{task}", state, why)
+    return found
+
+
+def require_queue(jobs: Iterable[int]) -> None:
+    """Refuse to go on with jobs that were submitted where nothing says what became of them.
+
+    Raises:
+        ConfigError: names them.
+    """
+    if shutil.which("squeue") is None:
+        raise ConfigError(
+            f"jobs {', '.join(map(str, jobs))} were submitted to SLURM, and this machine has no squeue that says "
+            "whether they still run; go on from a login node of the cluster. Once you know that they have ended, "
+            'take "slurm" of these jobs out of sweep.json'
+        )
+
+
+def why_ended(task: str) -> str:
+    """Why SLURM ended a task of an array; empty where it does not say, or where the job ended by itself."""
+    if shutil.which("sacct") is None:
+        return ""
+    from submitit.slurm.slurm import SlurmInfoWatcher
+
+    try:
+        said = _run(["sacct", "-o", "JobID,State,NodeList", "--parsable2", "-j", task])
+    except FaultError:
+        return ""
+    state = SlurmInfoWatcher().read_info(said).get(task, {}).get("State", "")
+    return next((why for name, why in REASONS.items() if state.startswith(name)), "")
+
+
+def cancel(tasks: Collection[str]) -> None:
+    """End tasks of arrays, or take them out of the queue.
+
+    Raises:
+        FaultError: scancel fails.
+    """
+    if tasks:
+        _run(["scancel", *sorted(tasks)])
+
+
+def _run(command: list[str]) -> str:
+    try:
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=WAIT,
+            start_new_session=True,  # not to be ended by Ctrl-C
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise FaultError(f"{command[0]} does not answer") from error
+    except OSError as error:
+        raise FaultError(f"{command[0]} cannot be run ({error.strerror})") from error
+    if done.returncode:
+        raise FaultError(f"{command[0]} fails: {' '.join(done.stderr.split()) or done.returncode}")
+    return done.stdout

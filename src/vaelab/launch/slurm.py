@@ -1,0 +1,229 @@
+"""Jobs as tasks of arrays of SLURM: submitted, followed in the queue, and cancelled with this process."""
+
+import shutil
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Protocol
+
+from vaelab.errors import ConfigError
+from vaelab.faults import FaultError
+from vaelab.launch.listening import Told, listening
+from vaelab.launch.outcome import Followed, Outcome
+from vaelab.launch.process import last_error
+from vaelab.launch.queue import Queued, cancel, in_queue, why_ended
+from vaelab.launch.submission import Submission
+from vaelab.record.state import RunStatus, state_of
+from vaelab.record.sweep import Status, Submitted
+from vaelab.signals import say
+
+LOOK = 0.2  # seconds between looks at signals
+SOONEST, LATEST = 1.0, 15.0  # seconds between questions to the queue: few at first, since many jobs fail at once
+LAG = 10.0  # seconds in which a file that another machine has written appears here
+CANCELLING = 120.0  # seconds in which cancelled jobs leave the queue
+SKEW = timedelta(minutes=1)  # by which the clocks of two machines may differ
+
+
+@dataclass(frozen=True)
+class InQueue:
+    """A job that was submitted, by this process or an earlier one.
+
+    Attributes:
+        number: of the job in its sweep.
+        folder: its run folder.
+        output: the file that takes what it prints.
+        submitted: how it is found in the queue.
+    """
+
+    number: int
+    folder: Path
+    output: Path
+    submitted: Submitted
+
+
+class FollowedInQueue(Followed, Protocol):
+    """Who is told what becomes of submitted jobs."""
+
+    def submitted(self, jobs: Sequence[tuple[int, Submitted | None]]) -> None:
+        """Jobs are about to be submitted, or are by now, if their id is known; None: they were not after all."""
+
+    def found(self, number: int) -> InQueue:
+        """How a job that was submitted is followed."""
+
+
+@dataclass
+class Slurm:
+    """Submits jobs and follows them until all have left the queue.
+
+    Args:
+        followed: is told what becomes of each job.
+    """
+
+    followed: FollowedInQueue
+    _waiting: dict[int, InQueue] = field(default_factory=dict)
+    _ids: dict[int, str] = field(default_factory=dict)  # of those that were seen in the queue
+    _began: set[int] = field(default_factory=set)
+    _gone: dict[int, float] = field(default_factory=dict)  # when they were seen no more
+    _silent: bool = False
+
+    def run(self, arrays: Sequence[Submission], earlier: Sequence[InQueue] = ()) -> int:
+        """Submit arrays, and follow their jobs and those that were submitted earlier.
+
+        Ctrl-C and SIGTERM cancel the jobs. SIGHUP, which comes when the terminal is closed or the connection lost,
+        leaves them in the queue.
+
+        Returns:
+            The exit code of an interruption; 0 for none.
+
+        Raises:
+            ConfigError: no array could be submitted, and nothing else is in the queue.
+        """
+        self._waiting = {job.number: job for job in earlier}
+        with listening() as told:
+            refused = []
+            for array in arrays:
+                if told.signal is None and (error := self._submit(array)):
+                    refused.append((array, error))
+            if not self._waiting and refused and told.signal is None:
+                raise refused[0][1]
+            for array, error in refused:
+                for job in array.jobs:
+                    self.followed.ended(job.number, Outcome(Status.FAILED, str(error)))
+            self._follow(told)
+        return told.exit_code
+
+    def _submit(self, array: Submission) -> ConfigError | None:
+        """Submit an array; gives what is wrong with it.
+
+        Its name is recorded before it is submitted, by which it is found if this process is killed meanwhile.
+        """
+        since = datetime.now().astimezone().isoformat(timespec="seconds")
+        tasks = [(job.number, Submitted(array.name, task, "", since)) for task, job in enumerate(array.jobs)]
+        try:
+            array.write()
+        except OSError as error:
+            raise FaultError(f"{array.folder}: cannot be written ({error.strerror})") from error
+        self.followed.submitted(tasks)
+        refusal = None
+        try:
+            number = array.submit()
+        except ConfigError as error:
+            refusal, number = error, ""
+            if not self._is_there(array.name):  # sbatch may fail after SLURM has taken the jobs
+                self.followed.submitted([(job.number, None) for job in array.jobs])
+                shutil.rmtree(array.folder, ignore_errors=True)
+                return refusal
+        if number:
+            tasks = [(job, Submitted(array.name, one.task, f"{number}_{one.task}", since)) for job, one in tasks]
+            self.followed.submitted(tasks)
+        self._waiting |= {job: self.followed.found(job) for job, _ in tasks}
+        many = f"{len(tasks)} jobs" if len(tasks) > 1 else "1 job"
+        say(f"submitted {many} to SLURM as {number or array.name}; Ctrl-C cancels what has not ended")
+        return None
+
+    @staticmethod
+    def _is_there(name: str) -> bool:
+        try:
+            return bool(in_queue([name]))
+        except FaultError:
+            return False
+
+    def _follow(self, told: Told) -> None:
+        began = asked = monotonic()
+        asked -= LATEST
+        cancelled: float | None = None
+        at_once = True  # whether the queue is asked without waiting, as it is to cancel what is in it
+        while self._waiting:
+            now = monotonic()
+            if told.signal is not None and told.signal == getattr(signal, "SIGHUP", None):
+                say("the jobs stay in the queue")
+                return
+            if told.signal is not None and (told.impatient or (cancelled and now - cancelled > CANCELLING)):
+                say("the jobs that have not ended may still be in the queue; squeue shows them")
+                return
+            pause = min(LATEST, max(SOONEST, (now - began) / 20)) if told.signal is None else SOONEST
+            if now - asked >= pause or (told.signal is not None and at_once):
+                asked, at_once = now, told.signal is None
+                queue = self._asked()
+                if told.signal is not None and cancelled is None and queue is not None:
+                    cancelled = now if self._cancel(queue) else None
+                if queue is not None:
+                    self._look(queue, told)
+            sleep(LOOK)
+
+    def _asked(self) -> dict[tuple[str, int], Queued] | None:
+        """What the queue says; None where it does not answer, which is said once."""
+        try:
+            found = in_queue({job.submitted.name for job in self._waiting.values()})
+        except FaultError as error:
+            if not self._silent:
+                say(f"{error}; trying again")
+            self._silent = True
+            return None
+        self._silent = False
+        return found
+
+    def _cancel(self, queue: dict[tuple[str, int], Queued]) -> bool:
+        keys = {(job.submitted.name, job.submitted.task) for job in self._waiting.values()}
+        try:
+            cancel([entry.id for key, entry in queue.items() if key in keys])
+        except FaultError as error:
+            say(f"{error}; trying again")
+            return False
+        return True
+
+    def _look(self, queue: dict[tuple[str, int], Queued], told: Told) -> None:
+        now = monotonic()
+        for number, job in list(self._waiting.items()):
+            entry = queue.get((job.submitted.name, job.submitted.task))
+            if entry is None:
+                found = self._outcome(job, now - self._gone.setdefault(number, now) > LAG, told)
+                if found is not None:
+                    del self._waiting[number]
+                    self.followed.ended(number, found)
+                continue
+            self._gone.pop(number, None)
+            self._ids[number] = entry.id
+            if entry.runs and number not in self._began:
+                self._began.add(number)
+                self.followed.began(number, f"SLURM {entry.id}")
+
+    def _outcome(self, job: InQueue, last_look: bool, told: Told) -> Outcome | None:
+        """What became of a job that is not in the queue; None where its files may still appear."""
+        if is_done(job.folder):
+            return Outcome(Status.DONE)
+        state = state_of(job.folder)
+        known = state is not None and state.status in (RunStatus.FAILED, RunStatus.INTERRUPTED)
+        if state is not None and known and _belongs(state.started, job.submitted.since):
+            if state.status == RunStatus.FAILED:
+                return Outcome(Status.FAILED, state.why)
+            why = self._why(job) if told.signal is None else ""
+            return Outcome(Status.INTERRUPTED, why, told.exit_code)
+        if told.signal is not None and job.number not in self._began:
+            return Outcome(Status.NOT_STARTED, exit_code=told.exit_code)
+        if not last_look:
+            return None
+        if told.signal is not None:
+            return Outcome(Status.INTERRUPTED, exit_code=told.exit_code)
+        return Outcome(Status.FAILED, self._why(job) or last_error(job.output) or "left the queue without a result")
+
+    def _why(self, job: InQueue) -> str:
+        number = self._ids.get(job.number) or job.submitted.id
+        return why_ended(number) if number else ""
+
+
+def is_done(folder: Path) -> bool:
+    """Whether the run in a folder has finished, with its numbers."""
+    state = state_of(folder)
+    return state is not None and state.status == RunStatus.FINISHED and (folder / "metrics.json").is_file()
+
+
+def _belongs(started: str, since: str) -> bool:
+    """Whether a run began after its job was submitted; it may have left a record of an earlier attempt."""
+    try:
+        return datetime.fromisoformat(started) >= datetime.fromisoformat(since) - SKEW
+    except (ValueError, TypeError):
+        return True
