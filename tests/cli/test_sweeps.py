@@ -16,10 +16,11 @@ import torch
 from omegaconf import DictConfig
 
 import vaelab.run
+from run_folders import held_by_another
 from vaelab.errors import ConfigError, DataError
 from vaelab.record.command_line import command_line
 from vaelab.record.environment import environment
-from vaelab.record.sweep import Sweep, in_one_process, sweep_of
+from vaelab.record.sweep import Sweep, sweep_of
 from vaelab.training.last_checkpoint import LastCheckpoint
 
 Command = Callable[..., None]
@@ -150,7 +151,7 @@ def test_an_interruption_ends_the_sweep_with_a_table_and_the_rest_runs_later(
     assert all("seed=4" in command and "seed=1" not in command for command in run.commands)
     assert (folder / "0/metrics.json").stat().st_mtime_ns == before
     run.jobs, run.does = [], {}
-    with in_one_process(folder):
+    with held_by_another(folder):
         assert code_of(lambda: in_process(f"resume={folder}")) == ConfigError.exit_code
     assert "another process is running this sweep" in capsys.readouterr().err
     assert code_of(lambda: in_process(f"resume={folder}")) == 0
@@ -208,7 +209,7 @@ def test_a_second_process_is_refused_before_it_reads_what_the_first_one_does(
 
     run.does = {3: second}
     before = (folder / "0/metrics.json").stat().st_mtime_ns
-    with in_one_process(folder):  # as it is from before the record is read
+    with held_by_another(folder):  # as it is from before the record is read
         text = (folder / "sweep.json").read_text()
         (folder / "sweep.json").write_text("{")
         assert code_of(lambda: in_process(f"resume={folder}")) == ConfigError.exit_code
