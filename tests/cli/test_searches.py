@@ -7,8 +7,9 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -16,16 +17,25 @@ from typing import Any
 import pytest
 import yaml
 
+import vaelab
+from postgresql import Server, is_installed, serving
 from vaelab.config.location import config_dir
+from vaelab.notes import counted
 from vaelab.record.sweep import Sweep, sweep_of
 
 pytest.importorskip("optuna")
 
+from vaelab.launch.process import launched
+from vaelab.search.results import Results
+
 REPOSITORY = Path(__file__).parents[2]
+SOURCE = Path(vaelab.__file__).parent
 SMALL = ["data=digits", "logger=none", "encoder=mlp_small", "trainer.max_epochs=1", "trainer.limit_train_batches=4"]
 SPACE = ["sweep=optuna", "sweep.space.latent_dim=[2,4]", "sweep.startup=2"]
 OPTIONS = sorted(path.stem for path in (config_dir() / "sweep").glob("*.yaml"))
 Command = Callable[..., None]
+Begun = Callable[..., "subprocess.Popen[str]"]
+LONGEST = 400  # seconds for anything, on a machine that does much else
 
 
 def program(*words: object, log_dir: Path | None = None) -> list[str]:
@@ -33,16 +43,35 @@ def program(*words: object, log_dir: Path | None = None) -> list[str]:
     return [sys.executable, str(REPOSITORY / "train.py"), *map(str, words), *logs]
 
 
-def begun(*words: object, log_dir: Path) -> "subprocess.Popen[str]":
-    """A search in a process of its own."""
-    return subprocess.Popen(
-        program(*words, log_dir=log_dir), cwd=REPOSITORY, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
+@pytest.fixture
+def begun() -> Iterator[Begun]:
+    """Begins a search in a process of its own. What still runs when the test ends or fails is ended."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def begin(*words: object, log_dir: Path, **environment: str) -> "subprocess.Popen[str]":
+        processes.append(
+            subprocess.Popen(
+                program(*words, log_dir=log_dir), cwd=REPOSITORY, text=True, stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT, env=os.environ | environment,
+            )
+        )  # fmt: skip
+        return processes[-1]
+
+    yield begin
+    for process in processes:
+        if process.poll() is None:
+            process.terminate()  # its trials too
+    for process in processes:
+        try:
+            process.communicate(timeout=LONGEST)
+        except (subprocess.TimeoutExpired, ValueError):  # it hangs, or its output was read
+            process.kill()
+            process.wait()
 
 
 def finished(*words: object, log_dir: Path | None = None) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        program(*words, log_dir=log_dir), cwd=REPOSITORY, text=True, capture_output=True, timeout=300, check=False
+        program(*words, log_dir=log_dir), cwd=REPOSITORY, text=True, capture_output=True, timeout=LONGEST, check=False
     )
 
 
@@ -51,7 +80,7 @@ def search_folder(log_dir: Path) -> Path:
     return record.parent
 
 
-def until(condition: Callable[[], Any], seconds: float = 120.0) -> None:
+def until(condition: Callable[[], Any], seconds: float = LONGEST) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
@@ -116,16 +145,20 @@ def test_an_option_says_how_it_is_used(option: str) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("option", OPTIONS)
 def test_every_value_at_the_ends_of_a_space_that_is_ready_can_be_run_with(option: str) -> None:
-    from vaelab.search.command import check_space
+    from vaelab.search.checked import check_space
     from vaelab.search.space import flat, read_space
 
-    path = config_dir() / "sweep" / f"{option}.yaml"
+    folder = config_dir() / "sweep"
+    path = folder / f"{option}.yaml"
     typed = re.findall(r"[\w./]+=[\w\[\]]+", path.read_text().splitlines()[0])
-    nodes = [yaml.safe_load((config_dir() / "sweep" / "optuna.yaml").read_text()), yaml.safe_load(path.read_text())]
+    parts = [entry.partition("@")[0] for entry in yaml.safe_load(path.read_text()).get("defaults", [])]
+    files = [*(folder / f"{part}.yaml" for part in parts if part != "_self_"), path]
+    nodes = [yaml.safe_load(file.read_text()) for file in files]
     space = read_space({key: entry for node in nodes for key, entry in flat(node.get("space", {})).items()})
     check_space([word for word in typed if not word.startswith("sweep=")], space, [config_dir()])
 
 
+@pytest.mark.long
 def test_a_search_ends_with_a_table_the_best_command_line_and_a_page(
     in_process: Command, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -160,24 +193,26 @@ def test_a_search_ends_with_a_table_the_best_command_line_and_a_page(
     assert "hydra" not in about
 
 
-@pytest.mark.long
-def test_a_search_that_is_interrupted_twice_ends_complete(tmp_path: Path) -> None:
+@pytest.mark.chaos
+def test_a_search_that_is_interrupted_twice_ends_complete(begun: Begun, tmp_path: Path) -> None:
     words = [*SMALL, *SPACE, "sweep.trials=4", "sweep.pruner=none", "trainer.max_epochs=30"]
     search = begun(*words, log_dir=tmp_path)
     until(lambda: list(tmp_path.rglob("search.json")))
     folder = search_folder(tmp_path)
-    until(lambda: begins(folder) == 1)
+    until(lambda: begins(folder) >= 1)
     search.send_signal(signal.SIGINT)
-    said, _ = search.communicate(timeout=60)
+    said, _ = search.communicate(timeout=LONGEST)
     assert search.returncode == 130, said
     assert f"resume={folder}" in said
+    assert (folder / "search.csv").is_file()
+    assert not (folder / "sweep.html").exists()  # which takes seconds
     assert set(statuses(folder)) <= {"interrupted", "not started", "done"}
     first = (folder / "0/overrides.yaml").read_text()
 
     search = begun(f"resume={folder}", log_dir=tmp_path)
-    until(lambda: begins(folder) == 2)
+    until(lambda: begins(folder) >= 2)
     search.send_signal(signal.SIGTERM)
-    said, _ = search.communicate(timeout=60)
+    said, _ = search.communicate(timeout=LONGEST)
     assert search.returncode == 143, said
 
     ended = finished(f"resume={folder}")
@@ -188,7 +223,7 @@ def test_a_search_that_is_interrupted_twice_ends_complete(tmp_path: Path) -> Non
     assert finished(f"resume={folder}").returncode == 0  # nothing is left to do
 
 
-def four_workers_of_which_one_is_killed(log_dir: Path, *more: str) -> Path:
+def four_workers_of_which_one_is_killed(begun: Begun, log_dir: Path, *more: str) -> Path:
     """A search of six trials by four processes; one of them is killed in the middle of its trial."""
     words = [*SMALL, *SPACE, "sweep.trials=6", "sweep.pruner=none", "trainer.max_epochs=40", *more]
     workers = [begun(*words, log_dir=log_dir)]
@@ -199,33 +234,35 @@ def four_workers_of_which_one_is_killed(log_dir: Path, *more: str) -> Path:
     workers[0].kill()
     workers[0].communicate()
     for worker in workers[1:]:
-        said, _ = worker.communicate(timeout=300)
+        said, _ = worker.communicate(timeout=LONGEST)
         assert worker.returncode == 0, said
     one_run_for_each_trial(folder, 6)
     return folder
 
 
-@pytest.mark.long
-def test_four_workers_of_which_one_is_killed_lose_no_trial_and_run_none_twice(tmp_path: Path) -> None:
-    four_workers_of_which_one_is_killed(tmp_path)
+@pytest.mark.chaos
+def test_four_workers_of_which_one_is_killed_lose_no_trial_and_run_none_twice(begun: Begun, tmp_path: Path) -> None:
+    four_workers_of_which_one_is_killed(begun, tmp_path)
 
 
 @pytest.mark.long
-def test_the_same_with_postgresql_whose_password_is_written_nowhere(tmp_path: Path, postgresql: str) -> None:
-    folder = four_workers_of_which_one_is_killed(tmp_path, f"sweep.storage={postgresql}")
+def test_the_same_with_postgresql_whose_password_is_written_nowhere(
+    begun: Begun, tmp_path: Path, postgresql: str
+) -> None:
+    folder = four_workers_of_which_one_is_killed(begun, tmp_path, f"sweep.storage={postgresql}")
     password = postgresql.partition("@")[0].rpartition(":")[2]
     for path in folder.rglob("*"):
         assert not path.is_file() or password.encode() not in path.read_bytes(), path
 
 
 @pytest.mark.long
-def test_trials_that_fail_are_told_from_bad_ones_and_run_again(tmp_path: Path) -> None:
+def test_trials_that_fail_are_told_from_bad_ones_and_run_again(begun: Begun, tmp_path: Path) -> None:
     table = ["data=table", f"data.path={tmp_path / 'rows.csv'}", "trainer.max_epochs=1", "logger=none"]
     (tmp_path / "rows.csv").write_text("a,b\n" + "".join(f"{n % 7}.5,{n % 3}.25\n" for n in range(80)))
     search = begun(*table, *SPACE, "sweep.trials=3", log_dir=tmp_path / "logs")
     until(lambda: list((tmp_path / "logs").rglob("search.json")))
     (tmp_path / "rows.csv").rename(tmp_path / "away.csv")
-    said, _ = search.communicate(timeout=120)
+    said, _ = search.communicate(timeout=LONGEST)
     assert search.returncode == 1, said
     folder = search_folder(tmp_path / "logs")
     assert "failed" in statuses(folder)
@@ -270,15 +307,126 @@ def test_a_trial_over_two_devices_is_one_launched_process(tmp_path: Path) -> Non
     one_run_for_each_trial(search_folder(tmp_path), 1)
 
 
-@pytest.mark.long
-def test_a_trial_ends_with_the_worker_that_was_killed(tmp_path: Path) -> None:
+@pytest.mark.chaos
+def test_a_trial_ends_with_the_worker_that_was_killed(begun: Begun, tmp_path: Path) -> None:
     search = begun(*SMALL, *SPACE, "sweep.trials=1", "trainer.max_epochs=2000", log_dir=tmp_path)
     until(lambda: list(tmp_path.rglob("search.json")))
     folder = search_folder(tmp_path)
-    until(lambda: begins(folder) == 1)
+    until(lambda: begins(folder) >= 1)
     pid = json.loads((folder / "0/state.json").read_text())["pid"]
     search.kill()
     search.communicate()
-    until(lambda: json.loads((folder / "0/state.json").read_text())["status"] == "interrupted", 30)
-    until(lambda: not os.path.exists(f"/proc/{pid}") or "Z" in Path(f"/proc/{pid}/stat").read_text().split()[2], 30)
+    until(lambda: json.loads((folder / "0/state.json").read_text())["status"] == "interrupted")
+    until(lambda: not os.path.exists(f"/proc/{pid}") or "Z" in Path(f"/proc/{pid}/stat").read_text().split()[2])
     assert (folder / "0/checkpoints/last.ckpt").is_file()
+
+
+@pytest.mark.long
+def test_a_hopeless_trial_is_pruned_and_its_folder_and_the_page_say_so(tmp_path: Path) -> None:
+    space = ["sweep.space.latent_dim=null", "sweep.space.optimizer.lr=[0.003,1.0e-9]"]
+    words = [*SMALL, "trainer.max_epochs=60", "sweep=optuna", *space, "sweep.sampler=random", "sweep.startup=1"]
+    ended = finished(*words, "sweep.trials=5", log_dir=tmp_path)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    folder = search_folder(tmp_path)
+    with (folder / "search.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["optimizer.lr"] for row in rows if row["best"]] == ["0.003"]
+    pruned = [row for row in rows if row["outcome"] == "pruned"]
+    assert pruned
+    assert {row["optimizer.lr"] for row in pruned} == {"1e-09"}
+    for row in pruned:
+        state = json.loads((folder / row["trial"] / "state.json").read_text())
+        why = f"pruned after {counted(int(row['validations']), 'validation')}"
+        assert (state["status"], state["why"]) == ("interrupted", why)
+        assert int(row["validations"]) < 60
+        assert why in (folder / "sweep.html").read_text()
+    assert statuses(folder).count("pruned") == len(pruned)
+    again = finished(f"resume={folder}")  # a pruned trial is over
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "trial " not in again.stdout.partition("search: ")[0]
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A database of the test's own, which it may stop."""
+    pytest.importorskip("psycopg")
+    if not is_installed():
+        pytest.skip("PostgreSQL is not installed")
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder, serving(Path(folder)) as running:
+        yield running
+
+
+@pytest.mark.chaos
+def test_a_search_goes_on_through_a_restart_of_its_database(begun: Begun, server: Server, tmp_path: Path) -> None:
+    words = [*SMALL, *SPACE, "sweep.trials=3", "sweep.workers=2", "sweep.pruner=none", "trainer.max_epochs=40"]
+    search = begun(*words, log_dir=tmp_path, VAELAB_SEARCH_STORAGE=server.address)
+    until(lambda: list(tmp_path.rglob("metrics.csv")))
+    server.stop()
+    time.sleep(10)
+    server.start()
+    said, _ = search.communicate(timeout=LONGEST)
+    assert search.returncode == 0, said
+    assert said.count("does not answer") == said.count("answers again") == 1
+    assert "Traceback" not in said
+    one_run_for_each_trial(search_folder(tmp_path), 3)
+
+
+@pytest.mark.chaos
+def test_ctrl_c_while_the_database_is_away_loses_no_trial(begun: Begun, server: Server, tmp_path: Path) -> None:
+    words = [*SMALL, *SPACE, "sweep.trials=2", "sweep.workers=2", "sweep.pruner=none", "trainer.max_epochs=60"]
+    search = begun(*words, log_dir=tmp_path, VAELAB_SEARCH_STORAGE=server.address)
+    until(lambda: len(list(tmp_path.rglob("metrics.csv"))) == 2)
+    folder = search_folder(tmp_path)
+    server.stop()
+    search.send_signal(signal.SIGINT)
+    said, _ = search.communicate(timeout=LONGEST)
+    assert search.returncode == 130, said
+    assert said.splitlines()[-1] == f"error: interrupted; go on with resume={folder}"
+    server.start()
+    ended = begun(f"resume={folder}", log_dir=tmp_path, VAELAB_SEARCH_STORAGE=server.address)
+    said, _ = ended.communicate(timeout=LONGEST)
+    assert ended.returncode == 0, said
+    one_run_for_each_trial(folder, 2)
+
+
+@pytest.mark.long
+def test_ctrl_c_while_the_results_are_written_says_how_to_go_on(
+    in_process: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(results: Results) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Results, "write", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        in_process(*SMALL, *SPACE, "sweep.trials=1")
+    assert ended.value.code == 0  # all trials are done
+    folder = search_folder(tmp_path / "logs")
+    last = capfd.readouterr().err.splitlines()[-1]
+    assert last == f"interrupted while the page was made; resume={folder} makes it"
+    assert statuses(folder) == ["done"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "started"),
+    [
+        (["train.py"], ["train.py"]),
+        ([str(SOURCE / "__main__.py"), "train"], ["-m", "vaelab", "train"]),
+        (["gone/bin/vaelab", "train"], ["-m", "vaelab", "train"]),
+    ],
+)
+def test_trials_are_launched_as_the_search_was(
+    typed: list[str], started: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    assert launched(typed) == started
+
+
+@pytest.mark.long
+def test_a_search_that_is_started_as_a_module_runs_its_trials_so(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "vaelab", "train", *SMALL, *SPACE, "sweep.trials=1", f"paths.log_dir={tmp_path}"]
+    ended = subprocess.run(command, cwd=tmp_path, text=True, capture_output=True, timeout=LONGEST, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    folder = search_folder(tmp_path)
+    one_run_for_each_trial(folder, 1)
+    about = json.loads((folder / "0/environment.json").read_text())
+    assert about["command"].startswith("python -m vaelab train data=digits")

@@ -1,6 +1,7 @@
 """The study that workers share: each trial has one worker at a time, and none is lost."""
 
 import os
+import platform
 import subprocess
 import sys
 import time
@@ -13,11 +14,13 @@ import pytest
 pytest.importorskip("optuna")
 
 from search_workers import SPACE, node, searched
+from vaelab import living_process
 from vaelab.errors import ConfigError
+from vaelab.search import storage as storages
 from vaelab.search import study as shared
 from vaelab.search.settings import Objective, Search, wanted
 from vaelab.search.space import read_space
-from vaelab.search.storage import Storage
+from vaelab.search.storage import OutageError, Storage
 from vaelab.search.study import SharedStudy
 
 Make = Callable[..., SharedStudy]
@@ -53,7 +56,7 @@ def test_a_trial_that_is_put_back_keeps_its_number_and_its_parameters(worker: Ma
     one, other = worker(), worker()
     before = one.claim()
     assert before is not None
-    one.report(0, 0, -5.0)
+    one.report(0, {0: -5.0})
     assert one.end(0, "waiting")
     after = other.claim()
     assert after is not None
@@ -85,10 +88,10 @@ def test_a_worker_on_another_machine_counts_as_gone_when_it_is_silent_for_long(
 ) -> None:
     now = [0.0]
     monkeypatch.setattr(shared, "monotonic", lambda: now[0])
-    monkeypatch.setattr(shared, "_machine", lambda: "elsewhere")
+    monkeypatch.setattr(shared, "machine", lambda: "elsewhere")
     one = worker(trials=1)
     one.claim()
-    monkeypatch.setattr(shared, "_machine", lambda: "here")
+    monkeypatch.setattr(shared, "machine", lambda: "here")
     other = worker(trials=1)
     assert other.running_elsewhere() == [(0, "elsewhere")]
     for _ in range(5):
@@ -98,6 +101,74 @@ def test_a_worker_on_another_machine_counts_as_gone_when_it_is_silent_for_long(
     now[0] += 2
     assert other.claim() is not None
     assert not one.is_mine(0)
+
+
+def test_a_worker_that_comes_back_after_long_silence_changes_nothing_any_more(
+    worker: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = worker(trials=1), worker(trials=1)
+    one.claim()
+    monkeypatch.setattr(shared, "is_alive", lambda pid, born: False)
+    assert other.claim() is not None
+    for is_over in (False, True):
+        if is_over:
+            assert other.end(0, "done", [1.0], seconds=5.0)
+        assert not one.started(0, 4321)
+        assert not one.report(0, {0: -9.0})
+        assert one.beat() == [0]
+    assert not one.end(0, "done", [2.0], seconds=99.0)
+    (trial,) = worker(trials=1).trials()
+    assert (trial.values, trial.reported, trial.seconds) == ([1.0], {}, 5.0)
+
+
+def test_an_end_whose_answer_was_lost_is_told_once(worker: Make) -> None:
+    study = worker(trials=2)
+    study.claim()
+    assert study.end(0, "done", [1.0])
+    assert study.end(0, "done", [1.0])  # again, as after an outage
+    assert [trial.values for trial in study.trials()] == [[1.0], []]
+
+
+def test_a_process_that_cannot_be_seen_is_not_dead_until_it_is_silent_for_long(
+    worker: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(shared, "monotonic", lambda: now[0])
+    monkeypatch.setattr(shared, "is_alive", lambda pid, born: None)
+    one, other = worker(trials=1), worker(trials=1)
+    one.claim()
+    for _ in range(3):
+        assert other.claim() is None
+        one.beat()
+        now[0] += shared.SILENT - 1
+    assert other.claim() is None
+    now[0] += shared.SILENT + 1
+    other.answers_again()  # in an outage nobody could give a sign
+    assert other.claim() is None
+    now[0] += shared.SILENT + 1
+    assert other.claim() is not None
+
+
+def test_a_trial_whose_machine_was_restarted_is_not_judged_by_numbers_of_processes(
+    worker: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = worker(trials=1)
+    one.claim()
+    monkeypatch.setattr(living_process, "boot", lambda: "another")
+    monkeypatch.setattr(shared, "is_alive", lambda pid, born: pytest.fail("means another process"))
+    other = worker(trials=1)
+    assert other.claim() is None
+    assert other.running_elsewhere() == [(0, platform.node())]
+
+
+def test_a_worker_that_was_stopped_within_the_lock_does_not_hang_the_others(
+    worker: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storages, "LONGEST_WAIT", 0.2)
+    study = worker()
+    with Storage(None, tmp_path, "s").lock(), pytest.raises(OutageError, match="was it stopped"):
+        study.claim()
+    assert study.claim() is not None
 
 
 def test_a_trial_that_failed_is_told_from_a_bad_one_and_runs_again_when_the_rest_is_over(worker: Make) -> None:
@@ -127,11 +198,11 @@ def test_a_trial_is_ended_early_that_is_worse_than_the_others_at_a_validation(wo
     study = worker(trials=4, startup=2)
     for number, level in enumerate((1.0, 2.0)):
         study.claim()
-        assert not any(study.report(number, place, level + place) for place in range(3))
+        assert not any(study.report(number, {place: level + place}) for place in range(3))
         study.end(number, "done", [level])
     study.claim()
-    assert not study.report(2, 0, 1.8)
-    assert study.report(2, 1, 1.8)
+    assert not study.report(2, {0: 1.8})
+    assert study.report(2, {1: 1.8})
     study.end(2, "pruned")
     assert study.trials()[2].reported == {0: 1.8, 1: 1.8}
     study.claim()

@@ -6,9 +6,9 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from vaelab.config.nearest import did_you_mean
-from vaelab.config.quoting import quoted
 from vaelab.config.recorded import is_plain, parse_word, written
 from vaelab.errors import ConfigError
+from vaelab.quoting import quoted
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

@@ -1,20 +1,37 @@
 """Where a study is kept, and a lock that one worker of it holds at a time."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from hashlib import sha256
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any
 
 from vaelab.errors import ConfigError
 from vaelab.faults import FaultError
 from vaelab.secrets import redact_text
+from vaelab.signals import ending_at_once
 
 JOURNAL = "journal.log"
 LOCK = "search.lock"
 VARIABLE = "VAELAB_SEARCH_STORAGE"
+LONGEST_WAIT = 60.0  # seconds that a worker waits for another one that holds the lock, which takes it milliseconds
+_POLL = 0.05  # seconds between attempts to lock a file
+# An end of the connection is noticed within half a minute, also where the other machine is silent:
+_CONNECTION = {
+    "connect_timeout": 10,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 4,
+    "tcp_user_timeout": 30_000,
+}
+_HELD = "another worker has held the lock of the search for a minute; was it stopped with Ctrl-Z?"
 _SCHEMES = ("postgresql", "postgres", "postgresql+psycopg")
+
+
+class OutageError(FaultError):
+    """The storage of a study does not answer at this moment."""
 
 
 class Storage:
@@ -27,29 +44,34 @@ class Storage:
 
     Raises:
         ConfigError: another kind of database, or its driver is not installed.
-        FaultError: the database does not answer, or refuses.
+        OutageError: the database does not answer, or refuses.
     """
 
     def __init__(self, address: str | None, folder: Path, study: str) -> None:
         self._folder, self._study = folder, study
         self._engine: Any = None
+        self._is_database = address is not None
         self.optuna: Any = _journal(folder) if address is None else self._database(address)
 
     def _database(self, address: str) -> Any:
-        from optuna.storages import RDBStorage
-        from sqlalchemy import create_engine
+        with ending_at_once():
+            from optuna.storages import RDBStorage
+            from sqlalchemy import create_engine
 
         scheme, _, rest = address.partition("://")
         if scheme not in _SCHEMES or not rest:
             raise ConfigError("sweep.storage: should be postgresql://<user>@<host>/<database>, or null for a file")
         url = f"postgresql+psycopg://{rest}"
+        typed = rest.partition("?")[2]  # which wins
+        connection = {name: value for name, value in _CONNECTION.items() if f"{name}=" not in typed}
+        settings: dict[str, Any] = {"pool_pre_ping": True, "connect_args": connection}
         with self.answering():
             try:
-                self._engine = create_engine(url, pool_pre_ping=True)
+                self._engine = create_engine(url, **settings)
             except ImportError as error:
                 raise ConfigError("sweep.storage: PostgreSQL needs a driver: pip install 'psycopg[binary]'") from error
             with self._database_lock("tables"):  # which two workers cannot make at once
-                return RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
+                return RDBStorage(url, engine_kwargs=settings)
 
     def close(self) -> None:
         """Give up connections to a database."""
@@ -57,39 +79,48 @@ class Storage:
             self._engine.dispose()
             self.optuna.engine.dispose()
 
-    def lock(self) -> AbstractContextManager[None]:
-        """Held by one worker at a time, and given up by one that is killed."""
+    def lock(self) -> AbstractContextManager[Callable[[], None]]:
+        """Held by one worker at a time, and given up by one that is killed.
+
+        Yields:
+            A function that raises `OutageError` where the lock was lost since: a connection may end at any moment.
+
+        Raises:
+            OutageError: another worker has held it for a minute.
+        """
         return self._database_lock(self._study) if self._engine is not None else _file_lock(self._folder / LOCK)
 
     @contextmanager
-    def _database_lock(self, name: str) -> Iterator[None]:
+    def _database_lock(self, name: str) -> Iterator[Callable[[], None]]:
         from sqlalchemy import text
 
         key = int.from_bytes(sha256(name.encode()).digest()[:8], signed=True)
-        with self._engine.connect() as connection:
+        with self.answering(), self._engine.connect() as connection:
+            connection.execute(text(f"set local lock_timeout = {int(LONGEST_WAIT * 1000)}"))
             connection.execute(text("select pg_advisory_xact_lock(:key)"), {"key": key})
-            yield  # until the transaction ends, with the connection at the latest
+            yield lambda: connection.execute(text("select 1"))  # until the transaction ends, or the connection
 
     @contextmanager
     def answering(self) -> Iterator[None]:
         """Turn an error of the database into one message.
 
         Raises:
-            FaultError: it does not answer, or refuses.
+            OutageError: it does not answer, or refuses.
         """
-        try:
-            from sqlalchemy.exc import SQLAlchemyError
-        except ModuleNotFoundError:
+        if not self._is_database:
             yield
             return
         from optuna.exceptions import StorageInternalError
+        from sqlalchemy.exc import SQLAlchemyError
 
         try:
             yield
         except (SQLAlchemyError, StorageInternalError) as error:
             cause = error.__cause__ if isinstance(error, StorageInternalError) and error.__cause__ else error
-            reason = redact_text(str(getattr(cause, "orig", None) or cause)).strip().splitlines()
-            raise FaultError(f"sweep.storage: the database does not answer ({reason[0] if reason else ''})") from error
+            reason = redact_text(str(getattr(cause, "orig", None) or cause)).strip().splitlines() or [""]
+            if "lock timeout" in reason[0]:
+                raise OutageError(f"sweep.storage: {_HELD}") from error
+            raise OutageError(f"sweep.storage: the database does not answer ({reason[0]})") from error
 
 
 def address_of(typed: str | None) -> str | None:
@@ -105,7 +136,7 @@ def _journal(folder: Path) -> Any:
 
 
 @contextmanager
-def _file_lock(path: Path) -> Iterator[None]:
+def _file_lock(path: Path) -> Iterator[Callable[[], None]]:
     try:
         import fcntl
     except ImportError:  # Windows
@@ -114,13 +145,21 @@ def _file_lock(path: Path) -> Iterator[None]:
         lock = JournalFileOpenLock(str(path))
         lock.acquire()
         try:
-            yield
+            yield lambda: None
         finally:
             lock.release()
         return
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+        deadline = monotonic() + LONGEST_WAIT
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if monotonic() > deadline:
+                    raise OutageError(f"{path}: {_HELD}") from error
+                sleep(_POLL)
+        yield lambda: None
     finally:
         os.close(handle)

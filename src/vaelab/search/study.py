@@ -7,9 +7,8 @@ number, one folder and one worker. A trial whose worker is gone waits again, und
 
 import logging
 import os
-import platform
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
@@ -20,11 +19,11 @@ from uuid import uuid4
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from vaelab.record.state import born_of, is_alive
+from vaelab.living_process import born_of, is_alive, machine
 from vaelab.search.settings import Search
 from vaelab.search.storage import Storage
 
-SILENT = 120.0  # seconds without a sign of a worker on another machine, after which its trial is given to another
+SILENT = 120.0  # seconds without a sign of a worker that cannot be seen from here, after which its trial is given away
 FEWEST = 4  # trials of which anything can be said on what matters
 OWNER, BEAT, ERROR, SECONDS, AGAIN = "owner", "beat", "error", "seconds", "again"
 Fate = Literal["waiting", "running", "done", "pruned", "failed"]
@@ -99,9 +98,13 @@ class SharedStudy:
         """Turn an error of the storage into one message.
 
         Raises:
-            FaultError: it does not answer, or refuses.
+            OutageError: it does not answer, or refuses.
         """
         return self._storage.answering()
+
+    def answers_again(self) -> None:
+        """After an outage: others could give no sign meanwhile, so their silence counts from now on."""
+        self._seen = {number: (sign, monotonic()) for number, (sign, _) in self._seen.items()}
 
     def run_failed_again(self) -> list[int]:
         """Where a search is over, let trials that failed wait again, each as a new one with its parameters."""
@@ -117,14 +120,15 @@ class SharedStudy:
 
     def claim(self) -> TrialRecord | None:
         """Take a trial that waits, with its parameters; None if none waits."""
-        with self._storage.lock():
-            self._take_back()
+        with self._storage.lock() as still_held:
+            self._take_back(still_held)
             waiting = [trial for trial in self._trials() if trial.state == TrialState.WAITING]
             if not waiting:
                 return None
             self._study.sampler = self._sampler(waiting[0].number)
             space = {key: entry.distribution() for key, entry in self._search.space.items()}
             trial = self._study.ask(space)
+            still_held()  # else another worker may have put it back, since it has no owner yet
             trial.set_user_attr(OWNER, _owner(self._me, None))
             found = self.trial(trial.number)
             self._mine[trial.number] = trial  # not before all has gone well: what is not here is put back
@@ -137,21 +141,41 @@ class SharedStudy:
             return optuna.samplers.RandomSampler(seed=seed)
         return optuna.samplers.TPESampler(n_startup_trials=self._search.node.startup, constant_liar=True, seed=seed)
 
-    def started(self, number: int, pid: int) -> None:
-        """Note the process of a trial of this worker."""
-        self._mine[number].set_user_attr(OWNER, _owner(self._me, pid))
+    def started(self, number: int, pid: int) -> bool:
+        """Note the process of a trial of this worker. False if another worker has the trial by now."""
+        with self._storage.lock():
+            is_mine = self.is_mine(number)
+            if is_mine:
+                self._mine[number].set_user_attr(OWNER, _owner(self._me, pid))
+            return is_mine
 
-    def beat(self) -> None:
-        """A sign of life for all trials of this worker."""
+    def beat(self) -> list[int]:
+        """A sign of life for all trials of this worker; the numbers of those that another worker has by now."""
         self._beats += 1
-        for trial in self._mine.values():
+        lost = []
+        for number, trial in self._mine.items():
+            if not self.is_mine(number):
+                lost.append(number)
+                continue
             with suppress(optuna.exceptions.UpdateFinishedTrialError):
                 trial.set_user_attr(BEAT, self._beats)
+        return lost
 
-    def report(self, number: int, validation: int, value: float) -> bool:
-        """What a validation of a trial gave; says whether the trial should be ended, since others were better."""
+    def report(self, number: int, validations: Mapping[int, float]) -> bool:
+        """Note what validations of a trial gave; says whether it should be ended, since others were better.
+
+        Nothing is noted of a trial that another worker has by now.
+
+        Args:
+            number: of the trial.
+            validations: those that are new, by their number.
+        """
         trial = self._mine[number]
-        trial.report(value, validation)
+        with self._storage.lock():
+            if not self.is_mine(number):
+                return False
+            for place, value in sorted(validations.items()):
+                trial.report(value, place)
         return self._search.prunes and trial.should_prune()
 
     def is_mine(self, number: int) -> bool:
@@ -168,27 +192,43 @@ class SharedStudy:
         seconds: float = 0.0,
     ) -> bool:
         """Say what became of a trial of this worker; `waiting` puts it back. False if another worker has it by now."""
-        with self._storage.lock():
-            trial, is_mine = self._mine[number], self.is_mine(number)
-            if not is_mine or fate == "waiting":
-                if is_mine:
-                    self._put_back(trial._trial_id)
-                del self._mine[number]
-                return is_mine
-            trial.set_user_attr(SECONDS, round(seconds, 1))
-            if error:
-                trial.set_user_attr(ERROR, error)
-            state = next(state for state, name in _FATES.items() if name == fate)
-            self._study.sampler = self._sampler(number)
-            self._study.tell(number, values if fate == "done" else None, state)
-            del self._mine[number]
-            return True
+        with self._storage.lock() as still_held:
+            found = self._frozen(number)
+            is_mine = (found.user_attrs.get(OWNER) or {}).get("worker") == self._me
+            if is_mine and found.state == TrialState.RUNNING:
+                if fate == "waiting":
+                    still_held()
+                    self._put_back(found._trial_id)
+                else:
+                    trial = self._mine[number]
+                    trial.set_user_attr(SECONDS, round(seconds, 1))
+                    if error:
+                        trial.set_user_attr(ERROR, error)
+                    still_held()
+                    is_mine = self._tell(number, fate, values)
+            # A trial of this worker that has ended was told before an outage, which took the answer.
+            self._mine.pop(number, None)
+            return is_mine
 
-    def _take_back(self) -> None:
+    def _tell(self, number: int, fate: Fate, values: Sequence[float] | None) -> bool:
+        """Tell optuna, once; False if the trial is another worker's since the lock was lost a moment ago."""
+        state = next(state for state, name in _FATES.items() if name == fate)
+        self._study.sampler = self._sampler(number)
+        try:
+            self._study.tell(number, values if fate == "done" else None, state)
+        except (optuna.exceptions.UpdateFinishedTrialError, ValueError):  # how optuna refuses a second end
+            if self.is_mine(number):
+                raise
+            return False
+        return True
+
+    def _take_back(self, still_held: Callable[[], None]) -> None:
         """Let trials wait again whose workers are gone."""
         for trial in self._trials():
             if trial.state == TrialState.RUNNING and trial.number not in self._mine and self._is_abandoned(trial):
-                self._put_back(trial._trial_id)
+                still_held()
+                with suppress(optuna.exceptions.UpdateFinishedTrialError):
+                    self._put_back(trial._trial_id)
 
     def _put_back(self, trial_id: int) -> None:
         self._storage.optuna.set_trial_user_attr(trial_id, OWNER, None)
@@ -198,13 +238,19 @@ class SharedStudy:
         owner = trial.user_attrs.get(OWNER)
         if not isinstance(owner, dict) or owner.get("worker") == self._me:
             return True  # its worker was killed, or lost the storage, before it could say that it has it
-        if owner.get("machine") == _machine():
-            processes = [owner.get("process"), owner.get("trial")]
-            return not any(is_alive(*process) is not False for process in processes if process)
-        sign = (owner.get("worker"), trial.user_attrs.get(BEAT))
-        before, when = self._seen.get(trial.number, (None, 0.0))
+        if owner.get("machine") == machine():
+            alive = [is_alive(*noted) for noted in (owner.get("process"), owner.get("trial")) if noted]
+            if True in alive:
+                return False
+            if None not in alive:
+                return True
+        return self._is_silent(trial.number, (owner.get("worker"), trial.user_attrs.get(BEAT)))
+
+    def _is_silent(self, number: int, sign: Any) -> bool:
+        """Whether the worker of a trial, whose processes cannot be seen from here, has given no sign for long."""
+        before, when = self._seen.get(number, (None, 0.0))
         if sign != before:
-            self._seen[trial.number] = sign, monotonic()
+            self._seen[number] = sign, monotonic()
             return False
         return monotonic() - when > SILENT
 
@@ -289,15 +335,6 @@ def _replaced(trials: Iterable[FrozenTrial]) -> set[int]:
 
 def _owner(worker: str, trial_pid: int | None) -> dict[str, Any]:
     """Who runs a trial; a process is known by its number and the time at which it began."""
-    pid = os.getpid()
-    process = [pid, born_of(pid)]
+    process = [os.getpid(), born_of(os.getpid())]
     trial = None if trial_pid is None else [trial_pid, born_of(trial_pid)]
-    return {"worker": worker, "machine": _machine(), "process": process, "trial": trial}
-
-
-def _machine() -> str:
-    """The machine, or the container: numbers of processes have a meaning only within one."""
-    space = ""
-    with suppress(OSError):
-        space = os.readlink("/proc/self/ns/pid")
-    return f"{platform.node()} {space}"
+    return {"worker": worker, "machine": machine(), "process": process, "trial": trial}

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vaelab.config.command_line import parts
+from vaelab.config.other_frameworks import instead_of_key
 from vaelab.config.recorded import parse_word, place
 from vaelab.errors import ConfigError
+from vaelab.launch.words import refuse_launcher
 
 FILE = "search.json"
 _MULTIRUN = ("-m", "--multirun")
@@ -58,6 +60,7 @@ def search_words(arguments: list[str]) -> SearchWords | None:
             f"{chosen[-1]} with resume=...: every trial begins anew; to go on with a search, name its folder"
         )
     refuse_folders(others)
+    refuse_launcher(others, "a search starts its trials itself; sweep.workers=4 runs four at once")
     refuse_several(others)
     return SearchWords(flags, search, others, folder)
 
@@ -69,6 +72,11 @@ def refuse_folders(words: Iterable[str]) -> None:
         ConfigError: names the first.
     """
     for text in words:
+        if text.lstrip("+~").startswith("hydra.sweeper."):
+            key = text.lstrip("+~").partition("=")[0]
+            raise ConfigError(
+                f"{text}: is not a setting of this search; {instead_of_key(key, ()) or 'see docs/sweeps.md'}"
+            )
         if text.lstrip("+~").startswith(
             ("hydra.run", "hydra.sweep", "hydra.mode", "hydra/sweeper", "paths.output_dir")
         ):

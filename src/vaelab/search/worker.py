@@ -1,34 +1,31 @@
 """A worker of a search: takes trials, starts their processes, follows them, and says what became of each."""
 
 import signal
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
 from time import monotonic, sleep
-from types import FrameType
-from typing import Any
 
-from vaelab.config.quoting import quoted
 from vaelab.config.recorded import lies_within
 from vaelab.errors import CheckpointError
-from vaelab.faults import FaultError
-from vaelab.record.state import RunStatus
+from vaelab.launch.listening import Told, listening
+from vaelab.notes import counted
+from vaelab.quoting import quoted
+from vaelab.record.state import RunStatus, one_line, state_of
 from vaelab.record.sweep import Job, Status, Sweep
 from vaelab.run_folder import can_go_on, discard, put_aside
+from vaelab.search.outage import Outages
 from vaelab.search.settings import Search
+from vaelab.search.storage import OutageError
 from vaelab.search.study import Fate, SharedStudy, TrialRecord
-from vaelab.search.trial import TrialProcess, numbers_of, state_of
+from vaelab.search.trial import TrialProcess, numbers_of
 from vaelab.secrets import redact_text
-from vaelab.signals import ENDING
 
 LOOK = 0.25  # seconds between looks at trials that run here
 ASK = 3.0  # seconds between questions whether a trial waits, where none did
-OUTAGE = 900.0  # seconds without an answer of the storage, after which the worker ends
 BEAT = 15.0  # seconds between signs of life
-LONGEST_ERROR = 600  # characters
 INTERRUPTED = (129, 130, 143, -signal.SIGTERM)  # exit codes of a process that was told to end
 OUTPUT = "output"  # folder of what trials print
 
@@ -65,53 +62,46 @@ class Worker:
     study: SharedStudy
     launching: Launching
     say: Callable[[str], None]
-    told: int | None = None
-    _impatient: bool = False
+    heard: Told = field(default_factory=Told)
     _running: list[tuple[TrialProcess, TrialRecord]] = field(default_factory=list)
     _asked: float = float("-inf")
     _beaten: float = float("-inf")
     _waits: bool = False
     _claimed: TrialRecord | None = None  # of which no process runs yet
-    _silent_since: float | None = None
+    _is_recorded: bool = True  # whether `sweep.json` has the last ends of trials
+    _unnoted: set[int] = field(default_factory=set)  # trials whose process the study does not know yet
+
+    def __post_init__(self) -> None:
+        self.outages = Outages(self.study, self.say)
 
     def run(self) -> None:
-        """Run them. `told` is the signal that ended it early; None for an end of the search."""
-        with self._listening():
+        """Run them. `told` is the signal that ended it early; None for an end of the search.
+
+        Raises:
+            OutageError: the storage has not answered for long. Trials are ended, and wait for whoever goes on.
+        """
+        with listening(self.heard):
             try:
-                while self.told is None and not self._answered_step():
+                while self.told is None and not self.outages.tried(self._step, otherwise=False):
                     sleep(LOOK)
             finally:
                 self._stop_all()
-                self.record()
 
-    def _answered_step(self) -> bool:
-        """The same as `_step`, through an outage of the storage of some minutes, in which trials go on.
-
-        Raises:
-            FaultError: the outage is a long one.
-        """
-        try:
-            with self.study.answering():
-                over = self._step()
-        except FaultError as error:
-            if self._silent_since is None:
-                self._silent_since = monotonic()
-                self.say(f"{error}; trying again")
-            if monotonic() - self._silent_since > OUTAGE:
-                raise
-            sleep(ASK)
-            return False
-        self._silent_since = None
-        return over
+    @property
+    def told(self) -> int | None:
+        """The signal that ended it early."""
+        return self.heard.signal
 
     def _step(self) -> bool:
         """One look at everything; says whether the search is over."""
         for process, trial in list(self._running):
             self._follow(process, trial)
+        if not self._is_recorded:
+            self.record()
         now = monotonic()
         if now - self._beaten > BEAT:
-            self._beaten = now
             self._give_sign()
+            self._beaten = now
         if len(self._running) < self.search.node.workers and now - self._asked > ASK:
             self._claimed = self._claimed or self.study.claim()
             if self._claimed is not None:
@@ -157,7 +147,7 @@ class Worker:
         process = TrialProcess(trial.number, folder, output, launching.program, arguments)
         self._running.append((process, trial))
         self._claimed = None
-        self.study.started(trial.number, process.pid)
+        self._unnoted.add(trial.number)
         how = " goes on" if resumes else ""
         self.say(f"trial {trial.number} of {total}{how}: {redact_text(' '.join(trial.words or []))}")
 
@@ -168,18 +158,22 @@ class Worker:
         return found if len(found) == len(self.search.objectives) else []
 
     def _follow(self, process: TrialProcess, trial: TrialRecord) -> None:
+        if trial.number in self._unnoted:
+            if not self.study.started(trial.number, process.pid):
+                process.stop("lost")
+            self._unnoted.discard(trial.number)
         code = process.ended()
         if len(self.search.objectives) == 1 and process.reason is None:
-            for place, value in enumerate(process.validations(self.search.objectives[0].name) or []):
-                if place not in trial.reported and isfinite(value):
-                    trial.reported[place] = value
-                    if self.study.report(trial.number, place, value) and code is None:
-                        process.stop("pruned")
+            found = dict(enumerate(process.validations(self.search.objectives[0].name)))
+            new = {place: value for place, value in found.items() if place not in trial.reported and isfinite(value)}
+            is_hopeless = bool(new) and self.study.report(trial.number, new)
+            trial.reported.update(new)
+            if is_hopeless and code is None:
+                process.stop("pruned")
         if code is None:
             process.insist()
-            return
-        self._end(process, trial, code)
-        self._running.remove((process, trial))
+        else:
+            self._end(process, trial, code)
 
     def _end(self, process: TrialProcess, trial: TrialRecord, code: int) -> None:
         """Say what became of a trial whose process has ended."""
@@ -195,39 +189,46 @@ class Worker:
                 missing = ", ".join(one.name for one in self.search.objectives)
                 self._conclude(trial, "failed", error=f"left no {missing} in metrics.json", seconds=seconds)
         elif process.reason == "pruned":
-            if (told := state_of(folder)) is not None:
-                told.end(folder, RunStatus.INTERRUPTED, f"pruned after {len(trial.reported)} validations")
-            self._conclude(trial, "pruned", seconds=seconds)
+            if self._conclude(trial, "pruned", seconds=seconds) and (told := state_of(folder)) is not None:
+                told.end(folder, RunStatus.INTERRUPTED, f"pruned after {counted(len(trial.reported), 'validation')}")
         elif process.reason in ("interrupted", "lost"):
             self._conclude(trial, "waiting", seconds=seconds)
-        else:
-            error = redact_text(" ".join(process.why(code).split()))[:LONGEST_ERROR]
+        elif self._conclude(trial, "failed", error=one_line(process.why(code)), seconds=seconds):
             discard(folder)
-            self._conclude(trial, "failed", error=error, seconds=seconds)
 
     def _conclude(
         self, trial: TrialRecord, fate: Fate, values: list[float] | None = None, error: str = "", seconds: float = 0.0
-    ) -> None:
-        if not self.study.end(trial.number, fate, values, error, seconds):
+    ) -> bool:
+        """Tell the study, once, and the person at the keyboard. False if another worker has the trial by now."""
+        was_mine = self.study.end(trial.number, fate, values, error, seconds)
+        self._running = [(process, other) for process, other in self._running if other.number != trial.number]
+        self._is_recorded = False
+        if not was_mine:
             self.say(f"trial {trial.number}: another worker has taken it over, since nothing was heard from here")
-            return
-        self.record()
+            return False
         took = f" in {seconds:.0f} s" if seconds else ""
         if fate == "done":
             pairs = zip(self.search.objectives, values or [], strict=True)
             numbers = ", ".join(f"{one.name} {value:.5g}" for one, value in pairs)
-            best = ", the best so far" if self.study.best() == [trial.number] else ""
-            self.say(f"trial {trial.number}: {numbers}{took}{best}")
+            self.say(f"trial {trial.number}: {numbers}{took}{self._best_so_far(trial.number)}")
         elif fate == "pruned":
             last = trial.reported[max(trial.reported)]
-            self.say(f"trial {trial.number}: pruned after {len(trial.reported)} validations{took}, at {last:.5g}")
+            self.say(
+                f"trial {trial.number}: pruned after {counted(len(trial.reported), 'validation')}{took}, at {last:.5g}"
+            )
         elif fate == "failed":
             self.say(f"error: trial {trial.number}: {error}; see {self.search.folder / OUTPUT / f'{trial.number}.txt'}")
+        return True
+
+    def _best_so_far(self, number: int) -> str:
+        with suppress(OutageError), self.study.answering():
+            return ", the best so far" if self.study.best() == [number] else ""
+        return ""
 
     def _give_sign(self) -> None:
-        self.study.beat()
+        lost = self.study.beat()
         for process, trial in self._running:
-            if not self.study.is_mine(trial.number):
+            if trial.number in lost:
                 process.stop("lost")
 
     def _stop_all(self) -> None:
@@ -237,14 +238,20 @@ class Worker:
         while any(process.ended() is None for process, _ in self._running):
             for process, _ in self._running:
                 process.insist()
-                if self._impatient:
+                if self.heard.impatient:
                     process.kill()
             sleep(LOOK)
-        while self._running:
-            process, trial = self._running.pop()
-            self._end(process, trial, process.ended() or 0)
-        if self._claimed is not None:
-            self.study.end(self._claimed.number, "waiting")
+        try:
+            with self.study.answering():
+                while self._running:
+                    process, trial = self._running[-1]
+                    self._end(process, trial, process.ended() or 0)
+                if self._claimed is not None:
+                    self.study.end(self._claimed.number, "waiting")
+                self.record()
+        except OutageError as error:
+            if self.told is not None:  # else it is said that the worker gives up
+                self.say(f"{error}; whoever goes on finds the trials that ran here by itself")
 
     def record(self) -> None:
         """Write `sweep.json`, by which runs find their search, and others what became of its trials."""
@@ -255,28 +262,9 @@ class Worker:
             words = [*base, *(trial.words or [])]
             jobs.append(Job(trial.number, words, str(trial.number), status, trial.error))
         Sweep(self.search.folder, self.search.command, jobs).write()
+        self._is_recorded = True
 
     def _status(self, trial: TrialRecord) -> Status:
         if trial.fate == "waiting":
             return Status.INTERRUPTED if self._folder(trial.number).is_dir() else Status.NOT_STARTED
         return Status(trial.fate)
-
-    @contextmanager
-    def _listening(self) -> Iterator[None]:
-        """Note a signal, so that nothing is interrupted in the middle; a second Ctrl-C hastens the end."""
-
-        def note(number: int, frame: FrameType | None) -> None:
-            self._impatient = self._impatient or (self.told is not None and number == signal.SIGINT)
-            self.told = self.told or number
-
-        before: dict[int, Any] = {}
-        if threading.current_thread() is threading.main_thread():
-            known = {number: signal.getsignal(number) for number in ENDING}
-            before = {number: old for number, old in known.items() if old not in (signal.SIG_IGN, None)}
-        for number in before:
-            signal.signal(number, note)
-        try:
-            yield
-        finally:
-            for number, old in before.items():
-                signal.signal(number, old)

@@ -1,0 +1,106 @@
+"""What a command line composes: the keys of the sweep, what is searched, and by which number."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from vaelab.config.usual import with_usual
+from vaelab.errors import ConfigError
+from vaelab.search.checked import Chosen, check_space, composed, objectives, searched
+from vaelab.search.settings import Objective, read_node
+from vaelab.search.space import Space
+from vaelab.search.weights_and_biases.settings import SweepNode, read_sweep_node
+from vaelab.search.words import SearchWords
+
+LOGGER = "vaelab.record.trackers.wandb"
+
+
+@dataclass(frozen=True)
+class Account:
+    """Where W&B keeps a sweep.
+
+    Attributes:
+        project: of the runs.
+        entity: a team or a person; None for the default of whoever is logged in.
+        offline: why W&B would not hear of the trials; empty where it does.
+    """
+
+    project: str
+    entity: str | None
+    offline: str
+
+    def path(self, sweep: str) -> str:
+        """What `wandb agent` takes."""
+        return "/".join(filter(None, (self.entity, self.project, sweep)))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A sweep as the command line describes it, checked.
+
+    Attributes:
+        node: the keys of `sweep`.
+        space: what each key may be.
+        objective: the number that is searched for.
+        account: where W&B keeps it.
+        log_dir, task: where its folder goes.
+        kind: data and model, which name it.
+    """
+
+    node: SweepNode
+    space: Space
+    objective: Objective
+    account: Account
+    log_dir: Path
+    task: str
+    kind: str
+
+
+def account(words: list[str], folders: list[Path]) -> Account:
+    """Where W&B keeps a sweep, by the logger that the trials have.
+
+    Raises:
+        ConfigError: the trials do not tell W&B anything.
+    """
+    return _account(composed(with_usual(words), folders))
+
+
+def plan(words: SearchWords, folders: list[Path], chosen: Chosen) -> Plan:
+    """Check a new sweep: its keys, its space at both ends, the number that is searched for.
+
+    Raises:
+        UserError: names what does not fit.
+    """
+    config, hydra = chosen.config, chosen.config.hydra
+    node = read_sweep_node(chosen.node)
+    given, space = searched(words, node.space)
+    node = replace(node, space=given)
+    kept = _account(config)
+    check_space(words.trials, space, folders)
+    objective = _objective(words.trials, node, space, folders)
+    choices = hydra.runtime.choices
+    log_dir, kind = Path(str(config.paths.log_dir)), f"{choices.data}-{choices.model}"
+    return Plan(node, space, objective, kept, log_dir, str(choices.task), kind)
+
+
+def _objective(words: list[str], node: SweepNode, space: Space, folders: list[Path]) -> Objective:
+    """The one number, by the rules of a search with optuna."""
+    alike = {"trials": 1, "metric": node.metric, "objectives": {}, "sampler": "random", "pruner": "none", "startup": 0,
+             "workers": 1, "seed": 0, "storage": None, "space": node.space}  # fmt: skip
+    (found,) = objectives(words, read_node(alike), space, folders)
+    return found
+
+
+def _account(config: DictConfig) -> Account:
+    loggers = config.get("logger") or {}
+    for name in loggers:
+        one = loggers[name]
+        if isinstance(one, DictConfig) and one.get("_target_") == LOGGER:
+            mode = str(one.get("mode"))
+            offline = f"logger.{name}.mode={mode}" if mode in ("offline", "disabled") else ""
+            return Account(str(one.project), None if one.get("entity") is None else str(one.entity), offline)
+    raise ConfigError(
+        "sweep=wandb beside a logger that is not W&B's: it learns the numbers of the trials from logger=wandb; "
+        "leave out logger=..., or use logger=[wandb,mlflow] for several"
+    )

@@ -1,0 +1,168 @@
+"""The sweep as W&B wants it: what `wandb_sweep.yaml` holds.
+
+W&B's agent writes a value behind the name of its parameter as Python prints it: null becomes None, which Hydra reads
+as a text, and the brackets of a list its own. So all values that are no plain numbers are texts in Hydra's syntax.
+"""
+
+import math
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from vaelab.atomic_write import write_file
+from vaelab.config.recorded import parse_word
+from vaelab.errors import ConfigError
+from vaelab.search.space import Choices, Range, Space
+from vaelab.search.weights_and_biases.composed import Plan
+from vaelab.search.weights_and_biases.settings import hyperband
+from vaelab.search.weights_and_biases.trial import PLACE
+from vaelab.secrets import redact_override
+
+FILE = "wandb_sweep.yaml"
+VALUES = 1000  # at most, of a range with a step that W&B cannot express
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")  # of a parameter, as W&B's schema has it
+
+
+def definition(plan: Plan, folder: Path, words: Sequence[str], flags: Sequence[str], start: Sequence[str]) -> Any:
+    """The sweep as plain data.
+
+    Args:
+        plan: of the sweep.
+        folder: of the sweep, in which each trial makes its own.
+        words: overrides of every trial.
+        flags: of every trial.
+        start: how a trial is started: `train.py`, or `-m vaelab train`.
+
+    Raises:
+        ConfigError: W&B cannot take a name or a range, or a word holds a secret.
+    """
+    found: dict[str, Any] = {
+        "name": plan.node.name or f"{plan.kind} {folder.name}",
+        "project": plan.account.project,
+        "entity": plan.account.entity,
+        "program": program(start),
+        "command": command(folder, words, flags, start),
+        "method": plan.node.method,
+        "metric": {"name": plan.objective.name, "goal": f"{plan.objective.better}imize"},
+        "early_terminate": hyperband(plan.node),
+        "run_cap": plan.node.trials,
+        "parameters": parameters(plan.space, plan.node.method),
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def program(start: Sequence[str]) -> str:
+    """What W&B shows as the program, and its agent puts in the place of `${program}`."""
+    return start[0] if start[0] != "-m" else start[1]
+
+
+def command(folder: Path, words: Sequence[str], flags: Sequence[str], start: Sequence[str]) -> list[str]:
+    """What W&B's agent runs for each trial; its own words are in `${...}`.
+
+    Args:
+        folder: of the sweep, in which each trial makes its own.
+        words: overrides of every trial.
+        flags: of every trial.
+        start: how a trial is started: `train.py`, or `-m vaelab train`.
+
+    Raises:
+        ConfigError: a word holds a secret.
+    """
+    for word in [*flags, *words]:
+        if (hidden := redact_override(word)) != word:
+            raise ConfigError(
+                f"{hidden}: W&B keeps the command of a sweep, so a secret may not stand in it; put it into the "
+                "environment or conf/local/default.yaml"
+            )
+    called = ["${program}"] if start[0] != "-m" else list(start)
+    tests = any(word.startswith("test=") for word in words)
+    fixed = [*flags, f"{PLACE}{folder.as_posix()}", *words, *([] if tests else ["test=false"])]
+    return ["${env}", "${interpreter}", *called, *fixed, "${args_no_hyphens}"]
+
+
+def parameter_name(key: str) -> str:
+    """A key, which W&B takes as the name of a parameter.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    if not _NAME.fullmatch(key):
+        raise ConfigError(
+            f"sweep.space.{key}: W&B takes letters, digits, _, . and - in the name of a parameter; search it with "
+            "sweep=optuna"
+        )
+    return key
+
+
+def parameters(space: Space, method: str) -> dict[str, Any]:
+    """The space as W&B's parameters.
+
+    Args:
+        space: of the sweep.
+        method: W&B's way to search, of which grid takes no range of any number.
+
+    Raises:
+        ConfigError: names the key that W&B cannot take.
+    """
+    found = {}
+    for key, entry in space.items():
+        where = f"sweep.space.{key}"
+        found[parameter_name(key)] = {"values": _values(entry)} if isinstance(entry, Choices) else _range(where, entry)
+        if method == "grid" and found[key].get("distribution") not in (None, "int_uniform", "q_uniform"):
+            raise ConfigError(f"{where}: sweep.method=grid takes a list, or whole numbers without log: true")
+    return found
+
+
+def combinations(space: Space) -> int:
+    """How many trials a grid has, of a space that a grid can take."""
+    return math.prod(
+        len(entry.words) if isinstance(entry, Choices) else math.floor((entry.high - entry.low) / (entry.step or 1)) + 1
+        for entry in space.values()
+    )
+
+
+def write_definition(folder: Path, content: Any) -> Path:
+    """Write `wandb_sweep.yaml` into the folder of the sweep."""
+    path = folder / FILE
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=1000)
+    write_file(path, f"# A sweep of W&B: wandb sweep {path.as_posix()}\n{text}")
+    return path
+
+
+def _values(entry: Choices) -> list[Any]:
+    read = [word.value() for text in entry.words if (word := parse_word(text)) is not None]
+    if all(isinstance(one, int | float) and not isinstance(one, bool) for one in read):
+        return read
+    return entry.names
+
+
+def _range(where: str, entry: Range) -> dict[str, Any]:
+    ends: dict[str, Any] = {"min": entry.low, "max": entry.high}
+    if entry.whole:
+        ends = {"min": int(entry.low), "max": int(entry.high)}
+    if entry.log:
+        return {"distribution": "q_log_uniform_values", **ends, "q": 1} if entry.whole else {
+            "distribution": "log_uniform_values", **ends}  # fmt: skip
+    step = entry.step
+    if step is None or (entry.whole and step == 1):
+        return {"distribution": "int_uniform" if entry.whole else "uniform", **ends}
+    if all(math.isclose(end / step, round(end / step), abs_tol=1e-9) for end in (entry.low, entry.high)):
+        return {"distribution": "q_uniform", **ends, "q": int(step) if entry.whole else step}
+    count = math.floor((entry.high - entry.low) / step + 1e-9) + 1  # W&B counts steps from 0, not from the low end
+    if count > VALUES:
+        raise ConfigError(f"{where}: has {count} values, and W&B takes steps from 0 only; make low a multiple of step")
+    steps = [entry.low + step * number for number in range(count)]
+    return {"values": [int(one) if entry.whole else float(f"{one:.12g}") for one in steps]}
+
+
+def started_by(program: Sequence[str]) -> list[str]:
+    """How an agent starts a trial: by this program, seen from the folder in which the agent is started."""
+    script = program[0]
+    if not script.endswith(".py") or not os.path.isfile(script):
+        return ["-m", "vaelab", "train"]
+    inside = os.path.relpath(script)
+    return [script if inside.startswith(os.pardir) else Path(inside).as_posix(), *program[1:]]
