@@ -1,5 +1,6 @@
 """Pictures while training: when they are taken, of what, and that training is the same with them."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ def test_when_pictures_are_taken(every: Any, last: int | None, expected: list[in
     assert [epoch for epoch in range(1, (last or 20) + 1) if due(epoch, every, last)] == expected
 
 
+@pytest.mark.long
 def test_training_is_the_same_with_pictures(train: Any) -> None:
     with_pictures = train(*SMALL, "trainer.max_epochs=3", "task.pictures_every=1")
     without = train(*SMALL, "trainer.max_epochs=3", "task.pictures_every=null")
@@ -83,6 +85,39 @@ def test_of_many_pictures_the_first_and_the_last_are_shown(tmp_path: Path) -> No
     frames = films(tmp_path)["samples"]
     assert len(frames) == 40
     assert [frames[0], frames[-1]] == [("epoch 1", b"1"), ("epoch 10101", b"10101")]
+
+
+def test_what_a_stranger_has_put_beside_pictures_is_ignored(tmp_path: Path) -> None:
+    place = tmp_path / "progress/samples"
+    place.mkdir(parents=True)
+    for name in ("epoch-0002.png", "epoch-0001.png", "epoch-best.png", "epoch-.png", "epoch--1.png", "notes.txt",
+                 "epoch-1.png.png", "epoch-\u0661\u0661\u0661\u0661.png", f"epoch-{'9' * 99}.png"):  # fmt: skip
+        (place / name).write_bytes(name.encode())
+    (place / "epoch-0003.png").mkdir()
+    os.mkfifo(place / "epoch-0004.png")  # a read of it would never end
+    (place / "epoch-0005.png").symlink_to(place / "nowhere.png")
+    (place / "epoch-0006.png").touch()
+    os.truncate(place / "epoch-0006.png", 2**33)
+    (tmp_path / "progress/empty").mkdir()
+    (tmp_path / "progress/epoch-0001.png").write_bytes(b"not in a folder")
+    assert films(tmp_path) == {"samples": [("epoch 1", b"epoch-0001.png"), ("epoch 2", b"epoch-0002.png")]}
+
+
+@pytest.mark.parametrize("kind", ["pictures", "texts"])
+def test_what_cannot_be_written_is_left_out_and_ends_no_training(
+    train: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    from vaelab.tasks import Task
+    from vaelab.tasks.progress import Progress
+
+    (tmp_path / "file").touch()  # where a folder would have to be
+    shown = {"../" * 20 + str(tmp_path / "file"): np.zeros((2, 2, 1), np.uint8) if kind == "pictures" else "a line"}
+    found = Progress(**{kind: shown})
+    monkeypatch.setattr(Task, "progress", lambda *arguments: found)
+    folder = train(*SMALL, "trainer.max_epochs=1", "task.pictures_every=1")
+    said = capsys.readouterr()
+    assert "pictures while training are left out, they failed: FileExistsError" in said.err + said.out
+    assert (folder / "model/model.safetensors").is_file()
 
 
 @pytest.mark.long

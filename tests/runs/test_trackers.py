@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tracker_files import config, history, summary, wandb_records
+from tracker_servers import MLflowServer
 from vaelab.record.curves import read_curves
 
 SMALL = ("trainer.max_epochs=2", "encoder.hidden=[16]", "decoder.hidden=[16]", "task.nll_samples=5")
@@ -61,7 +62,8 @@ def test_each_job_of_a_sweep_is_a_run_of_its_own(tmp_path: Path, monkeypatch: py
 
     monkeypatch.setenv("WANDB_RUN_ID", "from-outside")  # as an agent of a sweep of W&B sets it
     command(["-m", "latent_dim=2,3", "trainer.max_epochs=1", "test=false", f"paths.log_dir={tmp_path}"])
-    ids = [json.loads(path.read_text())["wandb"] for path in sorted(tmp_path.rglob("tracking.json"))]
+    jobs = sorted(tmp_path.glob("generation/multirun/*/[01]/tracking.json"))
+    ids = [json.loads(path.read_text())["wandb"] for path in jobs]
     assert ids[0] == "from-outside"
     assert len(set(ids)) == 2
     for job, run_id in zip(sorted(tmp_path.glob("generation/multirun/*/[01]/")), ids, strict=True):
@@ -113,3 +115,24 @@ def test_mlflow_without_a_server_is_one_message(capsys: Any, tmp_path: Path, mon
     with pytest.raises(SystemExit):
         command(["logger=mlflow", f"paths.log_dir={tmp_path}"])
     assert "logger.mlflow.tracking_uri" in capsys.readouterr().err
+
+
+def test_a_tracker_that_refuses_leaves_no_folder(
+    train: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with MLflowServer(code=403) as server, pytest.raises(SystemExit):
+        train(*SMALL, "logger=[tensorboard,mlflow]", f"logger.mlflow.tracking_uri={server.address}")
+    assert "refuses the run" in capsys.readouterr().err
+    assert not [path for path in (tmp_path / "logs").rglob("*") if path.is_file()]
+
+
+@pytest.mark.long
+def test_a_tracker_that_refuses_to_go_on_leaves_the_run_as_it_was(train: Any) -> None:
+    with MLflowServer(run_id="r3") as server:
+        words = ("logger=mlflow", f"logger.mlflow.tracking_uri={server.address}")
+        folder = train(*SMALL, *words, "test=false")
+        before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        server.code = 403
+        with pytest.raises(SystemExit):
+            train(f"resume={folder}", "trainer.max_epochs=3", words[1])
+        assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before

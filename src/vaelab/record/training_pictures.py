@@ -1,9 +1,11 @@
 """Pictures and texts of a model that trains: `progress/<name>/epoch-0005.png`, and the same in every tracker."""
 
 import logging
+import re
 from io import BytesIO
 from math import ceil
 from pathlib import Path
+from stat import S_ISREG
 
 import lightning.pytorch as L
 import torch
@@ -22,6 +24,8 @@ from vaelab.training.module import TrainingModule
 log = logging.getLogger(__name__)
 
 FOLDER = "progress"
+LARGEST = 2**24  # bytes of a picture that is read back
+_NAME = re.compile(r"epoch-([0-9]{4,9})\.png")
 AUTO = 10  # pictures of a run whose length is known
 
 
@@ -52,13 +56,15 @@ class TrainingPictures(Callback):
         modes = {part: part.training for part in model.modules()}
         try:
             model.eval()
-            with torch.no_grad():
+            with torch.no_grad(), module.evaluated():
                 found = self._task.progress(model, data)
             paths = {}
             for name, picture in found.pictures.items():
                 path = self._folder / FOLDER / name / f"epoch-{epoch:04}.png"
                 write_file(path, png(picture))
                 paths[f"{FOLDER}/{name}"] = path
+            for name, text in found.texts.items():
+                write_file(self._folder / FOLDER / name / f"epoch-{epoch:04}.txt", text + "\n")
         except Exception as error:  # pictures are no reason to end a training
             self._failed = True
             log.debug("pictures of training failed", exc_info=True)
@@ -67,8 +73,6 @@ class TrainingPictures(Callback):
         finally:
             for part, mode in modes.items():
                 part.training = mode
-        for name, text in found.texts.items():
-            write_file(self._folder / FOLDER / name / f"epoch-{epoch:04}.txt", text + "\n")
         texts = {f"{FOLDER}/{name}": text for name, text in found.texts.items()}
         for tracker in trackers_among(trainer.loggers):
             tracker.log_pictures(paths, trainer.global_step - 1)
@@ -105,16 +109,24 @@ def png(picture: Picture) -> bytes:
 def films(folder: Path, most: int = 40) -> dict[str, list[tuple[str, bytes]]]:
     """The pictures that a run folder holds, by name, oldest first: `("epoch 5", PNG bytes)`.
 
-    Of more than `most` some are left out, evenly; the first and the last are always there.
+    Of more than `most` some are left out, evenly; the first and the last are always there. A resumed folder may come
+    from a stranger: what is not named as pictures are, is no file or is large is none of them.
     """
     found = {}
     for place in sorted((folder / FOLDER).glob("*/")):
-        paths = sorted(place.glob("epoch-*.png"), key=_epoch)
-        count = min(most, len(paths))
-        chosen = [paths[round(number * (len(paths) - 1) / max(1, count - 1))] for number in range(count)]
-        found[place.name] = [(f"epoch {_epoch(path)}", path.read_bytes()) for path in chosen]
+        paths = {epoch: path for path in place.glob("epoch-*.png") if (epoch := _epoch(path)) is not None}
+        epochs = sorted(paths)
+        count = min(most, len(epochs))
+        chosen = [epochs[round(number * (len(epochs) - 1) / max(1, count - 1))] for number in range(count)]
+        found[place.name] = [(f"epoch {epoch}", paths[epoch].read_bytes()) for epoch in chosen]
     return {name: frames for name, frames in found.items() if frames}
 
 
-def _epoch(path: Path) -> int:
-    return int(path.stem.rpartition("-")[2])
+def _epoch(path: Path) -> int | None:
+    """Of a picture; None for what is none."""
+    named = _NAME.fullmatch(path.name)
+    try:
+        about = path.stat()
+    except OSError:
+        return None
+    return int(named[1]) if named and S_ISREG(about.st_mode) and about.st_size <= LARGEST else None

@@ -186,3 +186,36 @@ def test_no_example_is_sent_where_that_is_said(tmp_path: Path) -> None:
             tracker.log_metrics({"val/mse": 1.0}, 1)
         assert server.artifacts == []
         assert server.metrics == [("val/mse", 1.0, 1)]
+
+
+def test_an_experiment_that_another_run_makes_at_this_moment_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with MLflowServer(run_id="r7") as server:
+        usual, asked = server.answer, list[str]()
+
+        def race(path: str, body: bytes) -> tuple[int, dict[str, object]]:
+            if path.endswith("experiments/create"):
+                return 400, {"error_code": "RESOURCE_ALREADY_EXISTS", "message": "is there"}
+            if "get-by-name" in path:
+                asked.append(path)
+                if len(asked) > 1:
+                    return 200, {"experiment": {"experiment_id": "1", "name": "vaelab"}}
+            return usual(path, body)
+
+        monkeypatch.setattr(server, "answer", race)
+        tracker = mlflow(str(tmp_path), "vaelab", "run", server.address, patience=15.0, examples=True)
+        with tracking([tracker]):
+            tracker.log_metrics({"val/mse": 1.0}, 1)
+        assert server.metrics == [("val/mse", 1.0, 1)]
+
+
+def test_an_alert_that_is_sent_again_is_said_once(tmp_path: Path) -> None:
+    with MLflowServer(run_id="r8") as server:
+        tracker = mlflow(str(tmp_path), "vaelab", "run", server.address, patience=15.0, examples=True)
+        with tracking([tracker]):
+            server.code = 503
+            tracker.log_alert("posterior collapse", "KL 0")
+            sleep(0.7)
+            server.code = 200
+        assert server.tags["alert"] == "posterior collapse: KL 0"

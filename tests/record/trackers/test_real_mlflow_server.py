@@ -1,33 +1,33 @@
 """Runs on a real MLflow server that the test starts, read back by MLflow's own client."""
 
 import json
-import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
-from urllib.error import URLError
-from urllib.request import urlopen
 
 import numpy as np
 import pytest
 import torch
 
 import vaelab
+from mlflow_program import MISSING, SERVER, kill, serving
+from run_folders import gone
+from vaelab.record.state import RunState
+from vaelab.record.trackers import Description
+from vaelab.record.trackers import mlflow as mlflow_tracker
+from vaelab.record.trackers.mlflow_server import MLflowTracker
 
 ROOT = Path(__file__).parents[3]
-OWN = ROOT / ".ci/mlflow/bin/mlflow"  # a server needs packages that the client does not; `.ci/run` installs them apart
-SERVER = os.environ.get("VAELAB_MLFLOW") or (str(OWN) if OWN.is_file() else None)
 SMALL = ("trainer.max_epochs=2", "encoder.hidden=[16]", "decoder.hidden=[16]", "task.nll_samples=5")
 
 pytestmark = [
     pytest.mark.long,
-    pytest.mark.skipif(SERVER is None, reason="needs the program of an MLflow server in the variable VAELAB_MLFLOW"),
+    pytest.mark.skipif(SERVER is None, reason=MISSING),
 ]
 
 
@@ -35,41 +35,6 @@ pytestmark = [
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with serving(tmp_path_factory.mktemp("mlflow")) as (address, _):
         yield address
-
-
-@contextmanager
-def serving(store: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """The address of a server on SQLite, and its process."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port = taken.getsockname()[1]
-    assert SERVER is not None
-    where = [f"--backend-store-uri=sqlite:///{store}/runs.db", f"--artifacts-destination={store}/artifacts"]
-    log = (store / "server.log").open("ab")
-    process = subprocess.Popen(
-        [SERVER, "server", *where, "--host=127.0.0.1", f"--port={port}", "--workers=1"],
-        stdout=log, stderr=log, start_new_session=True,
-    )  # fmt: skip
-    address, until = f"http://127.0.0.1:{port}", monotonic() + 120
-    while True:
-        try:
-            urlopen(f"{address}/health", timeout=1).close()
-            break
-        except (URLError, OSError):
-            assert process.poll() is None, (store / "server.log").read_text()
-            assert monotonic() < until, "the server does not answer"
-            sleep(0.2)
-    try:
-        yield address, process
-    finally:
-        kill(process)
-        log.close()
-
-
-def kill(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 def train(folder: Path, address: str, *words: str) -> subprocess.Popen[str]:
@@ -123,11 +88,62 @@ def test_a_sweep_is_a_run_with_a_nested_run_for_each_job(
     mlflow.set_tracking_uri(address)
     packed = mlflow.pyfunc.load_model(f"runs:/{run.info.run_id}/model")
     x = np.random.default_rng(0).random((3, 1, 8, 8), np.float32)
-    model = vaelab.load(folders[-1])
+    model = vaelab.load(folders[-1]).model
     with torch.no_grad():
         made = model.decode(model.encode(torch.from_numpy(x)))
     assert packed.predict(x) == pytest.approx(made.numpy(), abs=1e-6)
     assert packed.metadata.signature.inputs.inputs[0].shape == (-1, 1, 8, 8)
+
+
+def test_runs_that_begin_at_once_are_of_one_experiment(address: str, tmp_path: Path) -> None:
+    code = """
+import sys
+from pathlib import Path
+from vaelab.record.trackers import mlflow
+from vaelab.record.trackers.session import tracking
+folder, address, name = sys.argv[1:]
+tracker = mlflow(folder, name, "run", address, patience=60.0, examples=True)
+sys.stdin.readline()
+with tracking([tracker]):
+    tracker.log_metrics({"val/mse": 1.0}, 1)
+"""
+    started = []
+    for number in range(8):
+        (tmp_path / str(number)).mkdir()
+        words = [sys.executable, "-c", code, str(tmp_path / str(number)), address, f"{tmp_path.name} at once"]
+        started.append(subprocess.Popen(words, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+    ended = [process.communicate("go\n", timeout=200)[1] for process in started]
+    assert ended == [""] * 8
+    assert [run.info.status for run in runs(address, f"{tmp_path.name} at once").values()] == ["FINISHED"] * 8
+
+
+def test_the_run_of_a_sweep_runs_as_long_as_a_job_of_it(address: str, tmp_path: Path) -> None:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(address)
+    jobs = [{"number": n, "overrides": [], "folder": str(n), "status": "running", "error": ""} for n in range(3)]
+    (tmp_path / "sweep.json").write_text(json.dumps({"command": "", "jobs": jobs}))
+
+    def job(number: int) -> MLflowTracker:
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        tracker = mlflow_tracker(str(folder), tmp_path.name, f"job {number}", address, patience=60.0, examples=True)
+        tracker.description = Description(f"job {number}", "sweep", "generation", sweep=tmp_path)
+        tracker.begin()
+        RunState.of_this_process().write(folder)
+        return tracker
+
+    def status(tracker: MLflowTracker) -> tuple[str, str]:
+        run = client.get_run(tracker.version)
+        return run.info.status, client.get_run(run.data.tags["mlflow.parentRunId"]).info.status
+
+    first, second, killed = job(0), job(1), job(2)
+    replace(RunState.of_this_process(), pid=gone()).write(tmp_path / "2")
+    first.end("finished")
+    assert status(first) == ("FINISHED", "RUNNING")
+    second.end("finished")  # the third one has not ended, and nobody will say so any more
+    assert status(second) == ("FINISHED", "FINISHED")
+    assert status(killed)[0] == "RUNNING"
 
 
 def test_a_run_that_diverges_has_failed_and_one_that_is_told_to_stop_was_killed(address: str, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from threading import Event
 from time import monotonic, sleep
 
 import pytest
+from lightning.pytorch.loggers.logger import DummyLogger
 
 from vaelab.errors import ConfigError, InterruptionError
 from vaelab.record.trackers import session, tracker
@@ -148,6 +149,47 @@ def test_a_run_that_a_service_refuses_does_not_begin(capsys: pytest.CaptureFixtu
         pytest.fail("the run began")
     assert other.status == "failed"
     assert capsys.readouterr().err == ""
+
+
+def test_a_service_that_cannot_begin_says_why_and_the_run_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+    def fail(what: str) -> None:
+        raise PermissionError("the folder is somebody else's\nand more")
+
+    other = Service()
+    told([Service(fail), other])
+    assert other.taken == everything(3)
+    why = "warning: the service could not begin (the folder is somebody else's); "
+    unsent = "3 rows of numbers, 2 pictures, the final numbers, the end of the run"
+    assert capsys.readouterr().err.splitlines() == [f"{why}the run goes on without it", f"{why}not sent: {unsent}"]
+
+
+class Curves(DummyLogger):
+    """A logger of Lightning's own kind, which may fail at its end."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        super().__init__()
+        self.error, self.ended = error, ""
+
+    def finalize(self, status: str) -> None:
+        self.ended = status
+        if self.error is not None:
+            raise self.error
+
+
+def test_a_logger_that_fails_at_the_end_costs_no_other_its_data() -> None:
+    service, last = Service(lambda what: sleep(0.01)), Curves()
+    with pytest.raises(OSError, match="disk is full"), tracking([Curves(OSError("disk is full")), service, last]):
+        service.log_metrics({"loss": 1.0}, 1)
+    assert service.taken == [(1, {"loss": 1.0})]
+    assert (service.status, last.ended) == ("failed", "success")  # the run did not end well
+
+
+def test_the_error_of_a_run_is_not_hidden_by_that_of_a_logger(capsys: pytest.CaptureFixture[str]) -> None:
+    service = Service()
+    with pytest.raises(ValueError, match="of the run"), tracking([Curves(OSError("disk is full")), service]):
+        raise ValueError("of the run")
+    assert service.status == "failed"
+    assert capsys.readouterr().err == "warning: Curves could not be closed (OSError: disk is full)\n"
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from vaelab.data.music.notes import Note
 from vaelab.data.music.preview import write_wav
 from vaelab.errors import ConfigError
 from vaelab.record.trackers import wandb, weights_and_biases
-from vaelab.record.trackers.contents import Histogram
+from vaelab.record.trackers.contents import Histogram, SavedModel
 from vaelab.record.trackers.description import Description
 from vaelab.record.trackers.session import tracking
 
@@ -154,4 +154,35 @@ def test_what_an_option_says_of_a_run_wins(tmp_path: Path, monkeypatch: pytest.M
     run, *_ = [record.run for record in wandb_records(tmp_path) if record.HasField("run")]
     assert (run.display_name, run.run_group, run.job_type) == ("my run", "from outside", "mine")
     assert (list(run.tags), run.notes) == (["mine"], "why")
+    wb.teardown()
+
+
+def test_a_version_of_wandb_without_an_inner_part_is_one_clear_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.delattr("wandb.sdk.wandb_run.Run._log_artifact")
+    wb.teardown()
+    stated_ = stated("logger/wandb") | {"tags": None, "notes": None}
+    tracker = wandb(**stated_ | {"output_dir": str(tmp_path), "project": "vaelab"})
+    (tmp_path / "model").mkdir()
+    model = SavedModel(tmp_path / "model", None, "m", {}, "digits", "f" * 12, {"shape": [1]}, None, np.zeros((1, 1)))
+    with tracking([tracker]):
+        tracker.log_saved_model(model)
+        tracker.log_metrics({"val/elbo": -3.0}, 1)
+    assert f"W&B {wb.__version__} has no Run._log_artifact, which vaelab needs" in capsys.readouterr().err
+    assert history(wandb_records(tmp_path))["val/elbo"] == [-3]  # all else is there
+    wb.teardown()
+
+
+def test_a_table_that_is_cut_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    wb.teardown()
+    tracker = wandb(**stated("logger/wandb") | {"tags": None, "notes": None, "output_dir": str(tmp_path)})
+    for name, count in (("whole", 1_000), ("long", 1_001)):
+        (tmp_path / f"{name}.csv").write_text("row\n" + "".join(f"{n}\n" for n in range(count)))
+    with tracking([tracker]):
+        tracker.log_tables({f"tables/{name}": tmp_path / f"{name}.csv" for name in ("whole", "long")}, 1)
+    logged = history(wandb_records(tmp_path))
+    assert logged["tables/whole/nrows"] == logged["tables/long (first 1,000 rows)/nrows"] == [1_000]
     wb.teardown()

@@ -20,6 +20,7 @@ class Description:
         tags: words to find it by.
         notes: a sentence of whoever started it.
         sweep: the folder of the sweep, of whose jobs it is one.
+        marks: tags that it has whatever an option says, such as `rerun`.
     """
 
     name: str = "run"
@@ -28,6 +29,7 @@ class Description:
     tags: tuple[str, ...] = ()
     notes: str | None = None
     sweep: Path | None = None
+    marks: tuple[str, ...] = ()
 
 
 def describe(

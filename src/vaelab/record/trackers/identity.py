@@ -1,12 +1,16 @@
 """`tracking.json`: which tracker runs belong to a run folder. A resumed run goes on with the ones that it had."""
 
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock
 
 from vaelab.atomic_write import write_json
 
 FILE = "tracking.json"
+LOCK = ".tracking.lock"
 
 _taken: set[str] = set()
 _writing = Lock()
@@ -32,9 +36,36 @@ def forget(folder: Path) -> None:
     (folder / FILE).unlink(missing_ok=True)
 
 
-def given(run_id: str | None) -> str | None:
-    """An id that the environment gives, for the first run of this process alone: two runs of a sweep share none."""
+def given(variable: str, sweep: Path | None = None) -> str | None:
+    """An id that an environment variable gives, for the first run alone that asks: two runs share none.
+
+    Args:
+        variable: such as `MLFLOW_RUN_ID`.
+        sweep: the folder of the sweep that the run is a job of; its jobs may be processes of their own, which all have
+            the variable.
+    """
+    run_id = os.environ.get(variable)
     if not run_id or run_id in _taken:
         return None
     _taken.add(run_id)
+    if sweep is None:
+        return run_id
+    with alone(sweep):
+        if recall(sweep, variable) == run_id:
+            return None
+        remember(sweep, variable, run_id)
     return run_id
+
+
+@contextmanager
+def alone(sweep: Path) -> Iterator[None]:
+    """Let one job of a sweep at a time look up and remember ids in the sweep's folder; others wait."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    with (sweep / LOCK).open("ab") as file:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield

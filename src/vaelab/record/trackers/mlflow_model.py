@@ -33,7 +33,8 @@ def pack(model: SavedModel, folder: Path, run_id: str) -> None:
         signature=ModelSignature(inputs=Schema([spec]), outputs=Schema([spec])),
         input_example=model.example,
         pip_requirements=["vaelab"],
-        metadata={"run_id": run_id, "data": model.data, "fingerprint": model.fingerprint},
+        metadata={"run_id": run_id, "data": model.data, "fingerprint": model.fingerprint}
+        | {key: model.about[key] for key in ("weights",) if key in model.about},
     )
 
 

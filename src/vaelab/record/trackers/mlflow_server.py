@@ -18,10 +18,13 @@ from lightning.pytorch.loggers.logger import DummyLogger, rank_zero_experiment
 
 from vaelab.config.targets import target
 from vaelab.errors import ConfigError, UserError
+from vaelab.record.curves import FILE as CURVES
+from vaelab.record.state import FILE as STATE
+from vaelab.record.state import RunStatus, read_state
 from vaelab.record.sweep import Status as JobStatus
 from vaelab.record.sweep import Sweep
 from vaelab.record.trackers.contents import Row, SavedModel
-from vaelab.record.trackers.identity import given, recall, remember
+from vaelab.record.trackers.identity import alone, given, recall, remember
 from vaelab.record.trackers.mlflow_model import dataset_of, pack
 from vaelab.record.trackers.tracker import Status, Tracker, flat
 from vaelab.secrets import redact, redact_text
@@ -84,10 +87,9 @@ class MLflowTracker(Tracker, MLFlowLogger):
 
         client = self._client
         try:
-            run_id = recall(self._folder, "mlflow") or given(os.environ.get("MLFLOW_RUN_ID"))
+            run_id = recall(self._folder, "mlflow") or given("MLFLOW_RUN_ID", self.description.sweep)
             if run_id is None:
-                found = client.get_experiment_by_name(self._experiment_name)
-                group = found.experiment_id if found else client.create_experiment(self._experiment_name)
+                group = self._group()
                 tags = redact(resolve_tags({})) | self._tags(group)
                 run_id = client.create_run(group, tags=tags, run_name=self._run_name).info.run_id
             else:
@@ -102,24 +104,43 @@ class MLflowTracker(Tracker, MLFlowLogger):
             client.update_run(parent, status="RUNNING")
         self._run_id, self._initialized = run_id, True
 
+    def _group(self) -> str:
+        """The id of the experiment, which another run may make at the same moment."""
+        from mlflow.exceptions import MlflowException
+
+        found = self._client.get_experiment_by_name(self._experiment_name)
+        if found is None:
+            try:
+                return str(self._client.create_experiment(self._experiment_name))
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+                found = self._client.get_experiment_by_name(self._experiment_name)
+                if found is None:
+                    raise
+        return str(found.experiment_id)
+
     def _tags(self, experiment: str) -> dict[str, str]:
         """What the run is: its tags as tags, what it belongs to, and in a sweep the run of the sweep above it."""
         of_run = self.description
         tags = {"task": of_run.task, "group": of_run.group, "mlflow.note.content": of_run.notes,
-                "tags": ", ".join(of_run.tags)}  # fmt: skip
-        found = {tag: "true" for tag in of_run.tags if _TAG.fullmatch(tag)}  # MLflow refuses other names
+                "tags": ", ".join((*of_run.tags, *of_run.marks))}  # fmt: skip
+        found = {
+            tag: "true" for tag in (*of_run.tags, *of_run.marks) if _TAG.fullmatch(tag)
+        }  # MLflow refuses other names
         found |= {name: value for name, value in tags.items() if value}
         if of_run.sweep is not None:
             found["mlflow.parentRunId"] = self._parent(experiment, of_run.sweep, of_run.group or of_run.sweep.name)
         return found
 
     def _parent(self, experiment: str, sweep: Path, name: str) -> str:
-        """The run that stands for a sweep; each job finds it in the folder of the sweep."""
-        run_id = recall(sweep, "mlflow")
-        if run_id is None:
-            tags = {"task": "sweep", "group": name}
-            run_id = self._client.create_run(experiment, tags=tags, run_name=name).info.run_id
-            remember(sweep, "mlflow", run_id)
+        """The run that stands for a sweep; each job finds it in the folder of the sweep, and the first one makes it."""
+        with alone(sweep):
+            run_id = recall(sweep, "mlflow")
+            if run_id is None:
+                tags = {"task": "sweep", "group": name}
+                run_id = self._client.create_run(experiment, tags=tags, run_name=name).info.run_id
+                remember(sweep, "mlflow", run_id)
         return str(run_id)
 
     def send_config(self, config: dict[str, Any]) -> None:
@@ -183,7 +204,9 @@ class MLflowTracker(Tracker, MLFlowLogger):
         """As the tag `alert`, by which runs can be found."""
         from mlflow.entities import RunTag
 
-        self._alerts.append(f"{title}: {text}")
+        alert = f"{title}: {text}"
+        if alert not in self._alerts:  # an attempt that got no answer is repeated
+            self._alerts.append(alert)
         self._log("tags", [RunTag("alert", "; ".join(self._alerts)[:LONGEST])])
 
     def send_summary(self, numbers: dict[str, float], step: int) -> None:
@@ -191,11 +214,19 @@ class MLflowTracker(Tracker, MLFlowLogger):
         self.send_numbers([Row(self.differing(numbers), step, time())])
 
     def end(self, status: Status) -> None:
-        """Finished, failed or killed."""
+        """Finished, failed or killed. With the last job that runs ends that of the sweep, until the next one begins."""
         self._client.set_terminated(self._run_id, STATUS[status])
-        if self.description.sweep is not None and (parent := recall(self.description.sweep, "mlflow")):
-            whole = "failed" if status == "finished" and _has_failed(self.description.sweep) else status
-            self._client.set_terminated(parent, STATUS[whole])  # until the next job begins
+        sweep = self.description.sweep
+        if sweep is not None and (parent := recall(sweep, "mlflow")) and not self._others_run(sweep, parent):
+            whole = "failed" if status == "finished" and _has_failed(sweep) else status
+            self._client.set_terminated(parent, STATUS[whole])
+
+    def _others_run(self, sweep: Path, parent: str) -> bool:
+        """Whether another job of the sweep runs at this moment. A process that was killed cannot tell the server."""
+        experiment = self._client.get_run(parent).info.experiment_id
+        wanted = f"tags.mlflow.parentRunId = '{parent}' and attributes.status = 'RUNNING'"
+        running = {run.info.run_id for run in self._client.search_runs([experiment], wanted, max_results=1000)}
+        return bool(running - {self._run_id} - _ended_here(sweep))
 
     def may_pass(self, error: Exception) -> bool:
         """No answer, or one of a moment. A server that fails at what it is asked will fail again."""
@@ -269,6 +300,25 @@ def mlflow(
 
 def _name(name: str) -> str:
     return _NO_NAME.sub("", name)
+
+
+def _ended_here(sweep: Path) -> set[str]:
+    """Runs of jobs of a sweep whose processes are gone, as far as their folders say."""
+    ended = set[str]()
+    with suppress(UserError):
+        found = Sweep.read(sweep)
+        for folder in map(found.path, found.jobs):
+            with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+                state = folder / STATE
+                status, _ = read_state(state.read_text(encoding="utf-8")).seen(_last_written(folder))
+                if status != RunStatus.RUNNING and (run_id := recall(folder, "mlflow")):
+                    ended.add(run_id)
+    return ended
+
+
+def _last_written(folder: Path) -> float:
+    places = [folder / name for name in (STATE, CURVES, "checkpoints/last.ckpt")]
+    return max(place.stat().st_mtime for place in places if place.is_file())
 
 
 def _has_failed(sweep: Path) -> bool:

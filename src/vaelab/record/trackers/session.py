@@ -62,23 +62,38 @@ def tracking(loggers: Sequence[Logger], description: Description | None = None) 
 
 
 def _close(loggers: Sequence[Logger], trackers: Sequence[Tracker], status: Status, waited: float) -> None:
-    for tracker in trackers:
-        tracker.close(status)
-    began = monotonic()
+    """Close all of them, whatever one of them raises; the first error of a run that had none is raised at the end."""
+    errors: list[Exception] = []
     try:
         for logger in loggers:
-            if not isinstance(logger, Tracker):
-                logger.finalize("success" if status == "finished" else "failed")
-            if type(logger) is WandbLogger:  # a user's own: in a sweep the next job begins a run of its own
-                logger.experiment.finish(exit_code=0 if status == "finished" else 1)
+            try:
+                _finalize(logger, status)
+            except Exception as error:
+                errors.append(error)
+                if status != "finished":  # what ended the run matters more
+                    said = redact_text(f"{type(error).__name__}: {error}".partition("\n")[0])
+                    print(f"warning: {type(logger).__name__} could not be closed ({said})", file=sys.stderr)
+        ended: Status = "failed" if errors and status == "finished" else status
         for tracker in trackers:
-            tracker.await_end(None if tracker.patience is None else began + _left(tracker.patience, status, waited))
+            tracker.close(ended)
+        began = monotonic()
+        for tracker in trackers:
+            tracker.await_end(None if tracker.patience is None else began + _left(tracker.patience, ended, waited))
     except BaseException:  # Ctrl-C while it waits
         for tracker in trackers:
             tracker.abandon()
         raise
     finally:
         _say(trackers)
+    if errors and status == "finished":
+        raise errors[0]
+
+
+def _finalize(logger: Logger, status: Status) -> None:
+    if not isinstance(logger, Tracker):
+        logger.finalize("success" if status == "finished" else "failed")
+    if type(logger) is WandbLogger:  # a user's own: in a sweep the next job begins a run of its own
+        logger.experiment.finish(exit_code=0 if status == "finished" else 1)
 
 
 def _left(patience: float, status: Status, waited: float) -> float:

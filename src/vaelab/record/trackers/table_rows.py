@@ -1,31 +1,66 @@
 """The first rows of a table in a file, as trackers show them."""
 
 import math
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.csv as csv
 import pyarrow.parquet as parquet
 
+BLOCK = 2**24  # bytes of a CSV file that are read at once; the kinds of its columns follow from the first of them
 
-def first_rows(path: Path, most: int) -> tuple[list[str], list[list[Any]]]:
-    """Names of columns and at most `most` rows of a CSV or Parquet file; a cell without a value is None.
+
+@dataclass(frozen=True)
+class FirstRows:
+    """What a tracker shows of a table.
+
+    Attributes:
+        columns: names.
+        rows: cells; None for one without a value.
+        cut: whether the file has more rows.
+    """
+
+    columns: list[str]
+    rows: list[list[Any]]
+    cut: bool
+
+
+def first_rows(path: Path, most: int) -> FirstRows:
+    """At most `most` rows of a CSV or Parquet file, of which no more is read than these need.
 
     A column of vectors becomes one column for each number, so that a tracker can draw them.
     """
-    if path.suffix == ".parquet":
-        table = next(parquet.ParquetFile(path).iter_batches(most), None)
-        columns: dict[str, list[Any]] = {} if table is None else table.to_pydict()
-    else:
-        columns = csv.read_csv(path).slice(0, most).to_pydict()
+    table = _first_of_parquet(path, most) if path.suffix == ".parquet" else _first_of_csv(path, most)
     flat: dict[str, list[Any]] = {}
-    for name, cells in columns.items():
+    for name, cells in table.slice(0, most).to_pydict().items():
         width = len(cells[0]) if cells and isinstance(cells[0], list) else 0
         if width:
             flat |= {f"{name}{place}": [_plain(cell[place]) for cell in cells] for place in range(width)}
         else:
             flat[name] = [_plain(cell) for cell in cells]
-    return list(flat), [list(row) for row in zip(*flat.values(), strict=True)]
+    return FirstRows(list(flat), [list(row) for row in zip(*flat.values(), strict=True)], table.num_rows > most)
+
+
+def _first_of_parquet(path: Path, most: int) -> pa.Table:
+    """One row more than `most`, if there is one."""
+    with parquet.ParquetFile(path) as file:
+        return pa.Table.from_batches(list(islice(file.iter_batches(most + 1), 1)), file.schema_arrow)
+
+
+def _first_of_csv(path: Path, most: int) -> pa.Table:
+    """At least one row more than `most`, if there is one."""
+    batches, count = [], 0
+    options = csv.ReadOptions(block_size=BLOCK, use_threads=False), csv.ParseOptions(newlines_in_values=True)
+    with csv.open_csv(path, *options) as reader:
+        for batch in reader:
+            batches.append(batch)
+            count += batch.num_rows
+            if count > most:
+                break
+        return pa.Table.from_batches(batches, reader.schema)
 
 
 def _plain(cell: Any) -> Any:

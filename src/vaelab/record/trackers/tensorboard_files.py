@@ -73,7 +73,8 @@ class TensorBoardTracker(Tracker, TensorBoardLogger):
     def send_tables(self, tables: Mapping[str, Path], step: int) -> None:
         """Latents for the embedding projector; TensorBoard has no place for other tables."""
         for name, path in tables.items():
-            columns, rows = first_rows(path, PROJECTED)
+            found = first_rows(path, PROJECTED)
+            columns, rows = found.columns, found.rows
             places = [place for place, column in enumerate(columns) if CODE.fullmatch(column)]
             about = [place for place in range(len(columns)) if place not in places]
             if not name.startswith("tables/latents/") or not places or not rows:

@@ -3,6 +3,7 @@
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice, takewhile
 from pathlib import Path
 from threading import Condition, Event, Thread
@@ -62,7 +63,7 @@ class Tracker(Logger):
         self._messages: deque[_Message] = deque()
         self._changed = Condition()
         self._tried, self._done = Event(), Event()
-        self._begun = self._closing = self._over = False
+        self._begun = self._refused = self._closing = self._over = False
         self.hints: list[str] = []  # what is good to know at the end, and no fault
         self._uploading = False  # one large thing, which may take longer than `silence`
         self._thread: Thread | None = None
@@ -149,7 +150,7 @@ class Tracker(Logger):
         finals = {name: value for name, value in numbers.items() if is_final(name)}
         curves = {name: value for name, value in numbers.items() if name not in finals}
         if finals:
-            self._put(_Message("final numbers", lambda: self.send_finals(finals, step)))
+            self._put(_Message("final numbers", partial(self.send_finals, finals, step)))
         if curves.keys() - {"epoch"} or (curves and not finals):
             position = self.position(step) if self.position is not None else {}
             self._put(_Message("rows of numbers", Row(curves, step, time(), position)))
@@ -158,32 +159,32 @@ class Tracker(Logger):
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
         """The config."""
         config = dict(params if isinstance(params, Mapping) else vars(params))
-        self._put(_Message("the config", lambda: self.send_config(config)))
+        self._put(_Message("the config", partial(self.send_config, config)))
 
     @rank_zero_only
     def log_pictures(self, pictures: Mapping[str, Path], step: int) -> None:
         """PNG files by name, which stay where they are."""
-        self._show("pictures", dict(pictures), lambda shown: self.send_pictures(shown, step))
+        self._show("pictures", dict(pictures), partial(self.send_pictures, step=step))
 
     @rank_zero_only
     def log_sounds(self, sounds: Mapping[str, Path], step: int) -> None:
         """WAV files by name, which stay where they are."""
-        self._show("sounds", dict(sounds), lambda heard: self.send_sounds(heard, step))
+        self._show("sounds", dict(sounds), partial(self.send_sounds, step=step))
 
     @rank_zero_only
     def log_texts(self, texts: Mapping[str, str], step: int) -> None:
         """Lines by name."""
-        self._show("texts", dict(texts), lambda read: self.send_texts(read, step))
+        self._show("texts", dict(texts), partial(self.send_texts, step=step))
 
     @rank_zero_only
     def log_tables(self, tables: Mapping[str, Path], step: int) -> None:
         """CSV and Parquet files by name, which stay where they are."""
-        self._show("tables", dict(tables), lambda found: self.send_tables(found, step))
+        self._show("tables", dict(tables), partial(self.send_tables, step=step))
 
     @rank_zero_only
     def log_histograms(self, histograms: Mapping[str, Histogram], step: int) -> None:
         """Distributions by name."""
-        self._send("histograms", dict(histograms), lambda drawn: self.send_histograms(drawn, step))
+        self._send("histograms", dict(histograms), partial(self.send_histograms, step=step))
 
     @rank_zero_only
     def log_files(self, files: Mapping[str, Path]) -> None:
@@ -194,7 +195,7 @@ class Tracker(Logger):
     def log_saved_model(self, model: SavedModel) -> None:
         """The model that can be used."""
         if self.examples:
-            self._put(_Message("the model", lambda: self._upload(model)))
+            self._put(_Message("the model", partial(self._upload, model)))
 
     def _upload(self, model: SavedModel) -> None:
         self._uploading = True
@@ -206,13 +207,12 @@ class Tracker(Logger):
     @rank_zero_only
     def log_alert(self, title: str, text: str) -> None:
         """What people want to know before they look."""
-        self._put(_Message("an alert", lambda: self.send_alert(title, text)))
+        self._put(_Message("an alert", partial(self.send_alert, title, text)))
 
     @rank_zero_only
     def log_summary(self, numbers: Mapping[str, float], step: int) -> None:
         """The numbers of `metrics.json`."""
-        final = dict(numbers)
-        self._put(_Message("the final numbers", lambda: self.send_summary(final, step)))
+        self._put(_Message("the final numbers", partial(self.send_summary, dict(numbers), step)))
 
     @rank_zero_only
     def save(self) -> None:
@@ -231,7 +231,7 @@ class Tracker(Logger):
         """The run has ended."""
         with self._changed:
             self._closing = True
-        self._put(_Message(_END, lambda: self.end(status)))
+        self._put(_Message(_END, partial(self.end, status)))
 
     # Waiting
 
@@ -247,7 +247,9 @@ class Tracker(Logger):
         if self._refusal:
             self._thread = None  # there is no run to say anything of
             raise self._refusal
-        if not self._begun and not self.notices:
+        if self._refused:
+            self.notices.append(f"{self.label} could not begin ({self._reason}); the run goes on without it")
+        elif not self._begun and not self.notices:
             self.notices.append(f"{self.label} has not answered yet; the run goes on")
 
     def await_end(self, until: float | None) -> None:
@@ -260,8 +262,9 @@ class Tracker(Logger):
         if unsent:
             parts = [f"{count} {what}" if count > 1 else what for what, count in unsent.items()]
             reason = f"did not take everything ({self._reason})" if self._reason else "did not answer"
+            reason = f"could not begin ({self._reason})" if self._refused else reason
             self.notices.append(f"{self.label} {reason}; not sent: {', '.join(parts)}{self.remedy()}")
-            self.leave()
+            self._leave()
 
     def _wait_for_end(self, until: float | None) -> bool:
         """Whether everything has been sent before `until`, and without a pause longer than `silence`."""
@@ -276,7 +279,13 @@ class Tracker(Logger):
     def abandon(self) -> None:
         """Send no more."""
         self._lose_all()
-        self.leave()
+        self._leave()
+
+    def _leave(self) -> None:
+        try:
+            self.leave()
+        except UserError as error:  # the end of the process may take long
+            self.notices.append(f"{self.label}: {error}")
 
     # The thread
 
@@ -287,7 +296,7 @@ class Tracker(Logger):
 
     def _send(self, what: str, named: dict[str, Any], send: Callable[[Any], None]) -> None:
         if named:
-            self._put(_Message(what, lambda: send(named), len(named)))
+            self._put(_Message(what, partial(send, named), len(named)))
 
     def _put(self, message: _Message) -> None:
         if self._thread is None:
@@ -308,8 +317,9 @@ class Tracker(Logger):
             self._changed.notify_all()
 
     def _work(self) -> None:
-        if self._attempt(self.begin):
-            self._begun = True
+        self._begun = self._attempt(self.begin)
+        self._refused = not self._begun and bool(self._reason)
+        if self._begun:
             self._tried.set()
             while (messages := self._next()) and not self._deliver(messages):
                 pass
@@ -330,7 +340,7 @@ class Tracker(Logger):
         first = messages[0]
         if isinstance(first.content, Row):
             rows = [message.content for message in messages if isinstance(message.content, Row)]
-            sent = self._attempt(lambda: self.send_numbers(rows))
+            sent = self._attempt(partial(self.send_numbers, rows))
         else:
             sent = self._attempt(first.content)
         with self._changed:

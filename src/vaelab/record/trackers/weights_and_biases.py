@@ -5,7 +5,6 @@ import os
 import re
 import secrets
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,10 +19,11 @@ from lightning.pytorch.loggers.logger import DummyLogger, rank_zero_experiment
 from lightning.pytorch.utilities import rank_zero_only
 from pydantic import ValidationError
 
-from vaelab.config.quoting import quoted
 from vaelab.config.targets import target
 from vaelab.errors import ConfigError, printable
 from vaelab.metrics import direction
+from vaelab.quoting import quoted
+from vaelab.record.git import answer
 from vaelab.record.trackers.contents import Histogram, Row, SavedModel
 from vaelab.record.trackers.identity import given, recall, remember
 from vaelab.record.trackers.reachability import answers
@@ -38,6 +38,7 @@ PROBE, INIT = 3.0, 8.0  # seconds for a first answer, and for W&B to begin a run
 STEP = "trainer/global_step"  # the axis, as Lightning names it
 AXES = (STEP, "epoch", "trainer/examples")
 SHOWN_ROWS = 1_000  # of a table
+TESTED = "0.31.0"  # the version of W&B whose inner parts are used
 LONGEST_TAG = 64  # letters, as W&B allows
 STAGING = "WANDB_DATA_DIR"
 EXIT_CODES: dict[Status, int] = {"finished": 0, "failed": 1, "killed": 143}
@@ -97,7 +98,7 @@ class WandbTracker(Tracker, WandbLogger):
         if self._address and not answers(self._address, PROBE):
             self._go_offline()
         known = recall(self._folder, "wandb")
-        run_id = known or given(os.environ.get("WANDB_RUN_ID")) or secrets.token_hex(4)
+        run_id = known or given("WANDB_RUN_ID", self.description.sweep) or secrets.token_hex(4)
         _stage_in(self._folder / "wandb")
         before = set(self._folder.glob("wandb/*"))
         began = monotonic()
@@ -130,6 +131,8 @@ class WandbTracker(Tracker, WandbLogger):
         follows = {"run_name": of_run.name, "run_group": of_run.group, "run_job_type": of_run.task,
                    "run_notes": of_run.notes, "run_tags": of_run.tags}  # fmt: skip
         settings = {name: value for name, value in follows.items() if value} | self._described | _git(Path.cwd())
+        if of_run.marks:
+            settings["run_tags"] = tuple(dict.fromkeys((*settings.get("run_tags", ()), *of_run.marks)))
         if online:
             settings["finish_timeout"] = max(1.0, (self.patience or 0.0) - START - 2 * EXIT)
         with _redacted_command_line():
@@ -187,13 +190,14 @@ class WandbTracker(Tracker, WandbLogger):
             self._run.log({name: wandb.Table(columns=["number", "text"], data=rows), STEP: step})
 
     def send_tables(self, tables: Mapping[str, Path], step: int) -> None:
-        """As tables, at most `SHOWN_ROWS` rows."""
+        """As tables, at most `SHOWN_ROWS` rows; the name of one that is cut says so."""
         import wandb
 
         for name, path in tables.items():
-            columns, rows = first_rows(path, SHOWN_ROWS)
-            table = wandb.Table(columns=[*columns], data=rows, allow_mixed_types=True)
-            self._run.log({name: table, STEP: step})
+            found = first_rows(path, SHOWN_ROWS)
+            table = wandb.Table(columns=[*found.columns], data=found.rows, allow_mixed_types=True)
+            shown = f"{name} (first {SHOWN_ROWS:,} rows)" if found.cut else name
+            self._run.log({shown: table, STEP: step})
 
     def send_histograms(self, histograms: Mapping[str, Histogram], step: int) -> None:
         """As histograms over steps."""
@@ -225,7 +229,7 @@ class WandbTracker(Tracker, WandbLogger):
         if model.source is not None and Path(model.source).is_file():  # of a folder W&B would list every file
             data.add_reference(Path(model.source).absolute().as_uri(), name="data", checksum=False)
         # An offline run may use what it logs itself; W&B's own method refuses it without asking what it is.
-        self._run._log_artifact(data, is_user_created=True, use_after_commit=True)
+        _inner(self._run, "_log_artifact")(data, is_user_created=True, use_after_commit=True)
         made = wandb.Artifact(_artifact(model.name), type="model", metadata=dict(model.about))
         files = {f"model/{path.name}": path for path in sorted(model.folder.iterdir()) if path.is_file()}
         if model.checkpoint is not None:
@@ -259,8 +263,8 @@ class WandbTracker(Tracker, WandbLogger):
         """Take back the hook by which W&B waits for its service at exit: that goes on without us, for a while."""
         from wandb.sdk import wandb_setup
 
-        connection = getattr(wandb_setup.singleton(), "_connection", None)
-        if take_back := getattr(connection, "_cleanup", None):
+        connection = _inner(wandb_setup.singleton(), "_connection")
+        if connection is not None and (take_back := _inner(connection, "_cleanup")) is not None:
             take_back()
 
     def remedy(self) -> str:
@@ -317,6 +321,23 @@ def wandb(
     tracker = WandbTracker(output_dir, wanted, session.base_url, patience, described, console)
     tracker.examples = examples
     return tracker
+
+
+def _inner(owner: Any, name: str) -> Any:
+    """An attribute that W&B does not promise to keep.
+
+    Raises:
+        ConfigError: W&B has another version, without it.
+    """
+    try:
+        return getattr(owner, name)
+    except AttributeError as error:
+        import wandb
+
+        raise ConfigError(
+            f"W&B {wandb.__version__} has no {type(owner).__name__}.{name}, which vaelab needs; install the version "
+            f"that it was tested with: pip install wandb=={TESTED}"
+        ) from error
 
 
 def _linked(path: Path, place: Path) -> Path:
@@ -383,19 +404,11 @@ def _reachable_mode(session: Any) -> Literal["online", "offline"]:
 
 def _git(folder: Path) -> dict[str, Any]:
     """The commit, and the repository's address without a password; W&B would record a token in it."""
-    commit = os.environ.get("WANDB_GIT_COMMIT") or _run_git(folder, "rev-parse", "HEAD")
+    commit = os.environ.get("WANDB_GIT_COMMIT") or answer(folder, "rev-parse", "HEAD")
     if not commit:
         return {"disable_git": True}
-    address = os.environ.get("WANDB_GIT_REMOTE_URL") or _run_git(folder, "config", "--get", "remote.origin.url")
+    address = os.environ.get("WANDB_GIT_REMOTE_URL") or answer(folder, "config", "--get", "remote.origin.url")
     return {"git_commit": commit, "git_remote_url": redact_text(address)}
-
-
-def _run_git(folder: Path, *arguments: str) -> str:
-    try:
-        done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=10)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def _redacted_argv() -> list[str]:
