@@ -62,11 +62,7 @@ def test_nothing_that_a_user_names_becomes_part_of_the_page(tmp_path: Path, tab:
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["screen", "phone"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_fits_and_needs_nothing(page: Path, tab: Tab, size: tuple[int, int], scheme: str) -> None:
-    tab.resize(size)
-    tab.emulate(scheme=scheme)
-    tab.open(page)
-    assert tab.overflow() <= 0
-    assert (tab.errors, tab.requests) == ([], [])
+    tab.opened(page, size, scheme)
 
 
 def test_names_stay_in_sight_while_the_table_scrolls(page: Path, tab: Tab) -> None:

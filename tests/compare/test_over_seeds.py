@@ -1,6 +1,7 @@
 """What a comparison says over seeds: intervals of means, paired differences from a baseline, folders, curves."""
 
 import csv
+import json
 import os
 import random
 import re
@@ -17,7 +18,7 @@ from run_folders import make_run
 from vaelab.compare.against import against, difference
 from vaelab.compare.command import compare
 from vaelab.compare.curves import draw_curves
-from vaelab.compare.intervals import Paired, mean_interval, paired, t_point
+from vaelab.compare.intervals import Paired, difference_interval, mean_interval, paired, t_point
 from vaelab.compare.runs import find_runs
 from vaelab.compare.table import Table, tabulate
 from vaelab.compare.terminal import folders_of
@@ -51,6 +52,16 @@ def test_a_difference_is_tested_on_the_seeds_that_both_have() -> None:
     assert found.interval == pytest.approx((expected.low, expected.high))
     assert (test.pvalue < 0.05) == (not found.interval[0] <= 0 <= found.interval[1])
     assert paired({"1": [1.0]}, {"2": [1.0]}) is None
+
+
+def test_the_difference_of_two_means_is_that_of_welch() -> None:
+    one, other = ([drawn.gauss(mu, spread) for _ in range(count)] for mu, spread, count in ((0, 1, 6), (1, 5, 9)))
+    test = stats.ttest_ind(one, other, equal_var=False)
+    half = stats.t.ppf(0.975, int(test.df)) * (mean(one) - mean(other)) / test.statistic
+    middle = mean(one) - mean(other)
+    assert difference_interval(one, other) == pytest.approx((middle - half, middle + half))
+    assert difference_interval([2.0, 2.0], [1.0, 1.0]) == (1.0, 1.0)
+    assert difference_interval([2.0], [1.0, 1.5]) is None
 
 
 def test_nineteen_of_twenty_intervals_hold_the_truth() -> None:
@@ -223,3 +234,26 @@ def test_a_hundred_runs_are_compared_soon_and_without_torch(tmp_path: Path) -> N
     assert torch == "False"
     assert len(re.findall(r"│ latent_dim=\d+ model.beta=\d", done.stdout)) == 199
     assert float(seconds) < 5  # 2 on a machine that does nothing else
+
+
+ODD = ("[red]", "[/]", ":smile:", "[link=https://x.org]a[/link]")
+
+
+def test_names_are_shown_as_they_were_typed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever stands in a value, a folder or the name of a number: `[red]` is no colour, and `:smile:` no picture."""
+    for number, odd in enumerate(ODD):
+        folder = make_run(tmp_path / odd.replace("/", "") / str(number), f"task.name='{odd}'", test__mse=1.0 + number)
+        numbers = {"test/mse": 1.0 + number, f"test/{odd}": 2.0, f"baseline/{odd.replace('/', '')}/mse": 9.0}
+        (folder / "metrics.json").write_text(json.dumps(numbers))
+    (make_run(tmp_path / "[broken]:smile:", test__mse=1.0) / "metrics.json").write_text("{")
+    folders = [str(tmp_path / odd.replace("/", "")) for odd in ODD]
+    metrics = ",".join(["mse", *(f"test/{odd}" for odd in ODD)])
+    compare([*folders, "--metrics", metrics, "--baseline", folders[0], "--out", str(tmp_path / "out")])
+    printed = "".join(capsys.readouterr().out.split())
+    for odd in ODD:
+        assert f"task.name={odd}" in printed
+        assert f"test/{odd}" in printed
+        assert printed.count(f"{odd.replace('/', '')}beside") == 1
+    assert f"baseline:task.name={ODD[0]}" in printed
+    compare([str(tmp_path), "--out", str(tmp_path / "out")])
+    assert "[broken]:smile:: is no whole run folder" in capsys.readouterr().err

@@ -55,6 +55,7 @@ def test_misuse_is_one_message(
     assert [path.name for path in tmp_path.iterdir() if path.suffix == ".json"] == []
 
 
+@pytest.mark.long
 def test_runs_are_of_one_project_and_known_to_wandb(
     two_runs: list[Path], tmp_path: Path, build: Build, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -74,6 +75,7 @@ def test_runs_are_of_one_project_and_known_to_wandb(
         build(two_runs[0], "--task", "denoising")
 
 
+@pytest.mark.long
 def test_what_a_folder_calls_an_id_must_be_one(two_runs: list[Path], tmp_path: Path, build: Build) -> None:
     odd = copied(two_runs[0], tmp_path / "odd")
     (odd / "tracking.json").write_text(json.dumps({"wandb": "x'] or Metric('ID') in ['y"}))
@@ -81,6 +83,7 @@ def test_what_a_folder_calls_an_id_must_be_one(two_runs: list[Path], tmp_path: P
         build(odd)
 
 
+@pytest.mark.long
 def test_a_run_that_was_kept_offline_is_named(
     two_runs: list[Path], build: Build, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -98,6 +101,7 @@ def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_
         dashboard(["--out", str(tmp_path / "d.json")])
 
 
+@pytest.mark.long
 def test_no_secret_is_written(
     two_runs: list[Path], tmp_path: Path, build: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,6 +148,7 @@ class Saved:
         monkeypatch.setattr(push.wandb, "Api", lambda **_: account)
 
 
+@pytest.mark.long
 def test_pushing_prints_addresses_and_again_changes_in_place(
     two_runs: list[Path], build: Build, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -164,6 +169,35 @@ def test_pushing_prints_addresses_and_again_changes_in_place(
     assert server.workspaces[2][::2] == ("other", "view2")
 
 
+@pytest.mark.long
+def test_what_was_saved_of_other_tasks_reports_and_projects_is_changed_in_place_later(
+    two_runs: list[Path], build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = Saved(monkeypatch)
+    first = build("team/one", "--task", "anomaly,denoising", "--push")
+    build("team/two", "--task", "anomaly", "--push")
+    build(*two_runs, "--entity", "team", "--push")
+    build(two_runs[0], "--entity", "team", "--push")
+    assert len(server.workspaces) - len(server.reports) == 3
+    again = build("team/one", "--task", "denoising", "--push")
+    assert server.workspaces[-1] == ("team", "vaelab denoising", first["workspaces"][1]["saved"]["id"])
+    assert again["workspaces"][0]["saved"] == first["workspaces"][1]["saved"]
+    assert [other["what"] for other in again["others"] if other["project"] == "one"] == ["anomaly"]
+    assert {other["project"] for other in again["others"]} == {"one", "two", "vaelab"}
+    before = len(server.workspaces)
+    build("team/two", "--task", "anomaly", "--push")
+    assert server.workspaces[before] == server.workspaces[2]
+
+
+def test_a_version_of_the_package_without_an_inner_part_is_one_message(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delattr("wandb_workspaces.workspaces.Workspace._internal_id")
+    with pytest.raises(ConfigError, match=r"has no Workspace._internal_id, which vaelab needs; .* pip install"):
+        dashboard(["--out", str(tmp_path / "d.json")])
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     "broken", ["{", "[]", '{"made_by": "vaelab dashboard"}', '{"made_by": "vaelab dashboard", "workspaces": 3}']
 )
@@ -174,6 +208,7 @@ def test_a_file_of_somebody_else_is_left_alone(tmp_path: Path, build: Build, bro
     assert (tmp_path / "dashboard.json").read_text() == broken
 
 
+@pytest.mark.long
 def test_a_server_that_refuses_is_one_message_and_what_was_saved_is_kept(
     two_runs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -30,6 +30,7 @@ def numbers_of(folder: Path) -> dict[str, float]:
     return dict(json.loads((folder / "metrics.json").read_text()))
 
 
+@pytest.mark.long
 def test_the_words_are_those_of_the_runs(build: Build, two_runs: list[Path]) -> None:
     report = build(*two_runs)["report"]
     said = texts(report["spec"]["blocks"])
@@ -45,6 +46,7 @@ def test_the_words_are_those_of_the_runs(build: Build, two_runs: list[Path]) -> 
     assert "peak signal-to-noise ratio" in json.dumps(report)
 
 
+@pytest.mark.long
 def test_the_best_of_runs_and_baselines_is_bold(build: Build, two_runs: list[Path]) -> None:
     said = texts(build(*two_runs)["report"]["spec"]["blocks"])
     everything = [numbers_of(folder) for folder in two_runs]
@@ -53,6 +55,7 @@ def test_the_best_of_runs_and_baselines_is_bold(build: Build, two_runs: list[Pat
     assert f"**{number(max(column))}**" not in said
 
 
+@pytest.mark.long
 def test_panels_show_these_runs_and_what_they_measured(build: Build, two_runs: list[Path]) -> None:
     report = build(*two_runs)["report"]
     ids = [json.loads((folder / "tracking.json").read_text())["wandb"] for folder in two_runs]
@@ -71,6 +74,7 @@ def test_panels_show_these_runs_and_what_they_measured(build: Build, two_runs: l
     assert set(curve["overrideSeriesTitles"].values()) == {"latent_dim=2, val", "latent_dim=16, val"}
 
 
+@pytest.mark.long
 def test_the_report_is_that_of_the_package(build: Build, two_runs: list[Path]) -> None:
     from wandb_workspaces.reports.v2 import Report
     from wandb_workspaces.reports.v2.internal import ReportViewspec
@@ -82,6 +86,7 @@ def test_the_report_is_that_of_the_package(build: Build, two_runs: list[Path]) -
     assert build(*two_runs)["report"]["spec"] == made["spec"]
 
 
+@pytest.mark.long
 def test_a_workspace_of_named_runs_has_what_they_differ_in(build: Build, two_runs: list[Path]) -> None:
     (made,) = build(*two_runs)["workspaces"]
     (plot,) = [p["config"] for p in panels(made) if p["viewType"] == "Parallel Coordinates Plot"]
@@ -89,6 +94,7 @@ def test_a_workspace_of_named_runs_has_what_they_differ_in(build: Build, two_run
     assert (made["task"], settings) == ("compression", ["config:latent_dim.value"])
 
 
+@pytest.mark.long
 def test_repeats_of_one_setting_are_drawn_as_a_mean(two_runs: list[Path]) -> None:
     from vaelab.dashboard.panels import repeats
     from vaelab.dashboard.report import shown_of
@@ -105,6 +111,7 @@ def test_repeats_of_one_setting_are_drawn_as_a_mean(two_runs: list[Path]) -> Non
     assert {"val/loss", "val/mse"} <= {plot.y[0] for plot in drawn}
 
 
+@pytest.mark.long
 def test_runs_have_names_of_their_own(two_runs: list[Path]) -> None:
     runs = find_runs(two_runs)
     assert called(runs) == ["latent_dim=2", "latent_dim=16"]
@@ -115,6 +122,7 @@ def test_runs_have_names_of_their_own(two_runs: list[Path]) -> None:
     assert called([runs[0], other]) == ["compression: digits-ae", "embedding: digits-ae"]
 
 
+@pytest.mark.long
 def test_a_secret_and_a_bar_in_a_setting_do_no_harm(two_runs: list[Path]) -> None:
     found = find_tracked(two_runs).runs
     odd = [
@@ -166,6 +174,7 @@ def test_baselines_are_told_and_references_are_not(metric: str, baseline: dict[s
     )
 
 
+@pytest.mark.long
 def test_one_run_is_told_too(build: Build, two_runs: list[Path]) -> None:
     made = build(two_runs[0])
     assert (

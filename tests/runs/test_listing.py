@@ -4,21 +4,22 @@ import csv
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from run_folders import PATTERN, make_run, mark_running
+from run_folders import PATTERN, make_picture, make_run, mark_running
 from vaelab.errors import ConfigError
 from vaelab.record.state import RunState, RunStatus
 from vaelab.runs.command import runs
-from vaelab.runs.index import index_file
+from vaelab.runs.index import OLDEST, index_file
 from vaelab.runs.listed import ListedRun, list_runs
 
 List = Callable[..., list[str]]
@@ -136,6 +137,23 @@ def test_links_are_followed_once_and_lead_nowhere_twice(logs: Path, tmp_path: Pa
     assert set(found(logs)) == {"a/run", "elsewhere/far"}
 
 
+def test_a_file_that_cannot_be_looked_at_is_not_missing(logs: Path) -> None:
+    config = make_run(logs / "bad", test__nll=1.0) / "config.yaml"
+    config.unlink()
+    config.symlink_to(config)  # which leads to itself
+    assert found(logs)["bad"].why == "config.yaml: Too many levels of symbolic links"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_may_not_be_read_is_not_missing(logs: Path) -> None:
+    folder = make_run(logs / "bad", test__nll=1.0)
+    (folder / "model").chmod(0)
+    try:
+        assert found(logs)["bad"].why == "model/training.json: Permission denied"
+    finally:
+        (folder / "model").chmod(0o755)
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_what_may_not_be_read_is_named(logs: Path) -> None:
     make_run(logs / "open")
@@ -228,6 +246,13 @@ def several(logs: Path) -> Path:
         (["model~a"], "abcdef"),
         (["started>=2026-01-06"], "ef"),
         (["when<2026-01-04"], "ab"),
+        (["started=2026-01-04"], "c"),
+        (["started!=2026-01-04"], "abdef"),
+        (["started>2026-01-04"], "def"),  # after that day
+        (["started<=2026-01-04"], "abc"),  # that day too
+        (["started>=2026-01-04 12:00", "started<2026-01-04T12:01"], "c"),
+        (["started>2026-01-04 12:00"], "def"),
+        (["started~2026-01-04 12"], "c"),
         (["folder~a"], "a"),
         (["model._target_~vae"], "abcdef"),
     ],
@@ -266,6 +291,8 @@ def test_the_best_comes_first(several: Path, names: List, arguments: list[str], 
         (["--sort", "fid"], "none of these runs has this number"),
         (["--where", "latent_dim"], "is no condition; .*in quotes|with quotes"),
         (["--where", "latent_dim>many"], "many is no number"),
+        (["--where", "started>yesterday"], "yesterday is no date, which is written 2026-01-31"),
+        (["--where", "started=2026-02-30"], "2026-02-30"),
     ],
 )
 def test_what_no_run_knows_is_an_error_with_the_nearest_name(several: Path, arguments: list[str], said: str) -> None:
@@ -285,6 +312,30 @@ def test_folders_without_runs(tmp_path: Path) -> None:
         (tmp_path / "x" / ".hydra" / name).write_text("a: 1\n")
     with pytest.raises(ConfigError, match="holds no run"):
         runs([str(tmp_path)])
+
+
+@pytest.fixture
+def zones(logs: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Three runs that machines in several zones have started, on a machine in Tokyo: nine hours before UTC."""
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    for name, began in (("first", "2026-01-30T23:30:00+09:00"), ("second", "2026-01-30T15:30:00+00:00"),
+                        ("third", "2026-01-30T12:00:00-05:00"), ("odd", "0001-01-01T00:00:00")):  # fmt: skip
+        state = make_run(logs / name) / "state.json"
+        state.write_text(json.dumps(json.loads(state.read_text()) | {"started": began, "ended": began}))
+    yield logs
+    monkeypatch.undo()
+    time.tzset()
+
+
+def test_moments_are_compared_and_not_their_texts(zones: Path, names: List, capsys: pytest.CaptureFixture[str]) -> None:
+    assert names("--where", "started>=2026-01-31", "--where", "started<2026-02-01") == ["third", "second"]
+    assert names("--where", "started<2026-01-31T00:00:00+09:00") == ["first"]
+    assert names("--where", "started<2026-01-30T15:00Z") == ["first"]
+    assert names("--where", "started<2026-02-01", "--sort", "started", "--reverse") == ["first", "second", "third"]
+    runs([str(zones), "--where", "started=2026-01-31"])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[2:4] for line in lines[2:4]] == [["2026-01-31", "02:00"], ["2026-01-31", "00:30"]]
 
 
 # What is shown
@@ -338,7 +389,10 @@ def last_command(capsys: pytest.CaptureFixture[str]) -> list[str]:
 
 def test_one_run_ends_with_the_command_that_does_it_again(several: Path, capsys: pytest.CaptureFixture[str]) -> None:
     runs([str(several), "--where", "data=mnist", "--sort", "test/nll", "--limit", "1"])
-    assert last_command(capsys) == ["vaelab", "train", "data=mnist", "latent_dim=10"]
+    shown = capsys.readouterr().out
+    best = next(run for run in found(several).values() if "latent_dim=10" in run.contents.overrides)
+    assert f"do it again and compare the numbers:\n  vaelab rerun {best.path}\n" in shown
+    assert shlex.split(shown.splitlines()[-1]) == ["vaelab", "train", "data=mnist", "latent_dim=10"]
     Path("train.py").touch()
     runs([str(several), "--where", "folder=b"])
     assert last_command(capsys) == ["python", "train.py", "data=mnist", "latent_dim=10"]
@@ -357,7 +411,19 @@ def test_a_run_that_went_on_is_done_again_from_its_beginning(logs: Path, capsys:
     about = {"command": f"vaelab train resume={folder} trainer.max_epochs=9", "seed": 1, "history": [first]}
     (folder / "environment.json").write_text(json.dumps(about))
     runs([str(logs)])
-    assert last_command(capsys) == ["vaelab", "train", "--config-dir=mine", "latent_dim=4", "trainer.max_epochs=9"]
+    shown = capsys.readouterr().out
+    assert f"  vaelab rerun {folder}\n" in shown
+    assert shlex.split(shown.splitlines()[-1]) == ["vaelab", "train", "latent_dim=4", "trainer.max_epochs=9"]
+    assert "without words that choose code (--config-dir, hydra, trusted)" in shown
+
+
+def test_what_a_run_repeats_is_a_column_and_a_condition(logs: Path, names: List) -> None:
+    make_run(logs / "a")
+    again = make_run(logs / "b")
+    (again / "environment.json").write_text(json.dumps({"repeats": "logs/a"}))
+    odd = make_run(logs / "c")
+    (odd / "environment.json").write_text(json.dumps({"repeats": ["logs/a"]}))
+    assert names("--where", "repeats~logs/a") == ["b"]
 
 
 @pytest.mark.parametrize("command", ["rm -rf ~", "python train.py; rm -rf ~ #", "vaelab train $(rm -rf ~)", "'"])
@@ -371,6 +437,19 @@ def test_a_strangers_command_is_never_more_than_words_of_this_program(
     words = shlex.split(line)
     assert words[:2] == ["vaelab", "train"]
     assert shlex.join(words) == line.strip()
+
+
+def test_no_word_of_a_stranger_that_chooses_code_is_typed_again(logs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Options of a folder of his own may name any class or function to Hydra itself."""
+    codes = ["--config-dir=theirs", "-cd theirs", "--config-path theirs", "hydra.searchpath=[theirs]",
+             "trusted=[theirs]", "+hydra.callbacks.x._target_=theirs.x", "encoder._target_=theirs.x"]  # fmt: skip
+    folder = make_run(logs / "a", "latent_dim=4")
+    command = f"vaelab train {' '.join(codes)} latent_dim=4"
+    (folder / "environment.json").write_text(json.dumps({"command": command, "seed": 1}))
+    runs([str(logs)])
+    shown = capsys.readouterr().out
+    assert "theirs" not in shown
+    assert shlex.split(shown.splitlines()[-1]) == ["vaelab", "train", "latent_dim=4"]
 
 
 def test_an_interrupted_run_says_how_to_go_on(logs: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -442,6 +521,31 @@ def test_a_wrong_index_is_built_again(
     assert names("--where", "nll=80") == ["a"]
     assert json.loads(path.read_text())["runs"]["a"]["says"]["metrics"] == {"test/nll": 80.0}
     assert capsys.readouterr().err == ""
+
+
+def test_what_is_kept_is_bounded(logs: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in "abc":
+        make_picture(make_run(logs / name))
+    runs([str(logs), "--page"])
+    index, pictures = index_file(str(logs)), next((cache / "vaelab").glob("pictures-*"))
+    assert index is not None
+    shutil.rmtree(logs / "a")
+    make_picture(logs / "b", shade=9)
+    runs([str(logs), "--page", "--where", "folder=b"])
+    assert sorted(json.loads(index.read_text())["runs"]) == ["b", "c"]
+    assert sorted(json.loads(pictures.read_text())["pictures"]) == ["b", "c"]
+    others = [index.with_name(f"runs-{number}.json") for number in range(3)]
+    for number, other in enumerate(others):
+        other.write_text("{}")
+        os.utime(other, (time.time() - number * OLDEST,) * 2)
+    make_run(logs / "d")
+    found(logs)
+    assert [other.exists() for other in others] == [True, False, False]
+    assert pictures.exists()
+    monkeypatch.setattr("vaelab.runs.index.MOST_FILES", 1)
+    make_run(logs / "e")
+    found(logs)
+    assert list(index.parent.glob("runs-*")) == [index]
 
 
 def test_without_a_place_for_the_index_runs_are_listed(

@@ -46,6 +46,8 @@ def t_point(freedom: int) -> float:
     Args:
         freedom: degrees of it, at least 1.
     """
+    if freedom < 1:
+        raise ValueError("Student's t has at least one degree of freedom")
     if freedom <= len(_POINTS):
         return _POINTS[freedom - 1]
     z = NormalDist().inv_cdf(0.975)  # Abramowitz and Stegun, 26.7.5
@@ -59,6 +61,22 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float] | None:
         return None
     half = t_point(len(values) - 1) * stdev(values) / sqrt(len(values))
     return mean(values) - half, mean(values) + half
+
+
+def difference_interval(one: Sequence[float], other: Sequence[float]) -> tuple[float, float] | None:
+    """The 95 % interval of the difference of two means, whose values have nothing to do with each other, by Welch.
+
+    None where either has fewer than two values. Degrees of freedom are rounded down (Welch, 1947).
+    """
+    if len(one) < 2 or len(other) < 2:
+        return None
+    squares = [stdev(values) ** 2 / len(values) for values in (one, other)]
+    by, square = mean(one) - mean(other), sum(squares)
+    if not square:
+        return by, by
+    shares = sum((part / square) ** 2 / (len(values) - 1) for part, values in zip(squares, (one, other), strict=True))
+    half = t_point(max(1, int(1 / shares))) * sqrt(square)
+    return by - half, by + half
 
 
 def paired(values: Mapping[str, Sequence[float]], baseline: Mapping[str, Sequence[float]]) -> Paired | None:

@@ -8,11 +8,12 @@ from stat import S_ISREG
 from typing import Any
 
 import yaml
-from rich.console import Console
-from rich.markup import escape
 
 from vaelab.config.written_yaml import config_data
 from vaelab.errors import ConfigError, printable
+from vaelab.metrics import Direction
+from vaelab.quoting import typed_path
+from vaelab.terminal import console
 
 LARGEST = 2**22  # bytes of a file that is read; a few thousand are usual
 BROKEN = (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, yaml.YAMLError)
@@ -30,6 +31,8 @@ class Run:
         overrides: what was typed, in order.
         metrics: the finite numbers of `metrics.json`.
         content: a digest of the data that were read; empty for a run that did not record it.
+        watched: the number of the validation split by which its best checkpoint was chosen, and whether more or less of
+            it is better; None for a run that did not record it.
     """
 
     folder: Path
@@ -39,6 +42,7 @@ class Run:
     overrides: tuple[str, ...]
     metrics: dict[str, float] = field(default_factory=dict)
     content: str = ""
+    watched: tuple[str, Direction] | None = None
 
 
 class UnfinishedError(Exception):
@@ -65,7 +69,7 @@ def find_runs(places: list[Path]) -> list[Run]:
     runs, broken = [], []
     for folder in folders:
         try:
-            runs.append(_read(folder))
+            runs.append(read_run(folder))
         except BROKEN as error:
             reason = (str(error).splitlines() or [""])[0] or type(error).__name__
             broken.append(f"{folder}: is no whole run folder ({printable(reason, 200)})")
@@ -74,7 +78,7 @@ def find_runs(places: list[Path]) -> list[Run]:
     if not runs:
         raise ConfigError(broken[0] if len(broken) == 1 else f"{broken[0]}; so are {len(broken) - 1} more")
     for line in broken:
-        Console(stderr=True, soft_wrap=True).print(f"left out: {escape(line)}", highlight=False)
+        console(stderr=True).print(f"left out: {line}", soft_wrap=True)
     return runs
 
 
@@ -83,33 +87,48 @@ def _natural(folder: Path) -> list[tuple[bool, int, str]]:
     return [(not part.isdigit(), int(part) if part.isdigit() else 0, part) for part in folder.parts]
 
 
-def _read(folder: Path) -> Run:
+def read_run(folder: Path) -> Run:
+    """A run that has ended.
+
+    Raises:
+        UnfinishedError: its numbers are not those of its config.
+        Exception: one of `BROKEN`, where its files are none of a run.
+    """
     metrics = {
-        printable(name, 100): _number(value) for name, value in _mapping(folder / "metrics.json", json.loads).items()
+        printable(name, 100): _number(value) for name, value in mapping(folder / "metrics.json", json.loads).items()
     }
-    config = _mapping(folder / "config.yaml", config_data)
+    config = mapping(folder / "config.yaml", config_data)
     task = config["task"]["_target_"].rpartition(".")[2].lower()
     overrides = config_data(_text(folder / "overrides.yaml")) or []
     if not isinstance(overrides, list):
         raise ValueError("overrides.yaml is not a list")
     typed = [str(word) for word in overrides]
     recorded = folder / "choices.yaml"
-    choices = _mapping(recorded, config_data) if recorded.is_file() else _typed_choices(typed, config)
+    choices = mapping(recorded, config_data) if recorded.is_file() else _typed_choices(typed, config)
     about = _training(folder)
     if "steps" not in about:
         raise UnfinishedError(
             "its training was taken up again and has not ended, so its numbers are not those of its config; "
-            f"resume={folder} ends it"
+            f"{typed_path('resume', folder)} ends it"
         )
     content = about.get("data", {}).get("content", "") if isinstance(about.get("data"), dict) else ""
     finite = {name: value for name, value in metrics.items() if isfinite(value)}
-    return Run(folder, task, flat(config), {k: str(v) for k, v in choices.items()}, tuple(typed), finite, str(content))
+    options = {k: str(v) for k, v in choices.items()}
+    return Run(folder, task, flat(config), options, tuple(typed), finite, str(content), _watched(about))
 
 
 def _training(folder: Path) -> dict[str, Any]:
     """What the run says of its training; of an older one only that it has ended."""
     path = folder / "model" / "training.json"
-    return _mapping(path, json.loads) if path.is_file() else {"steps": None}
+    return mapping(path, json.loads) if path.is_file() else {"steps": None}
+
+
+def _watched(about: dict[str, Any]) -> tuple[str, Direction] | None:
+    found = about.get("watched")
+    name, better = (found.get("name"), found.get("better")) if isinstance(found, dict) else (None, None)
+    if not isinstance(name, str) or not name.startswith("val/") or better not in ("min", "max"):
+        return None  # a number of another split would choose by what is kept for the test
+    return printable(name, 100), better
 
 
 def _text(path: Path) -> str:
@@ -122,7 +141,16 @@ def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8")
 
 
-def _mapping(path: Path, parse: Any) -> dict[str, Any]:
+def mapping(path: Path, parse: Any) -> dict[str, Any]:
+    """What a file of a run folder holds.
+
+    Args:
+        path: of the file.
+        parse: text to data.
+
+    Raises:
+        Exception: one of `BROKEN`, where it is missing, too large, or no names with values.
+    """
     found = parse(_text(path))
     if not isinstance(found, dict):
         raise ValueError(f"{path.name} holds no names with values")

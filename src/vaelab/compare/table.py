@@ -10,7 +10,7 @@ from vaelab.compare.rows import SEEDS, differing, identities, labels, shown
 from vaelab.compare.runs import Run
 from vaelab.config.nearest import did_you_mean
 from vaelab.errors import ConfigError
-from vaelab.metrics import direction, headlines, is_reference
+from vaelab.metrics import best, headlines, is_reference
 from vaelab.notes import some
 
 
@@ -83,13 +83,10 @@ class Table:
         What no run is meant to beat, such as the train split itself, takes no part. A number of which neither more nor
         less is better, such as a threshold, has no best.
         """
-        better = direction(column)
         found = [value for row in self.rows if (value := row.mean(column)) is not None]
         rivals = [numbers.get(column) for _, name, numbers in self.baselines() if not is_reference(name)]
         found += [value for value in rivals if value is not None]
-        if len(found) < 2 or better is None:
-            return None
-        return max(found) if better == "max" else min(found)
+        return best(column, found) if len(found) > 1 else None
 
     def baselines(self) -> list[tuple[str, str, dict[str, float]]]:
         """Whom it stands beside, the baseline and its numbers; the same beside several rows is named once."""

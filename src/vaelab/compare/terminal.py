@@ -1,17 +1,18 @@
-"""A comparison on the terminal."""
+"""A comparison on the terminal. Names come from configs and folders: they are shown as typed, whatever is in them."""
 
 import os
 import sys
 from collections.abc import Mapping, Sequence
 
 from rich.console import Console
-from rich.markup import escape
 from rich.measure import Measurement
 from rich.table import Table as Printed
+from rich.text import Text
 
 from vaelab.compare.against import Against, difference
 from vaelab.compare.table import Row, Table, number
 from vaelab.errors import printable
+from vaelab.terminal import console
 
 NAMED = 4  # folders of a row that are named one by one
 
@@ -24,55 +25,57 @@ def show(table: Table) -> None:
         printed = _printed(table, placed=False)
     out.print(printed)
     if any(len(row.members) > 1 for row in table.rows):
-        out.print("mean ± standard deviation over seeds; below it the 95 % interval of the mean", highlight=False)
+        out.print("mean ± standard deviation over seeds; below it the 95 % interval of the mean, by Student's t")
 
 
 def _printed(table: Table, placed: bool) -> Printed:
     """The table, with the folders of runs if they are `placed`."""
     seeded = any(row.members for row in table.rows)
-    printed = Printed("run", *table.columns, *(["seeds"] if seeded else []), *(["folder"] if placed else []))
-    for heading in printed.columns[1 : 1 + len(table.columns)]:
-        heading.justify = "right"
+    heads = ["run", *table.columns, *(["seeds"] if seeded else []), *(["folder"] if placed else [])]
+    printed = Printed()
+    for head in heads:
+        printed.add_column(Text(head), justify="right" if head in table.columns else "left")
     best = {column: table.best(column) for column in table.columns}
 
-    def cells(row: Row | None, numbers: Mapping[str, float | None]) -> list[str]:
+    def cells(row: Row | None, numbers: Mapping[str, float | None]) -> list[Text]:
         shown = []
         for column in table.columns:
             value = numbers.get(column)
             text = number(value, row.spread(column) if row is not None else None)
-            text = f"[bold]{text}[/]" if text and value == best[column] else text
+            wins = bool(text) and value == best[column]
             ends = row.interval(column) if row is not None else None
-            shown.append(text if ends is None else f"{text}\n[dim]95 %: {ends[0]:.4g} to {ends[1]:.4g}[/]")
+            below = "" if ends is None else f"\n95 %: {ends[0]:.4g} to {ends[1]:.4g}"
+            shown.append(Text.assemble((text, "bold" if wins else ""), (below, "dim")))
         return shown
 
     for row in table.rows:
-        where = [escape(", ".join(row.seeds)), *([escape(folders_of(row))] if placed else [])] if seeded else []
-        printed.add_row(escape(row.label), *cells(row, {column: row.mean(column) for column in table.columns}), *where)
-    for label, name, numbers in table.baselines():
-        printed.add_row(f"[dim]{escape(f'{name} beside {label}')}[/]", *cells(None, numbers))
+        where = [", ".join(row.seeds), *([folders_of(row)] if placed else [])] if seeded else []
+        numbers = {column: row.mean(column) for column in table.columns}
+        printed.add_row(Text(row.label), *cells(row, numbers), *map(Text, where))
+    for label, name, beside in table.baselines():
+        printed.add_row(Text(f"{name} beside {label}", "dim"), *cells(None, beside))
     return printed
 
 
 def show_against(found: Against, columns: Sequence[str]) -> None:
     """Print how far every other row is from the baseline."""
-    printed = Printed(
-        "less the baseline", *columns, title=f"\nbaseline: {escape(found.baseline.label)}", title_justify="left"
-    )
-    for heading in printed.columns[1:]:
-        heading.justify = "right"
+    title = Text(f"\nbaseline: {found.baseline.label}", "italic")
+    printed = Printed("less the baseline", title=title, title_justify="left")
+    for column in columns:
+        printed.add_column(Text(column), justify="right")
     for row, pairs in found.others:
         cells = []
         for column in columns:
             if column not in pairs:
-                cells.append("[dim]no shared seed[/]" if row.by_seed.get(column) else "")
+                cells.append(Text("no shared seed" if row.by_seed.get(column) else "", "dim"))
                 continue
             by, sure, verdict = difference(column, pairs[column])
             colour = {"better": "green", "worse": "red"}.get(verdict, "dim")
-            cells.append(f"{by} [{colour}]{verdict}[/]\n[dim]{sure}[/]")
-        printed.add_row(escape(row.label), *cells)
+            cells.append(Text.assemble(f"{by} ", (verdict, colour), (f"\n{sure}", "dim")))
+        printed.add_row(Text(row.label), *cells)
     out = _console()
     out.print(printed)
-    out.print("paired over shared seeds; better and worse: 0 is outside the 95 % interval", highlight=False)
+    out.print("paired over shared seeds; better and worse: 0 is outside the 95 % interval, by Student's t")
 
 
 def folders_of(row: Row) -> str:
@@ -90,4 +93,4 @@ def folders_of(row: Row) -> str:
 
 
 def _console() -> Console:
-    return Console(width=None if sys.stdout.isatty() else 200)
+    return console(width=None if sys.stdout.isatty() else 200)

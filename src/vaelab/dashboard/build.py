@@ -1,12 +1,14 @@
 """A dashboard as a whole: the workspaces of tasks and a report, as a file and as what W&B saves."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, fields
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import wandb_workspaces.reports.v2 as wr
 import wandb_workspaces.workspaces as ws
+from wandb_workspaces.reports.v2.interface import Panel
 
 from vaelab.atomic_write import write_json
 from vaelab.dashboard.panels import Shown
@@ -18,6 +20,7 @@ from vaelab.secrets import redact
 
 MADE_BY = "vaelab dashboard"
 REPORT = "report"
+TESTED = "0.4.13"  # of wandb-workspaces
 LARGEST = 2**24  # bytes of a file that is read; some fifty thousand are usual
 
 
@@ -27,6 +30,7 @@ class Dashboard:
 
     Attributes:
         urls: what of it was saved at W&B, and where.
+        others: views that an earlier file was saved as and that are not in this one: of other tasks, reports, projects.
     """
 
     entity: str
@@ -34,6 +38,7 @@ class Dashboard:
     workspaces: dict[str, ws.Workspace]
     report: wr.Report | None
     urls: dict[str, str]
+    others: list["View"] = field(default_factory=list)
 
     def as_data(self) -> dict[str, Any]:
         """Plain data without secrets: the specifications that W&B saves, and the ids of those that were saved."""
@@ -54,7 +59,7 @@ class Dashboard:
         if self.report is not None:
             spec = _plain(self.report._to_model())
             made["report"] = {"saved": _saved(self.urls.get(REPORT), id=spec.pop("id")), **spec}
-        return made
+        return made | ({"others": [asdict(view) for view in self.others]} if self.others else {})
 
     def write(self, path: Path) -> None:
         """As JSON.
@@ -73,15 +78,36 @@ class Dashboard:
         Raises:
             ConfigError: there is a file that was not written by this command.
         """
-        for task, saved in _saved_before(path, (self.entity, self.project)).items():
-            if task in self.workspaces:
-                one = self.workspaces[task]
-                one._internal_id, one._internal_name = saved["id"], saved["name"]
-            elif self.report is not None and task == f"{REPORT} {self.report.title}":
-                self.report.id = saved["id"]
+        for view in _saved_before(path):
+            here = (view.entity, view.project) == (self.entity, self.project)
+            if here and view.what in self.workspaces:
+                one = self.workspaces[view.what]
+                one._internal_id, one._internal_name = view.id, view.name
+                self.urls[view.what] = view.url
+            elif here and self.report is not None and view.what == f"{REPORT} {self.report.title}":
+                self.report.id = view.id
+                self.urls[REPORT] = view.url
             else:
-                continue
-            self.urls[task.partition(" ")[0]] = saved["url"]
+                self.others.append(view)
+
+
+@dataclass(frozen=True)
+class View:
+    """What was saved at W&B.
+
+    Attributes:
+        entity, project: where.
+        what: the task of a workspace, or `report <title>`.
+        id, name: of W&B; a report has no name.
+        url: where people find it.
+    """
+
+    entity: str
+    project: str
+    what: str
+    id: str
+    name: str
+    url: str
 
 
 def of_project(entity: str, project: str, tasks: list[str]) -> Dashboard:
@@ -107,21 +133,49 @@ def _saved(url: str | None, **ids: str) -> dict[str, str] | None:
     return {**ids, "url": url} if url else None
 
 
-def _saved_before(path: Path, whose: tuple[str, str]) -> dict[str, dict[str, str]]:
-    """What an earlier file says was saved, by task; a report by its title. Nothing if it was of another project."""
+def _saved_before(path: Path) -> list[View]:
+    """What an earlier file says was saved."""
     if not path.exists():
-        return {}
+        return []
     try:
         if not path.is_file() or path.stat().st_size > LARGEST:
             raise ValueError("no file of this command")
         before = json.loads(path.read_text(encoding="utf-8"))
         if before["made_by"] != MADE_BY:
             raise ValueError("no file of this command")
-        kept = {one["task"]: one["saved"] for one in before["workspaces"]}
+        where = (str(before["entity"]), str(before["project"]))
+        kept = [(one["task"], one["saved"]) for one in before["workspaces"]]
         if "report" in before:
             saved = before["report"]["saved"]
-            kept[f"{REPORT} {before['report']['displayName']}"] = saved and {"name": "", **saved}
-        found = {task: {key: str(saved[key]) for key in ("id", "name", "url")} for task, saved in kept.items() if saved}
-        return found if (before["entity"], before["project"]) == whose else {}
+            kept.append((f"{REPORT} {before['report']['displayName']}", saved and {"name": "", **saved}))
+        found = [
+            View(*where, str(what), *(str(saved[key]) for key in ("id", "name", "url")))
+            for what, saved in kept
+            if saved
+        ]
+        known = [one.name for one in fields(View)]
+        return found + [View(*(str(other[key]) for key in known)) for other in before.get("others", [])]
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise ConfigError(f"{path}: exists, and {MADE_BY} did not write it; --out <file> names another") from error
+
+
+def refuse_other_version() -> None:
+    """Refuse a version of wandb-workspaces without the inner parts by which views are saved in their place.
+
+    Raises:
+        ConfigError: names the part, and a version that has all of them.
+    """
+    inner = {
+        ws.Workspace: ("_internal_id", "_internal_name", "_internal_runset_id", "_to_model"),
+        wr.Report: ("_to_model",),
+        wr.Runset: ("_id",),
+        Panel: ("_id",),
+    }
+    for owner, names in inner.items():
+        for name in names:
+            if not hasattr(owner, name):
+                here = f"wandb-workspaces {version('wandb-workspaces')}"
+                raise ConfigError(
+                    f"{here} has no {owner.__name__}.{name}, which vaelab needs; install the version that it was "
+                    f"tested with: pip install wandb-workspaces=={TESTED}"
+                )

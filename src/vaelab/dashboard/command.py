@@ -122,6 +122,7 @@ def _building() -> ModuleType:
         if (error.name or "").partition(".")[0] != "wandb_workspaces":
             raise
         raise ConfigError("needs wandb-workspaces: pip install 'vaelab[dashboards]'") from error
+    build.refuse_other_version()
     return build
 
 

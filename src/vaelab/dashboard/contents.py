@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from vaelab.metrics import METRICS, TOPICS, Direction, Metric, Topic, direction, headlines, metric
+from vaelab.metrics import METRICS, TOPICS, Metric, Topic, aim, headlines, metric, unit
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,6 @@ CONTENTS = {
         ("reconstructions", "samples", "traversals"),
     ),
 }
-WORDS: dict[Direction | None, str] = {"min": "less is better", "max": "more is better", None: ""}
 OTHER = Contents(("reconstruction",))  # of a task from somebody's own package
 SAMPLED: tuple[Topic, ...] = (
     "likelihood",
@@ -75,6 +74,5 @@ def rarer_terms() -> list[Metric]:
 
 def titled(name: str, title: str = "") -> str:
     """A title with the unit and what is better: `test/psnr (dB, more is better)`."""
-    known = metric(name)
-    aside = ", ".join(filter(None, (known.unit if known else "", WORDS[direction(name)])))
+    aside = ", ".join(filter(None, (unit(name), aim(name))))
     return f"{title or name} ({aside})" if aside else title or name

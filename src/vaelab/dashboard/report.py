@@ -9,22 +9,8 @@ from wandb_workspaces.reports.v2.interface import BlockTypes, Panel, PanelTypes
 from vaelab.compare.rows import identities
 from vaelab.compare.table import Table, tabulate
 from vaelab.dashboard.contents import headlines_of, variants
-from vaelab.dashboard.panels import (
-    USUALLY_SWEPT,
-    Shown,
-    code_use,
-    curves,
-    figures,
-    fixed_id,
-    galleries,
-    more_numbers,
-    planes,
-    rarer_curves,
-    repeats,
-    results,
-    sweep,
-    with_id,
-)
+from vaelab.dashboard.panels import USUALLY_SWEPT, Shown, fixed_id, with_id
+from vaelab.dashboard.sections import sections
 from vaelab.dashboard.tracked import Tracked, baselines, called, drawn, measured, numbers, swept
 from vaelab.dashboard.words import caveat, explained, fewer_examples, findings, numbers_table, settings_table, summary
 from vaelab.dashboard.workspace import config_column
@@ -44,7 +30,10 @@ def report(entity: str, project: str, runs: Sequence[Tracked]) -> wr.Report:
     for task in tasks:
         blocks += _task(task, [tracked for tracked in runs if tracked.run.task == task])
     if len(runs) > 1:
-        blocks += [wr.H2("All settings side by side"), _grid("settings", runs, [wr.RunComparer(diff_only="split")])]
+        blocks += [
+            wr.H2("All settings side by side"),
+            _grid("settings", runs, shown_of(runs), [wr.RunComparer(diff_only="split")]),
+        ]
     return wr.Report(
         entity=entity,
         project=project,
@@ -114,30 +103,16 @@ def _title(runs: Sequence[Tracked]) -> str:
 def _grids(task: str, runs: Sequence[Tracked]) -> list[BlockTypes]:
     """Panels by section; a heading opens and closes those that many readers leave out."""
     shown = shown_of(runs, no_others=True)
-    open_sections: list[tuple[str, list[PanelTypes]]] = [
-        ("Results", results(task, shown)),
-        ("Rate and distortion", planes(task, shown)),
-        ("Curves of the objective", [*curves(shown), *rarer_curves(shown)]),
-        ("Curves over repeats", repeats(shown)),
-        ("Pictures as training goes on", galleries(task)),
-        ("Settings and results", sweep(task, shown) if len(runs) > 2 else []),
-    ]
-    closed_sections: list[tuple[str, list[PanelTypes]]] = [
-        ("Use of the code", code_use(shown)),
-        ("Figures", figures(shown)),
-        ("More numbers", more_numbers(task, shown)),
-    ]
     blocks: list[BlockTypes] = []
-    for name, panels in open_sections:
-        blocks += [wr.H3(name), _grid(f"{task}/{name}", runs, panels)] if panels else []
-    for name, panels in closed_sections:
-        blocks += [wr.H3(name, collapsed_blocks=[_grid(f"{task}/{name}", runs, panels)])] if panels else []
+    for section in sections(task, shown):
+        grid = _grid(f"{task}/{section.name}", runs, shown, section.panels)
+        blocks += [wr.H3(section.name), grid] if section.is_open else [wr.H3(section.name, collapsed_blocks=[grid])]
     return blocks
 
 
-def _grid(place: str, runs: Sequence[Tracked], panels: Sequence[PanelTypes]) -> wr.PanelGrid:
+def _grid(place: str, runs: Sequence[Tracked], shown: Shown, panels: Sequence[PanelTypes]) -> wr.PanelGrid:
     """Panels of these runs, three in a row, and a table of them."""
-    task, shown = runs[0].run.task, shown_of(runs)
+    task = runs[0].run.task
     judge = shown.judge(task)
     runset = wr.Runset(
         name="the runs of this report",

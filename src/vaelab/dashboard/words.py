@@ -2,17 +2,17 @@
 
 from collections.abc import Iterable, Sequence
 
+from vaelab.compare.intervals import difference_interval
 from vaelab.compare.rows import differing
 from vaelab.compare.runs import Run
 from vaelab.compare.table import Row, Table, number
 from vaelab.dashboard.contents import titled
 from vaelab.dashboard.tracked import Tracked
-from vaelab.metrics import Direction, described, direction, is_reference, metric
+from vaelab.metrics import Direction, best, described, direction, is_better, is_reference, unit
 from vaelab.notes import counted, some
 from vaelab.secrets import redact_text
 
 BEST: dict[Direction, str] = {"max": "highest", "min": "lowest"}
-TELLING = 2.0  # standard errors of a difference, from the repeats; what is less may be chance
 FEWER = "task.baseline_examples"  # a setting: baselines are measured on the first examples of the test split
 
 
@@ -104,14 +104,14 @@ def _finding(table: Table, column: str, fewer: int | None) -> str:
     if better is None or not measured:
         return ""
     ranked = sorted(measured, key=lambda pair: pair[1], reverse=better == "max")
-    (first, value), unit = ranked[0], _unit(column)
+    (first, value), measure = ranked[0], f" {unit(column)}" if unit(column) else ""
     if len(ranked) == 1:
-        words = f"{column} is {number(value)}{unit}" + (f" in {first.label}" if len(table.rows) > 1 else "")
+        words = f"{column} is {number(value)}{measure}" + (f" in {first.label}" if len(table.rows) > 1 else "")
     elif all(other == value for _, other in ranked):
-        words = f"{column} is {number(value)}{unit} in all of them"
+        words = f"{column} is {number(value)}{measure} in all of them"
     else:
         second, next_value = ranked[1]
-        words = f"{first.label} has the {BEST[better]} {column}, {number(value, first.spread(column))}{unit}; "
+        words = f"{first.label} has the {BEST[better]} {column}, {number(value, first.spread(column))}{measure}; "
         words += f"{second.label} follows with {number(next_value, second.spread(column))}"
         words += _chance(first, second, column)
     return f"{words}.{_beside(table, column, value, fewer)}"
@@ -119,15 +119,10 @@ def _finding(table: Table, column: str, fewer: int | None) -> str:
 
 def _chance(first: Row, second: Row, column: str) -> str:
     """Whether the two best rows are told apart by their repeats, where both have some."""
-    spreads = [row.spread(column) for row in (first, second)]
-    means = [row.mean(column) for row in (first, second)]
-    if None in spreads or None in means:
+    interval = difference_interval(first.values[column], second.values[column])
+    if interval is None or not interval[0] <= 0 <= interval[1]:
         return ""
-    squares = sum(
-        (spread or 0.0) ** 2 / len(row.values[column]) for spread, row in zip(spreads, (first, second), strict=True)
-    )
-    gap = abs((means[0] or 0.0) - (means[1] or 0.0))
-    return "" if gap > TELLING * squares**0.5 else "; that difference is within the scatter of repeats"
+    return "; that difference is within the scatter of repeats"
 
 
 def _beside(table: Table, column: str, value: float, fewer: int | None) -> str:
@@ -139,20 +134,15 @@ def _beside(table: Table, column: str, value: float, fewer: int | None) -> str:
     ]
     if not rivals:
         return ""
-    better = max if direction(column) == "max" else min
-    rival, name = better(rivals)
+    top = best(column, (rival for rival, _ in rivals))
+    rival, name = next(pair for pair in rivals if pair[0] == top)
     if fewer is not None:
         return f" The best baseline, {name}, has {number(rival)} on the first {fewer} test examples."
     if rival == value:
         return f" The baseline {name} has the same."
-    if better(rival, value) == value:
+    if is_better(column, value, than=rival):
         return f" The best baseline, {name}, has {number(rival)}."
     return f" The baseline {name} is better, with {number(rival)}: no run reaches it."
-
-
-def _unit(column: str) -> str:
-    known = metric(column)
-    return f" {known.unit}" if known and known.unit else ""
 
 
 def _seed(run: Run) -> str:

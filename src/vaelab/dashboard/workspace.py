@@ -1,29 +1,10 @@
 """The workspace of a task: a saved view of a W&B project that shows the runs of one task."""
 
 import wandb_workspaces.workspaces as ws
-from wandb_workspaces.reports.v2.interface import PanelTypes
 
 from vaelab.dashboard.contents import headlines_of
-from vaelab.dashboard.panels import (
-    DATA,
-    LATENT,
-    MODEL,
-    MOST,
-    SIZE,
-    STEP,
-    Shown,
-    code_use,
-    curves,
-    figures,
-    fixed_id,
-    galleries,
-    more_numbers,
-    planes,
-    rarer_curves,
-    results,
-    sweep,
-    with_id,
-)
+from vaelab.dashboard.panels import DATA, LATENT, MODEL, MOST, SIZE, STEP, Shown, fixed_id, with_id
+from vaelab.dashboard.sections import Section, sections
 from vaelab.metrics import Metric
 
 DESCRIBED = (DATA, MODEL, LATENT, SIZE, "seed")  # settings that the run table shows after the headlines
@@ -38,22 +19,11 @@ def workspace(entity: str, project: str, task: str, shown: Shown) -> ws.Workspac
         task: such as `denoising`, which W&B has as the job type of a run.
         shown: what is known of the runs.
     """
-    sections: list[tuple[str, list[PanelTypes], bool]] = [
-        ("Results", results(task, shown), True),
-        ("Curves of the objective", curves(shown), True),
-        ("Rate and distortion", planes(task, shown), True),
-        ("Pictures as training goes on", galleries(task), True),
-        ("Sweeps", sweep(task, shown), True),
-        ("Use of the code", code_use(shown), False),
-        ("Figures", figures(shown), False),
-        ("Rarer terms of the objective", rarer_curves(shown), False),
-        ("More numbers", more_numbers(task, shown), False),
-    ]
     made = ws.Workspace(
         entity=entity,
         project=project,
         name=f"vaelab {task}",
-        sections=[_section(task, name, panels, is_open) for name, panels, is_open in sections if panels],
+        sections=[_section(task, section) for section in sections(task, shown)],
         settings=ws.WorkspaceSettings(x_axis=STEP, max_runs=MOST),
         runset_settings=ws.RunsetSettings(
             filters=[ws.Metric("JobType") == task],
@@ -87,11 +57,11 @@ def config_column(key: str) -> str:
     return f"config:{first}.value{dot}{rest}"
 
 
-def _section(task: str, name: str, panels: list[PanelTypes], is_open: bool) -> ws.Section:
+def _section(task: str, section: Section) -> ws.Section:
     return ws.Section(
-        name=name,
-        panels=[with_id(panel, task, name, number) for number, panel in enumerate(panels)],
-        is_open=is_open,
-        layout_settings=ws.SectionLayoutSettings(columns=3, rows=min(3, -(-len(panels) // 3))),
+        name=section.name,
+        panels=[with_id(panel, task, section.name, number) for number, panel in enumerate(section.panels)],
+        is_open=section.is_open,
+        layout_settings=ws.SectionLayoutSettings(columns=3, rows=min(3, -(-len(section.panels) // 3))),
         panel_settings=ws.SectionPanelSettings(x_axis=STEP),
     )

@@ -61,7 +61,7 @@ def choose(runs: Sequence[ListedRun], named: Sequence[str] | None, asked: Sequen
     numbers += [name for name in _headlines(runs) if name not in numbers]
     differing = _differing(runs, {*SENTENCE, *keys})
     told = [DIFFERS] if any(differing.values()) else []
-    why = ["why"] if any(run.why for run in runs) else []
+    why = [name for name in ("repeats", "why") if any(run.value(name) for run in runs)]
     return Columns(["folder", "status", "started", *varying, *told, *keys, *numbers, *why], differing, shared)
 
 

@@ -27,7 +27,8 @@ examples:
   vaelab runs --page                                            a page with pictures that sorts and filters
 
 conditions: = != > < >= <= and ~ (holds a text); on any key of the config, any number, and status, folder, started,
-seconds, why. Several must all hold. Numbers sort with the best first. nll is short for test/nll."""
+seconds, why. Several must all hold. Numbers sort with the best first. nll is short for test/nll.
+Dates are those of this machine: started>=2026-01-31, 'started<2026-01-31 14:30'."""
 
 
 def runs(arguments: list[str]) -> None:

@@ -38,6 +38,7 @@ class Contents:
         command: the command line that was typed; of a run that went on, the first.
         went_on: whether it is one that was resumed.
         seed: of the run, drawn ones included.
+        repeats: the folder of the run that this one does again; empty for one that does none.
         broken: why files cannot be read, one line each.
     """
 
@@ -52,6 +53,7 @@ class Contents:
     command: str = ""
     went_on: bool = False
     seed: int | None = None
+    repeats: str = ""
     broken: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
@@ -68,7 +70,8 @@ class Contents:
         state = None if found["state"] is None else RunState.from_json(found["state"])
         contents = cls(**{**found, "state": state})
         kinds = {"config": dict, "choices": dict, "overrides": list, "metrics": dict, "ended": bool,
-                 "has_numbers": bool, "started": str, "command": str, "went_on": bool, "broken": list}  # fmt: skip
+                 "has_numbers": bool, "started": str, "command": str, "went_on": bool, "repeats": str,
+                 "broken": list}  # fmt: skip
         if any(type(getattr(contents, name)) is not kind for name, kind in kinds.items()):
             raise TypeError
         if not all(type(value) is float and isfinite(value) for value in contents.metrics.values()):
@@ -134,6 +137,7 @@ def read_contents(folder: str, known: Mapping[str, Signature]) -> Contents:
         command if isinstance(command := first.get("command"), str) else "",
         first is not environment,
         seed if type(seed) is int else None,
+        repeats if isinstance(repeats := environment.get("repeats"), str) else "",
         broken,
     )
 
@@ -164,10 +168,13 @@ def seen_status(folder: str, contents: Contents) -> tuple[RunStatus, str]:
 
 
 def _signature(path: str) -> Signature:
+    """None for a file that is not there; one that may not be looked at is there."""
     try:
         about = os.stat(path)
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        return 0, 0, -(error.errno or 1)
     return about.st_mtime_ns, about.st_ctime_ns, about.st_size
 
 
@@ -209,8 +216,9 @@ def _plain(value: Any) -> Any:
 
 
 def _date(found: Any) -> str:
+    """ISO 8601, of a moment that this machine can show; else empty."""
     try:
-        datetime.fromisoformat(found)
-    except (TypeError, ValueError):
+        datetime.fromisoformat(found).astimezone()
+    except (TypeError, ValueError, OverflowError, OSError):
         return ""
     return str(found)

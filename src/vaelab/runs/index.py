@@ -3,6 +3,8 @@
 The index is a file in the user's cache, never in the folder of the runs: nobody else writes it, and a folder that
 cannot be written to has one too. It says nothing that the files do not: an entry counts only as long as every file of
 the run has the same times and size, and an index that is broken, or was written by another version, counts as none.
+Runs that are gone are dropped when the folder is listed; the index of a folder that nobody lists any more after half a
+year.
 """
 
 import json
@@ -17,9 +19,11 @@ from vaelab import __version__
 from vaelab.atomic_write import write_file
 from vaelab.runs.contents import Contents, Signature, read_contents, signatures
 
-FORM = 1  # of an entry; a change of what is read needs another number
+FORM = 2  # of an entry; a change of what is read needs another number
 SETTLED = 2 * 10**9  # nanoseconds after which a file that changes again gets another time on every file system
 LARGEST = 2**29  # bytes
+MOST_FILES = 64  # listed folders, of which files are kept
+OLDEST = 180 * 24 * 3600.0  # seconds after which a file that was not written to is dropped
 
 
 def index_file(root: str) -> Path | None:
@@ -76,6 +80,21 @@ class Index:
             made = {"form": FORM, "version": __version__, "runs": self._now}
             write_file(self._path, json.dumps(made, separators=(",", ":"), default=str).encode("utf-8"))
             self._path.chmod(0o600)
+            drop_old(self._path)
+
+
+def drop_old(path: Path) -> None:
+    """Remove files of folders that are listed no more: those of one kind with a file that was just written."""
+    kind = path.name.rpartition("-")[0]
+    written = {}
+    for other in path.parent.glob(f"{kind}-*.json"):
+        with suppress(OSError):
+            written[other] = other.stat().st_mtime
+    newest = sorted(written, key=lambda other: written[other], reverse=True)
+    for place, other in enumerate(newest):
+        if place >= MOST_FILES or written[other] < written[newest[0]] - OLDEST:
+            with suppress(OSError):
+                other.unlink()
 
 
 def _read(path: Path | None) -> dict[str, Any]:

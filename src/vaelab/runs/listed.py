@@ -15,7 +15,7 @@ from vaelab.runs.contents import Contents, last_written, seen_status
 from vaelab.runs.folders import run_folders
 from vaelab.runs.index import Index
 
-OWN = ("folder", "status", "started", "seconds", "why", "command")  # what is neither config nor number
+OWN = ("folder", "status", "started", "seconds", "why", "command", "repeats")  # what is neither config nor number
 SENTENCE = ("task", "data", "model")  # the first words of a run, which every run has
 
 
@@ -77,7 +77,8 @@ class ListedRun:
 
     def _own(self, key: str) -> Any:
         found = {"folder": self.name, "status": str(self.status), "started": self.started, "seconds": self.seconds,
-                 "why": self.why or None, "command": self.contents.command or None}  # fmt: skip
+                 "why": self.why or None, "command": self.contents.command or None,
+                 "repeats": self.contents.repeats or None}  # fmt: skip
         return found[key]
 
 

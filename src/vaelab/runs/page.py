@@ -17,6 +17,7 @@ from vaelab.record.pictures import spoken
 from vaelab.record.state import RunStatus
 from vaelab.runs.again import again
 from vaelab.runs.columns import DIFFERS, Columns
+from vaelab.runs.dates import shown as moment
 from vaelab.runs.listed import SENTENCE, ListedRun, text
 from vaelab.runs.thumbnails import Thumbnail, thumbnails
 
@@ -75,7 +76,7 @@ def _cell(run: ListedRun, name: str, value: Any) -> str:
     if value is None:
         return "<td></td>"
     if name == "started":
-        return f'<td class="when" data-value="{run.when}">{datetime.fromisoformat(value):%Y-%m-%d %H:%M}</td>'
+        return f'<td class="when" data-value="{run.when}">{moment(value)}</td>'
     if name == "status":
         return f'<td><span class="status {run.status}">{run.status}</span></td>'
     if _is_number(value):

@@ -8,6 +8,7 @@ from typing import Any
 from vaelab.config.nearest import did_you_mean
 from vaelab.errors import ConfigError
 from vaelab.metrics import direction, metric
+from vaelab.runs.dates import EXAMPLES, shown, span
 from vaelab.runs.listed import ListedRun, text
 
 _CONDITION = re.compile(r"\s*([^=!<>~\s][^=!<>~]*?)\s*(==|!=|>=|<=|=|>|<|~)\s*(.*?)\s*", re.DOTALL)
@@ -19,6 +20,7 @@ _ORDERS: dict[str, Callable[[Any, Any], bool]] = {
 }
 _DIGITS = re.compile(r"(\d+)")
 ALIASES = {"when": "started"}
+DATES = ("started",)
 
 
 @dataclass(frozen=True)
@@ -37,12 +39,15 @@ class Condition:
 
     def holds(self, run: ListedRun) -> bool:
         """Whether a run fulfils it; one that knows nothing under the name does not."""
+        if self.key in DATES and self.operator != "~":
+            return span(self.wanted).holds(self.operator, run.when)
         values = run.values(self.key)
         if self.operator == "!=":
             return bool(values) and not any(_equal(value, self.wanted) for value in values)
         if self.operator == "=":
             return any(_equal(value, self.wanted) for value in values)
         if self.operator == "~":
+            values = [shown(run.started)] if self.key in DATES else values
             return any(self.wanted.casefold() in text(value).casefold() for value in values)
         return any(self._in_order(value) for value in values)
 
@@ -57,7 +62,8 @@ def parse_conditions(words: Sequence[str], known: set[str], runs: Sequence[Liste
     """The conditions of `--where`, all of which must hold.
 
     Raises:
-        ConfigError: a word is no condition, no run knows the key, or a number is compared with a text.
+        ConfigError: a word is no condition, no run knows the key, a number is compared with a text, or a date with what
+            is none.
     """
     found = []
     for word in words:
@@ -69,12 +75,21 @@ def parse_conditions(words: Sequence[str], known: set[str], runs: Sequence[Liste
             )
         key, operator, wanted = parsed.groups()
         condition = Condition(resolve(key, known, "--where"), "=" if operator == "==" else operator, _unquoted(wanted))
-        if operator in _ORDERS and _number(wanted) is None:
+        if condition.key in DATES and operator != "~":
+            _refuse_no_date(word, condition.wanted)
+        elif operator in _ORDERS and _number(wanted) is None:
             values = [value for run in runs for value in run.values(condition.key)]
             if values and not any(isinstance(value, str) for value in values):
                 raise ConfigError(f"--where {word}: {wanted or 'nothing'} is no number, and {condition.key} is one")
         found.append(condition)
     return found
+
+
+def _refuse_no_date(word: str, wanted: str) -> None:
+    try:
+        span(wanted)
+    except ValueError as error:
+        raise ConfigError(f"--where {word}: {wanted or 'nothing'} {error}, which is written {EXAMPLES}") from error
 
 
 def resolve(key: str, known: set[str], option: str) -> str:
@@ -111,7 +126,7 @@ def in_order(runs: Iterable[ListedRun], keys: Sequence[str], reverse: bool = Fal
     """
     found = list(runs)
     for key in reversed(keys):
-        descends = (direction(key) == "max" or key == "started") != reverse
+        descends = (direction(key) == "max" or key in DATES) != reverse
         having = [run for run in found if run.value(key) is not None]
         missing = [run for run in found if run.value(key) is None]
         found = sorted(having, key=lambda run: _rank(run, key), reverse=descends) + missing
@@ -119,7 +134,7 @@ def in_order(runs: Iterable[ListedRun], keys: Sequence[str], reverse: bool = Fal
 
 
 def _rank(run: ListedRun, key: str) -> tuple[int, Any]:
-    if key == "started":
+    if key in DATES:
         return 0, run.when
     value = run.value(key)
     if isinstance(value, int | float):

@@ -4,13 +4,13 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from vaelab.errors import printable
 from vaelab.record.state import RunStatus
 from vaelab.runs.again import hides_secrets, ways_on
 from vaelab.runs.columns import DIFFERS, Columns
+from vaelab.runs.dates import shown as moment
 from vaelab.runs.listed import ListedRun, text
 from vaelab.terminal import console
 
@@ -22,7 +22,7 @@ STYLES = {
     RunStatus.INTERRUPTED: "yellow",
 }  # fmt: skip
 HEADS = {"started": "when"}
-LEAST = {DIFFERS: 30, "why": 16}  # characters of a text that is cut
+LEAST = {DIFFERS: 30, "repeats": 16, "why": 16}  # characters of a text that is cut
 WIDE = 60  # characters of a text that is cut where the terminal has no width of its own
 
 
@@ -51,16 +51,16 @@ def show(runs: Sequence[ListedRun], columns: Columns, of_all: Sequence[ListedRun
     room = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     shown = list(range(len(names)))
     for place, name in enumerate(names):
-        if name in (DIFFERS, "why"):
+        if name in LEAST:
             widths[place] = min(widths[place], WIDE)
     if room is not None:
         # The sentence of a run says more than its last numbers.
-        texts = [place for place, name in enumerate(names) if name in (DIFFERS, "why")]
+        texts = [place for place, name in enumerate(names) if name in LEAST]
         least = {place: min(widths[place], LEAST[names[place]]) if place in texts else widths[place] for place in shown}
         while sum(least[p] + 2 for p in shown) - 2 > room and (spare := [p for p in shown if p > 1 and numeric[p]]):
             left_out.append(names[spare[-1]])
             shown.remove(spare[-1])
-        for droppable in ("why", "started"):
+        for droppable in ("why", "repeats", "started"):
             if sum(least[p] + 2 for p in shown) - 2 > room and droppable in names:
                 shown.remove(names.index(droppable))
         spare_room = room - (sum(least[p] + 2 for p in shown) - 2)
@@ -92,11 +92,13 @@ def show(runs: Sequence[ListedRun], columns: Columns, of_all: Sequence[ListedRun
 
 def _show_ways_on(run: ListedRun) -> None:
     out = console()
+    if run.contents.repeats:
+        out.print(f"\nrepeats: {printable(run.contents.repeats, 300)}", soft_wrap=True)
     if run.why:
         out.print(f"\n{run.status}: {run.why}", soft_wrap=True)
     for what, command in ways_on(run):
         out.print(f"\n{what}:\n  {printable(command)}", soft_wrap=True)
-        if what == "do it again" and hides_secrets(command):
+        if what == "its whole command line" and hides_secrets(command):
             out.print("  (type what is hidden again: secrets are not kept)", soft_wrap=True)
 
 
@@ -104,7 +106,7 @@ def _cell(value: Any, name: str) -> str:
     if value is None:
         return ""
     if name == "started":
-        return f"{datetime.fromisoformat(value):%Y-%m-%d %H:%M}"
+        return moment(value)
     if isinstance(value, float):
         return f"{value:.5g}"
     return printable(text(value) if not isinstance(value, str) else value, 300)

@@ -3,20 +3,24 @@
 import json
 import os
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from vaelab.atomic_write import write_file
 from vaelab.captions import in_order
-from vaelab.runs.index import index_file
+from vaelab.runs.index import drop_old, index_file
 from vaelab.runs.listed import ListedRun
 
 SIZE = (120, 90)  # pixels, at most; twice as many as are shown, for fine screens
 LARGEST, MOST_PIXELS = 2**24, 2**25  # bytes and pixels of a picture that is read
+MOST_KEPT = 20_000  # pictures of one listed folder
+LARGEST_KEPT = 2**28  # bytes of the file that keeps them
 FORM = 1  # of what is kept
 
 
@@ -59,9 +63,16 @@ def thumbnails(runs: Sequence[ListedRun], root: str) -> dict[str, Thumbnail]:
                 made[name], now[name] = jpeg, [key, jpeg]
     if path is not None and missing:
         with suppress(OSError, ValueError):
-            write_file(path, json.dumps({"form": FORM, "pictures": before | now}, separators=(",", ":")))
+            kept = dict(islice((now | _still_there(before, now, root)).items(), MOST_KEPT))
+            write_file(path, json.dumps({"form": FORM, "pictures": kept}, separators=(",", ":")))
             path.chmod(0o600)
+            drop_old(path)
     return {name: Thumbnail(figures[name].stem, jpeg) for name, jpeg in made.items()}
+
+
+def _still_there(before: Mapping[str, Any], now: Mapping[str, Any], root: str) -> dict[str, Any]:
+    """What was kept of runs that were not asked for this time, less those that are gone."""
+    return {name: kept for name, kept in before.items() if name not in now and os.path.isdir(os.path.join(root, name))}
 
 
 def _first(folder: str) -> Path | None:
@@ -104,7 +115,7 @@ def _small(figure: Path) -> str | None:
 
 def _read(path: Path | None) -> dict[str, object]:
     with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
-        if path is not None:
+        if path is not None and path.stat().st_size <= LARGEST_KEPT:
             found = json.loads(path.read_bytes())
             if found["form"] == FORM and isinstance(found["pictures"], dict):
                 return dict(found["pictures"])
