@@ -89,6 +89,41 @@ def test_ends_with_the_weights_and_curves_of_the_uninterrupted_run(
 
 
 @pytest.mark.long
+@pytest.mark.parametrize(
+    ("moment", "words", "step", "saved"),
+    [
+        pytest.param("on_train_epoch_end", (), 26, 13, id="at the end of an epoch"),
+        pytest.param("on_validation_start", (), 26, 13, id="before its validation"),
+        pytest.param("on_validation_start", ("trainer.val_check_interval=5",), 18, 13, id="within an epoch"),
+    ],
+)
+def test_what_belongs_to_a_step_is_done_again_after_a_kill(
+    tmp_path: Path, uninterrupted: Path, moment: str, words: tuple[str, ...], step: int, saved: int
+) -> None:
+    """Where a checkpoint was due after a step, and a validation or the end of an epoch was not over yet."""
+    whole = uninterrupted
+    if words:
+        (tmp_path / "whole").mkdir()
+        assert launch(tmp_path / "whole", *SMALL, *words).returncode == 0
+        whole = only_run(tmp_path / "whole")
+    place = tmp_path / "killed"
+    place.mkdir()
+    (place / "killer.py").write_text(KILLER.replace("on_train_batch_end", moment))
+    killer = ("trusted=[killer]", "+callbacks.kill._target_=killer.KillAt", "+callbacks.kill.signal=SIGKILL")
+    every = f"callbacks.last.every_n_train_steps={step}"
+    killed = launch(place, *SMALL, *words, *killer, f"+callbacks.kill.step={step}", every)
+    assert killed.returncode == -9, killed.stderr
+    run = only_run(place)
+    assert torch.load(run / "checkpoints/last.ckpt", weights_only=True)["global_step"] == saved
+    resumed = launch(place, f"resume={run}", "callbacks.kill=null", "trusted=[]")
+    assert resumed.returncode == 0, resumed.stderr
+    assert (run / "metrics.json").read_text() == (whole / "metrics.json").read_text()
+    assert sorted((run / "metrics.csv").read_text().splitlines()) == sorted(
+        (whole / "metrics.csv").read_text().splitlines()
+    )
+
+
+@pytest.mark.long
 def test_a_finished_run_can_be_given_more_epochs(tmp_path: Path, uninterrupted: Path) -> None:
     first = launch(tmp_path, *SMALL, "scheduler=constant", "trainer.max_epochs=2")
     assert first.returncode == 0, first.stderr

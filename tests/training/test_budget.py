@@ -109,6 +109,7 @@ def test_a_run_trains_for_its_budget_and_a_resumed_one_goes_on(table: str, train
     assert [step for step, _ in read_curves(folder / "metrics.csv")["val/elbo"]][-1] == 59
 
 
+@pytest.mark.long
 def test_a_plateau_ends_training_and_is_said(table: str, train: Any, capsys: Any) -> None:
     folder = train("data=table", table, "test=false", "budget.steps=400", "budget.patience=0.05", "optimizer.lr=1e-12")
     assert read_curves(folder / "metrics.csv")["val/elbo"][-1][0] < 200
@@ -116,6 +117,7 @@ def test_a_plateau_ends_training_and_is_said(table: str, train: Any, capsys: Any
     assert json.loads((folder / "environment.json").read_text())
 
 
+@pytest.mark.long
 def test_a_run_goes_on_after_a_plateau(table: str, train: Any, capsys: Any) -> None:
     words = ("data=table", table, "test=false", "optimizer.lr=1e-12", "budget.patience=0.05")
     folder = train(*words, "budget.steps=400")

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.fabric.plugins.environments import SLURMEnvironment
 from lightning.pytorch.callbacks import Callback
 from omegaconf import OmegaConf
 
@@ -116,6 +115,13 @@ class Signal(Callback):
         setattr(self, hook, at)
 
 
+class EachStep(Callback):
+    """Wants to see each batch, so that no block of steps passes a signal by."""
+
+    def on_train_batch_start(self, *others: Any) -> None:
+        """Nothing."""
+
+
 @pytest.fixture
 def with_callback(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callback], None]:
     import vaelab.run
@@ -165,14 +171,22 @@ def test_an_epoch_is_not_lost_to_a_signal_at_its_end(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("hook", ["on_train_batch_end", "on_validation_batch_end"])
+@pytest.mark.parametrize(
+    ("hook", "words"),
+    [
+        ("on_train_batch_end", ["data.batch_size=100"]),
+        ("on_validation_batch_end", ["data.batch_size=100"]),
+        ("on_train_batch_start", ["data.batch_size=34", "trainer.accumulate_grad_batches=3"]),  # within a step
+    ],
+)
 def test_a_resumed_run_ends_as_if_no_signal_had_come(
-    train: Run, with_callback: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hook: str
+    train: Run, with_callback: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hook: str, words: list[str]
 ) -> None:
-    whole = train(*SMALL, "data.batch_size=100")
+    whole = train(*SMALL, *words)
     with_callback(Signal(hook, signal.SIGHUP, step=7))
+    with_callback(EachStep())
     with pytest.raises(SystemExit):
-        train(*SMALL, "data.batch_size=100")
+        train(*SMALL, *words)
     monkeypatch.undo()
     (stopped,) = {path.parent for path in tmp_path.rglob("config.yaml")} - {whole}
     train(f"resume={stopped}")
@@ -223,27 +237,43 @@ def test_devices_agree_on_the_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """A signal to another one of them is heard here."""
 
     def reduced(told: torch.Tensor, how: Any) -> None:
-        told.fill_(signal.SIGTERM)
+        told[0] = signal.SIGTERM
 
     monkeypatch.setattr(torch.distributed, "all_reduce", reduced)
     environment = SimpleNamespace(cluster_environment=None)
     strategy = SimpleNamespace(root_device=torch.device("cpu"))
-    trainer: Any = SimpleNamespace(world_size=2, strategy=strategy, _accelerator_connector=environment)
+    trainer: Any = SimpleNamespace(
+        world_size=2, strategy=strategy, is_global_zero=True, _accelerator_connector=environment
+    )
     with listening(), pytest.raises(StoppedError) as stopped:
         StopSignals(trainer).agree()
     assert stopped.value.number == signal.SIGTERM
 
 
-def test_slurm_requeues_by_lightnings_own_handlers(monkeypatch: pytest.MonkeyPatch) -> None:
-    environment = object.__new__(SLURMEnvironment)
-    environment.auto_requeue, environment.requeue_signal = True, signal.SIGUSR1
-    connector = SimpleNamespace(cluster_environment=environment)
-    trainer: Any = SimpleNamespace(world_size=1, _accelerator_connector=connector)
-    with listening():
-        ours = signal.getsignal(signal.SIGUSR1)
-        signals = StopSignals(trainer)
-        signals.register_signal_handlers()
-        handler: Any = signal.getsignal(signal.SIGUSR1)
-        assert handler.signal_handlers == [signals._slurm_sigusr_handler_fn]
-        signals.teardown()
-        assert signal.getsignal(signal.SIGUSR1) is ours
+def test_slurm_requeues_after_its_signal_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)}
+
+    def hears_again() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    (tmp_path / "scontrol").write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/asked\n')
+    (tmp_path / "scontrol").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    for name, value in {"SLURM_JOB_ID": "12", "SLURM_ARRAY_JOB_ID": "9", "SLURM_ARRAY_TASK_ID": "3"}.items():
+        monkeypatch.setenv(name, value)
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        with pytest.raises(InterruptionError) as stopped:
+            stoppable(lambda config, number=number: send(number))(CONFIG)
+        assert stopped.value.exit_code == 143
+        asked = tmp_path / "asked"
+        assert (asked.read_text() if asked.exists() else "") == ("" if number == signal.SIGTERM else "requeue 9_3\n")
+    assert "SLURM requeues job 9_3" in str(stopped.value)
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN  # SLURM ends what it requeues
+    hears_again()
+    (tmp_path / "scontrol").write_text(
+        "#!/bin/sh\necho 'slurm_update error: Job/step is not requeueable' >&2; exit 1\n"
+    )
+    with pytest.raises(InterruptionError, match=r"SLURM did not requeue job 9_3 .*not requeueable.; submit it again"):
+        stoppable(lambda config: send(signal.SIGUSR1))(CONFIG)
+    hears_again()

@@ -15,10 +15,14 @@ from torch import Tensor, nn
 from vaelab.careful_read import Weights, brief, excess_of, lies_whole, read_json, refuse_no_file
 from vaelab.config.recorded import may_be_set, read_recorded, written
 from vaelab.core.spec import modern
-from vaelab.errors import CheckpointError
+from vaelab.errors import CheckpointError, DamagedError
 from vaelab.models.building import VECTOR
 from vaelab.notes import note
-from vaelab.training.saved_state import refuse_broken
+from vaelab.quoting import typed_path
+from vaelab.run_folder import BEFORE_LAST, LAST, checkpoints_to_go_on_from
+from vaelab.training.checkpoint_files import damaged_part
+from vaelab.training.saved_state import averaging_of, refuse_broken, refuse_broken_average
+from vaelab.training.weight_average import PART, Averaging, in_evaluation
 
 MODEL, TRAINING = "model.safetensors", "training.json"  # in the `model/` of a run
 STATE = {"state_dict", "epoch", "global_step", "pytorch-lightning_version"}
@@ -38,6 +42,8 @@ class Start:
         step: optimizer steps that the run had taken in the end, as far as it is known.
         trained_on: what the run says of its data; see `vaelab.record.trained_on`.
         state: of training, to go on with it; empty where only weights are wanted.
+        averaging: how the weights were averaged; None where they are those of one step, as always with `state`.
+        averaged: the names of weights that have an average in a `.ckpt`.
     """
 
     path: Path
@@ -46,6 +52,8 @@ class Start:
     step: int = 0
     trained_on: Any = None
     state: Mapping[str, Any] = field(default_factory=dict)
+    averaging: Averaging | None = None
+    averaged: frozenset[str] = frozenset()
 
     @property
     def model_folder(self) -> Path:
@@ -143,6 +151,8 @@ def model_folder(checkpoint: Path) -> Path:
 def read_start(path: Path, resumes: bool = False) -> Start:
     """Read weights without running code; with the state of training if the run goes on.
 
+    Of a checkpoint with averaged weights they are the averaged ones, unless the run goes on.
+
     Raises:
         CheckpointError: the file is broken, could run code, or lacks what is needed; says what is wrong.
     """
@@ -153,6 +163,34 @@ def read_start(path: Path, resumes: bool = False) -> Start:
         if not bool(torch.isfinite(value).all()):
             raise CheckpointError(f"{path}: weight {brief(str(name))} is not a number")
     return start
+
+
+def read_last(folder: Path) -> Start:
+    """What a run goes on from: its last checkpoint, or the one before it where the last one is damaged or gone.
+
+    Args:
+        folder: of the run.
+
+    Raises:
+        CheckpointError: neither can be used.
+    """
+    damaged: DamagedError | None = None
+    for path in checkpoints_to_go_on_from(folder):
+        try:
+            start = read_start(path, resumes=True)
+        except DamagedError as error:
+            damaged = damaged or error
+            continue
+        if path.name == BEFORE_LAST:
+            why = damaged or f"{path.with_name(LAST)}: is gone"
+            note(f"{why}; the run goes on from the checkpoint before it, {path}")
+        return start
+    if damaged is None:
+        raise CheckpointError(f"{folder}: has no checkpoint to go on from")
+    both = f"; {BEFORE_LAST} beside it is damaged too" if len(checkpoints_to_go_on_from(folder)) > 1 else ""
+    best = folder / "checkpoints/best.ckpt"
+    anew = f". {typed_path('ckpt_path', folder)} begins a new run from its best weights" if best.is_file() else ""
+    raise CheckpointError(f"{damaged}{both}, so the run cannot go on{anew}") from damaged
 
 
 def _read_checkpoint(path: Path, resumes: bool) -> Start:
@@ -173,10 +211,16 @@ def _read_checkpoint(path: Path, resumes: bool) -> Start:
         refuse_broken(path, checkpoint)
     if type(checkpoint["global_step"]) is not int:
         raise CheckpointError(f"{path}: is broken (global_step should be a whole number)")
+    averaging, averaged = None, frozenset[str]()
+    if PART in checkpoint:
+        refuse_broken_average(path, checkpoint)
+        averaged = frozenset(checkpoint[PART]["weights"])
+        if not resumes:
+            weights, averaging = in_evaluation(checkpoint), averaging_of(path, checkpoint[PART])
     about = _training_record(model_folder(path))
     step = checkpoint["global_step"] if resumes else about.get("steps", checkpoint["global_step"])
     trained_on = checkpoint.get("trained_on", about.get("data"))
-    return Start(path, weights, architecture, step, trained_on, checkpoint if resumes else {})
+    return Start(path, weights, architecture, step, trained_on, checkpoint if resumes else {}, averaging, averaged)
 
 
 def _plain(path: Path, architecture: dict[str, Any]) -> dict[str, Any]:
@@ -205,12 +249,12 @@ def _loaded(path: Path) -> Any:
     broken = f"{path}: is broken, cut short or no checkpoint"
     refuse_no_file(path)
     if not is_zipfile(path):
-        raise CheckpointError(broken)
+        raise DamagedError(broken)
     try:
         with ZipFile(path) as archive:
             _refuse_inflated(path, archive.infolist())
-            if damaged := archive.testzip():
-                raise CheckpointError(f"{path}: is damaged ({damaged} is not what was written)")
+            if damaged := damaged_part(archive):
+                raise DamagedError(f"{path}: is damaged ({damaged} is not what was written)")
         return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
@@ -218,7 +262,7 @@ def _loaded(path: Path) -> Any:
         ) from error
     except (OSError, RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError, ArithmeticError,
             AssertionError, NotImplementedError, StructError, BadZipFile) as error:  # fmt: skip
-        raise CheckpointError(broken) from error
+        raise DamagedError(broken) from error
 
 
 def _refuse_inflated(path: Path, members: list[ZipInfo]) -> None:
@@ -245,7 +289,14 @@ def _read_model(path: Path) -> Start:
         raise CheckpointError(f"{about}: does not describe a model")
     architecture = _modern(architecture)
     training = _training_record(path.parent)
-    return Start(path, Weights(path).load(), architecture, training.get("steps", 0), training.get("data"))
+    return Start(
+        path,
+        Weights(path).load(),
+        architecture,
+        training.get("steps", 0),
+        training.get("data"),
+        averaging=averaging_of(path.with_name(TRAINING), training[PART]) if PART in training else None,
+    )
 
 
 def _training_record(folder: Path) -> dict[str, Any]:

@@ -110,7 +110,7 @@ def train_beside(
             mode=model.monitor[1],
             save_on_train_epoch_end=False,  # but after validation: what goes on has no number of the epoch before
         )
-        last = LastCheckpoint(str(folder), every_n_train_steps=None)
+        last = LastCheckpoint(str(folder), every_n_train_steps=None, every_n_minutes=None)
         callbacks = [best, _Progress(budget.steps, say), *([last] if resume_in is not None else [])]
         trainer = L.Trainer(
             strategy=SingleDeviceStrategy(device),

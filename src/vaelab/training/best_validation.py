@@ -25,6 +25,7 @@ class BestValidation(Callback):
         self._sign = 1.0 if mode == "max" else -1.0
         self.numbers: dict[str, float] = {}
         self._after = 0  # steps before which no pass counts
+        self._train: dict[str, float] = {}  # numbers of the last epoch before a run was gone on with
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Hold back what chooses by a number until all phases have begun."""
@@ -51,7 +52,16 @@ class BestValidation(Callback):
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Add the last epoch's train numbers; where no pass counted, those of the last one."""
         self.numbers = self.numbers or finite(trainer.callback_metrics, "val/")
-        self.numbers |= finite(trainer.callback_metrics, "train/")
+        self.numbers |= finite(trainer.callback_metrics, "train/") or self._train
+
+    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """The same where no epoch was left to train, which Lightning calls no end of training."""
+        self.numbers = self._train | self.numbers
+
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Keep the train numbers of the last epoch: a run that was killed while it was tested trains none again."""
+        now = finite(trainer.callback_metrics, "train/") or self._train
+        checkpoint["callbacks"][self.state_key]["train"] = now
 
     def state_dict(self) -> dict[str, Any]:
         """The numbers, for a run that is resumed."""
@@ -61,6 +71,7 @@ class BestValidation(Callback):
         """Take up the numbers of the run so far, unless another number decides from here on."""
         if state_dict.get("watched", [self.monitor, self.mode]) == [self.monitor, self.mode]:
             self.numbers = dict(state_dict["numbers"])
+        self._train = dict(state_dict.get("train", {}))
 
 
 def _hold_back(callback: Callback, skips: str, until: int) -> None:

@@ -1,10 +1,13 @@
 """How checkpoints are written, whole or not at all, and read."""
 
 from collections.abc import Sequence
+from errno import EINVAL
 from pathlib import Path
 from pickle import UnpicklingError
+from struct import error as StructError
 from typing import Any
-from zipfile import BadZipFile
+from zipfile import ZIP_STORED, BadZipFile, ZipFile
+from zlib import error as ZlibError
 
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
@@ -15,6 +18,9 @@ from vaelab.atomic_write import replacing, require_folder
 from vaelab.errors import CheckpointError
 from vaelab.faults import is_out_of_memory
 from vaelab.notes import note
+
+_FOLDER = 0x10  # among the attributes of a part
+_whole: set[tuple[str, int, int, int]] = set()  # files whose checksums this process has compared
 
 
 class CheckpointFiles(TorchCheckpointIO):
@@ -70,12 +76,56 @@ class CheckpointFiles(TorchCheckpointIO):
         Raises:
             CheckpointError: the file is damaged, which only shows when all of it is read.
         """
+        refuse_damaged(path)
         try:
             return super().load_checkpoint(path, *others, **settings)
         except (RuntimeError, EOFError, ValueError, KeyError, BadZipFile, UnpicklingError) as error:
             if is_out_of_memory(error):
                 raise
             raise CheckpointError(f"{path}: is damaged; use another checkpoint of the run") from error
+
+
+def refuse_damaged(path: Any) -> None:
+    """Compare a file on this machine with the checksums in it, which torch does not look at.
+
+    Raises:
+        CheckpointError: its bytes are not those that were written.
+    """
+    if is_remote(path) or not Path(path).is_file():
+        return
+    about = Path(path).stat()
+    now = (str(Path(path).absolute()), about.st_ino, about.st_size, about.st_mtime_ns)
+    if now in _whole:  # a large file takes a while to read
+        return
+    try:
+        with ZipFile(path) as archive:
+            damaged = damaged_part(archive)
+    except (BadZipFile, RuntimeError, EOFError, ValueError, LookupError, StructError, ZlibError):
+        damaged = "its list of parts"
+    except OSError as error:
+        if error.errno != EINVAL:  # of a place before the file begins
+            raise
+        damaged = "its list of parts"
+    if not damaged:
+        _whole.add(now)
+    else:
+        raise CheckpointError(
+            f"{path}: is damaged ({damaged} is not what was written); remove it, and the run goes on with another "
+            "checkpoint"
+        )
+
+
+def damaged_part(archive: ZipFile) -> str | None:
+    """The first part of a checkpoint that is not what was written; None if all are.
+
+    Torch compresses nothing and writes no folders. Of a part whose two sizes differ, or that is marked as a folder, it
+    reads other bytes than Python does, without a word.
+    """
+    for part in archive.infolist():
+        sizes = part.compress_type == ZIP_STORED and part.compress_size != part.file_size
+        if sizes or part.external_attr & _FOLDER:
+            return part.filename
+    return archive.testzip()
 
 
 def is_remote(path: Any) -> bool:

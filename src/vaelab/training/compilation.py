@@ -16,6 +16,7 @@ from vaelab.models import Model
 from vaelab.training.compiled import CompiledObjective, CompiledWeights
 from vaelab.training.module import TrainingModule
 from vaelab.training.precision import BFloat16Training, convolves
+from vaelab.training.sharding import Sharded
 
 WATCHED = 3.0  # seconds of steps from which `auto` learns the pace
 WORTH = 600.0  # seconds of steps left from which compiling, 10 to 40 s on a CPU, is repaid by the least gain seen, 7 %
@@ -34,6 +35,7 @@ class Compilation(Callback):
     def __init__(self, choice: Compile) -> None:
         self.choice = choice
         self._decided: bool | None = None if choice == "auto" else bool(choice)
+        self.since: int | None = None  # the step from which the objective was compiled
         self._began: tuple[float, int] | None = None
         self._paused = self._tested = 0.0
 
@@ -47,6 +49,7 @@ class Compilation(Callback):
         if self._decided is None and (as_fast or self._never(trainer, pl_module)):
             self._decided = False
         if self._decided:
+            self.since = trainer.global_step
             self._compile(pl_module)
 
     def on_train_batch_start(
@@ -67,6 +70,7 @@ class Compilation(Callback):
             assert isinstance(pl_module, TrainingModule)
             if trainer.is_global_zero:
                 Console().print(f"compiling the objective: {left / 60:.0f} min of training are left (compile=auto)")
+            self.since = trainer.global_step
             self._compile(pl_module)
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -123,8 +127,9 @@ class Compilation(Callback):
     @staticmethod
     def _never(trainer: L.Trainer, module: TrainingModule) -> bool:
         deterministic = torch.are_deterministic_algorithms_enabled()
+        divided = isinstance(trainer.strategy, Sharded)
         untried = trainer.strategy.root_device.type == "mps"  # torch's compiler for Apple's GPU is a prototype
-        return deterministic or untried or _obstacle(module.model, trainer.datamodule) is not None  # type: ignore[attr-defined]
+        return deterministic or divided or untried or _obstacle(module.model, trainer.datamodule) is not None  # type: ignore[attr-defined]
 
     def state_dict(self) -> dict[str, Any]:
         """What was decided."""

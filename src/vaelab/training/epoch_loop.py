@@ -5,7 +5,7 @@ from time import perf_counter
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, Timer
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, RichProgressBar, Timer
 from lightning.pytorch.loops.fetchers import _DataFetcher, _DataLoaderIterDataFetcher
 from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
 from lightning.pytorch.loops.utilities import _block_parallel_sync_behavior
@@ -56,6 +56,9 @@ class EpochLoop(_TrainingEpochLoop):
     def __init__(self, trainer: Trainer) -> None:
         replaced = trainer.fit_loop.epoch_loop
         super().__init__(trainer, replaced.min_steps, replaced.max_steps)
+        # Where max_steps is set, Lightning takes a checkpoint of a finished epoch for one of an unfinished epoch, and
+        # trains the run that goes on for an additional step of it.
+        trainer.fit_loop._iteration_based_training = lambda: False  # type: ignore[method-assign]
         self._periods: list[int] | None = None
         self._block = 1
 
@@ -67,7 +70,8 @@ class EpochLoop(_TrainingEpochLoop):
 
     def advance(self, data_fetcher: _DataFetcher) -> None:
         """Take a block of steps, the last of them Lightning's."""
-        if isinstance(self.trainer._signal_connector, StopSignals):
+        # Between two batches of one step, gradients of it would be lost.
+        if isinstance(self.trainer._signal_connector, StopSignals) and self._accumulated() == 0:
             self.trainer._signal_connector.agree()
         count = 0 if self._periods is None or self.restarting else self._room()
         if count:
@@ -77,10 +81,13 @@ class EpochLoop(_TrainingEpochLoop):
             self._block = max(1, min(2 * self._block, int(BLOCK / pace)))
         super().advance(data_fetcher)
 
+    def _accumulated(self) -> int:
+        """Batches whose gradients wait for the next optimizer step."""
+        return self.batch_progress.current.ready % self.trainer.accumulate_grad_batches
+
     def _broadcast_sigterm_tensor(self) -> None:
         """Lightning's way for devices to agree on a signal, where `StopSignals.agree` is not one."""
-        connector = self.trainer._signal_connector
-        if not isinstance(connector, StopSignals) or connector.requeues:
+        if not isinstance(self.trainer._signal_connector, StopSignals):
             super()._broadcast_sigterm_tensor()
 
     def _room(self) -> int:
@@ -178,6 +185,6 @@ def _period(callback: Callback, trainer: Trainer) -> int:
         return callback._every_n_train_steps
     if type(callback) is LearningRateMonitor:
         return trainer.log_every_n_steps  # type: ignore[attr-defined]
-    if type(callback) in (RunProgress, Timer, Compilation, TrainingTime):
+    if type(callback) in (RunProgress, RichProgressBar, Timer, Compilation, TrainingTime):
         return 0
     return int(any(getattr(type(callback), hook) is not getattr(Callback, hook) for hook in STEP_HOOKS))

@@ -1,12 +1,11 @@
 """Ctrl-C and signals: save where there is something to save, say how to go on, exit as an interrupted process does."""
 
 import os
-import select
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from time import monotonic
@@ -15,7 +14,6 @@ from typing import Any, Concatenate, ParamSpec
 
 import lightning.pytorch as L
 import torch
-from lightning.fabric.plugins.environments import SLURMEnvironment
 from lightning.pytorch.trainer.connectors.signal_connector import _SignalConnector
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_only
@@ -23,9 +21,11 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf import DictConfig, OmegaConf
 
 from vaelab.errors import InterruptionError
+from vaelab.external import launched
 from vaelab.faults import fault, how_to_go_on, is_peer_lost
-from vaelab.signals import Terminated, hear_signals, raise_terminated
+from vaelab.signals import Terminated, hear_signals, raise_terminated, silence_lost_output
 from vaelab.training.processes import after_another
+from vaelab.training.requeue import requeue
 
 # 128 + the signal, as shells and schedulers expect; SIGUSR1 is how schedulers announce a SIGTERM
 EXIT = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: 143, signal.SIGHUP: 129}
@@ -66,10 +66,15 @@ def stoppable(run: Run[Settings]) -> Run[Settings]:
                 if isinstance(stop.__context__, BrokenPipeError):  # rich exits without a word
                     raise fault(stop.__context__, folder, output_lost=True) or stop from stop.__context__
                 raise
+            requeues = getattr(stop, "number", None) == signal.SIGUSR1 and _in_slurm()
             if getattr(rank_zero_only, "rank", 0) != 0:  # the first process says it
-                raise SystemExit(code) from stop
+                # srun --kill-on-bad-exit would end the first process before it has closed trackers and asked SLURM.
+                raise SystemExit(0 if requeues else code) from stop
             kept = getattr(stop, "__notes__", None)
-            raise InterruptionError(f"interrupted; {kept[0] if kept else how_to_go_on(folder)}", code) from stop
+            told = kept[0] if kept else how_to_go_on(folder)
+            if requeues:
+                told += f"; {requeue()}"
+            raise InterruptionError(f"interrupted; {told}", code) from stop
         except Exception as error:
             if is_peer_lost(error):
                 raise after_another(folder) from error
@@ -80,6 +85,11 @@ def stoppable(run: Run[Settings]) -> Run[Settings]:
             raise found from error
 
     return guarded
+
+
+def _in_slurm() -> bool:
+    launch = launched()
+    return launch is not None and launch.launcher == "slurm"
 
 
 def _setting(config: DictConfig, key: str) -> Any:
@@ -129,7 +139,10 @@ def listening() -> Iterator[None]:
 
 
 class _Shutdown:
-    """The first signal ends the run; one that comes much later, while the run still ends, ends the process."""
+    """The first signal ends the run; one that comes much later, while the run still ends, ends the process.
+
+    Not of a launcher, which sends more signals as processes end, and kills those that take too long.
+    """
 
     begun: float | None = None
 
@@ -143,7 +156,7 @@ class _Shutdown:
         if cls.begun is None:
             cls.begun = monotonic()
             raise StoppedError(number)
-        if monotonic() - cls.begun > REPEATS:
+        if monotonic() - cls.begun > REPEATS and launched() is None:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
 
@@ -153,41 +166,20 @@ def _stop_here(number: int, frame: FrameType | None) -> None:
     _Shutdown.begin(number)
 
 
-def silence_lost_output() -> bool:
-    """Whether the terminal or program that read this process's output is gone.
-
-    What is printed there from now on goes nowhere: it would be an error each time, and end the saving.
-    """
-    lost = False
-    for stream in (sys.__stdout__, sys.__stderr__):
-        with suppress(OSError, ValueError, AttributeError):
-            handle = stream.fileno()  # type: ignore[union-attr]
-            watched = select.poll()
-            watched.register(handle, 0)  # POLLERR and POLLHUP are always told
-            if watched.poll(0):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), handle)
-                lost = True
-    return lost
-
-
 class StopSignals(_SignalConnector):
     """Between two training steps every device stops at the same one, and saves; in evaluation a signal stops at once.
 
     Lightning's own handler sets a flag that its loops look at between steps too, but it calls a collective from
-    within the handler, hears SIGTERM alone, and leaves a test pass to end by itself.
+    within the handler, hears SIGTERM alone, and leaves a test pass to end by itself. In a SLURM job it saves within a
+    step, to a file that no run folder has. Here SIGUSR1 saves as all signals do, and then SLURM requeues the job.
     """
 
     def __init__(self, trainer: L.Trainer) -> None:
         self.number = 0  # of the signal that came, which the loop has not acted upon
+        self.agreed_time: float | None = None  # seconds of the first device's clock at the last `agree`
         self._since = 0.0
         self._set_by_lightning = False
         super().__init__(trainer)
-
-    @property
-    def requeues(self) -> bool:
-        """Whether SLURM requeues the job by Lightning's own handlers."""
-        environment = self.trainer._accelerator_connector.cluster_environment
-        return isinstance(environment, SLURMEnvironment) and environment.auto_requeue
 
     @property
     def received_sigterm(self) -> bool:
@@ -202,13 +194,6 @@ class StopSignals(_SignalConnector):
     def register_signal_handlers(self) -> None:
         """Hear the signals that `listening` hears."""
         ours = [number for number in STOPS if signal.getsignal(number) is _stop_here]
-        if self.requeues:
-            for number in ours:  # Lightning leaves the handlers of others in place
-                self._register_signal(number, signal.SIG_DFL)
-            super().register_signal_handlers()
-            for number in ours:
-                self._original_handlers[number] = _stop_here
-            return
         self.number, self._since = 0, 0.0
         known = (*STOPS, signal.SIGINT)  # Lightning ignores SIGINT while it shuts down
         self._original_handlers = {number: signal.getsignal(number) for number in known}
@@ -227,16 +212,18 @@ class StopSignals(_SignalConnector):
         _Shutdown.begin(number)
 
     def agree(self) -> None:
-        """To be called on every device between the same two steps.
+        """To be called on every device between the same two steps. They learn what time it is on the first one too.
 
         Raises:
             StoppedError: a signal has come to one of them.
         """
-        number = self.number
-        if self.trainer.world_size > 1 and not self.requeues:
-            told = torch.tensor([number], device=self.trainer.strategy.root_device)
+        number, now = self.number, monotonic()
+        if self.trainer.world_size > 1:
+            milliseconds = int(1000 * now) if self.trainer.is_global_zero else 0
+            told = torch.tensor([number, milliseconds], device=self.trainer.strategy.root_device)
             torch.distributed.all_reduce(told, torch.distributed.ReduceOp.MAX)
-            number = int(told)
+            number, now = int(told[0]), int(told[1]) / 1000
+        self.agreed_time = now
         if number:
             self.number = 0
             _Shutdown.begin(number)

@@ -1,6 +1,10 @@
-"""`last.ckpt`, what a run is resumed from."""
+"""`last.ckpt`, what a run is resumed from, and the one before it."""
 
+import os
+import shutil
+from contextlib import suppress
 from pathlib import Path
+from time import monotonic
 from typing import Annotated, Any
 
 import lightning.pytorch as L
@@ -8,31 +12,64 @@ from annotated_types import Gt
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from vaelab.atomic_write import replacing
+from vaelab.run_folder import BEFORE_LAST, LAST
+
 
 class LastCheckpoint(Checkpoint):
-    """Writes `checkpoints/last.ckpt` at the end of each epoch, every n steps, and when the process is told to end.
+    """Writes `checkpoints/last.ckpt` at the end of each epoch, within long ones, and when the process is told to end.
 
-    Lightning's ModelCheckpoint does one of the first two, not both. Ctrl-C may come within a step, where there is
-    no state worth keeping.
+    The one before it is kept as `before_last.ckpt`, for the case that the last one is damaged. Lightning's
+    ModelCheckpoint saves at the end of epochs, after steps or after minutes, one of them only. Ctrl-C may come within
+    a step, where there is no state worth keeping.
+
+    Args:
+        output_dir: the run folder.
+        every_n_train_steps: optimizer steps after which it saves within an epoch; None for none.
+        every_n_minutes: since the last save after which it saves within an epoch; None for never. Of several devices
+            the clock of the first one counts.
     """
 
-    def __init__(self, output_dir: str, every_n_train_steps: Annotated[int, Gt(0)] | None) -> None:
-        self.path = Path(output_dir) / "checkpoints" / "last.ckpt"
-        self.every = every_n_train_steps
-        self._saved_at = 0
+    def __init__(
+        self,
+        output_dir: str,
+        every_n_train_steps: Annotated[int, Gt(0)] | None,
+        every_n_minutes: Annotated[float, Gt(0)] | None,
+    ) -> None:
+        self.path = Path(output_dir) / "checkpoints" / LAST
+        self.before = self.path.with_name(BEFORE_LAST)
+        self.every, self.seconds = every_n_train_steps, None if every_n_minutes is None else 60 * every_n_minutes
+        self._saved_at, self._saved_when, self._postponed = 0, 0.0, False
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """What training begins with is kept already, or is nothing."""
-        self._saved_at = trainer.global_step
+        self._saved_at, self._saved_when = trainer.global_step, self._time(trainer)
+        if trainer.ckpt_path and Path(trainer.ckpt_path) == self.before and trainer.is_global_zero:
+            with suppress(FileNotFoundError):  # else it would take the place of the one that is whole
+                self.path.rename(self.path.with_name(f"{LAST}.damaged"))
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save every n optimizer steps, and where training ends within an epoch."""
-        step = trainer.global_step
-        due = self.every is not None and step % self.every == 0 and step != self._saved_at
-        if due or _ends_within_epoch(trainer):
+        """Save every n optimizer steps, every n minutes, and where training ends within an epoch.
+
+        Not where more belongs to this batch: gradients that wait for the next step, a validation, or the end of the
+        epoch. Lightning would not do that when the run goes on.
+        """
+        step, loop = trainer.global_step, trainer.fit_loop.epoch_loop
+        due = self._postponed or (self.every is not None and step % self.every == 0)
+        due = due or (self.seconds is not None and self._time(trainer) - self._saved_when >= self.seconds)
+        if _ends_within_epoch(trainer):
             self._save(trainer)
+        elif due and step != self._saved_at and not loop._num_ready_batches_reached() and not loop._should_accumulate():
+            fetcher = trainer.fit_loop._data_fetcher
+            by_clock = (
+                getattr(trainer, "_val_check_time_interval", None) is not None
+            )  # of each device, and no two are the same
+            waits = not self._postponed and not by_clock  # once: a validation may follow each step
+            self._postponed = waits and fetcher is not None and loop._should_check_val_fx(fetcher)
+            if not self._postponed:
+                self._save(trainer)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Save, unless training ends within the epoch: what is left of it belongs to the run that goes on."""
@@ -47,11 +84,32 @@ class LastCheckpoint(Checkpoint):
     def _save(self, trainer: L.Trainer) -> None:
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        trainer.save_checkpoint(self.path)
-        self._saved_at = trainer.global_step
         if trainer.is_global_zero:
             for logger in trainer.loggers:  # a run that is resumed from here has its curves up to here
                 logger.save()
+            self._keep_before()
+        trainer.save_checkpoint(self.path)
+        self._saved_at, self._postponed = trainer.global_step, False
+        if self.seconds is not None:
+            self._saved_when = self._time(trainer)
+
+    def _time(self, trainer: L.Trainer) -> float:
+        """Seconds of a clock, the same on every device: they save together or not at all."""
+        if self.seconds is None or trainer.world_size == 1:
+            return monotonic()
+        agreed = getattr(trainer._signal_connector, "agreed_time", None)  # between the same two steps, for nothing
+        return float(trainer.strategy.broadcast(monotonic()) if agreed is None else agreed)
+
+    def _keep_before(self) -> None:
+        """Keep what is the last checkpoint now, under another name, so that there always is one under its own."""
+        if not self.path.is_file() or (self.before.exists() and self.before.samefile(self.path)):
+            return  # the process was killed between the two; renaming a file to itself would leave both names
+        with replacing(self.before) as partial:
+            partial.unlink()
+            try:
+                os.link(self.path, partial)
+            except OSError:  # a file system without hard links
+                shutil.copyfile(self.path, partial)
 
 
 def _ends_within_epoch(trainer: L.Trainer) -> bool:

@@ -1,20 +1,24 @@
 """The LightningModule that trains any model."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import lightning.pytorch as L
 import torch
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from vaelab.core.batch import Batch
 from vaelab.core.noise import ExampleNoise, StepNoise
 from vaelab.data.plain_batches import examples_of
+from vaelab.errors import CheckpointError
 from vaelab.models import Model, Prediction, Terms
 from vaelab.training.meter import TermMeter
 from vaelab.training.optimization import Optimization
 from vaelab.training.phases import let_phases_differ, only, refuse_misfit, weights_of
+from vaelab.training.weight_average import PART, WeightAverage, in_evaluation
 
 PREFIX = "model."  # of the names of weights within this module; checkpoints name them as the model does
 
@@ -31,6 +35,7 @@ class TrainingModule(L.LightningModule):
         super().__init__()
         self.model, self.optimization = model, optimization or Optimization.usual()
         self.objective: Callable[[Batch], Terms] | None = None  # `Model.terms` in a faster form, where there is one
+        self.average: WeightAverage | None = None  # of the weights, which evaluation takes, where there is one
         self.automatic_optimization = len(model.phases) == 1
         self.schedule_steps: int | None = None  # that a schedule spans, where the trainer does not know
         self.clip: tuple[float, str] | None = None  # of gradients, by which algorithm, where there are several phases
@@ -38,6 +43,7 @@ class TrainingModule(L.LightningModule):
         self._statistics: dict[str, Tensor] = {}
         self._evaluated: dict[int, int] = {}  # examples of each loader in this pass, where loaders are not vaelab's
         self._noise_seed = torch.initial_seed()  # of training on such loaders: what `seed_everything` set
+        self.first_loss: Tensor | None = None  # of the first step, by which two runs are compared
         self._counted_at = 0  # the step that the statistics belong to
 
     @property
@@ -55,6 +61,12 @@ class TrainingModule(L.LightningModule):
             refuse_misfit(self.trainer, self.model)
             if not self.automatic_optimization:
                 let_phases_differ(self.trainer)
+
+    def configure_model(self) -> None:
+        """Divide the weights among processes, where the strategy does that; see `vaelab.training.sharding`."""
+        divide = None if self._trainer is None else getattr(self.trainer.strategy, "divide", None)
+        if divide is not None:
+            divide(self)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Built from plain data, so that nothing but numbers reaches a checkpoint."""
@@ -82,7 +94,9 @@ class TrainingModule(L.LightningModule):
         self._meter.add(terms.named(), step, counts=batch.weight > 0)
         self._keep(terms.statistics, step, batch)
         self._log_window(batch_idx, step)
-        return weighted(terms, batch)
+        loss = weighted(terms, batch)
+        self._keep_first(loss)
+        return loss
 
     def _take_phases(self, batch: Batch, step: int) -> None:
         """One update of each phase, each with a forward pass of its own, the weights of the others frozen."""
@@ -98,8 +112,10 @@ class TrainingModule(L.LightningModule):
                 continue
             with only(self.model, phase):
                 terms = self.model.phase_terms(phase.name, batch)
+                loss = weighted(terms, batch)
+                self._keep_first(loss)
                 optimizer.zero_grad()
-                self.manual_backward(weighted(terms, batch))
+                self.manual_backward(loss)
                 if self.clip is not None:
                     value, algorithm = self.clip
                     self.clip_gradients(optimizer.optimizer, value, algorithm)
@@ -111,6 +127,10 @@ class TrainingModule(L.LightningModule):
         for name in self.model.moves():  # of phases that have not begun: each is named from the first step
             named.setdefault(name, zero)
         self._meter.add(named, step, counts=batch.weight > 0)
+
+    def _keep_first(self, loss: Tensor) -> None:
+        if self.first_loss is None:
+            self.first_loss = loss.detach().clone()
 
     def _log_window(self, batch_idx: int, step: int) -> None:
         if (batch_idx + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
@@ -136,8 +156,12 @@ class TrainingModule(L.LightningModule):
     def _update_state(self, step: int) -> None:
         """Hand the statistics of the last step to the model, from all devices: after its update, before the next.
 
+        Count the weights after that step in their average too.
+
         Here and not in a hook after each step, which blocks of plain steps do not have.
         """
+        if self.average is not None:
+            self.average.update(step)
         if self._statistics and step > self._counted_at:
             strategy = self.trainer.strategy
             summed = {name: strategy.reduce(value, reduce_op="sum") for name, value in self._statistics.items()}
@@ -155,6 +179,16 @@ class TrainingModule(L.LightningModule):
             logger.log_metrics(named | {"epoch": self.current_epoch}, self.step - 1)
 
     # Evaluation
+
+    @contextmanager
+    def evaluated(self) -> Iterator[None]:
+        """Within it, the model has the weights that are evaluated: the averaged ones, where there are such."""
+        if self.average is None:
+            yield
+            return
+        self.average.update(self.step)
+        with self.average.inside():
+            yield
 
     def validation_step(self, batch: Batch | Any, batch_idx: int, dataloader_idx: int = 0) -> Prediction:  # type: ignore[override]
         """Evaluate a batch; the task measures what is returned."""
@@ -197,6 +231,8 @@ class TrainingModule(L.LightningModule):
         """Count from nothing; a training loss that is no number stops the run here, before any checkpoint."""
         self._begin_split("val")
         self._meter.window(self.trainer.strategy)
+        if self.average is not None:
+            self.average.put_in()
 
     def on_test_epoch_start(self) -> None:
         """Count from nothing."""
@@ -213,8 +249,10 @@ class TrainingModule(L.LightningModule):
         self._begin_split("predict")
 
     def on_validation_epoch_end(self) -> None:
-        """Log means over the split."""
+        """Log means over the split; training goes on with its own weights."""
         self._log_split("val")
+        if self.average is not None and self.trainer.state.fn == TrainerFn.FITTING:
+            self.average.take_out()
 
     def on_test_epoch_end(self) -> None:
         """Log means over the split."""
@@ -227,18 +265,38 @@ class TrainingModule(L.LightningModule):
     # Checkpoints
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the architecture, name weights as the model does; refuse to write weights that are no numbers."""
-        if self._statistics:
-            self._update_state(self.step)
+        """Add the architecture, name weights as the model does; refuse to write weights that are no numbers.
+
+        The weights are those that are trained, whatever the model has at the moment. Their average is a part beside.
+        """
+        counted = bool(self._statistics)
+        self._update_state(self.step)
+        if counted:
             checkpoint["state_dict"] = self.trainer.strategy.lightning_module_state_dict()
         checkpoint["state_dict"] = {name.removeprefix(PREFIX): w for name, w in checkpoint["state_dict"].items()}
+        if self.average is not None:
+            checkpoint["state_dict"] |= self.average.trained()
+            checkpoint[PART] = self.average.state(self.step)
+            self._meter.check_weights(checkpoint[PART]["weights"], self.step)
         self._meter.check_weights(checkpoint["state_dict"], self.step)
         checkpoint["architecture"] = self.model.architecture
         checkpoint["train_terms"] = self._meter.state(self.trainer.strategy)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on with the means of an interrupted epoch."""
-        checkpoint["state_dict"] = {PREFIX + name: weight for name, weight in checkpoint["state_dict"].items()}
+        """Go on with the means of an interrupted epoch, and with the average; evaluate averaged weights.
+
+        Raises:
+            CheckpointError: training should go on with an average, and the checkpoint has none, or the other way round.
+        """
+        weights = checkpoint["state_dict"]
+        if self._trainer is None or self._trainer.state.fn != TrainerFn.FITTING:
+            weights, self.average = in_evaluation(checkpoint), None  # the average of a training that has ended
+        elif (self.average is None) != (PART not in checkpoint):
+            has, wants = ("no", "averages weights") if self.average is not None else ("an", "averages none")
+            raise CheckpointError(f"the checkpoint has {has} average of its weights, and this training {wants}")
+        elif self.average is not None:
+            self.average.load_state(checkpoint[PART])
+        checkpoint["state_dict"] = {PREFIX + name: weight for name, weight in weights.items()}
         if (
             "train_terms" in checkpoint and self._trainer is not None
         ):  # a checkpoint may have been stripped to what inference needs

@@ -16,9 +16,10 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 
 from vaelab.errors import InterruptionError, UserError
+from vaelab.external import Launch, agent_store, launched
 from vaelab.faults import FaultError, how_to_go_on
 from vaelab.run_folder import discard_unstarted
-from vaelab.signals import holding_signals, say
+from vaelab.signals import ENDS_WITH, ends_with_this_process, holding_signals, is_first, say
 
 MEETING = 1.0  # seconds for this process to end by itself while it waits for the others to start; it hears nothing then
 RUNNING = 20.0  # seconds for the same later, when it may be saving
@@ -45,18 +46,48 @@ class ProcessLauncher(_SubprocessScriptLauncher):
         self.cluster_environment.validate_settings(num_devices=self.num_processes, num_nodes=self.num_nodes)
         if not self.cluster_environment.creates_processes_externally:
             os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # of the others: what a lost connection warns of
+            os.environ[ENDS_WITH] = ends_with_this_process()  # it may be killed before it can end them
             with holding_signals():  # a Python that is just starting would print a traceback
                 self._call_children_scripts()
+            del os.environ[ENDS_WITH]
             _started[:] = self.procs
             Thread(target=_watch, args=(self.procs, self._folder), name="other processes", daemon=True).start()
         _set_num_threads_if_needed(num_processes=self.num_processes)
         return function(*args, **kwargs)
 
 
+def meet_by_torchrun(trainer: Trainer, launch: Launch) -> None:
+    """Let the processes of a restarted job find each other, and not the addresses of those that are gone.
+
+    torchrun keeps one store over all starts of its processes, and torch looks there for the addresses of the others
+    under the same keys after each start.
+    """
+    strategy: Any = trainer.strategy
+    if not hasattr(strategy, "_get_process_group_backend"):
+        return
+    set_up = strategy.setup_environment
+
+    def set_up_environment() -> None:
+        if not torch.distributed.is_initialized():
+            strategy.accelerator.setup_device(strategy.root_device)
+            torch.distributed.init_process_group(
+                strategy._get_process_group_backend(),
+                store=torch.distributed.PrefixStore(f"vaelab/{launch.attempt}/{launch.world}", agent_store()),
+                rank=launch.rank,
+                world_size=launch.world,
+                timeout=strategy._timeout,
+            )
+        set_up()
+
+    strategy.setup_environment = set_up_environment
+
+
 def after_another(folder: Path) -> UserError | SystemExit:
     """How to end when the connection to another process of the run is lost: silently, if that one says why."""
-    if os.environ.get("LOCAL_RANK", "0") != "0":
+    if not is_first():
         return SystemExit(1)
+    if launched() is not None:
+        return FaultError(f"another process of this run has ended; {how_to_go_on(folder)}")
     until = monotonic() + EXITING
     while (code := _failed(_started)) is None and _started and monotonic() < until:
         sleep(0.1)

@@ -2,14 +2,17 @@
 
 import ast
 from collections.abc import Mapping
+from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any, Self
 
+import torch
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, Strict, ValidationError, model_validator
 from torch import Tensor
 
-from vaelab.careful_read import brief
+from vaelab.careful_read import brief, lies_whole
 from vaelab.errors import CheckpointError
+from vaelab.training.weight_average import PART, Averaging
 
 
 def settings_in_key(text: str) -> dict[str, Any]:
@@ -60,19 +63,63 @@ def refuse_broken_position(path: Path, state: Mapping[str, Any], data: str) -> N
         _check(path, _Position, state[data], f"{data}.")
 
 
-def _check(path: Path, schema: type[BaseModel], value: Any, part: str = "") -> None:
+def averaging_of(path: Path, saved: Any) -> Averaging:
+    """How weights were averaged, as a file says it.
+
+    Args:
+        path: of the file, for the message.
+        saved: a checkpoint's average, or the settings in a `training.json`.
+
+    Raises:
+        CheckpointError: names the first setting that is missing or wrong.
+    """
+    _check(path, _Averaging, saved, f"{PART}.", ANOTHER)
+    return Averaging(saved["decay"], saved["start_step"], saved["every_n_steps"])
+
+
+def refuse_broken_average(path: Path, checkpoint: Mapping[str, Any]) -> None:
+    """Refuse averaged weights that are none of the weights of a checkpoint.
+
+    Args:
+        path: of the checkpoint, for the message.
+        checkpoint: with an average; its `state_dict` holds tensors, and its `global_step` is a number.
+
+    Raises:
+        CheckpointError: names the first part that is missing or wrong.
+    """
+    average, weights = checkpoint[PART], checkpoint["state_dict"]
+    _check(path, _Average, average, f"{PART}.", ANOTHER)
+    if average["step"] > checkpoint["global_step"]:
+        raise broken(path, f"{PART}.step: it is after the last step", ANOTHER)
+    for name, value in average["weights"].items():
+        own = weights.get(name)
+        if own is None:
+            why = "it is none of a weight of the model"
+        elif value.shape != own.shape or not value.is_floating_point() or not own.is_floating_point():
+            why = "it has another shape or type than the weight"
+        elif not lies_whole(value):
+            why = "it has more numbers than the file"
+        elif not bool(torch.isfinite(value).all()):
+            why = "it is not a number"
+        else:
+            continue
+        raise broken(path, f"{PART}.weights.{name}: {why}", ANOTHER)
+
+
+def _check(path: Path, schema: type[BaseModel], value: Any, part: str = "", remedy: str | None = None) -> None:
     try:
         schema.model_validate(value)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = (part + ".".join(map(str, first["loc"]))).rstrip(".")
         why = "Input should be a valid dictionary" if first["type"] == "model_type" else first["msg"]
-        raise broken(path, f"{where}: {why}") from error
+        raise broken(path, f"{where}: {why}", remedy) from error
 
 
-def broken(path: Path, why: str) -> CheckpointError:
+def broken(path: Path, why: str, remedy: str | None = None) -> CheckpointError:
     """The error that names a checkpoint and the part of it that is wrong."""
-    return CheckpointError(f"{path}: is broken ({brief(why)}); ckpt_path={path} begins a new run from its weights")
+    remedy = remedy or f"ckpt_path={path} begins a new run from its weights"
+    return CheckpointError(f"{path}: is broken ({brief(why)}); {remedy}")
 
 
 def _one_number(value: Any) -> Any:
@@ -81,6 +128,7 @@ def _one_number(value: Any) -> Any:
     raise ValueError("should be one number")
 
 
+ANOTHER = "use another checkpoint of the run"
 MOST_PHASES = 64  # of training, each with an optimizer of its own; far more than any model has
 _VERSION = r"^[2-9]\.\d{1,4}(\.\d{1,4})?((a|b|rc)\d{1,4})?(\.post\d{1,4})?(\.dev\d{1,9})?(\+[a-z0-9]{1,40})?$"
 _Count = Annotated[int, Strict(), Field(ge=0, le=2**53)]
@@ -174,6 +222,23 @@ class _Scaler(_Part):
     growth_tracker: _Count = Field(alias="_growth_tracker")
 
 
+def _part_of_one(value: float) -> float:
+    if not (isfinite(value) and 0 < value < 1):
+        raise ValueError("should be between 0 and 1")
+    return value
+
+
+class _Averaging(_Part):
+    decay: Annotated[float, Strict(), AfterValidator(_part_of_one)]
+    start_step: _Count
+    every_n_steps: Annotated[_Count, Field(gt=0)]
+
+
+class _Average(_Averaging):
+    weights: Annotated[dict[_Text, Tensor], Strict()]
+    step: _Count
+
+
 class _State(_Part):
     version: Annotated[str, Strict(), Field(pattern=_VERSION)] = Field(alias="pytorch-lightning_version")
     epoch: _Count
@@ -189,6 +254,7 @@ class _State(_Part):
 class _BestNumbers(_Part):
     numbers: Annotated[dict[_Text, Annotated[float, Strict()]], Strict()]
     watched: Annotated[list[_Text], Strict()] = []
+    train: Annotated[dict[_Text, Annotated[float, Strict()]], Strict()] = {}
 
 
 class _Decision(_Part):

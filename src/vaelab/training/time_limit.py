@@ -7,6 +7,7 @@ import lightning.pytorch as L
 from lightning.pytorch.callbacks import Callback, Timer
 from lightning.pytorch.utilities import rank_zero_only
 
+from vaelab.quoting import typed_path
 from vaelab.run_folder import can_go_on
 from vaelab.terminal import console
 
@@ -43,7 +44,8 @@ class TimeLimit(Callback):
         text += f"{trainer.global_step:,} steps"
         if can_go_on(self.folder):
             longer = shown(ceil(elapsed + seconds))
-            text += f"; go on with resume={self.folder} trainer.max_time={longer}, the time of all parts together"
+            on = f"{typed_path('resume', self.folder)} trainer.max_time={longer}"
+            text += f"; go on with {on}, the time of all parts together"
         console().print(text, soft_wrap=True)
 
 
