@@ -14,6 +14,7 @@ from yaml import YAMLError
 
 from vaelab.config.location import config_dir, groups
 from vaelab.config.nearest import did_you_mean, nearest
+from vaelab.config.other_frameworks import instead_of_key, instead_of_option
 from vaelab.errors import ConfigError
 
 COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, YAMLError, ValueError, OSError)
@@ -23,6 +24,7 @@ _PLACES = re.compile(r"Did you mean to override (?:one of )?(?P<known>[^?]+)\?")
 _UNKNOWN_OPTION = re.compile(r"Could not (?:find|load) '(?P<option>[^']+)'")
 _NO_CHOICE = re.compile(r"Interpolation key 'hydra\.runtime\.choices\.(?P<group>[^']+)' not found")
 _FOLDER = re.compile(r"path=file://(\S+)")
+_THERE_ALREADY = re.compile(r"Could not append to config\. An item is already at '(?P<key>[^']+)'")
 _MANUAL = re.compile(r"\s*(?:See https://hydra\.cc/\S+ for details|Config search path:.*)", re.DOTALL)
 
 
@@ -36,6 +38,8 @@ def explain(error: Exception, overrides: list[str]) -> str:
         return _unknown_place(found["key"] + found["place"], text)
     if found:
         return _unknown_key(found["key"], overrides)
+    if found := _THERE_ALREADY.search(text):
+        return _there_already(found["key"], overrides)
     if found := _NO_CHOICE.search(text):
         return f"{found['group']}: cannot be left out; choose an option of the group, see --help"
     if isinstance(error, ValueError) and (message := _wrong_kind_of_option(overrides)):
@@ -73,8 +77,19 @@ def missing_option(error: Exception) -> tuple[str, str]:
 def _unknown_option(group: str, option: str, known: list[str]) -> str:
     near = nearest(option, known)
     meant = f"did you mean {near}? " if near else ""
+    if instead := instead_of_option(group, option):
+        meant = f"{instead}. "
+    elif group == "hydra/launcher":
+        own = ", ".join(f"launcher={path.stem}" for path in sorted((config_dir() / "launcher").glob("*.yaml")))
+        meant = f"launchers of this program are {own}. "
     there = f"{group} has: {', '.join(known)}" if known else f"{group} has no options yet"
     return f"{group}={option}: there is no such option; {meant}{there}"
+
+
+def _there_already(key: str, overrides: list[str]) -> str:
+    """A plus sign in front of a key that the config has."""
+    typed = next((word for word in overrides if word.partition("=")[0] == f"+{key}"), f"+{key}=...")
+    return f"{typed}: the config has {key} already, so leave out the plus sign: {typed[1:]}"
 
 
 def _unknown_place(key: str, text: str) -> str:
@@ -98,6 +113,10 @@ def _unknown_key(key: str, overrides: list[str]) -> str:
     known = [*names, *(name for name in _flat(config) if not name.endswith("._target_"))]
     if key in known:
         return f"unknown key {key}; another override has taken it out"
+    if instead := instead_of_key(key, known):
+        return f"unknown key {key}; {instead}"
+    if options := _options_with(key):
+        return f"unknown key {key}; it is one of {' and '.join(options)}"
     if near := nearest(key, known, likeness=0.8):  # plain enough to answer without importing what the node names
         return f"unknown key {key}; did you mean {near}?"
     unset = _unset(config, key)
@@ -107,6 +126,16 @@ def _unknown_key(key: str, overrides: list[str]) -> str:
     if near in unset and near not in known:
         return f"unknown key {key}; did you mean +{near}?"
     return f"unknown key {key}; {did_you_mean(key, known)}"
+
+
+def _options_with(key: str) -> list[str]:
+    """The options of the launcher that have a key, which is none of the chosen one."""
+    group, _, name = key.partition(".")
+    if group != "launcher" or not name:
+        return []
+    paths = sorted((config_dir() / group).glob("*.yaml"))
+    found = {path.stem: OmegaConf.load(path) for path in paths}
+    return [f"{group}={option}" for option, node in found.items() if isinstance(node, DictConfig) and name in node]
 
 
 def _unset(config: DictConfig, key: str) -> dict[str, str]:
@@ -138,13 +167,14 @@ def _wrong_kind_of_option(overrides: list[str]) -> str | None:
         override = OverridesParser.create().parse_override(text)
         if not override.key_or_group:
             return f"{text}: should be key=value"
-        if (
-            override.key_or_group in names
-            and not override.is_sweep_override()
-            and not isinstance(override.value(), str)
-        ):
+        if override.key_or_group in names and not override.is_sweep_override() and not _names_options(override.value()):
             return f"{text}: should name an option of {override.key_or_group}, see --help"
     return None
+
+
+def _names_options(value: object) -> bool:
+    """Whether a value is a name, or a list of names."""
+    return isinstance(value, str) or (isinstance(value, list) and all(isinstance(name, str) for name in value))
 
 
 def _options(text: str, group: str) -> list[str]:

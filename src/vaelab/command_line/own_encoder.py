@@ -1,16 +1,20 @@
 """`encoder=mine` alone: the decoder follows the encoder, and there need not be one of that name."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from vaelab.command_line.explain import missing_option
+from vaelab.command_line.explain import COMPOSITION_ERRORS, missing_option
 from vaelab.config.location import config_dir, groups
-from vaelab.config.quoting import quoted
+from vaelab.quoting import quoted
 from vaelab.signals import say
+
+T = TypeVar("T")
 
 
 def decoder_instead(error: Exception, overrides: list[str], folders: list[Path]) -> str | None:
@@ -33,6 +37,24 @@ def decoder_instead(error: Exception, overrides: list[str], folders: list[Path])
         return None
     say(f"note: there is no decoder={name} for encoder={name}, so it is decoder={usual}; decoder=... chooses another")
     return f"decoder={usual}"
+
+
+def with_decoder(compose: Callable[[list[str]], T], overrides: list[str], folders: list[Path]) -> T:
+    """What `compose` makes of overrides; a decoder that an encoder of the user's own lacks is added to them.
+
+    Args:
+        compose: raises what Hydra raises.
+        overrides: of one run; changed in place.
+        folders: of config groups.
+    """
+    try:
+        return compose(overrides)
+    except COMPOSITION_ERRORS as error:
+        decoder = decoder_instead(error, overrides, folders)
+        if decoder is None:
+            raise
+        overrides.append(decoder)
+        return compose(overrides)
 
 
 def _usual_decoder(overrides: list[str], folders: list[Path]) -> str | None:

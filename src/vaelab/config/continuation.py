@@ -1,10 +1,10 @@
-"""Compose a run's config again, to go on with it (`resume=...`) or to evaluate it (`train=false ckpt_path=...`).
+"""Compose a run's config again: to go on with it (`resume=...`), to evaluate it (`train=false ckpt_path=...`), or to do
+all of it again (`vaelab rerun ...`).
 
 What a run folder says is data, and may come from a stranger: of it only choices among options and plain values of
 existing keys are taken; see `vaelab.config.recorded`. All else that was typed once has to be typed again.
 """
 
-import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,25 +36,35 @@ from vaelab.config.recorded import (
     written,
 )
 from vaelab.errors import CheckpointError, ConfigError
+from vaelab.quoting import typed_word
+from vaelab.run_folder import can_go_on
 from vaelab.secrets import HIDDEN
 
-Kind = Literal["resume", "evaluation"]
+Kind = Literal["resume", "evaluation", "rerun"]
 
 BEFORE = {"latent": "vector", "shortcut": "none"}  # options of runs of version 0.1
 GLOBAL_GROUPS = ("experiment", "debug")  # their options set keys of other groups
-OWN_WORDS = {"resume": ("resume",), "evaluation": ("resume", "train", "test", "ckpt_path")}  # never those of the run
+OWN_WORDS = {  # never those of the run
+    "resume": ("resume",),
+    "evaluation": ("resume", "train", "test", "ckpt_path"),
+    "rerun": ("resume",),  # of a run that went on: all of it is done again, from the beginning
+}
 # Words that nobody misses: where new folders go, how a sweep is run of which this was a job, and what only trains.
-_OF_FOLDERS = ("paths.log_dir", "paths.output_dir", "hydra.mode", "hydra.sweep", "hydra.sweeper")
+_OF_FOLDERS = ("paths.log_dir", "paths.output_dir", "hydra.mode", "hydra.sweep", "hydra.sweeper", "launcher")
 _OF_PROCESSES = ("trainer.devices", "trainer.num_nodes", "trainer.strategy", "trainer.profiler")
-MAY_BE_DROPPED = {"resume": _OF_FOLDERS, "evaluation": (*_OF_FOLDERS, *_OF_PROCESSES, "optimizer", "scheduler")}
+MAY_BE_DROPPED = {
+    "resume": _OF_FOLDERS,
+    "evaluation": (*_OF_FOLDERS, *_OF_PROCESSES, "optimizer", "scheduler"),
+    "rerun": _OF_FOLDERS,
+}
 
 
 @dataclass(frozen=True)
 class Continuation:
-    """A run that is gone on with or evaluated.
+    """A run that is gone on with, evaluated or done again.
 
     Attributes:
-        kind: which of the two.
+        kind: which of the three.
         run: what its folder says.
         arguments: the command line that composes its config, flags included.
         added: the words among them that nobody typed: options and values as they were in force.
@@ -109,6 +119,24 @@ def compose_again(arguments: list[str]) -> Continuation | None:
     return _Composition("evaluation", read_recorded(folder), flags, words, typed).result(sweeps)
 
 
+def compose_rerun(folder: Path, arguments: list[str]) -> Continuation:
+    """What does a run again from its beginning.
+
+    Its options and values come from its folder, also those that are no longer the default, and a seed that was drawn.
+
+    Args:
+        folder: of the run.
+        arguments: flags, and words that win over those of the run.
+
+    Raises:
+        CheckpointError: the record is broken, or words have to be typed again.
+    """
+    flags, words = parts(arguments)
+    words = [_number_as_text(word) for word in words]
+    typed = {text: word for text in words if (word := parse_word(text)) is not None}
+    return _Composition("rerun", read_recorded(folder), flags, words, typed).result(sweeps=False)
+
+
 def _number_as_text(text: str) -> str:
     """A word that names a run, such as `resume=0` in the folder of a sweep, so that it is read as a path."""
     word = parse_word(text) if text.startswith(("resume=", "ckpt_path=")) else None
@@ -140,7 +168,7 @@ def _resumed(resume: str) -> Recorded:
     folder = Path(resume)
     if not (folder / "overrides.yaml").is_file():
         raise CheckpointError(f"resume={resume}: no run folder is there (overrides.yaml is missing)")
-    if not (folder / "checkpoints" / "last.ckpt").is_file():
+    if not can_go_on(folder):
         raise CheckpointError(f"resume={resume}: the run has no checkpoints/last.ckpt to go on from")
     refuse_links_out(folder)
     return read_recorded(folder)
@@ -283,11 +311,13 @@ class _Composition:
     def _refuse(self, config: dict[str, Any]) -> None:
         """Name what has to be typed again, unless the config has the value of the run all the same."""
         again = [text for text, word in self._again.items() if not self._has_anyway(config, word)]
-        asked = f"resume={self.run.folder}" if self.kind == "resume" else f"ckpt_path={self.run.folder}"
+        asked = f"{_ASKED[self.kind]}{self.run.folder}"
         if again:
+            hidden = f" ({HIDDEN} stands for a secret, which is kept nowhere)" if HIDDEN in " ".join(again) else ""
+            typed = " ".join(map(typed_word, again))
             raise CheckpointError(
                 f"{asked}: a run folder may come from somebody else, so not all of its words are taken from it. Type "
-                f"these again if they are yours, or the same keys with other values: {shlex.join(again)}"
+                f"these again if they are yours, or the same keys with other values: {typed}{hidden}"
             )
         if self._own_options:
             raise CheckpointError(
@@ -345,6 +375,7 @@ class _Composition:
 
 
 _ABSENT = object()
+_ASKED = {"resume": "resume=", "evaluation": "ckpt_path=", "rerun": "vaelab rerun "}
 
 
 def _key(word: Override) -> str:

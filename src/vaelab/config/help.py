@@ -13,7 +13,8 @@ from vaelab.config.usual import read_usual
 SENTENCE_GROUPS = (
     "task", "data", "model", "model/schedule", "encoder", "decoder", "latent", "posterior", "prior", "shortcut",
     "adversary", "fitted_prior", "likelihood", "corruption",
-    "optimizer", "scheduler", "trainer", "logger", "callbacks", "experiment", "sweep", "debug",
+    "optimizer", "scheduler", "trainer", "logger", "callbacks", "experiment", "launcher", "sweep",
+    "debug",
 )  # fmt: skip
 
 PAGE = """\
@@ -31,15 +32,20 @@ Any value inside an option is a key:  model.beta=4  encoder.hidden=[512,512]  tr
 
   python train.py --cfg job [overrides]        the composed config, nothing is run
   python train.py -m latent_dim=2,8,32         one run for each value
+  python train.py -m latent_dim=2,8 launcher=joblib   several at once; launcher=slurm: on a cluster
   python train.py sweep=optuna                 search hyperparameters, with a page of the result
+  python train.py sweep=wandb                  the same as a sweep of W&B, whose agent starts the runs
   python train.py resume=<run or sweep>        go on with a run, or run what is missing of a sweep, in its folder
-  python train.py train=false ckpt_path=<run>  evaluate a trained run only
+  python train.py train=false ckpt_path=<run>  evaluate a trained run only; vaelab eval <run> is the same
+  python train.py callbacks=[early_stopping,rich] logger=[wandb,mlflow]
+                                               several options of one group
   python train.py --config-dir mine ...        your own options beside these
   python train.py --hydra-help                 every flag, shell completion among them
+  vaelab rerun <run>                           the same run again, and whether its numbers are the same
   vaelab compare <folder> ...                  one table and one figure of finished runs
   vaelab dashboard <folder> ...                W&B workspaces, and a report that compares runs
 
-The README shows what comes out.
+The README shows what comes out. docs/coming_from.md has the commands of lightning-hydra-template beside these.
 """
 
 

@@ -5,7 +5,7 @@ two together: Hydra allows no `override` in an option whose name depends on othe
 others. Hydra composes them, the run folder records them, and a run that goes on has them from its record.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -106,3 +106,18 @@ def usual_for(overrides: Sequence[str]) -> Usual | None:
         return named and beside and not usual.is_set_aside(words)
 
     return next(filter(fits, read_usual(config_dir())), None)
+
+
+def with_usual(words: Sequence[str], note: Callable[[Usual], None] | None = None) -> list[str]:
+    """Typed words behind those that are usual for their data and task.
+
+    Args:
+        words: as they were typed.
+        note: is given the usual words where there are some, to say them.
+    """
+    usual = usual_for(words)
+    if usual is None:
+        return list(words)
+    if note is not None:
+        note(usual)
+    return [*usual.words, *words]

@@ -1,0 +1,23 @@
+"""The config of a run that is checked before it runs."""
+
+import os
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, open_dict, read_write
+
+
+def as_if_running(config: DictConfig, number: int) -> DictConfig:
+    """The config that the function of a run will be given, without Hydra's own part.
+
+    Args:
+        config: as Hydra composed it; its own part is filled in and becomes the current one.
+        number: of the job.
+    """
+    with read_write(config), open_dict(config):
+        config.hydra.job.id = config.hydra.job.num = number
+        config.hydra.runtime.output_dir = os.curdir  # what it is, no check asks
+    HydraConfig.instance().set_config(config)
+    plain = config.copy()
+    with read_write(plain), open_dict(plain):
+        del plain["hydra"]
+    return plain
