@@ -91,6 +91,7 @@ def test_examples_are_those_of_the_loaders_in_their_order(package: None) -> None
     assert torch.equal(data.labels("val"), module.y[90:100])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("words", "likelihood"),
     [(["data.kind=table", "+data.module.shape=[5]", "data.support=real", "+data.module.scale=4"], "gaussian"),

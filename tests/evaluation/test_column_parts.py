@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 import torch
 
 from vaelab.core import DataSpec
@@ -28,6 +29,7 @@ def readings(path: Path, count: int = 600) -> str:
     return f"data.path={path}"
 
 
+@pytest.mark.long
 def test_the_column_that_is_off_is_blamed_under_every_score(train: Callable[..., Path], tmp_path: Path) -> None:
     run = train(
         "task=anomaly", "data=table", readings(tmp_path / "readings.csv"), "data.label=state", "data.normal=[fine]",
@@ -51,6 +53,7 @@ def _broken_rows(run: Path, path: Path) -> torch.Tensor:
     return torch.from_numpy((rows - np.array(about["first"])) / np.array(about["second"])).float()
 
 
+@pytest.mark.long
 def test_the_file_blames_the_column_although_the_code_is_wide_enough_for_anything(
     train: Callable[..., Path], tmp_path: Path
 ) -> None:

@@ -38,7 +38,7 @@ def edit(folder: Path, **changes: Any) -> None:
 
 
 def test_a_saved_model_comes_back_as_it_was(folder: Path) -> None:
-    first, second = vaelab.load(folder), vaelab.load(folder / "model")
+    first, second = vaelab.load(folder).model, vaelab.load(folder / "model").model
     x = torch.rand(3, 1, 5, 7)
     assert not first.training
     assert first.likelihood.spec == SPEC

@@ -354,6 +354,15 @@ class DataModule(L.LightningDataModule, ABC):
         """What has to be kept with a model to prepare new examples for it: contents by path in the run folder."""
         return {}
 
+    def reading(self) -> dict[str, Any] | None:
+        """How new examples are read for the model, kept as `model/data.json`; None where only tensors can be given.
+
+        `reader` names one of those in `vaelab.data.reading`; all else are arguments of its class.
+        """
+        if self.spec.kind != "image":
+            return None
+        return {"reader": "images", "binarize": self.binarize}
+
     @property
     def lengths_vary(self) -> bool:
         """Whether batches are cut to the longest of their sequences."""

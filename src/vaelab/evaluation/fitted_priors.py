@@ -140,7 +140,7 @@ def files(prior: FittedPrior) -> dict[str, bytes | str]:
 def load_fitted_prior(run: str | Path, trusted: tuple[str, ...] = ()) -> FittedPrior:
     """The prior that was fitted to the codes of a run's model.
 
-        model, prior = vaelab.load(run), load_fitted_prior(run)
+        model, prior = vaelab.load(run).model, load_fitted_prior(run)
         z = prior.sample(16, seed=3)
         images = model.decode(model.from_indices(z) if prior.discrete else z)
 

@@ -1,5 +1,8 @@
 """Images are decoded once; what is kept is never stale and never trusted when broken."""
 
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +45,7 @@ class Cache:
         return Images(**stated("data/images") | {"corruption": Identity()} | place | SETTINGS | options)
 
     def files(self, folder: Path | None = None) -> list[Path]:
-        return sorted((folder or self.folder).glob(".vaelab/*"))
+        return sorted((folder or self.folder).glob(".vaelab/*.safetensors"))
 
 
 @pytest.fixture
@@ -55,6 +58,49 @@ def test_the_second_load_decodes_nothing(cache: Cache) -> None:
     assert cache.decoded == 1
     assert torch.equal(first, second)
     assert first[:, 0, 0, 0].tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.long
+def test_processes_that_start_at_once_decode_once(cache: Cache) -> None:
+    """Such as all ranks of a job that torchrun or SLURM has started."""
+    code = """
+import sys, time
+import vaelab.data.images.images as module
+decode = module.decode
+
+def counted(*given):
+    print("decoding", flush=True)
+    time.sleep(2)
+    return decode(*given)
+
+module.decode = counted
+sys.path.insert(0, sys.argv[1])
+from in_memory import SETTINGS
+from options import stated
+from vaelab.corruptions import Identity
+
+settings = stated("data/images") | {"corruption": Identity()} | SETTINGS
+print(module.Images(**settings | {"path": sys.argv[2], "data_dir": sys.argv[3]}).load().values.sum().item())
+"""
+    where = [str(Path(__file__).parents[2]), str(cache.folder), str(cache.data_dir)]
+    command = [sys.executable, "-c", code, *where]
+    runs = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for _ in range(3)]
+    said = [run.communicate(timeout=120)[0] for run in runs]
+    assert all(run.returncode == 0 for run in runs), said
+    assert "".join(said).count("decoding") == 1, said
+    assert len({text.splitlines()[-1] for text in said}) == 1
+    assert "another process prepares them; this one waits" in "".join(said)
+
+
+def test_images_may_go_once_they_are_read(cache: Cache) -> None:
+    """Lightning prepares the data again before it tests."""
+    data = cache.images(val_fraction=0.25, test_fraction=0.25)
+    data.prepare_data()
+    data.setup()
+    shutil.rmtree(cache.folder)
+    data.prepare_data()
+    data.setup("test")
+    assert len(next(data.batches("test", "cpu", 1)).target) == 1
 
 
 def test_preparing_and_loading_decode_once(cache: Cache) -> None:

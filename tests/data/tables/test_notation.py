@@ -417,6 +417,7 @@ RUN = (
 )
 
 
+@pytest.mark.long
 def test_a_run_and_its_evaluation_read_alike(
     train: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

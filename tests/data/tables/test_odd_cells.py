@@ -577,3 +577,15 @@ def test_columns_without_names_may_hold_codes(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("".join(f"0{n % 3},{n % 7}\n" for n in range(COUNT)))
     assert load(tmp_path / "x.csv", header=False).spec.columns[0].categories == ("00", "01", "02", "(other)")
     assert load(tmp_path / "x.csv", header=False, numeric=[0]).spec.columns[0].categories == ()
+
+
+@pytest.mark.parametrize("where", ["memory", "disk"])
+def test_thousands_separators_take_no_zeros_from_codes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    monkeypatch.setattr(Table, "storage", where)
+    rows = "".join(f'0{n % 3}067,"{n % 7 + 1},{100 + n % 11}.50"\n' for n in range(COUNT))
+    (tmp_path / "x.csv").write_text("code,amount\n" + rows)
+    data = load(tmp_path / "x.csv", data_dir=str(tmp_path), thousands="comma")
+    assert [column.categories for column in data.spec.columns] == [("00067", "01067", "02067", "(other)"), ()]
+    assert data.restore(data.clean("train"))["amount"].to_numpy().min() > 1_000

@@ -173,6 +173,7 @@ def test_a_trained_model_prepares_rows_on_disk_as_it_did_its_own(file: Path, tmp
     torch.testing.assert_close(*rows, rtol=0, atol=0, equal_nan=True)
 
 
+@pytest.mark.long
 def test_a_run_gives_the_same_numbers(file: Path, train: Callable[..., Path]) -> None:
     runs = [train(*RUN, f"data.path={file}", f"storage={where}") for where in ("disk", "memory")]
     ours, usual = (json.loads((run / "metrics.json").read_text()) for run in runs)

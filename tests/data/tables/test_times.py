@@ -3,6 +3,7 @@
 import datetime as dt
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ import torch
 from own_tables import STORAGE, later, load
 from vaelab.data.storage import Storage
 from vaelab.data.tables.format import TableFormat
+from vaelab.data.tables.notation import times_of_day
 
 COUNT = 60
 
@@ -57,3 +59,23 @@ def test_times_can_be_categories(tmp_path: Path) -> None:
     data = load(shifts(tmp_path / "shifts.csv"), categorical=["start"])
     assert data.spec.columns[0].categories[0].endswith(":00")
     assert data.restore(data.clean("train"))["start"].type == pa.time32("s")
+
+
+@pytest.mark.parametrize("where", STORAGE)
+def test_hours_may_have_one_digit(where: Storage, tmp_path: Path) -> None:
+    shifts(tmp_path / "shifts.csv")
+    rows = pd.read_csv(tmp_path / "shifts.csv")
+    rows.assign(start=rows.start.str.replace("^0", "", regex=True).str.removesuffix(":00")).to_csv(
+        tmp_path / "short.csv", index=False
+    )
+    two, one = load(tmp_path / "shifts.csv", where), load(tmp_path / "short.csv", where)
+    assert one.spec == replace(two.spec, name=one.spec.name)
+    torch.testing.assert_close(one.clean("train"), two.clean("train"), equal_nan=True)
+    assert one.restore(one.clean("train"))["start"].type == pa.time32("s")
+
+
+def test_texts_that_are_no_times_stay_texts() -> None:
+    for cells in (["7:05", "24:00"], ["7:05", "x"], ["7:65"], [None]):
+        column = pa.array(cells, pa.string())
+        assert times_of_day(column) is column
+    assert times_of_day(pa.array([" 7:05", None, "23:59:30"])).to_pylist() == [dt.time(7, 5), None, dt.time(23, 59, 30)]

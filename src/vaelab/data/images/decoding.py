@@ -241,6 +241,45 @@ def decode(source: LocalSource | HubSource, decoding: Decoding) -> Iterator[Deco
         yield DecodedImages(source.open(scratch), decoding)
 
 
+def decode_one(encoded: EncodedImage, decoding: Decoding) -> NDArray[np.uint8]:
+    """One image as `(C, H, W)`; `decoding` names size and color.
+
+    Raises:
+        UnusableError: it cannot be read.
+    """
+    table = Table(encoded.name, {"all": 1}, (), lambda _: iter([encoded]))
+    return DecodedImages(table, decoding)._pixels(encoded)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What an image file is around its pixels.
+
+    Attributes:
+        size: `(width, height)` as a camera's orientation tag means them.
+        opacity: `(height, width)` uint8 of an image that is transparent somewhere; None for others.
+    """
+
+    size: tuple[int, int]
+    opacity: NDArray[np.uint8] | None
+
+
+def frame_of(encoded: EncodedImage, max_pixels: int) -> Frame:
+    """The size and the opacity of an image.
+
+    Raises:
+        UnusableError: it cannot be read.
+    """
+    with _opened(encoded, max_pixels) as opened:
+        height, width = _upright_size(opened, encoded)
+        if not opened.has_transparency_data:
+            return Frame((width, height), None)
+        image = ImageOps.exif_transpose(opened) if _orientation(opened, encoded) != 1 else opened
+        image.load()
+        opacity = np.asarray(image.convert("RGBA").getchannel("A"))
+    return Frame((width, height), opacity if opacity.min() < 255 else None)
+
+
 def _refusal(table: Table, unusable: list[tuple[str, UnusableError]]) -> DataError:
     """One message for all images that cannot be used."""
     remedies = dict.fromkeys(error.remedy for _, error in unusable if error.remedy)

@@ -16,6 +16,7 @@ from vaelab.data.images.decoding import Color, DecodedImages, Decoding, Fit, bac
 from vaelab.data.images.source import HubSource, LocalSource, folders_of
 from vaelab.data.images.tensor_cache import Kept, TensorCache
 from vaelab.data.module import Binarize, DataModule, DataSettings
+from vaelab.data.prepared_once import by_one_process
 from vaelab.errors import ConfigError, DataError
 from vaelab.notes import note, some
 
@@ -95,7 +96,12 @@ class Images(DataModule):
         raise DataError(f"data.path={self.path}: no such folder or file, and not a hub id (owner/name){hint}")
 
     def prepare_data(self) -> None:
-        """Decode into the cache where that has not been done."""
+        """Decode into the cache where that has not been done.
+
+        Done once: Lightning asks again before it tests, when the images may be gone.
+        """
+        if self._kept is not None or self._examples is not None:
+            return
         kept = self._decoded(self.decoding)
         if self._trained is not None and self.all_as_test and self.decoding.color == "auto":
             channels = self._trained.shape[0]
@@ -114,6 +120,10 @@ class Images(DataModule):
         cache = TensorCache(source, decoding, self.data_dir)
         if (kept := cache.read()) is not None:
             return kept
+        with by_one_process(cache.paths, str(source)):
+            return cache.read() or self._decode(source, decoding, cache)
+
+    def _decode(self, source: LocalSource | HubSource, decoding: Decoding, cache: TensorCache) -> Kept:
         with decode(source, decoding) as images:
             if not (images.about["parts"].get("train") or self.all_as_test):
                 raise DataError(f"{source}: has no train split, only {', '.join(images.about['parts'])}")
@@ -169,6 +179,12 @@ class Images(DataModule):
             if len(files) == len(self._loaded.label):  # else they are no longer those that were read
                 return {"file": [files[row].relative_to(root).as_posix() for row in rows.tolist()]}
         return {}
+
+    def reading(self) -> dict[str, Any] | None:
+        """See `DataModule.reading`; size and color are those of the model."""
+        how = self.decoding
+        own = {"fit": how.fit, "background": list(how.background), "max_pixels": how.max_pixels}
+        return {"reader": "images", "binarize": self.binarize} | own
 
     def _files(self) -> tuple[list[Path], Path]:
         """The image file of each example, and the folder that they are in; none where examples are no files."""

@@ -15,6 +15,7 @@ from vaelab.data.music.corpus import VOICES, chorale_files, corpus_version, read
 from vaelab.data.music.music import Music, MusicSettings
 from vaelab.data.music.notes import Note, Piece
 from vaelab.data.music.works import works
+from vaelab.data.prepared_once import by_one_process
 
 FORMAT = 1  # raise when reading changes what it makes of the same file
 EXCERPT = 8  # quarters: two chorales with the same notes over so many are versions of one
@@ -41,13 +42,20 @@ class Chorales(Music):
 
     def prepare_data(self) -> None:
         """Read the corpus where that has not been done."""
-        self.pieces()
+        if self._examples is None:
+            self.pieces()
 
     def pieces(self) -> tuple[list[Piece], list[int]]:
         """From the cache, or from music21's files."""
         cache = self.data_dir / ".vaelab" / f"chorales-{FORMAT}-{corpus_version()}-{self.steps_per_quarter}.safetensors"
         with suppress(OSError, SafetensorError, KeyError, ValueError):
             return _read(cache)
+        with by_one_process([cache], "music21's scores"):
+            with suppress(OSError, SafetensorError, KeyError, ValueError):
+                return _read(cache)
+            return self._read_scores(cache)
+
+    def _read_scores(self, cache: Path) -> tuple[list[Piece], list[int]]:
         files = self.sources()
         read = [
             read_chorale(path, self.steps_per_quarter)

@@ -203,6 +203,11 @@ class Music(DataModule):
         drawn = [self.notes(value) for value in values]
         return {name: rolls(drawn, self.steps, self.steps_per_quarter, f"{self.spec.name}: {name}")}
 
+    def reading(self) -> dict[str, Any] | None:
+        """See `DataModule.reading`; pitches are in `music.json`."""
+        own = {"form": self.form, "steps": self.steps, "steps_per_quarter": self.steps_per_quarter}
+        return {"reader": "midi", "voices": self.spec.shape[0] if self.form == "tokens" else 4} | own
+
     def files(self) -> dict[str, bytes | str]:
         """What turns values into notes."""
         about: dict[str, Any] = {

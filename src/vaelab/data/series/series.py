@@ -324,6 +324,13 @@ class Series(DataModule):
         places = [self._pieces[row][2] for row in rows.tolist()]
         return {name: [place.get(name) for place in places] for name in (places[0] if places else ())}
 
+    def reading(self) -> dict[str, Any] | None:
+        """See `DataModule.reading`; channels and scales are in `series.json`."""
+        how = self._reading
+        own = {"form": how.form, "layout": how.layout, "label": how.label, "time": how.time, "drop": list(how.drop)}
+        cut = {"window": self.window, "stride": self.stride if self.window else None}
+        return {"reader": "series", "header": how.header, "encoding": how.encoding} | own | cut
+
     def files(self) -> dict[str, bytes | str]:
         """How new series are to be scaled, and where each example comes from."""
         split = {row: name for name, rows in self.split.items() for row in rows.tolist()}

@@ -17,7 +17,7 @@ from pyarrow import csv
 from vaelab.data.scratch import Scratch
 from vaelab.data.tables.cells import MISSING, WHOLE
 from vaelab.data.tables.delimiters import Layout, layout_of
-from vaelab.data.tables.notation import NUMBER, PLAIN, Notation
+from vaelab.data.tables.notation import NUMBER, PLAIN, Notation, times_of_day
 from vaelab.errors import ConfigError
 from vaelab.notes import counted, note, some
 
@@ -101,12 +101,13 @@ def _from_csv_at_once(path: Path, reading: Any, parsing: Any, how: TableReading)
         as_texts = _cells(how.notation, dict.fromkeys(asked, pa.string()))
         as_texts.include_columns = asked
         again = csv.read_csv(path, reading, parsing, as_texts)
-        for name in asked:
-            if _holds_codes(again[name]):
-                table = table.set_column(names.index(name), name, again[name])
+        codes = [name for name in asked if _holds_codes(again[name])]
+        for name in codes:
+            table = table.set_column(names.index(name), name, again[name])
+        texts = [*texts, *codes]
     for place, name in enumerate(names):
         if name not in texts and own(name) not in how.categories:
-            table = table.set_column(place, name, how.notation.converted(table.column(place)))
+            table = table.set_column(place, name, _read_as_numbers(table.column(place), how.notation))
     return table
 
 
@@ -125,7 +126,7 @@ def _from_csv_by_columns(path: Path, reading: Any, parsing: Any, how: TableReadi
         if name not in how.texts:
             typed = _typed(column, how.notation)
             if not (how.may_be_codes(name, typed.type) and _holds_codes(column)):
-                column = typed if name in how.categories else how.notation.converted(typed)
+                column = typed if name in how.categories else _read_as_numbers(typed, how.notation)
             del typed
         schema = pa.schema([pa.field(names[place], column.type)])
         batches = (pa.record_batch([chunk], schema=schema) for chunk in column.chunks)
@@ -133,6 +134,11 @@ def _from_csv_by_columns(path: Path, reading: Any, parsing: Any, how: TableReadi
         del column
         pa.default_memory_pool().release_unused()
     return pa.Table.from_arrays(columns, names)
+
+
+def _read_as_numbers(cells: Any, notation: Notation) -> Any:
+    """A column of texts as numbers or times of day, if all of them are such, however pyarrow read it."""
+    return times_of_day(notation.converted(cells))
 
 
 def _holds_codes(cells: Any) -> bool:

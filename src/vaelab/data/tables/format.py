@@ -406,6 +406,8 @@ class TableFormat:
         for column in left_out:
             if column.reason == "constant":
                 constant_of(column)
+        for field in fields:
+            arrow_type(field.arrow)
         if len(kept) != len(fields) or any(
             max(k, default=-1) >= len(f.values) for f, k in zip(fields, kept, strict=True)
         ):

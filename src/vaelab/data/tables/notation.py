@@ -21,6 +21,7 @@ WORD = {sign: word for word, sign in SIGN.items()}
 # Spaces and apostrophes that documents put between thousands.
 ALIKE = {" ": "[ \u00a0\u2009\u202f]", "'": "['\u2019]"}
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?inf(inity)?", re.IGNORECASE | re.ASCII)
+TIME = r"^\s*(?P<hour>[01]?\d|2[0-3]):(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d))?\s*$"  # of day
 DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 # 31/12/2024, 31.12.2024 or 31-12-2024, with a time of day or without; years have four digits.
 WRITTEN_DATE = re.compile(
@@ -202,6 +203,25 @@ class Notation:
         if found.decimal == found.thousands:
             raise ValueError("notation: decimal and thousands are the same")
         return found
+
+
+def times_of_day(cells: Any) -> Any:
+    """An Arrow column of texts as times, if all are such as 7:05 or 07:05:30; else as it is.
+
+    pyarrow itself reads only times with two digits for the hour, so that a file without an early hour would have
+    another type than one with it.
+    """
+    if not pa.types.is_string(cells.type) or cells.null_count == len(cells):
+        return cells
+    if not pc.all(pc.match_substring_regex(cells, TIME)).as_py():
+        return cells
+    parts = pc.extract_regex(cells, TIME)
+    hour, minute, second = (
+        pc.cast(pc.if_else(pc.equal(text, ""), "0", text), pa.int32())
+        for text in (pc.struct_field(parts, name) for name in ("hour", "minute", "second"))
+    )
+    seconds = pc.add(pc.multiply(hour, 3_600), pc.add(pc.multiply(minute, 60), second))
+    return pc.cast(pc.cast(seconds, pa.int32()), pa.time32("s"))
 
 
 PLAIN = Notation()

@@ -571,6 +571,11 @@ class Table(DataModule):
             about["label"] = self.label
         return {f"model/{FORMAT_FILE}": json.dumps(self.format.to_json() | about) + "\n"}
 
+    def reading(self) -> dict[str, Any] | None:
+        """See `DataModule.reading`; columns, categories, scales and notation are in `table.json`."""
+        own = {"label": self.label, "encoding": self.encoding, "delimiter": self.delimiter, "header": self.header}
+        return {"reader": "table", "numeric": list(self.numeric)} | own
+
     def origins(self, rows: Tensor) -> dict[str, list[Any]]:
         """See `DataModule.origins`: `row`, as pandas numbers what it reads, and `file` where there are several."""
         if self._root is None:

@@ -301,6 +301,11 @@ class Text(DataModule):
             return {f"{stem}.txt": "".join(f"{text}\n" for text in texts)}
         return {f"{stem}.jsonl": "".join(json.dumps({self.field: t}, ensure_ascii=False) + "\n" for t in texts)}
 
+    def reading(self) -> dict[str, Any] | None:
+        """See `DataModule.reading`; tokens are in `tokenizer.json`."""
+        cut = {"unit": self.unit, "max_length": self.max_length, "longer": self.longer}
+        return {"reader": "text", "field": self.field, "label": self.label, "encoding": self.encoding} | cut
+
     def files(self) -> dict[str, bytes | str]:
         """How new texts are to be encoded."""
         return {f"model/{TOKENS_FILE}": self.tokens.to_json() + "\n"}

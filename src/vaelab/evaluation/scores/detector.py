@@ -20,6 +20,7 @@ from vaelab.models import Model
 from vaelab.models.saved_model import ABOUT, load_model
 
 THRESHOLD, STATE = "threshold.json", "scores.safetensors"  # in the run folder's model/
+CLEAN = "clean_scores.safetensors"  # there too: what set the threshold; detectors of earlier versions have none
 MOST_SAMPLES = 1_000_000  # K that a file may ask for; all K latents of an example are in memory at once
 KEPT = "neighbours.codes"  # in the latter; detectors of earlier versions have none
 WEIGHTS = "model.safetensors"  # beside them
@@ -33,12 +34,17 @@ class Detector:
         nll_samples: K of the importance-weighted nll.
         kept: training examples whose codes it holds before it is fitted; None for a detector of earlier versions, which
             knew no neighbours.
+
+    Attributes:
+        threshold: above which a score is an alarm; set by the caller.
+        clean: `(n,)` scores of the normal validation examples that set it; None of a run of an earlier version.
     """
 
     def __init__(self, model: Model, nll_samples: int, kept: int | None = 0) -> None:
         self.model, self.nll_samples = model, nll_samples
         self.scores = _scores(model, nll_samples, kept).to(model.device)
         self.threshold: Threshold | None = None
+        self.clean: Tensor | None = None
 
     def fit(self, normal: Callable[[], Iterable[Tensor]]) -> None:
         """Learn what is usual from what `normal()` yields: batches `(B, *shape)` of training examples."""
@@ -84,7 +90,14 @@ class Detector:
         about = self._threshold.to_json() | {"nll_samples": self.nll_samples}
         state = {name: value.contiguous().cpu() for name, value in self.scores.state_dict().items()}
         binary = save(state, {DIGEST: digest(state)})
-        return {f"model/{THRESHOLD}": json.dumps(about, indent=2) + "\n", f"model/{STATE}": binary}
+        found: dict[str, bytes | str] = {
+            f"model/{THRESHOLD}": json.dumps(about, indent=2) + "\n",
+            f"model/{STATE}": binary,
+        }
+        if self.clean is not None:
+            kept = {self._threshold.score: self.clean.double().cpu().contiguous()}
+            found[f"model/{CLEAN}"] = save(kept, {DIGEST: digest(kept)})
+        return found
 
     @classmethod
     def load(cls, run: str | Path, trusted: tuple[str, ...] = ()) -> "Detector":
@@ -116,8 +129,23 @@ class Detector:
         state.refuse_others(outline.state_dict(), ABOUT)
         detector = cls(model, samples, kept)
         detector.scores.load_state_dict(state.load())
-        detector.threshold = threshold
+        detector.threshold, detector.clean = threshold, _read_clean(folder, threshold)
         return detector
+
+
+def _read_clean(folder: Path, threshold: Threshold) -> Tensor | None:
+    """The scores that set a threshold, `(n,)`; None where the run has kept none.
+
+    Raises:
+        CheckpointError: the file is broken or holds others.
+    """
+    path = folder / CLEAN
+    if not path.exists():
+        return None
+    file = Weights(path)
+    if list(file.layout) != [threshold.score] or file.layout[threshold.score][0] != (threshold.n,):
+        raise CheckpointError(f"{path}: should hold {threshold.n} scores of {threshold.score}, as {THRESHOLD} says")
+    return file.load()[threshold.score].double()
 
 
 def _scores(model: Model, nll_samples: int, kept: int | None) -> nn.ModuleDict:
