@@ -1,0 +1,136 @@
+"""Anomaly scores of new examples: how unusual each is, whether that is an alarm, and why."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vaelab.errors import CheckpointError, ConfigError
+from vaelab.evaluation.scores import (
+    Detector,
+    Local,
+    Threshold,
+    column_parts,
+    conformal_threshold,
+    has_detector,
+)
+from vaelab.evaluation.scores.detector import CLEAN
+from vaelab.evaluation.scores.per_value import step_errors
+from vaelab.evaluation.scores.score import reconstruct
+from vaelab.models import Model
+
+
+class Scorer:
+    """Scores examples by a trained model, with the detector that its run keeps.
+
+    Attributes:
+        detector: of the run, or a new one, which has only scores that need no fit and no threshold.
+        threshold: of the run; None where it keeps none.
+        clean: `(n,)` scores that set it, ascending; None of a run of an earlier version.
+    """
+
+    def __init__(self, model: Model, folder: Path) -> None:
+        self.model, self.folder = model, folder
+        self.clean: NDArray[np.float64] | None = None
+        self.threshold: Threshold | None = None
+        if has_detector(folder):
+            self.detector = Detector.restored(model, folder)
+            self.threshold = self.detector.threshold
+            assert self.threshold is not None
+            if self.detector.clean is not None:
+                self.clean = np.sort(self.detector.clean.numpy())
+        else:
+            self.detector = Detector(model, 100)
+
+    @property
+    def names(self) -> list[str]:
+        """Scores that can be taken; without a detector, those that need not know what is usual."""
+        known = [*self.detector.scores]
+        return (
+            known
+            if self.threshold is not None
+            else [n for n in known if n in ("reconstruction", "relative", "elbo", "nll")]
+        )
+
+    def name(self, asked: str | None) -> str:
+        """The score to be taken: the one of the threshold unless another is asked for.
+
+        Raises:
+            ConfigError: the model has no such score.
+        """
+        usual = self.threshold.score if self.threshold is not None else "reconstruction"
+        if asked is not None and asked not in self.names:
+            fitted = "" if self.threshold is not None else " (others need a run of task=anomaly)"
+            raise ConfigError(f"score={asked}: this model has {', '.join(self.names)}{fitted}")
+        return asked or usual
+
+    def at_rate(self, rate: float | None) -> Threshold | None:
+        """The threshold for a false-alarm rate; the run's own for None.
+
+        Raises:
+            CheckpointError: the run keeps no threshold, or not the scores that another needs.
+            ConfigError: it is no rate, or there are too few scores for it.
+        """
+        if rate is None or (self.threshold is not None and rate == self.threshold.rate):
+            return self.threshold
+        if not 0 < rate < 1:
+            raise ConfigError(f"false-alarm rate {rate:g}: should be between 0 and 1")
+        if self.threshold is None:
+            raise CheckpointError(
+                f"{self.folder}: holds no detector, so no score is known to be an alarm; train with task=anomaly"
+            )
+        if self.clean is None:
+            raise CheckpointError(
+                f"{self.folder}: holds no {CLEAN}, which another false-alarm rate than {self.threshold.rate:g} needs; "
+                "it was trained with an earlier version"
+            )
+        found = conformal_threshold(self.threshold.score, torch.from_numpy(self.clean), rate)
+        if not np.isfinite(found.value):
+            least = 1 / (len(self.clean) + 1)
+            raise ConfigError(
+                f"false-alarm rate {rate:g}: {len(self.clean)} validation examples can promise no less than {least:.2g}"
+            )
+        return found
+
+    def p_values(self, scores: NDArray[np.float64]) -> NDArray[np.float64] | None:
+        """`(N,)`: the share of normal validation examples that score at least as high, the example itself counted.
+
+        (1 + #{clean >= s}) / (n + 1), a conformal p-value (Vovk et al., 2005; Bates et al., 2023): of normal examples
+        it is below p with a probability of at most p. None where the run has not kept the scores.
+        """
+        if self.clean is None:
+            return None
+        above = len(self.clean) - np.searchsorted(self.clean, scores, side="left")
+        found: NDArray[np.float64] = (1 + np.where(np.isnan(scores), 0, above)) / (len(self.clean) + 1)
+        return found
+
+    def columns(self, x: Tensor, name: str) -> Tensor:
+        """What each column of rows `(B, D)` adds to a score; see `column_parts`."""
+        return column_parts(self.detector, x, name)
+
+    @torch.no_grad()
+    def where(self, x: Tensor) -> Tensor:
+        """How unusual each place is: of images `(B, H, W)`, of series `(B, T)`.
+
+        Of images it is the local score where the run has fitted one, else the squared error, summed over channels.
+        """
+        if self.model.likelihood.spec.kind == "series":
+            return step_errors(self.model, x)
+        local = next((score for score in self.detector.scores.values() if isinstance(score, Local)), None)
+        if local is not None and self.threshold is not None:
+            return local.where(self.model, x)
+        return (reconstruct(self.model, x) - x).square().sum(1)
+
+
+def in_words(parts: NDArray[np.float64], names: list[str], most: int = 3) -> Iterator[str]:
+    """The columns that made each score, those of the largest parts first: `amount (61 %), country (20 %)`."""
+    for row in parts:
+        positive = np.clip(np.nan_to_num(row), 0, None)
+        total = positive.sum()
+        order = np.argsort(-positive, kind="stable")[:most]
+        yield ", ".join(
+            f"{names[i]} ({positive[i] / total:.0%})" for i in order if total > 0 and positive[i] > 0.005 * total
+        )

@@ -1,0 +1,510 @@
+"""A trained model as a tool: what people hold goes in, and the same kind comes out."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from vaelab.careful_read import folder_with
+from vaelab.config.nearest import did_you_mean
+from vaelab.core.batch import Batch
+from vaelab.core.noise import mix
+from vaelab.core.spec import DataSpec, observed_mask, observed_steps
+from vaelab.data.reading import Reading, read_reading
+from vaelab.errors import CheckpointError, ConfigError, DataError
+from vaelab.evaluation.fitted_priors import load_fitted_prior
+from vaelab.evaluation.scores.conformal import Threshold
+from vaelab.evaluation.sources import Source
+from vaelab.latents.fitted import FittedPrior
+from vaelab.models import Model
+from vaelab.models.saved_model import ABOUT, WEIGHTS, load_model
+from vaelab.trained.adapter import AT_ONCE, Adapter, Part, batches_of
+from vaelab.trained.images import Images, whole_pictures
+from vaelab.trained.scores import Scorer, in_words
+
+Prior = Literal["own", "fitted"]
+Progress = Callable[[int], None]
+FITTED = ("fitted_prior.json", "sampler.json")
+
+
+class Trained:
+    """A model that a run has trained, ready for use. `vaelab.load` makes it.
+
+        trained = vaelab.load("logs/generation/images-vae/<date>")
+        restored = trained.denoise(Image.open("noisy.png"))  # a PIL image of the same size
+
+    It takes what people hold, prepares it as the run prepared its own data, and gives the same kind back:
+
+    - images: PIL images, paths, uint8 arrays `(H, W)`, `(H, W, C)` or `(N, H, W, C)`; gives PIL images, or arrays for
+      arrays
+    - tables: pandas DataFrames, paths, arrays `(N, columns)` where all columns are numbers; gives DataFrames, or arrays
+      for arrays
+    - series: arrays `(channels, steps)` or `(N, channels, steps)` in the units of the files, paths; gives arrays
+    - text: strings, lists of strings, a `pathlib.Path` of a file; gives strings
+    - music: paths of MIDI files, `mido.MidiFile`; gives `mido.MidiFile`
+
+    A float tensor `(N, *shape)` is taken as the model sees examples, and a tensor comes back. Nothing that comes back
+    carries gradients.
+
+    Attributes:
+        model: the module, in evaluation mode.
+        folder: of the model, a run's `model/`.
+    """
+
+    def __init__(self, model: Model, folder: Path, trusted: tuple[str, ...] = ()) -> None:
+        self.model, self.folder, self._trusted = model, folder, trusted
+
+    def __repr__(self) -> str:
+        return f"<{type(self.model).__name__} of {self.spec.name} {list(self.spec.shape)}, from {self.folder}>"
+
+    @property
+    def spec(self) -> DataSpec:
+        """What one example is."""
+        return self.model.likelihood.spec
+
+    @property
+    def latent_dim(self) -> int:
+        """Numbers of the flat code."""
+        return self.model.latent_dim
+
+    def to(self, device: str | torch.device) -> Self:
+        """Compute on another device."""
+        self.model.to(device)
+        self.__dict__.pop("scorer", None)
+        return self
+
+    # In and out
+
+    def encode(self, things: Any) -> Any:
+        """Codes: the posterior means of a VAE, the codes of an autoencoder.
+
+        Returns:
+            `(N, size)` float32; a tensor for tensors.
+
+        Raises:
+            DataError: things are not what the model takes; says what it takes.
+        """
+        part = self.part(things)
+        codes = self.codes(part)
+        return codes if isinstance(things, Tensor) else codes.numpy()
+
+    def decode(self, codes: Any, label: Any = None) -> Any:
+        """Examples of codes `(N, size)`, the means of p(x|z).
+
+        Args:
+            codes: from `encode`, or made otherwise; one row or many.
+            label: of a model that is given labels: one, or one for each code; None for none.
+
+        Returns:
+            Objects of the data's kind; a tensor `(N, *shape)` for a tensor.
+
+        Raises:
+            DataError: codes are of another size or not finite.
+        """
+        flat = self._checked_codes(codes)
+        values = self._on_cpu(
+            self._decoded(part, given)
+            for part, given in zip(flat.split(AT_ONCE), self._split_labels(label, len(flat)), strict=True)
+        )
+        return values if isinstance(codes, Tensor) else self.adapter.give(values)
+
+    def sample(
+        self,
+        count: int = 1,
+        temperature: float = 1.0,
+        label: Any = None,
+        seed: int = 0,
+        prior: Prior | None = None,
+        as_tensor: bool = False,
+    ) -> Any:
+        """New examples.
+
+        Args:
+            count: of them.
+            temperature: scales the spread of the prior; below 1 samples are more usual and less varied.
+            label: of a model that is given labels: one for all, or one for each; None draws them evenly.
+            seed: of the draws: the same seed gives the same examples.
+            prior: `own`, that of the model, or `fitted`, the one that the run fitted to its codes; None is the fitted
+                one where there is one.
+            as_tensor: whether to give `(count, *shape)` as the model sees examples.
+
+        Raises:
+            CheckpointError: `fitted` is asked for, and the run keeps none.
+            ConfigError: a number is out of its range, or the model has no such label.
+        """
+        values = self.sampled(count, temperature, label, seed, prior)
+        return values if as_tensor else self.adapter.give(values, drawn=True)
+
+    def reconstruct(self, things: Any) -> Any:
+        """What is left of examples after encoding and decoding; missing values of tables and series are filled in."""
+        return self._back(things, self.reconstructed)
+
+    def denoise(self, things: Any) -> Any:
+        """The likeliest originals of corrupted examples."""
+        return self._back(things, self.restored)
+
+    def score(self, things: Any, score: str | None = None) -> Any:
+        """How anomalous examples are, the larger the more.
+
+        Args:
+            things: examples.
+            score: which; the one of the run's threshold if None, and `reconstruction` of a run without one.
+
+        Returns:
+            `(N,)` float64; a tensor for tensors.
+        """
+        found = self.scored(self.part(things), self.scorer.name(score))
+        return found if isinstance(things, Tensor) else found.numpy()
+
+    def detect(self, things: Any, false_alarm_rate: float | None = None) -> pd.DataFrame:
+        """Scores and what they mean.
+
+        Args:
+            things: examples.
+            false_alarm_rate: the share of normal examples that may be alarms; that of the run if None.
+
+        Returns:
+            A row for each example: `score`, `alarm`, and `p_value`: the chance that a normal example scores as high.
+
+        Raises:
+            CheckpointError: the run was not trained with `task=anomaly`, or keeps no scores for another rate.
+            ConfigError: there are too few of them for this rate.
+        """
+        threshold = self.scorer.at_rate(false_alarm_rate)
+        if threshold is None:
+            raise CheckpointError(
+                f"{self.folder}: holds no detector, so no score is known to be an alarm; train with task=anomaly"
+            )
+        return self.verdicts(self.scored(self.part(things), threshold.score), threshold)
+
+    def explain(self, things: Any, score: str | None = None) -> Any:
+        """Why examples score as they do.
+
+        Returns:
+            Of tables a DataFrame: what each column adds to the score, and `because`, the same in words. Of images and
+            series arrays `(N, H, W)` or `(N, T)`: how unusual each place is.
+
+        Raises:
+            DataError: text and music have no such parts.
+        """
+        part = self.part(things)
+        if self.spec.kind == "table":
+            frame = self.explained(part, self.scorer.name(score))
+            return frame
+        return self.places(part).numpy()
+
+    # The same on parts, for files
+
+    @cached_property
+    def adapter(self) -> Adapter:
+        """What reads and writes examples of this kind.
+
+        Raises:
+            DataError: the model was trained on a data module of a user's own, which says nothing of files.
+        """
+        if self.reading is None:
+            raise DataError(
+                f"{self.spec.name}: the run does not say how such examples are read; give float tensors "
+                f"{['N', *self.spec.shape]} as the model sees them"
+            )
+        return adapter_of(self.reading)
+
+    @cached_property
+    def reading(self) -> Reading | None:
+        """How examples were read."""
+        return read_reading(self.folder, self.spec)
+
+    def read_with(self, settings: Mapping[str, Any]) -> None:
+        """Read files with other settings than the run, such as `{"encoding": "latin-1", "delimiter": "semicolon"}`.
+
+        Raises:
+            ConfigError: one is unknown or does not fit.
+            DataError: the run does not say how files are read.
+        """
+        reading = self.adapter.reading.changed(settings)
+        self.__dict__.update(reading=reading, adapter=adapter_of(reading))
+
+    @cached_property
+    def scorer(self) -> Scorer:
+        """The run's detector, or one without a threshold."""
+        return Scorer(self.model, self.folder)
+
+    @cached_property
+    def fitted(self) -> FittedPrior | None:
+        """The prior that the run fitted to its codes; None for none."""
+        if not any((self.folder / name).is_file() for name in FITTED):
+            return None
+        return load_fitted_prior(self.folder, self._trusted)
+
+    def part(self, things: Any) -> Part:
+        """Examples of objects or of a tensor.
+
+        Raises:
+            DataError: things are not what the model takes.
+        """
+        if isinstance(things, Tensor):
+            values = self.checked(things)
+            return Part(len(values), batches_of(values), {"example": list(range(len(values)))}, Path("examples"))
+        if isinstance(things, Part):
+            return things
+        return self.adapter.take(things)
+
+    def checked(self, values: Tensor) -> Tensor:
+        """`(N, *shape)` as the model sees examples.
+
+        Raises:
+            DataError: the shape, the type or a value is not that of the model's data.
+        """
+        spec, shape = self.spec, tuple(self.spec.shape)
+        values = values.detach()
+        if tuple(values.shape[1:]) != shape or not len(values):
+            one = " (add a dimension in front: x[None])" if tuple(values.shape) == shape else ""
+            raise DataError(f"a tensor of shape {list(values.shape)} is given; the model takes {['N', *shape]}{one}")
+        if spec.support == "categories":
+            if values.is_floating_point() or values.dtype == torch.bool:
+                raise DataError(f"a tensor of {_dtype(values)} is given; tokens are whole numbers (torch.int64)")
+            if values.min() < -2 or values.max() >= (spec.levels or 0):
+                raise DataError(
+                    f"tokens are from 0 to {(spec.levels or 1) - 1}, -1 for padding; these are from {values.min()} to "
+                    f"{values.max()}"
+                )
+            return values.long()
+        if not values.is_floating_point():
+            what = " in [0, 1]: divide pixels by 255" if spec.bounded else ""
+            raise DataError(f"a tensor of {_dtype(values)} is given; the model takes floats{what}")
+        missing = ~observed_mask(values)
+        if missing.any() and not spec.has_missing:
+            raise DataError("a value is NaN, and the model was trained on data without missing values")
+        there = values[~missing]
+        if there.numel() and (not there.isfinite().all() or (spec.bounded and (there.min() < 0 or there.max() > 1))):
+            usual = "in [0, 1]" if spec.bounded else "finite"
+            raise DataError(f"values are from {there.min():.4g} to {there.max():.4g}; those of the model are {usual}")
+        if spec.columns:
+            self._check_categories(values)
+        return values.to(self.model.dtype)
+
+    def _check_categories(self, values: Tensor) -> None:
+        for place, column in enumerate(self.spec.columns):
+            own = values[:, place][~values[:, place].isnan()]
+            if column.categories and len(own) and (
+                (own != own.round()).any() or own.min() < 0 or own.max() >= len(column.categories)
+            ):  # fmt: skip
+                raise DataError(f"column {column.name}: holds categories 0 to {len(column.categories) - 1}")
+
+    @torch.no_grad()
+    def codes(self, part: Part, progress: Progress | None = None) -> Tensor:
+        """`(N, size)` of a part, on the CPU."""
+        return self._on_cpu(
+            self.model.encode(batch.x, self._condition(batch)) for batch in self._batches(part, progress)
+        )
+
+    def reconstructed(self, part: Part, progress: Progress | None = None) -> Tensor:
+        """`(N, *shape)` of a part, on the CPU."""
+        return self._examples(part, self._again, progress)
+
+    def restored(self, part: Part, progress: Progress | None = None) -> Tensor:
+        """`(N, *shape)` of a part, on the CPU: the likeliest originals."""
+        return self._examples(part, lambda batch: self.model.restore(batch.x, self._condition(batch)), progress)
+
+    def _again(self, batch: Batch) -> Tensor:
+        condition = self._condition(batch)
+        return self.model.decode(self.model.encode(batch.x, condition), condition)
+
+    @torch.no_grad()
+    def scored(self, part: Part, name: str, progress: Progress | None = None) -> Tensor:
+        """`(N,)` float64 of a part, on the CPU."""
+        return self._on_cpu(
+            self.scorer.detector.score(batch.target, name).double() for batch in self._batches(part, progress)
+        )
+
+    def verdicts(self, scores: Tensor, threshold: Threshold) -> pd.DataFrame:
+        """See `detect`."""
+        found: dict[str, Any] = {"score": scores.numpy(), "alarm": threshold.alarms(scores).numpy()}
+        p_values = self.scorer.p_values(scores.numpy())
+        return pd.DataFrame(found if p_values is None else found | {"p_value": p_values})
+
+    @torch.no_grad()
+    def explained(self, part: Part, name: str, which: Tensor | None = None) -> pd.DataFrame:
+        """See `explain`; of tables, for the rows `which` if it names some, ascending: each is scored again."""
+        rows = [batch.target for batch in self._batches(part)]
+        chosen = torch.cat(rows) if which is None else torch.cat(rows)[which.to(rows[0].device)]
+        found = [self.scorer.columns(some, name) for some in chosen.split(AT_ONCE)]
+        parts = self._on_cpu(iter(found)).double().numpy()
+        names = [column.name for column in self.spec.columns] or [f"column {n}" for n in range(self.spec.size)]
+        return pd.DataFrame(parts, columns=names).assign(because=[*in_words(parts, names)])
+
+    def places(self, part: Part) -> Tensor:
+        """See `explain`; of images and series, on the CPU."""
+        if self.spec.kind not in ("image", "series"):
+            raise DataError(f"{self.spec.name}: scores of {self.spec.kind} data are explained for no part of them")
+        return self._on_cpu(self.scorer.where(batch.target) for batch in self._batches(part))
+
+    @torch.no_grad()
+    def sampled(
+        self,
+        count: int,
+        temperature: float = 1.0,
+        label: Any = None,
+        seed: int = 0,
+        prior: Prior | None = None,
+        progress: Progress | None = None,
+    ) -> Tensor:
+        """`(count, *shape)` new examples, on the CPU; see `sample`."""
+        if count < 1:
+            raise ConfigError(f"{count} samples: at least 1 is drawn")
+        if not (0 < temperature < float("inf")):
+            raise ConfigError(f"temperature {temperature:g}: should be above 0")
+        if prior not in (None, "own", "fitted"):
+            raise ConfigError(f"prior={prior}: should be own or fitted")
+        fitted = None if prior == "own" else self.fitted
+        if prior == "fitted" and fitted is None:
+            raise CheckpointError(
+                f"{self.folder}: keeps no fitted prior; fitted_prior=<option> makes one when a run is trained"
+            )
+        labels = self.labels(label, count)
+        if labels is None and self.model.conditional:
+            classes = len(self.spec.classes)
+            labels = torch.randint(classes, (count,), generator=torch.Generator().manual_seed(mix(seed, "label")))
+        source = Source(self.model, fitted)
+        given = None if labels is None else labels.to(self.model.device)
+        codes = source.codes(count, seed, temperature, given)
+        generator = torch.Generator(self.model.device).manual_seed(seed)
+        found = []
+        parts = [None] * len(codes) if given is None else given.split(AT_ONCE)
+        for part, own in zip(codes.split(AT_ONCE), parts, strict=False):
+            image = self.spec.kind == "image"
+            values = self.model.decode(part, own) if image else self.model.sample(part, generator, own)
+            found.append(values)
+            if progress is not None:
+                progress(len(part))
+        return self._on_cpu(iter(found))
+
+    def labels(self, label: Any, count: int) -> Tensor | None:
+        """Numbers of classes, `(count,)`; None for none.
+
+        Raises:
+            ConfigError: the model is given no labels, or knows no such class.
+        """
+        if label is None:
+            return None
+        classes = self.spec.classes
+        if not self.model.conditional:
+            raise ConfigError(f"label={label}: the model is given no labels; model.condition=label trains one that is")
+        several = not isinstance(label, str) and isinstance(label, Sequence | np.ndarray | Tensor)
+        names = (
+            [str(one) for one in (label.tolist() if isinstance(label, np.ndarray | Tensor) else label)]
+            if several
+            else [str(label)]
+        )
+        if unknown := [name for name in names if name not in classes]:
+            raise ConfigError(f"label={unknown[0]}: the model has no such label; {did_you_mean(unknown[0], classes)}")
+        numbers = torch.tensor([classes.index(name) for name in names])
+        if len(numbers) not in (1, count):
+            raise ConfigError(f"{len(numbers)} labels for {count} examples; give one, or one for each")
+        return numbers.expand(count) if len(numbers) == 1 else numbers
+
+    def _back(self, things: Any, what: Callable[[Part], Tensor]) -> Any:
+        if isinstance(things, Tensor):
+            return what(self.part(things))
+        adapter = whole_pictures(self.adapter) if isinstance(self.adapter, Images) else self.adapter
+        part = adapter.take(things)
+        return adapter.give(what(part), part)
+
+    def _batches(self, part: Part, progress: Progress | None = None) -> Iterator[Batch]:
+        for batch in part.batches(self.model.device):
+            yield batch
+            if progress is not None:
+                progress(len(batch.x))
+
+    @torch.no_grad()
+    def _examples(self, part: Part, what: Callable[[Batch], Tensor], progress: Progress | None) -> Tensor:
+        steps = self.spec.shape[-1]
+        found = []
+        for batch in self._batches(part, progress):
+            values = what(batch)
+            if self.spec.sequential and self.spec.end is None and self.spec.has_missing:
+                values = as_long_as(values, batch.x)
+            if self.spec.sequential and values.shape[-1] < steps:
+                empty = float("nan") if values.is_floating_point() else -1
+                values = torch.nn.functional.pad(values, (0, steps - values.shape[-1]), value=empty)
+            found.append(values)
+        return self._on_cpu(iter(found))
+
+    def _condition(self, batch: Batch) -> Tensor | None:
+        if not self.model.conditional:
+            return None
+        return batch.label.masked_fill(batch.label >= len(self.spec.classes), -1)
+
+    @torch.no_grad()
+    def _decoded(self, codes: Tensor, label: Tensor | None) -> Tensor:
+        device = self.model.device
+        return self.model.decode(codes.to(device), None if label is None else label.to(device))
+
+    def _split_labels(self, label: Any, count: int) -> Sequence[Tensor | None]:
+        labels = self.labels(label, count)
+        return [None] * -(-count // AT_ONCE) if labels is None else labels.split(AT_ONCE)
+
+    def _checked_codes(self, codes: Any) -> Tensor:
+        given = codes.detach() if isinstance(codes, Tensor) else torch.as_tensor(np.asarray(codes))
+        flat = given[None] if given.dim() == 1 else given
+        if flat.dim() != 2 or flat.shape[1] != self.latent_dim or not len(flat):
+            raise DataError(f"codes of shape {list(given.shape)} are given; the model has ['N', {self.latent_dim}]")
+        if not (flat.is_floating_point() or flat.dtype in (torch.int64, torch.int32)) or not flat.isfinite().all():
+            raise DataError("codes should be finite numbers")
+        return flat.to(self.model.dtype)
+
+    def _on_cpu(self, parts: Iterator[Tensor]) -> Tensor:
+        return torch.cat([part.detach().cpu() for part in parts])
+
+
+def as_long_as(values: Tensor, x: Tensor) -> Tensor:
+    """Sequences `(B, *F, T)` that end where those of `x` do: missing after that."""
+    steps = torch.arange(values.shape[-1], device=values.device)
+    there = observed_steps(x)
+    if there.shape[-1] < values.shape[-1]:
+        there = torch.nn.functional.pad(there, (0, values.shape[-1] - there.shape[-1]))
+    ends = ((steps + 1) * there).amax(-1)
+    after = (steps >= ends[:, None]).view(len(values), *[1] * (values.dim() - 2), -1)
+    return values.masked_fill(after, float("nan") if values.is_floating_point() else -1)
+
+
+def adapter_of(reading: Reading) -> Adapter:
+    """What reads and writes examples of this kind; a modality's packages are imported where it is used."""
+    if reading.reader == "images":
+        return Images(reading)
+    if reading.reader == "table":
+        from vaelab.trained.tables import Tables
+
+        return Tables(reading)
+    if reading.reader == "series":
+        from vaelab.trained.series import SeriesFiles
+
+        return SeriesFiles(reading)
+    if reading.reader == "text":
+        from vaelab.trained.texts import Texts
+
+        return Texts(reading)
+    from vaelab.trained.music import Music
+
+    return Music(reading)
+
+
+def _dtype(values: Tensor) -> str:
+    return str(values.dtype).removeprefix("torch.")
+
+
+def load(run: str | Path, trusted: tuple[str, ...] = (), device: str = "cpu") -> Trained:
+    """See `vaelab.load`."""
+    place = Path(run).expanduser()
+    if isinstance(run, str) and not place.exists():
+        from vaelab.trained.hub import is_hub_id, pull
+
+        if is_hub_id(run):
+            place = pull(run)
+    folder = folder_with(place, (ABOUT, WEIGHTS), "model")
+    return Trained(load_model(place, trusted), folder, trusted).to(device)

@@ -1,0 +1,181 @@
+"""What people hold goes into a trained model, and the same kind comes out."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+import vaelab
+from in_memory import digits
+from saved_models import (
+    image_run,
+    music_run,
+    numbers_run,
+    people,
+    run_of,
+    series_run,
+    table_run,
+    text_run,
+)
+from series_files import waves, write_csv
+
+
+def photo(size: tuple[int, int] = (37, 23), mode: str = "RGB") -> Image.Image:
+    pixels = np.random.default_rng(1).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    return Image.fromarray(pixels).convert(mode)
+
+
+# Images
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P", "1", "CMYK", "I;16", "LA"])
+def test_an_image_of_any_mode_and_size_comes_back_in_its_size(tmp_path: Path, mode: str) -> None:
+    trained = vaelab.load(image_run(tmp_path))
+    given = photo().convert("L").convert("I").convert("I;16") if mode == "I;16" else photo(mode=mode)
+    again = trained.reconstruct(given)
+    assert again.size == (37, 23)
+    assert again.mode == "RGB"
+
+
+def test_transparency_is_kept(tmp_path: Path) -> None:
+    given = photo()
+    given.putalpha(Image.linear_gradient("L").resize(given.size))
+    again = vaelab.load(image_run(tmp_path)).denoise(given)
+    assert again.mode == "RGBA"
+    assert np.array_equal(np.asarray(again.getchannel("A")), np.asarray(given.getchannel("A")))
+
+
+def test_a_camera_that_was_held_upright_is_heard(tmp_path: Path) -> None:
+    path, exif = tmp_path / "turned.jpg", Image.Exif()
+    exif[0x0112] = 6
+    photo().save(path, exif=exif)
+    assert vaelab.load(image_run(tmp_path)).reconstruct(path).size == (23, 37)
+
+
+def test_arrays_come_back_as_arrays_and_mean_the_same_as_images(tmp_path: Path) -> None:
+    trained = vaelab.load(image_run(tmp_path))
+    images = [photo(), photo()]
+    arrays = np.stack([np.asarray(image) for image in images])
+    assert np.array_equal(trained.encode(arrays), trained.encode(images))
+    again = trained.reconstruct(arrays)
+    assert again.shape == arrays.shape
+    assert again.dtype == np.uint8
+    assert trained.reconstruct(arrays[0]).shape == arrays[0].shape
+
+
+def test_a_file_an_image_and_a_tensor_of_the_models_size_have_one_code(tmp_path: Path) -> None:
+    trained = vaelab.load(image_run(tmp_path))
+    image = photo((8, 8))
+    image.save(tmp_path / "a.png")
+    tensor = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 255
+    code = trained.encode(tensor)
+    assert np.allclose(trained.encode(image), code)
+    assert np.allclose(trained.encode(str(tmp_path / "a.png")), code)
+    assert not code.requires_grad
+
+
+def test_codes_of_arrays_and_tensors_are_decoded_to_images_and_tensors(tmp_path: Path) -> None:
+    trained = vaelab.load(image_run(tmp_path))
+    codes = np.zeros((2, 3), np.float32)
+    images, tensors = trained.decode(codes), trained.decode(torch.from_numpy(codes))
+    assert [image.size for image in images] == [(8, 8), (8, 8)]
+    assert np.array_equal(np.asarray(images[0]), (tensors[0] * 255).round().byte().permute(1, 2, 0).numpy())
+
+
+def test_samples_depend_on_their_seed_alone(tmp_path: Path) -> None:
+    trained = vaelab.load(image_run(tmp_path))
+    first, second, other = (trained.sample(3, seed=seed, as_tensor=True) for seed in (1, 1, 2))
+    assert torch.equal(first, second)
+    assert not torch.equal(first, other)
+
+
+def test_a_conditional_model_draws_the_label_that_is_asked_for(tmp_path: Path) -> None:
+    logistic = {"_target_": "vaelab.likelihoods.DiscretizedLogistic", "mixtures": 1}
+    given = {"condition": "label", "condition_size": 4}
+    trained = vaelab.load(run_of(digits(), tmp_path / "run", settings=given, likelihood=logistic))
+    three, also, seven = (trained.sample(2, label=label, as_tensor=True) for label in ("3", 3, 7))
+    assert torch.equal(three, also)
+    assert not torch.equal(three, seven)
+
+
+# Tables
+
+
+def test_a_frame_comes_back_with_its_columns_types_and_index(tmp_path: Path) -> None:
+    trained = vaelab.load(table_run(tmp_path))
+    frame = people(9, seed=3).set_index(pd.Index(range(100, 109)))
+    again = trained.reconstruct(frame)
+    assert list(again.columns) == list(frame.columns)
+    assert list(again.index) == list(frame.index)
+    assert again["city"].isin(["Köln", "Oslo", "Rom"]).all()
+    assert again["age"].notna().all()  # what was missing is filled in
+    assert pd.api.types.is_integer_dtype(again["children"])
+    assert pd.api.types.is_datetime64_any_dtype(again["since"])
+
+
+def test_a_frame_and_its_file_have_the_same_codes(tmp_path: Path) -> None:
+    trained = vaelab.load(table_run(tmp_path))
+    frame = people(9, seed=3)
+    frame.to_csv(tmp_path / "later.csv", index=False)
+    frame.to_parquet(tmp_path / "later.parquet")
+    codes = trained.encode(frame)
+    assert np.allclose(trained.encode(tmp_path / "later.csv"), codes, atol=1e-5)
+    assert np.allclose(trained.encode(tmp_path / "later.parquet"), codes, atol=1e-5)
+    assert np.allclose(trained.encode(frame[frame.columns[::-1]].assign(other=1)), codes, atol=1e-5)
+
+
+def test_numbers_may_be_an_array(tmp_path: Path) -> None:
+    trained = vaelab.load(numbers_run(tmp_path))
+    array = np.array([[5.0, -100.0], [6.0, -80.0]])
+    assert np.allclose(trained.encode(array), trained.encode(pd.DataFrame(array, columns=["a", "b"])))
+    again = trained.reconstruct(array)
+    assert again.shape == (2, 2)
+    assert abs(again[:, 1] + 100).max() < 60  # in the units that were given
+
+
+# Series, text, music
+
+
+def test_series_come_back_in_their_units(tmp_path: Path) -> None:
+    trained = vaelab.load(series_run(tmp_path))
+    windows = waves(3, steps=16)
+    again = trained.reconstruct(windows)
+    assert again.shape == windows.shape
+    assert trained.reconstruct(windows[0]).shape == windows[0].shape
+    assert abs(again[:, 1].mean() - 10) < 5
+    path = write_csv(tmp_path / "w.csv", windows[0])
+    assert np.allclose(trained.encode(path), trained.encode(windows[:1]), atol=1e-5)
+
+
+def test_strings_come_back_as_strings(tmp_path: Path) -> None:
+    trained = vaelab.load(text_run(tmp_path))
+    assert isinstance(trained.reconstruct("alpha"), str)
+    assert len(trained.reconstruct(["alpha", "iota"])) == 2
+    (tmp_path / "two.txt").write_text("alpha\niota\n")
+    assert np.allclose(trained.encode(["alpha", "iota"]), trained.encode(tmp_path / "two.txt"), atol=1e-6)
+    assert all(isinstance(text, str) for text in trained.sample(3))
+
+
+@pytest.mark.parametrize("form", ["roll", "tokens"])
+def test_a_piece_comes_back_as_long_as_it_was(tmp_path: Path, form: str) -> None:
+    mido = pytest.importorskip("mido")
+    trained = vaelab.load(music_run(tmp_path, form))
+    file = tmp_path / "songs/song 2.mid"
+    again = trained.reconstruct(file)
+    assert isinstance(again, mido.MidiFile)
+    assert trained.encode(mido.MidiFile(file)).shape == (2, 3)  # two windows of 16 steps
+    assert again.length <= mido.MidiFile(file).length + 0.5
+
+
+# Old runs
+
+
+def test_a_run_without_the_record_of_reading_is_read_by_its_config(tmp_path: Path) -> None:
+    run = table_run(tmp_path)
+    codes = vaelab.load(run).encode(people(5))
+    (run / "model/data.json").unlink()
+    (run / "config.yaml").write_text("data: {label: null, encoding: utf-8}\n")
+    assert np.array_equal(vaelab.load(run).encode(people(5)), codes)

@@ -1,0 +1,117 @@
+"""What a trained model does not take is one message, never a confident number."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+import vaelab
+from saved_models import image_run, numbers_run, people, series_run, table_run, text_run
+from vaelab.errors import CheckpointError, ConfigError, DataError, UserError
+
+FLOATS = torch.rand(2, 3, 8, 8)
+
+
+@pytest.mark.parametrize(("given", "said"), [
+    ((FLOATS * 255).byte(), r"a tensor of uint8 is given; the model takes floats in \[0, 1\]: divide pixels by 255"),
+    (FLOATS * 255, r"values are from .* those of the model are in \[0, 1\]"),
+    (FLOATS[:, :1], r"a tensor of shape \[2, 1, 8, 8\] is given; the model takes \['N', 3, 8, 8\]"),
+    (FLOATS[0], r"add a dimension in front"),
+    (FLOATS[:0], r"a tensor of shape \[0, 3, 8, 8\]"),
+    (FLOATS.where(FLOATS > 0.1, torch.nan), "a value is NaN"),
+    (FLOATS.numpy()[0].transpose(1, 2, 0), "image 0: is an array of float32, and pixels are uint8 from 0 to 255"),
+    (np.zeros((4, 4, 2), np.uint8), r"image 0: has the shape \[4, 4, 2\]; pixels are"),
+    ([], "no image was given"),
+    (["nowhere.png"], "nowhere.png: cannot be read"),
+    ([3], "image 0: is int; give PIL images"),
+    (Image.new("F", (4, 4), 0.5), "32-bit pixels, whose range is not known"),
+])  # fmt: skip
+def test_what_is_no_image_of_the_model_is_named(tmp_path: Path, given: Any, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        vaelab.load(image_run(tmp_path)).encode(given)
+
+
+@pytest.mark.parametrize(("change", "said"), [
+    (lambda frame: frame.drop(columns="city"), "lacks columns that the model was trained on: city"),
+    (lambda frame: frame.assign(age="old"), "column age"),
+    (lambda frame: frame.assign(age=np.inf), "column age: has an infinite value"),
+    (lambda frame: frame[:0], "no row was given"),
+    (lambda frame: frame.to_numpy(), "an array of object"),
+    (lambda frame: pd.concat([frame, frame[["age"]]], axis=1), "columns have the same name: age"),
+])  # fmt: skip
+def test_what_is_no_row_of_the_model_is_named(tmp_path: Path, change: Any, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        vaelab.load(table_run(tmp_path)).encode(change(people(5)))
+
+
+def test_other_things_are_named(tmp_path: Path) -> None:
+    for made, given, said in [
+        (numbers_run, np.zeros((2, 3)), r"shape \[2, 3\] is given"),
+        (series_run, np.zeros((2, 3, 16)), r"shape \[2, 3, 16\] is given; series of this model are \[2, 16\]"),
+        (series_run, np.zeros((2, 2, 17)), "series of 17 steps are given; those of this model have 16"),
+        (series_run, np.full((2, 16), np.nan), "a value is missing"),
+        (text_run, [1, 2], "list is given; give a string"),
+        (text_run, torch.rand(2, 11), "tokens are whole numbers"),
+        (text_run, torch.full((2, 11), 99), "tokens are from 0 to"),
+    ]:
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        folder.mkdir()
+        with pytest.raises(DataError, match=said):
+            vaelab.load(made(folder)).encode(given)
+
+
+def test_codes_of_another_model_are_named(tmp_path: Path) -> None:
+    trained = vaelab.load(image_run(tmp_path))
+    for codes, said in [(np.zeros((2, 4)), r"the model has \['N', 3\]"), (np.full((1, 3), np.nan), "finite")]:
+        with pytest.raises(DataError, match=said):
+            trained.decode(codes)
+
+
+def test_draws_that_are_impossible_are_named(tmp_path: Path) -> None:
+    trained = vaelab.load(image_run(tmp_path))
+    for settings, said in [
+        ({"count": 0}, "at least 1"),
+        ({"temperature": 0.0}, "temperature 0: should be above 0"),
+        ({"label": "cat"}, "the model is given no labels"),
+        ({"prior": "other"}, "should be own or fitted"),
+    ]:
+        with pytest.raises(ConfigError, match=said):
+            trained.sample(**settings)  # type: ignore[arg-type]
+    with pytest.raises(CheckpointError, match="keeps no fitted prior"):
+        trained.sample(prior="fitted")
+    with pytest.raises(CheckpointError, match="holds no detector"):
+        trained.detect(FLOATS)
+
+
+@pytest.mark.parametrize("about", [
+    [], {}, {"reader": "os.system"}, {"reader": "table"}, {"reader": "images", "fit": "squeeze"},
+    {"reader": "images", "path": "/etc/passwd"}, {"reader": "images", "max_pixels": -1}, {"reader": ["images"]},
+    {"reader": "images", "background": {"_target_": "os.system"}},
+])  # fmt: skip
+def test_a_record_of_reading_that_somebody_has_changed_is_one_message(tmp_path: Path, about: Any) -> None:
+    run = image_run(tmp_path)
+    (run / "model/data.json").write_text(json.dumps(about))
+    with pytest.raises(UserError, match=r"data\.json"):
+        vaelab.load(run).encode(Image.new("RGB", (8, 8)))
+
+
+def test_a_module_of_a_users_own_takes_tensors_alone(tmp_path: Path) -> None:
+    run = image_run(tmp_path)
+    (run / "model/data.json").write_text("null")
+    trained = vaelab.load(run)
+    assert trained.encode(FLOATS).shape == (2, 3)
+    with pytest.raises(DataError, match=r"does not say how such examples are read; give float tensors"):
+        trained.encode(Image.new("RGB", (8, 8)))
+
+
+def test_a_column_of_no_type_is_one_message(tmp_path: Path) -> None:
+    run = table_run(tmp_path)
+    file = run / "model/table.json"
+    file.write_text(file.read_text().replace('"arrow": "string"', '"arrow": "stri{}ng"'))
+    with pytest.raises(DataError, match=r"table\.json: is broken"):
+        vaelab.load(run).encode(people(5))
