@@ -1,0 +1,218 @@
+"""`vaelab encode RUN FILES -o z.parquet` and `vaelab decode RUN z.parquet -o DIR`"""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vaelab.commands.options import (
+    add_common,
+    add_files,
+    find,
+    loaded,
+    output_file,
+    output_folder,
+    parser,
+    progress,
+    wrote,
+)
+from vaelab.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from vaelab.trained import Trained
+    from vaelab.trained.adapter import Part
+
+SUFFIXES = (".parquet", ".csv", ".npy")
+
+
+def encode(arguments: list[str]) -> None:
+    """Write the codes of files.
+
+    Raises:
+        UserError: there is no such model or file, or one cannot be used.
+    """
+    made = parser(
+        "encode",
+        "Writes the code of every example of files: a row for each, with where it comes from, and the columns z0, z1\n"
+        "and so on. A .npy file holds the codes alone. vaelab decode is the way back.",
+        [
+            ("logs/embedding/images-vae/<date> photos/ -o codes.parquet", "of all pictures of a folder"),
+            ("logs/embedding/table-vae/<date> later.csv -o codes.csv", "of the rows of a table"),
+        ],
+    )
+    add_files(made)
+    add_common(made, "the file for the codes: .parquet, .csv or .npy")
+    options = made.parse_args(arguments)
+    path = output_file(options, SUFFIXES)
+    trained = loaded(options)
+    files = find(trained, options.files)
+    about = {"run": options.run, "latent_dim": trained.latent_dim}
+    with Rows(path, about) as rows, progress("encoding", None) as done:
+        for part in trained.adapter.read(files):
+            rows.add(named(part, len(files)), coded(trained, part, done))
+    wrote(rows.count, "code", path, more=f" ({trained.latent_dim} numbers each)")
+
+
+def coded(trained: "Trained", part: "Part", done: Any) -> "pd.DataFrame":
+    """The codes of a part as columns."""
+    import pandas as pd
+
+    codes = trained.codes(part, done).numpy()
+    return pd.DataFrame(codes, columns=[f"z{number}" for number in range(codes.shape[1])])
+
+
+def named(part: "Part", files: int) -> "pd.DataFrame":
+    """What names each example of a part: the file where there are several, and its place within it."""
+    import pandas as pd
+
+    columns = dict(part.columns)
+    if files > 1 and "file" not in columns:
+        columns = {"file": [str(part.stem)] * part.count} | columns
+    return pd.DataFrame(columns)
+
+
+class Rows:
+    """A file of rows that is written whole or not at all, some rows at a time.
+
+    Args:
+        path: ends with `.parquet`, `.csv` or `.npy`; the last takes only columns of codes.
+        about: plain data, kept in a Parquet file.
+    """
+
+    def __init__(self, path: Path, about: dict[str, Any]) -> None:
+        from vaelab.atomic_write import replacing
+
+        self.path, self._about, self.count = path, about, 0
+        self._whole = replacing(path)
+        self._writer: Any = None
+        self._codes: list[Any] = []
+
+    def __enter__(self) -> "Rows":
+        self._partial = self._whole.__enter__()
+        return self
+
+    def add(self, names: "pd.DataFrame", values: "pd.DataFrame") -> None:
+        """More rows."""
+        import pandas as pd
+
+        self.count += len(values)
+        if self.path.suffix.lower() == ".npy":
+            self._codes.append(values.to_numpy())
+            return
+        frame = pd.concat([names, values], axis=1)
+        if self.path.suffix.lower() == ".csv":
+            frame.to_csv(self._partial, mode="a", index=False, header=self._writer is None, float_format="%.9g")
+            self._writer = True
+            return
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        table = pa.Table.from_pandas(frame, preserve_index=False)
+        if self._writer is None:
+            about = {"vaelab": json.dumps(self._about)}
+            self._writer = pq.ParquetWriter(self._partial, table.schema.with_metadata(about))
+        self._writer.write_table(table.cast(self._writer.schema))
+
+    def __exit__(self, *error: Any) -> bool | None:
+        if self.path.suffix.lower() == ".npy" and self._codes and error[0] is None:
+            import numpy as np
+
+            with self._partial.open("wb") as file:
+                np.save(file, np.concatenate(self._codes))
+        elif self.path.suffix.lower() == ".parquet" and self._writer is not None:
+            self._writer.close()
+        return self._whole.__exit__(*error)
+
+
+def decode(arguments: list[str]) -> None:
+    """Write the examples of codes.
+
+    Raises:
+        UserError: there is no such model or file, or the codes are not those of the model.
+    """
+    made = parser(
+        "decode",
+        "Writes the examples that codes stand for. Codes come from vaelab encode, or from elsewhere: the columns z0,\n"
+        "z1 and so on of a Parquet or CSV file, or a .npy file of shape (N, numbers of a code).",
+        [
+            ("logs/embedding/images-vae/<date> codes.parquet -o again/", "images"),
+            ("logs/embedding/table-vae/<date> codes.csv -o again/", "rows of a table"),
+        ],
+    )
+    made.add_argument("codes", metavar="CODES", help="a .parquet, .csv or .npy file")
+    made.add_argument("--label", metavar="NAME", help="of a model that is given labels; none unless named")
+    add_common(made, "the folder for the results")
+    options = made.parse_args(arguments)
+    folder = output_folder(options)
+    trained = loaded(options)
+    codes, names = read_codes(Path(options.codes), trained.latent_dim)
+    import torch
+
+    values = trained.decode(torch.from_numpy(codes), options.label)
+    adapter = trained.adapter
+    if names is not None and trained.spec.kind == "image":
+        from vaelab.trained.images import picture, save_png
+
+        for name, value in zip(names, values, strict=True):
+            save_png(picture(value), folder / f"{name}.png")
+    else:
+        adapter.write_samples(folder, values, "decoded", drawn=False)
+    wrote(len(codes), "example", folder)
+
+
+def read_codes(path: Path, size: int) -> tuple[Any, list[str] | None]:
+    """`(N, size)` float32, and names where a column `file` has a different one for each.
+
+    Raises:
+        DataError: the file is not there, is broken, or holds other codes.
+    """
+    import numpy as np
+    import pandas as pd
+
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise DataError(f"{path}: should be a .parquet, .csv or .npy file of codes")
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    names = None
+    try:
+        if suffix == ".npy":
+            codes = np.load(path, allow_pickle=False, mmap_mode="r")
+            if codes.ndim != 2 or codes.shape[1] != size or codes.dtype.kind not in "fiu":
+                raise DataError(
+                    f"{path}: holds {codes.dtype} of shape {list(codes.shape)}; codes are numbers ['N', {size}]"
+                )
+        else:
+            frame = pd.read_parquet(path) if suffix == ".parquet" else pd.read_csv(path)
+            columns = [f"z{number}" for number in range(size)]
+            if lacking := [column for column in columns if column not in frame]:
+                raise DataError(
+                    f"{path}: has no column {lacking[0]}; codes of this model are the columns z0 to z{size - 1}"
+                )
+            if f"z{size}" in frame:
+                raise DataError(f"{path}: has a column z{size}; codes of this model are the columns z0 to z{size - 1}")
+            codes = frame[columns].to_numpy(np.float32)
+            if "file" in frame and frame["file"].nunique() == len(frame):
+                names = _stems([str(file) for file in frame["file"]])
+    except DataError:
+        raise
+    except Exception as error:  # whatever a library makes of broken bytes
+        raise DataError(
+            f"{path}: cannot be read ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
+        ) from error
+    codes = np.ascontiguousarray(codes, np.float32)
+    if not len(codes):
+        raise DataError(f"{path}: holds no code")
+    if not np.isfinite(codes).all():
+        raise DataError(
+            f"{path}: row {int(np.argwhere(~np.isfinite(codes))[0][0])} holds a value that is no finite number"
+        )
+    return codes, names
+
+
+def _stems(files: list[str]) -> list[str] | None:
+    """Names of files without folders and suffixes; None where two are the same, or one is no name."""
+    stems = [Path(file).stem for file in files]
+    fits = len(set(stems)) == len(stems) and all(stem not in ("", ".", "..") and "/" not in stem for stem in stems)
+    return stems if fits else None

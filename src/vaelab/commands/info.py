@@ -1,0 +1,58 @@
+"""`vaelab info RUN`"""
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from vaelab.commands.options import add_common, loaded, parser
+
+if TYPE_CHECKING:
+    from vaelab.trained import Trained
+
+
+def info(arguments: list[str]) -> None:
+    """Say what a model is.
+
+    Raises:
+        UserError: there is no such model.
+    """
+    made = parser(
+        "info",
+        "Says what a trained model is: data, sizes, numbers on the test split, the command that trained it, and what\n"
+        "can be done with it.",
+        [
+            ("logs/generation/digits-vae/<date>", "for people"),
+            ("logs/generation/digits-vae/<date> --json", "for programs"),
+        ],
+    )
+    made.add_argument("--json", action="store_true", help="print JSON")
+    add_common(made, None)
+    options = made.parse_args(arguments)
+    trained = loaded(options)
+    from vaelab.trained.facts import facts
+
+    about = facts(trained) | {"commands": ", ".join(commands_for(trained))}
+    if options.json:
+        print(json.dumps(about, indent=2, allow_nan=False))
+        return
+    width = max(map(len, about))
+    for name, value in about.items():
+        print(f"{name:{width}}  {_line(value)}")
+
+
+def commands_for(trained: "Trained") -> list[str]:
+    """Commands that fit a model."""
+    if trained.reading is None:
+        return ["info"]
+    usual = ["sample", "reconstruct", "denoise", "encode", "decode", "interpolate", "traverse", "score", "explore"]
+    return usual
+
+
+def _line(value: Any) -> str:
+    from vaelab.errors import printable
+    from vaelab.notes import some
+
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {number:.4g}" for name, number in value.items())
+    if isinstance(value, list):
+        return some([str(part) for part in value], 20) if value and isinstance(value[0], str) else str(value)
+    return printable(f"{value:,}" if isinstance(value, int) else str(value))

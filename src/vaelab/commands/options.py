@@ -1,0 +1,192 @@
+"""What all commands that use a trained model have in common: their options, their progress, their last line."""
+
+import argparse
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vaelab.errors import ConfigError
+from vaelab.missing_package import missing
+from vaelab.notes import counted
+
+if TYPE_CHECKING:
+    from vaelab.trained import Trained
+
+RUN = "a run folder, its folder model, or owner/name on the Hugging Face hub"
+
+
+def parser(name: str, what: str, examples: list[tuple[str, str]]) -> argparse.ArgumentParser:
+    """The parser of one command.
+
+    Args:
+        name: of the command.
+        what: it does, a sentence or two.
+        examples: command lines, each with what it is for.
+    """
+    width = max(len(line) for line, _ in examples)
+    shown = "\n".join(f"  vaelab {name} {line:{width}}  {why}" for line, why in examples)
+    made = argparse.ArgumentParser(
+        f"vaelab {name}",
+        description=what,
+        epilog=f"examples:\n{shown}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    made.add_argument("run", metavar="RUN", help=RUN)
+    return made
+
+
+def add_common(made: argparse.ArgumentParser, output: str | None, seeded: bool = False, needed: bool = True) -> None:
+    """Options that stand behind a command's own.
+
+    Args:
+        made: the parser.
+        output: what `-o` names; None for a command that writes nothing.
+        seeded: whether something is drawn.
+        needed: whether `-o` must be given.
+    """
+    if output is not None:
+        made.add_argument("-o", "--output", required=needed, metavar="PATH", help=output)
+        made.add_argument("--overwrite", action="store_true", help="write in the place of files that are there")
+    if seeded:
+        made.add_argument(
+            "--seed", type=int, default=0, metavar="N", help="of the draws; the same seed, the same result"
+        )
+    made.add_argument(
+        "--device", default="auto", metavar="NAME", help="cpu, cuda, mps or cuda:1; auto: a GPU if there is one"
+    )
+    made.add_argument(
+        "--trust", action="append", default=[], metavar="PACKAGE", help="whose classes the model's files may name"
+    )
+
+
+def loaded(options: argparse.Namespace) -> "Trained":
+    """The model that a command line names, on the device that it names.
+
+    Raises:
+        UserError: there is none, it is broken, or the machine has no such device.
+    """
+    gc.disable()  # a quarter of the time of imports: nothing in them is garbage
+    try:
+        import torch
+
+        import vaelab.trained
+    except ModuleNotFoundError as error:
+        raise ConfigError(missing(error)) from error
+    gc.freeze()
+    gc.enable()
+    name = options.device
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError, ValueError) as error:
+        there = [
+            "cpu",
+            *(["cuda"] if torch.cuda.is_available() else []),
+            *(["mps"] if torch.mps.is_available() else []),
+        ]
+        raise ConfigError(f"--device {name}: this machine has {', '.join(there)}") from error
+    return vaelab.load(options.run, tuple(options.trust), name)
+
+
+def add_files(made: argparse.ArgumentParser) -> None:
+    """What a command reads."""
+    made.add_argument(
+        "files", nargs="+", metavar="FILE",
+        help="files, or folders of them; words such as data.encoding=latin-1 say how they are read",
+    )  # fmt: skip
+
+
+def find(trained: "Trained", words: list[str]) -> list[tuple[Path, Path]]:
+    """The files that words name; see `Adapter.find`. Words such as `data.encoding=latin-1` say how they are read.
+
+    Raises:
+        ConfigError: such a word does not fit, or no file is named.
+        DataError: a file is not there.
+    """
+    paths = read_settings(trained, words)
+    if not paths:
+        raise ConfigError("no file is named")
+    return trained.adapter.find(paths)
+
+
+def read_settings(trained: "Trained", words: list[str]) -> list[Path]:
+    """Have files read as words such as `data.encoding=latin-1` say; the other words are paths.
+
+    Raises:
+        ConfigError: such a word does not fit.
+    """
+    settings = [word for word in words if word.startswith("data.") and "=" in word and not Path(word).exists()]
+    if settings:
+        import yaml
+
+        try:
+            values = {key: yaml.safe_load(value) for key, _, value in (word[5:].partition("=") for word in settings)}
+        except yaml.YAMLError as error:
+            raise ConfigError(f"{' '.join(settings)}: cannot be read ({str(error).splitlines()[0]})") from error
+        trained.read_with(values)
+    return [Path(word) for word in words if word not in settings]
+
+
+def output_folder(options: argparse.Namespace) -> Path:
+    """The folder that `-o` names.
+
+    Raises:
+        ConfigError: it is a file, or holds files already and `--overwrite` is not said.
+    """
+    folder = Path(options.output)
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"-o {folder}: is a file; name a folder")
+    if folder.is_dir() and not options.overwrite and any(folder.iterdir()):
+        raise ConfigError(f"-o {folder}: is not empty; name a new folder, or add --overwrite")
+    return folder
+
+
+def output_file(options: argparse.Namespace, suffixes: tuple[str, ...]) -> Path:
+    """The file that `-o` names.
+
+    Raises:
+        ConfigError: it has another suffix, is a folder, or is there already and `--overwrite` is not said.
+    """
+    path = Path(options.output)
+    if path.suffix.lower() not in suffixes:
+        raise ConfigError(f"-o {path}: should be a file that ends with {' or '.join(suffixes)}")
+    if path.is_dir():
+        raise ConfigError(f"-o {path}: is a folder; name a file")
+    if path.exists() and not options.overwrite:
+        raise ConfigError(f"-o {path}: is there already; name another file, or add --overwrite")
+    return path
+
+
+@contextmanager
+def progress(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """A bar on the terminal, gone at the end; nothing where the output goes elsewhere.
+
+    Args:
+        what: is done.
+        total: examples; None where nobody knows.
+    """
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from vaelab.terminal import console
+
+    shown = console(stderr=True)
+    bars: Any = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*bars, console=shown, transient=True, disable=not shown.is_terminal) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda done: bar.advance(task, done)
+
+
+def wrote(count: int, one: str, place: Path, several: str | None = None, more: str = "") -> None:
+    """The last line."""
+    print(f"wrote {counted(count, one, several)} to {place}{more}")
+
+
+def a_count(word: str) -> int:
+    """A whole number of at least 1."""
+    if not word.isdecimal() or int(word) < 1:
+        raise argparse.ArgumentTypeError(f"{word}: should be a whole number of at least 1")
+    return int(word)

@@ -1,0 +1,93 @@
+"""`vaelab score RUN FILES -o scores.csv`"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vaelab.commands.codes import Rows, named
+from vaelab.commands.options import add_common, add_files, find, loaded, output_file, parser, progress
+from vaelab.errors import ConfigError
+from vaelab.notes import counted, note
+
+SCORED_AGAIN, LEAST = 30_000, 50  # rows, one for each column of those that are explained; and those at least
+
+if TYPE_CHECKING:
+    from vaelab.trained import Trained
+    from vaelab.trained.adapter import Part
+
+
+def score(arguments: list[str]) -> None:
+    """Write how anomalous each example of files is, whether that is an alarm, and why.
+
+    Raises:
+        UserError: there is no such model or file, one cannot be used, or the run keeps no threshold for a rate.
+    """
+    made = parser(
+        "score",
+        "Scores every example of files: a row for each with its score, whether that is above the run's threshold,\n"
+        "and its p-value, the chance that a normal example scores as high. Of tables it names the columns that made\n"
+        "the score, of images --maps draws the places. The scores are those of the run's own scores.csv.",
+        [
+            ("logs/anomaly/table-vae/<date> later.csv -o scores.csv", "the rows of a table"),
+            ("logs/anomaly/images-ae/<date> photos/ -o scores.csv --maps maps/", "pictures, with heat maps"),
+        ],
+    )
+    add_files(made)
+    made.add_argument("--score", metavar="NAME", help="another score than that of the threshold, without a verdict")
+    made.add_argument("--false-alarm-rate", type=float, metavar="RATE", help="of normal examples; that of the run")
+    made.add_argument("--maps", metavar="DIR", help="of images: a folder for heat maps")
+    add_common(made, "the file for the scores: .csv or .parquet")
+    options = made.parse_args(arguments)
+    path = output_file(options, (".csv", ".parquet"))
+    trained = loaded(options)
+    threshold = trained.scorer.at_rate(options.false_alarm_rate)
+    name = trained.scorer.name(options.score)
+    verdict = threshold is not None and name == threshold.score
+    if options.false_alarm_rate is not None and not verdict:
+        raise ConfigError(
+            f"--false-alarm-rate: the run's threshold is one of another score than {name}; leave out one of them"
+        )
+    if options.maps and trained.spec.kind != "image":
+        raise ConfigError(f"--maps: is for images, and the model was trained on {trained.spec.kind} data")
+    if threshold is None:
+        note(f"the run was not trained with task=anomaly, so no score is known to be an alarm; the score is {name}")
+    files = find(trained, options.files)
+    alarms = 0
+    with Rows(path, {"run": str(Path(options.run)), "score": name}) as rows, progress("scoring", None) as done:
+        for part in trained.adapter.read(files):
+            scores = trained.scored(part, name, done)
+            found = _columns(trained, part, scores, name, threshold if verdict else None)
+            if "alarm" in found:
+                alarms += int(found["alarm"].sum())
+            rows.add(named(part, len(files)), found)
+            if options.maps:
+                _draw_maps(trained, part, Path(options.maps))
+    told = f", {counted(alarms, 'alarm')}" if verdict else ""
+    maps = f" and heat maps to {options.maps}" if options.maps else ""
+    print(f"wrote {counted(rows.count, 'score')} ({name}{told}) to {path}{maps}")
+
+
+def _columns(trained: "Trained", part: "Part", scores: Any, name: str, threshold: Any) -> Any:
+    import pandas as pd
+
+    if threshold is not None:
+        found = trained.verdicts(scores, threshold).astype({"alarm": int})
+    else:
+        found = pd.DataFrame({"score": scores.numpy()})
+    if trained.spec.kind == "table" and (name == "reconstruction" or trained.scorer.threshold is not None):
+        highest = scores.nan_to_num(float("inf")).argsort(descending=True, stable=True)
+        which = highest[: max(LEAST, SCORED_AGAIN // trained.spec.size)].sort().values
+        found["because"] = pd.Series(trained.explained(part, name, which)["because"].to_numpy(), which.numpy())
+    return found
+
+
+def _draw_maps(trained: "Trained", part: "Part", folder: Path) -> None:
+    """The places of each picture that are unusual, red over the picture."""
+    import torch
+
+    from vaelab.trained.images import save_map
+
+    places = trained.places(part)
+    pictures = torch.cat([batch.clean.cpu() for batch in part.batches(torch.device("cpu"))])
+    origin, stems = part.origin
+    for place, value, frame, stem in zip(places, pictures, origin.frames, stems, strict=True):
+        save_map(value, place, frame, folder / f"{stem}.png")
