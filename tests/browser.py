@@ -43,6 +43,17 @@ class Tab:
         self.errors: list[str] = []
         self.requests: list[str] = []
 
+    def opened(self, page: Path, size: tuple[int, int] = DESKTOP, scheme: str = "light") -> "Tab":
+        """Load a file in a window of this size, to somebody who prefers this scheme; it fits, and needs nothing."""
+        self.resize(size)
+        self.emulate(scheme=scheme)
+        self.open(page)
+        assert self.overflow() <= 0, "the page is wider than the window"
+        self.run("document.querySelectorAll('details').forEach(one => one.open = true)")
+        assert self.overflow() <= 0, "the page is wider than the window where all is unfolded"
+        assert (self.errors, self.requests) == ([], [])
+        return self
+
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         """One command of the protocol; returns its result."""
         return self._browser.call(method, self._session, **parameters)
