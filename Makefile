@@ -1,21 +1,25 @@
-# `make train ARGS="task=denoising model=ae"` trains; `make test` tests in minutes, `make test-all` tests everything.
-# Each makes the environment first.
+# `make train ARGS="task=denoising model=ae"` trains; `make test` tests in minutes, `make test-all` tests everything but
+# what `make chaos` does: it kills runs, stops their processes and fills their disks. Each makes the environment first.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SHARED := --numprocesses auto --dist loadfile  # tests of a file share the runs that they look at
 
-.PHONY: train test test-all check bench clean
+.PHONY: train test test-all chaos check bench clean
 
 train: $(READY)
 	$(BIN)/python train.py $(ARGS)
 
 test: $(READY)
-	$(BIN)/pytest -m "not long" $(SHARED) $(ARGS)
+	$(BIN)/pytest -m "not long and not chaos" $(SHARED) $(ARGS)
 
 test-all: $(READY)
-	$(BIN)/pytest $(SHARED) $(ARGS)
+	$(BIN)/pytest -m "not chaos" $(SHARED) $(ARGS)
+
+# One after another: what is timed here should not wait for a processor.
+chaos: $(READY)
+	$(BIN)/pytest -m chaos $(ARGS)
 
 check: $(READY)
 	$(BIN)/ruff format --check .

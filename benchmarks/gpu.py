@@ -465,7 +465,9 @@ def _stepped(
 ) -> dict[str, Tensor]:
     """The weights after so many steps."""
     data, model = made(case)
-    last = (_KilledAfterSaving if killed else LastCheckpoint)(str(folder), every_n_train_steps=save)
+    last = (_KilledAfterSaving if killed else LastCheckpoint)(
+        str(folder), every_n_train_steps=save, every_n_minutes=None
+    )
     last.path.parent.mkdir(parents=True, exist_ok=True)
     settings = {"max_steps": steps, "deterministic": "warn", "benchmark": False, "enable_checkpointing": True}
     with warnings.catch_warnings():

@@ -1,9 +1,7 @@
 """What every test shares: real runs in this process, in a folder of the test's own."""
 
 import os
-import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,7 +9,7 @@ import pytest
 import torch
 
 from browser import PROGRAM, Browser, Tab, started
-from postgresql import serving
+from postgresql import is_installed, serving
 
 os.environ["WANDB_MODE"] = "offline"
 os.environ["WANDB_SILENT"] = "true"
@@ -72,20 +70,11 @@ def tab(chromium: Browser) -> Iterator[Tab]:
 @pytest.fixture(scope="session")
 def database() -> Iterator[str]:
     """The address of a PostgreSQL server; tests that need one are skipped where it is not installed."""
-    psycopg = pytest.importorskip("psycopg")
-    if shutil.which("initdb") is None or shutil.which("postgres") is None:
+    pytest.importorskip("psycopg")
+    if not is_installed():
         pytest.skip("PostgreSQL is not installed")
-    with tempfile.TemporaryDirectory(dir="/tmp") as folder, serving(Path(folder)) as address:
-        until = time.monotonic() + 30
-        while True:
-            try:
-                psycopg.connect(address).close()
-            except psycopg.OperationalError:
-                assert time.monotonic() < until
-                time.sleep(0.1)
-            else:
-                break
-        yield address
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder, serving(Path(folder)) as server:
+        yield server.address
 
 
 @pytest.fixture

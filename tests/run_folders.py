@@ -1,10 +1,13 @@
 """Run folders as runs leave them, made up: of any config, with any numbers, in any state."""
 
+import fcntl
 import json
 import os
 import platform
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -27,6 +30,7 @@ def make_run(
     why: str = "",
     day: int = 0,
     curves: dict[str, list[float]] | None = None,
+    watched: tuple[str, str] | None = None,
     **metrics: float,
 ) -> Path:
     """Write what a run leaves.
@@ -38,6 +42,7 @@ def make_run(
         why: it failed.
         day: that it was started on, counted from the first of January.
         curves: what was logged, one number a step.
+        watched: the number by which its best checkpoint was chosen, and its direction.
         metrics: such as `test__nll=80.0`.
     """
     folder.mkdir(parents=True)
@@ -67,7 +72,9 @@ def make_run(
     (folder / "environment.json").write_text(json.dumps(environment))
     ended = status in (None, RunStatus.FINISHED)
     (folder / "model").mkdir()
-    (folder / "model" / "training.json").write_text(json.dumps({"data": {}} | ({"steps": 100} if ended else {})))
+    trained: dict[str, Any] = {"data": {}} | ({"steps": 100} if ended else {})
+    trained |= {} if watched is None else {"watched": dict(zip(("name", "better"), watched, strict=True))}
+    (folder / "model" / "training.json").write_text(json.dumps(trained))
     if ended or metrics:
         (folder / "metrics.json").write_text(json.dumps({k.replace("__", "/"): v for k, v in metrics.items()}))
     if status is not None:
@@ -102,3 +109,14 @@ def mark_running(folder: Path) -> None:
     """As if this process ran it."""
     assert os.getpid() > 0
     RunState.of_this_process().write(folder)
+
+
+@contextmanager
+def held_by_another(folder: Path) -> Iterator[None]:
+    """As if another process was running what is in a folder."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

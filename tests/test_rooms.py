@@ -11,11 +11,17 @@ SOURCE = Path(vaelab.__file__).parent
 ROOMS = (
     ("__main__", "start", "cli"),  # the command; each imports the next
     ("dashboard",),  # what W&B shows of runs
+    ("rerun",),  # a run done again, and compared
     ("runs",),  # every run in a folder
-    ("compare", "sweep", "search"),  # what users do with runs
-    ("command_line",),  # a user's own settings, and errors for people
+    ("sweep", "search"),  # many runs
+    ("sweep_page",),  # how they end: table, figures, page
+    ("explore",),  # a page in the browser for a trained model
+    ("compare", "commands"),  # finished runs beside each other; what the shell does with a trained model
+    ("launch",),  # processes and jobs of SLURM
+    ("command_line", "job_folder"),  # a user's own settings, and errors for people; the run folder of a job
     ("run",),  # one run
     ("record",),  # what a run leaves, trackers
+    ("trained",),  # a trained model as a tool: files and objects in, the same kind out
     ("check", "settings"),  # the whole config, checked
     ("tasks",),  # one folder a task
     ("evaluation",),  # encoded splits, scores, sample quality, baselines

@@ -1,5 +1,11 @@
 """`python -m vaelab`."""
 
+import sys
+from pathlib import Path
+
+if Path(sys.path[0]) == Path(__file__).parent:  # a trial or another process of a run starts this file by its name
+    del sys.path[0]  # in which modules of Python would be found under their names, such as `secrets`
+
 from vaelab.start import main
 
 if __name__ == "__main__":

@@ -13,10 +13,10 @@ from vaelab.config.builder import Builder, check_arguments
 from vaelab.config.nearest import did_you_mean
 from vaelab.corruptions import Corruption
 from vaelab.data.module import DataModule
-from vaelab.errors import ConfigError
+from vaelab.errors import ConfigError, own_error
 from vaelab.latents.fitted import FittedPrior
 from vaelab.models.building import LATENT_PARTS, PARTS
-from vaelab.settings import Settings
+from vaelab.settings import Extras, Settings
 from vaelab.tasks import Task
 from vaelab.training.budget import Budget
 from vaelab.training.optimization import merged
@@ -45,6 +45,7 @@ COLLECTIONS: dict[str, type] = {"callbacks": L.Callback, "logger": Logger}  # na
 OF_PHASES = {"optimizer": "lr", "scheduler": "warmup_steps"}  # what a phase may have of its own, and a setting of it
 # What may be `auto` of the Trainer, and what stands for it while its settings are checked.
 AUTO_SETTINGS = {"precision": None, "max_epochs": 1, "check_val_every_n_epoch": 1}
+RECORDS: dict[str, type] = {"budget": Budget, "extras": Extras}
 PATHS = ("log_dir", "data_dir", "output_dir")
 
 
@@ -59,8 +60,11 @@ def check(config: DictConfig) -> tuple[dict[str, Any], Builder]:
     try:
         plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
     except OmegaConfBaseException as error:
+        if (own := own_error(error)) is not None:  # of a resolver
+            raise own from error
         raise ConfigError(str(error).splitlines()[0] + f" (key {error.full_key})") from error
-    groups = {*COMPONENTS, *COLLECTIONS, "paths", "phases", "budget"}
+    plain.pop("launcher", None)  # of a sweep, and no setting of a run
+    groups = {*COMPONENTS, *COLLECTIONS, "paths", "phases", *RECORDS}
     given = {key: value for key, value in plain.items() if key not in groups}
     known = [field.name for field in fields(Settings)]
     for key in given:
@@ -91,7 +95,8 @@ def check(config: DictConfig) -> tuple[dict[str, Any], Builder]:
             _check_trainer(builder, node)
         else:
             builder.check(node, group, kind)
-    plain["budget"] = _checked_budget(plain.get("budget"))
+    for key, record in RECORDS.items():
+        plain[key] = _checked_record(plain.get(key), key, record)
     plain["phases"] = _checked_phases(builder, plain)
     for group, kind in COLLECTIONS.items():
         nodes = plain[group] = plain.get(group) or {}
@@ -105,14 +110,17 @@ def check(config: DictConfig) -> tuple[dict[str, Any], Builder]:
     return plain, builder
 
 
-def _checked_budget(node: Any) -> dict[str, Any]:
-    """`budget`, with all of its keys."""
+def _checked_record(node: Any, key: str, record: type) -> dict[str, Any]:
+    """A node with the fields of a record, all of them."""
+    names = [field.name for field in fields(record)]
     if not isinstance(node, dict):
-        raise ConfigError(f"budget={node}: should hold steps, epochs and patience, such as budget.steps=3000")
-    checked = check_arguments(Budget, node, "budget")
-    for field in fields(Budget):
-        if field.name not in checked:
-            raise ConfigError(f"budget.{field.name}: needs a value")
+        raise ConfigError(
+            f"{key}={node}: should hold {', '.join(names[:-1])} and {names[-1]}, such as {key}.{names[0]}"
+        )
+    checked = check_arguments(record, node, key)
+    for name in names:
+        if name not in checked:
+            raise ConfigError(f"{key}.{name}: needs a value")
     return checked
 
 

@@ -8,8 +8,10 @@ import gc
 import os
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack, redirect_stderr, suppress
+from contextlib import AbstractContextManager, ExitStack, nullcontext, redirect_stderr, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from time import sleep
 from typing import Any, NoReturn
 
 import hydra
@@ -19,50 +21,72 @@ from omegaconf import DictConfig, OmegaConf, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from vaelab import __version__
+from vaelab.command_line.evaluation import USAGE as EVAL_USAGE
+from vaelab.command_line.evaluation import behind_run, evaluation_words
 from vaelab.command_line.explain import COMPOSITION_ERRORS, explain
 from vaelab.command_line.local import local_settings
 from vaelab.command_line.own_encoder import decoder_instead
+from vaelab.command_line.same_words import own_words
+from vaelab.command_line.tags import ask_for_tags, lacks_tags, tags_word
+from vaelab.commands.between import interpolate, traverse
+from vaelab.commands.codes import decode, encode
+from vaelab.commands.hub import pull, push
+from vaelab.commands.info import info
+from vaelab.commands.restore import denoise, reconstruct
+from vaelab.commands.sample import sample
+from vaelab.commands.score import score
 from vaelab.compare.command import compare
 from vaelab.config.command_line import config_folders, parts, typed_words
 from vaelab.config.continuation import Continuation, compose_again
 from vaelab.config.help import help_page
 from vaelab.config.location import config_dir, find_trusted
 from vaelab.config.nearest import nearest
-from vaelab.config.quoting import quoted
 from vaelab.config.redacted_output import redacted_output
 from vaelab.config.usual import usual_for
 from vaelab.dashboard.command import dashboard
 from vaelab.errors import ConfigError, DivergenceError, UserError, own_error
+from vaelab.explore.command import explore
+from vaelab.external import from_launcher, launched
+from vaelab.job_folder import OUTPUT_DIR, JobFolder, chosen_folder, run_dir
+from vaelab.launch.words import is_about_launcher, refuse_launcher
 from vaelab.missing_package import missing
+from vaelab.quoting import quoted, typed_path
 from vaelab.record.sweep import FILE as SWEEP
-from vaelab.record.sweep import Sweep, in_one_process, mark_done, print_sweep
+from vaelab.record.sweep import Sweep, mark_done
+from vaelab.rerun.command import Repetition, rerun
 from vaelab.run_folder import (
+    RUN_DIR,
     can_go_on,
-    claim_run_dir,
     claim_sweep_dir,
     discard_unstarted,
+    in_one_process,
     redact_subfolder,
     redact_sweep,
 )
 from vaelab.runs.command import runs
+from vaelab.search.weights_and_biases.trial import as_trial
 from vaelab.search.words import search_words
-from vaelab.signals import NOT_BEGUN, end_with_parent, ending_at_once, exit_code, raising_when_told_to_end, say
+from vaelab.signals import (
+    NOT_BEGUN,
+    end_with_parent,
+    ending_at_once,
+    exit_code,
+    is_first,
+    is_first_of_node,
+    raising_when_told_to_end,
+    say,
+)
 from vaelab.sweep import errors_are_collected
 
-OmegaConf.register_new_resolver("vaelab.run_dir", claim_run_dir, use_cache=True, replace=True)
+OmegaConf.register_new_resolver("vaelab.run_dir", run_dir, use_cache=True, replace=True)
+OmegaConf.register_new_resolver("vaelab.launched", from_launcher, replace=True)
 OmegaConf.register_new_resolver("vaelab.sweep_dir", claim_sweep_dir, use_cache=True, replace=True)
 
 _FULL = "HYDRA_FULL_ERROR"
+_FOR_THE_FIRST = 5.0  # seconds
 _MULTIRUN = ("-m", "--multirun")
 _COMPLETION = ("-sc", "--shell-completion")
-_COMMANDS = ("train", "runs", "compare", "dashboard")
-_USAGE = """\
-usage: vaelab train [overrides]       train or evaluate; vaelab train --help says more
-       vaelab runs [<folder>]         what runs there are, filtered and sorted; the best one, and how to do it again
-       vaelab compare <folder> ...    one table and one figure of finished runs
-       vaelab dashboard [<folder> ... or <project>]
-                                      W&B workspaces, and a report that compares runs
-       vaelab --version               which version this is"""
+_ONE_RUN = "says how the jobs of a sweep run, and this is one run; add -m, or leave it out"
 
 
 @redacted_output()
@@ -73,29 +97,50 @@ def main() -> None:
         _complete(sys.argv[1:])
     elif command == "--version":
         print(_version())
-    elif command == "train":
-        train(arguments)
-    elif command in ("runs", "compare", "dashboard"):
+    elif command in COMMANDS:
         try:
-            {"runs": runs, "compare": compare, "dashboard": dashboard}[command](arguments)
+            COMMANDS[command].run(arguments)
         except UserError as error:
+            if os.environ.get(_FULL) == "1":
+                raise
             _fail(str(error), error.exit_code)
+        except OSError as error:
+            if not COMMANDS[command].of_model or os.environ.get(_FULL) == "1":
+                raise
+            place = f"{error.filename}: " if error.filename else ""
+            _fail(f"{place}{error.strerror or error}", 1)
         except KeyboardInterrupt as stop:
             _fail("interrupted", exit_code(stop))
     elif command in ("-h", "--help"):
-        print(_USAGE)
+        print(_usage())
     elif command:
         _fail(f"vaelab {command}: there is no such command; {_command_meant(command)}", 2)
     else:
-        print(_USAGE, file=sys.stderr)
+        print(_usage(), file=sys.stderr)
         sys.exit(2)
+
+
+def _usage() -> str:
+    """All commands, in two groups: what trains and looks at runs, and what uses a trained model."""
+    rows = {name: f"{name} {command.arguments}" for name, command in COMMANDS.items()}
+    width = max(map(len, rows.values()))
+
+    def lines(of_model: bool) -> list[str]:
+        return [f"  {rows[n]:{width}}  {c.what}" for n, c in COMMANDS.items() if c.of_model == of_model]
+
+    return "\n".join([
+        "usage: vaelab <command> ...", "", "Train models, and look at runs:", "", *lines(of_model=False), "",
+        "Use a trained model. RUN is a run folder, its folder model, or owner/name on the Hugging Face hub:", "",
+        *lines(of_model=True), "", "vaelab <command> --help says more; vaelab --version says which version this is.",
+    ])  # fmt: skip
 
 
 def _command_meant(command: str) -> str:
     if "=" in command or command.startswith("-"):
         return f"did you mean vaelab train {command}?"
-    near = nearest(command, _COMMANDS)
-    return f"did you mean vaelab {near}?" if near else f"there are {', '.join(_COMMANDS[:-1])} and {_COMMANDS[-1]}"
+    names = list(COMMANDS)
+    near = nearest(command, names)
+    return f"did you mean vaelab {near}?" if near else f"there are {', '.join(names[:-1])} and {names[-1]}"
 
 
 def _version() -> str:
@@ -110,10 +155,30 @@ def _complete(arguments: list[str]) -> None:
     line = os.environ.get("COMP_LINE", "")
     program, *words = line.split() or [""]
     if not words or (len(words) == 1 and not line.endswith(" ")):
-        print(" ".join(command for command in _COMMANDS if command.startswith("".join(words))))
+        print(" ".join(command for command in COMMANDS if command.startswith("".join(words))))
     elif words[0] == "train":
         os.environ["COMP_LINE"] = program + line.partition(" train")[2]
         train(arguments)
+    elif words[0] == "eval" and (behind := behind_run(line.partition(" eval")[2])) is not None:
+        os.environ["COMP_LINE"] = f"{program} {behind}"
+        train(arguments)
+
+
+def evaluate(arguments: list[str]) -> None:
+    """`vaelab eval`: what `vaelab train` does with `train=false` and a checkpoint.
+
+    Raises:
+        ConfigError: no checkpoint is named, or several.
+    """
+    if {"-h", "--help"} & set(arguments):
+        print(EVAL_USAGE)
+        return
+    words = evaluation_words(arguments)
+    typed, sys.argv = sys.argv, [sys.argv[0], "train", *words]
+    try:
+        train(words)
+    finally:
+        sys.argv = typed
 
 
 def _asks_for_words(arguments: list[str]) -> bool:
@@ -136,26 +201,103 @@ def train(arguments: list[str] | None = None) -> None:
         with suppress(SystemExit), open(os.devnull, "w") as nowhere, redirect_stderr(nowhere):
             _train(arguments)
     else:
-        _train(arguments)
+        with ExitStack() as prepared:
+            try:
+                words = prepared.enter_context(as_trial(arguments))
+            except UserError as error:
+                _refuse(error)
+            _train(words)
 
 
-def _train(arguments: list[str]) -> None:
+def _rerun(arguments: list[str]) -> None:
+    def train_again(words: list[str], again: Repetition) -> int:
+        try:
+            _train(words, again)
+        except SystemExit as stop:
+            return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+        return 0
+
+    if code := rerun(arguments, train_again):
+        sys.exit(code)
+
+
+def _train(arguments: list[str], again: Repetition | None = None) -> None:
+    """Run what a command line says; where the job of this process was started before, go on with its run.
+
+    Args:
+        arguments: flags and overrides.
+        again: the run that is done again, whose words are added to those of the arguments.
+    """
+    arguments = own_words(arguments)
+    job = JobFolder.current = _job_folder(arguments, again)
+    with ExitStack() as kept:
+        if job is not None:
+            kept.callback(job.leave)
+        try:
+            _train_once(arguments, again)
+        finally:
+            JobFolder.current = None
+        if job is not None and job.goes_on is not None:
+            _go_on(job, arguments, again)
+
+
+def _go_on(job: JobFolder, arguments: list[str], again: Repetition | None) -> None:
+    """Go on with the run that an earlier start of a job has left, if it is not finished."""
+    assert job.goes_on is not None
+    if again is not None:
+        on = typed_path("resume", job.goes_on)
+        _refuse(
+            ConfigError(
+                f"{job.goes_on}: holds an earlier start of this rerun; {on} goes on with it, and "
+                "vaelab rerun <run> --compare <folder> compares the numbers"
+            )
+        )
+    if job.finished:
+        say(f"{job.goes_on}: the run of this command line is finished")
+        return
+    say(f"going on with {job.goes_on}")
+    words = [word for word in arguments if word.lstrip("+").partition("=")[0] != OUTPUT_DIR]
+    _train_once([*words, f"resume={quoted(str(job.goes_on))}"])
+
+
+def _job_folder(arguments: list[str], again: Repetition | None) -> JobFolder | None:
+    """The folder that this run shares with other processes or with an earlier start; None for a new one of its own."""
+    flags, words = parts(arguments)
+    only_shown = {"-c", "--cfg", "-i", "--info"} & {flag.partition("=")[0] for flag in flags}
+    if only_shown or set(_MULTIRUN) & set(flags):
+        return None
+    try:
+        chosen = chosen_folder(words)
+        if any(word.startswith("resume=") for word in words):
+            if chosen is not None:
+                raise ConfigError(f"{OUTPUT_DIR}={chosen}: resume= goes on in the folder of the run; leave it out")
+            return None
+        kind = [] if again is None else [f"rerun {again.run.absolute()}"]
+        return JobFolder.of(launched(), [*kind, *flags, *words], chosen)
+    except UserError as error:
+        _refuse(error)
+
+
+def _train_once(arguments: list[str], again: Repetition | None = None) -> None:
     typed = list(sys.argv)
     wants_traceback = os.environ.get(_FULL) == "1"
-    relaunch = typed if typed[1:] in (arguments, ["train", *arguments]) else [typed[0], *arguments]
+    program = typed[:2] if typed[1:2] == ["train"] else typed[:1]
+    relaunch = [*program, *arguments] if again is None else typed
     Sweep.current = None
     kept = ExitStack()
     end_with_parent()
     try:
         with raising_when_told_to_end():
-            if (searched := search_words(arguments)) is not None:
-                from vaelab.search.command import search
+            if again is None and (searched := search_words(arguments)) is not None:
+                from vaelab.search.engine import search
 
                 sys.argv = relaunch
-                program = typed[:2] if typed[1:2] == ["train"] else typed[:1]
                 sys.exit(search(searched, _config_folders(searched.flags), program))
-            whole = _sweep_that_goes_on(arguments, kept)
-            continued = compose_again(arguments) if whole is None else None
+            whole = _sweep_that_goes_on(arguments, kept) if again is None else None
+            if again is not None:
+                continued: Continuation | None = again.compose(arguments)
+            else:
+                continued = compose_again(arguments) if whole is None else None
             flags, overrides = parts(whole or (continued.arguments if continued else arguments))
             if continued is None and (usual := usual_for(overrides)) is not None:
                 say(str(usual))
@@ -163,16 +305,16 @@ def _train(arguments: list[str]) -> None:
             arguments = [*flags, *overrides]  # Hydra's parser refuses `model=ae --multirun seed=1,2`
             sys.argv = [sys.argv[0], *arguments]
             os.environ[_FULL] = "1"  # so that Hydra hands its errors over; `job` takes it back
-            program = typed[:2] if typed[1:2] == ["train"] else typed[:1]
             alone = [*program, *(flag for flag in flags if flag not in _MULTIRUN)]
+            Sweep.program, Sweep.start = program, alone
             try:
-                _compose_and_run(wants_traceback, relaunch, alone, continued)
+                _compose_and_run(wants_traceback, relaunch, alone, continued, again)
             except COMPOSITION_ERRORS as error:
                 decoder = decoder_instead(error, overrides, _config_folders(flags))
                 if decoder is None:
                     raise
                 sys.argv.append(decoder)
-                _compose_and_run(wants_traceback, relaunch, alone, continued)
+                _compose_and_run(wants_traceback, relaunch, alone, continued, again)
             _end_sweep()
     except UserError as error:
         if wants_traceback:
@@ -204,24 +346,31 @@ def _sweep_that_goes_on(arguments: list[str], kept: ExitStack) -> list[str] | No
     folder = Path(named.strip("'\""))  # as Hydra reads it
     if not named or not (folder / SWEEP).is_file():
         return None
-    kept.enter_context(in_one_process(folder))
+    kept.enter_context(in_one_process(folder, "sweep"))
     sweep = Sweep.current = Sweep.read(folder)
     if lost := sweep.forget_lost():
         numbers = ", ".join(str(job.number) for job in lost)
         print(f"{folder}: the results of jobs that were done are gone, so they run again: {numbers}", flush=True)
     flags, overrides = parts(arguments)
     of_hydra = [o for o in overrides if o.lstrip("+~").startswith(("hydra.", "hydra/"))]
-    sweep.typed = [o for o in overrides if o not in of_hydra and not o.startswith("resume=")]
+    sweep.launcher = [o for o in overrides if is_about_launcher(o)]
+    apart = (*of_hydra, *sweep.launcher)
+    sweep.typed = [o for o in overrides if o not in apart and not o.startswith("resume=")]
     sweep.config_folders = _config_folders(flags)
     if not sweep.missing():
         print(f"{folder}: all {len(sweep.jobs)} jobs are done")
+        _end_sweep()
         sys.exit(0)
     flags = [flag for flag in flags if flag not in (*_MULTIRUN, "-r", "--run")]
-    return [*flags, "--multirun", *of_hydra, f"hydra.sweep.dir={quoted(str(folder))}"]
+    return [*flags, "--multirun", *of_hydra, *sweep.launcher, f"hydra.sweep.dir={quoted(str(folder))}"]
 
 
 def _compose_and_run(
-    wants_traceback: bool, relaunch: list[str], alone: list[str], continued: Continuation | None
+    wants_traceback: bool,
+    relaunch: list[str],
+    alone: list[str],
+    continued: Continuation | None,
+    again: Repetition | None = None,
 ) -> None:
     """Hand over to Hydra.
 
@@ -229,11 +378,14 @@ def _compose_and_run(
         wants_traceback: whether errors are shown with one.
         relaunch: the command line of a run's other processes.
         alone: the beginning of a command line that runs one job of a sweep by itself, to which its overrides are added.
-        continued: the run that goes on or is evaluated; a job of a sweep that goes on has its own.
+        continued: the run that goes on, is evaluated or done again; a job of a sweep that goes on has its own.
+        again: takes the folder of the new run, where one is done again.
     """
 
     @hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="train")
     def job(config: DictConfig) -> float | None:
+        if JobFolder.current is not None and JobFolder.current.goes_on is not None:
+            return None  # to be composed again, with what the run has kept
         if not wants_traceback:
             os.environ.pop(_FULL, None)
         # Lightning starts the other ranks of a node with this very command line, in this folder.
@@ -250,14 +402,24 @@ def _compose_and_run(
         if current.hydra.output_subdir is not None:
             redact_subfolder(Path(current.hydra.runtime.output_dir) / current.hydra.output_subdir)
         try:
+            if again is not None:
+                again.begin(Path(current.hydra.runtime.output_dir))
+            if not in_sweep and lacks_tags(config, current.hydra.runtime.choices.get("debug")):
+                config.tags = ask_for_tags()
+                word = tags_word(list(config.tags))
+                sys.argv = [*relaunch, word]  # the other processes of the run do not ask again
+                with read_write(current.hydra):
+                    current.hydra.overrides.task.append(word)
             goes_on = continued
+            if not in_sweep:
+                refuse_launcher(typed_words(current.hydra), _ONE_RUN)
             if in_sweep and Sweep.current is not None:
                 goes_on = Sweep.current.continued.get(int(current.hydra.job.num), continued)
             run = _import_run()
             find_trusted(config)
-            with local_settings(config):
+            with _kept_to_this_process(Path(current.hydra.runtime.output_dir)), local_settings(config):
                 watched = run(config, goes_on)
-            if config.resume and not in_sweep:
+            if config.resume and not in_sweep and RUN_DIR not in os.environ:  # else whoever started this run does
                 mark_done(Path(config.resume))
             return watched
         except KeyboardInterrupt as stop:
@@ -277,6 +439,11 @@ def _compose_and_run(
     job()
 
 
+def _kept_to_this_process(folder: Path) -> AbstractContextManager[None]:
+    """Refuse a run that another process runs at this moment; the first process of a run stands for all of them."""
+    return in_one_process(folder, "run") if is_first() and folder.is_dir() else nullcontext()
+
+
 def _end_sweep() -> None:
     """Say what became of the jobs of a sweep, if there was one, and exit with 1 unless all of them are done."""
     sweep = Sweep.current
@@ -285,7 +452,9 @@ def _end_sweep() -> None:
     discard_unstarted()
     if sweep.stopped is not None and not sweep.folder.is_dir():
         _fail(NOT_BEGUN, sweep.stopped)
-    print_sweep(sweep)
+    from vaelab.sweep_page.end import end_sweep
+
+    end_sweep(sweep)
     if sweep.exit_code:
         sys.exit(sweep.exit_code)
 
@@ -323,7 +492,7 @@ def _stop(code: int, run: Path | None = None) -> NoReturn:
     discard_unstarted()
     message = NOT_BEGUN
     if run is not None and run.is_dir():
-        how = f"go on with resume={run}" if can_go_on(run) else "no checkpoint had been written yet"
+        how = f"go on with {typed_path('resume', run)}" if can_go_on(run) else "no checkpoint had been written yet"
         message = f"interrupted; {how}"
     say(f"error: {message}")
     sys.exit(code)
@@ -333,11 +502,22 @@ def _refuse(error: UserError) -> NoReturn:
     """Say what is wrong, and leave no run folder behind where nothing ran."""
     if not isinstance(error, DivergenceError):
         discard_unstarted()
-    _fail(str(error), error.exit_code)
+    _fail(str(error), error.exit_code, everywhere=isinstance(error, ConfigError))
 
 
-def _fail(message: str, code: int) -> NoReturn:
-    print(f"error: {message}", file=sys.stderr)
+def _fail(message: str, code: int, everywhere: bool = False) -> NoReturn:
+    """Say what is wrong, and end.
+
+    Args:
+        message: one line.
+        code: to end with.
+        everywhere: whether all processes of a run on one machine have the same to say.
+    """
+    if not is_first():  # the first process says the same, and its end ends this one, except under srun
+        with ending_at_once():
+            sleep(_FOR_THE_FIRST)
+    if not everywhere or is_first_of_node():
+        print(f"error: {message}", file=sys.stderr)
     sys.exit(code)
 
 
@@ -347,3 +527,42 @@ def _config_folders(arguments: list[str]) -> list[Path]:
         if not folder.is_dir():
             _fail(f"--config-dir: {folder} is not a folder", 2)
     return [config_dir(), *folders]
+
+
+@dataclass(frozen=True)
+class Command:
+    """One word behind `vaelab`.
+
+    Attributes:
+        arguments: as the usage shows them.
+        what: it does, in a line.
+        run: given the rest of the command line.
+        of_model: whether it uses a trained model.
+    """
+
+    arguments: str
+    what: str
+    run: Callable[[list[str]], None]
+    of_model: bool = False
+
+
+COMMANDS = {
+    "train": Command("[overrides]", "train or evaluate; vaelab train --help lists every option", train),
+    "eval": Command("RUN [overrides]", "evaluate a trained model, without training", evaluate),
+    "runs": Command("[FOLDER]", "what runs there are, filtered and sorted; the best, and how to do it again", runs),
+    "rerun": Command("RUN", "train again from the record of a run, and compare the numbers", _rerun),
+    "compare": Command("FOLDER ...", "one table and one figure of finished runs", compare),
+    "dashboard": Command("[FOLDER ... or PROJECT]", "W&B workspaces, and a report that compares runs", dashboard),
+    "info": Command("RUN", "what a model is, and what can be done with it", info, True),
+    "sample": Command("RUN -o DIR", "new examples: images, rows, music, text, series", sample, True),
+    "reconstruct": Command("RUN FILES -o DIR", "what is left of files after encoding and decoding", reconstruct, True),
+    "denoise": Command("RUN FILES -o DIR", "the likeliest originals of corrupted files", denoise, True),
+    "encode": Command("RUN FILES -o FILE", "the codes of files, as a table", encode, True),
+    "decode": Command("RUN CODES -o DIR", "the examples of codes", decode, True),
+    "interpolate": Command("RUN A B -o DIR", "what lies between two examples", interpolate, True),
+    "traverse": Command("RUN A -o DIR", "what single numbers of a code do", traverse, True),
+    "score": Command("RUN FILES -o FILE", "how anomalous files are, which raise an alarm, and why", score, True),
+    "push": Command("RUN OWNER/NAME", "share a model with its card on the hub, or as a folder", push, True),
+    "pull": Command("OWNER/NAME -o DIR", "fetch a model that was shared", pull, True),
+    "explore": Command("RUN [FILES]", "a page in the browser: sliders, samples, your files, a map", explore, True),
+}

@@ -5,6 +5,7 @@ elsewhere.
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -193,6 +194,26 @@ def direction(name: str) -> Direction | None:
     return None if found is None else found.better
 
 
+def unit(name: str) -> str:
+    """Such as `nats`; empty for a number without one, and where nothing is known."""
+    found = metric(name)
+    return "" if found is None else found.unit
+
+
+def is_better(name: str, value: float, than: float) -> bool:
+    """Whether one value of a number is better than another; neither is where neither more nor less is better."""
+    better = direction(name)
+    return better is not None and value != than and (value > than) == (better == "max")
+
+
+def best(name: str, values: Iterable[float]) -> float | None:
+    """The best of some values of a number; None without any, and where neither more nor less is better."""
+    found, better = list(values), direction(name)
+    if not found or better is None:
+        return None
+    return max(found) if better == "max" else min(found)
+
+
 def aim(name: str) -> str:
     """The direction in words: `more is better`, `less is better`, or nothing."""
     return {"max": "more is better", "min": "less is better", None: ""}[direction(name)]
@@ -204,8 +225,11 @@ def is_final(name: str) -> bool:
 
 
 def is_detail(name: str) -> bool:
-    """Whether a number is one of many of its kind, such as one at each strength, that the terminal leaves out."""
-    return any(taken.detail and taken.pattern.search(name) for taken in TAKEN)
+    """Whether a number is one of many of its kind, such as one at each strength, that the terminal leaves out.
+
+    Never one that is not registered: `mine_low` of somebody's own is the low end of nothing.
+    """
+    return metric(name) is not None and any(taken.detail and taken.pattern.search(name) for taken in TAKEN)
 
 
 def headlines() -> list[str]:

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import lightning.pytorch as L
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.callbacks import EarlyStopping, ProgressBar
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from omegaconf import DictConfig
@@ -30,6 +31,7 @@ from vaelab.data.module import DataModule
 from vaelab.data.sharing import SharedExamples
 from vaelab.errors import ConfigError
 from vaelab.evaluation import fitted_priors
+from vaelab.external import counts, launched, refuse_other_counts
 from vaelab.latents.fitted import FittedPrior
 from vaelab.models import Model
 from vaelab.models import Start as ModelStart
@@ -37,32 +39,45 @@ from vaelab.models.building import architecture, build_model, outlined
 from vaelab.models.proportion import refuse_too_large
 from vaelab.models.trial import refuse_ill_formed
 from vaelab.notes import note
-from vaelab.record.checkpoints import Start, find_checkpoint, read_start
+from vaelab.quoting import typed_path
+from vaelab.record.checkpoints import Start, find_checkpoint, read_last, read_start
 from vaelab.record.curves import CurveLogger
 from vaelab.record.run_record import RunRecord
+from vaelab.record.state import end_for
 from vaelab.record.trackers import trackers_among, tracking
 from vaelab.record.trained_on import TrainedOn, Use
 from vaelab.record.training_pictures import TrainingPictures
+from vaelab.run_folder import can_go_on
 from vaelab.secrets import redact
 from vaelab.tasks import Task
+from vaelab.training import sharding
 from vaelab.training.allocation import keep_freed_memory
+from vaelab.training.averaged_weights import (
+    averaging_among,
+    refuse_other_averaging,
+    refuse_other_names,
+    refuse_sharded,
+)
+from vaelab.training.awaiting import ending_while_others_are_awaited
 from vaelab.training.best_validation import BestValidation, finite
 from vaelab.training.budget import Budget, TrainingTime, counts_steps, plateau, settled
-from vaelab.training.checkpoint_files import CheckpointFiles
+from vaelab.training.checkpoint_files import CheckpointFiles, refuse_damaged
 from vaelab.training.compilation import Compilation, check_compilation
 from vaelab.training.epoch_loop import EpochLoop
+from vaelab.training.heartbeat import noticing_lost_processes
 from vaelab.training.interruption import StopSignals, keeping, stoppable
 from vaelab.training.module import TrainingModule
 from vaelab.training.optimization import Optimization
 from vaelab.training.phases import refuse_misfit, take_clipping, weights_of
 from vaelab.training.plain_step import needs_closure
 from vaelab.training.precision import AUTO, allow_clipping, choose_precision, lay_channels_last, refuse_double
-from vaelab.training.processes import ProcessLauncher
+from vaelab.training.processes import ProcessLauncher, meet_by_torchrun
 from vaelab.training.progress import RunProgress
 from vaelab.training.resumption import Resumption, refuse_done
 from vaelab.training.saved_state import broken, refuse_broken_position
 from vaelab.training.seeding import OneSeed, choose_seed, seed_all
 from vaelab.training.time_limit import TimeLimit
+from vaelab.training.weight_average import Averaging, in_evaluation
 
 _SHARED = SharedExamples()  # among the jobs of a sweep
 
@@ -81,15 +96,17 @@ def run(config: DictConfig, continued: Continuation | None = None) -> float | No
     """
     drawn = draw_seed(config)
     cfg, builder = check(config)
-    refuse_sweep_over_devices(cfg)
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        refuse_several_devices(cfg)
     if cfg["resume"]:
         refuse_changes(read_recorded(Path(cfg["resume"])), redact(cfg), HydraConfig.get().runtime.choices)
     seed = seed_all(cfg["seed"])
     if cfg["data"].get("seed", 0) is None:
         cfg["data"]["seed"] = seed
-    quieten()
+    quieten(cfg["extras"]["ignore_warnings"])
     record = RunRecord(Path(cfg["paths"]["output_dir"]), cfg, HydraConfig.get(), continued)
-    record.show()
+    if cfg["extras"]["print_config"]:
+        record.show()
 
     start = find_start(cfg, continued)
     sweep = HydraConfig.get().mode == RunMode.MULTIRUN
@@ -97,17 +114,34 @@ def run(config: DictConfig, continued: Continuation | None = None) -> float | No
     model = module.model
     best = BestValidation(*task.watched(model))
     check_compilation(cfg["compile"], model, data)
-    callbacks = [task, best, Compilation(cfg["compile"]), *build_callbacks(builder, cfg, best)]
-    callbacks += [TrainingPictures(task, record.folder)] if task.pictures_every is not None else []
+    compilation = Compilation(cfg["compile"])
+    callbacks = [task, best, compilation, *build_callbacks(builder, cfg, best)]
+    sharded = cfg["trainer"].get("strategy") == sharding.NAME
+    if task.pictures_every is not None and not sharded:
+        callbacks += [TrainingPictures(task, record.folder)]
+    elif task.pictures_every not in (None, AUTO):
+        note("no pictures while training: one process draws them, and with trainer.strategy=fsdp none has all weights")
     callbacks += [Resumption(trained_on.to_json()), *([OneSeed(seed, data)] if drawn else [])]
+    averaging = averaging_of_run(cfg, callbacks, start)
     if cfg["train"]:
         refuse_ill_formed(model, next(data.batches("val", "cpu", 2)))
         refuse_unknown_monitors(callbacks, task.validation_names(model, data))
     trainer = build_trainer(builder, cfg, callbacks, module, data.batch_size)
 
-    # Not before all is checked: a refused resume must leave the run as it was.
-    record.begin(seed, data, trainer, trained_on, None if cfg["train"] or start is None else start.step)
-    with record.kept_state(), opened_loggers(builder, cfg, record, position_of(trainer, data)) as loggers:
+    # Not before all is checked, and no tracker refuses: a refused resume must leave the run as it was.
+    record.take_over()
+    with (
+        record.kept_state() as running,
+        noticing_lost_processes(trainer, record.folder, partial(end_for, record.folder)),
+        ending_while_others_are_awaited(trainer, partial(end_for, record.folder)),
+        opened_loggers(builder, cfg, record, position_of(trainer, data)) as loggers,
+    ):
+        running()
+        weights_now = model.state_dict() if start is None else start.weights
+        steps = None if cfg["train"] or start is None else start.step
+        if cfg["train"] and start is not None:
+            mention_start(start, goes_on=bool(cfg["resume"]))
+        record.begin(seed, data, trainer, trained_on, weights_now, steps, averaging)
         gc.enable()  # the command line disables it while modules are imported, and W&B's are by now
         trainer.loggers = loggers
         record.log_config(trainer, model)
@@ -122,8 +156,13 @@ def run(config: DictConfig, continued: Continuation | None = None) -> float | No
             told = any(isinstance(callback, TimeLimit) and callback.has_said for callback in callbacks)
             if start is not None and cfg["resume"] and trainer.global_step == start.step and not told:
                 note(f"no step was left to train after {start.step}; trainer.max_epochs=<more> goes on")
+            if sharded:
+                module = sharding.undivided(module, build_model(model.architecture, builder))
+                model = module.model
             weights, numbers = best_checkpoint(trainer), dict(best.numbers)
-            record.trained(trained_on, trainer.global_step)
+            begun = module.average is not None and module.average.begun
+            record.trained(trained_on, trainer.global_step, averaging if begun else None, (best.monitor, best.mode))
+            record.trained_so(module.first_loss, compilation.since)
         elif start is not None:
             stand_at(trainer, start.step)
         if (prior := wanted_prior(cfg, builder, task)) is not None:
@@ -205,6 +244,8 @@ def build(
     model = build_model(about, builder)
     if start is not None:
         start.refuse_misfit(model.state_dict(), about)
+        if start.averaged:
+            refuse_other_names(start.path, start.averaged, model)
     else:
         begin(model, data)
     settle_budget(cfg, data)
@@ -357,6 +398,15 @@ def build_trainer(
     """Lightning's Trainer, taking steps in blocks; loggers are opened when all else is ready."""
     auto = cfg["trainer"].get("precision") == AUTO
     settings = cfg["trainer"] | ({"precision": None} if auto else {})
+    launch = launched()
+    devices, nodes = counts(launch, settings.get("devices"), settings.get("num_nodes", 1))
+    refuse_other_counts(launch, devices, nodes)
+    if devices != settings.get("devices"):
+        settings = settings | {"devices": devices, "num_nodes": nodes}
+    if settings.get("strategy") == sharding.NAME:
+        if cfg["train"]:
+            sharding.refuse_undivided(module.model, compiled=cfg["compile"] not in (False, AUTO))
+        settings = settings | {"strategy": sharding.Sharded()}
     trainer: L.Trainer = builder.build(settings, "trainer", COMPONENTS["trainer"], logger=False, callbacks=callbacks)
     if auto and cfg["train"]:
         choose_precision(trainer, module.model, batch_size)
@@ -365,6 +415,8 @@ def build_trainer(
     lay_channels_last(trainer, module.model)
     if cfg["train"]:
         refuse_misfit(trainer, module.model)
+        if averaging_among(callbacks) is not None:
+            refuse_sharded(trainer)
     module.clip = take_clipping(trainer, module.model)
     if trainer.strategy.root_device.type == "cpu":
         keep_freed_memory()
@@ -373,6 +425,8 @@ def build_trainer(
     folder = Path(cfg["paths"]["output_dir"])
     if isinstance(launcher := trainer.strategy.launcher, _SubprocessScriptLauncher):
         trainer.strategy._launcher = ProcessLauncher(launcher, folder)
+    if launch is not None and launch.launcher == "torchrun" and launch.world > 1:
+        meet_by_torchrun(trainer, launch)
     trainer.strategy.checkpoint_io = CheckpointFiles(folder, trainer.checkpoint_callbacks)
     return trainer
 
@@ -395,9 +449,26 @@ def build_callbacks(builder: Builder, cfg: dict[str, Any], best: BestValidation)
     callbacks = build_all(builder, cfg | {"callbacks": nodes}, "callbacks")
     if cfg["budget"] is not None and not any(isinstance(callback, EarlyStopping) for callback in callbacks):
         callbacks += plateau(cfg["trainer"], Budget(**cfg["budget"]), watching)
-    bar = [RunProgress()] if cfg["trainer"].get("enable_progress_bar", True) else []
+    has_bar = any(isinstance(callback, ProgressBar) for callback in callbacks)
+    bar = [RunProgress()] if cfg["trainer"].get("enable_progress_bar", True) and not has_bar else []
     time = [TrainingTime(best.monitor, best.mode, cfg["effort"]), TimeLimit(Path(cfg["paths"]["output_dir"]))]
     return [*callbacks, *bar, *time]
+
+
+def averaging_of_run(cfg: dict[str, Any], callbacks: list[L.Callback], start: Start | None) -> Averaging | None:
+    """How the weights that a run leaves are averaged; None where they are not.
+
+    Raises:
+        ConfigError: the config averages twice, or a run would go on with another average than it has.
+    """
+    if not cfg["train"]:
+        return None if start is None else start.averaging
+    averaging = averaging_among(callbacks)
+    if start is not None and cfg["resume"]:
+        refuse_other_averaging(start.path, start.state, averaging)
+    elif start is not None and start.averaging is not None:
+        note(f"training begins from the averaged weights of {start.path} ({start.averaging})")
+    return averaging
 
 
 def refuse_unknown_monitors(callbacks: list[L.Callback], known: set[str]) -> None:
@@ -422,7 +493,7 @@ def draw_seed(config: DictConfig) -> bool:
 def find_start(cfg: dict[str, Any], continued: Continuation | None) -> Start | None:
     """The weights to start from, and all the rest of a run that goes on."""
     if cfg["resume"]:
-        return read_start(Path(cfg["resume"]) / "checkpoints" / "last.ckpt", resumes=True)
+        return read_last(Path(cfg["resume"]))
     if cfg["ckpt_path"]:
         if not cfg["train"] and continued is None and run_folder(Path(cfg["ckpt_path"])):
             raise ConfigError(
@@ -432,6 +503,15 @@ def find_start(cfg: dict[str, Any], continued: Continuation | None) -> Start | N
     if not cfg["train"]:
         raise ConfigError("train=false: needs ckpt_path=<run folder, model/ folder or checkpoint> to evaluate")
     return None
+
+
+def mention_start(start: Start, goes_on: bool) -> None:
+    """Say where training begins: at a step of the run that goes on, or anew from the weights of another run."""
+    if goes_on:
+        note(f"goes on from step {start.step:,}")
+    elif (folder := run_folder(start.path)) is not None and can_go_on(folder):
+        on = typed_path("resume", folder)
+        note(f"ckpt_path begins a new run from the weights in {start.path}; {on} goes on with that run")
 
 
 def stand_at(trainer: L.Trainer, step: int) -> None:
@@ -452,7 +532,8 @@ def wanted_prior(cfg: dict[str, Any], builder: Builder, task: Task) -> FittedPri
 def take_weights(model: Model, best: Path | None) -> None:
     """Give a model its best weights, which the test pass takes too; those in hand where none were kept."""
     if best is not None:
-        model.load_state_dict(torch.load(best, map_location=model.device, weights_only=True)["state_dict"])
+        refuse_damaged(best)
+        model.load_state_dict(in_evaluation(torch.load(best, map_location=model.device, weights_only=True)))
 
 
 def best_checkpoint(trainer: L.Trainer) -> Path | None:
@@ -461,18 +542,43 @@ def best_checkpoint(trainer: L.Trainer) -> Path | None:
     return Path(best) if best else None
 
 
-def refuse_sweep_over_devices(cfg: dict[str, Any]) -> None:
-    """A multirun in one process cannot start other ranks: each of them would run the sweep again."""
-    several = cfg["trainer"].get("devices") not in (None, 1, "1", "auto") or cfg["trainer"].get("num_nodes", 1) > 1
-    if HydraConfig.get().mode == RunMode.MULTIRUN and several:
+def devices_of(cfg: dict[str, Any]) -> tuple[int, int]:
+    """How many devices a run uses on each node, and on how many nodes; 0 devices where a machine decides on several.
+
+    A run over several devices starts other processes, each of which runs its command line again. So a job of a sweep
+    that does must be a process of its own.
+    """
+    trainer = cfg["trainer"]
+    devices, nodes = trainer.get("devices"), int(trainer.get("num_nodes") or 1)
+    if isinstance(devices, str) and devices.lstrip("-").isdecimal():
+        devices = int(devices)
+    if devices in (None, "auto", -1):
+        gpus = 0 if trainer.get("accelerator") == "cpu" else torch.cuda.device_count()
+        devices = 0 if gpus > 1 else 1
+    elif isinstance(devices, str):  # "0,1" are two GPUs
+        devices = len([part for part in devices.split(",") if part.strip()])
+    elif isinstance(devices, list):
+        devices = len(devices)
+    return devices, nodes
+
+
+def refuse_several_devices(cfg: dict[str, Any]) -> None:
+    """Refuse a job of a sweep over several devices that is no process of its own.
+
+    Raises:
+        ConfigError: names launchers under which it is one.
+    """
+    if devices_of(cfg) != (1, 1):
         raise ConfigError(
-            "trainer.devices with --multirun: each job of a sweep over several devices must be a process of its "
-            "own; start the jobs one by one, or use trainer.devices=1"
+            "trainer.devices: each job of a sweep over several devices must be a process of its own, which "
+            "hydra/launcher does not make; use launcher=local, joblib or slurm in its place"
         )
 
 
-def quieten() -> None:
-    """Silence what Lightning says of itself at each start; its warnings that a user can act on stay."""
+def quieten(ignore_warnings: bool) -> None:
+    """Silence what Lightning says of itself at each start; warnings that a user can act on stay, unless told."""
+    if ignore_warnings:
+        warnings.simplefilter("ignore")
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     messages = (

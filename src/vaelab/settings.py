@@ -25,3 +25,18 @@ class Settings:
     trusted: list[str] = field(default_factory=list)
     tags: list[str | int | float] = field(default_factory=list)
     notes: str | None = None
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What is done before a run; `conf/train.yaml` holds the defaults.
+
+    Attributes:
+        print_config: the config is shown.
+        enforce_tags: a run without tags is refused; see `vaelab.command_line.tags`.
+        ignore_warnings: warnings of Python and of libraries are hidden.
+    """
+
+    print_config: bool
+    enforce_tags: bool
+    ignore_warnings: bool

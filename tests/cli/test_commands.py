@@ -13,7 +13,7 @@ import pytest
 
 import vaelab
 import vaelab.run
-from vaelab.cli import main
+from vaelab.cli import COMMANDS, main
 from vaelab.config.help import help_page
 from vaelab.config.location import config_dir
 from vaelab.missing_package import missing
@@ -41,22 +41,27 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
 def test_a_wrong_command_names_the_nearest_one(command: Callable[..., tuple[int, str, str]]) -> None:
     assert command("trian") == (2, "", "error: vaelab trian: there is no such command; did you mean vaelab train?\n")
     assert "did you mean vaelab train model=ae?" in command("model=ae")[2]
-    assert "there are train, runs, compare and dashboard" in command("x")[2]
+    assert "there are train, eval, runs, rerun, compare, dashboard, info, sample," in command("x")[2]
     assert command()[0] == 2
 
 
 def test_help_and_version(command: Callable[..., tuple[int, str, str]]) -> None:
     for arguments in (["--version"], ["train", "--version"]):
         assert command(*arguments) == (0, f"vaelab {vaelab.__version__}\n", "")
-    assert "vaelab compare <folder>" in command("--help")[1]
+    for name in COMMANDS:
+        assert f"\n  {name} " in command("--help")[1]
+    assert "vaelab eval <run folder or checkpoint>" in command("eval", "--help")[1]
     assert "vaelab compare <folder>" in help_page([config_dir()])
 
 
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("vaelab ", ["train", "compare", "dashboard"]),
-        ("vaelab tr", ["train"]),
+        ("vaelab ", [*COMMANDS]),
+        ("vaelab tr", ["train", "traverse"]),
+        ("vaelab ev", ["eval"]),
+        ("vaelab eval logs/a task=emb", ["task=embedding"]),
+        ("vaelab eval logs", []),
         ("vaelab train model=sp", ["model=sparse_ae"]),
         ("vaelab train task=denoising corr", ["corruption.", "corruption="]),
         ("vaelab train -", []),

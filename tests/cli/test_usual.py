@@ -170,6 +170,7 @@ def test_recorded_overrides_give_the_same_config_again(configs: Configs) -> None
         assert set(same) == set(words)
 
 
+@pytest.mark.long
 def test_each_job_of_a_sweep_has_what_is_usual_for_its_own_data_and_task(
     configs: Configs, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -204,6 +205,7 @@ def pictures(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.long
 def test_a_run_goes_on_and_is_evaluated_with_the_parts_that_it_began_with(
     in_process: Callable[..., None], pictures: Path, tmp_path: Path
 ) -> None:

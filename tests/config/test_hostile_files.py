@@ -199,7 +199,7 @@ def attempt(folder: Path, about: Any) -> str:
     (folder / "model" / "model.json").write_text(about if isinstance(about, str) else json.dumps(about))
     with EAR:
         try:
-            model = vaelab.load(folder)
+            model = vaelab.load(folder).model
         except UserError as error:
             said = str(error)
         else:

@@ -27,10 +27,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["screen", "phone"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_fits_and_needs_nothing(page: Path, tab: Tab, size: tuple[int, int], scheme: str) -> None:
-    tab.resize(size)
-    tab.emulate(scheme=scheme)
-    tab.open(page)
-    assert tab.overflow() <= 0
+    tab.opened(page, size, scheme)
     assert tab.run("document.querySelector('canvas').getBoundingClientRect().height") > 300
     assert tab.run("document.querySelector('aside').scrollHeight - document.querySelector('aside').clientHeight") <= 0
     assert tab.run("document.querySelector('canvas').getAttribute('aria-label')").startswith("60 examples: a scatter")

@@ -158,6 +158,7 @@ def test_examples_that_are_all_the_same_have_no_components() -> None:
     assert model.decode(model.encode(rows)).isfinite().all()
 
 
+@pytest.mark.long
 def test_a_run_is_not_behind_principal_components_and_loads_again(train: Any, tmp_path: Any) -> None:
     import json
 
@@ -170,6 +171,6 @@ def test_a_run_is_not_behind_principal_components_and_loads_again(train: Any, tm
     folder = train(*words, "budget.steps=400", "latent_dim=3", "encoder.widths=[8]", "decoder.widths=[8]")
     numbers = json.loads((folder / "metrics.json").read_text())
     assert numbers["test/mse"] < 1.25 * numbers["baseline/pca/mse"]
-    model = vaelab.load(folder)
+    model = vaelab.load(folder).model
     assert model.shortcut is not None
     assert "shortcut" in {name.partition(".")[0] for name, _ in model.named_parameters()}

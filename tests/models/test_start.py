@@ -40,6 +40,6 @@ def test_a_run_starts_at_the_mean_of_train(train) -> None:
     import vaelab
 
     folder = train("trainer.max_epochs=1", "trainer=cpu", "test=false", "task=compression", "model=ae")
-    model = vaelab.load(folder)
+    model = vaelab.load(folder).model
     assert isinstance(model.likelihood, Gaussian)
     torch.testing.assert_close(model.offset, model.likelihood.raw_at(digits(split_seed=0).mean()))

@@ -54,13 +54,13 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does_and_is_loaded(
     train: Run, packages: Path, name: str
 ) -> None:
     settings = (*chosen(packages, name), "task=compression", *FEW)
-    whole = vaelab.load(train(*settings, "trainer.max_epochs=2"), trusted=(name,))
+    whole = vaelab.load(train(*settings, "trainer.max_epochs=2"), trusted=(name,)).model
     part = train(*settings, "trainer.max_epochs=1")
-    before = vaelab.load(part, trusted=(name,)).state_dict()
+    before = vaelab.load(part, trusted=(name,)).model.state_dict()
     with pytest.raises(CheckpointError, match=name):
         vaelab.load(part)
     train(f"--config-dir={packages / name / 'conf'}", f"trusted=[{name}]", f"resume={part}", "trainer.max_epochs=2")
-    resumed = vaelab.load(part, trusted=(name,))
+    resumed = vaelab.load(part, trusted=(name,)).model
     assert resumed.state_dict().keys() == whole.state_dict().keys()
     assert all(torch.equal(value, whole.state_dict()[key]) for key, value in resumed.state_dict().items())
     assert any(not torch.equal(value, before[key]) for key, value in resumed.state_dict().items())
@@ -72,7 +72,7 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does_and_is_loaded(
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.long) for n in MODELS])
 def test_each_term_moves_the_modules_that_it_says(train: Run, packages: Path, name: str) -> None:
     run = train(*chosen(packages, name), "task=compression", *FEW, "trainer.max_epochs=1")
-    model = vaelab.load(run, trusted=(name,)).train()
+    model = vaelab.load(run, trusted=(name,)).model.train()
     x = torch.randint(17, (32, 1, 8, 8), generator=torch.Generator().manual_seed(0)) / 16
     batch = Batch(x, x, torch.arange(32) % 10, x, ExampleNoise(0, range(32)), 1.0)
     with only(model, model.phases[0]):

@@ -114,6 +114,7 @@ def test_a_run_without_it_is_not(found: Finished) -> None:
     assert advice(found) == []
 
 
+@pytest.mark.long
 def test_a_wide_code_is_mentioned_before_training_and_after(
     train: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -128,6 +129,7 @@ def test_a_wide_code_is_mentioned_before_training_and_after(
     assert "as wide as the data" not in capsys.readouterr().err
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("rows", "said"), [(30, True), (200, False)])
 def test_numbers_of_few_test_examples_come_with_a_note(
     train: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], rows: int, said: bool
@@ -141,6 +143,7 @@ def test_numbers_of_few_test_examples_come_with_a_note(
     assert (note in (run / "report.html").read_text()) == said
 
 
+@pytest.mark.long
 def test_a_real_run_says_it_in_its_report(train: Any) -> None:
     folder = train("trainer.max_epochs=12", "optimizer.lr=1e-5", "trainer=cpu", "task.baselines=false")
     page = (folder / "report.html").read_text()

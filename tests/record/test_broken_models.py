@@ -170,17 +170,17 @@ def test_weights_that_are_not_those_of_the_model_are_named(folder: Path, how: An
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
 def test_weights_of_another_precision_of_training_are_taken_in_single(folder: Path, dtype: torch.dtype) -> None:
-    before = vaelab.load(folder).state_dict()
+    before = vaelab.load(folder).model.state_dict()
     change(lambda w: {k: v.to(dtype) for k, v in w.items()}, folder)
-    for name, tensor in vaelab.load(folder).state_dict().items():
+    for name, tensor in vaelab.load(folder).model.state_dict().items():
         assert tensor.dtype == torch.float32
         assert torch.equal(tensor, before[name].to(dtype).float())
 
 
 def test_a_file_without_a_digest_is_taken_as_it_is(folder: Path) -> None:
-    before = vaelab.load(folder).state_dict()
+    before = vaelab.load(folder).model.state_dict()
     change(lambda w: w, folder)
-    assert all(torch.equal(tensor, before[name]) for name, tensor in vaelab.load(folder).state_dict().items())
+    assert all(torch.equal(tensor, before[name]) for name, tensor in vaelab.load(folder).model.state_dict().items())
 
 
 def test_no_bit_of_the_weights_changes_unnoticed(folder: Path) -> None:
@@ -302,7 +302,7 @@ def test_a_class_of_a_trusted_package_may_compute_in_its_constructor(tmp_path: P
     built = build_model(about, Builder([__name__])).eval()
     save_model(built, tmp_path / "model")
     x = torch.rand(3, 1, 5, 7)
-    assert torch.equal(vaelab.load(tmp_path, trusted=(__name__,)).encode(x), built.encode(x))
+    assert torch.equal(vaelab.load(tmp_path, trusted=(__name__,)).model.encode(x), built.encode(x))
     assert f"add trusted=[{__name__}]" in refused(tmp_path)
     edit(tmp_path, "encoder.depth", 10**12)
     with pytest.raises(CheckpointError, match="has many more weights than the"):
@@ -325,7 +325,7 @@ def test_registered_functions_of_a_trusted_package_stand_for_what_they_return(tm
     built = build_model(architecture(IMAGE | parts, SPECS["image"]), Builder([__name__])).eval()
     save_model(built, tmp_path / "model")
     x = torch.rand(3, 1, 5, 7)
-    assert torch.equal(vaelab.load(tmp_path, trusted=(__name__,)).encode(x), built.encode(x))
+    assert torch.equal(vaelab.load(tmp_path, trusted=(__name__,)).model.encode(x), built.encode(x))
     edit(tmp_path, "encoder._target_", f"{__name__}.refused")
     with pytest.raises(CheckpointError, match="is a function that no config may name"):
         vaelab.load(tmp_path, trusted=(__name__,))

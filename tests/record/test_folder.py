@@ -33,14 +33,18 @@ def test_a_sweep_over_several_tasks_is_in_the_folder_of_none(tmp_path: Path) -> 
 
 def test_only_folders_in_which_nothing_ran_are_discarded(tmp_path: Path) -> None:
     discard_unstarted()
-    empty, described, trained = (Path(claim_run_dir(None, str(tmp_path))) for _ in range(3))
+    empty, described, trained, begun = (Path(claim_run_dir(None, str(tmp_path))) for _ in range(4))
     foreign = tmp_path / "foreign"
     foreign.mkdir()
     write_file(described / "config.yaml", "")
+    write_file(described / "changes.patch", "")
+    write_file(described / "wandb" / "run-1" / "run-1.wandb", "")  # of a tracker that opened where another one refused
     write_file(trained / "config.yaml", "")
+    write_file(begun / "state.json", "{}")
     write_file(trained / "checkpoints" / "last.ckpt", "")
     discard_unstarted()
-    assert [folder.exists() for folder in (empty, described, trained, foreign)] == [False, False, True, True]
+    assert [folder.exists() for folder in (empty, described)] == [False, False]
+    assert [folder.exists() for folder in (trained, begun, foreign)] == [True, True, True]
 
 
 def test_what_a_link_leads_to_is_not_discarded(tmp_path: Path) -> None:

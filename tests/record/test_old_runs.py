@@ -21,13 +21,14 @@ def test_an_old_model_encodes_and_decodes_as_it_did(run: str) -> None:
     expected = {
         name: torch.tensor(values) for name, values in json.loads((RUNS / run / "expected.json").read_text()).items()
     }
-    model = load(RUNS / run)
+    model = load(RUNS / run).model
     with torch.no_grad():
         code = model.encode(expected["x"])
         torch.testing.assert_close(code, expected["code"], rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(model.decode(code), expected["decoded"], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("run", EVALUATED)
 def test_an_old_run_is_evaluated_to_the_numbers_that_it_had(train: Any, tmp_path: Path, run: str) -> None:
     shutil.copytree(RUNS / run, tmp_path / run)

@@ -42,15 +42,8 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["screen", "phone"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_fits_and_needs_nothing(page: Path, tab: Tab, size: tuple[int, int], scheme: str) -> None:
-    tab.resize(size)
-    tab.emulate(scheme=scheme)
-    tab.open(page)
-    assert tab.overflow() <= 0
-    tab.run("document.querySelectorAll('details').forEach(one => one.open = true)")
-    assert tab.overflow() <= 0
+    tab.opened(page, size, scheme)
     assert tab.run("[...document.images].every(one => one.complete && one.naturalWidth > 0 && one.alt)")
-    assert tab.errors == []
-    assert tab.requests == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -98,6 +98,7 @@ def test_what_is_measured_in_double_precision_is_measured_on_the_processor() -> 
         assert metric.compute().item() == pytest.approx(plain.compute().item(), rel=1e-6)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("apple")
 def test_a_run_takes_the_device_and_ends(train: Train) -> None:
     run = train(*SMALL, *MLP, "task.nll_samples=2", "task.temperatures=[]")

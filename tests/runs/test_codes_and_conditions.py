@@ -30,6 +30,7 @@ def numbers(run: Path) -> dict[str, float]:
     return read
 
 
+@pytest.mark.long
 def test_bits_of_a_discrete_code_are_those_of_its_indices(train: Any) -> None:
     found = numbers(train("task=compression", *FSQ))
     assert found["test/bits_out"] == 4 * 9  # 2 x 2 cells of 512 levels
@@ -50,7 +51,7 @@ def test_a_discrete_code_generates_from_the_prior_fitted_to_it_and_keeps_it(
     run = train(*GENERATION, *FSQ, *FITTED[kind])
     found = numbers(run)
     assert {"test/fid", "test/fid_fitted", "test/nll", "test/nll_fitted", "test/bpd_fitted"} < found.keys()
-    prior, model = load_fitted_prior(run), vaelab.load(run)
+    prior, model = load_fitted_prior(run), vaelab.load(run).model
     assert prior.dimensions == 4
     drawn = prior.sample(5, seed=1)
     assert model.decode(model.from_indices(drawn.view(5, 2, 2))).shape == (5, 1, 8, 8)
@@ -82,7 +83,7 @@ def test_a_fit_that_fails_leaves_the_model_and_no_prior_of_other_weights(
     train: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = train(*FSQ, *FITTED["counts"], "test=false")
-    before = vaelab.load(run).state_dict()
+    before = vaelab.load(run).model.state_dict()
 
     def stops(*arguments: Any) -> Any:
         raise RuntimeError("the disk is full")
@@ -90,7 +91,7 @@ def test_a_fit_that_fails_leaves_the_model_and_no_prior_of_other_weights(
     monkeypatch.setattr(Counts, "fit", stops)
     with pytest.raises((RuntimeError, SystemExit)):
         train(f"resume={run}", "trainer.max_epochs=2")
-    after = vaelab.load(run).state_dict()
+    after = vaelab.load(run).model.state_dict()
     assert any(not torch.equal(before[name], after[name]) for name in before)
     with pytest.raises(CheckpointError, match="no fitted prior"):
         load_fitted_prior(run)
@@ -136,7 +137,7 @@ def test_samples_of_a_label_are_shown_and_classified(model: str, train: Any, tmp
     assert {f"test/fid_class_{digit}" for digit in range(10)} < found.keys()
     assert "test/nll" not in found
     assert ("test/nll_given_label" in found) == (model == "vae")
-    loaded = vaelab.load(run)
+    loaded = vaelab.load(run).model
     z = torch.zeros(2, loaded.latent.size)
     zero, one = loaded.decode(z, torch.tensor([0, 1]))
     assert (zero - one).abs().max() > 0.05

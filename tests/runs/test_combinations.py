@@ -119,7 +119,7 @@ def test_trains_a_step_decodes_its_own_shape_and_reloads(
         drawn = built.sample(prediction.latent, torch.Generator().manual_seed(0))
         assert drawn.shape == x.shape
         save_model(built, tmp_path / "model")
-        again = load(tmp_path)
+        again = load(tmp_path).model
         torch.testing.assert_close(again.predict(batch).reconstruction, prediction.reconstruction, rtol=0, atol=0)
 
 
@@ -211,7 +211,7 @@ def test_codes_posteriors_priors_and_adversaries_train_generate_and_reload(
         if built.has_rate:
             assert built.log_evidence(batch, 3).isfinite().all()
         save_model(built, tmp_path / "model")
-        again = load(tmp_path)
+        again = load(tmp_path).model
         torch.testing.assert_close(again.predict(batch).reconstruction, prediction.reconstruction, rtol=0, atol=0)
         assert torch.equal(again.sample_latent(5, seed=2), built.sample_latent(5, seed=2))
 

@@ -79,12 +79,3 @@ def test_a_run_folder_that_is_removed_is_said_by_one_process(tmp_path: Path) -> 
     assert run.returncode == 1
     assert said.count("\n") == 1, said
     assert "the run folder is gone" in said
-
-
-@pytest.mark.long
-def test_a_sweep_over_several_devices_is_refused(tmp_path: Path) -> None:
-    command = [sys.executable, str(REPOSITORY / "train.py"), "-m", "trainer=ddp_sim", "latent_dim=2,3"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 2
-    assert "--multirun" in done.stderr
-    assert "Traceback" not in done.stderr

@@ -31,7 +31,8 @@ def test_holds_every_file(folder: Path) -> None:
     assert files - {"changes.patch"} == {
         "config.yaml", "overrides.yaml", "choices.yaml", "environment.json", "metrics.json", "metrics.csv",
         "report.html", "model/training.json", "state.json",
-        "checkpoints/best.ckpt", "checkpoints/last.ckpt", "model/model.json", "model/model.safetensors",
+        "checkpoints/before_last.ckpt", "checkpoints/best.ckpt", "checkpoints/last.ckpt",
+        "model/data.json", "model/model.json", "model/model.safetensors",
         "figures/samples.png", "figures/reconstructions.png", "figures/traversals.png", "figures/curves.png",
         "figures/temperatures.png", "figures/interpolations.png", "figures/nearest_train.png",
         "figures/rate_per_dimension.png", "latent_dimensions.csv", "metrics_metadata.json",
@@ -77,7 +78,7 @@ def test_checkpoints_load_without_running_code(folder: Path) -> None:
 
 
 def test_the_model_can_be_used(folder: Path) -> None:
-    model = vaelab.load(folder)
+    model = vaelab.load(folder).model
     best = torch.load(folder / "checkpoints/best.ckpt", weights_only=True)["state_dict"]
     assert all(torch.equal(value, best[name]) for name, value in model.state_dict().items())
     images = model.decode(torch.zeros(2, model.latent_dim))
@@ -122,16 +123,18 @@ def test_no_seed_draws_one_and_records_it(train: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "debug", ["fdr", *(pytest.param(name, marks=pytest.mark.long) for name in ("overfit", "limit", "profiler"))]
+    "debug",
+    ["fdr", *(pytest.param(name, marks=pytest.mark.long) for name in ("default", "overfit", "limit", "profiler"))],
 )
-def test_debug_modes(debug: str, train: Any) -> None:
+def test_debug_modes(debug: str, train: Any, tmp_path: Path) -> None:
     overfit = ("trainer.max_epochs=30",) if debug == "overfit" else ()
     folder = train(f"debug={debug}", "encoder.hidden=[64]", "decoder.hidden=[64]", *overfit)
     curves = read_curves(folder / "metrics.csv")
     if debug == "overfit":
         losses = [value for _, value in curves["train/loss"]]
         assert losses[-1] < losses[0] - 30
-    if debug in ("limit", "profiler"):
+    assert folder.is_relative_to(tmp_path / "logs/debug")
+    if debug in ("default", "limit", "profiler"):
         assert len(curves["val/elbo"]) == 1
 
 
@@ -140,7 +143,7 @@ def test_a_multirun_keeps_its_jobs_apart(tmp_path: Path) -> None:
     from vaelab.cli import train as command
 
     command(["-m", "latent_dim=2,3", "debug=fdr", f"paths.log_dir={tmp_path}"])
-    jobs = sorted(tmp_path.glob("generation/multirun/*/*/config.yaml"))
+    jobs = sorted(tmp_path.glob("debug/generation/multirun/*/*/config.yaml"))
     assert [yaml.safe_load(job.read_text())["latent_dim"] for job in jobs] == [2, 3]
     assert [job.parent.name for job in jobs] == ["0", "1"]
 

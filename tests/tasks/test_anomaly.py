@@ -89,6 +89,7 @@ def test_a_denoiser_is_scored_on_clean_input(train: Run) -> None:
     assert (run / "scores.csv").read_text() == (again / "scores.csv").read_text()
 
 
+@pytest.mark.long
 def test_baselines_are_scikit_learns_on_the_same_split(train: Run) -> None:
     run = train("task=anomaly", "model=ae", "data.normal=[5]", "debug=fdr")
     found, data = metrics(run), digits(5)
@@ -166,6 +167,7 @@ def test_a_table_without_a_label_is_trained_on_and_later_rows_are_scored(
     assert 0 <= metrics(known)["test/auroc"] <= 1
 
 
+@pytest.mark.long
 def test_images_of_one_folder_are_trained_on_without_a_label(train: Run, tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
     for folder, count in (("parts", 40), ("later", 5)):
@@ -181,6 +183,7 @@ def test_images_of_one_folder_are_trained_on_without_a_label(train: Run, tmp_pat
     assert len((later / "scores.csv").read_text().splitlines()) == 6
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["series", "text"])
 def test_series_and_texts_are_trained_on_without_a_label(train: Run, tmp_path: Path, kind: str) -> None:
     path = tmp_path / ("series.npy" if kind == "series" else "lines.txt")
@@ -193,6 +196,7 @@ def test_series_and_texts_are_trained_on_without_a_label(train: Run, tmp_path: P
     assert (run / "scores.csv").is_file()
 
 
+@pytest.mark.long
 def test_normal_examples_alone_give_the_rate_of_false_alarms(train: Run, tmp_path: Path) -> None:
     path = clean_rows(tmp_path / "good.csv", 300, 0, state="good")
     run = train(*CLEAN, path, "data.label=state", "data.normal=[good]")

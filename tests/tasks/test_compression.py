@@ -311,12 +311,13 @@ def test_more_components_than_there_are_give_as_many_as_there_are(tmp_path: Path
 @pytest.mark.long
 def test_the_experiment_is_a_sweep_without_being_told_and_one_job_of_it_is_no_sweep(train: Any, tmp_path: Path) -> None:
     train("experiment=rate_distortion", "latent_dim=2,3", "model.beta=0.02", "debug=limit")
-    jobs = sorted((tmp_path / "logs/compression/multirun").glob("*/*/metrics.json"))
+    sweeps = tmp_path / "logs/debug/compression/multirun"
+    jobs = sorted(sweeps.glob("*/*/metrics.json"))
     numbers = [json.loads(job.read_text()) for job in jobs]
     assert [found["test/values_out"] for found in numbers] == [2, 3]
     assert numbers[0]["baseline/pca/mse"] > numbers[1]["baseline/pca/mse"]
     train(f"resume={jobs[0].parent}", "trainer.max_epochs=2")
-    assert len(list((tmp_path / "logs/compression/multirun").iterdir())) == 1
+    assert len(list(sweeps.iterdir())) == 1
     assert json.loads(jobs[0].read_text())["test/mse"] < numbers[0]["test/mse"]
 
 
@@ -327,6 +328,7 @@ def test_a_range_of_nothing_is_refused(tail: str, train: Any, capsys: pytest.Cap
     assert f"task.range_tail={tail}" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_codes_of_clean_examples_are_measured_where_a_corruption_is_trained_with(train: Any) -> None:
     run = train("trainer.max_epochs=3", "task=compression", "model=ae", "corruption=gaussian", "task.baselines=false")
     numbers = json.loads((run / "metrics.json").read_text())

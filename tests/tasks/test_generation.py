@@ -336,7 +336,7 @@ def test_a_run_keeps_what_its_samples_came_from(train: Any) -> None:
     assert {"test/fid", "test/fid_fitted", "test/aggregate_kl", "baseline/pca_gaussian/fid"} < metrics.keys()
     prior = load_fitted_prior(run)
     assert prior.settings == {"components": 4}
-    assert vaelab.load(run).decode(prior.sample(3)).shape == (3, 1, 8, 8)
+    assert vaelab.load(run).model.decode(prior.sample(3)).shape == (3, 1, 8, 8)
     page = (run / "report.html").read_text()
     assert "extractor random" in page
     assert "fitted_prior mixture" in page

@@ -69,7 +69,7 @@ def test_runs(train: Any, tmp_path: Path, task: str, backbone: str, source: str)
     numbers = json.loads((folder / "metrics.json").read_text())
     assert all(np.isfinite(value) for value in numbers.values())
     assert (folder / "figures" / f"{FIGURES.get(task, 'curves')}.png").is_file()
-    model = load(folder)
+    model = load(folder).model
     spec = model.likelihood.spec
     assert spec.has_missing == (source == "any")
     assert type(model.encoder).__name__.lower().startswith(backbone)
@@ -93,7 +93,7 @@ def test_nats_of_a_step_given_a_label_have_a_name_of_their_own(train: Any, tmp_p
     settings = [*sources(tmp_path)["fixed"], *TASKS["generation"], *TINY["conv1d"], f"paths.data_dir={tmp_path}"]
     folder = train("data=series", *settings, "trainer.max_epochs=1", "latent_dim=3", "model.condition=label")
     numbers = json.loads((folder / "metrics.json").read_text())
-    steps = load(folder).likelihood.spec.shape[-1]
+    steps = load(folder).model.likelihood.spec.shape[-1]
     assert numbers["test/nll_per_step_given_label"] == pytest.approx(numbers["test/nll_given_label"] / steps, rel=1e-5)
     assert "test/nll_per_step" not in numbers
 

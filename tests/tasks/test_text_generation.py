@@ -91,7 +91,7 @@ def test_a_run_on_text_reports_all_beside_its_nll(train: Any, lines: Path) -> No
         assert set(shown) <= set("abcd\n")
         assert shown.split("\n", 1)[0] in (folder / "report.html").read_text()
     assert (folder / "samples" / "samples.txt").is_file()
-    tokens, model = Tokens.load(folder), vaelab.load(folder)
+    tokens, model = Tokens.load(folder), vaelab.load(folder).model
     drawn = model.sample(torch.zeros(2, 3), torch.Generator().manual_seed(0))
     assert all(set(tokens.decode(row)) <= set("abcd") for row in drawn.tolist())
 

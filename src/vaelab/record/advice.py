@@ -6,7 +6,7 @@ from math import ceil, log2
 from typing import Any
 
 from vaelab.evaluation.ahead import AHEAD
-from vaelab.metrics import direction, is_reference
+from vaelab.metrics import is_better, is_reference
 from vaelab.models import Model
 from vaelab.models.proportion import as_wide_as_data
 from vaelab.training.budget import TrainingTime
@@ -102,9 +102,7 @@ def _own(run: Finished, metric: str) -> float | None:
 
 def _contradicts(metric: str, own: float | None, theirs: float | None) -> bool:
     """Whether the numbers that a reader sees say the opposite: an interval may be of other examples."""
-    if own is None or theirs is None:
-        return False
-    return own <= theirs if direction(metric) == "min" else own >= theirs
+    return own is not None and theirs is not None and not is_better(metric, theirs, than=own)
 
 
 def _remedy(run: Finished) -> str:

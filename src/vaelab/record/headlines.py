@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from vaelab.evaluation.ahead import AHEAD
-from vaelab.metrics import direction, headlines, is_reference
+from vaelab.metrics import best, direction, headlines, is_better, is_reference
 
 Verdict = Literal["better", "worse", "no clear difference", "equal"]
 FITTED = "_fitted"
@@ -65,8 +65,7 @@ class Headline:
         None without a rival, where neither more nor less is better, and where the numbers are of other examples. A
         difference whose interval holds 0 is not clear. Where there is no interval, the numbers alone decide.
         """
-        better = direction(self.name)
-        if self.rival is None or better is None:
+        if self.rival is None or direction(self.name) is None:
             return None
         if lead := self.rival.lead:
             if lead.at_least <= 0 <= lead.at_most:
@@ -76,7 +75,7 @@ class Headline:
             return None
         if self.compared == self.rival.value:
             return "equal"
-        return "better" if (self.compared > self.rival.value) == (better == "max") else "worse"
+        return "better" if is_better(self.name, self.compared, self.rival.value) else "worse"
 
 
 def headline_numbers(metrics: Mapping[str, float], metadata: Mapping[str, Any]) -> list[Headline]:
@@ -95,14 +94,13 @@ def _headline(name: str, split: str, metrics: Mapping[str, float], metadata: Map
     ends = tuple(metrics[end] for end in (f"{own}_low", f"{own}_high") if end in metrics)
     found = _beside(name, metrics, metadata) if split == "test" else []
     rivals = [rival for rival in found if not is_reference(rival.name)]
-    better = direction(name)
-    best = min if better == "min" else max
+    top = best(name, (rival.value for rival in rivals))
     return Headline(
         own,
         metrics[own],
         (ends[0], ends[1]) if len(ends) == 2 else None,
         metrics.get(f"{own}{FEWER}", metrics[own]),
-        best(rivals, key=lambda rival: rival.value) if rivals and better is not None else None,
+        next((rival for rival in rivals if rival.value == top), None),
         f"{own}{FEWER}" in metrics or not _fewer(metrics),
         tuple(rival for rival in found if is_reference(rival.name)),
     )

@@ -5,7 +5,7 @@ from datetime import datetime
 from html import escape
 from typing import Any
 
-from vaelab.metrics import aim, described, direction, is_reference, metric
+from vaelab.metrics import aim, described, direction, is_reference, unit
 from vaelab.record.headlines import Headline, headline_numbers
 from vaelab.record.page import fold, page, table
 from vaelab.record.pictures import Frames, gallery
@@ -52,15 +52,24 @@ def report(
     return page(title, about, environment["command"], [part for part in parts if part])
 
 
-def sentence(task: str, data: str, model: str, started: str | None = None, seconds: float | None = None) -> str:
+def sentence(
+    task: str,
+    data: str,
+    model: str,
+    started: str | None = None,
+    seconds: float | None = None,
+    weights: str | None = None,
+) -> str:
     """What a run is: `The model vae on digits, measured by the task generation. Started on 31 January 2026, 12:00.`
 
     Args:
         task, data, model: as people call them.
         started: ISO 8601; None where it is not known.
         seconds: since then, until the report was written; None where that is not known.
+        weights: what kind of them the numbers are of, such as `averaged weights, decay 0.999`; None for usual ones.
     """
     lines = [f"The model {model} on {data}, measured by the task {task}."]
+    lines += [f"All numbers but those of train are of {weights}."] if weights else []
     if started:
         lines.append(f"Started on {_day(started)}{f', took {_duration(seconds)}' if seconds is not None else ''}.")
     return " ".join(lines)
@@ -166,14 +175,17 @@ def _surroundings(environment: dict[str, Any]) -> dict[str, str]:
     commit = f"{git['commit'][:12]}{' with local changes' if git['dirty'] else ''}" if git else "none"
     packages = ", ".join(f"{name} {value}" for name, value in environment["packages"].items() if value)
     found = {"device": environment["device"], "seed": environment["seed"], "git commit": commit, "packages": packages}
-    more = {name: environment[name] for name in ("precision", "python", "platform", "started") if name in environment}
+    more = {
+        name: environment[name]
+        for name in ("precision", "python", "platform", "started", "repeats")
+        if name in environment
+    }
     return {name: str(value) for name, value in (found | more).items()}
 
 
 def _unit(name: str) -> str:
     """Of a metric, as HTML."""
-    known = metric(name)
-    return f" <small>{escape(known.unit)}</small>" if known is not None and known.unit else ""
+    return f" <small>{escape(unit(name))}</small>" if unit(name) else ""
 
 
 def _breakable(name: str) -> str:

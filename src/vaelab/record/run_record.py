@@ -3,9 +3,9 @@
 import json
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from io import BytesIO
 from math import isfinite
 from pathlib import Path
@@ -18,29 +18,36 @@ import yaml
 from hydra.conf import HydraConf
 from lightning.pytorch.utilities import rank_zero_only
 from matplotlib.figure import Figure
+from torch import Tensor
 
-from vaelab.atomic_write import require_folder, write_file, write_json
+from vaelab.atomic_write import remove_half_written, require_folder, write_file, write_json
 from vaelab.config.command_line import typed_words
 from vaelab.config.continuation import Continuation
+from vaelab.config.location import config_dir
 from vaelab.data.module import DataModule
+from vaelab.data.reading import FILE as READING
 from vaelab.errors import UserError
 from vaelab.evaluation import fitted_priors
 from vaelab.evaluation.baselines import BaselineCache
 from vaelab.evaluation.code_use import code_notes
+from vaelab.faults import is_peer_lost
 from vaelab.figures import loss_curves
 from vaelab.latents.fitted import FittedPrior
 from vaelab.models import Model
 from vaelab.models.saved_model import save_model
 from vaelab.notes import counted, note
+from vaelab.quoting import typed_path
 from vaelab.record.advice import Finished, advice
 from vaelab.record.checkpoints import TRAINING, Start
 from vaelab.record.console import print_config, print_metrics, print_size, sizes
 from vaelab.record.curves import FILE, read_curves
 from vaelab.record.environment import environment
+from vaelab.record.first_weights import fingerprint
 from vaelab.record.report import report, sentence
 from vaelab.record.sent import saved_model, send_final, send_results
 from vaelab.record.source_changes import source_changes
 from vaelab.record.stages import Stages
+from vaelab.record.state import FILE as STATE
 from vaelab.record.state import RunState, RunStatus
 from vaelab.record.sweep import sweep_of
 from vaelab.record.trackers import Description, describe, trackers_among
@@ -48,14 +55,18 @@ from vaelab.record.trackers.identity import forget
 from vaelab.record.trained_on import TrainedOn
 from vaelab.record.training_pictures import FOLDER as PROGRESS
 from vaelab.record.training_pictures import films
+from vaelab.run_folder import OF_TRACKERS
 from vaelab.secrets import redact, redact_override, redact_text
 from vaelab.tasks import Findings, Task
 from vaelab.training.budget import TrainingTime
 from vaelab.training.interruption import exit_code, keeping
+from vaelab.training.weight_average import PART, Averaging
 
 log = logging.getLogger(__name__)
 
 CHANGES = "changes.patch"
+PACKAGE = Path(__file__).parents[1]
+TAG = "rerun"  # of a run that does another one again, in every tracker
 FEW = 30  # test examples, below which numbers say little
 
 
@@ -70,14 +81,16 @@ class RunRecord:
         self._options = {
             str(group): str(option)
             for group, option in hydra.runtime.choices.items()
-            if option and str(group).partition("/")[0] not in ("hydra", "local")
+            if option and str(group).partition("/")[0] not in ("hydra", "launcher", "local")
         }
         self._choices = {group: option for group, option in self._options.items() if "@" not in group}
-        words = typed_words(hydra)
+        words = [word for word in typed_words(hydra) if word != "launcher=local"]  # the only one beside a single run
+        self._repeats = continued.run.folder if continued is not None and continued.kind == "rerun" else None
         self._overrides = [redact_override(word) for word in (continued.typed(words) if continued else words)]
         self._environment: dict[str, Any] = {}
         self._pictures: dict[str, bytes] = {}
         self._began, self._data = monotonic(), str(self._choices.get("data"))
+        self._averaging: Averaging | None = None
         self._unused: list[str] = []  # why the code counts as not used, if it does
         self._stages = Stages(config["trainer"].get("enable_progress_bar", True))
 
@@ -87,8 +100,26 @@ class RunRecord:
         print_config(self._config, self._choices)
 
     @rank_zero_only
+    def take_over(self) -> None:
+        """Before trackers open: forget which runs of them another run had in this folder, unless it goes on.
+
+        What a killed process was writing when it ended is removed.
+        """
+        if not self._config["resume"]:
+            forget(self.folder)
+        else:
+            remove_half_written(self.folder, besides=OF_TRACKERS)
+
+    @rank_zero_only
     def begin(
-        self, seed: int, data: DataModule, trainer: L.Trainer, trained_on: TrainedOn, steps: int | None = None
+        self,
+        seed: int,
+        data: DataModule,
+        trainer: L.Trainer,
+        trained_on: TrainedOn,
+        weights: Mapping[str, Tensor],
+        steps: int | None = None,
+        averaging: Averaging | None = None,
     ) -> None:
         """Write what is known before the run, how examples are prepared included: a killed run can be used too.
 
@@ -97,10 +128,12 @@ class RunRecord:
             data: loaded.
             trainer: that will train or test.
             trained_on: the data that the model is trained on, or was if the run only evaluates it.
+            weights: that the run begins with.
             steps: that the model was trained for, if the run only evaluates it.
+            averaging: how the weights of the model are averaged; None for not at all.
         """
-        now = environment(seed, trainer.strategy.root_device, str(trainer.precision))
-        self._environment = now | self._history()
+        now = environment(seed, trainer.strategy.root_device, str(trainer.precision), trainer.world_size)
+        self._environment = now | {"first_weights": fingerprint(weights)} | self._repeated() | self._history()
         if data.spec.name != self._data:
             self._data = f"{redact_text(data.spec.name)} ({self._data})"
         if found := sweep_of(self.folder):
@@ -110,45 +143,94 @@ class RunRecord:
         write_file(self.folder / "overrides.yaml", yaml.safe_dump(self._overrides))
         write_file(self.folder / "choices.yaml", yaml.safe_dump(self._options))
         write_json(self.folder / "environment.json", self._environment)
-        if changes := source_changes(Path.cwd()):
+        if changes := source_changes(Path.cwd(), PACKAGE, config_dir()):
             write_file(self.folder / CHANGES, changes)
         else:
             (self.folder / CHANGES).unlink(missing_ok=True)
         if not self._config["resume"]:  # another run was in this folder
-            forget(self.folder)
             shutil.rmtree(self.folder / PROGRESS, ignore_errors=True)
         for name, content in data.files().items():
             write_file(self.folder / name, content)
-        self.trained(trained_on, steps)
+        write_json(self.folder / "model" / READING, data.reading())
+        self.trained(trained_on, steps, averaging)
 
     @contextmanager
-    def kept_state(self) -> Iterator[None]:
-        """Say in `state.json` that this process runs the run, and at the end what became of it."""
+    def kept_state(self) -> Iterator[Callable[[], None]]:
+        """Gives what writes into `state.json` that this process runs the run; at the end, that says what became of it.
+
+        A run that ends before it has called that has not begun, and nothing is written; nor has one of which not
+        even the config could be written, on a full disk.
+        """
         if getattr(rank_zero_only, "rank", 0) != 0:
-            yield
+            yield lambda: None
             return
-        state = RunState.of_this_process()
-        state.write(self.folder)
+        state: RunState | None = None
+
+        def running() -> None:
+            nonlocal state
+            state = RunState.of_this_process()
+            state.write(self.folder)
+
+        def end(status: RunStatus, why: str = "") -> None:
+            if state is not None and (self.folder / "config.yaml").is_file():
+                state.end(self.folder, status, why)
+            elif state is not None:
+                (self.folder / STATE).unlink(missing_ok=True)
+
         try:
-            yield
+            yield running
         except (KeyboardInterrupt, SystemExit) as stop:
             code = exit_code(stop)
             status, why = (RunStatus.FAILED, f"ended with exit code {getattr(stop, 'code', 1)}")
             if code is not None:
                 status, why = RunStatus.INTERRUPTED, f"told to stop, exit code {code}"
-            state.end(self.folder, status, why)
+            end(status, why)
             raise
         except Exception as error:
             told = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-            state.end(self.folder, RunStatus.FAILED, told)
+            if is_peer_lost(error):
+                told = "another process of this run has ended"
+            end(RunStatus.FAILED, told)
             raise
-        state.end(self.folder, RunStatus.FINISHED)
+        end(RunStatus.FINISHED)
 
     @rank_zero_only
-    def trained(self, trained_on: TrainedOn, steps: int | None) -> None:
-        """Write on which data and for how many steps the model was trained; None while it still is."""
+    def trained(
+        self,
+        trained_on: TrainedOn,
+        steps: int | None,
+        averaging: Averaging | None = None,
+        watched: tuple[str, str] | None = None,
+    ) -> None:
+        """Write on which data and for how many steps the model was trained, and how its weights were averaged.
+
+        Args:
+            trained_on: the data.
+            steps: of the optimizer; None while it is still trained.
+            averaging: None where the weights are those of one step.
+            watched: the number by which the best checkpoint was chosen, and its direction; None where none was.
+        """
+        self._averaging = averaging
         about = {"data": trained_on.to_json()} | ({} if steps is None else {"steps": steps})
+        about |= {} if averaging is None else {PART: asdict(averaging)}
+        about |= {} if watched is None else {"watched": dict(zip(("name", "better"), watched, strict=True))}
         write_json(self.folder / "model" / TRAINING, about)
+
+    @rank_zero_only
+    def trained_so(self, first_loss: Tensor | None, compiled_from: int | None) -> None:
+        """Write by what two runs of one config can be told apart.
+
+        Args:
+            first_loss: of the first step of this part of the run; None where no step was taken.
+            compiled_from: the step from which the objective was compiled, which `compile=auto` decides by the pace.
+        """
+        loss = None if first_loss is None or not isfinite(value := float(first_loss)) else value
+        self._environment |= {"first_loss": loss, "compiled_from": compiled_from}
+        write_json(self.folder / "environment.json", self._environment)
+
+    def _repeated(self) -> dict[str, Any]:
+        """The run that this one does again."""
+        return {} if self._repeats is None else {"repeats": redact_text(str(self._repeats))}
 
     def _history(self) -> dict[str, Any]:
         """Of a resumed run: the starts before this one, the oldest first."""
@@ -157,14 +239,16 @@ class RunRecord:
             return {}
         try:
             before = json.loads(path.read_text(encoding="utf-8"))
-            return {"history": [*before.pop("history", []), before]}
+            repeats = {"repeats": text} if isinstance(text := before.get("repeats"), str) else {}
+            return repeats | {"history": [*before.pop("history", []), before]}
         except (ValueError, AttributeError, TypeError):  # it was cut short, or edited
             return {}
 
     @property
     def description(self) -> Description:
         """What the run is called in every tracker."""
-        return describe(self.folder, self._choices, self._config.get("tags"), self._config.get("notes"))
+        described = describe(self.folder, self._choices, self._config.get("tags"), self._config.get("notes"))
+        return described if self._repeats is None else replace(described, marks=(TAG,))
 
     @rank_zero_only
     def log_config(self, trainer: L.Trainer, model: Model) -> None:
@@ -172,7 +256,7 @@ class RunRecord:
         print_size(model)
         choices = {group.replace("/", "_"): option for group, option in self._choices.items()}
         for logger in trainer.loggers:
-            logger.log_hyperparams(self._config | {"choices": choices, "size": sizes(model)})
+            logger.log_hyperparams(self._config | {"choices": choices, "size": sizes(model)} | self._repeated())
         for tracker in trackers_among(trainer.loggers):
             if (changes := self.folder / CHANGES).is_file():
                 tracker.log_files({CHANGES: changes})
@@ -310,7 +394,7 @@ class RunRecord:
         title = " ".join(f"{group}={self._choices[group]}" for group in ("task", "data", "model"))
         about = sentence(
             str(self._choices["task"]), self._data, str(self._choices["model"]),
-            self._environment.get("started"), monotonic() - self._began,
+            self._environment.get("started"), monotonic() - self._began, self._weights,
         )  # fmt: skip
         page = report(
             title, self._environment, found.numbers, self._pictures, redact(found.metadata), found.texts, found.notes,
@@ -329,6 +413,7 @@ class RunRecord:
         if trackers and self._config["train"]:
             name = "-".join(self._choices[group] for group in ("task", "data", "model"))
             about = {"numbers": found.numbers, "steps": step, "command": self._environment.get("command")}
+            about |= {} if self._weights is None else {"weights": self._weights}
             saved = saved_model(self.folder, name, redact(about), model, data, self._config["data"].get("path"))
             for tracker in trackers:
                 tracker.log_saved_model(saved)
@@ -354,13 +439,19 @@ class RunRecord:
         write_file(self.folder / name, content)
 
     @property
+    def _weights(self) -> str | None:
+        """What kind of weights the numbers are of, where they are not simply those of a step."""
+        return None if self._averaging is None else f"averaged weights, {self._averaging}"
+
+    @property
     def interrupted(self) -> str:
         """What there is, and what to type, when the measuring of a trained model has been interrupted."""
         if not self._config["train"]:
             return "the same command measures again"
         if not any((self.folder / "checkpoints").glob("*.ckpt")):
             return "training has ended, and no checkpoint of it was kept"
-        return f"training has ended, its best weights are kept; train=false ckpt_path={self.folder} measures them"
+        how = f"train=false {typed_path('ckpt_path', self.folder)}"
+        return f"training has ended, its best weights are kept; {how} measures them"
 
 
 def _few_examples(found: Findings, data: DataModule) -> list[str]:

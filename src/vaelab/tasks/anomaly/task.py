@@ -225,7 +225,7 @@ class Anomaly(Task):
         detector = Detector(model, self.nll_samples)
         detector.fit(lambda: examples(data, "train", model.device))
         clean = scored(detector, data, "val", headline)
-        detector.threshold = conformal_threshold(headline, clean, self.false_alarm_rate)
+        detector.threshold, detector.clean = conformal_threshold(headline, clean, self.false_alarm_rate), clean
         return detector
 
     def _beside(
