@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from slurm_cluster import start_cluster
 from vaelab.errors import ConfigError
 from vaelab.launch.jobs import settled
 from vaelab.launch.outcome import LaunchedJob, Outcome
-from vaelab.launch.queue import in_queue
+from vaelab.launch.queue import Queued, cancel, in_queue
 from vaelab.launch.settings import Slurm as Settings
 from vaelab.launch.settings import read_launcher
 from vaelab.launch.slurm import InQueue, Slurm
@@ -276,6 +276,26 @@ def test_a_lost_connection_leaves_the_jobs_in_the_queue(tmp_path: Path, monkeypa
     sender.join()
     assert later.statuses() == ["interrupted"]
     assert begun(folder) == {0: 1}
+
+
+def test_a_connection_that_is_lost_while_the_queue_is_asked_cancels_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start_cluster(tmp_path / "cluster", monkeypatch)
+    folder = tmp_path / "sweep"
+
+    def asked(names: Collection[str]) -> dict[tuple[str, int], Queued]:
+        found = in_queue(names)
+        if begun(folder):
+            os.kill(os.getpid(), signal.SIGHUP)
+        return found
+
+    monkeypatch.setattr("vaelab.launch.slurm.in_queue", asked)
+    arrays = submissions(settings(), folder, ["-c", RUN], jobs(folder, "stays"))
+    assert Slurm(Seen(folder)).run(arrays) == 129
+    queue = in_queue([arrays[0].name])
+    assert [entry.runs for entry in queue.values()] == [True]
+    cancel([entry.id for entry in queue.values()])
 
 
 def recorded(folder: Path, what: Sequence[Submitted | None]) -> Sweep:

@@ -138,20 +138,21 @@ class Slurm:
         at_once = True  # whether the queue is asked without waiting, as it is to cancel what is in it
         while self._waiting:
             now = monotonic()
-            if told.signal is not None and told.signal == getattr(signal, "SIGHUP", None):
+            number = told.signal  # as of now: one that comes while the queue is asked is for the next look
+            if number is not None and number == getattr(signal, "SIGHUP", None):
                 say("the jobs stay in the queue")
                 return
-            if told.signal is not None and (told.impatient or (cancelled and now - cancelled > CANCELLING)):
+            if number is not None and (told.impatient or (cancelled and now - cancelled > CANCELLING)):
                 say("the jobs that have not ended may still be in the queue; squeue shows them")
                 return
-            pause = min(LATEST, max(SOONEST, (now - began) / 20)) if told.signal is None else SOONEST
-            if now - asked >= pause or (told.signal is not None and at_once):
-                asked, at_once = now, told.signal is None
+            pause = min(LATEST, max(SOONEST, (now - began) / 20)) if number is None else SOONEST
+            if now - asked >= pause or (number is not None and at_once):
+                asked, at_once = now, number is None
                 queue = self._asked()
-                if told.signal is not None and cancelled is None and queue is not None:
+                if number is not None and cancelled is None and queue is not None:
                     cancelled = now if self._cancel(queue) else None
                 if queue is not None:
-                    self._look(queue, told)
+                    self._look(queue, Told() if cancelled is None else told)
             sleep(LOOK)
 
     def _asked(self) -> dict[tuple[str, int], Queued] | None:
