@@ -558,7 +558,7 @@ COMMANDS = {
     "reconstruct": Command("RUN FILES -o DIR", "what is left of files after encoding and decoding", reconstruct, True),
     "denoise": Command("RUN FILES -o DIR", "the likeliest originals of corrupted files", denoise, True),
     "encode": Command("RUN FILES -o FILE", "the codes of files, as a table", encode, True),
-    "decode": Command("RUN CODES -o DIR", "the examples of codes", decode, True),
+    "decode": Command("[RUN] CODES -o DIR", "the examples of codes", decode, True),
     "interpolate": Command("RUN A B -o DIR", "what lies between two examples", interpolate, True),
     "traverse": Command("RUN A -o DIR", "what single numbers of a code do", traverse, True),
     "score": Command("RUN FILES -o FILE", "how anomalous files are, which raise an alarm, and why", score, True),

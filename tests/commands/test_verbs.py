@@ -123,6 +123,26 @@ def test_what_was_encoded_is_decoded_to_what_reconstruct_writes(tmp_path: Path, 
     assert (decoded["city"] == again["city"]).all()
 
 
+def test_codes_in_parquet_name_their_run(tmp_path: Path, say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = table_run(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert say("encode", run.relative_to(tmp_path), "people.csv", "-o", "z.parquet")[0] == 0
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    for words in (("../z.parquet", "-o", "a"), ("-o", "b", "../z.parquet"), (run, "-o", "c", "../z.parquet")):
+        assert say("decode", *words)[0] == 0
+    first, second, third = (Path(name, "decoded.csv").read_bytes() for name in "abc")
+    assert first == second == third
+    pd.DataFrame({"z0": [1.0]}).to_parquet("other.parquet")
+    assert "does not name the run" in say("decode", "other.parquet", "-o", "d")[2]
+    assert "name both" in say("decode", "codes.csv", "-o", "d")[2]
+    run.rename(tmp_path / "moved")
+    code, _, errors = say("decode", "../z.parquet", "-o", "d")
+    assert (code, errors.count("\n")) == (2, 1)
+    assert "which is not there now" in errors
+    assert not Path("d").exists()
+
+
 def test_words_say_how_other_files_are_read(tmp_path: Path, say: Say) -> None:
     run = table_run(tmp_path)
     people(30).to_csv(tmp_path / "later.csv", index=False, sep=";", encoding="latin-1")

@@ -1,4 +1,4 @@
-"""`vaelab encode RUN FILES -o z.parquet` and `vaelab decode RUN z.parquet -o DIR`"""
+"""`vaelab encode RUN FILES -o z.parquet` and `vaelab decode [RUN] z.parquet -o DIR`"""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ from vaelab.commands.options import (
     progress,
     wrote,
 )
-from vaelab.errors import DataError
+from vaelab.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,11 +47,16 @@ def encode(arguments: list[str]) -> None:
     path = output_file(options, SUFFIXES)
     trained = loaded(options)
     files = find(trained, options.files)
-    about = {"run": options.run, "latent_dim": trained.latent_dim}
+    about = {"run": _place(options.run), "latent_dim": trained.latent_dim}
     with Rows(path, about) as rows, progress("encoding", None) as done:
         for part in trained.adapter.read(files):
             rows.add(named(part, len(files)), coded(trained, part, done))
     wrote(rows.count, "code", path, more=f" ({trained.latent_dim} numbers each)")
+
+
+def _place(run: str) -> str:
+    """Where a run lies, whatever the current folder is later; of the hub its name."""
+    return str(Path(run).absolute()) if Path(run).exists() else run
 
 
 def coded(trained: "Trained", part: "Part", done: Any) -> "pd.DataFrame":
@@ -134,17 +139,20 @@ def decode(arguments: list[str]) -> None:
     made = parser(
         "decode",
         "Writes the examples that codes stand for. Codes come from vaelab encode, or from elsewhere: the columns z0,\n"
-        "z1 and so on of a Parquet or CSV file, or a .npy file of shape (N, numbers of a code).",
+        "z1 and so on of a Parquet or CSV file, or a .npy file of shape (N, numbers of a code). A Parquet file of\n"
+        "vaelab encode names its run, so that RUN may be left out.",
         [
-            ("logs/embedding/images-vae/<date> codes.parquet -o again/", "images"),
+            ("codes.parquet -o again/", "by the model that encoded them"),
             ("logs/embedding/table-vae/<date> codes.csv -o again/", "rows of a table"),
         ],
     )
-    made.add_argument("codes", metavar="CODES", help="a .parquet, .csv or .npy file")
+    made.add_argument("codes", nargs="?", metavar="CODES", help="a .parquet, .csv or .npy file")
     made.add_argument("--label", metavar="NAME", help="of a model that is given labels; none unless named")
     add_common(made, "the folder for the results")
-    options = made.parse_args(arguments)
+    options = made.parse_intermixed_args(arguments)
     folder = output_folder(options)
+    if options.codes is None:
+        options.run, options.codes = run_of(Path(options.run)), options.run
     trained = loaded(options)
     codes, names = read_codes(Path(options.codes), trained.latent_dim)
     import torch
@@ -159,6 +167,32 @@ def decode(arguments: list[str]) -> None:
     else:
         adapter.write_samples(folder, values, "decoded", drawn=False)
     wrote(len(codes), "example", folder)
+
+
+def run_of(path: Path) -> str:
+    """The run that encoded a Parquet file of codes.
+
+    Raises:
+        ConfigError: the file names none, or one that is not there.
+        DataError: the file is not there or is broken.
+    """
+    if path.suffix.lower() != ".parquet" or path.is_dir():
+        raise ConfigError(f"vaelab decode RUN {path}: name both; only a .parquet file of codes names its run by itself")
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        about = json.loads((pq.read_schema(path).metadata or {}).get(b"vaelab", b"{}"))
+        run = about.get("run") if isinstance(about, dict) else None
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from error
+    if not isinstance(run, str):
+        raise ConfigError(f"{path}: does not name the run that encoded it; vaelab decode RUN {path}")
+    if Path(run).is_absolute() and not Path(run).exists():
+        raise ConfigError(f"{path}: was encoded by {run}, which is not there now; vaelab decode RUN {path}")
+    return run
 
 
 def read_codes(path: Path, size: int) -> tuple[Any, list[str] | None]:
