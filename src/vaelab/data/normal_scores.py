@@ -58,6 +58,11 @@ class NormalScores:
             values, equal, ends = values[kept], equal[kept], ends[kept]
         return cls(count, values, ends - equal, equal)
 
+    @property
+    def knots(self) -> tuple[Numbers, Numbers, Numbers]:
+        """The scores of `values`: of the middle, of the first and of the last of the levels of each, `(K,)`."""
+        return self._middle, self._first, self._last
+
     def forward(self, column: Numbers) -> Numbers:
         """Values `(N,)` to scores; NaN stays."""
         column = np.clip(column, self.values[0], self.values[-1])

@@ -198,6 +198,43 @@ class Trained:
             return frame
         return self.places(part).numpy()
 
+    def export(
+        self,
+        folder: str | Path,
+        to: Sequence[str] = ("onnx", "torch"),
+        parts: Sequence[str] | None = None,
+        score: str | None = None,
+    ) -> dict[str, Any]:
+        """Write encoder, decoder and score as programs that run without vaelab.
+
+            trained.export("exported")
+            scores = onnxruntime.InferenceSession("exported/score.onnx").run(["score"], {"x": pixels})
+
+        They take any number of examples N, and scale inside: images are float32 `(N, C, H, W)`, pixels from 0 to 255,
+        of the model's size; rows of tables float64 `(N, columns)` in the units of the file, dates as counts, categories
+        by their number; series float64 `(N, channels, steps)` in the units of the files; tokens int64. NaN is a missing
+        value. Codes are float32 `(N, size)`, scores float64 `(N,)` in the score's own unit. `export.json` says this
+        for each program. Each file is read back and compared with the model on batches of 1, 3 and 7 examples.
+
+        Args:
+            folder: gets `encoder.onnx`, `encoder.pt2` and so on, and `export.json`, all or none of them; files of an
+                earlier export in it are replaced.
+            to: `onnx`, which needs `pip install 'vaelab[export]'`, and `torch`.
+            parts: `encoder`, `decoder`, `score`; None is all that can be exported.
+            score: which; the one of the run's threshold if None, with its alarm, and `reconstruction` of a run without.
+
+        Returns:
+            What `export.json` holds; `not_exported` there has the reason for each part that is left out.
+
+        Raises:
+            ConfigError: a name is unknown, a package is missing, or a part that was asked for, or every part, cannot be
+                exported.
+            UserError: a program differs from the model by more than 1e-4.
+        """
+        from vaelab.trained.export import export
+
+        return export(self, Path(folder), to, parts, score)
+
     # The same on parts, for files
 
     @cached_property

@@ -28,6 +28,11 @@ class Combined(Score):
         self.standard = Standard(len(parts))
         self._parts = tuple(parts.items())  # a tuple, since their state is saved under their own names
 
+    @property
+    def parts(self) -> tuple[tuple[str, Score], ...]:
+        """The scores by name."""
+        return self._parts
+
     def fit(self, model: Model, normal: Iterable[Tensor]) -> None:
         """Learn how large the scores are on batches `(B, *shape)` of training examples."""
         done = [part.is_standardised for _, part in self._parts]

@@ -40,6 +40,11 @@ class Local(Score):
         self.register_buffer("mean", torch.zeros(shape))
         self.register_buffer("deviation", torch.ones(shape))
 
+    @property
+    def sides(self) -> tuple[int, ...]:
+        """Of the surroundings, in pixels or steps."""
+        return tuple(self._scales)
+
     def fit(self, model: Model, normal: Iterable[Tensor]) -> None:
         """Learn how large errors are at each place from batches `(B, *shape)` of training examples."""
         count, total, squares = (

@@ -1,0 +1,179 @@
+"""Writing a program as ONNX or with `torch.export`, reading it back, and how far it is from the model."""
+
+import logging
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from importlib.util import find_spec
+from io import StringIO
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+from vaelab.errors import ConfigError
+
+Format = Literal["onnx", "torch"]
+SUFFIX: Mapping[str, str] = {"onnx": ".onnx", "torch": ".pt2"}
+NEEDED = {"onnx": ("onnx", "onnxruntime", "onnxscript"), "torch": ()}
+MOST_BYTES = 2**31 - 2**20  # of a file of ONNX, which is a message of protobuf
+
+aten = torch.ops.aten
+
+
+class NotExportedError(Exception):
+    """A program that cannot be made; the message is the reason."""
+
+
+def refuse_missing(to: Sequence[str]) -> None:
+    """See that the packages of formats are there.
+
+    Raises:
+        ConfigError: names one that is not installed.
+    """
+    for name in (name for format in to for name in NEEDED[format] if find_spec(name) is None):
+        raise ConfigError(f"export: --to onnx needs the package {name}; pip install 'vaelab[export]'")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Nothing that exporters say reaches the terminal: their errors are exceptions, and what they make is checked."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
+def trace(program: nn.Module, inputs: Mapping[str, Tensor]) -> ExportedProgram:
+    """A program as a graph that takes any number of examples.
+
+    Args:
+        program: in evaluation mode.
+        inputs: of several examples, by the names of its arguments, in their order.
+
+    Raises:
+        NotExportedError: it does what no graph can.
+    """
+    batch = Dim("batch")
+    shapes = {name: {0: batch} for name in inputs}
+    try:
+        with quiet(), torch.no_grad():
+            return torch.export.export(program, tuple(inputs.values()), dynamic_shapes=shapes, strict=True)
+    except Exception as error:
+        raise NotExportedError(f"torch.export refuses it ({_brief(error)})") from error
+
+
+def write(
+    exported: ExportedProgram, format: str, path: Path, inputs: Sequence[str], outputs: Sequence[str]
+) -> dict[str, Any]:
+    """Write a file.
+
+    Args:
+        exported: from `trace`.
+        format: `onnx` or `torch`.
+        path: of the file.
+        inputs, outputs: names.
+
+    Returns:
+        What is to be known of it, as plain data.
+
+    Raises:
+        NotExportedError: the format has no form of it.
+        OSError: the file cannot be written.
+    """
+    try:
+        with quiet():
+            if format == "torch":
+                torch.export.save(exported, path)
+                return {}
+            found = torch.onnx.export(
+                exported.run_decompositions({aten.cross_entropy_loss.default: _cross_entropy}),
+                dynamo=True, verbose=False, input_names=[*inputs], output_names=[*outputs],
+            )  # fmt: skip
+            assert found is not None
+            found.save(path, external_data=False)
+            import onnx
+
+            onnx.checker.check_model(path)
+            return {"opset": found.model.opset_imports[""]}
+    except OSError:
+        raise
+    except Exception as error:
+        raise NotExportedError(f"{'ONNX' if format == 'onnx' else 'torch.export'} refuses it ({_brief(error)})") from error
+
+
+def _cross_entropy(
+    logits: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    reduction: int = 1,
+    ignore_index: int = -100,
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """`cross_entropy_loss` of each value, as all likelihoods use it: the form of ONNX has a wrong shape."""
+    if weight is not None or reduction != 0 or label_smoothing:
+        raise NotImplementedError("cross entropy with weights, a reduction or smoothing")
+    return -logits.log_softmax(1).gather(1, target.unsqueeze(1)).squeeze(1)
+
+
+def _brief(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    told = lines[0] if lines else ""
+    cause = error.__cause__
+    if told.startswith("Failed to") and cause is not None and str(cause).strip():
+        told = str(cause).strip().splitlines()[0]
+    return f"{type(error).__name__}: {told}"[:300]
+
+
+class Reloaded:
+    """A file of a program, read as its users read it.
+
+    Args:
+        path: of the file.
+        format: `onnx` or `torch`.
+    """
+
+    def __init__(self, path: Path, format: str) -> None:
+        self._onnx = format == "onnx"
+        with quiet():
+            if self._onnx:
+                import onnxruntime
+
+                options = onnxruntime.SessionOptions()
+                options.log_severity_level = 4
+                self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            else:
+                self._module = torch.export.load(path).module()
+
+    def __call__(self, inputs: Mapping[str, Tensor]) -> list[Tensor]:
+        """What it gives for some examples."""
+        if self._onnx:
+            given = {name: values.numpy() for name, values in inputs.items()}
+            return [torch.from_numpy(values) for values in self._session.run(None, given)]
+        with torch.no_grad():
+            found = self._module(*inputs.values())
+        return [*found] if isinstance(found, tuple) else [found]
+
+
+def difference(found: Tensor, expected: Tensor, unit: Tensor, large: Tensor) -> float:
+    """The largest difference in units of the model, over the size of a value where that is above 1.
+
+    Args:
+        found, expected: `(N, ...)` of a program and of the model.
+        unit: what one unit of the model is in theirs.
+        large: `(N, ...)` the values in units of the model.
+    """
+    if found.shape != expected.shape or found.dtype != expected.dtype:
+        return float("inf")
+    if not expected.is_floating_point():
+        return 0.0 if torch.equal(found, expected) else float("inf")
+    size = large.double().abs().nan_to_num(1.0, 1.0, 1.0).clamp(min=1)
+    apart = (found.double() - expected.double()).abs() / unit.double() / size
+    same = (found == expected) | (found.isnan() & expected.isnan())
+    return float(torch.where(same, 0.0, apart.nan_to_num(float("inf"))).max())
