@@ -30,6 +30,7 @@ from vaelab.command_line.same_words import own_words
 from vaelab.command_line.tags import ask_for_tags, lacks_tags, tags_word
 from vaelab.commands.between import interpolate, traverse
 from vaelab.commands.codes import decode, encode
+from vaelab.commands.export import export
 from vaelab.commands.hub import pull, push
 from vaelab.commands.info import info
 from vaelab.commands.restore import denoise, reconstruct
@@ -562,6 +563,7 @@ COMMANDS = {
     "interpolate": Command("RUN A B -o DIR", "what lies between two examples", interpolate, True),
     "traverse": Command("RUN A -o DIR", "what single numbers of a code do", traverse, True),
     "score": Command("RUN FILES -o FILE", "how anomalous files are, which raise an alarm, and why", score, True),
+    "export": Command("RUN -o DIR", "encoder, decoder and score as ONNX and torch.export programs", export, True),
     "push": Command("RUN OWNER/NAME", "share a model with its card on the hub, or as a folder", push, True),
     "pull": Command("OWNER/NAME -o DIR", "fetch a model that was shared", pull, True),
     "explore": Command("RUN [FILES]", "a page in the browser: sliders, samples, your files, a map", explore, True),

@@ -42,9 +42,9 @@ def info(arguments: list[str]) -> None:
 def commands_for(trained: "Trained") -> list[str]:
     """Commands that fit a model."""
     if trained.reading is None:
-        return ["info"]
-    usual = ["sample", "reconstruct", "denoise", "encode", "decode", "interpolate", "traverse", "score", "explore"]
-    return usual
+        return ["info", "export"]
+    usual = ["sample", "reconstruct", "denoise", "encode", "decode", "interpolate", "traverse", "score", "export"]
+    return [*usual, "explore"]
 
 
 def _line(value: Any) -> str:

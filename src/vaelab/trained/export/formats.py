@@ -12,13 +12,14 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
+from torch.export.graph_signature import InputKind
 
+from vaelab import __version__
 from vaelab.errors import ConfigError
 
 Format = Literal["onnx", "torch"]
 SUFFIX: Mapping[str, str] = {"onnx": ".onnx", "torch": ".pt2"}
 NEEDED = {"onnx": ("onnx", "onnxruntime", "onnxscript"), "torch": ()}
-MOST_BYTES = 2**31 - 2**20  # of a file of ONNX, which is a message of protobuf
 
 aten = torch.ops.aten
 
@@ -64,9 +65,33 @@ def trace(program: nn.Module, inputs: Mapping[str, Tensor]) -> ExportedProgram:
     shapes = {name: {0: batch} for name in inputs}
     try:
         with quiet(), torch.no_grad():
-            return torch.export.export(program, tuple(inputs.values()), dynamic_shapes=shapes, strict=True)
+            exported = torch.export.export(program, tuple(inputs.values()), dynamic_shapes=shapes, strict=True)
+            return _lean(exported)
     except Exception as error:
         raise NotExportedError(f"torch.export refuses it ({_brief(error)})") from error
+
+
+def _lean(exported: ExportedProgram) -> ExportedProgram:
+    """Without what it computes in vain, weights that it never reads (an encoder needs no decoder), and paths."""
+    signature, graph = exported.graph_signature, exported.graph
+    graph.eliminate_dead_code()
+    placeholders = {node.name: node for node in graph.find_nodes(op="placeholder")}
+    kept = []
+    for spec in signature.input_specs:
+        node = placeholders[spec.arg.name]
+        if spec.kind in (InputKind.PARAMETER, InputKind.BUFFER) and not node.users:
+            graph.erase_node(node)
+        else:
+            kept.append(spec)
+    signature.input_specs = kept
+    read = {spec.target for spec in kept}
+    for name in [*exported.state_dict]:
+        if name not in read:
+            del exported.state_dict[name]
+    for node in graph.nodes:  # lines of code, with folders of this machine
+        node.meta.pop("stack_trace", None)
+    exported.graph_module.recompile()
+    return exported
 
 
 def write(
@@ -97,6 +122,7 @@ def write(
                 dynamo=True, verbose=False, input_names=[*inputs], output_names=[*outputs],
             )  # fmt: skip
             assert found is not None
+            _strip(found.model)
             found.save(path, external_data=False)
             import onnx
 
@@ -106,6 +132,26 @@ def write(
         raise
     except Exception as error:
         raise NotExportedError(f"{'ONNX' if format == 'onnx' else 'torch.export'} refuses it ({_brief(error)})") from error
+
+
+def _strip(model: Any) -> None:
+    """Take out of a model of `onnx_ir` what says how it was made, and name the number of examples `batch`."""
+    model.producer_name, model.producer_version = "vaelab", __version__
+    values = [*model.graph.inputs, *model.graph.outputs, *model.graph.initializers.values()]
+    functions = [node for function in model.functions.values() for node in function]
+    symbol = model.graph.inputs[0].shape[0]
+    for node in [*model.graph.all_nodes(), *functions]:
+        node.metadata_props.clear()
+        node.doc_string = None
+        values += node.outputs
+    for value in values:
+        value.metadata_props.clear()
+        if value.shape is not None:
+            for place, size in enumerate(value.shape):
+                if size == symbol and not value.shape.frozen:
+                    value.shape[place] = "batch"
+    model.graph.metadata_props.clear()
+    model.metadata_props.clear()
 
 
 def _cross_entropy(

@@ -1,0 +1,50 @@
+"""`vaelab export RUN --to onnx,torch -o DIR`"""
+
+from typing import Any
+
+from vaelab.commands.options import add_common, loaded, output_folder, parser
+from vaelab.notes import counted, note
+
+
+def export(arguments: list[str]) -> None:
+    """Write encoder, decoder and score as programs that run without vaelab.
+
+    Raises:
+        UserError: there is no such model, a part that is asked for cannot be exported, or a program is not the model.
+    """
+    made = parser(
+        "export",
+        "Writes the encoder, the decoder and the anomaly score of a model as ONNX and torch.export programs, which run\n"
+        "without vaelab. They take any number of examples and scale inside: pixels from 0 to 255, columns and channels\n"
+        "in the units of the files. export.json says what they take and give. Each file is read back and compared with\n"
+        "the model. Resizing of images and tokens of texts stay outside; a decoder that generates step by step is\n"
+        "refused.",
+        [
+            ("logs/anomaly/images-ae/<date> -o exported/", "all that the model has, in both formats"),
+            ("logs/embedding/table-vae/<date> --to onnx --parts encoder -o exported/", "one file and export.json"),
+        ],
+    )
+    made.add_argument("--to", type=_words, default="onnx,torch", metavar="FORMATS", help="onnx, torch, or onnx,torch")
+    made.add_argument(
+        "--parts", type=_words, metavar="PARTS",
+        help="encoder, decoder, score, or several with commas; all that can be exported if it is not given",
+    )  # fmt: skip
+    made.add_argument("--score", metavar="NAME", help="another score than that of the threshold, without an alarm")
+    add_common(made, "the folder for the programs")
+    options = made.parse_args(arguments)
+    folder = output_folder(options)
+    trained = loaded(options)
+    about = trained.export(folder, options.to, options.parts, options.score)
+    for part, reason in about["not_exported"].items():
+        note(f"{part}: is left out; {reason}")
+    programs: dict[str, Any] = about["programs"]
+    files = [file for one in programs.values() for file in one["files"].values()]
+    print(
+        f"wrote {counted(len(files), 'program')} ({', '.join(files)}) to {folder}; "
+        f"largest difference from the model {about['largest_difference']:.2g}"
+    )
+
+
+def _words(text: str) -> list[str]:
+    """Words with commas between them."""
+    return [word.strip() for word in text.split(",") if word.strip()]
