@@ -16,7 +16,7 @@ from saved_models import image_run, music_run, people, series_run, table_run, te
 from vaelab.cli import COMMANDS, main
 from vaelab.commands.between import linear, spherical
 
-VERBS = ("info", "sample", "reconstruct", "denoise", "encode", "decode", "interpolate", "traverse", "score")
+VERBS = ("info", "sample", "reconstruct", "denoise", "encode", "decode", "interpolate", "traverse", "score", "export")
 Say = Callable[..., tuple[int, str, str]]
 
 

@@ -284,7 +284,7 @@ class _Programs:
     def _inputs(self, name: str, values: list[Tensor], labelled: bool = True) -> list[dict[str, Tensor]]:
         found = []
         for one, label in zip(values, self.labels, strict=True):
-            found.append({name: one} | ({"label": label} if label is not None and labelled else {}))
+            found.append({name: one.contiguous()} | ({"label": label} if label is not None and labelled else {}))
         return found
 
     def _labels(self, count: int) -> Tensor | None:
