@@ -14,11 +14,11 @@ def export(arguments: list[str]) -> None:
     """
     made = parser(
         "export",
-        "Writes the encoder, the decoder and the anomaly score of a model as ONNX and torch.export programs, which run\n"
-        "without vaelab. They take any number of examples and scale inside: pixels from 0 to 255, columns and channels\n"
-        "in the units of the files. export.json says what they take and give. Each file is read back and compared with\n"
-        "the model. Resizing of images and tokens of texts stay outside; a decoder that generates step by step is\n"
-        "refused.",
+        "Writes the encoder, the decoder and the anomaly score of a model as ONNX and torch.export programs, which\n"
+        "run without vaelab. They take any number of examples and scale inside: pixels from 0 to 255, columns and\n"
+        "channels in the units of the files. export.json says what they take and give. Each file is read back and\n"
+        "compared with the model. Resizing of images and tokens of texts stay outside; a decoder that generates step\n"
+        "by step is refused.",
         [
             ("logs/anomaly/images-ae/<date> -o exported/", "all that the model has, in both formats"),
             ("logs/embedding/table-vae/<date> --to onnx --parts encoder -o exported/", "one file and export.json"),

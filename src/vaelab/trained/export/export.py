@@ -33,7 +33,7 @@ from vaelab.trained.export.formats import (
 from vaelab.trained.export.programs import DecoderProgram, EncoderProgram, ScoreProgram
 from vaelab.trained.export.recurrent import make_traceable
 from vaelab.trained.export.scores import traced
-from vaelab.trained.export.units import Units, units_of
+from vaelab.trained.export.units import units_of
 from vaelab.trained.scores import Scorer
 
 if TYPE_CHECKING:
@@ -269,7 +269,8 @@ class _Programs:
         """Whether a score compares an example with what is decoded from codes."""
         if isinstance(score, Combined):
             return any(self._decodes(part) for _, part in score.parts)
-        return any(self.scorer.detector.scores[name] is score for name in GENERATED if name in self.scorer.detector.scores)
+        known = dict(self.scorer.detector.scores.items())
+        return any(known.get(name) is score for name in GENERATED)
 
     def _codes(self) -> list[Tensor]:
         return [self.model.encode(x, label) for x, label in zip(self.seen, self.labels, strict=True)]

@@ -131,7 +131,8 @@ def write(
     except OSError:
         raise
     except Exception as error:
-        raise NotExportedError(f"{'ONNX' if format == 'onnx' else 'torch.export'} refuses it ({_brief(error)})") from error
+        exporter = "the ONNX exporter" if format == "onnx" else "torch.export"
+        raise NotExportedError(f"{exporter} refuses it ({_brief(error)})") from error
 
 
 def _strip(model: Any) -> None:

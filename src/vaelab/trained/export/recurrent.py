@@ -1,7 +1,5 @@
 """Recurrent layers in a form that can be traced."""
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
