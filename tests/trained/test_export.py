@@ -235,9 +235,9 @@ def test_misuse_is_named_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.
     trained = vaelab.load(numbers_run(tmp_path))
     before = sorted(path.name for path in tmp_path.iterdir())
     for settings, said in [
-        ({"to": ["onx"]}, "--to onx: should be of onnx, torch; did you mean onnx"),
-        ({"to": []}, "--to: name one or more of onnx, torch"),
-        ({"parts": ["coder"]}, "--parts coder: should be of encoder, decoder, score"),
+        ({"to": ["onx"]}, "to=onx: should be of onnx, torch; did you mean onnx"),
+        ({"to": []}, "to=: name one or more of onnx, torch"),
+        ({"parts": ["coder"]}, "parts=coder: should be of encoder, decoder, score"),
         ({"score": "nothing"}, "score=nothing: this model has"),
     ]:
         with pytest.raises(ConfigError, match=said):

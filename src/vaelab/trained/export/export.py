@@ -25,7 +25,6 @@ from vaelab.trained.export.formats import (
     NotExportedError,
     Reloaded,
     difference,
-    quiet,
     refuse_missing,
     trace,
     write,
@@ -54,8 +53,7 @@ class _Part:
         name: of the part.
         program: it.
         inputs: batches of its arguments by name.
-        expected: what the model gives for each batch: each output, what one unit of the model is in its, and the values
-            in units of the model.
+        expected: what the model gives for each batch: each output, and what `difference` takes beside it.
         outputs: names.
         about: what inputs and outputs are, by name, as plain data.
         more: what else is to be known of it.
@@ -84,8 +82,10 @@ def export(
         UserError: a program is not the model.
         OSError: the folder cannot be written.
     """
-    refuse_unknown(to, FORMATS, "--to")
-    refuse_unknown(PARTS if parts is None else parts, PARTS, "--parts")
+    to = [to] if isinstance(to, str) else to
+    parts = [parts] if isinstance(parts, str) else parts
+    refuse_unknown(to, FORMATS, "to")
+    refuse_unknown(PARTS if parts is None else parts, PARTS, "parts")
     refuse_missing(to)
     made = _Programs(trained, score)
     programs: dict[str, Any] = {}
@@ -123,10 +123,10 @@ def refuse_unknown(names: Sequence[str], known: Sequence[str], option: str) -> N
         ConfigError: one is not, or there is none.
     """
     if not names:
-        raise ConfigError(f"{option}: name one or more of {', '.join(known)}")
+        raise ConfigError(f"{option}=: name one or more of {', '.join(known)}")
     for name in names:
         if name not in known:
-            raise ConfigError(f"{option} {name}: should be of {', '.join(known)}; {did_you_mean(name, known)}")
+            raise ConfigError(f"{option}={name}: should be of {', '.join(known)}; {did_you_mean(name, known)}")
 
 
 def _versions(to: Sequence[str]) -> dict[str, str]:
@@ -255,8 +255,11 @@ class _Programs:
         one, expected = torch.ones(()), []
         for seen in self.seen:
             scores = self.scorer.detector.score(seen, self.score).double()
-            alarms = [] if threshold is None else [(threshold.alarms(scores), one, one)]
-            expected.append([(scores, one, scores), *alarms])
+            outputs = [(scores, one, scores)]
+            if threshold is not None:  # rounding may move a score over the threshold
+                clear = (scores - threshold.value).abs() > TOLERANCE * max(1.0, abs(threshold.value))
+                outputs.append((threshold.alarms(scores), one, clear | scores.isnan()))
+            expected.append(outputs)
         about = self._about("x") | {"output score": {"unit": f"{self.score}, the larger the more anomalous"}}
         more: dict[str, Any] = {"score": self.score}
         if threshold is not None:
@@ -296,8 +299,7 @@ class _Programs:
 
     def _examples(self, trained: Trained) -> list[Tensor]:
         """Batches of examples as a program takes them: what the model samples, with gaps where data have them."""
-        with quiet():
-            values = trained.sampled(sum(CHECKED), prior="own")
+        values = trained.sampled(sum(CHECKED), prior="own")
         values = torch.nn.functional.pad(
             values, (0, self.spec.shape[-1] - values.shape[-1]),
             value=PADDING if self.spec.support == "categories" else float("nan"),

@@ -35,7 +35,7 @@ def refuse_missing(to: Sequence[str]) -> None:
         ConfigError: names one that is not installed.
     """
     for name in (name for format in to for name in NEEDED[format] if find_spec(name) is None):
-        raise ConfigError(f"export: --to onnx needs the package {name}; pip install 'vaelab[export]'")
+        raise ConfigError(f"export: ONNX needs the package {name}; pip install 'vaelab[export]'")
 
 
 @contextmanager
@@ -214,10 +214,12 @@ def difference(found: Tensor, expected: Tensor, unit: Tensor, large: Tensor) -> 
     Args:
         found, expected: `(N, ...)` of a program and of the model.
         unit: what one unit of the model is in theirs.
-        large: `(N, ...)` the values in units of the model.
+        large: `(N, ...)` the values in units of the model; of values that are true or false those that must be equal.
     """
     if found.shape != expected.shape or found.dtype != expected.dtype:
         return float("inf")
+    if expected.dtype == torch.bool:
+        return float("inf") if bool(((found != expected) & large).any()) else 0.0
     if not expected.is_floating_point():
         return 0.0 if torch.equal(found, expected) else float("inf")
     size = large.double().abs().nan_to_num(1.0, 1.0, 1.0).clamp(min=1)

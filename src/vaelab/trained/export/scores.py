@@ -16,7 +16,6 @@ from torch.nn import functional as F
 from vaelab.core.batch import Batch
 from vaelab.core.spec import observed_mask
 from vaelab.data.columns import features
-from vaelab.errors import ConfigError
 from vaelab.evaluation.scores import (
     Combined,
     Elbo,
@@ -34,6 +33,7 @@ from vaelab.evaluation.scores.neighbours import NEAREST, SAME
 from vaelab.evaluation.scores.score import FixedNoise, reconstruct
 from vaelab.evaluation.scores.scores import DRAWS
 from vaelab.models import Model
+from vaelab.trained.export.formats import NotExportedError
 
 
 class Traced(nn.Module, ABC):
@@ -250,7 +250,7 @@ def traced(model: Model, score: Score, example: Tensor | None = None) -> Traced:
         example: `(N, *shape)` as the model sees them; for scores that draw.
 
     Raises:
-        ConfigError: there is no such form of it.
+        NotExportedError: there is no such form of it.
     """
     if isinstance(score, Reconstruction | Relative | Latent):
         return Plain(model, score)
@@ -264,4 +264,4 @@ def traced(model: Model, score: Score, example: Tensor | None = None) -> Traced:
         return TracedNll(model, score)
     if isinstance(score, Elbo) and example is not None:
         return TracedElbo(model, example)
-    raise ConfigError(f"the score {type(score).__name__} has no form that can be exported")
+    raise NotExportedError(f"{type(score).__name__} has no form that can be exported")

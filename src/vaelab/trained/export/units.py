@@ -22,6 +22,7 @@ from vaelab.data.tables.table import Table
 from vaelab.errors import ConfigError
 
 SECONDS = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
+CHANNELS = {1: ("grey",), 3: ("red", "green", "blue"), 4: ("red", "green", "blue", "alpha")}
 NORMALLY = 3.0  # largest normal score that random numbers for the check have
 
 
@@ -156,11 +157,13 @@ class Pixels(Units):
 
     def about(self, given: bool) -> dict[str, Any]:
         """See `Units.about`."""
+        channels = CHANNELS.get(self.spec.shape[0])
+        named = {} if channels is None else {"channels": list(channels)}
         if given:
-            return {"unit": "pixels from 0 to 255, not rounded"}
+            return {"unit": "pixels from 0 to 255, not rounded"} | named
         drawn = self.binarize in ("static", "dynamic")
         binary = "; the run drew zeros and ones from grey values, so give pixels that are 0 or 255" if drawn else ""
-        return {"unit": f"pixels from 0 to 255, of the size that the model takes{binary}"}
+        return {"unit": f"pixels from 0 to 255, of the size that the model takes{binary}"} | named
 
     @property
     def size(self) -> Tensor:
