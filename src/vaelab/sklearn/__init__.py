@@ -1,0 +1,5 @@
+"""vaelab as a scikit-learn estimator: `from vaelab.sklearn import Autoencoder`."""
+
+from vaelab.sklearn.autoencoder import Autoencoder
+
+__all__ = ["Autoencoder"]

@@ -1,0 +1,467 @@
+"""An autoencoder with scikit-learn's methods: fit, transform, inverse_transform, score_samples."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from shutil import rmtree
+from tempfile import TemporaryDirectory, mkdtemp
+from typing import Any, Self
+from weakref import finalize
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import Tags, check_array, check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from vaelab.config.recorded import parse_word, place, written
+from vaelab.data.tables.left_out import find_left_out
+from vaelab.data.tables.notation import PLAIN
+from vaelab.errors import ConfigError, DataError, UserError
+from vaelab.notes import some
+from vaelab.quoting import quoted
+from vaelab.record.state import FILE as STATE
+from vaelab.sklearn.training import train
+from vaelab.trained import Trained, load
+
+FEWEST = 3  # rows: one to train, one to validate, and one that `data=table` holds out
+TABLE = "table.parquet"  # the rows, in a run folder that is kept
+DEVICES = ("auto", "cpu", "cuda", "mps")
+SET_BY_FIT = ("data", "data.path", "paths.output_dir", "resume", "train", "hydra.mode")
+"""Places that no word of `overrides` may name."""
+
+
+class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """An autoencoder or a variational autoencoder of the rows of a table, with scikit-learn's methods.
+
+        codes = Autoencoder(latent_dim=2, model="vae").fit_transform(X)  # (n, 2)
+        make_pipeline(StandardScaler(), Autoencoder(latent_dim=8), LogisticRegression()).fit(X, y)
+
+    `fit` is the run `vaelab train data=table task=embedding data.scaling=standard test=false ...` in this process.
+    Arrays have numbers alone. DataFrames may have numbers, categories, texts and dates. Both may have missing values,
+    as NaN; rows with missing values need some in training too.
+
+    Args:
+        latent_dim: numbers in the code of one row.
+        model: an option of `model=`, such as `ae`, `vae` or `iwae`.
+        beta: weight of the KL; None is the model's own. An `ae` has none.
+        max_epochs: passes over the training rows at most; None lets the budget of `data=table` decide.
+        max_steps: optimizer steps at most; None as for `max_epochs`.
+        batch_size: rows in a step; None is that of `data=table`, 128.
+        learning_rate: of the optimizer; None is that of `optimizer=adamw`, 1e-3.
+        validation_fraction: share of the rows that choose the best weights and are not trained on, above 0 and below 1.
+            At least one row is. One more row is held out of both, since `data=table` always has a test split.
+        random_state: seed of the split, the weights and the batches; None draws one from NumPy's global state.
+        device: that computes: `auto`, `cpu`, `cuda` or `mps`.
+        run_dir: the run folder, which is kept. Where it exists, `<run_dir>-2` and so on is taken, as several fits need in
+            cross-validation. None: the folder is temporary.
+        overrides: more words of vaelab, such as `["encoder.hidden=[64]", "callbacks=ema"]`. They win over the words that
+            `fit` makes.
+        verbose: whether to show what the run prints.
+
+    Attributes:
+        n_features_in_: columns of X.
+        feature_names_in_: `(n_features_in_,)` their names, where X is a DataFrame whose names are all strings.
+        model_: the trained model, a `vaelab.Trained`.
+        metrics_: the numbers of the run by name, such as `val/mse`; scaled units, nats.
+        run_dir_: path of the run folder that was kept, as text; None where none was.
+    """
+
+    def __init__(
+        self,
+        latent_dim: int = 2,
+        *,
+        model: str = "ae",
+        beta: float | None = None,
+        max_epochs: int | None = None,
+        max_steps: int | None = None,
+        batch_size: int | None = None,
+        learning_rate: float | None = None,
+        validation_fraction: float = 0.1,
+        random_state: Any = None,
+        device: str = "auto",
+        run_dir: str | Path | None = None,
+        overrides: Sequence[str] = (),
+        verbose: bool = False,
+    ) -> None:
+        self.latent_dim = latent_dim
+        self.model = model
+        self.beta = beta
+        self.max_epochs = max_epochs
+        self.max_steps = max_steps
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.validation_fraction = validation_fraction
+        self.random_state = random_state
+        self.device = device
+        self.run_dir = run_dir
+        self.overrides = overrides
+        self.verbose = verbose
+
+    def fit(self, X: Any, y: Any = None) -> Self:  # noqa: N803
+        """Train on the rows of X.
+
+            Autoencoder(latent_dim=2, max_steps=500, random_state=0).fit(X)
+
+        Args:
+            X: `(n, features)` numbers, or a DataFrame of n rows; n is at least 3.
+            y: is not used.
+
+        Raises:
+            ValueError: X is no such table, or a setting or a word of `overrides` is wrong.
+            RuntimeError: the run failed: the loss is no longer a number, or the disk is full.
+        """
+        frame = self._framed(X, reset=True)
+        with _as_scikit_learn_raises(), TemporaryDirectory(prefix="vaelab-") as scratch:
+            kept = None if self.run_dir is None else _claimed(Path(self.run_dir).expanduser().absolute())
+            folder = Path(scratch) / "run" if kept is None else kept
+            folder.mkdir(exist_ok=True)
+            try:
+                table = _arrow(frame)
+                words = self._words(table, folder / TABLE)
+                pq.write_table(table, folder / TABLE)
+                self._trusted = train(words, folder, bool(self.verbose))
+            except BaseException:
+                if not (folder / STATE).is_file():  # nothing ran
+                    rmtree(folder)
+                raise
+            self._files = {
+                file.relative_to(folder / "model").as_posix(): file.read_bytes()
+                for file in sorted((folder / "model").rglob("*"))
+                if file.is_file()
+            }
+            self.metrics_ = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+            self.run_dir_ = None if kept is None else str(kept)
+            self._of = _Given.of(X, frame)
+            self._trained = self._loaded()
+        return self
+
+    def transform(self, X: Any) -> NDArray[np.floating[Any]]:  # noqa: N803
+        """The codes of rows: the posterior means of a VAE, the codes of an autoencoder.
+
+            codes = autoencoder.transform(X_test)
+
+        Args:
+            X: `(n, features)`, with the columns of `fit`.
+
+        Returns:
+            `(n, latent_dim)`; float32 for an array of float32, else float64. A DataFrame with columns `autoencoder0`,
+            `autoencoder1`, ... after `set_output(transform="pandas")`.
+
+        Raises:
+            sklearn.exceptions.NotFittedError: `fit` was not called.
+            ValueError: X has other columns, or values that the model does not take.
+        """
+        check_is_fitted(self)
+        frame = self._framed(X)
+        with _as_scikit_learn_raises():
+            codes = self.model_.encode(frame)
+        return codes.astype(_precision(X), copy=False)
+
+    def inverse_transform(self, Z: Any) -> Any:  # noqa: N803
+        """The rows of codes: the means of p(x|z), in the units of X.
+
+            rows = autoencoder.inverse_transform(codes)
+
+        Args:
+            Z: `(n, latent_dim)` codes.
+
+        Returns:
+            `(n, features)`: a DataFrame with the columns and types of `fit` if that was given one, else an array of
+            float64. Categories are the likeliest.
+
+        Raises:
+            sklearn.exceptions.NotFittedError: `fit` was not called.
+            ValueError: Z has another number of columns, or is not finite.
+        """
+        check_is_fitted(self)
+        codes = check_array(Z, dtype=np.float64)
+        with _as_scikit_learn_raises():
+            rows = self.model_.decode(codes)
+        return self._of.back(rows, getattr(Z, "index", None))
+
+    def score_samples(self, X: Any) -> NDArray[np.float64]:  # noqa: N803
+        """How usual rows are: the larger, the more.
+
+            unusual = X_test[autoencoder.score_samples(X_test) < threshold]
+
+        With a bound on log p(x), as a VAE has, it is the ELBO in nats, with one fixed draw of the code. Else it is minus
+        the squared error of the reconstruction, summed over columns, in squared standard deviations of the training
+        rows; with categories it is log p(x|z) in nats.
+
+        Args:
+            X: `(n, features)`, with the columns of `fit`.
+
+        Returns:
+            `(n,)` float64.
+
+        Raises:
+            sklearn.exceptions.NotFittedError: `fit` was not called.
+            ValueError: X has other columns, or values that the model does not take.
+        """
+        check_is_fitted(self)
+        frame, trained = self._framed(X), self.model_
+        with _as_scikit_learn_raises():
+            found: NDArray[np.float64] = -trained.score(frame, "elbo" if trained.model.has_rate else "reconstruction")
+        return found
+
+    def score(self, X: Any, y: Any = None) -> float:  # noqa: N803
+        """The mean of `score_samples`, which cross-validation makes as large as it can.
+
+            cross_val_score(Autoencoder(max_steps=500), X)
+
+        Args:
+            X: `(n, features)`, with the columns of `fit`.
+            y: is not used.
+
+        Raises:
+            sklearn.exceptions.NotFittedError: `fit` was not called.
+            ValueError: X has other columns, or values that the model does not take.
+        """
+        return float(self.score_samples(X).mean())
+
+    @property
+    def model_(self) -> Trained:
+        """The trained model, for all that `vaelab.Trained` does: `sample`, `reconstruct`, `explain`.
+
+        Raises:
+            sklearn.exceptions.NotFittedError: `fit` was not called.
+        """
+        check_is_fitted(self)
+        if "_trained" not in vars(self):  # it comes from a pickle
+            self._trained = self._loaded()
+        return self._trained
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.model_.latent_dim
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """For `check_is_fitted`."""
+        return "_files" in vars(self)
+
+    def __sklearn_tags__(self) -> Tags:
+        """For scikit-learn: which arrays and DataFrames are taken."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.categorical = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickles: the model as the bytes of its files, safetensors and JSON."""
+        state = dict(super().__getstate__())
+        state.pop("_trained", None)
+        return state
+
+    def _framed(self, X: Any, reset: bool = False) -> pd.DataFrame:  # noqa: N803
+        """X with the names that columns have in the run.
+
+        Raises:
+            ValueError: X is no table, has too few rows or other columns than in `fit`, or a value is infinite.
+        """
+        if not isinstance(X, pd.DataFrame):
+            array = validate_data(
+                self, X, reset=reset, dtype=[np.float64, np.float32], ensure_all_finite="allow-nan",
+                ensure_min_samples=FEWEST if reset else 1,
+            )  # fmt: skip
+            return pd.DataFrame(array, columns=[f"x{number}" for number in range(array.shape[1])])
+        validate_data(self, X, reset=reset, skip_check_array=True)
+        if X.shape[1] == 0:
+            raise ValueError(f"Found array with 0 feature(s) (shape={X.shape}) while a minimum of 1 is required.")
+        if len(X) < (fewest := FEWEST if reset else 1):
+            raise ValueError(
+                f"Found array with {len(X)} sample(s) (shape={X.shape}) while a minimum of {fewest} is required."
+            )
+        if not reset and not self._of.named:
+            return X.set_axis([f"x{number}" for number in range(X.shape[1])], axis=1)
+        frame = X.rename(columns=str)
+        if not frame.columns.is_unique:
+            raise ValueError(f"X has columns of the same name: {some([*frame.columns[frame.columns.duplicated()]])}")
+        infinite = [
+            name
+            for name in frame
+            if pd.api.types.is_float_dtype(frame[name].dtype)
+            and np.isinf(frame[name].to_numpy(np.float64, na_value=np.nan)).any()
+        ]
+        if infinite:
+            raise ValueError(f"Input X contains infinity in {some(infinite)}.")
+        return frame
+
+    def _words(self, table: pa.Table, file: Path) -> list[str]:
+        """The command line of the run.
+
+        Raises:
+            ConfigError: a setting is wrong, or a word of `overrides` says what X or `run_dir` say.
+        """
+        if isinstance(self.overrides, str):
+            raise ConfigError(f"overrides={self.overrides!r}: should be a list of words, such as [{self.overrides!r}]")
+        typed = [str(word) for word in self.overrides]
+        places = {place(found) for word in typed if (found := parse_word(word)) is not None}
+        for word in typed:
+            found = parse_word(word)
+            if word.startswith("-"):
+                raise ConfigError(f"overrides: {word} is a flag; name settings as key=value")
+            if found is not None and place(found) in SET_BY_FIT:
+                raise ConfigError(f"overrides: {word} is not for fit, which takes its data from X; leave it out")
+            if found is not None and found.is_sweep_override():
+                raise ConfigError(f"overrides: {word} names several values, and a fit is one run; name one")
+        words = {
+            "data": "data=table",
+            "task": "task=embedding",
+            "logger": "logger=none",
+            "model": f"model={self.model}",
+            "latent_dim": written("latent_dim", self.latent_dim),
+            "seed": written("seed", self._seed()),
+            "data.path": f"data.path={quoted(str(file))}",
+            "data.split_seed": "data.split_seed=${seed}",
+            "data.scaling": "data.scaling=standard",
+            "test": "test=false",
+            "extras.print_config": "extras.print_config=false",
+            "trainer.accelerator": f"trainer.accelerator={self._device()}",
+        }
+        words |= self._fractions(table.num_rows)
+        if kept := _telling_nothing(table):
+            words["data.keep"] = written("data.keep", kept)
+        settings = {
+            "model.beta": self.beta,
+            "trainer.max_epochs": self.max_epochs,
+            "trainer.max_steps": self.max_steps,
+            "data.batch_size": self.batch_size,
+            "optimizer.lr": self.learning_rate,
+        }
+        words |= {key: written(key, value) for key, value in settings.items() if value is not None}
+        if not self.verbose:
+            words["extras.ignore_warnings"] = "extras.ignore_warnings=true"
+            words["trainer.enable_progress_bar"] = "trainer.enable_progress_bar=false"
+        if self.run_dir is None and "task" not in places:
+            words["task.pictures_every"] = "task.pictures_every=null"
+        return [*(word for where, word in words.items() if where not in places), *typed]
+
+    def _fractions(self, rows: int) -> dict[str, str]:
+        """Of the rows: one is held out as the test split, and the share asked for is validated on."""
+        share = self.validation_fraction
+        if isinstance(share, bool) or not isinstance(share, int | float | np.number) or not 0 < share < 1:
+            raise ConfigError(f"validation_fraction={share!r}: should be above 0 and below 1")
+        rest = rows - 1
+        validated = min(max(1, round(rest * float(share))), rest - 1)
+        return {
+            "data.test_fraction": f"data.test_fraction={1 / rows!r}",
+            "data.val_fraction": f"data.val_fraction={validated / rest!r}",
+        }
+
+    def _seed(self) -> int:
+        """The seed of the run; an int is taken as it is."""
+        if isinstance(self.random_state, int | np.integer) and not isinstance(self.random_state, bool):
+            return int(self.random_state)
+        return int(check_random_state(self.random_state).randint(2**31 - 1))
+
+    def _device(self) -> str:
+        """The accelerator: of `auto` the one that this machine has."""
+        if self.device not in DEVICES:
+            raise ConfigError(f"device={self.device!r}: should be one of {', '.join(DEVICES)}")
+        if self.device != "auto":
+            return self.device
+        if torch.cuda.is_available():
+            return "cuda"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
+
+    def _loaded(self) -> Trained:
+        """The model, from a folder that lives as long as it does."""
+        folder = Path(mkdtemp(prefix="vaelab-"))
+        for name, content in self._files.items():
+            (folder / "model" / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / "model" / name).write_bytes(content)
+        trained = load(folder, self._trusted, self._device())
+        finalize(trained, rmtree, folder, ignore_errors=True)
+        return trained
+
+
+@dataclass(frozen=True)
+class _Given:
+    """What `fit` was given, so that `inverse_transform` gives the same kind back.
+
+    Attributes:
+        names: of its columns in the run.
+        columns, types: of the DataFrame; None of an array.
+    """
+
+    names: list[str]
+    columns: pd.Index | None
+    types: list[Any] | None
+
+    @classmethod
+    def of(cls, given: Any, frame: pd.DataFrame) -> Self:
+        if not isinstance(given, pd.DataFrame):
+            return cls([*frame.columns], None, None)
+        return cls([*frame.columns], given.columns, [*given.dtypes])
+
+    @property
+    def named(self) -> bool:
+        """Whether the columns have names of their own."""
+        return self.columns is not None
+
+    def back(self, rows: pd.DataFrame, index: pd.Index | None) -> Any:
+        """Rows that the model gives, as an array or as a DataFrame of the types that were given."""
+        rows = rows[self.names]
+        if self.columns is None or self.types is None:
+            return rows.to_numpy(np.float64)
+        for name, of in zip(self.names, self.types, strict=True):
+            if rows[name].dtype != of:
+                with suppress(ValueError, TypeError):  # whole numbers of which some are missing
+                    rows = rows.assign(**{name: rows[name].astype(of)})
+        rows = rows.set_axis(self.columns, axis=1)
+        return rows if index is None else rows.set_axis(index, axis=0)
+
+
+def _arrow(frame: pd.DataFrame) -> pa.Table:
+    """Rows as a Parquet file holds them.
+
+    Raises:
+        DataError: a column holds values of several types, or none at all.
+    """
+    try:
+        table = pa.Table.from_pandas(frame, preserve_index=False)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+        raise DataError(f"X: {str(error).splitlines()[0]}; give columns of one type each") from error
+    if empty := [name for name in frame if frame[name].isna().all()]:
+        raise DataError(f"X: no row has a value in {some(empty)}; leave such columns out")
+    return table
+
+
+def _telling_nothing(table: pa.Table) -> list[str]:
+    """Columns that `data=table` leaves out unless it is told to keep them: constants and identifiers."""
+    return [column.name for column in find_left_out(table, (), [table.num_rows], PLAIN)]
+
+
+def _claimed(place: Path) -> Path:
+    """Make a folder that no other run has: the place, or the place with a number behind it."""
+    number = 1
+    while True:
+        folder = place if number == 1 else place.with_name(f"{place.name}-{number}")
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:
+            number += 1
+
+
+def _precision(given: Any) -> type[np.floating[Any]]:
+    return np.float32 if getattr(given, "dtype", None) == np.float32 else np.float64
+
+
+@contextmanager
+def _as_scikit_learn_raises() -> Iterator[None]:
+    """Raise ValueError for what is wrong with data or settings, and RuntimeError for what went wrong in a run."""
+    try:
+        yield
+    except (ConfigError, DataError) as error:
+        raise ValueError(str(error)) from error
+    except UserError as error:
+        raise RuntimeError(str(error)) from error

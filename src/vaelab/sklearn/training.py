@@ -1,0 +1,124 @@
+"""A run that Python code starts: the words of a command line in, what the run leaves out."""
+
+import gc
+import os
+import random
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
+from threading import RLock
+
+import numpy as np
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, open_dict, read_write
+
+import vaelab.cli  # noqa: F401  # registers the resolvers that the config needs
+from vaelab.command_line.explain import COMPOSITION_ERRORS, explain
+from vaelab.command_line.local import local_settings
+from vaelab.command_line.own_encoder import with_decoder
+from vaelab.config.location import config_dir, find_trusted
+from vaelab.config.usual import with_usual
+from vaelab.errors import ConfigError, InterruptionError, own_error
+from vaelab.launch.words import GROUP as LAUNCHER
+from vaelab.launch.words import refuse_launcher
+from vaelab.quoting import quoted
+from vaelab.run import run
+from vaelab.run_folder import in_one_process
+
+_ONE_AT_A_TIME = RLock()  # Hydra's config and the seeds belong to the process
+
+
+def train(words: Sequence[str], folder: Path, verbose: bool = False) -> tuple[str, ...]:
+    """Do what `vaelab train <words>` does, in this process, and leave the state of the process as it was.
+
+    Random states, warning filters, `sys.argv` and Hydra's config are put back. Threads wait for each other.
+
+    Args:
+        words: as they are typed on a command line, without quotes of a shell.
+        folder: of the run; it exists and is empty.
+        verbose: whether what the run prints is shown.
+
+    Returns:
+        The packages that the config trusts.
+
+    Raises:
+        vaelab.errors.UserError: the words are wrong, or the run cannot be done; see `vaelab.run.run`.
+        KeyboardInterrupt: Ctrl-C was pressed.
+    """
+    with ExitStack() as kept:
+        kept.enter_context(_ONE_AT_A_TIME)
+        kept.enter_context(_as_before())
+        kept.enter_context(warnings.catch_warnings())
+        if not verbose:
+            nowhere = kept.enter_context(open(os.devnull, "w"))
+            kept.enter_context(redirect_stdout(nowhere))
+            kept.enter_context(redirect_stderr(nowhere))
+        sys.argv = ["vaelab", "train", *words, f"paths.output_dir={quoted(str(folder))}"]
+        config = _composed(list(words), folder)
+        find_trusted(config)
+        try:
+            with in_one_process(folder, "run"), local_settings(config):
+                run(config)
+        except InterruptionError as error:
+            if error.exit_code != 130:
+                raise
+            raise KeyboardInterrupt from error
+        return tuple(map(str, config.trusted))
+
+
+def _composed(words: list[str], folder: Path) -> DictConfig:
+    """The config of a run in a folder; Hydra's part of it becomes the current one.
+
+    Raises:
+        ConfigError: the words compose none.
+    """
+    refuse_launcher(words, "says how the jobs of a sweep run, and this is one run; leave it out")
+    words = with_usual(words)
+    try:
+        with initialize_config_dir(str(config_dir()), version_base="1.3"):
+            config = with_decoder(
+                lambda found: compose("train", found, return_hydra_config=True), words, [config_dir()]
+            )
+        with read_write(config), open_dict(config):
+            config.hydra.job.id = config.hydra.job.num = 0
+            config.hydra.runtime.output_dir = config.hydra.run.dir = str(folder)
+        HydraConfig.instance().set_config(config)
+    except COMPOSITION_ERRORS as error:
+        raise own_error(error) or ConfigError(explain(error, words)) from error
+    plain = config.copy()
+    with read_write(plain), open_dict(plain):
+        del plain["hydra"]
+        plain.pop(LAUNCHER, None)
+    return plain
+
+
+@contextmanager
+def _as_before() -> Iterator[None]:
+    """Put back what a run changes of the process."""
+    hydra, config = GlobalHydra.instance().hydra, HydraConfig.instance().cfg
+    typed, collects = sys.argv, gc.isenabled()
+    seed = os.environ.get("PL_GLOBAL_SEED"), os.environ.get("PL_SEED_WORKERS")
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    of_gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+    GlobalHydra.instance().clear()
+    try:
+        yield
+    finally:
+        GlobalHydra.instance().hydra, HydraConfig.instance().cfg = hydra, config
+        sys.argv = typed
+        (gc.enable if collects else gc.disable)()
+        for name, value in zip(("PL_GLOBAL_SEED", "PL_SEED_WORKERS"), seed, strict=True):
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])
+        if of_gpus:
+            torch.cuda.set_rng_state_all(of_gpus)
