@@ -1,8 +1,9 @@
 """An autoencoder with scikit-learn's methods: fit, transform, inverse_transform, score_samples."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import rmtree
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Tags, check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Tensor
 
 from vaelab.config.recorded import parse_word, place, written
 from vaelab.data.tables.left_out import find_left_out
@@ -33,11 +35,19 @@ from vaelab.trained import Trained, load
 FEWEST = 3  # rows: one to train, one to validate, and one that `data=table` holds out
 TABLE = "table.parquet"  # the rows, in a run folder that is kept
 DEVICES = ("auto", "cpu", "cuda", "mps")
-SET_BY_FIT = ("data", "data.path", "paths.output_dir", "resume", "train", "hydra.mode")
-"""Places that no word of `overrides` may name."""
+NOT_FOR_FIT = {
+    "data": "the data are X",
+    "data.path": "the data are X",
+    "paths.output_dir": "run_dir names the run folder",
+    "resume": "a fit begins anew; ckpt_path=<run folder> starts from the weights of a run",
+    "train": "a fit trains",
+    "sweep": "a fit is one run; sklearn.model_selection.GridSearchCV makes many",
+    "hydra.mode": "a fit is one run",
+}
+"""Places that no word of `overrides` may name, and why."""
 
 
-class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """An autoencoder or a variational autoencoder of the rows of a table, with scikit-learn's methods.
 
         codes = Autoencoder(latent_dim=2, model="vae").fit_transform(X)  # (n, 2)
@@ -59,10 +69,10 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             At least one row is. One more row is held out of both, since `data=table` always has a test split.
         random_state: seed of the split, the weights and the batches; None draws one from NumPy's global state.
         device: that computes: `auto`, `cpu`, `cuda` or `mps`.
-        run_dir: the run folder, which is kept. Where it exists, `<run_dir>-2` and so on is taken, as several fits need in
-            cross-validation. None: the folder is temporary.
-        overrides: more words of vaelab, such as `["encoder.hidden=[64]", "callbacks=ema"]`. They win over the words that
-            `fit` makes.
+        run_dir: the run folder, which is kept. Where it exists already, `<run_dir>-2` and so on is made, since
+            cross-validation fits several times. None: the folder is temporary.
+        overrides: more words of vaelab, such as `["encoder.hidden=[64]", "callbacks=ema"]`. They win over the words
+            that `fit` makes.
         verbose: whether to show what the run prints.
 
     Attributes:
@@ -139,7 +149,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             self.metrics_ = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
             self.run_dir_ = None if kept is None else str(kept)
             self._of = _Given.of(X, frame)
-            self._trained = self._loaded()
+            self._load()
         return self
 
     def transform(self, X: Any) -> NDArray[np.floating[Any]]:  # noqa: N803
@@ -161,7 +171,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         check_is_fitted(self)
         frame = self._framed(X)
         with _as_scikit_learn_raises():
-            codes = self.model_.encode(frame)
+            codes = self._exact(frame, lambda trained, values: trained.encode(values))
         return codes.astype(_precision(X), copy=False)
 
     def inverse_transform(self, Z: Any) -> Any:  # noqa: N803
@@ -181,7 +191,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             ValueError: Z has another number of columns, or is not finite.
         """
         check_is_fitted(self)
-        codes = check_array(Z, dtype=np.float64)
+        codes = check_array(Z, dtype=np.float64, force_writeable=True)  # torch warns of others
         with _as_scikit_learn_raises():
             rows = self.model_.decode(codes)
         return self._of.back(rows, getattr(Z, "index", None))
@@ -191,9 +201,9 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
 
             unusual = X_test[autoencoder.score_samples(X_test) < threshold]
 
-        With a bound on log p(x), as a VAE has, it is the ELBO in nats, with one fixed draw of the code. Else it is minus
-        the squared error of the reconstruction, summed over columns, in squared standard deviations of the training
-        rows; with categories it is log p(x|z) in nats.
+        Of a model with a bound on log p(x), such as a VAE, it is the ELBO in nats, with one fixed draw of the code. Of
+        other models it is minus the squared error of the reconstruction, summed over columns, in squared standard
+        deviations of the training rows; with categories it is log p(x|z) in nats.
 
         Args:
             X: `(n, features)`, with the columns of `fit`.
@@ -206,10 +216,10 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             ValueError: X has other columns, or values that the model does not take.
         """
         check_is_fitted(self)
-        frame, trained = self._framed(X), self.model_
+        frame = self._framed(X)
+        name = "elbo" if self.model_.model.has_rate else "reconstruction"
         with _as_scikit_learn_raises():
-            found: NDArray[np.float64] = -trained.score(frame, "elbo" if trained.model.has_rate else "reconstruction")
-        return found
+            return -self._exact(frame, lambda trained, values: trained.score(values, name))
 
     def score(self, X: Any, y: Any = None) -> float:  # noqa: N803
         """The mean of `score_samples`, which cross-validation makes as large as it can.
@@ -235,7 +245,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         """
         check_is_fitted(self)
         if "_trained" not in vars(self):  # it comes from a pickle
-            self._trained = self._loaded()
+            self._load()
         return self._trained
 
     @property
@@ -258,6 +268,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         """For pickles: the model as the bytes of its files, safetensors and JSON."""
         state = dict(super().__getstate__())
         state.pop("_trained", None)
+        state.pop("_in_double", None)
         return state
 
     def _framed(self, X: Any, reset: bool = False) -> pd.DataFrame:  # noqa: N803
@@ -271,7 +282,11 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
                 self, X, reset=reset, dtype=[np.float64, np.float32], ensure_all_finite="allow-nan",
                 ensure_min_samples=FEWEST if reset else 1,
             )  # fmt: skip
-            return pd.DataFrame(array, columns=[f"x{number}" for number in range(array.shape[1])])
+            if reset:
+                return pd.DataFrame(array, columns=[f"x{number}" for number in range(array.shape[1])])
+            if others := self._of.others:
+                raise ValueError(f"X has no place for columns that are no numbers: {some(others)}; give a DataFrame")
+            return pd.DataFrame(array, columns=self._of.names)
         validate_data(self, X, reset=reset, skip_check_array=True)
         if X.shape[1] == 0:
             raise ValueError(f"Found array with 0 feature(s) (shape={X.shape}) while a minimum of 1 is required.")
@@ -280,7 +295,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
                 f"Found array with {len(X)} sample(s) (shape={X.shape}) while a minimum of {fewest} is required."
             )
         if not reset and not self._of.named:
-            return X.set_axis([f"x{number}" for number in range(X.shape[1])], axis=1)
+            return X.set_axis(self._of.names, axis=1)
         frame = X.rename(columns=str)
         if not frame.columns.is_unique:
             raise ValueError(f"X has columns of the same name: {some([*frame.columns[frame.columns.duplicated()]])}")
@@ -308,8 +323,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             found = parse_word(word)
             if word.startswith("-"):
                 raise ConfigError(f"overrides: {word} is a flag; name settings as key=value")
-            if found is not None and place(found) in SET_BY_FIT:
-                raise ConfigError(f"overrides: {word} is not for fit, which takes its data from X; leave it out")
+            if found is not None and place(found) in NOT_FOR_FIT:
+                raise ConfigError(f"overrides: leave out {word}: {NOT_FOR_FIT[place(found)]}")
             if found is not None and found.is_sweep_override():
                 raise ConfigError(f"overrides: {word} names several values, and a fit is one run; name one")
         words = {
@@ -372,15 +387,28 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             return "cuda"
         return "mps" if torch.backends.mps.is_available() else "cpu"
 
-    def _loaded(self) -> Trained:
-        """The model, from a folder that lives as long as it does."""
+    def _exact(self, frame: pd.DataFrame, what: Callable[[Trained, Tensor], Tensor]) -> NDArray[np.float64]:
+        """What a model makes of rows, in double precision on the processor.
+
+        In single precision the result for a row depends a little on the rows beside it, by how sums are blocked.
+        """
+        batches = self.model_.part(frame).batches(torch.device("cpu"))
+        values = torch.cat([batch.x for batch in batches])
+        found: NDArray[np.float64] = what(self._in_double, values).double().cpu().numpy()
+        return found
+
+    def _load(self) -> None:
+        """Bring the model back, from a folder that lives as long as it does."""
         folder = Path(mkdtemp(prefix="vaelab-"))
         for name, content in self._files.items():
             (folder / "model" / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / "model" / name).write_bytes(content)
-        trained = load(folder, self._trusted, self._device())
+        with torch.random.fork_rng(devices=[]):  # a model is built with random weights before it gets its own
+            trained = load(folder, self._trusted, self._device())
         finalize(trained, rmtree, folder, ignore_errors=True)
-        return trained
+        self._trained = self._in_double = trained
+        if trained.model.device.type == "cpu":
+            self._in_double = Trained(deepcopy(trained.model).double(), trained.folder, self._trusted)
 
 
 @dataclass(frozen=True)
@@ -401,6 +429,12 @@ class _Given:
         if not isinstance(given, pd.DataFrame):
             return cls([*frame.columns], None, None)
         return cls([*frame.columns], given.columns, [*given.dtypes])
+
+    @property
+    def others(self) -> list[str]:
+        """Columns of another type than numbers."""
+        types = self.types or []
+        return [name for name, of in zip(self.names, types, strict=False) if not pd.api.types.is_numeric_dtype(of)]
 
     @property
     def named(self) -> bool:

@@ -103,7 +103,7 @@ def _as_before() -> Iterator[None]:
     hydra, config = GlobalHydra.instance().hydra, HydraConfig.instance().cfg
     typed, collects = sys.argv, gc.isenabled()
     seed = os.environ.get("PL_GLOBAL_SEED"), os.environ.get("PL_SEED_WORKERS")
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
     of_gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
     GlobalHydra.instance().clear()
     try:
@@ -118,7 +118,7 @@ def _as_before() -> Iterator[None]:
             else:
                 os.environ[name] = value
         random.setstate(states[0])
-        np.random.set_state(states[1])
+        np.random.set_state(states[1])  # noqa: NPY002
         torch.set_rng_state(states[2])
         if of_gpus:
             torch.cuda.set_rng_state_all(of_gpus)
