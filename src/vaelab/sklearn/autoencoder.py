@@ -53,7 +53,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         codes = Autoencoder(latent_dim=2, model="vae").fit_transform(X)  # (n, 2)
         make_pipeline(StandardScaler(), Autoencoder(latent_dim=8), LogisticRegression()).fit(X, y)
 
-    `fit` is the run `vaelab train data=table task=embedding data.scaling=standard test=false ...` in this process.
+    `fit` is the run `vaelab train data=table task=embedding data.scaling=standard test=false compile=false ...` in this
+    process. `overrides=["test=true", "data.test_fraction=0.2"]` adds the evaluation of a run to what `run_dir` keeps.
     Arrays have numbers alone. DataFrames may have numbers, categories, texts and dates. Both may have missing values,
     as NaN; rows with missing values need some in training too.
 
@@ -338,6 +339,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             "data.split_seed": "data.split_seed=${seed}",
             "data.scaling": "data.scaling=standard",
             "test": "test=false",
+            "compile": "compile=false",  # auto goes by the pace, so that the same seed would give other numbers
             "extras.print_config": "extras.print_config=false",
             "trainer.accelerator": f"trainer.accelerator={self._device()}",
         }
