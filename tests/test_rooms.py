@@ -9,6 +9,7 @@ import vaelab
 SOURCE = Path(vaelab.__file__).parent
 # From the top down: a room imports those below it and itself, and none of its own line or above.
 ROOMS = (
+    ("sklearn",),  # scikit-learn's methods, in front of a run
     ("__main__", "start", "cli"),  # the command; each imports the next
     ("dashboard",),  # what W&B shows of runs
     ("rerun",),  # a run done again, and compared

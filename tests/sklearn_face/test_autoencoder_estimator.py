@@ -225,6 +225,11 @@ def test_a_wrong_setting_is_one_message_and_leaves_no_folder(
     assert not any(tmp_path.iterdir())
 
 
+def test_missing_values_are_refused_where_training_had_none(fitted: Autoencoder) -> None:
+    with pytest.raises(ValueError, match="trained on data without any missing value"):
+        fitted.transform([[np.nan, 0, 0]])
+
+
 def test_what_was_not_fitted_says_so() -> None:
     with pytest.raises(NotFittedError):
         small().transform(numbers())
@@ -328,3 +333,15 @@ def test_vaelab_alone_imports_no_scikit_learn() -> None:
     code = "import sys, vaelab; print([n for n in sys.modules if n.startswith(('sklearn', 'vaelab.sklearn', 'torch'))])"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert shown.strip() == "[]"
+
+
+@pytest.mark.long
+def test_the_example_of_the_documentation_runs() -> None:
+    blocks = (Path(__file__).parents[2] / "docs/use.md").read_text().split("```python\n")
+    code = next(block for block in blocks if block.startswith("from sklearn.datasets")).partition("```")[0]
+    names: dict[str, Any] = {}
+    exec(code, names)
+    assert names["codes"].shape == (178, 2)
+    assert list(names["rows"].columns) == list(names["X"].columns)
+    assert names["accuracy"] > 0.9
+    assert names["search"].best_params_ == {"latent_dim": 4}

@@ -55,8 +55,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
 
     `fit` is the run `vaelab train data=table task=embedding data.scaling=standard test=false compile=false ...` in this
     process. `overrides=["test=true", "data.test_fraction=0.2"]` adds the evaluation of a run to what `run_dir` keeps.
-    Arrays have numbers alone. DataFrames may have numbers, categories, texts and dates. Both may have missing values,
-    as NaN; rows with missing values need some in training too.
+    Arrays hold numbers alone. DataFrames may hold numbers, categories, texts, dates and booleans. Values may be missing
+    (NaN) in both. A model that was fitted to rows without missing values takes none later.
 
     Args:
         latent_dim: numbers in the code of one row.
