@@ -176,8 +176,8 @@ def test_arrays_may_have_missing_values() -> None:
 
 
 @pytest.mark.parametrize("model", ["ae", "vae"])
-def test_three_rows_of_one_column_are_enough(model: str) -> None:
-    x = np.array([[0.0], [1.0], [3.0]])
+def test_three_rows_are_enough(model: str) -> None:
+    x = np.array([[0.0, 1.0], [1.0, 5.0], [3.0, 2.0]])
     assert small(model=model).fit_transform(x).shape == (3, 1)
 
 
@@ -207,6 +207,7 @@ def test_tables_that_are_none_are_refused(x: Any, message: str) -> None:
         ({"latent_dim": 0}, "latent_dim=0: should be greater than 0"),
         ({"overrides": ["latent_dim=3,4"]}, "several values"),
         ({"overrides": ["data=mnist"]}, "leave out data=mnist: the data are X"),
+        ({"overrides": ["data.drop=[x0]"]}, "leave columns out of X"),
         ({"overrides": ["sweep=optuna"]}, "GridSearchCV"),
         ({"overrides": ["-m"]}, "-m is a flag"),
         ({"overrides": "model.beta=3"}, "should be a list of words"),
@@ -322,6 +323,16 @@ def test_a_kept_run_folder_is_an_ordinary_one(
     assert len(pd.read_parquet(tmp_path / "z.parquet")) == len(x)
     vaelab_says("rerun", str(tmp_path / "run"), f"paths.log_dir={tmp_path / 'logs'}")
     assert next((tmp_path / "logs").rglob("metrics.json")).read_text() == (tmp_path / "run/metrics.json").read_text()
+
+
+def test_a_note_of_the_run_is_a_warning() -> None:
+    with pytest.warns(UserWarning, match="the code is as wide as the data"):
+        small().fit(numbers(columns=1))
+    names = pd.Series([f"name {number % 150}" for number in range(400)], dtype="category")
+    frame = pd.DataFrame({"name": names, "a": numbers(400)[:, 0]})
+    with pytest.warns(UserWarning, match="column name: holds 150 distinct texts, whose 100 commonest are categories"):
+        estimator = small().fit(frame)
+    assert estimator.inverse_transform(estimator.transform(frame)).shape == frame.shape
 
 
 def test_verbose_shows_the_run(capsys: pytest.CaptureFixture[str]) -> None:

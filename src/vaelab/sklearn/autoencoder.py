@@ -1,6 +1,7 @@
 """An autoencoder with scikit-learn's methods: fit, transform, inverse_transform, score_samples."""
 
 import json
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from copy import deepcopy
@@ -23,6 +24,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from vaelab.config.recorded import parse_word, place, written
+from vaelab.data.tables.extremes import ONE_VALUE
 from vaelab.data.tables.left_out import find_left_out
 from vaelab.data.tables.notation import PLAIN
 from vaelab.errors import ConfigError, DataError, UserError
@@ -38,6 +40,8 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 NOT_FOR_FIT = {
     "data": "the data are X",
     "data.path": "the data are X",
+    "data.drop": "every column of X is modelled; leave columns out of X",
+    "data.label": "every column of X is modelled; leave columns out of X",
     "paths.output_dir": "run_dir names the run folder",
     "resume": "a fit begins anew; ckpt_path=<run folder> starts from the weights of a run",
     "train": "a fit trains",
@@ -74,7 +78,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             cross-validation fits several times. None: the folder is temporary.
         overrides: more words of vaelab, such as `["encoder.hidden=[64]", "callbacks=ema"]`. They win over the words
             that `fit` makes.
-        verbose: whether to show what the run prints.
+        verbose: whether to show what the run prints. Where it is hidden, notes on the data are Python warnings.
 
     Attributes:
         n_features_in_: columns of X.
@@ -137,11 +141,12 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
                 table = _arrow(frame)
                 words = self._words(table, folder / TABLE)
                 pq.write_table(table, folder / TABLE)
-                self._trusted = train(words, folder, bool(self.verbose))
+                ended = train(words, folder, bool(self.verbose))
             except BaseException:
                 if not (folder / STATE).is_file():  # nothing ran
                     rmtree(folder)
                 raise
+            self._trusted = ended.trusted
             self._files = {
                 file.relative_to(folder / "model").as_posix(): file.read_bytes()
                 for file in sorted((folder / "model").rglob("*"))
@@ -151,6 +156,9 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             self.run_dir_ = None if kept is None else str(kept)
             self._of = _Given.of(X, frame)
             self._load()
+        for text in ended.notes:
+            if ONE_VALUE not in text:  # every column of X is modelled, constants too
+                warnings.warn(text, stacklevel=2)
         return self
 
     def transform(self, X: Any) -> NDArray[np.floating[Any]]:  # noqa: N803
@@ -449,6 +457,8 @@ class _Given:
         if self.columns is None or self.types is None:
             return rows.to_numpy(np.float64)
         for name, of in zip(self.names, self.types, strict=True):
+            if isinstance(of, pd.CategoricalDtype) and not rows[name].isin(of.categories).all():
+                continue  # "(other)", which stands for rare categories, is none of them
             if rows[name].dtype != of:
                 with suppress(ValueError, TypeError):  # whole numbers of which some are missing
                     rows = rows.assign(**{name: rows[name].astype(of)})

@@ -7,6 +7,8 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from threading import RLock
 
@@ -30,10 +32,24 @@ from vaelab.quoting import quoted
 from vaelab.run import run
 from vaelab.run_folder import in_one_process
 
+NOTE = "note: "  # as `vaelab.notes.note` begins a line
 _ONE_AT_A_TIME = RLock()  # Hydra's config and the seeds belong to the process
 
 
-def train(words: Sequence[str], folder: Path, verbose: bool = False) -> tuple[str, ...]:
+@dataclass(frozen=True)
+class Ended:
+    """What is known of a run that has ended, beside its folder.
+
+    Attributes:
+        trusted: packages that its config trusts.
+        notes: what it said to the person at the keyboard, where that was not shown.
+    """
+
+    trusted: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def train(words: Sequence[str], folder: Path, verbose: bool = False) -> Ended:
     """Do what `vaelab train <words>` does, in this process, and leave the state of the process as it was.
 
     Random states, warning filters, `sys.argv` and Hydra's config are put back. Threads wait for each other.
@@ -43,21 +59,18 @@ def train(words: Sequence[str], folder: Path, verbose: bool = False) -> tuple[st
         folder: of the run; it exists and is empty.
         verbose: whether what the run prints is shown.
 
-    Returns:
-        The packages that the config trusts.
-
     Raises:
         vaelab.errors.UserError: the words are wrong, or the run cannot be done; see `vaelab.run.run`.
         KeyboardInterrupt: Ctrl-C was pressed.
     """
+    hidden = StringIO()
     with ExitStack() as kept:
         kept.enter_context(_ONE_AT_A_TIME)
         kept.enter_context(_as_before())
         kept.enter_context(warnings.catch_warnings())
         if not verbose:
-            nowhere = kept.enter_context(open(os.devnull, "w"))
-            kept.enter_context(redirect_stdout(nowhere))
-            kept.enter_context(redirect_stderr(nowhere))
+            kept.enter_context(redirect_stdout(kept.enter_context(open(os.devnull, "w"))))
+            kept.enter_context(redirect_stderr(hidden))
         sys.argv = ["vaelab", "train", *words, f"paths.output_dir={quoted(str(folder))}"]
         config = _composed(list(words), folder)
         find_trusted(config)
@@ -68,7 +81,8 @@ def train(words: Sequence[str], folder: Path, verbose: bool = False) -> tuple[st
             if error.exit_code != 130:
                 raise
             raise KeyboardInterrupt from error
-        return tuple(map(str, config.trusted))
+        notes = [line.removeprefix(NOTE) for line in hidden.getvalue().splitlines() if line.startswith(NOTE)]
+        return Ended(tuple(map(str, config.trusted)), tuple(notes))
 
 
 def _composed(words: list[str], folder: Path) -> DictConfig:

@@ -11,6 +11,7 @@ from vaelab.errors import DataError
 from vaelab.notes import note
 
 FAR = 1e9  # scaled value: its square, times weights, is still far from the end of single precision
+ONE_VALUE = "has one value in train"
 SQUARABLE = 1e150  # whose square is still far from the end of double precision
 SQUEEZED = 1e-3  # deviations that nine tenths of a column share where single values are far from all others
 
@@ -66,7 +67,7 @@ def mention_odd_numbers(field: Field, column: Rows, train: NDArray[np.int64], sc
         return
     if seen.min() == seen.max():
         drop = f"data.drop={quoted([field.name])}"
-        note(f"column {field.name}: has one value in train, and tells nothing; {drop} leaves it out")
+        note(f"column {field.name}: {ONE_VALUE}, and tells nothing; {drop} leaves it out")
     if scaling == "quantile" or field.kind == "category":
         return
     row = int(np.nanargmax(np.abs(column)))
