@@ -398,10 +398,11 @@ RUNS: dict[str, tuple[Callable[[Path], Path], Any]] = {
 
 @pytest.mark.long
 @pytest.mark.parametrize("kind", RUNS)
-def test_every_score_of_every_modality_is_exported(tmp_path: Path, kind: str) -> None:
+def test_scores_of_every_modality_are_exported(tmp_path: Path, kind: str) -> None:
     build, things = RUNS[kind]
     trained = detecting(build(tmp_path), things(tmp_path), "reconstruction")
-    for name in trained.scorer.names:
+    drawn = ("elbo", "nll")  # take a minute to trace, and are the same code for all
+    for name in [name for name in trained.scorer.names if kind == "table" or name not in drawn]:
         about = trained.export(tmp_path / name, ["onnx"], ["score"], name)
         assert about["programs"]["score"]["largest_difference"]["onnx"] <= 1e-4
         if kind == "image":
