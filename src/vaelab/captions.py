@@ -41,6 +41,9 @@ CAPTIONS: dict[str, str] = {
     "embedding": "The codes of test examples in two dimensions, a point for each, coloured by class or by error.",
     "decoded_plane": "Images decoded from a grid over the plane of codes.",
     "latent_spectrum": "The share of the codes' variance along each of their principal components.",
+    # Disentanglement
+    "factors": "What each latent variable says of each factor of variation: the mutual information as a share of the "
+    "factor's entropy, and the importance to the forest that predicts the factor. One dark cell a column is best.",
     # Reconstructions and compression
     "originals": "Test examples as they are.",
     "reconstructions": "Test examples as they are, each with its reconstruction.",

@@ -12,7 +12,7 @@ from typing import Literal
 Direction = Literal["max", "min"]
 Topic = Literal[
     "objective", "reconstruction", "likelihood", "samples", "codes", "codebook", "bits", "denoising", "embedding",
-    "anomaly",
+    "disentanglement", "anomaly",
 ]  # fmt: skip
 
 
@@ -113,6 +113,14 @@ _EMBEDDING = (
     Metric("trustworthiness", "neighbours of a code that are neighbours of its example", "max", headline=True),
     Metric("continuity", "neighbours of an example that are neighbours of its code", "max"),
 )
+_DISENTANGLEMENT = (
+    Metric("mig", "mutual information gap: a factor is told by one latent variable alone", "max", headline=True),
+    Metric("dci_disentanglement", "whether a latent variable matters to one factor only", "max", headline=True),
+    Metric("dci_completeness", "whether one latent variable alone matters to a factor", "max"),
+    Metric("dci_informativeness", "share of factors' values that forests find in the codes", "max", headline=True),
+    Metric("sap", "how far the best latent variable predicts a factor better than the second best", "max"),
+    Metric("factor_vae_score", "share of votes by the variable of least variance for the fixed factor", "max"),
+)
 _ANOMALY = (
     Metric("auroc", "area under the ROC curve", "max", headline=True),
     Metric("auprc", "area under the precision-recall curve", "max", headline=True),
@@ -134,6 +142,7 @@ TOPICS: dict[Topic, tuple[Metric, ...]] = {
     "bits": _BITS,
     "denoising": _DENOISING,
     "embedding": _EMBEDDING,
+    "disentanglement": _DISENTANGLEMENT,
     "anomaly": _ANOMALY,
 }
 """What a number says something of; a dashboard has a place for each."""
@@ -162,6 +171,7 @@ TAKEN = (
     Taken(re.compile(r"_(low|high)$"), "{} end of the 95 % interval", detail=True),
     Taken(re.compile(r"_fitted$"), "under the prior that was fitted to codes"),
     Taken(re.compile(r"_class_(.+)$"), "within class {}", detail=True),
+    Taken(re.compile(r"_factor_(.+)$"), "of the factor {}", detail=True),
     Taken(re.compile(r"_(latent|reconstruction|relative|elbo|nll)$"), "by the score {}"),
     Taken(re.compile(r"_baseline_examples$"), "on the examples that baselines get"),
     Taken(re.compile(r"_given_label$"), "given the label"),

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from vaelab.core.noise import ExampleNoise
 from vaelab.core.spec import DataSpec, observed_steps
+from vaelab.data.factors import Factors
 from vaelab.data.storage import MappedFile
 
 AT_ONCE = 4_096  # examples
@@ -23,6 +24,7 @@ class Examples:
         splits: the set's own splits as rows of `values`: "train", and "val" and "test" where it has
             them; what is missing is cut from train.
         file: that `values` are mapped from; None where they are in memory.
+        factors: what each example was made from; None where nothing says so.
     """
 
     values: Tensor
@@ -30,6 +32,7 @@ class Examples:
     spec: DataSpec
     splits: dict[str, range]
     file: MappedFile | None = None
+    factors: Factors | None = None
 
 
 def lengths(examples: Examples) -> Tensor | None:
@@ -67,4 +70,4 @@ def binarized(examples: Examples, seed: int) -> Examples:
         uniform = noise.uniform("static", examples.spec.shape, torch.device("cpu"))
         rows.append((uniform < scale(examples.values[index], examples.spec)).to(torch.uint8))
     binary = replace(examples.spec, support="binary", levels=2)
-    return Examples(torch.cat(rows), examples.label, binary, examples.splits)
+    return replace(examples, values=torch.cat(rows), spec=binary, file=None)

@@ -19,6 +19,7 @@ from vaelab.core.spec import DataSpec
 from vaelab.corruptions import Corruption
 from vaelab.data.columns import features
 from vaelab.data.examples import Examples, binarized, lengths, scale
+from vaelab.data.factors import Factors
 from vaelab.data.labels import label_numbers, renumbered
 from vaelab.data.loader import EvalLoader, TrainLoader
 from vaelab.data.plain import enough, plain
@@ -387,6 +388,11 @@ class DataModule(L.LightningDataModule, ABC):
     def labels(self, split: str) -> Tensor:
         """`(N,)` int64, -1 where there is none."""
         return self._loaded.label[self.split[split]]
+
+    def factors(self, split: str) -> Factors | None:
+        """What each example of a split was made from, in the order of the split; None for data that do not say it."""
+        known = self._loaded.factors
+        return None if known is None else known.at(self.split[split])
 
     @property
     def has_labels(self) -> bool:
