@@ -1,8 +1,8 @@
 """Whether single latent variables stand for single factors of variation: MIG, DCI, SAP and the FactorVAE score.
 
 All take codes `(N, D)` and factors `(N, F)`. Row n of both is the same example. A column of codes is one latent
-variable; a column of factors holds whole numbers from 0, of which at least two occur. No score depends on the order, the
-sign or the scale of the latent variables, up to rounding at the edges of bins and chance in forests.
+variable; a column of factors holds whole numbers from 0, of which at least two occur. No score depends on the order,
+the sign or the scale of the latent variables, up to rounding at the edges of bins and chance in forests.
 
 What a score has to fit, it fits to `train` and measures on `test`, which are examples that it was not fitted to.
 """
@@ -162,7 +162,7 @@ def _concentration(rows: Numbers) -> Numbers:
 def predictability(train: Coded, test: Coded, seed: int = 0) -> Numbers:
     """How well each latent variable alone predicts each factor (Kumar et al., 2018, section 3).
 
-    The prediction has thresholds on the variable, one fewer than the factor has values. A decision tree finds them, with
+    The prediction has thresholds on the variable, one fewer than the factor has values. A decision tree finds them with
     the same weight for each value of the factor. The score is the balanced accuracy.
 
     Args:

@@ -13,7 +13,7 @@ from vaelab.config.nearest import nearest
 from vaelab.core.spec import DataSpec
 from vaelab.data.examples import Examples
 from vaelab.data.images.decoding import Color, DecodedImages, Decoding, Fit, background_color, decode
-from vaelab.data.images.source import HubSource, LocalSource, folders_of
+from vaelab.data.images.source import HubSource, LocalSource, folders_of, may_be_hub_id
 from vaelab.data.images.tensor_cache import Kept, TensorCache
 from vaelab.data.module import Binarize, DataModule, DataSettings
 from vaelab.data.prepared_once import by_one_process
@@ -71,7 +71,7 @@ class Images(DataModule):
         self.path: str = path
         self.name: str = name or (Path(path).stem if path.endswith(".parquet") else Path(path).resolve().name)
         self.data_dir = Path(data_dir)
-        self._copy = self.data_dir / self.name if name or _may_be_hub_id(path) else None
+        self._copy = self.data_dir / self.name if name or may_be_hub_id(path) else None
         size = (size, size) if isinstance(size, int) else size
         self.decoding = Decoding(size, fit, color, background_color(background), max_pixels, skip_broken)
         self._kept: Kept | None = None
@@ -88,7 +88,7 @@ class Images(DataModule):
         for place in (path, self.data_dir / self.path, self._copy):
             if place is not None and place.exists():
                 return LocalSource(place)
-        if _may_be_hub_id(self.path):
+        if may_be_hub_id(self.path):
             return HubSource(self.path, self.data_dir / self.name)
         beside = path.parent.iterdir() if path.parent.is_dir() else ()
         near = nearest(path.name, [p.name for p in beside])
@@ -192,7 +192,3 @@ class Images(DataModule):
         if not isinstance(source, LocalSource):
             return [], Path()
         return [file for row, file in enumerate(source.files()) if row not in self._left_out], source.home
-
-
-def _may_be_hub_id(path: str) -> bool:
-    return path.count("/") == 1 and not path.startswith((".", "/", "~")) and not path.endswith("/")

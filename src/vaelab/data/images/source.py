@@ -6,6 +6,7 @@ import re
 import tempfile
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from glob import escape
@@ -163,12 +164,22 @@ class HubSource:
         Raises:
             DataError: the hub cannot be reached or has no such set; says both ways to get it.
         """
+        with self.explained():
+            return _table(self.hub_id, self.hub_id, scratch, Path("/"))  # of its own cache
+
+    @contextmanager
+    def explained(self, what: str = "image files or Parquet") -> Iterator[None]:
+        """Ask the hub whether it has the set; what then fails within the context says both ways to get it.
+
+        Raises:
+            DataError: the hub cannot be reached or has no such set, or something within raised this.
+        """
         try:
             self._ask()
-            return _table(self.hub_id, self.hub_id, scratch, Path("/"))  # of its own cache
+            yield
         except DataError as error:
             raise DataError(
-                f"{error} Two ways to get this data: put a copy (image files or Parquet) into {self.copy}, "
+                f"{error} Two ways to get this data: put a copy ({what}) into {self.copy}, "
                 f"or run where the Hugging Face hub can be reached (it is {self.hub_id} there)"
             ) from error
 
@@ -180,6 +191,44 @@ class HubSource:
             HfApi().dataset_info(self.hub_id, timeout=10)
         except Exception as error:  # the client's HTTP library, and so the type, differs between its versions
             raise DataError(f"{self.hub_id}: cannot be had from the hub ({_first_line(error)}).") from error
+
+
+def may_be_hub_id(path: str) -> bool:
+    """Whether a path has the form `owner/name`."""
+    return path.count("/") == 1 and not path.startswith((".", "/", "~")) and not path.endswith("/")
+
+
+def rows_with_columns(source: Path | HubSource, scratch: str) -> tuple[Any, str]:
+    """All rows of a Parquet file, or of a data set on the hub with its splits one after another, and all their columns.
+
+    Args:
+        source: of the rows.
+        scratch: for the copy that `datasets` makes.
+
+    Returns:
+        A `datasets.Dataset` whose images stay encoded, and the name of its column of images.
+
+    Raises:
+        DataError: it cannot be read, or has no column of images.
+    """
+    import datasets
+    from datasets.exceptions import DatasetsError
+
+    datasets.disable_progress_bars()
+    local = {"path": "parquet", "data_files": escape(str(source))}
+    try:
+        loaded = datasets.load_dataset(
+            **(local if isinstance(source, Path) else {"path": source.hub_id}), cache_dir=scratch
+        )
+        rows = datasets.concatenate_datasets(list(loaded.values()))
+    except (DatasetsError, OSError, ValueError) as error:
+        raise DataError(f"{source}: no images could be read ({_first_line(error)}).") from error
+    image = next((column for column, feature in rows.features.items() if _holds_images(feature)), None)
+    if image is None:
+        raise DataError(f"{source}: has no image column, only {', '.join(rows.features)}")
+    if isinstance(rows.features[image], datasets.Image):
+        rows = rows.cast_column(image, datasets.Image(decode=False))
+    return rows, image
 
 
 def _images(listing: Listing) -> tuple[list[Path], list[Path]]:
