@@ -28,9 +28,10 @@ from vaelab.notes import some
 
 NAMES = ("color", "shape", "scale", "orientation", "position_x", "position_y")  # of the file's latents_classes
 SPRITES = ("square", "ellipse", "heart")
+FILE = "dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz"
 HOME = "https://github.com/google-deepmind/dsprites-dataset"
 AT_ONCE = 4_096  # images
-MOST_PIXELS = 2**16  # of an image
+MOST_IMAGES, MOST_PIXELS = 2**21, 2**16  # of a file, and of an image
 MOST_VALUES = 1_000  # of a factor: a column with more is no factor
 Images = NDArray[np.uint8]
 Whole = NDArray[np.int64]
@@ -41,8 +42,9 @@ class DSprites(DataModule):
 
     `path` is the published `.npz` file, or a Parquet file with a column of images and a column for each factor; it is
     looked for as it is, in `data_dir`, and in `data_dir/dsprites`. Where there is no such file, `owner/name` is a set
-    on the Hugging Face hub with such columns. The label is the shape. A factor with one value, such as the colour, is
-    left out. The file is read anew in each run, and only the chosen images are held in memory, 4 kilobytes each.
+    on the Hugging Face hub with such columns, unless the published file lies in `data_dir/dsprites`. The label is the
+    shape. A factor with one value, such as the colour, is left out. The source is read anew in each run, and only the
+    chosen images are held in memory, 4 kilobytes each.
 
     Args:
         path: file or hub id.
@@ -65,20 +67,22 @@ class DSprites(DataModule):
 
     def load(self) -> Examples:
         """Read the chosen images."""
-        for place in (Path(self.path).expanduser(), self.data_dir / self.path, self.data_dir / "dsprites" / self.path):
+        home, hub = self.data_dir / "dsprites", may_be_hub_id(self.path)
+        places = [Path(self.path).expanduser(), self.data_dir / self.path, home / self.path]
+        for place in [*places, home / FILE] if hub else places:
             if place.is_file():
                 if place.suffix == ".npz":
                     return self._examples_of(*read_npz(place, self._chosen))
                 if place.suffix == ".parquet":
                     return self._examples_of(*read_columns(place, self._chosen))
                 raise ConfigError(f"data.path={place}: should be the .npz file of dSprites or a .parquet file")
-        if may_be_hub_id(self.path):
-            hub = HubSource(self.path, self.data_dir / "dsprites")
-            with hub.explained("the .npz file of dSprites"):
-                return self._examples_of(*read_columns(hub, self._chosen))
+        if hub:
+            source = HubSource(self.path, home)
+            with source.explained(FILE):
+                return self._examples_of(*read_columns(source, self._chosen))
         raise DataError(
-            f"data.path={self.path}: no such file; put the .npz file from {HOME} into {self.data_dir / 'dsprites'}, or "
-            "name it or a hub id (owner/name); data=shapes needs no file"
+            f"data.path={self.path}: no such file; put {FILE} from {HOME} into {home}, or name a file or a hub id "
+            "(owner/name); data=shapes needs no file"
         )
 
     def _chosen(self, count: int) -> Tensor:
@@ -117,10 +121,10 @@ def read_npz(path: Path, chosen: Any) -> tuple[Images, Factors]:
             count, columns = _shape(archive, path, "latents_classes", 2)
             if of_images != count:
                 raise DataError(f"{path}: imgs and latents_classes have different numbers of rows")
-            if columns != len(NAMES) or not 0 < height * width <= MOST_PIXELS:
+            if columns != len(NAMES) or not 0 < height * width <= MOST_PIXELS or count > MOST_IMAGES:
                 raise DataError(
-                    f"{path}: has {columns} factors and images of {height} x {width} pixels; dSprites has {len(NAMES)} "
-                    "factors and 64 x 64 pixels"
+                    f"{path}: has {columns} factors and {count:,} images of {height} x {width} pixels; dSprites has "
+                    f"{len(NAMES)} factors and 737,280 images of 64 x 64 pixels"
                 )
             rows = chosen(count).numpy()
             latents = np.concatenate(list(_parts(archive, "latents_classes")))[rows].astype(np.int64)
