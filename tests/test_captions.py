@@ -28,6 +28,7 @@ RUNS = {
     "generation": ["task=generation", "task.nll_samples=2", "model.condition=label"],
     "compression": ["task=compression"],
     "embedding": ["task=embedding", "latent_dim=2"],
+    "disentanglement": ["task=disentanglement", "task.examples=300", "task.trees=2", "task.votes=50"],
     "denoising": ["task=denoising", "task.strengths=[0.1,1e-5]", "encoder=mlp", "decoder=mlp", "latent=vector"],
     "anomaly": ["task=anomaly", "data.normal=[0]", "task.resamples=100"],
     "series": ["task=generation", "data=series", "data.path=waves.npy", "task.nll_samples=2"],

@@ -78,6 +78,7 @@ from vaelab.errors import ConfigError
         ("data=breast_cancer corruption=salt_pepper task=denoising", "salt_pepper", "try mask"),
         ("data=breast_cancer task=anomaly", "data.normal=null", "data.normal=['benign']"),
         ("data=table task=embedding", "data.path", ".csv"),
+        ("data=digits task=disentanglement", "digits does not say them", "data=shapes"),
         ("data=text", "data.path", "hub id"),
         ("data=series", "data.path", ".npy"),
         ("data=midi", "data.path", "MIDI"),

@@ -224,6 +224,7 @@ def test_what_does_not_fit_is_refused_and_a_group_to_change_is_named(spec: DataS
 
 SETTINGS = {  # what a task does not run without, and what would take long
     "anomaly": ["data.normal=[0]", "task.nll_samples=2", "task.resamples=100"],
+    "disentanglement": ["task.examples=300", "task.trees=2", "task.votes=50"],
     "generation": ["task.nll_samples=2"],
     "panel": ["task.parts.generation.nll_samples=2"],
 }

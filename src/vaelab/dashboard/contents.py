@@ -28,7 +28,7 @@ CONTENTS = {
     "denoising": Contents(("denoising", "reconstruction"), pictures=("denoised",)),
     "anomaly": Contents(("anomaly",), _IN_NATS),
     "embedding": Contents(("embedding", "reconstruction"), pictures=("reconstructions", "traversals")),
-    "disentanglement": Contents(("disentanglement", "codes"), _IN_NATS, ("reconstructions", "traversals")),
+    "disentanglement": Contents(("disentanglement", "reconstruction"), _IN_NATS, ("reconstructions", "traversals")),
     "panel": Contents(
         ("reconstruction", "likelihood", "samples", "codes", "embedding", "bits"),
         (*_IN_BITS, *_IN_NATS),

@@ -74,12 +74,12 @@ class DSprites(DataModule):
                 if place.suffix == ".npz":
                     return self._examples_of(*read_npz(place, self._chosen))
                 if place.suffix == ".parquet":
-                    return self._examples_of(*read_columns(place, self._chosen))
+                    return self._examples_of(*read_columns(place, self._chosen, self.data_dir / ".vaelab" / "hub"))
                 raise ConfigError(f"data.path={place}: should be the .npz file of dSprites or a .parquet file")
         if hub:
             source = HubSource(self.path, home)
             with source.explained(FILE):
-                return self._examples_of(*read_columns(source, self._chosen))
+                return self._examples_of(*read_columns(source, self._chosen, self.data_dir / ".vaelab" / "hub"))
         raise DataError(
             f"data.path={self.path}: no such file; put {FILE} from {HOME} into {home}, or name a file or a hub id "
             "(owner/name); data=shapes needs no file"
@@ -172,12 +172,13 @@ def _parts(archive: ZipFile, name: str) -> Iterator[NDArray[Any]]:
             yield np.frombuffer(file.read(count * size), dtype).reshape(count, *shape[1:])
 
 
-def read_columns(source: Path | HubSource, chosen: Any) -> tuple[Images, Factors]:
+def read_columns(source: Path | HubSource, chosen: Any, kept: Path) -> tuple[Images, Factors]:
     """A column of images and columns of factors: a Parquet file, or all splits of a data set on the hub.
 
     Args:
         source: of the rows.
         chosen: gives the rows to read of so many images.
+        kept: where a set of the hub stays for later runs.
 
     Returns:
         `(n, H, W)` uint8, 0 and 1, and the factors of these images.
@@ -186,7 +187,7 @@ def read_columns(source: Path | HubSource, chosen: Any) -> tuple[Images, Factors
         DataError: there are no images or no factors, or images cannot be used.
     """
     with scratch_folder() as scratch:
-        table, image = rows_with_columns(source, scratch)
+        table, image = rows_with_columns(source, str(kept) if isinstance(source, HubSource) else scratch)
         scalar = [name for name in table.column_names if name != image and hasattr(table.features[name], "dtype")]
         columns = {name.removeprefix("label_"): np.asarray(table[name][:]) for name in scalar}
         rows = chosen(len(table))

@@ -203,7 +203,7 @@ def rows_with_columns(source: Path | HubSource, scratch: str) -> tuple[Any, str]
 
     Args:
         source: of the rows.
-        scratch: for the copy that `datasets` makes.
+        scratch: folder for the copy that `datasets` makes.
 
     Returns:
         A `datasets.Dataset` whose images stay encoded, and the name of its column of images.
