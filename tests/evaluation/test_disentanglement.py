@@ -158,6 +158,10 @@ def test_sap_weighs_values_of_a_factor_alike() -> None:
     values = np.array([[0]] * 90 + [[1]] * 10)
     says_nothing = Coded(np.zeros((100, 1)), values)
     assert predictability(says_nothing, says_nothing).tolist() == [[0.5]]
+    # Above the threshold a third of the value 0 lies beside all of the rarer value 1, for which it then stands.
+    codes = np.array([[0.0]] * 60 + [[1.0]] * 40)
+    says_some = Coded(codes, values)
+    assert predictability(says_some, says_some) == pytest.approx(np.array([[(60 / 90 + 1) / 2]]))
 
 
 def test_a_collapsed_code_votes_by_chance() -> None:
