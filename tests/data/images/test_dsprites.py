@@ -73,6 +73,7 @@ def test_the_published_file_is_read_with_its_factors(tmp_path: Path) -> None:
     assert (data.spec.shape, data.spec.support, data.spec.levels) == ((1, 16, 16), "binary", 2)
     assert data.spec.classes == ("square", "ellipse", "heart")
     assert data.examples == len(CLASSES)
+    assert data.reading() == {"reader": "images", "binarize": "threshold"}  # of new images, which may be grey
 
 
 @pytest.mark.parametrize("place", [FILE, f"dsprites/{FILE}"])

@@ -85,6 +85,10 @@ class DSprites(DataModule):
             "(owner/name); data=shapes needs no file"
         )
 
+    def reading(self) -> dict[str, Any] | None:
+        """See `DataModule.reading`: grey values of a new image become black or white."""
+        return {"reader": "images", "binarize": "threshold"}
+
     def _chosen(self, count: int) -> Tensor:
         """Rows of `count` images, in their order."""
         order = torch.randperm(count, generator=torch.Generator().manual_seed(self.split_seed))
