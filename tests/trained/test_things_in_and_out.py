@@ -21,6 +21,7 @@ from saved_models import (
     text_run,
 )
 from series_files import waves, write_csv
+from vaelab.errors import DataError
 
 
 def photo(size: tuple[int, int] = (37, 23), mode: str = "RGB") -> Image.Image:
@@ -179,3 +180,33 @@ def test_a_run_without_the_record_of_reading_is_read_by_its_config(tmp_path: Pat
     (run / "model/data.json").unlink()
     (run / "config.yaml").write_text("data: {label: null, encoding: utf-8}\n")
     assert np.array_equal(vaelab.load(run).encode(people(5)), codes)
+
+
+def test_an_image_object_is_turned_as_its_file_is(tmp_path: Path) -> None:
+    trained = vaelab.load(image_run(tmp_path))
+    tag = Image.Exif()
+    tag[274] = 6  # turned by a quarter
+    with Image.open(tmp_path / "pictures/03.png") as picture:
+        picture.save(tmp_path / "phone.png", exif=tag)
+    with Image.open(tmp_path / "phone.png") as picture:
+        assert np.array_equal(trained.encode(picture), trained.encode(tmp_path / "phone.png"))
+        again = trained.reconstruct(picture)
+    assert again.size == (16, 20)
+    assert 274 not in again.getexif()
+
+
+@pytest.mark.parametrize("mode", ["HSV", "RGBX", "La", "PA", "CMYK", "YCbCr", "LAB", "1", "P", "I;16"])
+def test_images_of_all_modes_are_taken(tmp_path: Path, mode: str) -> None:
+    trained = vaelab.load(image_run(tmp_path))
+    with Image.open(tmp_path / "pictures/03.png") as picture:
+        rgb = picture.convert("RGB")
+    through = {"La": "LA", "PA": "P", "I;16": "L"}.get(mode)
+    given = rgb.convert(through).convert(mode) if through else rgb.convert(mode)
+    assert trained.encode(given).shape == (1, 3)
+
+
+def test_images_without_pixels_or_without_a_range_are_refused(tmp_path: Path) -> None:
+    trained = vaelab.load(image_run(tmp_path))
+    for image, why in ((Image.new("I", (4, 4)), "32-bit pixels"), (Image.new("RGB", (0, 4)), "has no pixels")):
+        with pytest.raises(DataError, match=why):
+            trained.encode(image)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from vaelab.atomic_write import replacing
@@ -21,11 +21,12 @@ from vaelab.data.images.decoding import Decoding, Fit, Frame, UnusableError, bac
 from vaelab.data.images.source import SUFFIXES, EncodedImage
 from vaelab.errors import DataError
 from vaelab.figures.images import tile
-from vaelab.notes import note, some
+from vaelab.notes import counted, note, some
 from vaelab.trained.adapter import AT_ONCE, Adapter, Part
 
 SHOWN = 96  # pixels of a side, to which small images are enlarged in the grid
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+SAVED_AS = {"PA": "RGBA", "RGBa": "RGBA", "La": "LA", "HSV": "RGB", "RGBX": "RGB"}  # modes that no file holds
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class Images(Adapter):
             if images:
                 yield self._part(images, "files", [(str(file), stem) for file, stem in some_files])
         if broken:
-            told = f"{len(broken):,} of {len(files):,} files cannot be used: {some(broken)}"
+            told = f"{len(broken):,} of {counted(len(files), 'file')} cannot be used: {some(broken)}"
             if not self.reading.settings.get("skip_broken"):
                 raise DataError(f"{told}; data.skip_broken=true leaves them out")
             note(f"{told}; they are left out")
@@ -117,13 +118,18 @@ class Images(Adapter):
 
     def _decoded_object(self, image: Image.Image, name: str) -> tuple[NDArray[np.uint8], Frame]:
         """Through the bytes of a file, so that objects and files are prepared alike."""
+        if 0 in image.size:
+            raise UnusableError("has no pixels")
+        if image.mode == "I":
+            raise UnusableError("has 32-bit pixels, whose range is not known; give uint8 or 16-bit pixels")
         with BytesIO() as buffer:
             try:
-                (image.convert("RGBA") if image.mode in ("PA", "La", "RGBa") else image).save(
-                    buffer, "TIFF" if image.mode in ("F", "CMYK", "YCbCr", "LAB", "HSV") else "PNG",
-                )  # fmt: skip
+                upright = ImageOps.exif_transpose(image)
+                same = upright.convert(SAVED_AS[image.mode]) if image.mode in SAVED_AS else upright
+                same.save(buffer, "TIFF" if same.mode in ("F", "CMYK", "YCbCr", "LAB") else "PNG",
+                          compression="tiff_lzw" if same.mode == "YCbCr" else None, exif=b"")  # fmt: skip
             except (OSError, ValueError) as error:
-                raise UnusableError(f"is an image of mode {image.mode}, which no file holds") from error
+                raise UnusableError(f"cannot be used ({error or type(error).__name__})") from error
             return self._decoded(EncodedImage(buffer.getvalue(), -1, name))
 
     def _part(
