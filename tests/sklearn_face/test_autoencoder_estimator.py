@@ -353,3 +353,11 @@ def test_the_example_of_the_documentation_runs() -> None:
     assert list(names["rows"].columns) == list(names["X"].columns)
     assert names["accuracy"] > 0.9
     assert names["search"].best_params_ == {"latent_dim": 4}
+
+
+def test_settings_may_be_numbers_of_numpy() -> None:
+    settings: dict[str, Any] = {
+        "latent_dim": np.int64(2), "learning_rate": np.float64(1e-3), "batch_size": np.int32(16),
+        "max_steps": np.int64(5),
+    }  # fmt: skip
+    assert small(**settings).fit(numbers()).transform(numbers()).shape == (40, 2)

@@ -208,6 +208,8 @@ def written(key: str, value: Any) -> str:
 
 
 def _text(value: Any) -> str:
+    if hasattr(value, "dtype") and hasattr(value, "item"):  # a number of NumPy, as searches try them
+        value = value.item()
     if isinstance(value, list):
         return "[" + ",".join(map(_text, value)) + "]"
     if isinstance(value, str):
