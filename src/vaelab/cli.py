@@ -42,7 +42,7 @@ from vaelab.config.continuation import Continuation, compose_again
 from vaelab.config.help import help_page
 from vaelab.config.location import config_dir, find_trusted
 from vaelab.config.nearest import nearest
-from vaelab.config.redacted_output import redacted_output
+from vaelab.config.redacted_output import flush_or_forget, redacted_output
 from vaelab.config.usual import usual_for
 from vaelab.dashboard.command import dashboard
 from vaelab.errors import ConfigError, DivergenceError, UserError, own_error
@@ -101,10 +101,13 @@ def main() -> None:
     elif command in COMMANDS:
         try:
             COMMANDS[command].run(arguments)
+            _show()
         except UserError as error:
             if os.environ.get(_FULL) == "1":
                 raise
             _fail(str(error), error.exit_code)
+        except BrokenPipeError:  # who read the output has seen enough
+            flush_or_forget(sys.stdout)
         except OSError as error:
             if not COMMANDS[command].of_model or os.environ.get(_FULL) == "1":
                 raise
@@ -119,6 +122,14 @@ def main() -> None:
     else:
         print(_usage(), file=sys.stderr)
         sys.exit(2)
+
+
+def _show() -> None:
+    """Write what was printed now, so that a full disk is an error of the command."""
+    try:
+        flush_or_forget(sys.stdout)
+    except OSError as error:
+        _fail(f"what is printed cannot be written ({error.strerror})", 1)
 
 
 def _usage() -> str:

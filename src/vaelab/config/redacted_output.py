@@ -1,6 +1,7 @@
 """Nothing that this process prints holds a secret, whoever prints it: Hydra, a warning, a traceback, a library."""
 
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Iterator
@@ -60,9 +61,25 @@ def redacted_output() -> Iterator[None]:
         yield
     finally:
         for stream in streams:
-            stream.flush()
+            with suppress(OSError):  # the command has said so, or failed for another reason
+                flush_or_forget(stream)
         sys.stdout, sys.stderr = printed, written
         logging.setLogRecordFactory(make_record)
+
+
+def flush_or_forget(stream: Any) -> None:
+    """Write what was printed; where nobody reads it any more, let it go nowhere.
+
+    Raises:
+        OSError: it cannot be written for another reason, such as a full disk; nor is it later.
+    """
+    try:
+        stream.flush()
+    except OSError as error:
+        with suppress(OSError, ValueError):  # Python would try once more when it ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        if not isinstance(error, BrokenPipeError):
+            raise
 
 
 def print_redacted(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
