@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     from vaelab.trained import Trained
 
 
+SHOWN = 12  # numbers of a run
+
+
 def info(arguments: list[str]) -> None:
     """Say what a model is.
 
@@ -52,7 +55,8 @@ def _line(value: Any) -> str:
     from vaelab.notes import some
 
     if isinstance(value, dict):
-        return ", ".join(f"{name} {number:.4g}" for name, number in value.items())
+        shown = [f"{name} {number:.4g}" for name, number in [*value.items()][:SHOWN]]
+        return ", ".join(shown) + (f" and {len(value) - SHOWN} more (--json)" if len(value) > SHOWN else "")
     if isinstance(value, list):
         return some([str(part) for part in value], 20) if value and isinstance(value[0], str) else str(value)
     return printable(f"{value:,}" if isinstance(value, int) else str(value))

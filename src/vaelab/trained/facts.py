@@ -9,8 +9,6 @@ from vaelab.errors import CheckpointError
 from vaelab.models import Model
 from vaelab.trained.trained import Trained
 
-SHOWN = 12  # numbers of a run
-
 
 def facts(trained: Trained) -> dict[str, Any]:
     """What is known of a model and of the run that trained it."""
@@ -64,7 +62,7 @@ def _of_run(run: Path) -> dict[str, Any]:
         found["versions"] = ", ".join(f"{name} {value}" for name, value in known.items())
     numbers = {name: value for name, value in metrics.items() if name.startswith("test/") and isinstance(value, float)}
     if numbers:
-        found["numbers"] = dict(list(numbers.items())[:SHOWN])
+        found["numbers"] = numbers
     return found
 
 

@@ -86,6 +86,8 @@ def export(
     parts = [parts] if isinstance(parts, str) else parts
     refuse_unknown(to, FORMATS, "to")
     refuse_unknown(PARTS if parts is None else parts, PARTS, "parts")
+    if score is not None and parts is not None and "score" not in parts:
+        raise ConfigError(f"score={score}: the score is not among the parts; add it to them, or leave it out")
     refuse_missing(to)
     made = _Programs(trained, score)
     programs: dict[str, Any] = {}
@@ -104,7 +106,7 @@ def export(
         if not programs:
             raise ConfigError("; ".join(f"{name}: {reason}" for name, reason in refused.items()))
         about = _versions(to) | {
-            "run": str(trained.folder),
+            "run": (trained.folder.parent if trained.folder.name == "model" else trained.folder).name,
             "data": trained.spec.name,
             "model": type(trained.model).__name__,
             "tolerance": TOLERANCE,
