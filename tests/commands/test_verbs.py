@@ -1,6 +1,8 @@
 """`vaelab <verb> RUN ...` as a shell runs it, on small models of every modality."""
 
 import json
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,9 +14,10 @@ import torch
 from PIL import Image
 
 import vaelab
-from saved_models import image_run, music_run, people, series_run, table_run, text_run
+from saved_models import image_run, made, music_run, people, run_of, series_run, table_run, text_run
 from vaelab.cli import COMMANDS, main
 from vaelab.commands.between import linear, spherical
+from vaelab.data.tables.table import Table
 
 VERBS = ("info", "sample", "reconstruct", "denoise", "encode", "decode", "interpolate", "traverse", "score", "export")
 Say = Callable[..., tuple[int, str, str]]
@@ -254,3 +257,104 @@ def test_a_great_circle_keeps_the_length_of_codes() -> None:
     assert torch.allclose(way[-1], b, atol=1e-5)
     assert torch.allclose(linear(a, b, torch.tensor([0.5]))[0], (a + b) / 2)
     assert torch.equal(spherical(a, 2 * a, torch.tensor([0.5])), linear(a, 2 * a, torch.tensor([0.5])))
+
+
+def test_words_on_reading_stand_anywhere_in_the_line(tmp_path: Path, say: Say) -> None:
+    run = image_run(tmp_path)
+    (tmp_path / "pictures/broken.png").write_bytes(b"no picture")
+    given, leave_out = tmp_path / "pictures", "data.skip_broken=true"
+    for verb in ("reconstruct", "denoise"):
+        code, told, _ = say(verb, run, given, "-o", tmp_path / verb, leave_out)
+        assert (code, told[:8]) == (0, "wrote 12")
+    assert say("reconstruct", run, given, "--tile", "-o", tmp_path / "tiles", leave_out)[0] == 0
+    assert say("encode", run, given, "-o", tmp_path / "z.npy", leave_out)[0] == 0
+    assert say("score", run, given, "-o", tmp_path / "s.csv", leave_out)[0] == 0
+    only = given / "broken.png"
+    nothing = tmp_path / "n"
+    for words in (
+        ("encode", run, only, "-o", tmp_path / "none.parquet"),
+        ("score", run, only, "-o", tmp_path / "n.csv"),
+        ("reconstruct", run, only, "-o", nothing),
+        ("reconstruct", run, only, "--tile", "-o", nothing),
+        ("interpolate", run, only, only, "-o", nothing),
+    ):
+        code, _, errors = say(*words, leave_out)
+        assert code == 1
+        assert errors.splitlines()[-1].startswith("error: ")
+    assert not [path for path in tmp_path.iterdir() if path.stem in ("none", "n")]
+
+
+def test_files_of_a_way_are_read_as_said(tmp_path: Path, say: Say) -> None:
+    run = table_run(tmp_path)
+    people(3).to_csv(tmp_path / "german.csv", index=False, sep=";")
+    file, how = tmp_path / "german.csv", "data.delimiter=semicolon"
+    assert say("interpolate", run, file, file, how, "-o", tmp_path / "i")[0] == 0
+    assert say("traverse", run, how, file, "-o", tmp_path / "t")[0] == 0
+    code, _, errors = say("interpolate", run, file, how, "-o", tmp_path / "one")
+    assert (code, errors) == (2, "error: 1 file is named; name 2\n")
+
+
+def test_heat_maps_are_written_over_nothing(tmp_path: Path, say: Say) -> None:
+    run, given = image_run(tmp_path), tmp_path / "pictures"
+    before = {path.name: path.read_bytes() for path in given.glob("*.png")}
+    code, _, errors = say("score", run, given, "-o", tmp_path / "s.csv", "--maps", given)
+    assert code == 2
+    assert "is not empty" in errors
+    assert {path.name: path.read_bytes() for path in given.glob("*.png")} == before
+
+
+def test_a_model_that_is_given_labels_keeps_them(tmp_path: Path, say: Say) -> None:
+    frame = people(60)
+    frame.to_csv(tmp_path / "people.csv", index=False)
+    data = made(Table, "table", tmp_path / "people.csv", scaling="standard", label="city")
+    run = run_of(data, tmp_path / "run", settings={"condition": "label", "condition_size": 4, "condition_dropout": 0.1})
+    assert say("sample", run, "-n", 7, "-o", tmp_path / "s")[0] == 0
+    labels = pd.read_csv(tmp_path / "s/labels.csv")
+    assert labels["label"].tolist() == ["Köln", "Oslo", "Rom"] * 2 + ["Köln"]
+    assert say("encode", run, tmp_path / "people.csv", "-o", tmp_path / "z.csv")[0] == 0
+    assert pd.read_csv(tmp_path / "z.csv")["label"].tolist() == frame["city"].tolist()
+    assert say("reconstruct", run, tmp_path / "people.csv", "-o", tmp_path / "r")[0] == 0
+    for number, more in enumerate([(), ("--label", "Rom")]):
+        assert say("decode", run, tmp_path / "z.csv", "-o", tmp_path / f"d{number}", *more)[0] == 0
+    decoded, other = (pd.read_csv(tmp_path / f"d{number}/decoded.csv") for number in range(2))
+    again = pd.read_csv(tmp_path / "r/people.csv")
+    assert np.allclose(decoded["age"], again["age"], rtol=1e-5)
+    assert not np.allclose(other["age"], again["age"], rtol=1e-5)
+    one, last = tmp_path / "one.csv", tmp_path / "last.csv"
+    frame.iloc[:1].to_csv(one, index=False)
+    frame.iloc[5:6].to_csv(last, index=False)
+    assert say("interpolate", run, one, last, "-n", 5, "-o", tmp_path / "i")[0] == 0
+    steps = pd.read_csv(tmp_path / "i/step.csv")
+    assert np.allclose(steps["age"].iloc[[0, -1]], again["age"].iloc[[0, 5]], rtol=1e-5)
+
+
+def test_what_is_no_file_is_said(tmp_path: Path, say: Say) -> None:
+    run = image_run(tmp_path)
+    (tmp_path / "link.png").symlink_to("gone.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    for name, why in (("link.png", "is a link to gone.png, which is not there"), ("pipe.png", "is no file or folder")):
+        assert why in say("encode", run, tmp_path / name, "-o", tmp_path / "z.csv")[2]
+    table = table_run(tmp_path / "t") if (tmp_path / "t").mkdir() is None else run
+    people(4).to_csv(tmp_path / "~tilde.csv", index=False)
+    assert say("encode", table, tmp_path / "~tilde.csv", "-o", tmp_path / "z.csv")[0] == 0
+    assert "2^63" in say("sample", run, "--seed", 10**20, "-o", tmp_path / "s")[2]
+
+
+def test_codes_of_another_run_are_noted(tmp_path: Path, say: Say) -> None:
+    (tmp_path / "a").mkdir(), (tmp_path / "b").mkdir()
+    one, other = image_run(tmp_path / "a"), image_run(tmp_path / "b")
+    assert say("encode", one, tmp_path / "a/pictures", "-o", tmp_path / "z.parquet")[0] == 0
+    assert "note: " not in say("decode", one, tmp_path / "z.parquet", "-o", tmp_path / "own")[2]
+    assert "was encoded by" in say("decode", other, tmp_path / "z.parquet", "-o", tmp_path / "other")[2]
+
+
+def test_output_that_nobody_reads_or_that_does_not_fit_is_no_traceback(tmp_path: Path) -> None:
+    run = table_run(tmp_path)
+    command = f"{sys.executable} -m vaelab info {run} --json"
+    closed = subprocess.run(f"{command} | head -c 1", shell=True, capture_output=True, text=True)
+    assert closed.stderr == ""
+    full = subprocess.run(f"{command} > /dev/full", shell=True, capture_output=True, text=True)
+    assert full.returncode == 1
+    assert full.stderr.count("\n") == 1
+    assert full.stderr.startswith("error: ")
+    assert "No space left on device" in full.stderr

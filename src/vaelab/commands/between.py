@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vaelab.commands.options import a_count, add_common, loaded, output_folder, parser, wrote
-from vaelab.errors import ConfigError
+from vaelab.commands.options import a_count, add_common, loaded, output_folder, parser, read_settings, wrote
+from vaelab.errors import ConfigError, DataError
+from vaelab.notes import counted
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from vaelab.trained import Trained
 
 MOST = 10  # dimensions of a traversal, where none is named
+WHICH = "of several examples the first; words such as data.encoding=latin-1 say how they are read"
 
 
 def interpolate(arguments: list[str]) -> None:
@@ -29,24 +31,24 @@ def interpolate(arguments: list[str]) -> None:
             ("logs/generation/images-vae/<date> a.png b.png -n 25 --spherical -o between/", "along a great circle"),
         ],
     )
-    made.add_argument("start", metavar="A", help="a file; of several examples the first")
-    made.add_argument("end", metavar="B", help="a file; of several examples the first")
+    made.add_argument("files", nargs="+", metavar="FILE", help=f"two files, A and B; {WHICH}")
     made.add_argument("-n", "--count", type=a_count, default=9, metavar="N", help="steps, the ends included; 9")
     made.add_argument(
         "--spherical", action="store_true", help="keep the length of codes on the way, as draws of N(0, I) have it"
     )
     add_common(made, "the folder for the results")
-    options = made.parse_args(arguments)
+    options = made.parse_intermixed_args(arguments)
     folder = output_folder(options)
     if options.count < 2:
         raise ConfigError("-n 1: a way has two ends; at least 2")
     trained = loaded(options)
     import torch
 
-    ends = [_first_code(trained, Path(file)) for file in (options.start, options.end)]
+    (a, label), (b, other) = (_first(trained, file) for file in _files(trained, options.files, 2))
     shares = torch.linspace(0, 1, options.count)
-    codes = (spherical if options.spherical else linear)(ends[0], ends[1], shares)
-    _write(trained, folder, trained.decode(codes), options.count)
+    codes = (spherical if options.spherical else linear)(a, b, shares)
+    labels = None if label is None else [label if share < 0.5 else other for share in shares]
+    _write(trained, folder, trained.decode(codes, labels), options.count)
     wrote(options.count, "step", folder)
 
 
@@ -65,23 +67,27 @@ def traverse(arguments: list[str]) -> None:
             ("logs/generation/images-vae/<date> a.png --dims 3,7 --range 2 -o around/", "two of them, by up to 2"),
         ],
     )
-    made.add_argument("start", metavar="A", help="a file; of several examples the first")
+    made.add_argument("files", nargs="+", metavar="FILE", help=f"a file; {WHICH}")
     made.add_argument("-n", "--count", type=a_count, default=7, metavar="N", help="steps of each number; 7")
     made.add_argument("--dims", metavar="NUMBERS", help="of the code, counted from 0; those that matter most")
     made.add_argument("--range", type=float, default=3.0, metavar="R", help="how far each goes from 0, up and down; 3")
     add_common(made, "the folder for the results")
-    options = made.parse_args(arguments)
+    options = made.parse_intermixed_args(arguments)
     folder = output_folder(options)
     trained = loaded(options)
     import torch
 
-    code = _first_code(trained, Path(options.start))
-    dims = _dims(options.dims, trained.latent_dim) if options.dims else by_effect(trained, code, options.range)[:MOST]
+    code, label = _first(trained, *_files(trained, options.files, 1))
+    dims = (
+        _dims(options.dims, trained.latent_dim)
+        if options.dims
+        else by_effect(trained, code, options.range, label=label)[:MOST]
+    )
     steps = torch.linspace(-options.range, options.range, options.count)
     codes = code.repeat(len(dims), options.count, 1)
     for row, dim in enumerate(dims):
         codes[row, :, dim] = steps
-    _write(trained, folder, trained.decode(codes.flatten(0, 1)), options.count)
+    _write(trained, folder, trained.decode(codes.flatten(0, 1), label), options.count)
     wrote(len(dims), "number", folder, more=f" (z{', z'.join(map(str, dims))}; {options.count} steps each)")
 
 
@@ -107,7 +113,9 @@ def spherical(a: "Tensor", b: "Tensor", shares: "Tensor") -> "Tensor":
     return direction * (lengths[0] + t * (lengths[1] - lengths[0]))
 
 
-def by_effect(trained: "Trained", code: "Tensor", reach: float, places: "Tensor | None" = None) -> list[int]:
+def by_effect(
+    trained: "Trained", code: "Tensor", reach: float, places: "Tensor | None" = None, label: str | None = None
+) -> list[int]:
     """Places of a code, those first whose change from `-reach` to `reach` changes the decoded example most.
 
     Args:
@@ -115,6 +123,7 @@ def by_effect(trained: "Trained", code: "Tensor", reach: float, places: "Tensor 
         code: `(size,)`, of which one number at a time is changed.
         reach: how far from 0.
         places: `(n,)` those that are tried; None for all.
+        label: of the example, for a model that is given labels.
     """
     import torch
 
@@ -122,7 +131,7 @@ def by_effect(trained: "Trained", code: "Tensor", reach: float, places: "Tensor 
     count = len(places)
     ends, rows = code.repeat(2, count, 1), torch.arange(count)
     ends[0, rows, places], ends[1, rows, places] = -reach, reach
-    decoded = trained.decode(ends.flatten(0, 1)).float().nan_to_num()
+    decoded = trained.decode(ends.flatten(0, 1), label).float().nan_to_num()
     low, high = decoded.unflatten(0, (2, count))
     effect = (high - low).flatten(1).square().mean(1)
     return [int(place) for place in places[effect.argsort(descending=True, stable=True)]]
@@ -135,10 +144,25 @@ def _dims(words: str, size: int) -> list[int]:
     return [int(part) for part in parts]
 
 
-def _first_code(trained: "Trained", file: Path) -> "Tensor":
-    """The code of the first example of a file."""
-    part = next(iter(trained.adapter.read(trained.adapter.find([file]))))
-    return trained.codes(part)[0]
+def _files(trained: "Trained", words: list[str], count: int) -> list[Path]:
+    """So many files that words name; the other words say how they are read.
+
+    Raises:
+        ConfigError: there are more or fewer.
+    """
+    paths = read_settings(trained, words)
+    if len(paths) != count:
+        raise ConfigError(f"{counted(len(paths), 'file')} {'is' if len(paths) == 1 else 'are'} named; name {count}")
+    return paths
+
+
+def _first(trained: "Trained", file: Path) -> tuple["Tensor", str | None]:
+    """The code of the first example of a file, and its label where the model is given labels."""
+    part = next(iter(trained.adapter.read(trained.adapter.find([file]))), None)
+    if part is None:
+        raise DataError(f"{file}: holds no example that can be used")
+    labels = trained.labels_of(part)
+    return trained.codes(part)[0], None if labels is None else labels[0]
 
 
 def _write(trained: "Trained", folder: Path, values: "Tensor", columns: int) -> None:

@@ -1,6 +1,7 @@
 """`vaelab encode RUN FILES -o z.parquet` and `vaelab decode [RUN] z.parquet -o DIR`"""
 
 import json
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from vaelab.commands.options import (
     wrote,
 )
 from vaelab.errors import ConfigError, DataError
+from vaelab.notes import note
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from vaelab.trained.adapter import Part
 
 SUFFIXES = (".parquet", ".csv", ".npy")
+LABEL = "label"  # the column of labels, of a model that is given them
 
 
 def encode(arguments: list[str]) -> None:
@@ -43,7 +46,7 @@ def encode(arguments: list[str]) -> None:
     )
     add_files(made)
     add_common(made, "the file for the codes: .parquet, .csv or .npy")
-    options = made.parse_args(arguments)
+    options = made.parse_intermixed_args(arguments)
     path = output_file(options, SUFFIXES)
     trained = loaded(options)
     files = find(trained, options.files)
@@ -51,6 +54,8 @@ def encode(arguments: list[str]) -> None:
     with Rows(path, about) as rows, progress("encoding", None) as done:
         for part in trained.adapter.read(files):
             rows.add(named(part, len(files)), coded(trained, part, done))
+        if not rows.count:
+            raise DataError("no file can be used, so nothing is written")
     wrote(rows.count, "code", path, more=f" ({trained.latent_dim} numbers each)")
 
 
@@ -64,7 +69,9 @@ def coded(trained: "Trained", part: "Part", done: Any) -> "pd.DataFrame":
     import pandas as pd
 
     codes = trained.codes(part, done).numpy()
-    return pd.DataFrame(codes, columns=[f"z{number}" for number in range(codes.shape[1])])
+    found = pd.DataFrame(codes, columns=[f"z{number}" for number in range(codes.shape[1])])
+    labels = trained.labels_of(part)
+    return found if labels is None else found.assign(**{LABEL: labels})
 
 
 def named(part: "Part", files: int) -> "pd.DataFrame":
@@ -103,7 +110,7 @@ class Rows:
 
         self.count += len(values)
         if self.path.suffix.lower() == ".npy":
-            self._codes.append(values.to_numpy())
+            self._codes.append(values.drop(columns=LABEL, errors="ignore").to_numpy())
             return
         frame = pd.concat([names, values], axis=1)
         if self.path.suffix.lower() == ".csv":
@@ -120,14 +127,22 @@ class Rows:
         self._writer.write_table(table.cast(self._writer.schema))
 
     def __exit__(self, *error: Any) -> bool | None:
-        if self.path.suffix.lower() == ".npy" and self._codes and error[0] is None:
+        try:
+            self._finish(written=error[0] is None)
+        except BaseException as unfinished:
+            self._whole.__exit__(type(unfinished), unfinished, unfinished.__traceback__)
+            raise
+        return self._whole.__exit__(*error)
+
+    def _finish(self, written: bool) -> None:
+        if self.path.suffix.lower() == ".npy" and self._codes and written:
             import numpy as np
 
-            with self._partial.open("wb") as file:
-                np.save(file, np.concatenate(self._codes))
+            content = BytesIO()  # a full disk is told better by a file that is written at once
+            np.save(content, np.concatenate(self._codes))
+            self._partial.write_bytes(content.getbuffer())
         elif self.path.suffix.lower() == ".parquet" and self._writer is not None:
             self._writer.close()
-        return self._whole.__exit__(*error)
 
 
 def decode(arguments: list[str]) -> None:
@@ -147,17 +162,22 @@ def decode(arguments: list[str]) -> None:
         ],
     )
     made.add_argument("codes", nargs="?", metavar="CODES", help="a .parquet, .csv or .npy file")
-    made.add_argument("--label", metavar="NAME", help="of a model that is given labels; none unless named")
+    made.add_argument(
+        "--label", metavar="NAME", help="of a model that is given labels, for all; the column label unless named"
+    )
     add_common(made, "the folder for the results")
     options = made.parse_intermixed_args(arguments)
     folder = output_folder(options)
     if options.codes is None:
         options.run, options.codes = run_of(Path(options.run)), options.run
+    elif (other := _other_run(Path(options.codes), options.run)) is not None:
+        note(f"{options.codes}: was encoded by {other}, and is decoded by {options.run}")
     trained = loaded(options)
-    codes, names = read_codes(Path(options.codes), trained.latent_dim)
+    codes, names, labels = read_codes(Path(options.codes), trained.latent_dim)
     import torch
 
-    values = trained.decode(torch.from_numpy(codes), options.label)
+    label = options.label or (labels if trained.model.conditional else None)
+    values = trained.decode(torch.from_numpy(codes), label)
     adapter = trained.adapter
     if names is not None and trained.spec.kind == "image":
         from vaelab.trained.images import picture, save_png
@@ -167,6 +187,18 @@ def decode(arguments: list[str]) -> None:
     else:
         adapter.write_samples(folder, values, "decoded", drawn=False)
     wrote(len(codes), "example", folder)
+
+
+def _other_run(path: Path, run: str) -> str | None:
+    """The run that a file of codes names, where that is another one."""
+    if path.suffix.lower() != ".parquet" or not path.is_file():
+        return None
+    try:
+        other = run_of(path)
+    except (ConfigError, DataError):
+        return None
+    here, there = (Path(one).resolve() for one in (run, other))
+    return None if other == run or here == there or here in (there / "model", there.parent) else other
 
 
 def run_of(path: Path) -> str:
@@ -195,8 +227,8 @@ def run_of(path: Path) -> str:
     return run
 
 
-def read_codes(path: Path, size: int) -> tuple[Any, list[str] | None]:
-    """`(N, size)` float32, and names where a column `file` has a different one for each.
+def read_codes(path: Path, size: int) -> tuple[Any, list[str] | None, list[str] | None]:
+    """`(N, size)` float32, names where a column `file` has a different one for each, and the column of labels.
 
     Raises:
         DataError: the file is not there, is broken, or holds other codes.
@@ -209,7 +241,7 @@ def read_codes(path: Path, size: int) -> tuple[Any, list[str] | None]:
         raise DataError(f"{path}: should be a .parquet, .csv or .npy file of codes")
     if not path.is_file():
         raise DataError(f"{path}: no such file")
-    names = None
+    names = labels = None
     try:
         if suffix == ".npy":
             codes = np.load(path, allow_pickle=False, mmap_mode="r")
@@ -218,7 +250,7 @@ def read_codes(path: Path, size: int) -> tuple[Any, list[str] | None]:
                     f"{path}: holds {codes.dtype} of shape {list(codes.shape)}; codes are numbers ['N', {size}]"
                 )
         else:
-            frame = pd.read_parquet(path) if suffix == ".parquet" else pd.read_csv(path)
+            frame = pd.read_parquet(path) if suffix == ".parquet" else pd.read_csv(path, dtype={LABEL: str})
             columns = [f"z{number}" for number in range(size)]
             if lacking := [column for column in columns if column not in frame]:
                 raise DataError(
@@ -229,6 +261,8 @@ def read_codes(path: Path, size: int) -> tuple[Any, list[str] | None]:
             codes = frame[columns].to_numpy(np.float32)
             if "file" in frame and frame["file"].nunique() == len(frame):
                 names = _stems([str(file) for file in frame["file"]])
+            if LABEL in frame:
+                labels = [str(label) for label in frame[LABEL].astype(object).where(frame[LABEL].notna(), "")]
     except DataError:
         raise
     except Exception as error:  # whatever a library makes of broken bytes
@@ -242,7 +276,7 @@ def read_codes(path: Path, size: int) -> tuple[Any, list[str] | None]:
         raise DataError(
             f"{path}: row {int(np.argwhere(~np.isfinite(codes))[0][0])} holds a value that is no finite number"
         )
-    return codes, names
+    return codes, names, labels
 
 
 def _stems(files: list[str]) -> list[str] | None:

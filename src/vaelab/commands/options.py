@@ -52,7 +52,7 @@ def add_common(made: argparse.ArgumentParser, output: str | None, seeded: bool =
         made.add_argument("--overwrite", action="store_true", help="write in the place of files that are there")
     if seeded:
         made.add_argument(
-            "--seed", type=int, default=0, metavar="N", help="of the draws; the same seed, the same result"
+            "--seed", type=a_seed, default=0, metavar="N", help="of the draws; the same seed, the same result"
         )
     made.add_argument(
         "--device", default="auto", metavar="NAME", help="cpu, cuda, mps or cuda:1; auto: a GPU if there is one"
@@ -90,6 +90,13 @@ def loaded(options: argparse.Namespace) -> "Trained":
         ]
         raise ConfigError(f"--device {name}: this machine has {', '.join(there)}") from error
     return vaelab.load(options.run, tuple(options.trust), name)
+
+
+def a_seed(word: str) -> int:
+    """A whole number that a generator takes."""
+    if not word.isdecimal() or int(word) >= 2**63:
+        raise argparse.ArgumentTypeError(f"{word}: should be a whole number from 0 to 2^63 - 1")
+    return int(word)
 
 
 def add_files(made: argparse.ArgumentParser) -> None:
@@ -137,11 +144,20 @@ def output_folder(options: argparse.Namespace) -> Path:
     Raises:
         ConfigError: it is a file, or holds files already and `--overwrite` is not said.
     """
-    folder = Path(options.output)
+    return an_output_folder(options.output, "-o", options.overwrite)
+
+
+def an_output_folder(place: str, option: str, overwrite: bool) -> Path:
+    """The folder that an option names.
+
+    Raises:
+        ConfigError: it is a file, or holds files already and may not be written over.
+    """
+    folder = Path(place)
     if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"-o {folder}: is a file; name a folder")
-    if folder.is_dir() and not options.overwrite and any(folder.iterdir()):
-        raise ConfigError(f"-o {folder}: is not empty; name a new folder, or add --overwrite")
+        raise ConfigError(f"{option} {folder}: is a file; name a folder")
+    if folder.is_dir() and not overwrite and any(folder.iterdir()):
+        raise ConfigError(f"{option} {folder}: is not empty; name a new folder, or add --overwrite")
     return folder
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vaelab.commands.options import add_common, add_files, find, loaded, output_folder, parser, progress, wrote
-from vaelab.errors import ConfigError, UserError
+from vaelab.errors import ConfigError, DataError, UserError
+from vaelab.notes import counted, note, some
 
 if TYPE_CHECKING:
     from vaelab.trained import Trained
@@ -54,7 +55,7 @@ def _run(name: str, what: str, examples: list[tuple[str, str]], arguments: list[
         help="of images: patches of the model's size that overlap and are blended, in place of one that is resized",
     )  # fmt: skip
     add_common(made, "the folder for the results")
-    options = made.parse_args(arguments)
+    options = made.parse_intermixed_args(arguments)
     folder = output_folder(options)
     trained = loaded(options)
     files = find(trained, options.files)
@@ -77,6 +78,8 @@ def _whole(trained: "Trained", name: str, files: list[tuple[Path, Path]], folder
                 done(part.count if images else 1)
         except UserError as error:
             raise type(error)(f"{error}{_besides(count, folder)}") from error
+    if not count:
+        raise DataError("no file can be used, so nothing is written")
     return count
 
 
@@ -113,14 +116,12 @@ def _tiled(trained: "Trained", name: str, files: list[tuple[Path, Path]], folder
             count += 1
             done(1)
     if broken:
-        from vaelab.errors import DataError
-        from vaelab.notes import some
-
-        raise DataError(
-            f"{len(broken):,} of {len(files):,} files cannot be used: {some(broken)}{_besides(count, folder)}"
-        )
+        told = f"{len(broken):,} of {counted(len(files), 'file')} cannot be used: {some(broken)}"
+        if not adapter.reading.settings.get("skip_broken") or not count:
+            raise DataError(f"{told}{_besides(count, folder)}; data.skip_broken=true leaves them out")
+        note(f"{told}; they are left out")
     return count
 
 
 def _besides(count: int, folder: Path) -> str:
-    return f"; {count:,} others are written to {folder}" if count else ""
+    return f"; {counted(count, 'other is', 'others are')} written to {folder}" if count else ""

@@ -1,5 +1,8 @@
 """`vaelab sample RUN -o DIR`"""
 
+import csv
+from io import StringIO
+
 from vaelab.commands.options import a_count, add_common, loaded, output_folder, parser, progress, wrote
 
 KINDS = {"image": "image", "table": "row", "series": "series", "roll": "piece"}
@@ -14,7 +17,8 @@ def sample(arguments: list[str]) -> None:
     made = parser(
         "sample",
         "Draws new examples and writes them as files of their kind: PNG files and a grid, rows as CSV and Parquet\n"
-        "with the columns and types of the data, MIDI files with previews to hear, text, series as .npy and CSV.",
+        "with the columns and types of the data, MIDI files with previews to hear, text, series as .npy and CSV.\n"
+        "Of a model that is given labels, labels.csv says which label each sample was drawn for.",
         [
             ("logs/generation/digits-vae/<date> -n 64 -o samples/", "64 images and a grid of them"),
             ("logs/generation/table-vae/<date> -n 10000 -o rows/", "10,000 synthetic rows"),
@@ -35,5 +39,13 @@ def sample(arguments: list[str]) -> None:
     with progress("drawing", options.count) as done:
         values = trained.sampled(options.count, options.temperature, options.label, options.seed, options.prior, done)
     paths = adapter.write_samples(folder, values)
+    labels = trained.sampled_labels(options.label, options.count)
+    if labels is not None:
+        from vaelab.atomic_write import write_file
+
+        names = [trained.spec.classes[int(label)] for label in labels]
+        rows = StringIO(newline="")
+        csv.writer(rows, lineterminator="\n").writerows([("sample", "label"), *enumerate(names, 1)])
+        write_file(folder / "labels.csv", rows.getvalue())
     kind = KINDS.get(trained.spec.kind, "text" if trained.reading and trained.reading.reader == "text" else "piece")
     wrote(options.count, kind, folder, "series" if kind == "series" else None, f" ({paths[0].name})")

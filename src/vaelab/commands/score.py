@@ -4,8 +4,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vaelab.commands.codes import Rows, named
-from vaelab.commands.options import add_common, add_files, find, loaded, output_file, parser, progress
-from vaelab.errors import ConfigError
+from vaelab.commands.options import (
+    add_common,
+    add_files,
+    an_output_folder,
+    find,
+    loaded,
+    output_file,
+    parser,
+    progress,
+)
+from vaelab.errors import ConfigError, DataError
 from vaelab.notes import counted, note
 
 SCORED_AGAIN, LEAST = 30_000, 50  # rows, one for each column of those that are explained; and those at least
@@ -36,8 +45,9 @@ def score(arguments: list[str]) -> None:
     made.add_argument("--false-alarm-rate", type=float, metavar="RATE", help="of normal examples; that of the run")
     made.add_argument("--maps", metavar="DIR", help="of images: a folder for heat maps")
     add_common(made, "the file for the scores: .csv or .parquet")
-    options = made.parse_args(arguments)
+    options = made.parse_intermixed_args(arguments)
     path = output_file(options, (".csv", ".parquet"))
+    maps = None if options.maps is None else an_output_folder(options.maps, "--maps", options.overwrite)
     trained = loaded(options)
     threshold = trained.scorer.at_rate(options.false_alarm_rate)
     name = trained.scorer.name(options.score)
@@ -59,11 +69,13 @@ def score(arguments: list[str]) -> None:
             if "alarm" in found:
                 alarms += int(found["alarm"].sum())
             rows.add(named(part, len(files)), found)
-            if options.maps:
-                _draw_maps(trained, part, Path(options.maps))
+            if maps is not None:
+                _draw_maps(trained, part, maps)
+        if not rows.count:
+            raise DataError("no file can be used, so nothing is written")
     told = f", {counted(alarms, 'alarm')}" if verdict else ""
-    maps = f" and heat maps to {options.maps}" if options.maps else ""
-    print(f"wrote {counted(rows.count, 'score')} ({name}{told}) to {path}{maps}")
+    drawn = f" and heat maps to {maps}" if maps is not None else ""
+    print(f"wrote {counted(rows.count, 'score')} ({name}{told}) to {path}{drawn}")
 
 
 def _columns(trained: "Trained", part: "Part", scores: Any, name: str, threshold: Any) -> Any:

@@ -1,5 +1,6 @@
 """`model/data.json`: how examples that nobody had at training time are read for a model."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -122,7 +123,10 @@ class Reading:
 
     def _built(self, path: Path, scratch: Path, changed: Mapping[str, Any]) -> DataModule:
         reader = READERS[self.reader]
-        node: dict[str, Any] = {"_target_": reader.target, "path": str(path), "data_dir": str(scratch), "name": None}
+        place = str(path)
+        if place.startswith("~"):  # the shell has made of such words what it could: this one is a name
+            place = os.path.join(os.curdir, place)
+        node: dict[str, Any] = {"_target_": reader.target, "path": place, "data_dir": str(scratch), "name": None}
         node |= {**SPLITS, **reader.fixed, **self.settings, **changed}
         if self.reader == "images":
             channels, height, width = self.spec.shape

@@ -30,7 +30,7 @@ def explore(arguments: list[str]) -> None:
     made.add_argument("--port", type=int, default=0, metavar="N", help="of the page; 0, the default, is any free one")
     made.add_argument("--no-browser", action="store_true", help="print the address, and open nothing")
     add_common(made, None)
-    options = made.parse_args(arguments)
+    options = made.parse_intermixed_args(arguments)
     if not 0 <= options.port <= MAX_PORT:
         raise ConfigError(f"--port {options.port}: should be from 0 to {MAX_PORT:,}")
     from vaelab.explore.package import gradio

@@ -141,6 +141,10 @@ class Adapter(ABC):
                 found += [(file, file.relative_to(path)) for file in within]
             elif path.is_file():
                 found.append((path, Path(path.name)))
+            elif path.is_symlink():
+                raise DataError(f"{path}: is a link to {path.readlink()}, which is not there")
+            elif path.exists():
+                raise DataError(f"{path}: is no file or folder")
             else:
                 raise DataError(f"{path}: no such file or folder{self._near(path)}")
         return _named_apart(found)

@@ -13,7 +13,6 @@ from torch import Tensor
 from vaelab.careful_read import folder_with
 from vaelab.config.nearest import did_you_mean
 from vaelab.core.batch import Batch
-from vaelab.core.noise import mix
 from vaelab.core.spec import DataSpec, observed_mask, observed_steps
 from vaelab.data.reading import Reading, read_reading
 from vaelab.errors import CheckpointError, ConfigError, DataError
@@ -98,7 +97,7 @@ class Trained:
 
         Args:
             codes: from `encode`, or made otherwise; one row or many.
-            label: of a model that is given labels: one, or one for each code; None for none.
+            label: of a model that is given labels: one, or one for each code, empty for none; None for none.
 
         Returns:
             Objects of the data's kind; a tensor `(N, *shape)` for a tensor.
@@ -127,7 +126,7 @@ class Trained:
         Args:
             count: of them.
             temperature: scales the spread of the prior; below 1 samples are more usual and less varied.
-            label: of a model that is given labels: one for all, or one for each; None draws them evenly.
+            label: of a model that is given labels: one for all, or one for each; None takes all in turn.
             seed: of the draws: the same seed gives the same examples.
             prior: `own`, that of the model, or `fitted`, the one that the run fitted to its codes; None is the fitted
                 one where there is one.
@@ -340,6 +339,17 @@ class Trained:
             self.model.encode(batch.x, self._condition(batch)) for batch in self._batches(part, progress)
         )
 
+    def labels_of(self, part: Part) -> list[str] | None:
+        """The label of each example of a part as the model is given it, empty where it has none.
+
+        None of a model that is given no labels.
+        """
+        if not self.model.conditional:
+            return None
+        numbers = [self._condition(batch) for batch in part.batches(torch.device("cpu"))]
+        names = [*self.spec.classes, ""]
+        return [names[int(number)] for some in numbers if some is not None for number in some]
+
     def reconstructed(self, part: Part, progress: Progress | None = None) -> Tensor:
         """`(N, *shape)` of a part, on the CPU."""
         return self._examples(part, self._again, progress)
@@ -403,10 +413,7 @@ class Trained:
             raise CheckpointError(
                 f"{self.folder}: keeps no fitted prior; fitted_prior=<option> makes one when a run is trained"
             )
-        labels = self.labels(label, count)
-        if labels is None and self.model.conditional:
-            classes = len(self.spec.classes)
-            labels = torch.randint(classes, (count,), generator=torch.Generator().manual_seed(mix(seed, "label")))
+        labels = self.sampled_labels(label, count)
         source = Source(self.model, fitted)
         given = None if labels is None else labels.to(self.model.device)
         codes = source.codes(count, seed, temperature, given)
@@ -421,8 +428,21 @@ class Trained:
                 progress(len(part))
         return self._on_cpu(iter(found))
 
+    def sampled_labels(self, label: Any, count: int) -> Tensor | None:
+        """Numbers of the classes that new examples are drawn of, `(count,)`: all in turn where none is named.
+
+        None of a model that is given no labels.
+
+        Raises:
+            ConfigError: see `labels`.
+        """
+        labels = self.labels(label, count)
+        if labels is None and self.model.conditional:
+            return torch.arange(count) % len(self.spec.classes)
+        return labels
+
     def labels(self, label: Any, count: int) -> Tensor | None:
-        """Numbers of classes, `(count,)`; None for none.
+        """Numbers of classes, `(count,)`, -1 where a name is empty; None for none.
 
         Raises:
             ConfigError: the model is given no labels, or knows no such class.
@@ -438,9 +458,9 @@ class Trained:
             if several
             else [str(label)]
         )
-        if unknown := [name for name in names if name not in classes]:
+        if unknown := [name for name in names if name and name not in classes]:
             raise ConfigError(f"label={unknown[0]}: the model has no such label; {did_you_mean(unknown[0], classes)}")
-        numbers = torch.tensor([classes.index(name) for name in names])
+        numbers = torch.tensor([classes.index(name) if name else -1 for name in names])
         if len(numbers) not in (1, count):
             raise ConfigError(f"{len(numbers)} labels for {count} examples; give one, or one for each")
         return numbers.expand(count) if len(numbers) == 1 else numbers
