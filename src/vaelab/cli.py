@@ -40,7 +40,7 @@ from vaelab.compare.command import compare
 from vaelab.config.command_line import config_folders, parts, typed_words
 from vaelab.config.continuation import Continuation, compose_again
 from vaelab.config.help import help_page
-from vaelab.config.location import config_dir, find_trusted
+from vaelab.config.location import config_dir, find_trusted, refuse_same_options
 from vaelab.config.nearest import nearest
 from vaelab.config.redacted_output import flush_or_forget, redacted_output
 from vaelab.config.usual import usual_for
@@ -311,6 +311,7 @@ def _train_once(arguments: list[str], again: Repetition | None = None) -> None:
             else:
                 continued = compose_again(arguments) if whole is None else None
             flags, overrides = parts(whole or (continued.arguments if continued else arguments))
+            refuse_same_options(config_folders(flags))
             if continued is None and (usual := usual_for(overrides)) is not None:
                 say(str(usual))
                 overrides = [*usual.words, *overrides]

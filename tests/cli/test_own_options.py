@@ -53,6 +53,19 @@ def test_a_decoder_that_is_typed_has_to_exist(chosen: Choose, capsys: pytest.Cap
     assert "did you mean mine?" in capsys.readouterr().err
 
 
+def test_an_option_that_vaelab_has_itself_is_refused(
+    chosen: Choose, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    own = tmp_path / "conf/model/schedule/linear.yaml"
+    own.parent.mkdir(parents=True)
+    own.write_text("steps: 3\n")
+    with pytest.raises(SystemExit) as refused:
+        chosen("encoder=mine")
+    assert refused.value.code == 2
+    said = f"error: {own}: vaelab has model/schedule=linear itself, and takes that; give this one another name\n"
+    assert capsys.readouterr().err == said
+
+
 def test_a_trusted_package_is_found_in_the_current_folder_and_nothing_else_is(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

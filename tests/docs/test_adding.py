@@ -23,7 +23,7 @@ FILES = {
 }
 COMMANDS = [line for language, text in BLOCKS if language == "sh" for line in text.splitlines()]
 FEW = ("trainer.max_epochs=1", "trainer.limit_train_batches=2", "latent_dim=4", "task.baselines=false")
-QUICK = "model=dip_vae"
+QUICK = "model=white_vae"
 
 
 @pytest.fixture

@@ -21,7 +21,9 @@ def seeded() -> None:
 
 
 def test_a_draw_depends_on_the_step_in_training_only(packages: Path) -> None:
-    q_of = Builder(["gumbel_vae"]).build({"_target_": "gumbel_vae.GumbelSoftmax", "categories": 4}, "posterior", object)
+    q_of = Builder(["relaxed_vae"]).build(
+        {"_target_": "relaxed_vae.GumbelSoftmax", "categories": 4}, "posterior", object
+    )
     prior = Uniform()
     prior.bind(q_of.group((8,)), DataSpec("digits", "image", (1, 8, 8), "unit", 17), lambda x: None)
     q, noise = q_of(torch.randn(3, 8)), torch.rand(3, 5, 8)
@@ -70,7 +72,7 @@ def test_settings_that_are_handed_on_keep_their_defaults(packages: Path) -> None
     [
         (("tc_vae", "trainer.accumulate_grad_batches=2"), "total_correlation of TCVAE is a statistic of the whole"),
         (("class_prior", "model.condition=null"), "add model.condition=label"),
-        (("gumbel_vae", "latent_dim=7"), "multiple of 4"),
+        (("relaxed_vae", "latent_dim=7"), "multiple of 4"),
     ],
 )
 def test_what_does_not_fit_is_refused(

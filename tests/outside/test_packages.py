@@ -14,9 +14,9 @@ from vaelab.errors import CheckpointError
 from vaelab.training.module import only
 
 Run = Callable[..., Path]
-MODELS = ("rq_vae", "tc_vae", "gumbel_vae", "three_levels", "adversarial_ae", "class_prior")
+MODELS = ("rq_vae", "tc_vae", "relaxed_vae", "three_levels", "critic_ae", "class_prior")
 TASKS = ("panel", "denoising", "anomaly")  # a panel is generation, compression and embedding
-QUICK = ("adversarial_ae", "denoising")
+QUICK = ("critic_ae", "denoising")
 MOST_LINES = 120
 SMALL = ("latent_dim=8", "encoder.hidden=[64]", "decoder.hidden=[64]")
 FEW = (*SMALL, "trainer.limit_train_batches=6", "trainer.log_every_n_steps=1", "task.baselines=false")
