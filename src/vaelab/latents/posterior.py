@@ -22,12 +22,16 @@ class Posterior(nn.Module, ABC):
         begins_with_mean: whether the encoder gives the mean of z, then log-variances if there are more numbers, so that
             a linear path can be added to it; see `vaelab.models.Shortcut`.
         discrete: whether z takes finitely many values; see `vaelab.latents.quantizers`.
+        grids: whether z may be a grid.
+        start_examples: how many train examples `start` wants to see.
     """
 
     noise: ClassVar[NoiseKind | None] = None
     continuous_point: ClassVar[bool] = False
     discrete: ClassVar[bool] = False
     begins_with_mean: ClassVar[bool] = False
+    grids: ClassVar[bool] = True
+    start_examples: int = 0
 
     def group(self, shape: tuple[int, ...]) -> LatentGroup:
         """The latent variable for z of this `shape`.
@@ -39,6 +43,9 @@ class Posterior(nn.Module, ABC):
 
     def bind(self, group: LatentGroup) -> None:
         """Take which variable it is for, once: a posterior with weights or codebooks makes them here."""
+
+    def start(self, codes: Tensor) -> None:
+        """Begin at what the encoder gives for `start_examples` train examples, `(N, *code_shape)`, in a new run."""
 
     def code_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """What the encoder gives for z of this `shape`."""

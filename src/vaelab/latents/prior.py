@@ -22,12 +22,14 @@ class Prior(nn.Module, ABC):
         discrete: whether it is a distribution of indices, for a discrete code.
         conditional: whether it is p(z|c), and needs a model with a condition.
         standard: whether it is N(0, I).
+        grids: whether z may be a grid.
     """
 
     start_examples: int = 0
     discrete: ClassVar[bool] = False
     conditional: ClassVar[bool] = False
     standard: ClassVar[bool] = False
+    grids: ClassVar[bool] = True
 
     def bind(
         self, group: LatentGroup, spec: DataSpec, encode: Callable[[Tensor], Any], condition_size: int = 0

@@ -50,14 +50,14 @@ class Quantizer(Posterior):
         self.register_buffer("counts", torch.zeros(levels))
 
     @abstractmethod
-    def forward(self, code: Tensor) -> Quantized:
-        """The encoder's output `(B, *code_shape)` to points."""
+    def forward(self, code: Tensor) -> Any:
+        """The encoder's output `(B, *code_shape)` to points: a record with the fields of `Quantized`."""
 
     @abstractmethod
     def from_indices(self, indices: Tensor) -> Tensor:
         """`(N, *indices)` int64 to z, `(N, *shape)`."""
 
-    def draw(self, q: Quantized, p: Any, noise: Tensor | None, samples: int, scheduled: Scheduled = NONE) -> GroupDraw:
+    def draw(self, q: Any, p: Any, noise: Tensor | None, samples: int, scheduled: Scheduled = NONE) -> GroupDraw:
         """The point, `(B, 1, *shape)`; its rate is -log p of its indices."""
         parts = -p.index_log_prob(q.indices).flatten(1)
         rate = parts.sum(1)
@@ -65,7 +65,7 @@ class Quantizer(Posterior):
         indices = q.indices.unsqueeze(1)
         return GroupDraw(q.mean.unsqueeze(1), rate, parts, lambda: log_p, lambda: torch.zeros_like(log_p), indices)
 
-    def statistics(self, q: Quantized) -> dict[str, Tensor]:
+    def statistics(self, q: Any) -> dict[str, Tensor]:
         """How often each index comes."""
         indices = q.indices.flatten()
         ones = torch.ones(len(indices), device=indices.device)

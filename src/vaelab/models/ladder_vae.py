@@ -46,6 +46,7 @@ class LadderVAE(VAE):
     """
 
     takes = frozenset()
+    grids = False
     inference = ("encoder", "infer_bottom", "infer_top", "bottom_given_top")
 
     def __init__(

@@ -32,6 +32,7 @@ class Model(Coder, ABC):
 
     Attributes:
         monitor: what the best checkpoint watches unless the task says, and its direction.
+        grids: whether codes may be grids.
         takes: which of `posterior` and `prior` may be chosen for the model; the others are its own.
         extra_phases: updates on each batch beside that of the first phase.
         inference: names of the modules that z is made by, from x on; the gradient of a reconstruction reaches them.
@@ -45,6 +46,7 @@ class Model(Coder, ABC):
 
     monitor: ClassVar[tuple[str, str]]
     takes: ClassVar[frozenset[str]] = frozenset()
+    grids: ClassVar[bool] = True
     extra_phases: tuple[Phase, ...] = ()
     inference: ClassVar[tuple[str, ...]] = ("encoder", "posterior")
     batch_terms: ClassVar[frozenset[str]] = frozenset()
@@ -85,7 +87,8 @@ class Model(Coder, ABC):
         shown = (*self.inference, "shortcut", "decoder", "condition")
         moved = {"reconstruction": (*shown, "likelihood")} | self.rate_moves()
         for term, names in self.posterior.moves().items():
-            moved[term] = (*moved.get(term, ()), *names)
+            of_model = [self.inferring() if name == "encoder" else (name,) for name in names]
+            moved[term] = (*moved.get(term, ()), *(name for some in of_model for name in some))
         if self.adversary is not None:
             moved |= {"adversarial": shown, "adversarial_weight": (), f"{ADVERSARY}_loss": ("adversary",)}
         return {term: self._parts(*dict.fromkeys(names)) for term, names in moved.items()}
@@ -144,7 +147,8 @@ class Model(Coder, ABC):
     @property
     def start_examples(self) -> int:
         """Train examples that `start` wants to see."""
-        return max(self.prior.start_examples, 0 if self.shortcut is None else self.shortcut.examples)
+        shortcut = 0 if self.shortcut is None else self.shortcut.examples
+        return max(self.prior.start_examples, self.posterior.start_examples, shortcut)
 
     def start(self, start: Start) -> None:
         """Let an untrained decoder give about the mean of the data, which it then need not learn first.
@@ -157,6 +161,10 @@ class Model(Coder, ABC):
             self.likelihood.start(self.shortcut.start(start.examples, self.posterior.continuous_point))
             for network in (self.encoder, self.decoder):
                 shrink_last_layer(network)
+        if self.posterior.start_examples:
+            examples = start.examples[: self.posterior.start_examples]
+            with torch.no_grad():
+                self.posterior.start(self.features(examples, self.embed(None, examples)))
         if self.prior.start_examples:
             self.prior.start(start.examples[: self.prior.start_examples])
 
