@@ -2,6 +2,7 @@
 
 from vaelab.latents.condition import LabelCondition
 from vaelab.latents.draw import Draw, GroupDraw
+from vaelab.latents.flows import FlowPosterior, FlowPrior
 from vaelab.latents.gaussian import (
     DiagonalGaussian,
     Gaussian,
@@ -10,6 +11,7 @@ from vaelab.latents.gaussian import (
     gaussian_kl,
     gaussian_product,
 )
+from vaelab.latents.gumbel import GumbelSoftmax
 from vaelab.latents.layouts import Grid, Layout, Vector
 from vaelab.latents.mixtures import Mixture, VampPrior
 from vaelab.latents.posterior import Point, PointMass, Posterior
@@ -17,14 +19,19 @@ from vaelab.latents.prior import Prior, standard_normal_numbers
 from vaelab.latents.quantizers import FSQ, Quantizer
 from vaelab.latents.spec import LatentGroup, LatentSpec
 from vaelab.latents.uniform import Uniform
+from vaelab.latents.vector_quantizer import VQ
 
 __all__ = [
     "FSQ",
+    "VQ",
     "DiagonalGaussian",
     "Draw",
+    "FlowPosterior",
+    "FlowPrior",
     "Gaussian",
     "Grid",
     "GroupDraw",
+    "GumbelSoftmax",
     "LabelCondition",
     "LatentGroup",
     "LatentSpec",

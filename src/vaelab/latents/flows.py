@@ -1,0 +1,207 @@
+"""Normalizing flows, by zuko: as a prior, and on top of a normal posterior."""
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+
+import torch
+from annotated_types import Ge, Gt, MinLen
+from torch import Tensor, nn
+
+from vaelab.core.spec import DataSpec
+from vaelab.errors import ConfigError
+from vaelab.latents.draw import NONE, GroupDraw
+from vaelab.latents.gaussian import DiagonalGaussian
+from vaelab.latents.posterior import NoiseKind, Posterior, Scheduled
+from vaelab.latents.prior import Prior, standard_normal_numbers
+from vaelab.latents.spec import LatentGroup
+
+MOST = 2**27  # weights of a flow
+SPLINE = 23  # numbers that a spline of 8 bins takes
+Widths = Annotated[list[Annotated[int, Gt(0)]], MinLen(1)]
+
+
+def _zuko() -> Any:
+    """The package.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    try:
+        import zuko
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"flows need zuko ({error.name} is missing): pip install 'vaelab[flows]'") from error
+    return zuko
+
+
+def _built(build: Callable[[], nn.Module], inputs: int, hidden: Sequence[int], outputs: int, count: int) -> nn.Module:
+    """Functions on the device on which modules are built now.
+
+    zuko reads numbers while it builds, so even an outline without memory is made on the CPU; its size is looked at
+    before.
+
+    Raises:
+        ConfigError: it would have too many weights.
+    """
+    weights = count * sum(a * b for a, b in pairwise([inputs, *hidden, outputs]))
+    if weights > MOST:
+        raise ConfigError(f"hidden={list(hidden)}: makes a flow of {weights:,} weights; at most {MOST:,} are built")
+    device = torch.get_default_device()
+    with torch.device("cpu"):
+        return build().to(device)
+
+
+def _vector(group: LatentGroup, where: str) -> int:
+    if group.discrete or len(group.shape) > 1:
+        raise ConfigError(f"{where}=flow: is for a vector of real numbers; use latent=vector and no discrete posterior")
+    return group.size
+
+
+class _Flow(NamedTuple):
+    """p(z) of a flow; `flow` is a distribution of zuko."""
+
+    flow: Any
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """`z: (B, S, D)` to `(B, S)` nats."""
+        found: Tensor = self.flow.log_prob(z)
+        return found
+
+    def kl(self, q: Any) -> Tensor | None:
+        """None: it has no closed form."""
+        return None
+
+
+class FlowPrior(Prior):
+    """p(z) is N(0, I) behind invertible functions that are trained with the model (Papamakarios et al., 2017).
+
+    Each of `transforms` functions is autoregressive: a masked network says for each number of z, from those before it,
+    how it is moved and stretched (`affine`), or bent by a rational-quadratic spline (`spline`, Durkan et al., 2019).
+    The density is found in one pass, a draw takes one pass for each number.
+
+        python train.py data=mnist prior=flow prior.transforms=4
+
+    Args:
+        transforms: how many functions.
+        hidden: widths of their networks.
+        kind: `affine` or `spline`.
+    """
+
+    grids = False
+
+    def __init__(self, transforms: Annotated[int, Ge(1)], hidden: Widths, kind: Literal["affine", "spline"]) -> None:
+        super().__init__()
+        self.transforms, self.hidden, self.kind = transforms, tuple(hidden), kind
+        _zuko()
+
+    def bind(
+        self, group: LatentGroup, spec: DataSpec, encode: Callable[[Tensor], Any], condition_size: int = 0
+    ) -> None:
+        """Make the functions."""
+        size = _vector(group, "prior")
+        flow, each = (_zuko().flows.MAF, 2) if self.kind == "affine" else (_zuko().flows.NSF, SPLINE)
+        self.flow = _built(
+            lambda: flow(size, transforms=self.transforms, hidden_features=self.hidden),
+            size, self.hidden, each * size, self.transforms,
+        )  # fmt: skip
+
+    def distribution(self, condition: Tensor | None = None) -> _Flow:
+        """See `Prior.distribution`."""
+        return _Flow(self.flow())
+
+    def sample(
+        self, count: int, shape: Sequence[int], seed: int = 0, temperature: float = 1.0, condition: Tensor | None = None
+    ) -> Tensor:
+        """See `Prior.sample`; a temperature multiplies the numbers that the functions are given."""
+        noise = temperature * standard_normal_numbers(count, shape, seed)
+        found: Tensor = self.flow().transform.inv(noise.to(next(self.parameters())))
+        return found
+
+
+class Flowed(NamedTuple):
+    """q(z|x): a normal distribution, and the functions behind it, for N examples.
+
+    Attributes:
+        base: the normal distribution, `(B, D)`.
+        context: `(B, C)`, what the functions are told of an example.
+        mean: `(B, D)`, what they make of the mean of `base`: the code that stands for an example.
+    """
+
+    base: DiagonalGaussian
+    context: Tensor
+    mean: Tensor
+
+    @property
+    def variance(self) -> Tensor | None:
+        """None: it has no closed form."""
+        return None
+
+
+class FlowPosterior(Posterior):
+    """q(z|x) is normal behind inverse autoregressive functions (Kingma et al., 2016, equations 10 and 11).
+
+    The encoder gives a mean, a log-variance and `context` numbers, which all functions read. A draw and its density
+    take one pass through each. The KL is estimated by the draws.
+
+        python train.py data=mnist posterior=flow
+
+    Args:
+        transforms: how many functions; each reads the numbers of z in the reverse order of the one before.
+        hidden: widths of their networks.
+        context: numbers that the encoder tells them of an example.
+    """
+
+    noise: ClassVar[NoiseKind | None] = "normal"
+    grids = False
+
+    def __init__(self, transforms: Annotated[int, Ge(1)], hidden: Widths, context: Annotated[int, Ge(1)]) -> None:
+        super().__init__()
+        self.count, self.hidden, self.context = transforms, tuple(hidden), context
+        _zuko()
+
+    def bind(self, group: LatentGroup) -> None:
+        """Make the functions."""
+        size = _vector(group, "posterior")
+        of_zuko = _zuko().flows.autoregressive.MaskedAutoregressiveTransform
+
+        def build() -> nn.Module:
+            orders = [torch.arange(size), torch.arange(size).flip(0)]
+            return nn.ModuleList(
+                of_zuko(size, self.context, order=orders[number % 2], hidden_features=self.hidden)
+                for number in range(self.count)
+            )
+
+        self.functions: Any = _built(build, size + self.context, self.hidden, 2 * size, self.count)
+
+    def code_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Means, log-variances and the context."""
+        if len(shape) > 1:
+            raise ConfigError("posterior=flow: is for a vector of real numbers; use latent=vector")
+        return (2 * shape[0] + self.context,)
+
+    def moves(self) -> dict[str, tuple[str, ...]]:
+        """The functions have weights of their own."""
+        return {"reconstruction": ("posterior",), "kl": ("posterior",)}
+
+    def forward(self, code: Tensor) -> Flowed:
+        """See `Posterior.forward`."""
+        numbers, context = code.split([code.shape[1] - self.context, self.context], dim=1)
+        base = DiagonalGaussian.bounded(numbers, dim=1)
+        mean, _ = self._through(base.mean.unsqueeze(1), context)
+        return Flowed(base, context, mean.squeeze(1))
+
+    def draw(self, q: Any, p: Any, noise: Tensor | None, samples: int, scheduled: Scheduled = NONE) -> GroupDraw:
+        """See `Posterior.draw`; the rate is estimated."""
+        assert noise is not None
+        z, stretched = self._through(q.base.rsample(noise), q.context)
+        log_q, log_p = q.base.log_prob_of_draw(noise) - stretched, p.log_prob(z)
+        return GroupDraw(z, (log_q - log_p).mean(1), None, lambda: log_p, lambda: log_q)
+
+    def _through(self, z: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        """`z: (B, S, D)` through all functions, and the logarithm of the volume that they make of one, `(B, S)`."""
+        told = context.unsqueeze(1).expand(-1, z.shape[1], -1)
+        stretched = z.new_zeros(z.shape[:2])
+        for function in self.functions:
+            z, more = function(told.to(z.dtype)).call_and_ladj(z)
+            stretched = stretched + more
+        return z, stretched
