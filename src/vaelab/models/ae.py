@@ -84,7 +84,7 @@ class AE(Model):
             return self._terms(self.infer(batch.x, condition), batch, condition, {}, scheduled)
         with torch.inference_mode(False), torch.enable_grad():  # the penalty is a gradient in evaluation too
             x = batch.x.detach().clone().requires_grad_()
-            with _twice_differentiable(self.encoder):
+            with twice_differentiable(self.encoder):
                 inferred = self.infer(x, condition)
             jacobian = self._squared_jacobian(self.code(inferred), x)
         penalties = {"contraction": self.contraction * jacobian}
@@ -124,7 +124,7 @@ class AE(Model):
 
 
 @contextmanager
-def _twice_differentiable(module: nn.Module) -> Iterator[None]:
+def twice_differentiable(module: nn.Module) -> Iterator[None]:
     """Fused attention, and recurrent layers of cuDNN, have a first derivative only."""
     recurrent = any(isinstance(part, nn.RNNBase) for part in module.modules())
     cudnn = torch.backends.cudnn.flags(enabled=False) if recurrent else nullcontext()
