@@ -1,0 +1,182 @@
+"""Sparse autoencoders that keep the largest numbers of a code and set the others to zero."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, NamedTuple, Unpack
+
+import torch
+from annotated_types import Ge, Gt
+from torch import Tensor, nn
+
+from vaelab.core.batch import Batch
+from vaelab.errors import ConfigError
+from vaelab.latents import Draw, Point
+from vaelab.models.ae import AE, AESettings
+from vaelab.models.schedules import Scheduled
+from vaelab.models.terms import NONE, Start
+
+EXAMPLES, ACTIVE = "sparse_examples", "sparse_active"
+NEVER = 1e30  # examples since a number was not zero, where it has never been
+
+
+class Sparse(NamedTuple):
+    """A code with few numbers that are not zero.
+
+    Attributes:
+        mean: `(B, D)`, the code.
+        before: `(B, D)`, at least 0, what it was before most of its numbers were set to zero.
+    """
+
+    mean: Tensor
+    before: Tensor
+
+    @property
+    def variance(self) -> Tensor | None:
+        """None: a point has none."""
+        return None
+
+
+class TopK(Point):
+    """z are the largest numbers of what the encoder gives, none below 0 (Makhzani and Frey, 2014; Gao et al., 2024).
+
+    Args:
+        active: k, numbers of an example that stay; of a whole batch `active` times its examples with `of_batch`.
+        of_batch: in training, the largest of the whole batch (Bussmann et al., 2024). In evaluation a threshold takes
+            the place of the batch: the moving average of the least number that stayed.
+        size: numbers of z.
+    """
+
+    silent: Tensor
+    threshold: Tensor
+
+    def __init__(self, active: int, of_batch: bool, size: int) -> None:
+        super().__init__()
+        self.active, self.of_batch = active, of_batch
+        self.register_buffer("silent", torch.full((size,), NEVER))  # examples since a number was not zero
+        self.register_buffer("threshold", torch.tensor(0.0))
+
+    def forward(self, code: Tensor) -> Any:
+        """See `Posterior.forward`."""
+        before = code.relu()
+        if self.of_batch and not self.training:
+            return Sparse(before * (before >= self.threshold), before)
+        if self.of_batch:
+            rows = min(before.numel(), self.active * len(before))
+            least = before.detach().flatten().topk(rows).values[-1]
+            return Sparse(before * (before >= least.clamp(min=torch.finfo(before.dtype).tiny)), before)
+        return Sparse(largest(before, self.active), before)
+
+    def statistics(self, q: Any) -> dict[str, Tensor]:
+        """How often each number is not zero, of how many examples, and the least that is not."""
+        active = q.mean.detach() > 0
+        found = {ACTIVE: active.sum(0).float(), EXAMPLES: torch.tensor(float(len(active)), device=active.device)}
+        least = q.mean.detach().where(active, torch.inf).min()
+        return found | {"sparse_least": least.nan_to_num(posinf=0.0), "sparse_batches": torch.ones_like(least)}
+
+    def update(self, statistics: Mapping[str, Tensor]) -> None:
+        """Take down which numbers came, and what the least of them was."""
+        if ACTIVE in statistics:
+            came = statistics[ACTIVE] > 0
+            self.silent.copy_(torch.where(came, 0.0, self.silent + statistics[EXAMPLES]))
+            self.threshold.lerp_(statistics["sparse_least"] / statistics["sparse_batches"], 0.01)
+
+    def diagnostics(self) -> dict[str, float]:
+        """`never_active`: the share of numbers that were zero for all examples so far."""
+        return {"never_active": float((self.silent >= NEVER).double().mean())}
+
+
+def largest(values: Tensor, count: int) -> Tensor:
+    """The largest numbers of each row of `(B, D)`, the others set to zero."""
+    kept = values.topk(min(count, values.shape[1]), dim=1)
+    return torch.zeros_like(values).scatter(1, kept.indices, kept.values)
+
+
+class TopKAE(AE):
+    """A sparse autoencoder with `active` numbers of a code above zero (Gao et al., 2024, section 2).
+
+    The loss is ||x - x^||^2 and `revive` times ||e - e^||^2, where e = x - x^ and e^ is what the decoder makes of the
+    `revived` largest numbers among those that were zero for the last `dead_after` examples: otherwise they stay zero
+    for ever (appendix A.2). With one linear layer as decoder (`decoder.hidden=[]`) its columns, the dictionary, have
+    length 1 after each step, and a linear encoder begins as its transpose (appendix A.1).
+
+        python train.py model=topk_ae latent_dim=512 encoder.hidden=[] decoder.hidden=[] data=table data.path=rows.csv
+
+    Args:
+        active: k.
+        of_batch: whether k is a mean over a batch; see `TopK`.
+        dead_after: examples.
+        revived: how many dead numbers a term revives at a time.
+        revive: weight of that term.
+        **settings: see `AE`.
+
+    Raises:
+        ConfigError: the code is a grid, or has fewer numbers than `active`.
+    """
+
+    grids = False
+
+    def __init__(
+        self,
+        active: Annotated[int, Gt(0)],
+        of_batch: bool,
+        dead_after: Annotated[int, Gt(0)],
+        revived: Annotated[int, Gt(0)],
+        revive: Annotated[float, Ge(0)],
+        **settings: Unpack[AESettings],
+    ) -> None:
+        super().__init__(**settings)
+        if not self.latent.is_vector:
+            raise ConfigError("latent=grid: model=topk_ae has vectors for codes; use latent=vector")
+        if active > self.latent_dim:
+            raise ConfigError(f"model.active={active}: should be at most latent_dim={self.latent_dim}")
+        self.dead_after, self.revived, self.revive = dead_after, revived, revive
+        self.posterior = TopK(active, of_batch, self.latent_dim)
+
+    def moves(self) -> dict[str, tuple[str, ...]]:
+        """See `Model.moves`."""
+        moved = (*self.inferring(), *self._parts("decoder")) if self.revive else ()
+        return super().moves() | {"revival": tuple(dict.fromkeys(moved))}
+
+    def penalties(self, batch: Batch, inferred: Any, draw: Draw, scheduled: Scheduled = NONE) -> dict[str, Tensor]:
+        """See `Model.penalties`."""
+        assert isinstance(self.posterior, TopK)
+        condition, forced = self.condition_of(batch), self.teacher_forcing(batch)
+        z = draw.groups[-1].z.squeeze(1)
+        dead = self.posterior.silent >= self.dead_after
+        revived = largest(inferred.q.before * dead, self.revived)
+
+        def decoded(code: Tensor) -> Tensor:
+            return self.likelihood.mean(self.raw(code, forced, condition))
+
+        error = (batch.target - decoded(z)).detach()
+        missed = (error - (decoded(revived) - decoded(torch.zeros_like(revived)))).flatten(1)
+        term = self.revive * missed.nan_to_num().square().sum(1) * dead.any()
+        return super().penalties(batch, inferred, draw, scheduled) | {"revival": term}
+
+    def start(self, start: Start) -> None:
+        """See `Model.start`."""
+        super().start(start)
+        self._normalise()
+        dictionary, reader = _only_layer(self.decoder), _only_layer(self.encoder)
+        if dictionary is not None and reader is not None and reader.weight.shape == dictionary.weight.T.shape:
+            with torch.no_grad():
+                reader.weight.copy_(dictionary.weight.T)
+
+    def update(self, statistics: Mapping[str, Tensor]) -> None:
+        """See `Model.update`."""
+        super().update(statistics)
+        self._normalise()
+
+    @torch.no_grad()
+    def _normalise(self) -> None:
+        """Columns of the dictionary have length 1."""
+        dictionary = _only_layer(self.decoder)
+        if dictionary is not None:
+            columns = dictionary.weight[:, : self.latent_dim]
+            columns.div_(columns.norm(dim=0, keepdim=True).clamp(min=1e-8))
+
+
+def _only_layer(network: nn.Module) -> nn.Linear | None:
+    """The linear layer of a network that has no other weights but biases; None of another."""
+    layers = [part for part in network.modules() if isinstance(part, nn.Linear)]
+    weights = [weight for weight in network.parameters() if weight.dim() > 1]
+    return layers[0] if len(layers) == len(weights) == 1 else None
