@@ -54,7 +54,8 @@ def node(group: str, option: str) -> dict[str, Any]:
 def architecture(model: str, condition: str, **chosen: str) -> dict[str, Any]:
     about = dict(composed(model)) | {group: node(group, option) for group, option in chosen.items() if option != OWN}
     about["model"] = about["model"] | {"condition": None if condition == "none" else condition}
-    size = len(about["posterior"]["levels"]) if "levels" in about.get("posterior", {}) else 3
+    posterior = about.get("posterior", {})
+    size = len(posterior["levels"]) if "levels" in posterior else posterior.get("categories", 3)
     return {"latent_dim": size, "spec": SPEC.to_json()} | about
 
 

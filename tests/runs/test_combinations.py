@@ -20,7 +20,8 @@ from vaelab.config.builder import Builder, produced
 from vaelab.config.location import config_dir
 from vaelab.core import Batch, DataSpec, ExampleNoise
 from vaelab.errors import ConfigError
-from vaelab.models import LadderVAE, Model, Start
+from vaelab.latents import Gaussian
+from vaelab.models import Model, Start
 from vaelab.models.building import LATENT_PARTS, PARTS, build_model, refuse_misfit
 from vaelab.models.saved_model import save_model
 from vaelab.training.module import only, weights_of
@@ -100,7 +101,8 @@ def test_trains_a_step_decodes_its_own_shape_and_reloads(
     torch.manual_seed(0)
     x = values(spec, 4)
     batch = Batch(x, x, torch.zeros(4).long(), x, ExampleNoise(0, range(4)), 1.0)
-    about = {"latent_dim": 3, "spec": spec.to_json()} | {group: node(group, chosen[group]) for group in PARTS}
+    size = 16 if chosen["model"] == "topk_ae" else 3  # of three sparse numbers all may be zero
+    about = {"latent_dim": size, "spec": spec.to_json()} | {group: node(group, chosen[group]) for group in PARTS}
     built = build_model(about, Builder())
     optimizer = torch.optim.Adam(built.parameters(), lr=1e-3)
     before = [p.clone() for p in built.encoder.parameters()]
@@ -152,8 +154,10 @@ def fit_each_other(spec: DataSpec, chosen: dict[str, Any]) -> bool:
     if chosen["latent"] == "grid" and (
         spec.kind != "image"
         or not produced_by("encoder", chosen["encoder"]).gives_grids
-        or issubclass(model, LadderVAE)
+        or not all(part.grids for part in (model, posterior, prior) if part)
     ):
+        return False
+    if chosen["prior"] == "vampprior" and posterior not in (None, Gaussian):
         return False
     discrete = bool(posterior and posterior.discrete)
     return (not prior or prior.discrete == discrete) and (not chosen["adversary"] or spec.kind == "image")
@@ -173,6 +177,7 @@ def codes(spec: DataSpec, fit: bool) -> list[Any]:
 def built_of(spec: DataSpec, chosen: dict[str, Any]) -> Model:
     torch.manual_seed(0)
     about = {"latent_dim": 3, "spec": spec.to_json(), "likelihood": node("likelihood", "gaussian")}
+    about |= {"latent_dim": 10} if chosen["posterior"] == "gumbel" else {}
     about["model"] = node("model", chosen["model"]) | {"condition": chosen["condition"]}
     about |= {side: node(side, chosen["encoder"]) for side in ("encoder", "decoder")}
     about |= {group: node(group, chosen[group]) for group in GROUPS if chosen[group]}
