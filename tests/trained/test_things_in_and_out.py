@@ -12,6 +12,7 @@ import vaelab
 from in_memory import digits
 from saved_models import (
     image_run,
+    made,
     music_run,
     numbers_run,
     people,
@@ -21,6 +22,7 @@ from saved_models import (
     text_run,
 )
 from series_files import waves, write_csv
+from vaelab.data.tables.table import Table
 from vaelab.errors import DataError
 
 
@@ -210,3 +212,42 @@ def test_images_without_pixels_or_without_a_range_are_refused(tmp_path: Path) ->
     for image, why in ((Image.new("I", (4, 4)), "32-bit pixels"), (Image.new("RGB", (0, 4)), "has no pixels")):
         with pytest.raises(DataError, match=why):
             trained.encode(image)
+
+
+def test_dates_that_are_missing_or_categories_are_read(tmp_path: Path) -> None:
+    frame = people()
+    frame.loc[3, "since"] = pd.NaT
+    frame.to_csv(tmp_path / "people.csv", index=False)
+    trained = vaelab.load(run_of(made(Table, "table", tmp_path / "people.csv", scaling="standard"), tmp_path / "run"))
+    assert np.isfinite(trained.encode(people(5).assign(since=np.nan))).all()
+    later = people(5)
+    same = later.assign(since=later["since"].astype("category"))
+    assert np.array_equal(trained.encode(same), trained.encode(later))
+
+
+def test_a_column_that_was_read_as_numbers_stays_one_of_numbers(tmp_path: Path) -> None:
+    frame = people().assign(day=np.arange(20210301, 20210361))
+    frame.to_csv(tmp_path / "days.csv", index=False)
+    keep = {"scaling": "standard", "keep": ["day"]}
+    trained = vaelab.load(run_of(made(Table, "table", tmp_path / "days.csv", **keep), tmp_path / "run"))
+    assert trained.encode(frame).shape == (60, 3)
+
+
+def test_a_category_that_a_frame_lacks_is_added_to_its_type(tmp_path: Path) -> None:
+    trained = vaelab.load(table_run(tmp_path))
+    frame = people(5).assign(city=pd.Categorical(["Bergen"] * 5))
+    again = trained.reconstruct(frame)["city"]
+    assert again.notna().all()
+    assert again.cat.categories[0] == "Bergen"
+    assert set(again) <= {"Köln", "Oslo", "Rom", "(other)"}
+    ordered = frame.assign(city=pd.Categorical(["Bergen"] * 5, ordered=True))
+    assert trained.reconstruct(ordered)["city"].tolist() == again.tolist()
+
+
+def test_dates_keep_the_zone_of_their_frame(tmp_path: Path) -> None:
+    trained = vaelab.load(table_run(tmp_path))
+    frame = people(5)
+    plain = trained.reconstruct(frame)["since"]
+    zoned = trained.reconstruct(frame.assign(since=frame["since"].dt.tz_localize("UTC").dt.tz_convert("Asia/Tokyo")))
+    assert str(zoned["since"].dt.tz) == "Asia/Tokyo"
+    assert (zoned["since"].dt.tz_convert("UTC").dt.tz_localize(None) == plain).all()

@@ -115,3 +115,27 @@ def test_a_column_of_no_type_is_one_message(tmp_path: Path) -> None:
     file.write_text(file.read_text().replace('"arrow": "string"', '"arrow": "stri{}ng"'))
     with pytest.raises(DataError, match=r"table\.json: is broken"):
         vaelab.load(run).encode(people(5))
+
+
+@pytest.mark.parametrize(("values", "said"), [
+    (20210306, r"column since: 20210306 in row 0 is a number \(int64\), and a date is expected; write it like 2020-12"),
+    (3.5, r"column since: 3.5 in row 0 is a number \(double\)"),
+    (True, r"column since: True in row 0 is a number \(bool\)"),
+    (pd.Categorical([3] * 5), r"column since: 3 in row 0 is a number"),
+    (pd.period_range("2021-03-06", periods=5, freq="D"), "column since: holds extension<pandas.period"),
+])  # fmt: skip
+def test_numbers_are_no_dates(tmp_path: Path, values: Any, said: str) -> None:
+    trained = vaelab.load(table_run(tmp_path))
+    with pytest.raises(DataError, match=said):
+        trained.encode(people(5).assign(since=values))
+
+
+def test_numbers_in_a_file_are_no_dates(tmp_path: Path) -> None:
+    trained = vaelab.load(table_run(tmp_path))
+    later = people(5).assign(since=[20210306, 20210307, 3, 4, 5])
+    later.to_csv(tmp_path / "later.csv", index=False)
+    later.to_parquet(tmp_path / "later.parquet")
+    with pytest.raises(DataError, match=r"column since: 20210306 in row 0 \(line 2 of later.csv\) is a number"):
+        trained.encode(tmp_path / "later.csv")
+    with pytest.raises(DataError, match=r"column since: 20210306 in row 0 is a number"):
+        trained.encode(tmp_path / "later.parquet")

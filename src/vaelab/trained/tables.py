@@ -15,6 +15,7 @@ from torch import Tensor
 from vaelab.atomic_write import write_file
 from vaelab.core.batch import Batch
 from vaelab.data.tables.files import SUFFIXES
+from vaelab.data.tables.format import is_time
 from vaelab.data.tables.table import Table
 from vaelab.errors import DataError
 from vaelab.notes import some
@@ -45,6 +46,8 @@ class Tables(Adapter):
         frame = things if isinstance(things, pd.DataFrame) else self._framed(things)
         if not len(frame):
             raise DataError("no row was given")
+        if frame.columns.nlevels > 1:
+            raise DataError(f"columns have {frame.columns.nlevels} names each (a MultiIndex); give each one name")
         if not frame.columns.is_unique:
             raise DataError(
                 f"columns have the same name: {some(list(map(str, frame.columns[frame.columns.duplicated()])))}"
@@ -80,7 +83,7 @@ class Tables(Adapter):
             array = array[None]
         if array.ndim != 2 or array.shape[1] != len(fields) or array.dtype.kind not in "fiub":
             raise DataError(f"an array of {array.dtype} and shape {list(array.shape)} is given; give {self.holds}")
-        texts = [field.name for field in fields if field.kind != "number"]
+        texts = [field.name for field in fields if field.kind != "number" or is_time(field)]
         if texts:
             raise DataError(f"an array has no place for columns that are no numbers: {some(texts)}; give a DataFrame")
         return pd.DataFrame(array, columns=[field.name for field in fields])
@@ -137,9 +140,31 @@ class Tables(Adapter):
 
 def _typed_as(frame: pd.DataFrame, given: pd.DataFrame) -> pd.DataFrame:
     """With dates and texts in the types of the frame that was given: a file may have held others in training."""
+    names = {str(name): name for name in given.columns}  # such as the numbers of columns without names
     for name in frame.columns:
-        of = given[name].dtype
+        of = given[names[name]].dtype
         if not pd.api.types.is_numeric_dtype(of) and of != frame[name].dtype:
             with suppress(ValueError, TypeError):
-                frame[name] = frame[name].astype(of)
-    return frame
+                frame[name] = _as_type(frame[name], of)
+    return frame.rename(columns=names)
+
+
+def _as_type(column: "pd.Series[Any]", of: Any) -> "pd.Series[Any]":
+    """A column in another type.
+
+    Categories that the type lacks are added to it, where they have no order. Dates without a zone are in UTC.
+
+    Raises:
+        TypeError, ValueError: a value fits none of this type.
+    """
+    if isinstance(of, pd.CategoricalDtype):
+        values = column.astype(of.categories.dtype)
+        new = values[~values.isin(of.categories)].dropna().unique()
+        if not len(new):
+            return values.astype(of)
+        return values if of.ordered else values.astype(pd.CategoricalDtype([*of.categories, *new]))
+    if isinstance(of, pd.DatetimeTZDtype):
+        return pd.to_datetime(column, utc=True).astype(of)
+    if isinstance(column.dtype, pd.DatetimeTZDtype) and pd.api.types.is_datetime64_dtype(of):
+        return column.dt.tz_convert("UTC").dt.tz_localize(None).astype(of)
+    return column.astype(of)

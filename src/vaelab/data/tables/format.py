@@ -15,7 +15,7 @@ from pydantic import FiniteFloat, NonNegativeInt, TypeAdapter
 from vaelab.core.spec import Column
 from vaelab.data.scaling import Scaling
 from vaelab.data.tables.cells import parsed, says, says_nothing
-from vaelab.data.tables.kinds import Field, Source, arrow_type, is_text, quoted, text_of
+from vaelab.data.tables.kinds import Field, Source, arrow_type, is_number, is_text, quoted, text_of
 from vaelab.data.tables.left_out import LeftOut, constant_of, with_constants
 from vaelab.data.tables.notation import PLAIN, Notation, remedy_for_numbers
 from vaelab.errors import DataError
@@ -77,6 +77,7 @@ def to_columns(
         if field.name not in table.column_names:
             raise DataError(f"column {field.name}: is missing; the columns are {', '.join(table.column_names)}")
         column = table[field.name].combine_chunks()
+        _refuse_other_type(column, field, lambda row: place(first + row), notation)
         try:
             numbers, odd = _numbers(column, field, notation)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
@@ -93,6 +94,40 @@ def to_columns(
         yield numbers
 
 
+def _refuse_other_type(column: Any, field: Field, place: Callable[[int], str], notation: Notation) -> None:
+    """Refuse numbers where dates or times are expected, which Arrow would take as counts since 1970 or midnight.
+
+    Numbers that mean a missing value are none. So is a column of floats without any value, as pandas makes it.
+
+    Raises:
+        DataError: names the first.
+    """
+    of = column.type
+    if isinstance(of, pa.BaseExtensionType):  # such as a Period of pandas, which is a count too
+        raise DataError(f"column {field.name}: holds {of}, and {field.arrow} is expected; give values of that type")
+    if not (field.kind == "date" or is_time(field)) or not is_number(_value_type(of)):
+        return
+    values = np.asarray(pc.cast(_plain(column), pa.float64(), safe=False).to_numpy(zero_copy_only=False))
+    said = np.flatnonzero(~np.isnan(values) & ~np.isin(values, notation.missing_numbers))
+    if len(said):
+        row = int(said[0])
+        what, example = ("a date", "2020-12-31") if field.kind == "date" else ("a time of day", "07:05:30")
+        raise DataError(
+            f"column {field.name}: {column[row].as_py()} in {place(row)} is a number ({of}), and {what} is expected; "
+            f"write it like {example}"
+        )
+
+
+def _value_type(of: pa.DataType) -> pa.DataType:
+    """That of the values, of a column that lists each of them once."""
+    return of.value_type if pa.types.is_dictionary(of) else of
+
+
+def _plain(column: Any) -> Any:
+    """A column whose cells hold their values."""
+    return pc.cast(column, column.type.value_type) if pa.types.is_dictionary(column.type) else column
+
+
 def _numbers(column: Any, field: Field, notation: Notation) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """The numbers of `to_columns`, and which cells are texts that are none."""
     odd = np.zeros(len(column), dtype=bool)
@@ -106,8 +141,11 @@ def _numbers(column: Any, field: Field, notation: Notation) -> tuple[NDArray[np.
         return _codes(texts, field, notation), odd
     if field.kind == "category":
         return _codes(text_of(column), field, notation), odd
+    column = _plain(column)
     if is_text(column.type):
         column, odd = parsed(text_of(column), field.kind == "date", notation)
+    if (field.kind == "date" or is_time(field)) and is_number(column.type):
+        column = pa.nulls(len(column))  # none of them says anything: see `_refuse_other_type`
     if field.kind == "date":
         column = pc.cast(column, timestamp(field), safe=False)
         if notation.missing_dates:

@@ -267,6 +267,11 @@ def is_text(of: pa.DataType) -> bool:
     return pa.types.is_string(of) or pa.types.is_large_string(of) or pa.types.is_string_view(of)
 
 
+def is_number(of: pa.DataType) -> bool:
+    """Whether a column of this Arrow type holds numbers, booleans included."""
+    return pa.types.is_integer(of) or pa.types.is_floating(of) or pa.types.is_decimal(of) or pa.types.is_boolean(of)
+
+
 def text_of(column: Any) -> Any:
     """A column as texts."""
     if pa.types.is_dictionary(column.type):
