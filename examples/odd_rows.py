@@ -21,7 +21,7 @@ def main(run: str, path: str) -> None:
     if len(odd):
         reasons = trained.explain(rows.loc[odd.index])["because"]  # such as: weight (61 % of the score), age (20 %)
         for row, reason in zip(odd.index, reasons, strict=True):
-            print(f"row {row}: p = {odd['p_value'][row]:.3f}; {reason}")
+            print(f"row {row}: p = {odd.loc[row, 'p_value']:.3f}; {reason}")
 
 
 if __name__ == "__main__":

@@ -101,3 +101,12 @@ def test_a_tensor_is_scored_as_a_tensor(run: Path) -> None:
     assert isinstance(found, torch.Tensor)
     assert not found.requires_grad
     assert np.allclose(found.numpy(), trained.score(rows(4)))
+
+
+def test_verdicts_and_reasons_have_the_index_of_the_frame(run: Path) -> None:
+    trained = vaelab.load(run)
+    frame = rows(4).set_index(pd.Index(["d", "c", "b", "a"], name="who"))
+    assert trained.detect(frame).index.equals(frame.index)
+    assert trained.explain(frame).index.equals(frame.index)
+    assert np.allclose(trained.detect(frame)["score"], trained.score(frame))
+    assert trained.detect(frame.iloc[[2]]).index.tolist() == ["b"]

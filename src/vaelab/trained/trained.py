@@ -168,7 +168,8 @@ class Trained:
             false_alarm_rate: the share of normal examples that may be alarms; that of the run if None.
 
         Returns:
-            A row for each example: `score`, `alarm`, and `p_value`: the chance that a normal example scores as high.
+            A row for each example, with the index of a DataFrame that was given: `score`, `alarm`, and `p_value`: the
+            chance that a normal example scores as high.
 
         Raises:
             CheckpointError: the run was not trained with `task=anomaly`, or keeps no scores for another rate.
@@ -179,22 +180,22 @@ class Trained:
             raise CheckpointError(
                 f"{self.folder}: holds no detector, so no score is known to be an alarm; train with task=anomaly"
             )
-        return self.verdicts(self.scored(self.part(things), threshold.score), threshold)
+        return _indexed_as(things, self.verdicts(self.scored(self.part(things), threshold.score), threshold))
 
     def explain(self, things: Any, score: str | None = None) -> Any:
         """Why examples score as they do.
 
         Returns:
-            Of tables a DataFrame: what each column adds to the score, and `because`, the same in words. Of images and
-            series arrays `(N, H, W)` or `(N, T)`: how unusual each place is.
+            Of tables a DataFrame, with the index of one that was given: what each column adds to the score, and
+            `because`, the same in words. Of images and series arrays `(N, H, W)` or `(N, T)`: how unusual each place
+            is.
 
         Raises:
             DataError: text and music have no such parts.
         """
         part = self.part(things)
         if self.spec.kind == "table":
-            frame = self.explained(part, self.scorer.name(score))
-            return frame
+            return _indexed_as(things, self.explained(part, self.scorer.name(score)))
         return self.places(part).numpy()
 
     def export(
@@ -528,6 +529,11 @@ def as_long_as(values: Tensor, x: Tensor) -> Tensor:
     ends = ((steps + 1) * there).amax(-1)
     after = (steps >= ends[:, None]).view(len(values), *[1] * (values.dim() - 2), -1)
     return values.masked_fill(after, float("nan") if values.is_floating_point() else -1)
+
+
+def _indexed_as(things: Any, found: pd.DataFrame) -> pd.DataFrame:
+    """With the index of the DataFrame that was given, if it was one."""
+    return found.set_axis(things.index, axis=0) if isinstance(things, pd.DataFrame) else found
 
 
 def adapter_of(reading: Reading) -> Adapter:
