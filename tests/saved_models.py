@@ -122,6 +122,17 @@ def series_run(folder: Path) -> Path:
     return run_of(data, folder / "run", **backbones("conv1d", "conv1d", widths=[4, 8]))
 
 
+def timed_run(folder: Path) -> Path:
+    """The same, with a column that says when."""
+    write_csv(folder / "long.csv", waves(1, steps=400)[0])
+    frame = pd.read_csv(folder / "long.csv")
+    frame.assign(when=pd.Timestamp("2024-01-01") + pd.to_timedelta(frame.index, "min")).to_csv(
+        folder / "timed.csv", index=False
+    )
+    data = made(Series, "series", folder / "timed.csv", window=16, time="when")
+    return run_of(data, folder / "run", **backbones("conv1d", "conv1d", widths=[4, 8]))
+
+
 def text_run(folder: Path) -> Path:
     words = ["alpha", "beta gamma", "delta", "eta theta", "iota", "kappa", "lambda mu", "nu xi", "omikron pi", "rho"]
     (folder / "words.txt").write_text("".join(f"{word}\n" for word in words * 3))

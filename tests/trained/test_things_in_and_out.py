@@ -20,6 +20,7 @@ from saved_models import (
     series_run,
     table_run,
     text_run,
+    timed_run,
 )
 from series_files import waves, write_csv
 from vaelab.data.tables.table import Table
@@ -251,3 +252,48 @@ def test_dates_keep_the_zone_of_their_frame(tmp_path: Path) -> None:
     zoned = trained.reconstruct(frame.assign(since=frame["since"].dt.tz_localize("UTC").dt.tz_convert("Asia/Tokyo")))
     assert str(zoned["since"].dt.tz) == "Asia/Tokyo"
     assert (zoned["since"].dt.tz_convert("UTC").dt.tz_localize(None) == plain).all()
+
+
+@pytest.mark.filterwarnings("error")
+def test_codes_may_be_a_frame_or_an_array_that_is_read_only(tmp_path: Path) -> None:
+    trained = vaelab.load(table_run(tmp_path))
+    codes = trained.encode(people(5))
+    frame = pd.DataFrame(codes)
+    codes.setflags(write=False)
+    pd.testing.assert_frame_equal(trained.decode(frame), trained.decode(codes))
+
+
+@pytest.mark.parametrize("shape", [(3, 2, 16), (3, 16, 2), (2, 40), (40, 2)])
+def test_the_number_of_channels_tells_the_layout_of_a_npy_file(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    trained = vaelab.load(series_run(tmp_path))
+    given = waves(3, steps=16) if len(shape) == 3 else waves(1, steps=40)[0]
+    array = given if given.shape == shape else given.swapaxes(-1, -2)
+    assert array.shape == shape
+    np.save(tmp_path / "later.npy", array)
+    if len(shape) == 2:
+        path = write_csv(tmp_path / "later.csv", given)
+        assert np.allclose(trained.encode(tmp_path / "later.npy"), trained.encode(path))
+    else:
+        assert np.allclose(trained.encode(tmp_path / "later.npy"), trained.encode(given), atol=1e-5)
+
+
+def test_a_model_reads_the_series_that_it_has_written(tmp_path: Path) -> None:
+    trained = vaelab.load(series_run(tmp_path))
+    trained.adapter.write_samples(tmp_path, trained.sample(3, as_tensor=True))
+    again = np.load(tmp_path / "samples.npy")
+    assert np.allclose(trained.encode(tmp_path / "samples.npy"), trained.encode(again), atol=1e-5)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_a_recording_keeps_its_times(tmp_path: Path, suffix: str) -> None:
+    trained = vaelab.load(timed_run(tmp_path))
+    frame = pd.DataFrame(waves(1, steps=41)[0].T, columns=["c0", "c1"])
+    frame.insert(2, "when", pd.Timestamp("2024-05-01 06:00") + pd.to_timedelta(np.arange(41) * 90, "s"))
+    path = tmp_path / f"later{suffix}"
+    frame.to_csv(path, index=False) if suffix == ".csv" else frame.to_parquet(path)
+    (part,) = trained.adapter.read([(path, Path("later"))])
+    (written,) = trained.adapter.write(tmp_path / "out", trained.reconstructed(part), part)
+    again = pd.read_csv(written, parse_dates=["when"])
+    assert list(again.columns) == ["when", "c0", "c1"]
+    assert (again["when"] == frame["when"]).all()
+    assert len(trained.encode(written)) == len(trained.encode(path))

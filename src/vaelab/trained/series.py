@@ -8,6 +8,8 @@ from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
@@ -42,7 +44,7 @@ class SeriesFiles(Adapter):
 
         rows = data.split["test"]
         columns = data.origins(rows)
-        origin = file, False, columns.get("first_step")
+        origin = file, False, columns.get("first_step"), data.times
         return Part(len(rows), batches, columns or {"series": rows.tolist()}, stem, origin)
 
     def take(self, things: Any) -> Part:
@@ -70,7 +72,7 @@ class SeriesFiles(Adapter):
         padded[..., : array.shape[2]] = array
         values = self._empty.format.encode(torch.from_numpy(padded))
         names = {"series": list(range(len(array)))}
-        return Part(len(array), batches_of(values), names, Path("series"), (array, one, None))
+        return Part(len(array), batches_of(values), names, Path("series"), (array, one, None, None))
 
     @cached_property
     def _empty(self) -> Series:
@@ -87,26 +89,33 @@ class SeriesFiles(Adapter):
         restored = self._empty.restore(values).numpy()
         if part is None or not isinstance(part.origin[0], np.ndarray):
             return restored
-        array, one, _ = part.origin
+        array, one, _, _ = part.origin
         restored = restored[..., : array.shape[2]]
         return restored[0] if one else restored
 
     def write(self, folder: Path, values: Tensor, part: Part) -> list[Path]:
-        """A .npy file of a .npy file; a table with a row for each step of a recording; else a .npy of all series."""
+        """A .npy file of a .npy file; a table with a row for each step of a recording; else a .npy of all series.
+
+        A table has the time column of its file.
+        """
         restored = self._empty.restore(values).numpy()
-        file, _, firsts = part.origin
+        file, _, firsts, times = part.origin
         stem = str(part.stem)
         if Path(file).suffix.lower() == ".npy" or firsts is None or len(set(part.columns.get("file", [""]))) > 1:
             if Path(file).suffix.lower() != ".npy" and len(restored) == 1:
-                return [self._steps(folder / f"{stem}.csv", restored[0])]
+                return [self._steps(folder / f"{stem}.csv", restored[0], times)]
             return [self._npy(folder / f"{stem}.npy", restored)]
-        return [self._steps(folder / f"{stem}.csv", joined(restored, firsts))]
+        return [self._steps(folder / f"{stem}.csv", joined(restored, firsts), times)]
 
-    def _steps(self, path: Path, series: Any) -> Path:
-        """`(C, T)` as a table with a column for each channel."""
-        channels = self._empty.format.channels
+    def _steps(self, path: Path, series: Any, times: Any) -> Path:
+        """`(C, T)` as a table with a column for each channel, after that of the times where there are any."""
+        names = list(self._empty.format.channels)
         rows = ([None if np.isnan(value) else f"{value:.9g}" for value in step] for step in series.T)
-        write_file(path, csv_text(list(channels), rows))
+        if times is not None:
+            names.insert(0, str(self.reading.settings["time"]))
+            when = pc.cast(times, pa.string()).to_pylist()
+            rows = ([time, *row] for time, row in zip(when, rows, strict=False))
+        write_file(path, csv_text(names, rows))
         return path
 
     def _npy(self, path: Path, series: Any) -> Path:

@@ -37,12 +37,14 @@ class Recording:
         place: where it was read from, as columns of a CSV file: `file`, relative to what was named, and `row`.
         split: `train`, `val` or `test`.
         labels: of each step, `(T,)`, or one for all, `(1,)`; None for a missing one; empty without labels.
+        times: of each step, an Arrow array `(T,)` of what the time column holds; None without one.
     """
 
     values: NDArray[Any]
     source: str
     split: str = "train"
     labels: tuple[str | None, ...] = ()
+    times: Any = None
     place: Mapping[str, str | int] = field(default_factory=dict)
 
 
@@ -61,6 +63,7 @@ class Reading:
     long: bool = False  # a .npy of one dimension less is one long recording
     later: bool = False  # whether a label, and columns to leave out, may be missing
     channels: tuple[str, ...] = ()  # of tables of steps: those to take; empty for all that are left
+    known: tuple[str, ...] = ()  # that a trained model has: those of a .npy file, which names none
     classes: tuple[str, ...] = ()  # that a trained model knows: folders of later series
 
 
@@ -96,14 +99,14 @@ def read_recordings(place: Path, how: Reading) -> tuple[tuple[str, ...], list[Re
     extra: dict[str, Path] = {}
 
     def read(file: Path) -> list[Recording]:
-        names, values, labels = _steps(file, how, extra)
+        names, values, labels, times = _steps(file, how, extra)
         channels[file] = names
         first, wanted = next(iter(channels.items()))
         if sorted(names) != sorted(wanted):
             raise DataError(f"{file}: has the channels {_some(names)}, but {first} has {_some(wanted)}")
         values = values[[names.index(name) for name in wanted]]
         labels = tuple(places[file][:1]) if labelled else labels
-        return [Recording(values, str(file), splits[file], labels, {"file": _relative(place, file)})]
+        return [Recording(values, str(file), splits[file], labels, times, {"file": _relative(place, file)})]
 
     found = _each(files, read)
     if extra:
@@ -180,19 +183,26 @@ def _split_by_name(place: Path, file: Path) -> str:
 
 def _array(path: Path, how: Reading) -> tuple[tuple[str, ...], list[Recording]]:
     array = _load(path, "biuf")
-    shape = array.shape
+    shape, several = array.shape, len(how.known) > 1
     if how.long and array.ndim in (1, 2):
-        values = array.reshape(1, 1, -1) if array.ndim == 1 else _channels_first(array[None], path, how.layout)
+        values = array.reshape(1, 1, -1) if array.ndim == 1 else _channels_first(array[None], path, how)
+    elif array.ndim == 2 and several and len(how.known) in shape:
+        values = _channels_first(array[None], path, how)
     elif array.ndim == 2:
         values = array[:, None]
     elif array.ndim == 3:
-        values = _channels_first(array, path, how.layout)
+        values = _channels_first(array, path, how)
     else:
         raise DataError(f"{path}: has the shape {shape}; should be (N, T), (N, C, T) or, with data.window, (T,)")
     if 0 in values.shape:
         raise DataError(f"{path}: holds nothing, its shape is {shape}")
     labels = _labels(Path(how.labels), values) if how.labels is not None else [()] * len(values)
-    names = tuple(f"channel {number}" for number in range(values.shape[1])) if values.shape[1] > 1 else ("value",)
+    count = values.shape[1]
+    names = how.known or (tuple(f"channel {number}" for number in range(count)) if count > 1 else ("value",))
+    if count != len(names):
+        raise DataError(
+            f"{path}: has {count} channels, its shape is {shape}; the model was trained on {len(names)}: {_some(names)}"
+        )
     one = len(values) == 1
     found = [
         Recording(
@@ -217,9 +227,12 @@ def _load(path: Path, kinds: str) -> NDArray[Any]:
     return array
 
 
-def _channels_first(array: NDArray[Any], path: Path, layout: Layout | None) -> NDArray[Any]:
-    """`(N, C, T)` of either."""
+def _channels_first(array: NDArray[Any], path: Path, how: Reading) -> NDArray[Any]:
+    """`(N, C, T)` of either; if only one of the two has as many channels as a trained model, it is that one."""
     _, first, last = array.shape
+    layout = how.layout
+    if (len(how.known) == first) != (len(how.known) == last):
+        layout = "channels_first" if len(how.known) == first else "channels_last"
     if layout is None and first > last:
         raise ConfigError(
             f"data.layout: {path} would have {first} channels of {last} steps; say data.layout=channels_last if the "
@@ -256,6 +269,11 @@ def _table(file: Path, how: Reading) -> pa.Table:
     for key, columns in (("label", [how.label]), ("time", [how.time]), ("drop", how.drop)):
         for column in columns if key == "time" or not how.later else ():
             if column is not None and str(column) not in names:
+                if how.later:
+                    raise DataError(
+                        f"{file}: has no column {column}, which says when (data.time={column}, as in training); its "
+                        f"columns are {_some(names)}; data.time=null reads it without times"
+                    )
                 raise ConfigError(f"data.{key}: {file} has no column {column}; {did_you_mean(str(column), names)}")
     return table
 
@@ -285,16 +303,18 @@ def _has_header(file: Path, how: Reading) -> bool:
 
 def _steps(
     file: Path, how: Reading, extra: dict[str, Path]
-) -> tuple[tuple[str, ...], NDArray[np.float64], tuple[str | None, ...]]:
-    """Names of channels, values `(C, T)` and labels of steps; adds to `extra` the columns that are not wanted."""
+) -> tuple[tuple[str, ...], NDArray[np.float64], tuple[str | None, ...], Any]:
+    """Names of channels, values `(C, T)`, labels and times of steps; adds unwanted columns to `extra`."""
     table = _table(file, how)
     labels = _texts(table, how.label)
+    times = None
     if how.time is not None:
+        times = table[str(how.time)].combine_chunks()
         _refuse_disorder(table[str(how.time)], file, str(how.time))
     names, rows = _numbers(table, file, how, how.channels)
     left = set(table.column_names) - {*names, *_left_out(how)}
     extra |= {name: file for name in table.column_names if name in left and name not in extra}
-    return names, rows.T, labels
+    return names, rows.T, labels, times
 
 
 def _rows(file: Path, place: Path, how: Reading) -> list[Recording]:
@@ -304,7 +324,9 @@ def _rows(file: Path, place: Path, how: Reading) -> list[Recording]:
     labels = _texts(table, how.label)
     _, rows = _numbers(table, file, how)
     return [
-        Recording(row[None], f"{file} row {number}", split, labels[number : number + 1], {"file": name, "row": number})
+        Recording(
+            row[None], f"{file} row {number}", split, labels[number : number + 1], place={"file": name, "row": number}
+        )
         for number, row in enumerate(rows)
     ]
 
@@ -345,7 +367,7 @@ def _listed(files: Sequence[Path], place: Path, how: Reading) -> tuple[tuple[str
         split, name = _split_by_name(place, file), _relative(place, file)
         return [
             Recording(_together(row, file, number), f"{file} row {number}", split, labels[number : number + 1],
-                      {"file": name, "row": number})
+                      place={"file": name, "row": number})
             for number, row in enumerate(zip(*columns, strict=True))
         ]  # fmt: skip
 

@@ -119,6 +119,7 @@ class Series(DataModule):
         self._scratch = Scratch(self.data_dir / ".vaelab")
         self._format: SeriesFormat | None = None
         self._trained_missing: bool | None = None  # of the model that the series are prepared for
+        self.times: Any = None  # of the steps of a single table, an Arrow array `(T,)`; None without a time column
 
     def prepare_as(self, folder: Path) -> None:
         """With the channels and scales of a trained model."""
@@ -147,6 +148,7 @@ class Series(DataModule):
         self._channels, recordings = read_recordings(self._place("path", self.path), how)
         if how.later and how.label is not None and not any(recording.labels for recording in recordings):
             note(f"{self.path} has no column {how.label}, so that nothing tells the labels of its series")
+        self.times = recordings[0].times if self.all_as_test and len(recordings) == 1 else None
         if self.window is None and len(recordings) == 1 and not self.all_as_test:
             raise ConfigError(
                 f"data.path={self.path}: holds one series of {recordings[0].values.shape[1]} steps; cut it with "
@@ -168,8 +170,9 @@ class Series(DataModule):
     def _reading_of_later(self) -> Reading:
         """Labels, and columns that the run left out, may be missing; other columns than the model's are left out."""
         how = replace(self._reading, later=True, classes=self._trained.classes if self._trained else ())
-        if self._format is not None and how.form == "steps":
-            how = replace(how, channels=self._format.channels)
+        if self._format is not None:
+            steps = how.form == "steps"
+            how = replace(how, known=self._format.channels, channels=self._format.channels if steps else ())
         recorded = recorded_data(self._run) if self._run else {}
         if self._labels is not None and recorded.get("labels") == self._labels and recorded.get("path") != self.path:
             note(
