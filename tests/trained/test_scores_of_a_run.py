@@ -1,5 +1,6 @@
 """What a run of task=anomaly has learned says the same of files, objects and tensors, and says why."""
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -82,8 +83,6 @@ def test_the_columns_that_did_it_are_named(run: Path) -> None:
 
 
 def test_a_run_of_an_earlier_version_keeps_its_own_rate_alone(run: Path, tmp_path: Path) -> None:
-    import shutil
-
     older = tmp_path / "older"
     shutil.copytree(run / "model", older)
     (older / "clean_scores.safetensors").unlink()
@@ -110,3 +109,14 @@ def test_verdicts_and_reasons_have_the_index_of_the_frame(run: Path) -> None:
     assert trained.explain(frame).index.equals(frame.index)
     assert np.allclose(trained.detect(frame)["score"], trained.score(frame))
     assert trained.detect(frame.iloc[[2]]).index.tolist() == ["b"]
+
+
+@pytest.mark.parametrize("lost", [["threshold.json"], ["scores.safetensors"], ["threshold.json", "scores.safetensors"]])
+def test_a_detector_of_which_a_part_is_lost_is_one_message(run: Path, tmp_path: Path, lost: list[str]) -> None:
+    shutil.copytree(run / "model", tmp_path / "model")
+    for name in lost:
+        (tmp_path / "model" / name).unlink()
+    trained = vaelab.load(tmp_path / "model")
+    assert len(trained.encode(rows(3))) == 3
+    with pytest.raises(CheckpointError, match=f"{lost[0]} is missing, and .* is there"):
+        trained.score(rows(3))

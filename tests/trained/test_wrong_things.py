@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 
 import vaelab
-from saved_models import image_run, numbers_run, people, series_run, table_run, text_run
+from saved_models import image_run, numbers_run, people, series_run, table_run, text_run, timed_run
+from series_files import waves, write_csv
 from vaelab.errors import CheckpointError, ConfigError, DataError, UserError
 
 FLOATS = torch.rand(2, 3, 8, 8)
@@ -139,3 +140,36 @@ def test_numbers_in_a_file_are_no_dates(tmp_path: Path) -> None:
         trained.encode(tmp_path / "later.csv")
     with pytest.raises(DataError, match=r"column since: 20210306 in row 0 is a number"):
         trained.encode(tmp_path / "later.parquet")
+
+
+@pytest.mark.parametrize("codes", [
+    np.full((1, 3), 1e39), [[1e39, 0, 0]], torch.full((1, 3), 1e39, dtype=torch.float64), None, "abc", 5,
+    [[1.0, 2.0, 3.0], [1.0]], np.array([[True, False, True]]), torch.zeros(1, 3, dtype=torch.bool),
+])  # fmt: skip
+@pytest.mark.filterwarnings("error")
+def test_codes_that_are_no_finite_numbers_are_one_message(tmp_path: Path, codes: Any) -> None:
+    with pytest.raises(DataError, match="codes"):
+        vaelab.load(image_run(tmp_path)).decode(codes)
+
+
+def test_a_score_that_no_training_rows_explain_is_one_message(tmp_path: Path) -> None:
+    trained = vaelab.load(table_run(tmp_path))
+    assert "because" in trained.explain(people(5))
+    with pytest.raises(ConfigError, match=r"score=elbo: .* run of task=anomaly keeps"):
+        trained.explain(people(5), "elbo")
+
+
+def test_a_npy_file_of_other_channels_is_one_message(tmp_path: Path) -> None:
+    trained = vaelab.load(series_run(tmp_path))
+    np.save(tmp_path / "three.npy", np.zeros((2, 3, 16)))
+    with pytest.raises(DataError, match=r"three.npy: has 3 channels, .*; the model was trained on 2: c0, c1"):
+        trained.encode(tmp_path / "three.npy")
+
+
+def test_a_recording_without_its_times_is_one_message(tmp_path: Path) -> None:
+    trained = vaelab.load(timed_run(tmp_path))
+    path = write_csv(tmp_path / "later.csv", waves(1, steps=40)[0])
+    with pytest.raises(DataError, match=r"later.csv: has no column when, .* data.time=null reads it without times"):
+        trained.encode(path)
+    trained.read_with({"time": None})
+    assert len(trained.encode(path))

@@ -17,7 +17,7 @@ from vaelab.evaluation.scores import (
     conformal_threshold,
     has_detector,
 )
-from vaelab.evaluation.scores.detector import CLEAN
+from vaelab.evaluation.scores.detector import CLEAN, STATE, THRESHOLD
 from vaelab.evaluation.scores.per_value import step_errors
 from vaelab.evaluation.scores.score import reconstruct
 from vaelab.models import Model
@@ -36,6 +36,7 @@ class Scorer:
         self.model, self.folder = model, folder
         self.clean: NDArray[np.float64] | None = None
         self.threshold: Threshold | None = None
+        _refuse_half(folder)
         if has_detector(folder):
             self.detector = Detector.restored(model, folder)
             self.threshold = self.detector.threshold
@@ -123,6 +124,21 @@ class Scorer:
         if local is not None and self.threshold is not None:
             return local.where(self.model, x)
         return (reconstruct(self.model, x) - x).square().sum(1)
+
+
+def _refuse_half(folder: Path) -> None:
+    """Refuse a folder that has lost a part of its detector: its scores would be those of a run without one.
+
+    Raises:
+        CheckpointError: names the file that is missing.
+    """
+    there = [name for name in (THRESHOLD, STATE, CLEAN) if (folder / name).exists()]
+    lost = [name for name in (THRESHOLD, STATE) if name not in there]
+    if there and lost:
+        raise CheckpointError(
+            f"{folder}: {lost[0]} is missing, and {there[0]} is there, so a part of the run's detector is lost; copy "
+            "the whole folder again"
+        )
 
 
 def in_words(parts: NDArray[np.float64], names: list[str], most: int = 3) -> Iterator[str]:

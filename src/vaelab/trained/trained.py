@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from vaelab.careful_read import folder_with
@@ -191,6 +192,7 @@ class Trained:
             is.
 
         Raises:
+            ConfigError: the score is another than `reconstruction`, and the run was not trained with `task=anomaly`.
             DataError: text and music have no such parts.
         """
         part = self.part(things)
@@ -379,6 +381,11 @@ class Trained:
     @torch.no_grad()
     def explained(self, part: Part, name: str, which: Tensor | None = None) -> pd.DataFrame:
         """See `explain`; of tables, for the rows `which` if it names some, ascending: each is scored again."""
+        if name != "reconstruction" and self.scorer.threshold is None:
+            raise ConfigError(
+                f"score={name}: training rows tell what columns add to it, which a run of task=anomaly keeps, and "
+                f"{self.folder} holds none; score=reconstruction can be explained without them"
+            )
         rows = [batch.target for batch in self._batches(part)]
         chosen = torch.cat(rows) if which is None else torch.cat(rows)[which.to(rows[0].device)]
         found = [self.scorer.columns(some, name) for some in chosen.split(AT_ONCE)]
@@ -508,13 +515,16 @@ class Trained:
         return [None] * -(-count // AT_ONCE) if labels is None else labels.split(AT_ONCE)
 
     def _checked_codes(self, codes: Any) -> Tensor:
-        given = codes.detach() if isinstance(codes, Tensor) else torch.as_tensor(np.asarray(codes))
+        given = codes.detach() if isinstance(codes, Tensor) else torch.from_numpy(_numbers(codes))
         flat = given[None] if given.dim() == 1 else given
         if flat.dim() != 2 or flat.shape[1] != self.latent_dim or not len(flat):
             raise DataError(f"codes of shape {list(given.shape)} are given; the model has ['N', {self.latent_dim}]")
-        if not (flat.is_floating_point() or flat.dtype in (torch.int64, torch.int32)) or not flat.isfinite().all():
-            raise DataError("codes should be finite numbers")
-        return flat.to(self.model.dtype)
+        if flat.is_complex() or flat.dtype == torch.bool:
+            raise DataError(f"codes of {_dtype(flat)} are given; give numbers")
+        found = flat.to(self.model.dtype)
+        if not found.isfinite().all():
+            raise DataError(f"codes should be finite numbers in the range of {_dtype(found)}")
+        return found
 
     def _on_cpu(self, parts: Iterator[Tensor]) -> Tensor:
         return torch.cat([part.detach().cpu() for part in parts])
@@ -529,6 +539,23 @@ def as_long_as(values: Tensor, x: Tensor) -> Tensor:
     ends = ((steps + 1) * there).amax(-1)
     after = (steps >= ends[:, None]).view(len(values), *[1] * (values.dim() - 2), -1)
     return values.masked_fill(after, float("nan") if values.is_floating_point() else -1)
+
+
+def _numbers(codes: Any) -> NDArray[Any]:
+    """Codes as an array of their own, since torch warns of those that it must not write to.
+
+    Raises:
+        DataError: they are no numbers, or rows differ in length.
+    """
+    try:
+        array = np.array(codes)
+    except ValueError as error:  # rows of several lengths
+        raise DataError(
+            f"{type(codes).__name__} is given; codes are an array (N, numbers) of finite numbers"
+        ) from error
+    if array.dtype.kind not in "fiu" or not array.ndim:
+        raise DataError(f"{type(codes).__name__} is given; codes are an array (N, numbers) of finite numbers")
+    return array.astype(np.float64)
 
 
 def _indexed_as(things: Any, found: pd.DataFrame) -> pd.DataFrame:
