@@ -187,7 +187,16 @@ def test_three_rows_are_enough(model: str) -> None:
         (mixed().assign(age=np.inf), "infinity in age"),
         (mixed().assign(age=np.nan), "no row has a value in age"),
         (pd.DataFrame({"a": [1, "x", 2.5, [3]]}), "one type each"),
-        (pd.DataFrame(numbers(), columns=["a", "a", "b"]), "unique column names"),
+        (pd.DataFrame(numbers(), columns=["a", "a", "b"]), "X has columns of the same name: a; give each"),
+        (pd.DataFrame(numbers(), columns=[7, 7, 8]), "X has columns of the same name: 7; give each"),
+        (pd.DataFrame(numbers(), columns=["a", "", "b"]), "X: column 1 is named ''; give it another name"),
+        (
+            pd.DataFrame(numbers(), columns=pd.MultiIndex.from_product([["a"], [*"xyz"]])),
+            "X: columns have 2 names each",
+        ),
+        (mixed().assign(age=pd.cut(mixed()["age"], 3)), r"X: column age holds interval.*X\['age'\].astype\(str\)"),
+        (mixed().assign(since=mixed()["since"].dt.to_period("D")), r"X: column since holds period\[D\]"),
+        (mixed().assign(since=mixed()["since"] - mixed()["since"].min()), "duration.*; leave it out of X"),
         (pd.DataFrame(index=range(9)), "0 feature"),
     ],
 )
@@ -209,6 +218,9 @@ def test_tables_that_are_none_are_refused(x: Any, message: str) -> None:
         ({"overrides": ["-m"]}, "-m is a flag"),
         ({"overrides": "model.beta=3"}, "should be a list of words"),
         ({"overrides": ["launcher=slurm"]}, "launcher=slurm"),
+        ({"overrides": None}, "overrides=None: should be a list of words"),
+        ({"run_dir": "runs/${seed}"}, r"runs/\$\{seed\}: a config takes \$\{...\} for a setting"),
+        ({"run_dir": 3}, "run_dir=3: should be a path or None"),
         ({"validation_fraction": 1.0}, "validation_fraction=1.0"),
         ({"device": "tpu"}, "auto, cpu, cuda, mps"),
         ({"beta": 2.0}, "unknown key model.beta"),
@@ -218,9 +230,35 @@ def test_a_wrong_setting_is_one_message_and_leaves_no_folder(
     settings: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ValueError, match=message) as error:
-        small(run_dir=tmp_path / "run", **settings).fit(numbers())
+        small(**({"run_dir": tmp_path / "run"} | settings)).fit(numbers())
     assert "\n" not in str(error.value)
     assert not any(tmp_path.iterdir())
+
+
+def test_columns_may_be_named_by_numbers_or_like_settings() -> None:
+    x = numbers()
+    frame = pd.DataFrame(x)
+    estimator = small().fit(frame)
+    assert list(estimator.model_.reconstruct(frame).columns) == [0, 1, 2]
+    assert list(estimator.inverse_transform(estimator.transform(frame)).columns) == [0, 1, 2]
+    names = ["${oc.env:HOME}", "a'\\${seed}", "${"]
+    frame = pd.DataFrame(x, columns=names).assign(**{names[0]: range(len(x)), names[1]: 3.0})  # kept by their names
+    estimator = small().fit(frame)
+    assert list(estimator.inverse_transform(estimator.transform(frame)).columns) == names
+    assert [column.name for column in estimator.model_.spec.columns] == names
+
+
+def test_three_rows_with_a_date_are_enough() -> None:
+    frame = mixed().drop(columns=["age"]).head(3)
+    estimator = small().fit(frame)
+    again = estimator.inverse_transform(estimator.transform(frame))
+    assert (again.dtypes == frame.dtypes).all()
+    assert np.isfinite(estimator.score_samples(frame)).all()
+
+
+def test_a_number_where_dates_are_expected_is_refused(of_people: Autoencoder) -> None:
+    with pytest.raises(ValueError, match=r"column since: 5 in row 0 is a number \(int64\), and a date is expected"):
+        of_people.transform(mixed().assign(since=5))
 
 
 def test_missing_values_are_refused_where_training_had_none(fitted: Autoencoder) -> None:

@@ -1,8 +1,9 @@
 """An autoencoder with scikit-learn's methods: fit, transform, inverse_transform, score_samples."""
 
 import json
+import re
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from copy import deepcopy
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from torch import Tensor
 
 from vaelab.config.recorded import parse_word, place, written
 from vaelab.data.tables.extremes import ONE_VALUE
+from vaelab.data.tables.files import INDEX
 from vaelab.data.tables.left_out import find_left_out
 from vaelab.data.tables.notation import PLAIN
 from vaelab.errors import ConfigError, DataError, UserError
@@ -37,6 +39,7 @@ from vaelab.trained import Trained, load
 FEWEST = 3  # rows: one to train, one to validate, and one that `data=table` holds out
 TABLE = "table.parquet"  # the rows, in a run folder that is kept
 DEVICES = ("auto", "cpu", "cuda", "mps")
+_DROP = r"data\.drop=\[(?:'(?:\\'|[^'])*'|[^\]'])*\]"  # names of columns, some of them in quotes
 NOT_FOR_FIT = {
     "data": "the data are X",
     "data.path": "the data are X",
@@ -134,7 +137,9 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         """
         frame = self._framed(X, reset=True)
         with _as_scikit_learn_raises(), TemporaryDirectory(prefix="vaelab-") as scratch:
-            kept = None if self.run_dir is None else _claimed(Path(self.run_dir).expanduser().absolute())
+            if not isinstance(self.run_dir, str | Path | None):
+                raise ConfigError(f"run_dir={self.run_dir!r}: should be a path or None")
+            kept = None if self.run_dir is None else _claimed(_own_place(self.run_dir))
             folder = Path(scratch) / "run" if kept is None else kept
             folder.mkdir(exist_ok=True)
             try:
@@ -158,7 +163,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             self._load()
         for text in ended.notes:
             if ONE_VALUE not in text:  # every column of X is modelled, constants too
-                warnings.warn(text, stacklevel=2)
+                warnings.warn(_for_x(text), stacklevel=2)
         return self
 
     def transform(self, X: Any) -> NDArray[np.floating[Any]]:  # noqa: N803
@@ -296,6 +301,11 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             if others := self._of.others:
                 raise ValueError(f"X has no place for columns that are no numbers: {some(others)}; give a DataFrame")
             return pd.DataFrame(array, columns=self._of.names)
+        if X.columns.nlevels > 1:
+            raise ValueError(f"X: columns have {X.columns.nlevels} names each (a MultiIndex); give each one name")
+        if not X.columns.is_unique:
+            twice = [*map(str, X.columns[X.columns.duplicated()].unique())]
+            raise ValueError(f"X has columns of the same name: {some(twice)}; give each one name of its own")
         validate_data(self, X, reset=reset, skip_check_array=True)
         if X.shape[1] == 0:
             raise ValueError(f"Found array with 0 feature(s) (shape={X.shape}) while a minimum of 1 is required.")
@@ -306,8 +316,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         if not reset and not self._of.named:
             return X.set_axis(self._of.names, axis=1)
         frame = X.rename(columns=str)
-        if not frame.columns.is_unique:
-            raise ValueError(f"X has columns of the same name: {some([*frame.columns[frame.columns.duplicated()]])}")
+        if nameless := [number for number, name in enumerate(frame) if not name.strip() or name == INDEX]:
+            raise ValueError(f"X: column {nameless[0]} is named {frame.columns[nameless[0]]!r}; give it another name")
         infinite = [
             name
             for name in frame
@@ -326,6 +336,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         """
         if isinstance(self.overrides, str):
             raise ConfigError(f"overrides={self.overrides!r}: should be a list of words, such as [{self.overrides!r}]")
+        if not isinstance(self.overrides, Iterable):
+            raise ConfigError(f"overrides={self.overrides!r}: should be a list of words, such as [], which adds none")
         typed = [str(word) for word in self.overrides]
         places = {place(found) for word in typed if (found := parse_word(word)) is not None}
         for word in typed:
@@ -353,7 +365,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         }
         words |= self._fractions(table.num_rows)
         if kept := _telling_nothing(table):
-            words["data.keep"] = written("data.keep", kept)
+            words["data.keep"] = written("data.keep", [*map(_literal, kept)])
         settings = {
             "model.beta": self.beta,
             "trainer.max_epochs": self.max_epochs,
@@ -472,6 +484,11 @@ def _arrow(frame: pd.DataFrame) -> pa.Table:
     Raises:
         DataError: a column holds values of several types, or none at all.
     """
+    for name in frame:
+        of = frame[name].dtype
+        values = of.categories.dtype if isinstance(of, pd.CategoricalDtype) else of
+        if isinstance(values, pd.IntervalDtype | pd.PeriodDtype):
+            raise DataError(f"X: column {name} holds {values}; give texts, such as X[{name!r}].astype(str)")
     try:
         table = pa.Table.from_pandas(frame, preserve_index=False)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
@@ -484,6 +501,30 @@ def _arrow(frame: pd.DataFrame) -> pa.Table:
 def _telling_nothing(table: pa.Table) -> list[str]:
     """Columns that `data=table` leaves out unless it is told to keep them: constants and identifiers."""
     return [column.name for column in find_left_out(table, (), [table.num_rows], PLAIN)]
+
+
+def _literal(text: str) -> str:
+    """A text that is to stay as it is in a config, which takes `${...}` for the name of another setting."""
+    return re.sub(r"(\\*)\$\{", r"\1\1\\${", text)
+
+
+def _for_x(message: str) -> str:
+    """What is said of a run, for who gives X: its columns are left out there, and not by `data.drop`."""
+    message = re.sub(_DROP + " leaves (it|them) out", r"leave \1 out of X", message)
+    message = re.sub(_DROP, "leave the column out of X", message)
+    return re.sub(r"add (it|them) to data\.drop", r"leave \1 out of X", message)
+
+
+def _own_place(run_dir: str | Path) -> Path:
+    """The whole path of a run folder.
+
+    Raises:
+        ConfigError: a config would take a part of it for the name of a setting.
+    """
+    found = Path(run_dir).expanduser().absolute()
+    if "${" in str(found):
+        raise ConfigError(f"run_dir={found}: a config takes ${{...}} for a setting; name a folder without ${{")
+    return found
 
 
 def _claimed(place: Path) -> Path:
@@ -508,6 +549,6 @@ def _as_scikit_learn_raises() -> Iterator[None]:
     try:
         yield
     except (ConfigError, DataError) as error:
-        raise ValueError(str(error)) from error
+        raise ValueError(_for_x(str(error))) from error
     except UserError as error:
-        raise RuntimeError(str(error)) from error
+        raise RuntimeError(_for_x(str(error))) from error

@@ -316,7 +316,7 @@ class TableFormat:
                 kept.append(())
                 rare.append(())
                 ranges.append(Range.of_values(seen, field))
-                scalings.append(Scaling.fit(scaling, column[:, None]))
+                scalings.append(Scaling.fit(scaling, _spread(column, seen, field, scaling)[:, None]))
                 continue
             codes, counts = np.unique(seen.astype(int), return_counts=True)
             ranges.append(None)
@@ -460,6 +460,17 @@ class TableFormat:
         ):
             raise ValueError("rare: should be places among the values of each field")
         return cls(fields, kept, scaling, ranges, left_out, Notation.from_json(data.get("notation")), rare)
+
+
+def _spread(column: Rows, seen: Rows, field: Field, scaling: str) -> Rows:
+    """What the scale of a column is fitted to: its values, or, where all dates are the same, the days around them.
+
+    A scale of one count, such as a microsecond, would put every other date too far away to be computed with.
+    """
+    if (unit := unit_of(field)) and scaling != "quantile" and seen.min() == seen.max():
+        day = DAY * COUNTS[unit]
+        return np.array([seen[0] - day, seen[0] + day])
+    return column
 
 
 def typed(values: Rows, field: Field) -> Any:
