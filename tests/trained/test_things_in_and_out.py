@@ -103,6 +103,8 @@ def test_a_conditional_model_draws_the_label_that_is_asked_for(tmp_path: Path) -
     three, also, seven = (trained.sample(2, label=label, as_tensor=True) for label in ("3", 3, 7))
     assert torch.equal(three, also)
     assert not torch.equal(three, seven)
+    for label in (torch.tensor(3), np.array(3), np.int64(3), torch.tensor([3, 3])):
+        assert torch.equal(trained.sample(2, label=label, as_tensor=True), three)
 
 
 # Tables

@@ -173,3 +173,70 @@ def test_a_recording_without_its_times_is_one_message(tmp_path: Path) -> None:
         trained.encode(path)
     trained.read_with({"time": None})
     assert len(trained.encode(path))
+
+
+@pytest.mark.parametrize(("settings", "said"), [
+    ({"count": 2.5}, "count=2.5: should be a whole number"),
+    ({"count": "3"}, "count='3': should be a whole number"),
+    ({"count": True}, "count=True: should be a whole number"),
+    ({"temperature": None}, "temperature=None: should be a number above 0"),
+    ({"seed": 2**80}, "seed=1208925819614629174706176: should be a whole number from"),
+    ({"seed": None}, "seed=None: should be a whole number from"),
+])  # fmt: skip
+def test_draws_of_wrong_types_are_one_message(tmp_path: Path, settings: Any, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        vaelab.load(image_run(tmp_path)).sample(**settings)
+
+
+@pytest.mark.parametrize(("device", "said"), [
+    ("foo", "device=foo: should be cpu, cuda"),
+    (None, "device=None: should be cpu, cuda"),
+    ("cuda:99", "device=cuda:99: this machine has"),
+    ("mps", "device=mps: this machine has none"),
+])  # fmt: skip
+def test_a_device_that_is_not_there_is_one_message(tmp_path: Path, device: Any, said: str) -> None:
+    run = image_run(tmp_path)
+    if device == "mps" and torch.backends.mps.is_available():
+        pytest.skip("this machine has one")
+    with pytest.raises(ConfigError, match=said):
+        vaelab.load(run, device=device)
+    with pytest.raises(ConfigError, match=said):
+        vaelab.load(run).to(device)
+
+
+@pytest.mark.parametrize("run", [None, 5])
+def test_what_is_no_run_is_one_message(run: Any) -> None:
+    with pytest.raises(ConfigError, match="give the path of a run folder"):
+        vaelab.load(run)
+
+
+@pytest.mark.parametrize("made", [image_run, text_run, table_run, series_run])
+@pytest.mark.parametrize("given", [None, 5, [[1.0, 2.0], [1.0]]])
+def test_what_is_no_example_is_one_message(tmp_path: Path, made: Any, given: Any) -> None:
+    with pytest.raises(DataError, match="give"):
+        vaelab.load(made(tmp_path)).reconstruct(given)
+
+
+@pytest.mark.parametrize("rate", ["x", True, 0.0, float("nan")])
+def test_what_is_no_rate_is_one_message(tmp_path: Path, rate: Any) -> None:
+    with pytest.raises(ConfigError, match=r"false-alarm rate .*: should be a number between 0 and 1"):
+        vaelab.load(table_run(tmp_path)).detect(people(5), rate)
+
+
+def test_texts_that_are_cut_are_told_for_strings_and_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trained = vaelab.load(text_run(tmp_path))
+    texts = ["alpha", "alpha beta gamma delta"]
+    (tmp_path / "later.txt").write_text("".join(f"{text}\n" for text in texts))
+    told = []
+    for given in (texts, tmp_path / "later.txt"):
+        trained.encode(given)
+        told.append("".join(capsys.readouterr()))
+    assert "1 of 2 texts are cut: the model's sequences have 11 tokens" in told[0]
+    assert told[0] == told[1]
+
+
+def test_a_column_of_categories_cannot_be_read_as_numbers(tmp_path: Path) -> None:
+    trained = vaelab.load(table_run(tmp_path))
+    trained.read_with({"numeric": ["city"]})
+    with pytest.raises(ConfigError, match=r"data.numeric=\[city\]: the model was trained on them as categories"):
+        trained.encode(people(5))

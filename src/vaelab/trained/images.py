@@ -1,6 +1,6 @@
 """Pictures: files of any size and mode, PIL images, and NumPy arrays of pixels."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from io import BytesIO
@@ -90,6 +90,8 @@ class Images(Adapter):
     def take(self, things: Any) -> Part:
         """PIL images, arrays of uint8 pixels, paths, or a sequence of them."""
         one = isinstance(things, Image.Image | str | Path) or (isinstance(things, np.ndarray) and things.ndim < 4)
+        if not one and not isinstance(things, Iterable):
+            raise DataError(f"{type(things).__name__} is given; give {self.holds}")
         given = [things] if one else list(things)
         if not given:
             raise DataError("no image was given")

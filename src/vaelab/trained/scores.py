@@ -77,8 +77,8 @@ class Scorer:
         """
         if rate is None or (self.threshold is not None and rate == self.threshold.rate):
             return self.threshold
-        if not 0 < rate < 1:
-            raise ConfigError(f"false-alarm rate {rate:g}: should be between 0 and 1")
+        if isinstance(rate, bool) or not isinstance(rate, int | float | np.number) or not 0 < rate < 1:
+            raise ConfigError(f"false-alarm rate {rate}: should be a number between 0 and 1")
         if self.threshold is None:
             raise CheckpointError(
                 f"{self.folder}: holds no detector, so no score is known to be an alarm; train with task=anomaly"

@@ -54,7 +54,10 @@ class SeriesFiles(Adapter):
             if not file.is_file():
                 raise DataError(f"{file}: no such file")
             return self._of_file(file, Path(file.stem), self.scratch)
-        array = np.asarray(things)
+        try:
+            array = np.asarray(things)
+        except ValueError as error:  # rows of several lengths
+            raise DataError(f"{type(things).__name__} is given; give {self.holds}") from error
         shape = self.spec.shape
         if array.dtype.kind not in "fiu":
             raise DataError(f"an array of {array.dtype} is given; give {self.holds}")

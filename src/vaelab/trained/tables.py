@@ -78,7 +78,10 @@ class Tables(Adapter):
     def _framed(self, things: Any) -> pd.DataFrame:
         """Numbers as columns of the names that the model knows."""
         fields = self._empty.format.fields
-        array = np.asarray(things)
+        try:
+            array = np.asarray(things)
+        except ValueError as error:  # rows of several lengths
+            raise DataError(f"{type(things).__name__} is given; give {self.holds}") from error
         if array.ndim == 1:
             array = array[None]
         if array.ndim != 2 or array.shape[1] != len(fields) or array.dtype.kind not in "fiub":

@@ -1,7 +1,7 @@
 """Texts: lines of files, and strings."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -51,7 +51,7 @@ class Texts(Adapter):
             if not things.is_file():
                 raise DataError(f"{things}: no such file")
             return self._of_file(things, Path(things.stem), self.scratch)
-        texts = [things] if isinstance(things, str) else list(things)
+        texts = [things] if isinstance(things, str) else list(things) if isinstance(things, Iterable) else []
         if not texts or not all(isinstance(text, str) for text in texts):
             raise DataError(f"{type(things).__name__} is given; give {self.holds}")
         names = {"text": list(range(len(texts)))}

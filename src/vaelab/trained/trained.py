@@ -29,6 +29,7 @@ from vaelab.trained.scores import Scorer, in_words
 
 Prior = Literal["own", "fitted"]
 Progress = Callable[[int], None]
+LEAST_SEED, MOST_SEED = -(2**63), 2**64 - 1  # what torch takes
 FITTED = ("fitted_prior.json", "sampler.json")
 
 
@@ -73,8 +74,12 @@ class Trained:
         return self.model.latent_dim
 
     def to(self, device: str | torch.device) -> Self:
-        """Compute on another device."""
-        self.model.to(device)
+        """Compute on another device, such as `cpu`, `cuda` or `cuda:1`.
+
+        Raises:
+            ConfigError: this machine has no such device.
+        """
+        self.model.to(_device(device))
         self.__dict__.pop("scorer", None)
         return self
 
@@ -410,10 +415,17 @@ class Trained:
         progress: Progress | None = None,
     ) -> Tensor:
         """`(count, *shape)` new examples, on the CPU; see `sample`."""
+        if not _is_whole(count):
+            raise ConfigError(f"count={count!r}: should be a whole number of samples")
         if count < 1:
             raise ConfigError(f"{count} samples: at least 1 is drawn")
+        if isinstance(temperature, bool) or not isinstance(temperature, int | float | np.number):
+            raise ConfigError(f"temperature={temperature!r}: should be a number above 0")
         if not (0 < temperature < float("inf")):
             raise ConfigError(f"temperature {temperature:g}: should be above 0")
+        if not _is_whole(seed) or not LEAST_SEED <= seed <= MOST_SEED:
+            raise ConfigError(f"seed={seed!r}: should be a whole number from {LEAST_SEED} to {MOST_SEED}")
+        count, seed = int(count), int(seed)
         if prior not in (None, "own", "fitted"):
             raise ConfigError(f"prior={prior}: should be own or fitted")
         fitted = None if prior == "own" else self.fitted
@@ -460,6 +472,8 @@ class Trained:
         classes = self.spec.classes
         if not self.model.conditional:
             raise ConfigError(f"label={label}: the model is given no labels; model.condition=label trains one that is")
+        if isinstance(label, np.ndarray | Tensor) and label.ndim == 0:
+            label = label.item()
         several = not isinstance(label, str) and isinstance(label, Sequence | np.ndarray | Tensor)
         names = (
             [str(one) for one in (label.tolist() if isinstance(label, np.ndarray | Tensor) else label)]
@@ -584,12 +598,37 @@ def adapter_of(reading: Reading) -> Adapter:
     return Music(reading)
 
 
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def _device(asked: Any) -> torch.device:
+    """A device that this machine has.
+
+    Raises:
+        ConfigError: it has no such device.
+    """
+    try:
+        device = torch.device(asked)
+    except (RuntimeError, TypeError) as error:
+        raise ConfigError(f"device={asked}: should be cpu, cuda, one of several such as cuda:1, or mps") from error
+    there = torch.cuda.is_available() if device.type == "cuda" else torch.backends.mps.is_available()
+    if device.type in ("cuda", "mps") and not there:
+        raise ConfigError(f"device={asked}: this machine has none that torch can use; leave it out or say device=cpu")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(f"device={asked}: this machine has {torch.cuda.device_count()}, counted from cuda:0")
+    return device
+
+
 def _dtype(values: Tensor) -> str:
     return str(values.dtype).removeprefix("torch.")
 
 
 def load(run: str | Path, trusted: tuple[str, ...] = (), device: str = "cpu") -> Trained:
     """See `vaelab.load`."""
+    if not isinstance(run, str | Path):
+        raise ConfigError(f"{run!r} is given; give the path of a run folder, or owner/name of a model on the hub")
+    found = _device(device)
     place = Path(run).expanduser()
     if isinstance(run, str) and not place.exists():
         from vaelab.trained.hub import is_hub_id, pull
@@ -597,4 +636,4 @@ def load(run: str | Path, trusted: tuple[str, ...] = (), device: str = "cpu") ->
         if is_hub_id(run):
             place = pull(run)
     folder = folder_with(place, (ABOUT, WEIGHTS), "model")
-    return Trained(load_model(place, trusted), folder, trusted).to(device)
+    return Trained(load_model(place, trusted), folder, trusted).to(found)

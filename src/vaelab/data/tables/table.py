@@ -384,7 +384,16 @@ class Table(DataModule):
         return chosen
 
     def _mention_coerced(self, table: pa.Table, how: TableFormat) -> None:
-        """Say how many cells of `numeric` are missing because they are no numbers."""
+        """Say how many cells of `numeric` are missing because they are no numbers.
+
+        Raises:
+            ConfigError: the model knows one of these columns as categories.
+        """
+        known = [f.name for f in how.fields if f.kind == "category" and not f.arrow.startswith("dictionary")]
+        if wrong := [name for name in self.numeric if name in known]:
+            raise ConfigError(
+                f"data.numeric={quoted(wrong)}: the model was trained on them as categories; leave the word out"
+            )
         for field in how.fields:
             if field.name in self.numeric and is_text(table[field.name].type):
                 _, odd = parsed(text_of(table[field.name].combine_chunks()), field.kind == "date", self.notation)

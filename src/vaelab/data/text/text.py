@@ -272,7 +272,8 @@ class Text(DataModule):
         limits = [self.max_length] if end is not None else []
         if self._trained is not None:
             longest = self._trained.shape[-1]
-            self._too_long += int(np.count_nonzero(lengths.clip(max=min([*limits, lengths.max()])) > longest))
+            asked = [] if self.all_as_test else limits  # new texts have no limit but that of the model
+            self._too_long += int(np.count_nonzero(lengths.clip(max=min([*asked, lengths.max()])) > longest))
             limits.append(longest)
         if limits:
             steps = np.arange(len(numbers)) - np.repeat(lengths.cumsum() - lengths, lengths)
