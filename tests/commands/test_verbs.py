@@ -348,6 +348,7 @@ def test_codes_of_another_run_are_noted(tmp_path: Path, say: Say) -> None:
     assert "was encoded by" in say("decode", other, tmp_path / "z.parquet", "-o", tmp_path / "other")[2]
 
 
+@pytest.mark.long
 def test_output_that_nobody_reads_or_that_does_not_fit_is_no_traceback(tmp_path: Path) -> None:
     run = table_run(tmp_path)
     command = f"{sys.executable} -m vaelab info {run} --json"

@@ -85,12 +85,21 @@ def fits(spec: DataSpec, group: str, name: str) -> bool:
     return True
 
 
+def models() -> list[str]:
+    """One option of each objective: of the others only numbers differ."""
+    chosen = {}
+    for option in options("model"):
+        settings = node("model", option)
+        chosen.setdefault((settings["_target_"], settings.get("bound"), settings.get("estimator")), option)
+    return sorted(chosen.values())
+
+
 def cases(spec: DataSpec) -> list[Any]:
     """Every two options of two groups that fit a kind of data meet in some model."""
     fitting = {group: [o for o in options(group) if fits(spec, group, o)] for group in ("encoder", "decoder")}
     likelihoods = [o for o in options("likelihood") if fits(spec, "likelihood", o)]
     assert all(fitting.values())
-    chosen = pairwise({"model": options("model"), "likelihood": likelihoods} | fitting)
+    chosen = pairwise({"model": models(), "likelihood": likelihoods} | fitting)
     return [pytest.param(spec, choice, id=f"{spec.name}-{'-'.join(choice.values())}") for choice in chosen]
 
 
@@ -134,15 +143,6 @@ GROUPS = ("latent", "posterior", "prior", "adversary")
 
 def produced_by(group: str, option: str) -> Any:
     return produced(Builder().resolve(node(group, option), group, (PARTS | LATENT_PARTS)[group]))
-
-
-def models() -> list[str]:
-    """One option of each objective: of the others only numbers differ."""
-    chosen = {}
-    for option in options("model"):
-        settings = node("model", option)
-        chosen.setdefault((settings["_target_"], settings.get("bound")), option)
-    return sorted(chosen.values())
 
 
 def fit_each_other(spec: DataSpec, chosen: dict[str, Any]) -> bool:

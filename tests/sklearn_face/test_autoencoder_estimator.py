@@ -129,6 +129,7 @@ def test_a_linear_autoencoder_reaches_the_error_of_pca() -> None:
     assert -estimator.score(x) < 1.5 * least
 
 
+@pytest.mark.long
 def test_it_stands_in_a_pipeline_under_cross_validation() -> None:
     x, y = load_iris(return_X_y=True)
     pipeline = make_pipeline(
@@ -137,6 +138,7 @@ def test_it_stands_in_a_pipeline_under_cross_validation() -> None:
     assert cross_val_score(pipeline, x, y, cv=2).mean() > 0.8
 
 
+@pytest.mark.long
 def test_a_grid_search_finds_a_latent_dim() -> None:
     generator = np.random.default_rng(0)
     x = generator.normal(size=(80, 3)) @ generator.normal(size=(3, 5))
@@ -294,6 +296,7 @@ def test_arrays_and_frames_of_numbers_stand_for_each_other() -> None:
     pd.testing.assert_frame_equal(estimator.inverse_transform(codes).iloc[:0], frame.iloc[:0])
 
 
+@pytest.mark.long
 def test_a_pickle_holds_the_model(of_people: Autoencoder, tmp_path: Path) -> None:
     frame = mixed()
     (tmp_path / "estimator.pickle").write_bytes(pickle.dumps(of_people))
@@ -335,6 +338,7 @@ def test_overrides_reach_the_run_and_win(tmp_path: Path) -> None:
     assert json.loads(estimator._files["training.json"])["steps"] == 3
 
 
+@pytest.mark.long
 def test_a_kept_run_folder_is_an_ordinary_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
