@@ -148,7 +148,8 @@ class TrainingModule(L.LightningModule):
         A device that has no row of a batch repeats another's, which does not count twice.
         """
         for name, value in statistics.items():
-            own = value.detach() if batch.weight > 0 else torch.zeros_like(value)
+            # A copy, since sums over devices are made in place, and two names may be views of the same numbers.
+            own = value.detach().clone() if batch.weight > 0 else torch.zeros_like(value)
             before = self._statistics.get(name)
             self._statistics[name] = own if before is None else before + own
         self._counted_at = step
