@@ -12,6 +12,7 @@ from vaelab.core import Batch, DataSpec, ExampleNoise
 from vaelab.errors import ConfigError
 from vaelab.likelihoods import Gaussian
 from vaelab.models import VAE, ImportanceWeighted
+from vaelab.models.schedules import Capacity, FreeBits
 
 SAMPLES = 6
 Gradients = dict[str, Tensor]
@@ -96,6 +97,26 @@ def test_the_doubly_reparameterised_gradient_has_the_same_mean_and_less_noise(ro
     apart = (each["plain"].mean(0) - each["doubly"].mean(0)).abs() / error.clamp(min=1e-9)
     assert float((apart > 3.5).double().mean()) < 0.02
     assert float(each["doubly"].var(0).sum()) < 0.7 * float(each["plain"].var(0).sum())
+
+
+@pytest.mark.parametrize("scale", [1.0, 40.0])
+def test_the_encoder_learns_by_its_own_bound_however_far_the_weights_are_apart(
+    make_batch: Callable[..., Batch], rows: Tensor, scale: float
+) -> None:
+    batch = make_batch(scale * rows)
+    (_, partly), (_, grouped) = gradients(made("piwae", 3), batch), gradients(made("miwae", 3), batch)
+    size = max(float(gradient.abs().max()) for name, gradient in grouped.items() if name.startswith("encoder"))
+    for name, gradient in grouped.items():
+        if name.startswith("encoder"):
+            assert torch.allclose(partly[name], gradient, atol=1e-5 * size), name
+
+
+@pytest.mark.parametrize("estimator", ["miwae", "dreg"])
+@pytest.mark.parametrize("schedule", [FreeBits(nats=1.0), Capacity(5.0, 100)])
+def test_a_price_of_the_kl_is_refused_where_there_is_none(estimator: str, schedule: Any) -> None:
+    with pytest.raises(ConfigError, match=r"model/schedule=capacity and free_bits do not apply"):
+        made(estimator, schedule=schedule)
+    assert made(estimator).remedies() == ["model.beta=0.1"]
 
 
 def test_groups_that_do_not_divide_the_draws_are_refused() -> None:

@@ -3,6 +3,7 @@
 from math import log
 from typing import Annotated, Any, Literal, Unpack
 
+import torch
 from annotated_types import Ge, Gt, Le
 from torch import Tensor
 
@@ -10,12 +11,11 @@ from vaelab.core.batch import Batch
 from vaelab.errors import ConfigError
 from vaelab.latents import DiagonalGaussian
 from vaelab.models.coder import drawn
-from vaelab.models.schedules import Scheduled
+from vaelab.models.schedules import Capacity, FreeBits, Scheduled
 from vaelab.models.terms import NONE, Terms
 from vaelab.models.vae import VAE, VAESettings
 
 Estimator = Literal["miwae", "piwae", "ciwae", "dreg"]
-LARGEST = 30.0  # logarithm of the ratio of two weights
 
 
 class ImportanceWeighted(VAE):
@@ -39,7 +39,7 @@ class ImportanceWeighted(VAE):
         **settings: see `VAE`.
 
     Raises:
-        ConfigError: the groups do not divide the samples.
+        ConfigError: the groups do not divide the samples; a schedule prices the KL, of which there is none here.
     """
 
     takes = frozenset()
@@ -54,11 +54,20 @@ class ImportanceWeighted(VAE):
         super().__init__(**settings)
         if self.samples % groups:
             raise ConfigError(f"model.groups={groups} and model.samples={self.samples}: groups should divide it")
+        if isinstance(self.schedule, (Capacity, FreeBits)):
+            raise ConfigError(
+                f"model.estimator={estimator}: its bound has no KL term of its own, so model/schedule=capacity and "
+                "free_bits do not apply to it; use another schedule"
+            )
         self.estimator, self.groups, self.elbo = estimator, groups, elbo
+
+    def remedies(self) -> list[str]:
+        """A lower price of q(z|x)."""
+        return [f"model.beta={self.beta / 10:g}"] if self.beta > 0 else []
 
     @property
     def takes_gradients(self) -> bool:
-        """True where gradients are changed on their way back, which no compiled function does."""
+        """True where the loss has a gradient in it."""
         return self.estimator in ("piwae", "dreg")
 
     def _terms(self, inferred: Any, condition: Tensor | None, batch: Batch, scheduled: Scheduled | None) -> Terms:
@@ -66,63 +75,58 @@ class ImportanceWeighted(VAE):
         noise = drawn(self.streams(self.samples), batch.noise, batch.x.device)
         draw = self.draw_from(inferred, noise, condition, scheduled if self.training else NONE)
         z, beta = draw.groups[-1].z, scheduled["beta"]
-        of_z = _Scaled(z)
-        each, raw = self.log_likelihood_of_draws(of_z.values, batch.target, self.teacher_forcing(batch), condition)
+        each, raw = self.log_likelihood_of_draws(z, batch.target, self.teacher_forcing(batch), condition)
         ratio, rate = draw.log_ratio, draw.rate
         assert ratio is not None
         assert rate is not None
         if self.estimator == "dreg":
-            loss = self._doubly_reparameterised(inferred, of_z, each, beta)
+            loss = self._doubly_reparameterised(inferred, z, each, beta)
         else:
-            weights = each + beta * ratio
-            loss = {"miwae": self._grouped, "ciwae": self._combined, "piwae": self._partly}[self.estimator](
-                weights, each, beta * ratio, of_z
-            )
+            of_estimator = {"miwae": self._grouped, "ciwae": self._combined, "piwae": self._partly}
+            loss = of_estimator[self.estimator](each, beta * ratio, z)
         penalties = self.penalties(batch, inferred, draw, scheduled)
         output = None if self.adversary is None else raw.unflatten(0, each.shape)[:, 0]
         return Terms(
             sum(penalties.values(), loss), each.mean(1), rate, penalties, self._rates(draw.groups), output=output
         )
 
-    def _grouped(self, weights: Tensor, *unused: Any) -> Tensor:
-        grouped = weights.unflatten(1, (self.groups, -1))
+    def _grouped(self, each: Tensor, ratio: Tensor, z: Tensor) -> Tensor:
+        grouped = (each + ratio).unflatten(1, (self.groups, -1))
         return log(grouped.shape[2]) - grouped.logsumexp(2).mean(1)
 
-    def _combined(self, weights: Tensor, *unused: Any) -> Tensor:
+    def _combined(self, each: Tensor, ratio: Tensor, z: Tensor) -> Tensor:
+        weights = each + ratio
         bound = weights.logsumexp(1) - log(weights.shape[1])
         return -self.elbo * weights.mean(1) - (1 - self.elbo) * bound
 
-    def _partly(self, weights: Tensor, each: Tensor, ratio: Tensor, z: "_Scaled") -> Tensor:
+    def _partly(self, each: Tensor, ratio: Tensor, z: Tensor) -> Tensor:
         """The gradient of a bound is the sum of those of log w, each times its share of all weights."""
-        of_all = weights.detach().log_softmax(1)
-        of_group = weights.detach().unflatten(1, (self.groups, -1)).log_softmax(2).flatten(1) - log(self.groups)
-        z.scale_by((of_group - of_all).clamp(max=LARGEST).exp())
-        moving = -(of_all.exp() * each).sum(1) - (of_group.exp() * ratio).sum(1)
-        value = log(weights.shape[1]) - weights.detach().logsumexp(1)
-        return value + moving - moving.detach()
+        weights = (each + ratio).detach()
+        of_all = weights.softmax(1)
+        of_group = weights.unflatten(1, (self.groups, -1)).softmax(2).flatten(1) / self.groups
+        moving = -(of_all * each).sum(1) - (of_group * ratio).sum(1) + corrected((of_all - of_group) * each, z)
+        return log(weights.shape[1]) - weights.logsumexp(1) + moving - moving.detach()
 
-    def _doubly_reparameterised(self, inferred: Any, z: "_Scaled", each: Tensor, beta: Any) -> Tensor:
+    def _doubly_reparameterised(self, inferred: Any, z: Tensor, each: Tensor, beta: Any) -> Tensor:
         """The weights of q are constants in log q(z|x), and z has the share of its weight once more."""
         q = DiagonalGaussian(inferred.q.mean.detach(), inferred.q.log_variance.detach())
-        ratio = inferred.p.log_prob(z.values) - q.log_prob(z.values)
-        weights = each + beta * ratio
-        z.scale_by(weights.detach().softmax(1))
-        return log(weights.shape[1]) - weights.logsumexp(1)
+        weights = each + beta * (inferred.p.log_prob(z) - q.log_prob(z))
+        shares = weights.detach().softmax(1)
+        once_more = corrected(shares * (1 - shares) * weights, z)
+        return log(weights.shape[1]) - weights.logsumexp(1) + once_more - once_more.detach()
 
 
-class _Scaled:
-    """Draws whose gradient is multiplied on its way back, by numbers that are known only after the draws were used.
+def corrected(values: Tensor, z: Tensor) -> Tensor:
+    """A term with the gradient of `values` for `z`, and none for the weights that made values of z.
 
     Args:
+        values: `(B, S)`.
         z: `(B, S, *shape)`.
+
+    Returns:
+        `(B,)`; zeros where no gradients are asked for.
     """
-
-    def __init__(self, z: Tensor) -> None:
-        self.values = z.view_as(z)
-
-    def scale_by(self, factors: Tensor) -> None:
-        """Take `(B, S)` factors."""
-        if self.values.requires_grad:
-            self.values.register_hook(
-                lambda gradient: gradient * factors.view(*factors.shape, *[1] * (gradient.dim() - 2))
-            )
+    if not z.requires_grad:
+        return values.new_zeros(len(values))
+    (gradient,) = torch.autograd.grad(values.sum(), z, retain_graph=True)
+    return (gradient * z).flatten(1).sum(1)
