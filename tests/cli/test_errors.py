@@ -40,6 +40,7 @@ from vaelab.errors import ConfigError
         ("trainer.benchmark=true", "trainer.benchmark", "+trainer.benchmark="),
         ("trainer.benchmrk=true", "trainer.benchmrk", "did you mean +trainer.benchmark?"),
         ("encoder.widths=[3]", "encoder.widths", "encoder.hidden"),
+        ("model=piwae model/schedule=free_bits", "model.estimator=piwae", "use another schedule"),
         ("model=ae model.beta=3", "model.beta", "model.sparsity"),
         ("model=ae model/schedule=linear", "model/schedule", "model=ae has no schedule"),
         ("debug=fdr logger=mlflow logger.mlflow.tracking_uri=x", "logger.mlflow.tracking_uri", "debug=fdr leaves"),
@@ -276,6 +277,17 @@ def test_the_traceback_is_there_when_asked_for(monkeypatch: pytest.MonkeyPatch, 
     GlobalHydra.instance().clear()
     with pytest.raises((HydraException, ConfigError), match=r"model\.betta"):
         train([override, f"paths.log_dir={tmp_path}"])
+
+
+@pytest.mark.parametrize(
+    ("model", "setting"), [("topk_ae", "model=topk_ae"), ("rae_gp", "model.decoder_gradient=0.001")]
+)
+def test_a_term_of_reconstructions_that_are_no_numbers_is_refused(
+    refusal: Callable[..., Any], tmp_path: Path, model: str, setting: str
+) -> None:
+    (tmp_path / "lines.txt").write_text("one line\nanother line\n" * 50)
+    refused = refusal("data=text", f"data.path={tmp_path}/lines.txt", f"model={model}")
+    assert f"{setting}: a term of it needs reconstructions that are numbers, and lines has tokens" in str(refused)
 
 
 def test_a_broken_image_is_named_before_anything_runs(refusal: Callable[..., Any], tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from vaelab.errors import ConfigError
 from vaelab.models import Model, Start, Terms
 from vaelab.models.building import LATENT_PARTS, PARTS, build_model
 from vaelab.models.phases import MAIN
+from vaelab.models.topk_ae import TopK
 from vaelab.training.module import TrainingModule
 from vaelab.training.phases import only, weights_of
 
@@ -119,6 +120,8 @@ def built(
         return None
     found.start(Start(32, torch.full(SPEC.shape, 0.4), values(max(1, found.start_examples))))
     found.step = 1_000  # schedules that begin at 0 have begun
+    if isinstance(found.posterior, TopK):
+        found.posterior.silent.fill_(1_000_000)  # as a run has it in which no number came
     return found.train()
 
 

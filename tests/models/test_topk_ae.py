@@ -37,8 +37,7 @@ def test_a_code_has_so_many_numbers_and_a_batch_so_many_in_the_mean() -> None:
     counts = (of_batch(code).mean > 0).sum(1)
     assert int(counts.sum()) == 800
     assert len(counts.unique()) > 3
-    for _ in range(1_000):
-        of_batch.update(of_batch.statistics(of_batch(code)))
+    of_batch.update(of_batch.statistics(of_batch(code)))  # one batch is enough for a first threshold
     evaluated = of_batch.eval()(code).mean  # by the threshold that was learned, without the batch
     torch.testing.assert_close(evaluated[:1], of_batch(code[:1]).mean)
     assert int((evaluated > 0).sum()) == pytest.approx(800, rel=0.02)
@@ -48,8 +47,10 @@ def test_a_number_is_dead_when_it_was_zero_for_long_and_only_then_revived(make_b
     model = made(6, 8, 2, dead_after=20).train()
     x = torch.randn(10, 6, generator=torch.Generator().manual_seed(0))
     batch = make_batch(x)
-    for _ in range(3):
-        model.update(model.terms(batch).statistics)
+    for _ in range(3):  # none was zero for long when a run begins
+        terms = model.terms(batch)
+        assert bool(terms.penalties["revival"].any()) == (int(model.posterior.silent.max()) >= 20)
+        model.update(terms.statistics)
     came = (model.infer(x).q.mean > 0).any(0)
     posterior = model.posterior
     assert isinstance(posterior, TopK)
@@ -90,3 +91,13 @@ def test_a_perfect_dictionary_is_found(make_batch: Callable[..., Batch]) -> None
 def test_more_numbers_than_the_code_has_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"model\.active=9: should be at most latent_dim=8"):
         made(6, 8, 9)
+
+
+def test_state_keeps_its_precision_in_a_model_of_half_precision(make_batch: Callable[..., Batch]) -> None:
+    model = made(6, 8, 2, of_batch=True).train().bfloat16()
+    batch = make_batch(torch.randn(10, 6).bfloat16())
+    for _ in range(1_000):
+        model.posterior.update(model.posterior.statistics(model.infer(batch.x).q))
+    assert model.decoder.net[0].weight.dtype == torch.bfloat16
+    assert model.posterior.threshold.dtype == torch.float32
+    assert int(model.posterior.silent.max()) in (0, 10_000)

@@ -1,7 +1,7 @@
 """What a posterior is, and the simplest: a point."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from torch import Tensor, nn
@@ -32,6 +32,17 @@ class Posterior(nn.Module, ABC):
     begins_with_mean: ClassVar[bool] = False
     grids: ClassVar[bool] = True
     start_examples: int = 0
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Posterior":
+        """Leave buffers in single precision at least: in less, a moving average or a count stands still."""
+        own = {id(buffer) for buffer in self.buffers(recurse=False)}
+
+        def moved(tensor: Tensor) -> Tensor:
+            found = fn(tensor)
+            narrower = found.dtype.itemsize < tensor.dtype.itemsize <= 4
+            return tensor.to(found.device) if id(tensor) in own and narrower else found
+
+        return super()._apply(moved, recurse)
 
     def group(self, shape: tuple[int, ...]) -> LatentGroup:
         """The latent variable for z of this `shape`.

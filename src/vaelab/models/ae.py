@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from vaelab.core.batch import Batch
+from vaelab.core.spec import DataSpec
+from vaelab.errors import ConfigError
 from vaelab.latents import LatentSpec
 from vaelab.likelihoods import Likelihood
 from vaelab.models.coder import Condition, ModelParts
@@ -121,6 +123,17 @@ class AE(Model):
             for d in range(z.shape[1])
         ]
         return torch.stack([row.flatten(1).square().sum(1) for row in rows]).sum(0)
+
+
+def refuse_what_is_no_number(spec: DataSpec, setting: str) -> None:
+    """Refuse data with categories, for a term that is a difference or a gradient of reconstructions.
+
+    Raises:
+        ConfigError: names `setting` and the data.
+    """
+    if spec.support in ("categories", "mixed"):
+        kind = "tokens" if spec.support == "categories" else "columns with categories"
+        raise ConfigError(f"{setting}: a term of it needs reconstructions that are numbers, and {spec.name} has {kind}")
 
 
 @contextmanager

@@ -49,7 +49,7 @@ class Model(Coder, ABC):
     grids: ClassVar[bool] = True
     extra_phases: tuple[Phase, ...] = ()
     inference: ClassVar[tuple[str, ...]] = ("encoder", "posterior")
-    batch_terms: ClassVar[frozenset[str]] = frozenset()
+    batch_terms: frozenset[str] = frozenset()
 
     def __init__(
         self,

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from vaelab.core.batch import Batch
 from vaelab.latents import Draw
-from vaelab.models.ae import AE, AESettings, twice_differentiable
+from vaelab.models.ae import AE, AESettings, refuse_what_is_no_number, twice_differentiable
 from vaelab.models.schedules import Scheduled
 from vaelab.models.terms import NONE
 
@@ -24,6 +24,9 @@ class RAE(AE):
         decoder_gradient: weight of ||dx^/dz||_F^2: RAE-GP. It is estimated without bias, by one random direction of x^
             for each example, at the cost of one more pass through the decoder.
         **settings: see `AE`.
+
+    Raises:
+        ConfigError: `decoder_gradient` with data that are not numbers.
     """
 
     def __init__(
@@ -34,6 +37,8 @@ class RAE(AE):
         **settings: Unpack[AESettings],
     ) -> None:
         super().__init__(**settings)
+        if decoder_gradient:
+            refuse_what_is_no_number(self.likelihood.spec, f"model.decoder_gradient={decoder_gradient:g}")
         self.embedding, self.decoder_norm, self.decoder_gradient = embedding, decoder_norm, decoder_gradient
 
     @property

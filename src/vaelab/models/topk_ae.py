@@ -8,14 +8,15 @@ from annotated_types import Ge, Gt
 from torch import Tensor, nn
 
 from vaelab.core.batch import Batch
+from vaelab.core.devices import gathered
 from vaelab.errors import ConfigError
 from vaelab.latents import Draw, Point
-from vaelab.models.ae import AE, AESettings
+from vaelab.models.ae import AE, AESettings, refuse_what_is_no_number
 from vaelab.models.schedules import Scheduled
-from vaelab.models.terms import NONE, Start
+from vaelab.models.terms import NONE, Start, Terms
 
-EXAMPLES, ACTIVE = "sparse_examples", "sparse_active"
-NEVER = 1e30  # examples since a number was not zero, where it has never been
+EXAMPLES, ACTIVE, LEAST, BATCHES = "sparse_examples", "sparse_active", "sparse_least", "sparse_batches"
+NEW = 0.01  # of a batch in the moving average of the least number that stays
 
 
 class Sparse(NamedTuple):
@@ -24,10 +25,12 @@ class Sparse(NamedTuple):
     Attributes:
         mean: `(B, D)`, the code.
         before: `(B, D)`, at least 0, what it was before most of its numbers were set to zero.
+        least: the least number that stays in the batch; 0 where each example has its own.
     """
 
     mean: Tensor
     before: Tensor
+    least: Tensor
 
     @property
     def variance(self) -> Tensor | None:
@@ -40,48 +43,59 @@ class TopK(Point):
 
     Args:
         active: k, numbers of an example that stay; of a whole batch `active` times its examples with `of_batch`.
-        of_batch: in training, the largest of the whole batch (Bussmann et al., 2024). In evaluation a threshold takes
-            the place of the batch: the moving average of the least number that stayed.
+        of_batch: in training, the largest of the whole batch, of all devices (Bussmann et al., 2024). In evaluation a
+            threshold takes the place of the batch: the moving average of the least number that stayed.
         size: numbers of z.
     """
 
     silent: Tensor
+    came: Tensor
     threshold: Tensor
+    batches: Tensor
 
     def __init__(self, active: int, of_batch: bool, size: int) -> None:
         super().__init__()
         self.active, self.of_batch = active, of_batch
-        self.register_buffer("silent", torch.full((size,), NEVER))  # examples since a number was not zero
+        self.own_rows = True  # False: this device repeats a row of another, see `gathered`
+        self.register_buffer("silent", torch.zeros(size, dtype=torch.int64))  # examples since a number was not zero
+        self.register_buffer("came", torch.zeros(size, dtype=torch.bool))
         self.register_buffer("threshold", torch.tensor(0.0))
+        self.register_buffer("batches", torch.tensor(0))  # that the threshold is an average of
 
     def forward(self, code: Tensor) -> Any:
         """See `Posterior.forward`."""
         before = code.relu()
-        if self.of_batch and not self.training:
-            return Sparse(before * (before >= self.threshold), before)
-        if self.of_batch:
-            rows = min(before.numel(), self.active * len(before))
-            least = before.detach().flatten().topk(rows).values[-1]
-            return Sparse(before * (before >= least.clamp(min=torch.finfo(before.dtype).tiny)), before)
-        return Sparse(largest(before, self.active), before)
+        if not self.of_batch:
+            return Sparse(largest(before, self.active), before, before.new_zeros(()))
+        least = self._least(before.detach()) if self.training else self.threshold.to(before.dtype)
+        return Sparse(before * (before >= least.clamp(min=torch.finfo(before.dtype).tiny)), before, least)
+
+    def _least(self, values: Tensor) -> Tensor:
+        """The least of the numbers that stay in the batch of all devices."""
+        values = gathered(values, 1.0 if self.own_rows else 0.0)
+        return values.flatten().topk(min(values.numel(), self.active * len(values))).values[-1]
 
     def statistics(self, q: Any) -> dict[str, Tensor]:
         """How often each number is not zero, of how many examples, and the least that is not."""
         active = q.mean.detach() > 0
-        found = {ACTIVE: active.sum(0).float(), EXAMPLES: torch.tensor(float(len(active)), device=active.device)}
-        least = q.mean.detach().where(active, torch.inf).min()
-        return found | {"sparse_least": least.nan_to_num(posinf=0.0), "sparse_batches": torch.ones_like(least)}
+        found = {ACTIVE: active.sum(0), EXAMPLES: torch.tensor(len(active), device=active.device)}
+        return found | ({LEAST: q.least.float(), BATCHES: torch.ones_like(q.least.float())} if self.of_batch else {})
 
     def update(self, statistics: Mapping[str, Tensor]) -> None:
         """Take down which numbers came, and what the least of them was."""
         if ACTIVE in statistics:
             came = statistics[ACTIVE] > 0
-            self.silent.copy_(torch.where(came, 0.0, self.silent + statistics[EXAMPLES]))
-            self.threshold.lerp_(statistics["sparse_least"] / statistics["sparse_batches"], 0.01)
+            self.came |= came
+            self.silent.copy_((self.silent + statistics[EXAMPLES].long()).where(~came, 0))
+        if LEAST in statistics:
+            self.batches += 1
+            # The first ones count equally, so that the average does not begin at 0.
+            new = torch.clamp(1 / self.batches, min=NEW).to(self.threshold)
+            self.threshold.lerp_((statistics[LEAST] / statistics[BATCHES]).to(self.threshold), new)
 
     def diagnostics(self) -> dict[str, float]:
         """`never_active`: the share of numbers that were zero for all examples so far."""
-        return {"never_active": float((self.silent >= NEVER).double().mean())}
+        return {"never_active": float((~self.came).double().mean())}
 
 
 def largest(values: Tensor, count: int) -> Tensor:
@@ -109,7 +123,7 @@ class TopKAE(AE):
         **settings: see `AE`.
 
     Raises:
-        ConfigError: the code is a grid, or has fewer numbers than `active`.
+        ConfigError: the code is a grid, or has fewer numbers than `active`; the data are not numbers.
     """
 
     grids = False
@@ -128,8 +142,16 @@ class TopKAE(AE):
             raise ConfigError("latent=grid: model=topk_ae has vectors for codes; use latent=vector")
         if active > self.latent_dim:
             raise ConfigError(f"model.active={active}: should be at most latent_dim={self.latent_dim}")
+        refuse_what_is_no_number(self.likelihood.spec, "model=topk_ae")
         self.dead_after, self.revived, self.revive = dead_after, revived, revive
         self.posterior = TopK(active, of_batch, self.latent_dim)
+        self.batch_terms = frozenset({"reconstruction"} if of_batch else ())
+
+    def terms(self, batch: Batch, scheduled: Scheduled | None = None) -> Terms:
+        """See `AE.terms`."""
+        assert isinstance(self.posterior, TopK)
+        self.posterior.own_rows = batch.weight > 0
+        return super().terms(batch, scheduled)
 
     def moves(self) -> dict[str, tuple[str, ...]]:
         """See `Model.moves`."""
