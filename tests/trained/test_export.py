@@ -136,18 +136,19 @@ def test_codes_are_decoded_to_pixels(images: tuple[Trained, Path, Any]) -> None:
 
 def test_the_score_is_that_of_the_run_with_its_alarm(images: tuple[Trained, Path, Any]) -> None:
     trained, out, about = images
+    threshold = trained.scorer.threshold
+    assert threshold is not None
     for count in (1, 30):
         given = pixels(count, 1)
         verdicts = trained.detect(given)
         x = as_input(given)
         for score, alarm in (run_onnx(out / "score.onnx", x=x), run_torch(out / "score.pt2", x)):
             np.testing.assert_allclose(score, trained.score(given), **CLOSE)
-            assert (alarm == verdicts["alarm"]).all()
-    assert verdicts["alarm"].any()
-    assert not verdicts["alarm"].all()
+            apart = np.abs(score - threshold.value) > 1e-3  # one of them set the threshold, and rounding decides on it
+            assert (alarm == verdicts["alarm"])[apart].all()
+    assert verdicts["alarm"][apart].any()
+    assert not verdicts["alarm"][apart].all()
     program = about["programs"]["score"]
-    threshold = trained.scorer.threshold
-    assert threshold is not None
     assert (program["score"], program["threshold"], program["false_alarm_rate"]) == ("combined", threshold.value, 0.1)
 
 
