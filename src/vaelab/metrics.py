@@ -47,6 +47,7 @@ _OBJECTIVE = (
     Metric("sparsity", "L1 penalty on the code"),
     Metric("contraction", "penalty on the encoder's Jacobian"),
     Metric("adversarial", "term for deceiving the adversary, as it enters the loss"),
+    Metric("perceptual", "term for the distance of features, as it enters the loss"),
     Metric("adversarial_weight", "weight of that term, from the gradients of the decoder's last layer"),
     Metric("discriminator_loss", "what the adversary minimises"),
 )
@@ -67,6 +68,7 @@ _LIKELIHOOD = (
 )
 _SAMPLES = (
     Metric("fid", "Frechet distance of features of samples", "min", headline=True),
+    Metric("rfid", "the same of reconstructions of the test images", "min"),
     Metric("kid", "kernel distance of features of samples", "min"),
     Metric("precision", "share of samples within the manifold of real examples", "max"),
     Metric("recall", "share of real examples within the manifold of samples", "max"),
@@ -119,6 +121,13 @@ _DISENTANGLEMENT = (
     Metric("dci_completeness", "whether one latent variable alone matters to a factor", "max"),
     Metric("dci_informativeness", "share of factors' values that forests find in the codes", "max", headline=True),
     Metric("sap", "how far the best latent variable predicts a factor better than the second best", "max"),
+    Metric(
+        "directions_found",
+        "share of the directions that examples are sums of with a number of the code of their own",
+        "max",
+        headline=True,
+    ),
+    Metric("direction_cosine", "of a direction and what the nearest number of the code adds, mean", "max"),
     Metric("factor_vae_score", "share of votes by the variable of least variance for the fixed factor", "max"),
 )
 _ANOMALY = (

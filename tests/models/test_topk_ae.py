@@ -9,6 +9,7 @@ from torch import Tensor
 
 from vaelab.backbones import MLPDecoder, MLPEncoder
 from vaelab.core import Batch, DataSpec
+from vaelab.core.spec import Column
 from vaelab.errors import ConfigError
 from vaelab.likelihoods import Gaussian
 from vaelab.models import Start, TopKAE
@@ -86,6 +87,19 @@ def test_a_perfect_dictionary_is_found(make_batch: Callable[..., Batch]) -> None
     assert columns.norm(dim=0).allclose(torch.ones(96))
     found = (dictionary @ columns).max(1).values > 0.9
     assert float(found.double().mean()) > 0.9
+
+
+def test_a_linear_encoder_begins_as_the_transpose_of_the_dictionary_also_where_it_reads_what_is_missing() -> None:
+    spec = DataSpec("rows", "table", (6,), "real", columns=tuple(Column(f"c{n}") for n in range(6)))
+    parts: dict[str, Any] = {
+        "encoder": MLPEncoder((6,), 8, [], "relu", spec), "decoder": MLPDecoder(8, (1, 6), [], "relu"),
+        "likelihood": Gaussian(spec, 0.5**0.5), "latent": 8,
+    }  # fmt: skip
+    model = TopKAE(2, of_batch=False, dead_after=10, revived=2, revive=0.1, **parts)
+    model.start(Start(10, torch.zeros(6), torch.zeros(0, 6)))
+    weight, columns = model.encoder.net[-1].weight, model.decoder.net[0].weight
+    assert torch.equal(weight[:, :6], columns.T)
+    assert not weight[:, 6:].any()
 
 
 def test_more_numbers_than_the_code_has_are_refused() -> None:

@@ -395,6 +395,11 @@ class DataModule(L.LightningDataModule, ABC):
         return None if known is None else known.at(self.split[split])
 
     @property
+    def directions(self) -> Tensor | None:
+        """`(features, values of an example)`, of which examples are sparse sums; None for data that do not say it."""
+        return None
+
+    @property
     def has_labels(self) -> bool:
         """Whether any example has one."""
         return bool((self._loaded.label >= 0).any())

@@ -179,9 +179,13 @@ class TopKAE(AE):
         super().start(start)
         self._normalise()
         dictionary, reader = _only_layer(self.decoder), _only_layer(self.encoder)
-        if dictionary is not None and reader is not None and reader.weight.shape == dictionary.weight.T.shape:
+        if dictionary is None or reader is None or len(reader.weight) != self.latent_dim:
+            return
+        columns = dictionary.weight[:, : self.latent_dim].T
+        # Behind the values an encoder of tables reads which are missing, and one with a condition reads that.
+        if reader.weight.shape[1] >= columns.shape[1]:
             with torch.no_grad():
-                reader.weight.copy_(dictionary.weight.T)
+                reader.weight.zero_()[:, : columns.shape[1]].copy_(columns)
 
     def update(self, statistics: Mapping[str, Tensor]) -> None:
         """See `Model.update`."""

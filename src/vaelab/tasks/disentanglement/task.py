@@ -19,6 +19,7 @@ from vaelab.evaluation.encoded import encoded
 from vaelab.figures import traversals
 from vaelab.figures.factors import factor_matrices
 from vaelab.models import Model
+from vaelab.tasks.disentanglement.directions import found_directions
 from vaelab.tasks.disentanglement.scores import Protocol, depends_on, score
 from vaelab.tasks.task import NO_TRAIN, Baseline, Findings, PicturesEvery, Say, Task, shown_batch
 
@@ -30,6 +31,8 @@ GIVEN_LABELS = (
 
 class Disentanglement(Task):
     """MIG, DCI, SAP and FactorVAE score of posterior means, beside those of principal components.
+
+    Of data that are sparse sums of directions it is the share of these that single numbers of the code stand for.
 
     Args:
         examples: of train, and of test, that are scored at most.
@@ -57,14 +60,16 @@ class Disentanglement(Task):
 
     def check_data(self, data: DataModule) -> None:
         """Codes are held against what the examples were made from, so that the data must say it."""
-        if data.factors("test") is None:
+        if data.factors("test") is None and data.directions is None:
             raise ConfigError(
                 "task=disentanglement: is measured by the factors that each example was made from, and "
-                f"{data.spec.name} does not say them; data=shapes and data=dsprites do"
+                f"{data.spec.name} does not say them; data=shapes, data=dsprites and data=dictionary do"
             )
 
     def findings(self, model: Model, data: DataModule, baselines: BaselineCache) -> Findings:
         """All scores, and what they are of as a picture; then those of principal components."""
+        if data.directions is not None:
+            return found_directions(model, data, baselines, data.directions)
         rows = {split: _subset(len(data.split[split]), self.examples) for split in ("train", "test")}
         factors = {split: _factors(data, split, rows[split]) for split in rows}
         names, kept = _varied([factors["test"]] if data.all_as_test else list(factors.values()))
