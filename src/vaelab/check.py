@@ -14,6 +14,7 @@ from vaelab.config.nearest import did_you_mean
 from vaelab.corruptions import Corruption
 from vaelab.data.module import DataModule
 from vaelab.errors import ConfigError, own_error
+from vaelab.evaluation.perceptual import OfData
 from vaelab.latents.fitted import FittedPrior
 from vaelab.models.building import LATENT_PARTS, PARTS
 from vaelab.settings import Extras, Settings
@@ -28,6 +29,7 @@ COMPONENTS: dict[str, type] = {
     "data": DataModule,
     **PARTS,
     **LATENT_PARTS,
+    "perceptual": OfData,
     "fitted_prior": FittedPrior,
     "corruption": Corruption,
     "optimizer": Optimizer,
@@ -39,6 +41,7 @@ OPTIONAL = {
     "prior",
     "shortcut",
     "adversary",
+    "perceptual",
     "fitted_prior",
 }  # groups that may be null: a model has its own, or none
 COLLECTIONS: dict[str, type] = {"callbacks": L.Callback, "logger": Logger}  # name -> node, or null to leave one out

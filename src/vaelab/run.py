@@ -31,6 +31,7 @@ from vaelab.data.module import DataModule
 from vaelab.data.sharing import SharedExamples
 from vaelab.errors import ConfigError
 from vaelab.evaluation import fitted_priors
+from vaelab.evaluation.perceptual import OfData
 from vaelab.external import counts, launched, refuse_other_counts
 from vaelab.latents.fitted import FittedPrior
 from vaelab.models import Model
@@ -162,7 +163,9 @@ def run(config: DictConfig, continued: Continuation | None = None) -> float | No
             weights, numbers = best_checkpoint(trainer), dict(best.numbers)
             begun = module.average is not None and module.average.begun
             record.trained(trained_on, trainer.global_step, averaging if begun else None, (best.monitor, best.mode))
-            record.trained_so(module.first_loss, compilation.since)
+            record.trained_so(
+                module.first_loss, compilation.since, model.perceptual.about if model.perceptual else None
+            )
         elif start is not None:
             stand_at(trainer, start.step)
         if (prior := wanted_prior(cfg, builder, task)) is not None:
@@ -242,6 +245,7 @@ def build(
     else:
         refuse_too_large(about, builder, len(data.split["train"]))
     model = build_model(about, builder)
+    model.perceptual = perceptual_of(cfg, builder, data)
     if start is not None:
         start.refuse_misfit(model.state_dict(), about)
         if start.averaged:
@@ -259,6 +263,15 @@ def build(
         fitted_priors.refuse_misfit(prior, model)
     task.check(model, data.spec, corruption.changes)
     return data, TrainingModule(model, optimization), task, trained_on
+
+
+def perceptual_of(cfg: dict[str, Any], builder: Builder, data: DataModule) -> OfData | None:
+    """The perceptual term of a run that trains; None without one."""
+    if cfg.get("perceptual") is None or not cfg["train"]:
+        return None
+    found: OfData = builder.build(cfg["perceptual"], "perceptual", COMPONENTS["perceptual"])
+    found.prepare(data)
+    return found
 
 
 def settle_label(cfg: dict[str, Any], task: Task, new: bool) -> None:

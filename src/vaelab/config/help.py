@@ -12,7 +12,7 @@ from vaelab.config.usual import read_usual
 
 SENTENCE_GROUPS = (
     "task", "data", "model", "model/schedule", "encoder", "decoder", "latent", "posterior", "prior", "shortcut",
-    "adversary", "fitted_prior", "likelihood", "corruption",
+    "adversary", "perceptual", "fitted_prior", "likelihood", "corruption",
     "optimizer", "scheduler", "trainer", "logger", "callbacks", "experiment", "launcher", "sweep",
     "debug",
 )  # fmt: skip

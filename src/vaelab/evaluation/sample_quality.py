@@ -14,10 +14,12 @@ from vaelab.data.plain import enough
 from vaelab.evaluation.ahead import ahead_in_fid
 from vaelab.evaluation.baselines import BaselineCache, fit_pca
 from vaelab.evaluation.distances import MOST, NEIGHBOURS, frechet_distance, kernel_distance, precision_recall
+from vaelab.evaluation.encoded import encoded
 from vaelab.evaluation.features import Extractor
 from vaelab.evaluation.features.real import real_features
 from vaelab.evaluation.sources import CHUNK, Source
 from vaelab.latents.fitted import FullGaussian
+from vaelab.models import Model
 
 LARGEST = 10_000
 FEWEST = NEIGHBOURS + 1  # examples below which nothing is measured
@@ -68,6 +70,17 @@ class SampleQuality:
         if source.fitted is not None or "fid_fitted" not in self._of_run:
             self._of_run = {"fid" if source.fitted is None else "fid_fitted": features}
         return self._compare(features)
+
+    def of_reconstructions(self, model: Model) -> float:
+        """`rfid`: the distance of reconstructions, from codes without noise, and the same test images."""
+        return frechet_distance(self._real, self._features(self._reconstructions(model)))
+
+    def _reconstructions(self, model: Model) -> Iterator[Tensor]:
+        found, rows = encoded(model, self._data, "test"), _chosen(self._data, self.count)
+        for part in rows.split(CHUNK):
+            label = found.label[part].to(model.device) if model.conditional else None
+            with torch.no_grad():
+                yield model.decode(found.codes[part].to(model.device), label)
 
     def pca_gaussian(self, components: int) -> dict[str, float]:
         """`baseline/pca_gaussian/*`: samples of a Gaussian on the scores of so many principal components."""

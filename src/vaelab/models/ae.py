@@ -110,7 +110,7 @@ class AE(Model):
         statistics = self.statistics(inferred) if self.training else NONE
         log_likelihood = self.likelihood.log_prob(raw, batch.target)
         loss = -log_likelihood - self.likelihood.constant_of(batch.target)
-        output = None if self.adversary is None else raw
+        output = raw if self.keeps_output else None
         return Terms(
             sum(penalties.values(), loss), log_likelihood, None, penalties, statistics=statistics, output=output
         )

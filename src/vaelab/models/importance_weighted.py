@@ -85,7 +85,7 @@ class ImportanceWeighted(VAE):
             of_estimator = {"miwae": self._grouped, "ciwae": self._combined, "piwae": self._partly}
             loss = of_estimator[self.estimator](each, beta * ratio, z)
         penalties = self.penalties(batch, inferred, draw, scheduled)
-        output = None if self.adversary is None else raw.unflatten(0, each.shape)[:, 0]
+        output = raw.unflatten(0, each.shape)[:, 0] if self.keeps_output else None
         return Terms(
             sum(penalties.values(), loss), each.mean(1), rate, penalties, self._rates(draw.groups), output=output
         )

@@ -17,6 +17,7 @@ from vaelab.latents.fitted import FittedPrior, log_prob_given
 from vaelab.likelihoods import Likelihood
 from vaelab.models.adversary import Adversary, adaptive_weight
 from vaelab.models.coder import Coder, Condition, Inferred, drawn
+from vaelab.models.perceptual import Perceptual
 from vaelab.models.phases import ADVERSARY, MAIN, Phase
 from vaelab.models.schedules import Scheduled
 from vaelab.models.shortcut import shrink_last_layer
@@ -40,6 +41,7 @@ class Model(Coder, ABC):
             (`gathered`) and refuse accumulation, since a part of a batch has another statistic.
         step: optimizer steps taken, set by the trainer.
         adversary: tells reconstructions from data, in a phase of its own; set when the model is built.
+        perceptual: a term for the distance of features; set by the run, for its training.
         fitted: a prior that was fitted to the codes of the trained model; see `vaelab.latents.fitted`.
         architecture: plain data that the model was built from, kept in checkpoints.
     """
@@ -71,6 +73,7 @@ class Model(Coder, ABC):
         self._step = self.step_reads = 0
         self.fitted: FittedPrior | None = None
         self.adversary: Adversary | None = None
+        self.perceptual: Perceptual | None = None
 
     @property
     def phases(self) -> tuple[Phase, ...]:
@@ -89,6 +92,8 @@ class Model(Coder, ABC):
         for term, names in self.posterior.moves().items():
             of_model = [self.inferring() if name == "encoder" else (name,) for name in names]
             moved[term] = (*moved.get(term, ()), *(name for some in of_model for name in some))
+        if self.perceptual is not None:
+            moved["perceptual"] = shown
         if self.adversary is not None:
             moved |= {"adversarial": shown, "adversarial_weight": (), f"{ADVERSARY}_loss": ("adversary",)}
         return {term: self._parts(*dict.fromkeys(names)) for term, names in moved.items()}
@@ -202,12 +207,14 @@ class Model(Coder, ABC):
         return self.posterior.statistics(inferred.q) if isinstance(inferred, Inferred) else NONE
 
     def phase_terms(self, phase: str, batch: Batch, scheduled: Scheduled | None = None) -> Terms:
-        """The objective of one phase in training: of the first, `terms`, with the adversarial term if there is one.
+        """The objective of one phase in training: of the first, `terms`, with perceptual and adversarial terms if any.
 
         A model with `extra_phases` overrides it, and leaves all others to this. `Terms.loss_alone` is enough for them.
         """
         if phase == MAIN:
             terms = self.terms(batch, scheduled)
+            if self.perceptual is not None:
+                terms = self._perceived(terms, batch, self.perceptual)
             return terms if self.adversary is None else self._deceiving(terms, batch, self.adversary)
         if phase == ADVERSARY and self.adversary is not None:
             with torch.no_grad():
@@ -216,6 +223,16 @@ class Model(Coder, ABC):
             loss = self.adversary.loss(batch.target, reconstruction)
             return Terms(loss, terms.log_likelihood, None)
         raise NotImplementedError(f"{type(self).__name__} has no objective for the phase {phase}")
+
+    @property
+    def keeps_output(self) -> bool:
+        """Whether `terms` keep the raw parameters of a reconstruction, for terms that look at it."""
+        return self.adversary is not None or self.perceptual is not None
+
+    def _perceived(self, terms: Terms, batch: Batch, perceptual: Perceptual) -> Terms:
+        """With the term for the distance of features."""
+        each = perceptual.term(self.likelihood.mean(self._output(terms, batch)), batch)
+        return terms._replace(loss=terms.loss + each, penalties=dict(terms.penalties) | {"perceptual": each})
 
     def _deceiving(self, terms: Terms, batch: Batch, adversary: Adversary) -> Terms:
         """With the term for deceiving an adversary, in proportion to the gradient of the reconstruction."""

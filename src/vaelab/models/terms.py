@@ -21,7 +21,7 @@ class Terms(NamedTuple):
         rates: `(B,)` each, by name: the rate of each latent variable, where there are several.
         statistics: sums over the batch, of any shape, by name. They enter no loss; the trainer adds them up over
             batches and devices and hands them to `Model.update` after each optimizer step.
-        output: `(B, P, *shape)`, raw parameters of the first draw, for an adversary; None where nobody asks.
+        output: `(B, P, *shape)`, raw parameters of the first draw, for terms that look at it; None where nobody does.
     """
 
     loss: Tensor

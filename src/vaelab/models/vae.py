@@ -129,7 +129,7 @@ class VAE(Model):
             loss = -log_likelihood + beta * self.schedule.apply(parts, scheduled)
         penalties = self.penalties(batch, inferred, draw, scheduled)
         statistics = self.statistics(inferred) if self.training else NONE
-        output = None if self.adversary is None else raw.unflatten(0, each.shape)[:, 0]
+        output = raw.unflatten(0, each.shape)[:, 0] if self.keeps_output else None
         return Terms(
             sum(penalties.values(), loss), log_likelihood, rate, penalties, self._rates(draw.groups), statistics, output
         )

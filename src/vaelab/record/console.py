@@ -15,8 +15,8 @@ from vaelab.terminal import console
 FRAME = 3  # characters around a cell and between two
 SHOWN_FIRST = (
     "task", "data", "model", "encoder", "decoder", "latent", "posterior", "prior", "shortcut",
-    "adversary", "fitted_prior", "likelihood", "corruption", "optimizer", "scheduler", "trainer", "callbacks",
-    "logger", "paths",
+    "adversary", "perceptual", "fitted_prior", "likelihood", "corruption", "optimizer", "scheduler", "trainer",
+    "callbacks", "logger", "paths",
 )  # fmt: skip
 
 

@@ -217,15 +217,19 @@ class RunRecord:
         write_json(self.folder / "model" / TRAINING, about)
 
     @rank_zero_only
-    def trained_so(self, first_loss: Tensor | None, compiled_from: int | None) -> None:
+    def trained_so(
+        self, first_loss: Tensor | None, compiled_from: int | None, perceptual: Mapping[str, Any] | None
+    ) -> None:
         """Write by what two runs of one config can be told apart.
 
         Args:
             first_loss: of the first step of this part of the run; None where no step was taken.
             compiled_from: the step from which the objective was compiled, which `compile=auto` decides by the pace.
+            perceptual: the network of a perceptual term; None without one.
         """
         loss = None if first_loss is None or not isfinite(value := float(first_loss)) else value
         self._environment |= {"first_loss": loss, "compiled_from": compiled_from}
+        self._environment |= {} if perceptual is None else {"perceptual": dict(perceptual)}
         write_json(self.folder / "environment.json", self._environment)
 
     def _repeated(self) -> dict[str, Any]:

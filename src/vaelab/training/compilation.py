@@ -158,6 +158,8 @@ def _obstacle(model: Model, data: DataModule) -> str | None:
         return "batches of these sequences differ in length, and each length would be compiled anew"
     if len(model.phases) > 1:
         return "training has several phases, and only the objective of a single one is compiled"
+    if model.perceptual is not None:
+        return "a perceptual term looks through a network of its own, which is not compiled"
     if model.takes_gradients:
         return "the objective takes a gradient of its own, which torch.compile cannot differentiate again"
     names = [os.environ["CXX"]] if "CXX" in os.environ else ["g++", "clang++"]

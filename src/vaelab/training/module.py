@@ -15,6 +15,7 @@ from vaelab.core.noise import ExampleNoise, StepNoise
 from vaelab.data.plain_batches import examples_of
 from vaelab.errors import CheckpointError
 from vaelab.models import Model, Prediction, Terms
+from vaelab.models.phases import MAIN
 from vaelab.training.meter import TermMeter
 from vaelab.training.optimization import Optimization
 from vaelab.training.phases import let_phases_differ, only, refuse_misfit, weights_of
@@ -90,7 +91,7 @@ class TrainingModule(L.LightningModule):
             self._take_phases(batch, step)
             self._log_window(batch_idx, step)
             return None
-        terms = (self.objective or self.model.terms)(batch)
+        terms = self.objective(batch) if self.objective else self.model.phase_terms(MAIN, batch)
         self._meter.add(terms.named(), step, counts=batch.weight > 0)
         self._keep(terms.statistics, step, batch)
         self._log_window(batch_idx, step)

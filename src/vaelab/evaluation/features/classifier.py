@@ -58,6 +58,17 @@ class Classifier(Extractor):
         """See `Extractor.features`."""
         return self._net[0](limit_side(examples, LONGEST))
 
+    def maps(self, examples: Tensor) -> list[Tensor]:
+        """What its two convolutional layers give for `(B, C, H, W)`, `(B, F, H', W')` each, with gradients."""
+        first_conv, silu, second_conv = list(self._net[0].children())[:3]
+        first = silu(first_conv(limit_side(examples, LONGEST)))
+        return [first, silu(second_conv(first))]
+
+    def move(self, device: torch.device) -> None:
+        """Put the network on a device."""
+        self.device = device
+        self._net.to(device)
+
     def classes(self, examples: Tensor) -> Tensor:
         """The likeliest class of `(B, C, H, W)` examples, `(B,)` on the CPU."""
         return self._net(limit_side(examples.to(self.device), LONGEST)).argmax(1).cpu()

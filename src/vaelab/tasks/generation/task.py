@@ -43,7 +43,8 @@ SAMPLERS = {"gaussian": FullGaussian, "mixture": FullMixture}
 
 
 class Generation(Task):
-    """nll, bpd, active units and rates of a VAE; fid, kid, precision and recall of samples of any model.
+    """nll, bpd, active units and rates of a VAE; fid, kid, precision and recall of samples of any model; rfid of
+    reconstructions of images.
 
     nll is the importance-weighted bound with K = `nll_samples`, in nats. bpd, bits per dimension, is
     given where the likelihood is a probability of discrete values; a density has no bits. An autoencoder
@@ -245,6 +246,9 @@ class Generation(Task):
                 found.metadata[f"test/{name}{suffix}"] = about | details.get(name, {})
             if source.shown_labels and isinstance(extractor, Classifier):
                 measure_classes(found, source, data, extractor, about, suffix)
+        if data.spec.kind == "image":
+            found.numbers["test/rfid"] = quality.of_reconstructions(model)
+            found.metadata["test/rfid"] = quality.about | {"generated": f"{count}, the same examples reconstructed"}
         if not data.all_as_test:
             found.baselines += _beside(quality, data, model.latent_dim)
 

@@ -1,0 +1,142 @@
+"""Networks that a perceptual term looks through."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from annotated_types import Gt
+from torch import Tensor
+
+from vaelab.careful_read import digest
+from vaelab.core.spec import DataSpec
+from vaelab.data.module import DataModule
+from vaelab.errors import ConfigError, printable
+from vaelab.evaluation.features.classifier import Classifier, can_classify
+from vaelab.models.perceptual import Perceptual
+
+
+class OfData(Perceptual):
+    """A perceptual term whose network may be trained on the data."""
+
+    @abstractmethod
+    def prepare(self, data: DataModule) -> None:
+        """Make the network, once the data are there.
+
+        Raises:
+            ConfigError: it cannot be had.
+        """
+
+
+class ClassifierLayers(OfData):
+    """The two convolutional layers of a small classifier of the data's own labels, the one that `fid` may use.
+
+        python train.py data=fashion_mnist model=vae encoder=conv perceptual=classifier
+
+    Args:
+        weight: see `Perceptual`.
+        data_dir: the classifier is kept in its folder `.vaelab`.
+    """
+
+    def __init__(self, weight: Annotated[float, Gt(0)], data_dir: str) -> None:
+        super().__init__(weight)
+        self.folder = Path(data_dir) / ".vaelab" / "features"
+        self._classifier: Classifier | None = None
+
+    def prepare(self, data: DataModule) -> None:
+        """See `OfData.prepare`."""
+        self.check(data.spec)
+        if not can_classify(data):
+            raise ConfigError(
+                f"perceptual=classifier: learns to tell the labels of images, and {data.spec.name} has none that it "
+                "could tell; use perceptual=exported with a network of yours"
+            )
+        self._classifier = Classifier(data, self.folder, torch.device("cpu"))
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """See `Perceptual.about`."""
+        assert self._classifier is not None
+        return {"network": "classifier", "weights": self._classifier.about["weights"], "weight": self.weight}
+
+    def move(self, device: torch.device) -> None:
+        """See `Perceptual.move`."""
+        assert self._classifier is not None
+        self._classifier.move(device)
+
+    def layers(self, x: Tensor) -> Sequence[Tensor]:
+        """See `Perceptual.layers`."""
+        assert self._classifier is not None
+        return self._classifier.maps(x)
+
+
+class ExportedLayers(OfData):
+    """A network of yours, exported by `torch.export`: images `(B, 3, H, W)` in [0, 1] to one or several features.
+
+    It scales its input itself, and its program has a dynamic batch. The layers of an ImageNet classifier are usual.
+
+        torch.export.save(torch.export.export(layers, (x,), dynamic_shapes=[{0: torch.export.Dim("batch")}]), "vgg.pt2")
+
+    Args:
+        weight: see `Perceptual`.
+        path: of the program.
+    """
+
+    def __init__(self, weight: Annotated[float, Gt(0)], path: str | None) -> None:
+        super().__init__(weight)
+        if not path:
+            raise ConfigError("perceptual.path: needs a file that torch.export.save wrote")
+        self.path = Path(path)
+        self._layers: torch.nn.Module | None = None
+        self._weights = ""
+
+    def prepare(self, data: DataModule) -> None:
+        """See `OfData.prepare`."""
+        self.check(data.spec)
+        if not self.path.is_file():
+            raise ConfigError(f"perceptual.path={self.path}: no such file")
+        try:
+            program = torch.export.load(self.path)
+            self._layers = program.module()
+        except Exception as error:
+            why = printable(str(error).partition("\n")[0], 200)
+            raise ConfigError(
+                f"perceptual.path={self.path}: cannot be read as a torch.export program ({why})"
+            ) from error
+        weights = {name: value.detach().cpu().contiguous() for name, value in program.state_dict.items()}
+        self._weights = digest(weights)
+        self._try(data.spec)
+
+    def _try(self, spec: DataSpec) -> None:
+        """Show it two images of the data's size.
+
+        Raises:
+            ConfigError: it does not take them, or gives no features.
+        """
+        try:
+            with torch.no_grad():
+                found = self.layers(torch.rand(2, *spec.shape))
+        except Exception as error:
+            why = printable(str(error).partition("\n")[0], 200)
+            raise ConfigError(
+                f"perceptual.path={self.path}: does not take images {list(spec.shape)} ({why})"
+            ) from error
+        if not found or any(not isinstance(one, Tensor) or len(one) != 2 or one.dim() not in (2, 4) for one in found):
+            raise ConfigError(f"perceptual.path={self.path}: should give features (B, F, H, W) or (B, F)")
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """See `Perceptual.about`."""
+        return {"network": str(self.path), "weights": self._weights[:12], "weight": self.weight}
+
+    def move(self, device: torch.device) -> None:
+        """See `Perceptual.move`."""
+        assert self._layers is not None
+        self._layers.to(device)
+
+    def layers(self, x: Tensor) -> Sequence[Tensor]:
+        """See `Perceptual.layers`; a grey image is shown in three channels."""
+        assert self._layers is not None
+        found: Tensor | Sequence[Tensor] = self._layers(x.expand(-1, 3, -1, -1) if x.shape[1] == 1 else x)
+        return [found] if isinstance(found, Tensor) else list(found)
