@@ -12,7 +12,7 @@ ROOMS = (
     ("sklearn",),  # scikit-learn's methods, in front of a run
     ("__main__", "start", "cli"),  # the command; each imports the next
     ("dashboard",),  # what W&B shows of runs
-    ("rerun",),  # a run done again, and compared
+    ("rerun", "reproduce"),  # a run done again, and compared; an experiment, and whether its number holds
     ("runs",),  # every run in a folder
     ("sweep", "search"),  # many runs
     ("sweep_page",),  # how they end: table, figures, page

@@ -54,6 +54,7 @@ from vaelab.missing_package import missing
 from vaelab.quoting import quoted, typed_path
 from vaelab.record.sweep import FILE as SWEEP
 from vaelab.record.sweep import Sweep, mark_done
+from vaelab.reproduce.command import reproduce
 from vaelab.rerun.command import Repetition, rerun
 from vaelab.run_folder import (
     RUN_DIR,
@@ -222,15 +223,22 @@ def train(arguments: list[str] | None = None) -> None:
 
 
 def _rerun(arguments: list[str]) -> None:
-    def train_again(words: list[str], again: Repetition) -> int:
-        try:
-            _train(words, again)
-        except SystemExit as stop:
-            return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-        return 0
-
-    if code := rerun(arguments, train_again):
+    if code := rerun(arguments, _code_of_training):
         sys.exit(code)
+
+
+def _reproduce(arguments: list[str]) -> None:
+    if code := reproduce(arguments, _code_of_training):
+        sys.exit(code)
+
+
+def _code_of_training(words: list[str], again: Repetition | None = None) -> int:
+    """Run a command line, and return its exit code."""
+    try:
+        _train(words, again)
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    return 0
 
 
 def _train(arguments: list[str], again: Repetition | None = None) -> None:
@@ -564,6 +572,7 @@ COMMANDS = {
     "eval": Command("RUN [overrides]", "evaluate a trained model, without training", evaluate),
     "runs": Command("[FOLDER]", "what runs there are, filtered and sorted; the best, and how to do it again", runs),
     "rerun": Command("RUN", "train again from the record of a run, and compare the numbers", _rerun),
+    "reproduce": Command("NAME", "train an experiment again; does the number hold that is recorded?", _reproduce),
     "compare": Command("FOLDER ...", "one table and one figure of finished runs", compare),
     "dashboard": Command("[FOLDER ... or PROJECT]", "W&B workspaces, and a report that compares runs", dashboard),
     "info": Command("RUN", "what a model is, and what can be done with it", info, True),

@@ -1,0 +1,78 @@
+"""Whether the numbers of runs are those that were recorded."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from statistics import mean
+
+from vaelab.metrics import direction
+from vaelab.record.state import RunStatus
+from vaelab.reproduce.recorded import Number, Result
+from vaelab.runs.listed import ListedRun, text
+
+
+class Verdict(StrEnum):
+    """Of one number."""
+
+    HOLDS = "holds"
+    BETTER = "better"
+    MISSED = "missed"
+    MISSING = "not there"
+
+    @property
+    def good(self) -> bool:
+        """Whether the number is at least as good as recorded."""
+        return self in (Verdict.HOLDS, Verdict.BETTER)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One number, as recorded and as seen.
+
+    Attributes:
+        number: as recorded.
+        seen: the mean over the runs that it belongs to; None without any.
+        runs: how many these are.
+        verdict: whether it holds.
+    """
+
+    number: Number
+    seen: float | None
+    runs: int
+    verdict: Verdict
+
+
+def judge(result: Result, runs: Sequence[ListedRun]) -> list[Judged]:
+    """Each number of a result in the finished ones of some runs."""
+    finished = [run for run in runs if run.status == RunStatus.FINISHED]
+    return [_judged(number, finished) for number in result.numbers]
+
+
+def _judged(number: Number, runs: Sequence[ListedRun]) -> Judged:
+    values = [
+        run.run.metrics[number.metric]
+        for run in runs
+        if number.metric in run.run.metrics and all(_is(run, key, value) for key, value in number.of.items())
+    ]
+    if not values:
+        return Judged(number, None, 0, Verdict.MISSING)
+    seen = mean(values)
+    return Judged(number, seen, len(values), _verdict(number, seen))
+
+
+def _verdict(number: Number, seen: float) -> Verdict:
+    if abs(seen - number.value) <= number.within:
+        return Verdict.HOLDS
+    better = {"max": seen > number.value, "min": seen < number.value, None: False}[direction(number.metric)]
+    return Verdict.BETTER if better else Verdict.MISSED
+
+
+def _is(run: ListedRun, key: str, wanted: object) -> bool:
+    return text(wanted) in [text(value) for value in run.values(key)]
+
+
+def meets(number: Number, value: float) -> bool | None:
+    """Whether a value is as good as what was aimed at; None where nothing was."""
+    if number.wanted is None:
+        return None
+    return value <= number.wanted if direction(number.metric) == "min" else value >= number.wanted
