@@ -20,6 +20,7 @@ from vaelab.evaluation.sources import classes_of
 from vaelab.latents.fitted import (
     Codes,
     Counts,
+    FittedFlow,
     FittedPrior,
     FullGaussian,
     FullMixture,
@@ -35,7 +36,8 @@ FILE, WEIGHTS = "fitted_prior.json", "fitted_prior.safetensors"  # in the folder
 BEFORE = "sampler.json"  # of version 0.1
 MOST_BYTES = 2**28  # of FILE: twenty for each number of a covariance
 KINDS: dict[str, type[FittedPrior]] = {
-    kind.name: kind for kind in (FullGaussian, FullMixture, GaussianByLabel, MixtureByLabel, Counts, Autoregressive)
+    kind.name: kind
+    for kind in (FullGaussian, FullMixture, GaussianByLabel, MixtureByLabel, FittedFlow, Counts, Autoregressive)
 }
 
 

@@ -98,6 +98,10 @@ class FlowPrior(Prior):
         self, group: LatentGroup, spec: DataSpec, encode: Callable[[Tensor], Any], condition_size: int = 0
     ) -> None:
         """Make the functions."""
+        self.bind_group(group)
+
+    def bind_group(self, group: LatentGroup) -> None:
+        """Make the functions, for a code that no model has to be known of."""
         size = _vector(group, "prior")
         flow, each = (_zuko().flows.MAF, 2) if self.kind == "affine" else (_zuko().flows.NSF, SPLINE)
         self.flow = _built(
@@ -113,7 +117,10 @@ class FlowPrior(Prior):
         self, count: int, shape: Sequence[int], seed: int = 0, temperature: float = 1.0, condition: Tensor | None = None
     ) -> Tensor:
         """See `Prior.sample`; a temperature multiplies the numbers that the functions are given."""
-        noise = temperature * standard_normal_numbers(count, shape, seed)
+        return self.transformed(temperature * standard_normal_numbers(count, shape, seed))
+
+    def transformed(self, noise: Tensor) -> Tensor:
+        """`(N, D)` standard normal numbers to draws."""
         found: Tensor = self.flow().transform.inv(noise.to(next(self.parameters())))
         return found
 

@@ -10,12 +10,14 @@ from vaelab.latents.fitted.fitted_prior import (
     drawn_for,
     log_prob_given,
 )
+from vaelab.latents.fitted.flow import FittedFlow
 from vaelab.latents.fitted.gaussian import FullGaussian
 from vaelab.latents.fitted.mixture import FullMixture
 
 __all__ = [
     "Codes",
     "Counts",
+    "FittedFlow",
     "FittedPrior",
     "FullGaussian",
     "FullMixture",

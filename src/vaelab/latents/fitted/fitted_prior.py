@@ -65,7 +65,7 @@ class FittedPrior(ABC):
             ConfigError: says which priors fit.
         """
         if self.discrete != latent.discrete:
-            fit = "counts or autoregressive" if latent.discrete else "gaussian or mixture"
+            fit = "counts or autoregressive" if latent.discrete else "gaussian, mixture or flow"
             kind = "discrete" if latent.discrete else "made of real numbers"
             raise ConfigError(f"fitted_prior={self.name}: the code is {kind}; use fitted_prior={fit}")
 

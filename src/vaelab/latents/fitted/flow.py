@@ -1,0 +1,182 @@
+"""A normalizing flow that is fitted to codes."""
+
+from collections.abc import Mapping
+from math import cos, pi
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+import torch
+from annotated_types import Ge, Gt
+from torch import Tensor, nn
+
+from vaelab.core.noise import mix
+from vaelab.latents.fitted.fitted_prior import Codes, FittedPrior
+from vaelab.latents.flows import FlowPrior, Widths
+from vaelab.latents.prior import standard_normal_numbers
+from vaelab.latents.spec import LatentGroup, LatentSpec
+
+CHUNK = 4_096
+CHECKS = 20  # of the validation codes in a fit
+LARGEST_STEP = 5.0  # norm that a gradient is clipped to
+MOST_WIDTHS, MOST_TRANSFORMS = 16, 64  # that a file may ask for
+
+
+class FittedFlow(FittedPrior):
+    """N(0, I) behind invertible functions, fitted to codes by maximum likelihood (Papamakarios et al., 2017).
+
+    Codes are standardised first. The weights that make validation codes likeliest are kept. It needs zuko, as
+    `prior=flow` does, which trains the same functions with the model.
+
+        python train.py data=fashion_mnist model=ae fitted_prior=flow
+
+    Args:
+        transforms, hidden, kind: see `vaelab.latents.FlowPrior`.
+        steps: of Adam, whose rate `lr` falls to 0 on a cosine.
+        batch_size: codes of a step.
+        lr: at the first step.
+    """
+
+    name: ClassVar[str] = "flow"
+    keeps_weights: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        transforms: Annotated[int, Ge(1)],
+        hidden: Widths,
+        kind: Literal["affine", "spline"],
+        steps: Annotated[int, Ge(1)],
+        batch_size: Annotated[int, Gt(0)],
+        lr: Annotated[float, Gt(0)],
+    ) -> None:
+        self.transforms, self.hidden, self.kind = transforms, list(hidden), kind
+        self.steps, self.batch_size, self.lr = steps, batch_size, lr
+        self._size = 0
+        self._network: _Standardised | None = None
+        FlowPrior(transforms, self.hidden, kind)  # says at once that zuko is missing
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """See `FittedPrior.settings`."""
+        return {
+            "transforms": self.transforms, "hidden": self.hidden, "kind": self.kind,
+            "steps": self.steps, "batch_size": self.batch_size, "lr": self.lr,
+        }  # fmt: skip
+
+    @property
+    def dimensions(self) -> int:
+        """See `FittedPrior.dimensions`."""
+        return self._size
+
+    def fit(self, codes: Codes) -> Self:
+        """Train the functions; seeded by the run."""
+        with torch.random.fork_rng(), torch.inference_mode(False), torch.enable_grad():
+            torch.manual_seed(mix(codes.seed, self.name))
+            network = self._made(codes.train.shape[1])
+            train, val = codes.train.clone().float(), codes.val.clone().float()
+            network.mean.copy_(train.mean(0))
+            spread = train.std(0, correction=0)
+            network.scale.copy_(spread.where(spread > 0, 1.0))
+            self._train(network.to(codes.device), train, val if len(val) else train, codes)
+        return self
+
+    def _train(self, network: "_Standardised", train: Tensor, val: Tensor, codes: Codes) -> None:
+        optimizer = torch.optim.Adam(network.parameters(), lr=self.lr)
+        generator = torch.Generator().manual_seed(mix(codes.seed, "codes of a flow"))
+        best, kept = -torch.inf, network.state_dict()
+        every = max(1, self.steps // CHECKS)
+        for step in range(self.steps):
+            for group in optimizer.param_groups:
+                group["lr"] = self.lr * 0.5 * (1 + cos(pi * step / self.steps))
+            rows = torch.randint(len(train), (min(self.batch_size, len(train)),), generator=generator)
+            loss = -network(train[rows].to(codes.device)).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(network.parameters(), LARGEST_STEP)
+            optimizer.step()
+            if (step + 1) % every == 0 or step + 1 == self.steps:
+                found = float(self.log_prob(val.to(codes.device)).mean())
+                codes.say(f"fitted_prior={self.name}: step {step + 1} of {self.steps}")
+                if found > best:
+                    best, kept = found, {name: value.clone() for name, value in network.state_dict().items()}
+        network.load_state_dict(kept)
+        network.eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def sample(self, count: int, seed: int = 0, temperature: float = 1.0) -> Tensor:
+        """See `FittedPrior.sample`; a temperature multiplies the numbers that the functions are given."""
+        noise = temperature * standard_normal_numbers(count, (self._size,), seed)
+        return torch.cat([self._fitted.from_noise(part).float().cpu() for part in noise.split(CHUNK)])
+
+    @torch.no_grad()
+    def log_prob(self, codes: Tensor) -> Tensor:
+        """See `FittedPrior.log_prob`."""
+        network = self._fitted.to(codes.device)
+        return torch.cat([network(part.float()) for part in codes.split(CHUNK)]).to(codes.dtype)
+
+    @property
+    def _fitted(self) -> "_Standardised":
+        if self._network is None:
+            raise RuntimeError("the flow is not fitted")
+        return self._network
+
+    def _made(self, size: int) -> "_Standardised":
+        self._size, self._network = size, _Standardised(FlowPrior(self.transforms, self.hidden, self.kind), size)
+        return self._network
+
+    def to_json(self) -> dict[str, Any]:
+        """See `FittedPrior.to_json`."""
+        return {"fitted_prior": self.name, "dimensions": self._size} | self.settings
+
+    def weights(self) -> dict[str, Tensor]:
+        """See `FittedPrior.weights`."""
+        return dict(self._fitted.state_dict())
+
+    @classmethod
+    def from_json(cls, about: Mapping[str, Any], latent: LatentSpec) -> Self:
+        """See `FittedPrior.from_json`."""
+        names = ("transforms", "hidden", "kind", "steps", "batch_size", "lr")
+        transforms, hidden, kind, steps, batch_size, lr = (about[name] for name in names)
+        whole = [transforms, steps, batch_size, *(hidden if isinstance(hidden, list) and hidden else [0])]
+        if any(type(number) is not int or number < 1 for number in whole) or type(lr) is not float or not lr > 0:
+            raise ValueError("transforms, hidden, steps, batch_size and lr should be numbers above 0")
+        if transforms > MOST_TRANSFORMS or len(hidden) > MOST_WIDTHS or kind not in ("affine", "spline"):
+            raise ValueError("is no flow that is built")
+        if about["dimensions"] != latent.size:
+            raise ValueError(f"is for codes of {about['dimensions']} numbers, the model has {latent.size}")
+        made = cls(transforms, hidden, kind, steps, batch_size, lr)
+        made._made(latent.size).eval().requires_grad_(False)
+        return made
+
+    def load_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """See `FittedPrior.load_weights`.
+
+        Raises:
+            RuntimeError: they are not its own.
+        """
+        if not all(bool(value.isfinite().all()) for value in weights.values()):
+            raise RuntimeError("a number of it is not finite")
+        if not bool((weights["scale"] > 0).all()):
+            raise RuntimeError("scales should be above 0")
+        self._fitted.load_state_dict(dict(weights))
+
+
+class _Standardised(nn.Module):
+    """A flow of codes less their mean and over their scale."""
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, prior: FlowPrior, size: int) -> None:
+        super().__init__()
+        prior.bind_group(LatentGroup((size,)))
+        self.prior = prior
+        self.register_buffer("mean", torch.zeros(size))
+        self.register_buffer("scale", torch.ones(size))
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """`(N, size)` to nats, `(N,)`."""
+        standard = (codes - self.mean) / self.scale
+        return self.prior.distribution().log_prob(standard) - self.scale.log().sum()
+
+    def from_noise(self, noise: Tensor) -> Tensor:
+        """`(N, size)` standard normal numbers to codes."""
+        return self.prior.transformed(noise) * self.scale + self.mean
