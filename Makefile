@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SHARED := --numprocesses auto --dist loadfile  # tests of a file share the runs that they look at
 
-.PHONY: train test test-all chaos check bench clean
+.PHONY: train test test-all chaos check bench docs clean
 
 train: $(READY)
 	$(BIN)/python train.py $(ARGS)
@@ -28,6 +28,11 @@ check: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/throughput.py $(ARGS)
+
+# The site, in site/; a warning or a dead link is an error.
+docs: $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 # Installed anew only when what it is made from changes.
 $(READY): pyproject.toml constraints.txt
