@@ -1,6 +1,7 @@
 """Backbones fit any size, are the same in training and evaluation, and start where they should."""
 
 from itertools import product
+from typing import Any
 
 import pytest
 import torch
@@ -112,3 +113,27 @@ def test_residual_blocks_start_as_the_identity_and_can_leave_it() -> None:
 
 def test_halvings_round_up() -> None:
     assert halvings(79, 6, 4) == [(79, 6), (40, 3), (20, 2), (10, 1), (5, 1)]
+
+
+@pytest.mark.parametrize("kind", [ConvEncoder, ResNetEncoder])
+@pytest.mark.parametrize("size", [(1, 8, 8), (1, 12, 1)])
+def test_a_side_of_one_pixel_is_halved_no_further_and_its_gradient_is_one(kind: Any, size: tuple[int, ...]) -> None:
+    """torch leaves numbers of other memory in the gradient of a strided convolution of one pixel, in bfloat16."""
+    torch.manual_seed(0)
+    more = {"activation": "silu"} if kind is ConvEncoder else {"blocks": 1}
+    encoder = kind(size, (4,), widths=[8, 8, 8, 8, 8], **more)
+    x = torch.rand(32, *size)
+    encoder(x).square().sum().backward()
+    expected = {name: weight.grad.clone() for name, weight in encoder.named_parameters()}
+    for module in encoder.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            module.to(memory_format=torch.channels_last)
+    for _ in range(3):
+        encoder.zero_grad()
+        torch.full((8, 8, 3, 3), torch.nan, dtype=torch.bfloat16)  # what lies in memory that is given back
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = encoder(x.to(memory_format=torch.channels_last)).square().sum()
+        loss.backward()
+        for name, weight in encoder.named_parameters():
+            error = float((weight.grad - expected[name]).norm() / expected[name].norm().clamp(min=1e-3))
+            assert error < 0.5, f"{name}: {error}"  # of groups of four values, in bfloat16

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from vaelab.backbones.backbone import ACTIVATIONS, Activation, Decoder, Encoder, Shape
 from vaelab.backbones.group_norm import group_norm
-from vaelab.backbones.halvings import cropped, from_code, halvings, halvings_to, sizes_up, to_code
+from vaelab.backbones.halvings import convolution, cropped, from_code, halvings, halvings_to, sizes_up, to_code
 
 Widths = Annotated[list[Annotated[int, Gt(0)]], MinLen(1)]
 
@@ -33,12 +33,12 @@ class ConvEncoder(Encoder):
         super().__init__()
         channels, height, width = input_shape
         halved = halvings_to(height, width, output_shape, len(widths))
+        sizes = halvings(height, width, halved)
         layers: list[nn.Module] = []
         for number, (before, after) in enumerate(zip([channels, *widths], widths, strict=False)):
-            stride = 2 if number < halved else 1
-            convolution = nn.Conv2d(before, after, 3, stride=stride, padding=1)
-            layers += [convolution, group_norm(after), ACTIVATIONS[activation]()]
-        layers += to_code(widths[-1], halvings(height, width, halved)[-1], output_shape)
+            of_size = convolution(before, after, sizes[min(number, halved)], halves=number < halved)
+            layers += [of_size, group_norm(after), ACTIVATIONS[activation]()]
+        layers += to_code(widths[-1], sizes[-1], output_shape)
         self.net = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -9,6 +9,16 @@ from vaelab.backbones.backbone import Shape, as_shape
 Size = tuple[int, int]  # height and width
 
 
+def convolution(before: int, after: int, size: Size, halves: bool) -> nn.Conv2d:
+    """A 3 x 3 convolution of an image of `size`, which keeps that or halves it, rounding up.
+
+    A side of one pixel stays as it is, so its stride is 1. The function is the same with 2, but torch 2.13 then leaves
+    numbers of other memory in the gradient of the weights, in bfloat16 on a processor with channels last.
+    """
+    stride = tuple(2 if halves and side > 1 else 1 for side in size)
+    return nn.Conv2d(before, after, 3, stride=(stride[0], stride[1]), padding=1)
+
+
 def halvings(height: int, width: int, times: int) -> list[Size]:
     """Sizes of an image that is halved, rounding up, `times` times: `times + 1` of them."""
     sizes = [(height, width)]

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from vaelab.backbones.backbone import Decoder, Encoder, Shape
 from vaelab.backbones.group_norm import group_norm
-from vaelab.backbones.halvings import from_code, halvings, halvings_to, sizes_up, to_code
+from vaelab.backbones.halvings import convolution, from_code, halvings, halvings_to, sizes_up, to_code
 
 Widths = Annotated[list[Annotated[int, Gt(0)]], MinLen(1)]
 
@@ -51,12 +51,13 @@ class ResNetEncoder(Encoder):
         super().__init__()
         channels, height, width = input_shape
         halved = halvings_to(height, width, output_shape, len(widths))
+        sizes = halvings(height, width, halved)
         layers: list[nn.Module] = [nn.Conv2d(channels, widths[0], 3, padding=1)]
         for number, (here, after) in enumerate(zip(widths, [*widths[1:], widths[-1]], strict=True)):
             layers += [ResidualBlock(here) for _ in range(blocks)]
-            layers.append(nn.Conv2d(here, after, 3, stride=2 if number < halved else 1, padding=1))
+            layers.append(convolution(here, after, sizes[min(number, halved)], halves=number < halved))
         layers += [group_norm(widths[-1]), nn.SiLU()]
-        layers += to_code(widths[-1], halvings(height, width, halved)[-1], output_shape)
+        layers += to_code(widths[-1], sizes[-1], output_shape)
         self.net = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:

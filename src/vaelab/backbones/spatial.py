@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from vaelab.backbones.backbone import Decoder, Encoder, Shape, as_shape
 from vaelab.backbones.conv import Widths, doubling
-from vaelab.backbones.halvings import cropped, from_code, halvings, halvings_to, sizes_up, to_code
+from vaelab.backbones.halvings import convolution, cropped, from_code, halvings, halvings_to, sizes_up, to_code
 from vaelab.backbones.resnet import ResidualBlock
 
 Blocks = Annotated[int, Ge(0)]
@@ -31,11 +31,12 @@ class SpatialEncoder(Encoder):
         channels, height, width = input_shape
         shape = as_shape(output_shape)
         halved = halvings_to(height, width, shape, len(widths))
-        rows, columns = halvings(height, width, halved)[-1]
+        sizes = halvings(height, width, halved)
+        rows, columns = sizes[-1]
         layers: list[nn.Module] = []
         for number, (before, after) in enumerate(zip([channels, *widths], widths, strict=False)):
-            stride = 2 if number < halved else 1
-            layers += [nn.SiLU()] * bool(layers) + [nn.Conv2d(before, after, 3, stride=stride, padding=1)]
+            of_size = convolution(before, after, sizes[min(number, halved)], halves=number < halved)
+            layers += [nn.SiLU()] * bool(layers) + [of_size]
         layers += [ResidualBlock(widths[-1]) for _ in range(blocks)]
         if len(shape) == 1 and shape[0] % (rows * columns) == 0:
             layers += [nn.Conv2d(widths[-1], shape[0] // (rows * columns), 1), nn.Flatten()]

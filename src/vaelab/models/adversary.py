@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vaelab.backbones.group_norm import group_norm
+from vaelab.backbones.halvings import convolution, halvings
 from vaelab.core.devices import mean_over_devices
 from vaelab.core.spec import DataSpec
 from vaelab.errors import ConfigError
@@ -85,9 +86,10 @@ class PatchDiscriminator(Adversary):
         super().__init__(weight, start)
         if spec.kind != "image":
             raise ConfigError(f"adversary=patch: fits images; {spec.name} is {spec.kind} data, leave adversary out")
+        sizes = halvings(spec.shape[1], spec.shape[2], len(widths))
         layers: list[nn.Module] = []
         for number, (before, after) in enumerate(zip([spec.shape[0], *widths], widths, strict=False)):
-            layers.append(nn.Conv2d(before, after, 3, stride=2, padding=1))
+            layers.append(convolution(before, after, sizes[number], halves=True))
             layers += [group_norm(after)] * bool(number) + [nn.LeakyReLU(0.2)]
         self.net = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, 3, padding=1))
 
