@@ -78,7 +78,10 @@ def _small(plain: Any) -> dict[str, Any]:
 
 @cache
 def cases() -> list[Any]:
-    """Every two options of two groups meet in some model, as far as they fit."""
+    """Every two options of two groups meet in some model, as far as they fit.
+
+    What is tried of one objective is left to the long tests for the others that differ from it in numbers only.
+    """
     latents = [f"{latent}-{encoder}" for latent in options("latent") for encoder in ENCODERS[latent]]
     found = pairwise({
         "model": options("model"),
@@ -89,6 +92,7 @@ def cases() -> list[Any]:
         "shortcut": [OWN, *options("shortcut")],
         "condition": ["none", "label"],
     })  # fmt: skip
+    pairs = len(found)
     # Pairs meet in combinations that do not fit as a whole, so each option is also tried with the model's own parts.
     alone = {
         "prior": OWN,
@@ -104,7 +108,42 @@ def cases() -> list[Any]:
                             ("condition", ["label"])):  # fmt: skip
             found += [{"model": model} | alone | {group: option} for option in some]
     named = {"-".join(case.values()): case for case in found}
-    return [pytest.param(case, id=name) for name, case in named.items() if built(**case) is not None]
+    quick = {"-".join(case.values()) for case in found[:pairs]} | {
+        name for name, case in named.items() if case["model"] in objectives()
+    }
+    return [
+        pytest.param(case, id=name, marks=[] if name in quick else pytest.mark.long)
+        for name, case in named.items()
+        if built(**case) is not None
+    ]
+
+
+@cache
+def trained_cases() -> list[Any]:
+    """The same for what takes steps of the optimizers: each objective with its own parts, and all that have phases."""
+    alone = {model: "-".join([model, OWN, OWN, "vector-mlp", OWN, OWN, "none"]) for model in objectives()}
+
+    def quick(param: Any) -> bool:
+        (case,) = param.values
+        return param.id in alone.values() or (not param.marks and case["adversary"] != OWN)
+
+    return [pytest.param(*one.values, id=one.id, marks=[] if quick(one) else pytest.mark.long) for one in cases()]
+
+
+@cache
+def objectives() -> frozenset[str]:
+    """One option of `model` for each objective."""
+    chosen: dict[Any, str] = {}
+    for option in options("model"):
+        settings = composed(option)["model"]
+        key = (
+            settings["_target_"],
+            settings.get("bound"),
+            settings.get("estimator"),
+            composed(option).get("posterior", {}).get("_target_"),
+        )
+        chosen.setdefault(key, option)
+    return frozenset(chosen.values())
 
 
 def built(
@@ -207,7 +246,7 @@ class Watch(Callback):
             optimizer.register_step_post_hook(compare)
 
 
-@pytest.mark.parametrize("case", cases())
+@pytest.mark.parametrize("case", trained_cases())
 def test_every_optimizer_changes_all_weights_of_its_phase_and_no_other(case: dict[str, str], tmp_path: Path) -> None:
     model, watch = built(**case), Watch()
     assert model is not None

@@ -94,13 +94,27 @@ def models() -> list[str]:
     return sorted(chosen.values())
 
 
+QUICK_MODELS, QUICK_DATA = ("ae", "iwae", "vae"), ("digits", "row", "waves")
+
+
 def cases(spec: DataSpec) -> list[Any]:
-    """Every two options of two groups that fit a kind of data meet in some model."""
+    """Every two options of two groups that fit a kind of data meet in some model.
+
+    `make test` tries all models on one kind of images, rows and series, and three models on the others.
+    """
     fitting = {group: [o for o in options(group) if fits(spec, group, o)] for group in ("encoder", "decoder")}
     likelihoods = [o for o in options("likelihood") if fits(spec, "likelihood", o)]
     assert all(fitting.values())
     chosen = pairwise({"model": models(), "likelihood": likelihoods} | fitting)
-    return [pytest.param(spec, choice, id=f"{spec.name}-{'-'.join(choice.values())}") for choice in chosen]
+    return [
+        pytest.param(
+            spec,
+            choice,
+            id=f"{spec.name}-{'-'.join(choice.values())}",
+            marks=[] if spec.name in QUICK_DATA or choice["model"] in QUICK_MODELS else pytest.mark.long,
+        )
+        for choice in chosen
+    ]
 
 
 @pytest.mark.parametrize(("spec", "chosen"), [case for spec in SPECS for case in cases(spec)])
