@@ -45,6 +45,7 @@ from vaelab.config.nearest import nearest
 from vaelab.config.redacted_output import flush_or_forget, redacted_output
 from vaelab.config.usual import usual_for
 from vaelab.dashboard.command import dashboard
+from vaelab.doctor.command import doctor
 from vaelab.errors import ConfigError, DivergenceError, UserError, own_error
 from vaelab.explore.command import explore
 from vaelab.external import from_launcher, launched
@@ -117,7 +118,11 @@ def main() -> None:
         except KeyboardInterrupt as stop:
             _fail("interrupted", exit_code(stop))
     elif command in ("-h", "--help"):
-        print(_usage())
+        try:
+            print(_usage())
+            flush_or_forget(sys.stdout)
+        except BrokenPipeError:  # as of `vaelab --help | head`
+            flush_or_forget(sys.stdout)
     elif command:
         _fail(f"vaelab {command}: there is no such command; {_command_meant(command)}", 2)
     else:
@@ -229,6 +234,11 @@ def _rerun(arguments: list[str]) -> None:
 
 def _reproduce(arguments: list[str]) -> None:
     if code := reproduce(arguments, _code_of_training):
+        sys.exit(code)
+
+
+def _doctor(arguments: list[str]) -> None:
+    if code := doctor(arguments):
         sys.exit(code)
 
 
@@ -575,6 +585,7 @@ COMMANDS = {
     "reproduce": Command("NAME", "train an experiment again; does the number hold that is recorded?", _reproduce),
     "compare": Command("FOLDER ...", "one table and one figure of finished runs", compare),
     "dashboard": Command("[FOLDER ... or PROJECT]", "W&B workspaces, and a report that compares runs", dashboard),
+    "doctor": Command("", "what this machine has for training, and what is wrong with it", _doctor),
     "info": Command("RUN", "what a model is, and what can be done with it", info, True),
     "sample": Command("RUN -o DIR", "new examples: images, rows, music, text, series", sample, True),
     "reconstruct": Command("RUN FILES -o DIR", "what is left of files after encoding and decoding", reconstruct, True),

@@ -1,0 +1,1 @@
+"""What this machine has, and what is wrong with it."""
