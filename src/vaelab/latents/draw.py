@@ -42,9 +42,21 @@ class GroupDraw:
 
 @dataclass(frozen=True)
 class Draw:
-    """Draws of all latent variables of a model, from the coarsest to the finest."""
+    """Draws of all latent variables of a model, from the coarsest to the finest.
+
+    Attributes:
+        groups: one for each variable.
+        state: `(B, S, *shape)`, what the decoder reads where all variables have a part in it; None where it reads the
+            finest one.
+    """
 
     groups: tuple[GroupDraw, ...]
+    state: Tensor | None = None
+
+    @property
+    def decoded(self) -> Tensor:
+        """What the decoder reads, `(B, S, *shape)`; `Coder.decoder_latent` makes the same of flat codes."""
+        return self.groups[-1].z if self.state is None else self.state
 
     @property
     def rate(self) -> Tensor | None:

@@ -56,7 +56,9 @@ class LatentGroup:
 
 @dataclass(frozen=True)
 class LatentSpec:
-    """The latent variables of a model, from the coarsest to the finest. Decoders read the finest.
+    """The latent variables of a model, from the coarsest to the finest.
+
+    Decoders read the finest, or what a hierarchy makes of all of them.
 
     Everything that has the size of a code is derived from this: what the encoder gives, what the decoder reads, how
     many principal components a baseline of the same size has, and how many bits a code is.
@@ -74,7 +76,7 @@ class LatentSpec:
 
     @property
     def finest(self) -> LatentGroup:
-        """What the decoder reads."""
+        """What the decoder reads, unless a hierarchy makes something of all variables for it."""
         return self.groups[-1]
 
     @property

@@ -5,6 +5,7 @@ from vaelab.models.adversary import Adversary, PatchDiscriminator
 from vaelab.models.ae import AE, AESettings
 from vaelab.models.coder import ModelParts
 from vaelab.models.dip_vae import DIPVAE
+from vaelab.models.hierarchical_vae import HierarchicalVAE
 from vaelab.models.importance_weighted import ImportanceWeighted
 from vaelab.models.ladder_vae import LadderVAE
 from vaelab.models.mmd import WAE, InfoVAE
@@ -28,6 +29,7 @@ __all__ = [
     "Adversary",
     "BetaTCVAE",
     "FactorVAE",
+    "HierarchicalVAE",
     "ImportanceWeighted",
     "InfoVAE",
     "LadderVAE",

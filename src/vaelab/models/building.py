@@ -64,6 +64,11 @@ def build_model(about: dict[str, Any], builder: Builder) -> Model:
         if group in about:
             builder.check(about[group], group, kind)
     model_class: Any = produced(builder.resolve(about["model"], "model", Model))
+    if not model_class.vectors and spec.kind != "image":
+        raise ConfigError(
+            f"model: {model_class.__name__} has grids for codes, which fit images; {spec.name} is {spec.kind} data, use "
+            "another model such as model=vae"
+        )
     likelihood = builder.build(about["likelihood"], "likelihood", Likelihood, spec=spec)
     for side in ("encoder", "decoder"):
         refuse_misfit(builder, about[side], side, spec)

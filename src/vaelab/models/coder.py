@@ -49,7 +49,9 @@ class Coder(nn.Module):
     """Encoder, posterior, prior, decoder and likelihood, put together; it knows nothing of losses and training.
 
     It draws no noise by itself. It has one latent variable. A hierarchy has several: it overrides `latent_spec`,
-    `encoder_shape`, `infer`, `streams`, `draw_from`, `code`, `variance` and `sample_latent`. Measurements follow.
+    `encoder_shape`, `infer`, `streams`, `draw_from`, `code`, `variance` and `sample_latent`. Where its decoder reads
+    more than the finest variable, it overrides `decoder_shape` and `decoder_latent` too, and its draws have a `state`.
+    Measurements follow.
 
     Args:
         encoder: gives what the posterior reads.
@@ -317,7 +319,7 @@ class Coder(nn.Module):
         return self.likelihood.sample(self.raw(self.decoder_latent(z), None, condition), generator)
 
     def decoder_latent(self, code: Tensor) -> Tensor:
-        """The part of flat codes `(B, size)` that the decoder reads, `(B, *shape)`: the finest latent variable."""
+        """What the decoder reads of flat codes `(B, size)`, `(B, *shape)`: the finest latent variable."""
         return self.latent.split(code)[-1]
 
     def generated(
@@ -349,7 +351,7 @@ class Coder(nn.Module):
     def raw(self, z: Tensor, given: Tensor | None, condition: Tensor | None = None) -> Tensor:
         """The decoder's output, in a precision that nats can be summed in; `given` is read by teacher forcing.
 
-        `z: (N, *shape)` of the finest latent variable, `condition: (N,)` labels.
+        `z: (N, *shape)` from `decoder_latent` or `Draw.decoded`, `condition: (N,)` labels.
         """
         z = appended(z, self.embed(condition, z)).to(self.dtype)
         forced = (self._cast(given),) if self.autoregressive and given is not None else ()

@@ -33,7 +33,7 @@ class Model(Coder, ABC):
 
     Attributes:
         monitor: what the best checkpoint watches unless the task says, and its direction.
-        grids: whether codes may be grids.
+        grids, vectors: whether codes may be grids, and whether they may be vectors.
         takes: which of `posterior` and `prior` may be chosen for the model; the others are its own.
         extra_phases: updates on each batch beside that of the first phase.
         inference: names of the modules that z is made by, from x on; the gradient of a reconstruction reaches them.
@@ -49,6 +49,7 @@ class Model(Coder, ABC):
     monitor: ClassVar[tuple[str, str]]
     takes: ClassVar[frozenset[str]] = frozenset()
     grids: ClassVar[bool] = True
+    vectors: ClassVar[bool] = True
     extra_phases: tuple[Phase, ...] = ()
     inference: ClassVar[tuple[str, ...]] = ("encoder", "posterior")
     batch_terms: frozenset[str] = frozenset()
@@ -278,7 +279,7 @@ class Model(Coder, ABC):
         ratio = draw.log_ratio
         if ratio is None:
             raise TypeError(f"{type(self).__name__} has no bound on log p(x): its code is a point")
-        return self.log_likelihood_of_draws(draw.groups[-1].z, target, target, condition)[0] + ratio
+        return self.log_likelihood_of_draws(draw.decoded, target, target, condition)[0] + ratio
 
     def fitted_log_weights(
         self,
@@ -301,7 +302,7 @@ class Model(Coder, ABC):
             codes = self.latent.flat([group.z.flatten(0, 1) for group in draw.groups])
         label = None if condition is None else condition.repeat_interleave(log_q.shape[1])
         log_p = log_prob_given(prior, codes, label).view(log_q.shape)
-        return self.log_likelihood_of_draws(draw.groups[-1].z, target, target, condition)[0] + log_p - log_q
+        return self.log_likelihood_of_draws(draw.decoded, target, target, condition)[0] + log_p - log_q
 
     def log_evidence(
         self,

@@ -115,9 +115,7 @@ class VAE(Model):
         scheduled = self.scheduled_now() if scheduled is None else scheduled
         noise = drawn(self.streams(self.samples), batch.noise, batch.x.device)
         draw = self.draw_from(inferred, noise, condition, scheduled if self.training else NONE)
-        each, raw = self.log_likelihood_of_draws(
-            draw.groups[-1].z, batch.target, self.teacher_forcing(batch), condition
-        )
+        each, raw = self.log_likelihood_of_draws(draw.decoded, batch.target, self.teacher_forcing(batch), condition)
         log_likelihood, rate, parts, beta = each.mean(1), draw.rate, draw.spread_parts, scheduled["beta"]
         assert rate is not None
         assert parts is not None
