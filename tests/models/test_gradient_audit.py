@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from pairwise import pairwise
-from vaelab.config.builder import Builder
+from vaelab.config.builder import Builder, produced
 from vaelab.config.location import config_dir
 from vaelab.core import Batch, DataSpec, StepNoise
 from vaelab.corruptions import Identity
@@ -103,10 +103,12 @@ def cases() -> list[Any]:
         "condition": "none",
     }
     for model in options("model"):
+        model_class = produced(Builder().resolve(composed(model)["model"], "model", Model))
+        plain = alone if model_class.vectors else alone | {"latent": "grid-conv"}
         for group, some in (("prior", options("prior")), ("posterior", options("posterior")), ("latent", latents),
                             ("adversary", options("adversary")), ("shortcut", options("shortcut")),
                             ("condition", ["label"])):  # fmt: skip
-            found += [{"model": model} | alone | {group: option} for option in some]
+            found += [{"model": model} | plain | {group: option} for option in some]
     named = {"-".join(case.values()): case for case in found}
     quick = {"-".join(case.values()) for case in found[:pairs]} | {
         name for name, case in named.items() if case["model"] in objectives()

@@ -94,6 +94,18 @@ def models() -> list[str]:
     return sorted(chosen.values())
 
 
+def produced_by(group: str, option: str) -> Any:
+    return produced(Builder().resolve(node(group, option), group, (PARTS | LATENT_PARTS)[group]))
+
+
+def latent_of(spec: DataSpec, chosen: dict[str, str]) -> dict[str, Any] | None:
+    """A vector, or a grid where the model needs one; None where the data or a backbone has none."""
+    if produced_by("model", chosen["model"]).vectors:
+        return node("latent", "vector")
+    grids = produced_by("encoder", chosen["encoder"]), produced_by("decoder", chosen["decoder"])
+    return node("latent", "grid") if spec.kind == "image" and grids[0].gives_grids and grids[1].reads_grids else None
+
+
 QUICK_MODELS, QUICK_DATA = ("ae", "iwae", "vae"), ("digits", "row", "waves")
 
 
@@ -105,7 +117,9 @@ def cases(spec: DataSpec) -> list[Any]:
     fitting = {group: [o for o in options(group) if fits(spec, group, o)] for group in ("encoder", "decoder")}
     likelihoods = [o for o in options("likelihood") if fits(spec, "likelihood", o)]
     assert all(fitting.values())
-    chosen = pairwise({"model": models(), "likelihood": likelihoods} | fitting)
+    chosen = pairwise(
+        {"model": models(), "likelihood": likelihoods} | fitting, lambda each: latent_of(spec, each) is not None
+    )
     return [
         pytest.param(
             spec,
@@ -126,6 +140,7 @@ def test_trains_a_step_decodes_its_own_shape_and_reloads(
     batch = Batch(x, x, torch.zeros(4).long(), x, ExampleNoise(0, range(4)), 1.0)
     size = 16 if chosen["model"] == "topk_ae" else 3  # of three sparse numbers all may be zero
     about = {"latent_dim": size, "spec": spec.to_json()} | {group: node(group, chosen[group]) for group in PARTS}
+    about["latent"] = latent_of(spec, chosen)
     built = build_model(about, Builder())
     optimizer = torch.optim.Adam(built.parameters(), lr=1e-3)
     before = [p.clone() for p in built.encoder.parameters()]
@@ -155,15 +170,13 @@ ROW = DataSpec("row", "table", (7,), "real", classes=("a", "b"))
 GROUPS = ("latent", "posterior", "prior", "adversary")
 
 
-def produced_by(group: str, option: str) -> Any:
-    return produced(Builder().resolve(node(group, option), group, (PARTS | LATENT_PARTS)[group]))
-
-
 def fit_each_other(spec: DataSpec, chosen: dict[str, Any]) -> bool:
     """As far as options declare what they fit."""
     model = produced_by("model", chosen["model"])
     posterior, prior = (chosen[group] and produced_by(group, chosen[group]) for group in ("posterior", "prior"))
     if (posterior and "posterior" not in model.takes) or (prior and "prior" not in model.takes):
+        return False
+    if chosen["latent"] == "vector" and not model.vectors:
         return False
     if chosen["latent"] == "grid" and (
         spec.kind != "image"

@@ -66,7 +66,7 @@ def build_model(about: dict[str, Any], builder: Builder) -> Model:
     model_class: Any = produced(builder.resolve(about["model"], "model", Model))
     if not model_class.vectors and spec.kind != "image":
         raise ConfigError(
-            f"model: {model_class.__name__} has grids for codes, which fit images; {spec.name} is {spec.kind} data, use "
+            f"model: {model_class.__name__} needs latent=grid, which fits images; {spec.name} is {spec.kind} data, use "
             "another model such as model=vae"
         )
     likelihood = builder.build(about["likelihood"], "likelihood", Likelihood, spec=spec)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from math import sqrt
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -159,7 +160,7 @@ class TopDown(nn.Module):
         super().__init__()
         gain = 1 / sqrt(len(shapes) * blocks)
         sizes = [(height, columns) for _, height, columns in shapes]
-        self.levels = nn.ModuleList(
+        self.levels: Any = nn.ModuleList(  # of `Level`
             Level(shape[0], width, inner, blocks, size, gain) for shape, size in zip(shapes, sizes, strict=True)
         )
         self.starts = nn.ParameterList(START * torch.randn(1, width, *size) for size in dict.fromkeys(sizes))
