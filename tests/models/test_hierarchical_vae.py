@@ -180,7 +180,10 @@ def tiny() -> HierarchicalVAE:
     latent = LatentSpec((LatentGroup((1, 1, 1), name="1"), LatentGroup((1, 1, 1), name="2")))
     encoder = ConvEncoder(TINY.shape, (4, 1, 1), [4], activation="silu")
     decoder = ConvDecoder((4, 1, 1), (1, *TINY.shape), [4], activation="silu")
-    model = HierarchicalVAE(encoder, decoder, Gaussian(TINY, 1.0), latent, 2, 1, width=4, inner=3, blocks=1)
+    model = HierarchicalVAE(
+        levels=2, resolutions=1, width=4, inner=3, blocks=1,
+        encoder=encoder, decoder=decoder, likelihood=Gaussian(TINY, 1.0), latent=latent,
+    )  # fmt: skip
     return stirred(model.eval()).double()
 
 

@@ -1,11 +1,11 @@
 """Many levels of latent variables on grids, from the top down."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, NamedTuple, Unpack
 
 import torch
-from annotated_types import Ge, Gt, Lt
-from torch import Tensor, nn
+from annotated_types import Ge, Gt
+from torch import Tensor
 
 from vaelab.backbones.halvings import halvings
 from vaelab.core.noise import mix
@@ -14,11 +14,10 @@ from vaelab.latents import DiagonalGaussian, Draw, GroupDraw, LatentGroup, Laten
 from vaelab.latents.draw import NONE
 from vaelab.latents.gaussian import gaussian_draw
 from vaelab.latents.prior import standard_normal_numbers
-from vaelab.likelihoods import Likelihood
-from vaelab.models.coder import Condition, Streams
-from vaelab.models.schedules import Schedule, Scheduled
+from vaelab.models.coder import Streams
+from vaelab.models.schedules import Scheduled
 from vaelab.models.top_down import BottomUp, TopDown
-from vaelab.models.vae import VAE
+from vaelab.models.vae import VAE, VAESettings
 
 CHUNK = 512  # draws of the prior that are made at a time
 
@@ -45,15 +44,14 @@ class HierarchicalVAE(VAE):
     [-12, 8]; no gradient is skipped.
 
     Args:
-        encoder, decoder, likelihood, latent: from the run; `latent_dim` numbers for each cell of each level.
         levels: L.
         resolutions: grids; each coarser one has half the rows and columns. Levels are divided evenly among them, and
             finer grids get those that are left over.
         width: channels of features and states.
         inner: channels inside the residual blocks.
         blocks: residual blocks on each grid on the way up, and after each level on the way down.
-        schedule, beta, samples, bound: see `VAE`.
-        condition, condition_size, condition_dropout: see `Model`. The decoder reads the label; the levels do not.
+        **settings: see `VAE`. There are `latent_dim` numbers for each cell of each level. The decoder reads the label
+            of a condition; the levels do not.
 
     Raises:
         ConfigError: the grid of `latent=grid` cannot be halved so often, or there are more grids than levels.
@@ -65,28 +63,15 @@ class HierarchicalVAE(VAE):
 
     def __init__(
         self,
-        encoder: nn.Module,
-        decoder: nn.Module,
-        likelihood: Likelihood,
-        latent: LatentSpec,
         levels: Annotated[int, Ge(2)],
         resolutions: Annotated[int, Gt(0)],
         width: Annotated[int, Gt(0)],
         inner: Annotated[int, Gt(0)],
         blocks: Annotated[int, Gt(0)],
-        schedule: Schedule | None = None,
-        beta: Annotated[float, Ge(0)] = 1.0,
-        samples: Annotated[int, Gt(0)] = 1,
-        bound: Literal["elbo", "iwae"] = "elbo",
-        condition: Condition | None = None,
-        condition_size: Annotated[int, Gt(0)] = 16,
-        condition_dropout: Annotated[float, Ge(0), Lt(1)] = 0.1,
+        **settings: Unpack[VAESettings],
     ) -> None:
-        super().__init__(
-            encoder, decoder, likelihood, latent, schedule, beta, samples, bound,
-            condition=condition, condition_size=condition_size, condition_dropout=condition_dropout,
-        )  # fmt: skip
-        shapes = [group.shape for group in latent.groups]
+        super().__init__(**settings)
+        shapes = [group.shape for group in self.latent.groups]
         sizes = [(rows, columns) for rows, columns in dict.fromkeys(shape[1:] for shape in shapes)]
         self.bottom_up = BottomUp(sizes, width, inner, blocks)
         self.top_down = TopDown(shapes, width, inner, blocks)
@@ -125,8 +110,8 @@ class HierarchicalVAE(VAE):
     @classmethod
     def decoder_shape(cls, latent: LatentSpec, settings: Mapping[str, Any]) -> tuple[int, ...]:
         """The last state, and the embedded condition."""
-        _, *size = super().decoder_shape(latent, settings)
-        more = settings["condition_size"] if settings.get("condition") else 0
+        size = latent.finest.shape[1:]
+        more = settings.get("condition_size", 0) if settings.get("condition") else 0
         return (settings["width"] + more, *size)
 
     def moves(self) -> dict[str, tuple[str, ...]]:
