@@ -32,7 +32,7 @@ class HierarchicalVAE(VAE):
     """p(x|z_1..z_L) prod_l p(z_l|z_<l), inferred in the same order, in small (Child, 2021, "Very Deep VAEs").
 
     Level 1 is the coarsest. Each level is a grid of normal numbers. What lies above it is a state h, which gives both
-    p(z_l|z_<l) and, with features of x, q(z_l|z_<l, x) (sections 2.2 and 3.1, figure 3). No features of x reach the
+    p(z_l|z_<l) and, with features of x, q(z_l|z_<l, x) (figure 3 there). No features of x reach the
     decoder but through z.
 
     Three networks meet here. The encoder of the run takes x to features on the finest grid, the one of `latent=grid`.
