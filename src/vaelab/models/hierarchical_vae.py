@@ -136,7 +136,8 @@ class HierarchicalVAE(VAE):
         scheduled: Scheduled = NONE,
     ) -> Draw:
         """See `Coder.draw_from`; the rate of a level is exact given the draws above, and a mean over them."""
-        of_level, groups = list(noise.values()), list[GroupDraw]()
+        of_level = list(noise.values())
+        groups: list[GroupDraw] = []
         count = of_level[0].shape[:2]
 
         def choose(number: int, p: DiagonalGaussian, h: Tensor) -> Tensor:
