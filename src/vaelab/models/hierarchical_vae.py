@@ -40,7 +40,7 @@ class HierarchicalVAE(VAE):
     on coarser grids, `top_down` draws. The decoder of the run takes the last h to x. So every encoder that gives grids
     and every decoder that reads them fit.
 
-    The last weights of each residual block begin 1 / sqrt(depth) as large (section 3.2). Log-variances are bounded to
+    The last weights of each residual block begin 1 / sqrt(depth) as large. Log-variances are bounded to
     [-12, 8]; no gradient is skipped.
 
     Args:
