@@ -47,6 +47,43 @@ def label_numbers(
     return numbers
 
 
+def drawn_by_class(label: Tensor, count: int, seed: int) -> Tensor:
+    """Places of `count` examples with a label, `(count,)` int64 ascending, as many of each class as of any other.
+
+    Where the count is no multiple of the classes, the first of a random order of them have one more. A class of fewer
+    examples gives all that it has, and the others give more.
+
+    Args:
+        label: `(N,)`, -1 where there is none.
+        count: `data.labelled`.
+        seed: of the draw.
+
+    Raises:
+        ConfigError: there are no labels, fewer labels than `count`, or more classes.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(label), generator=generator)
+    order = order[label[order] >= 0]
+    found, group, sizes = label[order].unique(return_inverse=True, return_counts=True)
+    if not len(found):
+        raise ConfigError(f"data.labelled={count}: the examples of the train split have no labels; leave it out")
+    if count > len(order):
+        raise ConfigError(
+            f"data.labelled={count}: the train split has {len(order)} examples with a label; ask for fewer, or leave "
+            "it out"
+        )
+    if count < len(found):
+        raise ConfigError(
+            f"data.labelled={count}: the train split has {len(found)} classes, of which each needs an example; "
+            f"should be at least {len(found)}"
+        )
+    rank = torch.randperm(len(found), generator=generator)  # who has one more, where the count leaves a rest
+    by_class = group.argsort(stable=True)
+    turn = torch.empty_like(group)
+    turn[by_class] = torch.arange(len(group)) - (sizes.cumsum(0) - sizes)[group[by_class]]
+    return order[(turn * len(found) + rank[group]).argsort()][:count].sort().values
+
+
 def renumbered(label: Tensor, classes: Sequence[str], trained: Sequence[str]) -> tuple[Tensor, tuple[str, ...]]:
     """Labels by the numbers that classes had in training; classes that were not there come after those.
 

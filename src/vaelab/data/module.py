@@ -4,8 +4,9 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from math import ceil
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypedDict, Unpack
+from typing import Annotated, Any, Literal, NotRequired, TypedDict, Unpack
 
 import lightning.pytorch as L
 import torch
@@ -20,7 +21,7 @@ from vaelab.corruptions import Corruption
 from vaelab.data.columns import features
 from vaelab.data.examples import Examples, binarized, lengths, scale
 from vaelab.data.factors import Factors
-from vaelab.data.labels import label_numbers, renumbered
+from vaelab.data.labels import drawn_by_class, label_numbers, renumbered
 from vaelab.data.loader import EvalLoader, TrainLoader
 from vaelab.data.plain import enough, plain
 from vaelab.data.preparation import trained_spec
@@ -43,6 +44,7 @@ class DataSettings(TypedDict):
     test_fraction: Fraction
     split_seed: Annotated[int, Ge(0)]
     seed: Annotated[int, Ge(0)]
+    labelled: NotRequired[Annotated[int, Gt(0)] | None]
 
 
 class DataModule(L.LightningDataModule, ABC):
@@ -56,14 +58,20 @@ class DataModule(L.LightningDataModule, ABC):
     others go there where the set has no test split of its own: rare anomalies are for measuring.
     Examples without a label are then in no split.
 
+    `labelled` says how many examples of the train split keep their label. They are drawn by `split_seed`, as many of
+    each class as of any other, and all other train labels become -1, whoever asks. Validation and test keep theirs.
+
     Attributes:
         storage: where examples are kept while the run goes on; see `vaelab.data.storage.place`.
+        labelled_share: the share of an epoch's rows that should have a label at the least. Where fewer examples have
+            one, these come several times in an epoch; 0 leaves all as they are. To be set before training begins.
         all_as_test: whether every example is in the test split, in the order of the files, and none is trained on:
             for data that a trained model never saw. Labels then only say which examples are normal, and need not be
             there. To be set before the data are prepared.
     """
 
     storage: Storage = "auto"
+    labelled_share: float = 0.0
     all_as_test: bool = False
 
     def __init__(
@@ -76,6 +84,12 @@ class DataModule(L.LightningDataModule, ABC):
         self.split_seed, self.seed = settings["split_seed"], settings["seed"]
         self.binarize = binarize
         self.normal = normal
+        self.labelled = settings.get("labelled")
+        if self.labelled is not None and normal is not None:
+            raise ConfigError(
+                f"data.labelled={self.labelled} and data.normal={normal}: data.normal restricts train by its labels, "
+                "so that none of them is hidden; leave one of the two out"
+            )
         self._examples: Examples | None = None
         self._trained: DataSpec | None = None  # of the model that examples are prepared for
         self._content: str | None = None
@@ -136,6 +150,8 @@ class DataModule(L.LightningDataModule, ABC):
         else:
             normal = None if self.normal is None else self._is_normal(examples)
             self.split = split(examples, normal, self.val_fraction, self.test_fraction, self.split_seed)
+            if self.labelled is not None:
+                examples = self._labels_hidden(examples, self.labelled)
         examples = self._in_place(self.fitted(examples, self.split["train"]))
         if self.binarize == "static":  # by `split_seed`, of which the content must not depend
             self._content = digest(examples.values)
@@ -148,6 +164,15 @@ class DataModule(L.LightningDataModule, ABC):
             return examples
         label, classes = renumbered(examples.label, examples.spec.classes, self._trained.classes)
         return replace(examples, label=label, spec=replace(examples.spec, classes=classes))
+
+    def _labels_hidden(self, examples: Examples, count: int) -> Examples:
+        """With labels of `count` train examples alone, beside those of the other splits."""
+        train = self.split["train"]
+        label = examples.label.clone()
+        kept = train[drawn_by_class(label[train], count, mix(self.split_seed, "labelled"))]
+        label[train] = -1
+        label[kept] = examples.label[kept]
+        return replace(examples, label=label)
 
     def _in_place(self, examples: Examples) -> Examples:
         """In memory or on disk, as `storage` says."""
@@ -202,8 +227,29 @@ class DataModule(L.LightningDataModule, ABC):
         return self._loader(epoch)
 
     def _loader(self, epoch: Callable[[], int], rank: int = 0, world_size: int = 1) -> TrainLoader:
-        rows = self.split["train"]
-        return TrainLoader(self._store(), rows, self.batch_size, self.seed, epoch, rank, world_size, self._lengths)
+        return TrainLoader(
+            self._store(), self._epoch_rows(), self.batch_size, self.seed, epoch, rank, world_size, self._lengths
+        )
+
+    @property
+    def repeats(self) -> int:
+        """How often each train example with a label comes in an epoch; see `labelled_share`."""
+        rows = len(self.split["train"])
+        known = int((self.labels("train") >= 0).sum())
+        if known == 0 or not self.labelled_share:
+            return 1
+        return max(1, ceil(self.labelled_share / (1 - self.labelled_share) * (rows - known) / known))
+
+    @property
+    def epoch_size(self) -> int:
+        """Rows of an epoch: the examples of the train split, each as often as it comes."""
+        return len(self._epoch_rows())
+
+    def _epoch_rows(self) -> Tensor:
+        rows, repeats = self.split["train"], self.repeats
+        if repeats == 1:
+            return rows
+        return torch.cat([rows, rows[self.labels("train") >= 0].repeat(repeats - 1)])
 
     def _store(self) -> Store:
         """Where batches come from on the device of the run, the same for all loaders."""

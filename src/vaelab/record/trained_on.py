@@ -25,8 +25,8 @@ SPLITTING = (
     "steps",
     "hop",
 )
-# `label_as_column` is settled for a new model, and kept beside it afterwards.
-NEITHER = ("corruption", "batch_size", "seed", "data_dir", "label_as_column")
+# `label_as_column` is settled for a new model, and kept beside it afterwards. `labelled` hides labels of train alone.
+NEITHER = ("corruption", "batch_size", "seed", "data_dir", "label_as_column", "labelled")
 
 Use = Literal["training", "resume", "evaluation"]
 
