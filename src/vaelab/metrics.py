@@ -46,6 +46,7 @@ _OBJECTIVE = (
     Metric("capacity", "nats that the rate is drawn to", None, "nats"),
     Metric("sparsity", "L1 penalty on the code"),
     Metric("contraction", "penalty on the encoder's Jacobian"),
+    Metric("classification", "-log q(y|x) of examples with a label, as it enters the loss", "min", "nats"),
     Metric("adversarial", "term for deceiving the adversary, as it enters the loss"),
     Metric("perceptual", "term for the distance of features, as it enters the loss"),
     Metric("adversarial_weight", "weight of that term, from the gradients of the decoder's last layer"),
@@ -86,6 +87,7 @@ _SAMPLES = (
 _CODES = (
     Metric("active_units", "latent dimensions that say something of an example", "max"),
     Metric("aggregate_kl", "distance of all codes together from N(0, I), a lower bound", "min", "nats", headline=True),
+    Metric("error", "share of examples whose label is not the likeliest under q(y|x)", "min", headline=True),
     Metric("mutual_information", "what a code says of its example", "max", "nats"),
 )
 _CODEBOOK = (
@@ -184,7 +186,7 @@ TAKEN = (
     Taken(re.compile(r"_(latent|reconstruction|relative|elbo|nll)$"), "by the score {}"),
     Taken(re.compile(r"_baseline_examples$"), "on the examples that baselines get"),
     Taken(re.compile(r"_given_label$"), "given the label"),
-    Taken(re.compile(r"_(top|bottom|middle|\d+)$"), "of the latent variable {}"),
+    Taken(re.compile(r"_(top|bottom|middle|y|z|\d+)$"), "of the latent variable {}"),
     Taken(re.compile(r"_step$"), "since the last log"),
 )
 

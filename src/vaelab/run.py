@@ -21,7 +21,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from vaelab.check import COLLECTIONS, COMPONENTS, check
-from vaelab.config.builder import Builder
+from vaelab.config.builder import Builder, produced
 from vaelab.config.changes import refuse_changes
 from vaelab.config.continuation import Continuation, run_folder
 from vaelab.config.nearest import did_you_mean
@@ -198,7 +198,7 @@ def position_of(trainer: L.Trainer, data: DataModule) -> Callable[[int], dict[st
     """Where a step, counted from 0, stands on the axes of epochs and of examples seen, its own included."""
 
     def position(step: int) -> dict[str, float]:
-        batches, train = int(min(trainer.num_training_batches, 2**62)), len(data.split["train"])
+        batches, train = int(min(trainer.num_training_batches, 2**62)), data.epoch_size
         if not batches:  # nothing is trained
             return {}
         batch = data.batch_size * trainer.accumulate_grad_batches * trainer.world_size
@@ -223,7 +223,7 @@ def build(
     """
     corruption = builder.build(cfg["corruption"], "corruption", COMPONENTS["corruption"])
     task: Task = builder.build(cfg["task"], "task", COMPONENTS["task"])
-    settle_label(cfg, task, new=start is None)
+    settle_label(cfg, builder, task, new=start is None)
     if start is None and task.needs_distances and cfg["data"].get("scaling") == "auto":
         cfg["data"]["scaling"] = "standard"
     if start is None:
@@ -246,6 +246,7 @@ def build(
         refuse_too_large(about, builder, len(data.split["train"]))
     model = build_model(about, builder)
     model.perceptual = perceptual_of(cfg, builder, data)
+    data.labelled_share = model.labelled_share
     if start is not None:
         start.refuse_misfit(model.state_dict(), about)
         if start.averaged:
@@ -274,16 +275,24 @@ def perceptual_of(cfg: dict[str, Any], builder: Builder, data: DataModule) -> Of
     return found
 
 
-def settle_label(cfg: dict[str, Any], task: Task, new: bool) -> None:
+def settle_label(cfg: dict[str, Any], builder: Builder, task: Task, new: bool) -> None:
     """Replace `auto` of `data.label_as_column`, of a new model, by what the task needs.
 
-    A model that is given labels (`model.condition=label`) draws samples for labels, and where train is restricted to
-    some labels, there is little to generate: the label is no column then.
+    A model that is given labels (`model.condition=label`) or infers them draws samples for labels, and where train is
+    restricted to some labels, there is little to generate: the label is no column then. Nor is one that is hidden.
 
     Raises:
-        ConfigError: the label is asked for as a column of a model that is given it, which would be told what to say.
+        ConfigError: the label is asked for as a column of a model that is given it or infers it, which would be told
+            what to say, or where labels are hidden.
     """
     data = cfg["data"]
+    model_class: Any = produced(builder.resolve(cfg["model"], "model", Model))
+    infers = model_class.infers_label
+    if new and data.get("label_as_column") is True and (infers or data.get("labelled") is not None):
+        why = "the model infers the label" if infers else f"data.labelled={data['labelled']} hides labels"
+        raise ConfigError(
+            f"data.label_as_column=true: {why}, which it would read in the column; leave label_as_column out"
+        )
     if new and data.get("label_as_column") is True and cfg["model"].get("condition") is not None:
         raise ConfigError(
             "data.label_as_column=true: model.condition=label gives the model the label that it would have to "
@@ -291,7 +300,7 @@ def settle_label(cfg: dict[str, Any], task: Task, new: bool) -> None:
         )
     if new and data.get("label_as_column") == "auto":
         named = data["label"] is not None and str(data["label"]) not in map(str, data["drop"])
-        given = cfg["model"].get("condition") is not None
+        given = infers or cfg["model"].get("condition") is not None or data.get("labelled") is not None
         data["label_as_column"] = task.models_label and named and not given and data["normal"] is None
 
 
@@ -302,7 +311,7 @@ def settle_budget(cfg: dict[str, Any], data: DataModule) -> None:
     """
     budget, effort = Budget(**cfg["budget"]), cfg["effort"]
     chosen = cfg["trainer"].get("max_epochs") == AUTO and not counts_steps(cfg["trainer"])
-    cfg["trainer"] = settled(cfg["trainer"], budget, effort, len(data.split["train"]), data.batch_size)
+    cfg["trainer"] = settled(cfg["trainer"], budget, effort, data.epoch_size, data.batch_size)
     cfg["budget"], cfg["effort"] = asdict(budget) if chosen else None, effort if chosen else None
 
 
@@ -346,7 +355,8 @@ def begin(model: Model, data: DataModule) -> None:
     if count:
         places = torch.randperm(len(data.split["train"]), generator=torch.Generator().manual_seed(data.seed))[:count]
         shown = next(data.batches("train", batch_size=count, which=places)).target
-    model.start(ModelStart(len(data.split["train"]), data.mean(), shown))
+    labelled = int((data.labels("train") >= 0).sum())
+    model.start(ModelStart(len(data.split["train"]), data.mean(), shown, labelled, data.repeats))
 
 
 def new_data(cfg: dict[str, Any], builder: Builder, corruption: Corruption) -> DataModule:

@@ -172,7 +172,8 @@ def values(count: int) -> Tensor:
 
 def batch_of(count: int = 8) -> Batch:
     x = values(count)
-    return Batch(x, x, torch.arange(count) % 10, x, StepNoise(0, 0, 0, slice(0, count), count), 1.0)
+    label = torch.arange(count) % 10 - 1  # one without
+    return Batch(x, x, label, x, StepNoise(0, 0, 0, slice(0, count), count), 1.0)
 
 
 def named(model: Model, phase: str, terms: Terms) -> dict[str, Tensor]:

@@ -27,12 +27,12 @@ from vaelab.models.saved_model import save_model
 from vaelab.training.module import only, weights_of
 
 SPECS = (
-    DataSpec("digits", "image", (1, 8, 8), "unit", 17),
+    DataSpec("digits", "image", (1, 8, 8), "unit", 17, classes=("a", "b")),
     DataSpec("odd", "image", (2, 27, 31), "unit", 256),
     DataSpec("binary", "image", (1, 9, 6), "binary", 2),
     DataSpec("real", "image", (3, 7, 5), "real"),
     DataSpec("row", "table", (13,), "real"),
-    DataSpec("waves", "series", (2, 21), "real"),
+    DataSpec("waves", "series", (2, 21), "real", classes=("a", "b")),
     DataSpec("broken", "series", (3, 10), "real", has_missing=True),
 )
 
@@ -85,6 +85,10 @@ def fits(spec: DataSpec, group: str, name: str) -> bool:
     return True
 
 
+def produced_by(group: str, option: str) -> Any:
+    return produced(Builder().resolve(node(group, option), group, (PARTS | LATENT_PARTS)[group]))
+
+
 def models() -> list[str]:
     """One option of each objective: of the others only numbers differ."""
     chosen = {}
@@ -117,8 +121,9 @@ def cases(spec: DataSpec) -> list[Any]:
     fitting = {group: [o for o in options(group) if fits(spec, group, o)] for group in ("encoder", "decoder")}
     likelihoods = [o for o in options("likelihood") if fits(spec, "likelihood", o)]
     assert all(fitting.values())
+    trained = [m for m in models() if spec.classes or not produced_by("model", m).infers_label]
     chosen = pairwise(
-        {"model": models(), "likelihood": likelihoods} | fitting, lambda each: latent_of(spec, each) is not None
+        {"model": trained, "likelihood": likelihoods} | fitting, lambda each: latent_of(spec, each) is not None
     )
     return [
         pytest.param(
@@ -174,6 +179,8 @@ def fit_each_other(spec: DataSpec, chosen: dict[str, Any]) -> bool:
     """As far as options declare what they fit."""
     model = produced_by("model", chosen["model"])
     posterior, prior = (chosen[group] and produced_by(group, chosen[group]) for group in ("posterior", "prior"))
+    if chosen["condition"] and model.infers_label:
+        return False
     if (posterior and "posterior" not in model.takes) or (prior and "prior" not in model.takes):
         return False
     if chosen["latent"] == "vector" and not model.vectors:
@@ -250,7 +257,7 @@ def test_codes_posteriors_priors_and_adversaries_train_generate_and_reload(
 
 @pytest.mark.parametrize(("spec", "chosen"), [*codes(IMAGE, fit=False), *codes(ROW, fit=False)])
 def test_what_does_not_fit_is_refused_and_a_group_to_change_is_named(spec: DataSpec, chosen: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match=r"latent|posterior|prior|adversary|encoder"):
+    with pytest.raises(ConfigError, match=r"latent|posterior|prior|adversary|encoder|condition"):
         built_of(spec, chosen)
 
 

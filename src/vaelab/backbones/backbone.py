@@ -9,13 +9,14 @@ from torch import Tensor, nn
 from vaelab.core.spec import Kind
 
 Shape = int | Sequence[int]  # of a latent code or of what an encoder gives; a whole number is a vector's
-Activation = Literal["relu", "silu", "gelu", "tanh", "elu"]
+Activation = Literal["relu", "silu", "gelu", "tanh", "elu", "softplus"]
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
     "silu": nn.SiLU,
     "gelu": nn.GELU,
     "tanh": nn.Tanh,
     "elu": nn.ELU,
+    "softplus": nn.Softplus,
 }
 
 

@@ -77,6 +77,11 @@ def refuse_misfit(prior: FittedPrior, model: Model) -> None:
     Raises:
         ConfigError: says what fits.
     """
+    if model.infers_label:
+        raise ConfigError(
+            f"fitted_prior={prior.name}: the code of {type(model).__name__} holds a class, of which this prior is no "
+            "distribution; use fitted_prior=none"
+        )
     prior.refuse_misfit(model.latent)
     if isinstance(prior, LabelledPrior) and prior.needs_label and not model.conditional:
         if not model.likelihood.spec.classes:

@@ -15,18 +15,19 @@ CHUNK = 512
 
 
 def classes_of(model: Model) -> int:
-    """How many labels a model is given; 0 without a condition."""
-    return 0 if model.condition is None else model.condition.classes
+    """How many labels a model draws codes for; 0 for one that knows none."""
+    return len(model.likelihood.spec.classes) if model.draws_by_label else 0
 
 
 @dataclass(frozen=True)
 class Source:
-    """Draws codes, and labels for a model that is given them.
+    """Draws codes, and labels for a model that draws codes for them.
 
     Attributes:
         model: that decodes them.
         fitted: the prior that they are drawn from; None for the model's own.
-        labels: to draw from, those of the train split; None for a model without a condition.
+        labels: to draw from, those of the train split, or all alike of a model that has a p(y); None for a model that
+            knows none.
     """
 
     model: Model
@@ -36,8 +37,10 @@ class Source:
     @classmethod
     def of_model(cls, model: Model, data: DataModule, fitted: FittedPrior | None = None) -> "Source":
         """With the labels of the data, as often as train has them."""
-        if not model.conditional:
+        if not model.draws_by_label:
             return cls(model, fitted)
+        if not model.conditional:
+            return cls(model, fitted, torch.arange(classes_of(model)))
         known, classes = data.labels("test" if data.all_as_test else "train"), classes_of(model)
         known = known[known < classes]  # later data may have new ones
         return cls(model, fitted, known if len(known) else torch.arange(classes))

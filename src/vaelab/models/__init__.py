@@ -8,6 +8,7 @@ from vaelab.models.dip_vae import DIPVAE
 from vaelab.models.hierarchical_vae import HierarchicalVAE
 from vaelab.models.importance_weighted import ImportanceWeighted
 from vaelab.models.ladder_vae import LadderVAE
+from vaelab.models.m2 import M2
 from vaelab.models.mmd import WAE, InfoVAE
 from vaelab.models.model import Model
 from vaelab.models.phases import Phase
@@ -21,6 +22,7 @@ from vaelab.models.vae import VAE, VAESettings
 __all__ = [
     "AE",
     "DIPVAE",
+    "M2",
     "RAE",
     "VAE",
     "WAE",

@@ -78,10 +78,16 @@ def build_model(about: dict[str, Any], builder: Builder) -> Model:
         for group in ("posterior", "prior")
         if group in about
     }
+    if model_class.infers_label and len(spec.classes) < 2:
+        known = f"has one class, {spec.classes[0]}" if spec.classes else "has no classes"
+        raise ConfigError(
+            f"model: {model_class.__name__} infers labels, and {spec.name} {known}; use data whose examples are of two "
+            "or more classes"
+        )
     for group in chosen.keys() - model_class.takes:
         raise ConfigError(f"{group}: {model_class.__name__} has a {group} of its own; leave {group} out")
     posterior = chosen.get("posterior") or model_class.own_posterior()
-    settings = _settings(about["model"], model_class)
+    settings = _settings(about["model"], model_class) | {"spec": spec}
     shape = layout.shape(spec, latent_dim)
     latent = model_class.latent_spec(shape, posterior, settings)
     encoded, decoded = (

@@ -124,7 +124,7 @@ class Coder(nn.Module):
         Args:
             shape: of z, as the group `latent` says.
             posterior: of the model.
-            settings: of the model, as in its config.
+            settings: of the model, as in its config, and `spec`, what one example is.
         """
         return LatentSpec((posterior.group(shape),))
 
@@ -158,6 +158,11 @@ class Coder(nn.Module):
     def conditional(self) -> bool:
         """Whether the model is given labels."""
         return self.condition is not None
+
+    @property
+    def draws_by_label(self) -> bool:
+        """Whether codes can be drawn for a label: of a model that is given labels, or has the label in its code."""
+        return self.conditional
 
     @property
     def standard_prior(self) -> bool:
@@ -321,6 +326,10 @@ class Coder(nn.Module):
     def decoder_latent(self, code: Tensor) -> Tensor:
         """What the decoder reads of flat codes `(B, size)`, `(B, *shape)`: the finest latent variable."""
         return self.latent.split(code)[-1]
+
+    def decoder_draws(self, draw: Draw) -> Tensor:
+        """The same part of draws, `(B, S, *shape)`."""
+        return draw.decoded
 
     def generated(
         self, z: Tensor, choose: Callable[[Tensor], Tensor], condition: Tensor | None = None, **settings: Tensor

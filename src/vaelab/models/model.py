@@ -37,6 +37,8 @@ class Model(Coder, ABC):
         takes: which of `posterior` and `prior` may be chosen for the model; the others are its own.
         extra_phases: updates on each batch beside that of the first phase.
         inference: names of the modules that z is made by, from x on; the gradient of a reconstruction reaches them.
+        infers_label: whether the label is a variable of the model, which training examples may show and q(y|x) infers.
+        labelled_share: see `DataModule.labelled_share`.
         batch_terms: names of terms that are statistics of a whole batch. They need the batch of all devices
             (`gathered`) and refuse accumulation, since a part of a batch has another statistic.
         step: optimizer steps taken, set by the trainer.
@@ -52,6 +54,8 @@ class Model(Coder, ABC):
     vectors: ClassVar[bool] = True
     extra_phases: tuple[Phase, ...] = ()
     inference: ClassVar[tuple[str, ...]] = ("encoder", "posterior")
+    infers_label: ClassVar[bool] = False
+    labelled_share: ClassVar[float] = 0.0
     batch_terms: frozenset[str] = frozenset()
 
     def __init__(
@@ -271,6 +275,10 @@ class Model(Coder, ABC):
         code = self.encode(batch.x, condition)
         return Prediction(terms, code, self.reconstruct(code, batch.target, condition))
 
+    def class_probabilities(self, x: Tensor) -> Tensor:
+        """q(y|x) of a model that infers labels, for `x: (B, *shape)`; `(B, K)`."""
+        raise TypeError(f"{type(self).__name__} infers no labels")
+
     def log_weights(
         self, inferred: Any, noise: Mapping[str, Tensor], target: Tensor, condition: Tensor | None = None
     ) -> Tensor:
@@ -279,7 +287,7 @@ class Model(Coder, ABC):
         ratio = draw.log_ratio
         if ratio is None:
             raise TypeError(f"{type(self).__name__} has no bound on log p(x): its code is a point")
-        return self.log_likelihood_of_draws(draw.decoded, target, target, condition)[0] + ratio
+        return self.log_likelihood_of_draws(self.decoder_draws(draw), target, target, condition)[0] + ratio
 
     def fitted_log_weights(
         self,
@@ -302,7 +310,8 @@ class Model(Coder, ABC):
             codes = self.latent.flat([group.z.flatten(0, 1) for group in draw.groups])
         label = None if condition is None else condition.repeat_interleave(log_q.shape[1])
         log_p = log_prob_given(prior, codes, label).view(log_q.shape)
-        return self.log_likelihood_of_draws(draw.decoded, target, target, condition)[0] + log_p - log_q
+        each, _ = self.log_likelihood_of_draws(self.decoder_draws(draw), target, target, condition)
+        return each + log_p - log_q
 
     def log_evidence(
         self,

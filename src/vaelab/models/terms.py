@@ -52,11 +52,13 @@ class Prediction(NamedTuple):
         terms: of the objective, from one draw tied to each example.
         latent: `(B, size)`, the flat code: the code itself, or the posterior mean.
         reconstruction: `(B, *shape)`, decoded from `latent`.
+        classes: `(B, K)`, q(y|x) of a model that infers labels; None of any other.
     """
 
     terms: Terms
     latent: Tensor
     reconstruction: Tensor
+    classes: Tensor | None = None
 
 
 class Start(NamedTuple):
@@ -66,8 +68,12 @@ class Start(NamedTuple):
         size: examples of the train split.
         mean: what `Likelihood.raw_at` takes: the mean of each value, or frequencies of categories.
         examples: `(N, *shape)`, as many train examples as `Model.start_examples` asks for.
+        labelled: train examples with a label.
+        repeats: how often each of these comes in an epoch; see `DataModule.labelled_share`.
     """
 
     size: int
     mean: Tensor
     examples: Tensor
+    labelled: int = 0
+    repeats: int = 1

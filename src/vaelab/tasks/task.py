@@ -188,18 +188,23 @@ class Task(Callback):
         """Fresh metrics for a pass over a split; `stage` is `val` or `test`.
 
         `mse` is over numbers that are there, `category_accuracy` over the categorical columns of a table,
-        `token_accuracy` over tokens, each predicted from the code and the true tokens before it.
+        `token_accuracy` over tokens, each predicted from the code and the true tokens before it. `error` is of a model
+        that infers labels, over examples with one of its labels.
         """
+        inferred: dict[str, Metric] = {"error": MeanMetric()} if model.infers_label else {}
         if spec.support == "categories":
-            return {"token_accuracy": MeanMetric()}
+            return inferred | {"token_accuracy": MeanMetric()}
         names = ["mse"] if has_numbers(spec) else []
         names += ["category_accuracy"] if spec.support == "mixed" else []
         # An example may have no number at all, or no category: it does not count then.
-        return {name: MeanMetric(nan_strategy="ignore" if spec.has_missing else "warn") for name in names}
+        return inferred | {name: MeanMetric(nan_strategy="ignore" if spec.has_missing else "warn") for name in names}
 
     def update(self, metrics: dict[str, Metric], model: Model, prediction: Prediction, batch: Batch) -> None:
         """Count one batch."""
         spec, reconstruction = model.likelihood.spec, prediction.reconstruction
+        if "error" in metrics and prediction.classes is not None:
+            known = (batch.label >= 0) & (batch.label < len(spec.classes))
+            metrics["error"].update((prediction.classes.argmax(1) != batch.label)[known].float())
         if "token_accuracy" in metrics:
             observed = observed_mask(batch.clean)
             metrics["token_accuracy"].update((reconstruction == batch.clean)[observed].float())

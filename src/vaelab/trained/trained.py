@@ -132,7 +132,8 @@ class Trained:
         Args:
             count: of them.
             temperature: scales the spread of the prior; below 1 samples are more usual and less varied.
-            label: of a model that is given labels: one for all, or one for each; None takes all in turn.
+            label: of a model that is given labels or infers them: one for all, or one for each; None takes all in turn,
+                or draws them of p(y).
             seed: of the draws: the same seed gives the same examples.
             prior: `own`, that of the model, or `fitted`, the one that the run fitted to its codes; None is the fitted
                 one where there is one.
@@ -165,6 +166,29 @@ class Trained:
         """
         found = self.scored(self.part(things), self.scorer.name(score))
         return found if isinstance(things, Tensor) else found.numpy()
+
+    def classify(self, things: Any) -> pd.DataFrame:
+        """The label of examples, by a model that infers it (`model=m2`).
+
+            trained.classify(images)["label"]
+
+        Returns:
+            A row for each example, with the index of a DataFrame that was given: `label`, the name of the likeliest
+            class, its `probability` under q(y|x), and `probability_<class>` of every class.
+
+        Raises:
+            ConfigError: the model infers no labels.
+        """
+        model = self.model
+        if not model.infers_label:
+            raise ConfigError(f"{self.folder}: {type(model).__name__} infers no labels; model=m2 trains one that does")
+        with torch.no_grad():
+            parts = (model.class_probabilities(batch.x) for batch in self._batches(self.part(things)))
+            found = self._on_cpu(parts).double().numpy()
+        names = self.spec.classes
+        columns = {"label": [names[number] for number in found.argmax(1)], "probability": found.max(1)}
+        columns |= {f"probability_{name}": of_class for name, of_class in zip(names, found.T, strict=True)}
+        return _indexed_as(things, pd.DataFrame(columns))
 
     def detect(self, things: Any, false_alarm_rate: float | None = None) -> pd.DataFrame:
         """Scores and what they mean.
@@ -470,7 +494,7 @@ class Trained:
         if label is None:
             return None
         classes = self.spec.classes
-        if not self.model.conditional:
+        if not self.model.draws_by_label:
             raise ConfigError(f"label={label}: the model is given no labels; model.condition=label trains one that is")
         if isinstance(label, np.ndarray | Tensor) and label.ndim == 0:
             label = label.item()
