@@ -13,6 +13,7 @@ from vaelab.latents.gaussian import (
 )
 from vaelab.latents.gumbel import GumbelSoftmax
 from vaelab.latents.layouts import Grid, Layout, Vector
+from vaelab.latents.lookup_free import LFQ
 from vaelab.latents.mixtures import Mixture, VampPrior
 from vaelab.latents.posterior import Point, PointMass, Posterior
 from vaelab.latents.prior import Prior, standard_normal_numbers
@@ -23,6 +24,7 @@ from vaelab.latents.vector_quantizer import VQ
 
 __all__ = [
     "FSQ",
+    "LFQ",
     "VQ",
     "DiagonalGaussian",
     "Draw",

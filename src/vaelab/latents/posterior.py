@@ -24,6 +24,7 @@ class Posterior(nn.Module, ABC):
         discrete: whether z takes finitely many values; see `vaelab.latents.quantizers`.
         grids: whether z may be a grid.
         start_examples: how many train examples `start` wants to see.
+        batch_terms: names of those of its penalties that are statistics of a whole batch; see `Model.batch_terms`.
     """
 
     noise: ClassVar[NoiseKind | None] = None
@@ -32,6 +33,7 @@ class Posterior(nn.Module, ABC):
     begins_with_mean: ClassVar[bool] = False
     grids: ClassVar[bool] = True
     start_examples: int = 0
+    batch_terms: frozenset[str] = frozenset()
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Posterior":
         """Leave buffers in single precision at least: in less, a moving average or a count stands still."""
@@ -82,6 +84,15 @@ class Posterior(nn.Module, ABC):
             scheduled: the numbers of `scheduled` at this step, in training. Empty in evaluation, where a draw does not
                 depend on the step.
         """
+
+    def batch_penalties(self, q: Any, weight: float) -> dict[str, Tensor]:
+        """Terms that are statistics of a whole batch, `(B,)` each, by name, as they enter the loss.
+
+        Args:
+            q: from `forward`.
+            weight: `Batch.weight`, which `gathered` takes.
+        """
+        return {}
 
     def scheduled(self, step: int) -> dict[str, float]:
         """Numbers that change over the steps, such as a temperature: `draw` takes them, and they are logged."""

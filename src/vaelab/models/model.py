@@ -73,6 +73,8 @@ class Model(Coder, ABC):
         super().__init__(
             encoder, decoder, likelihood, latent, posterior, prior, condition, condition_size, condition_dropout
         )
+        if self.posterior.batch_terms:
+            self.batch_terms = self.batch_terms | self.posterior.batch_terms
         self.architecture: dict[str, Any] = {}
         self.weigh: Callable[..., Tensor] | None = None  # `log_weights` in a faster form, where there is one
         self._step = self.step_reads = 0
@@ -205,7 +207,8 @@ class Model(Coder, ABC):
             draw: from `draw_from`; that of an autoencoder is its code.
             scheduled: see `terms`.
         """
-        return draw.penalties
+        of_batch = self.posterior.batch_penalties(inferred.q, batch.weight) if isinstance(inferred, Inferred) else {}
+        return draw.penalties | of_batch
 
     def statistics(self, inferred: Any) -> Mapping[str, Tensor]:
         """Sums over a training batch that `update` takes, by name."""

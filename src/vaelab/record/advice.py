@@ -112,7 +112,8 @@ def _remedy(run: Finished) -> str:
         return f"model=ae puts no price on the code, and {longer}"
     if run.task == "denoising" and len(run.model.latent.finest.shape) == 1:
         return f"for images model=ae encoder=conv latent=grid keeps more of each place, and {longer}"
-    if run.task == "generation" and run.model.fitted is None and not run.model.latent.discrete:
+    fits_prior = not run.model.latent.discrete and not run.model.infers_label
+    if run.task == "generation" and run.model.fitted is None and fits_prior:
         mixture = "mixture_by_label" if run.model.conditional else "mixture"
         return f"fitted_prior={mixture} draws from where the codes are, and {longer}"
     if run.task == "embedding":
