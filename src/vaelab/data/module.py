@@ -59,7 +59,7 @@ class DataModule(L.LightningDataModule, ABC):
     Examples without a label are then in no split.
 
     `labelled` says how many examples of the train split keep their label. They are drawn by `split_seed`, as many of
-    each class as of any other, and all other train labels become -1, whoever asks. Validation and test keep theirs.
+    each class as of any other, and all other train labels become -1. Validation and test keep theirs.
 
     Attributes:
         storage: where examples are kept while the run goes on; see `vaelab.data.storage.place`.
@@ -92,6 +92,7 @@ class DataModule(L.LightningDataModule, ABC):
             )
         self._examples: Examples | None = None
         self._trained: DataSpec | None = None  # of the model that examples are prepared for
+        self._every_label: Tensor | None = None  # before some were hidden
         self._content: str | None = None
         self._lengths: Tensor | None = None
         self._stores: dict[torch.device, Store] = {}
@@ -168,7 +169,7 @@ class DataModule(L.LightningDataModule, ABC):
     def _labels_hidden(self, examples: Examples, count: int) -> Examples:
         """With labels of `count` train examples alone, beside those of the other splits."""
         train = self.split["train"]
-        label = examples.label.clone()
+        self._every_label, label = examples.label, examples.label.clone()
         kept = train[drawn_by_class(label[train], count, mix(self.split_seed, "labelled"))]
         label[train] = -1
         label[kept] = examples.label[kept]
@@ -435,6 +436,10 @@ class DataModule(L.LightningDataModule, ABC):
         """`(N,)` int64, -1 where there is none."""
         return self._loaded.label[self.split[split]]
 
+    def labels_for_measuring(self, split: str) -> Tensor:
+        """The same with those that `labelled` hides: for an instrument that should be the same whatever is hidden."""
+        return self.labels(split) if self._every_label is None else self._every_label[self.split[split]]
+
     def factors(self, split: str) -> Factors | None:
         """What each example of a split was made from, in the order of the split; None for data that do not say it."""
         known = self._loaded.factors
@@ -466,11 +471,17 @@ class DataModule(L.LightningDataModule, ABC):
         trained = self._trained.classes if self._trained is not None and self.all_as_test else ()
         return self.spec.classes[len(trained) :] if trained else ()
 
-    def fingerprint(self) -> str:
-        """Of the stored values, up to a gigabyte of them, labels and splits; a digest in hexadecimal."""
-        digest, values = hashlib.sha256(), self._loaded.values
+    def fingerprint(self, for_measuring: bool = False) -> str:
+        """Of the stored values, up to a gigabyte of them, labels and splits; a digest in hexadecimal.
+
+        Args:
+            for_measuring: whether labels are those of `labels_for_measuring`.
+        """
+        digest, values, label = hashlib.sha256(), self._loaded.values, self._loaded.label
+        if for_measuring and self._every_label is not None:
+            label = self._every_label
         every = -(-values.nbytes // CACHED)  # 1, unless reading all of them would take long
-        for tensor in (*values[::every].split(4096), self._loaded.label, *self.split.values()):
+        for tensor in (*values[::every].split(4096), label, *self.split.values()):
             if len(tensor):  # what is empty has no view as bytes
                 digest.update(tensor.contiguous().numpy().data.cast("B"))
         return digest.hexdigest()

@@ -30,14 +30,14 @@ class Classifier(Extractor):
 
     They are standardised over the train split, since the kernel distance depends on their scale. The
     network is trained on the labelled train examples (60,000 of them at most), seeded, and kept in
-    `folder` under a hash of the data, so that all runs on the same data share one. Images whose longer
-    side is above 64 pixels are shrunk to that.
+    `folder` under a hash of the data, so that all runs on the same data share one, also those that
+    hide labels. Images whose longer side is above 64 pixels are shrunk to that.
     """
 
     def __init__(self, data: DataModule, folder: Path, device: torch.device) -> None:
         super().__init__(device)
         spec, self._path = data.spec, folder / f"classifier-{_key(data)}.safetensors"
-        classes = int(data.labels("train").max()) + 1
+        classes = int(data.labels_for_measuring("train").max()) + 1
         self._net = _network(spec.shape[0], limited_size(spec.shape[1:], LONGEST), classes)
         facts = self._read()
         if facts is None:
@@ -74,7 +74,7 @@ class Classifier(Extractor):
         return self._net(limit_side(examples.to(self.device), LONGEST)).argmax(1).cpu()
 
     def _train(self, data: DataModule) -> dict[str, Any]:
-        labels = data.labels("train")[:MOST]
+        labels = data.labels_for_measuring("train")[:MOST]
         labelled = labels >= 0
         images = limit_side(data.clean("train", MOST)[labelled], LONGEST).float()
         labels = labels[labelled]
@@ -113,7 +113,7 @@ class Classifier(Extractor):
 
 def can_classify(data: DataModule) -> bool:
     """Whether there are images with labels of more than one class."""
-    labels = data.labels("train")
+    labels = data.labels_for_measuring("train")
     return data.spec.kind == "image" and len(labels[labels >= 0].unique()) > 1
 
 
@@ -159,5 +159,5 @@ def _fit(net: nn.Module, images: Tensor, labels: Tensor, steps: int) -> None:
 
 def _key(data: DataModule) -> str:
     """Of what it is trained and tried on; neither corruption nor binarization on the fly changes that."""
-    key = [FORMAT, data.spec.name, list(data.spec.shape), data.fingerprint()]
+    key = [FORMAT, data.spec.name, list(data.spec.shape), data.fingerprint(for_measuring=True)]
     return hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
