@@ -247,6 +247,7 @@ def build(
     model = build_model(about, builder)
     model.perceptual = perceptual_of(cfg, builder, data)
     data.labelled_share = model.labelled_share
+    model.count_labels(len(data.split["train"]), data.known_labels, data.repeats)
     if start is not None:
         start.refuse_misfit(model.state_dict(), about)
         if start.averaged:
@@ -355,8 +356,7 @@ def begin(model: Model, data: DataModule) -> None:
     if count:
         places = torch.randperm(len(data.split["train"]), generator=torch.Generator().manual_seed(data.seed))[:count]
         shown = next(data.batches("train", batch_size=count, which=places)).target
-    labelled = int((data.labels("train") >= 0).sum())
-    model.start(ModelStart(len(data.split["train"]), data.mean(), shown, labelled, data.repeats))
+    model.start(ModelStart(len(data.split["train"]), data.mean(), shown))
 
 
 def new_data(cfg: dict[str, Any], builder: Builder, corruption: Corruption) -> DataModule:

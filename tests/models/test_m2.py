@@ -12,7 +12,7 @@ from vaelab.backbones import MLPDecoder, MLPEncoder
 from vaelab.core import Batch, DataSpec, ExampleNoise
 from vaelab.latents import LatentGroup, LatentSpec
 from vaelab.likelihoods import Gaussian
-from vaelab.models import M2, Start
+from vaelab.models import M2
 
 CLASSES, SIZE, HIDDEN = 3, 2, 6
 SPEC = DataSpec("rows", "table", (4,), "real", classes=("a", "b", "c"))
@@ -126,8 +126,7 @@ def test_repeated_labels_change_no_objective() -> None:
     plain = model.terms(whole)
     bound, wrong = plain.kl - plain.log_likelihood, plain.penalties["classification"][:3].mean()
     for repeats in (1, 4):
-        model.start(Start(40, x.mean(0), x[:0], labelled=3, repeats=repeats))
-        model.offset.zero_()  # as it was
+        model.count_labels(40, 3, repeats)
         rows = torch.cat([torch.arange(40), torch.arange(3).repeat(repeats - 1)])
         each = model.terms(whole).loss[rows]
         torch.testing.assert_close(each.mean(), bound.mean() + wrong)

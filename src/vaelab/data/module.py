@@ -233,18 +233,24 @@ class DataModule(L.LightningDataModule, ABC):
         )
 
     @property
+    def known_labels(self) -> int:
+        """Train examples with a label."""
+        return int((self.labels("train") >= 0).sum())
+
+    @property
     def repeats(self) -> int:
-        """How often each train example with a label comes in an epoch; see `labelled_share`."""
-        rows = len(self.split["train"])
-        known = int((self.labels("train") >= 0).sum())
-        if known == 0 or not self.labelled_share:
+        """How often each of these comes in an epoch; see `labelled_share`."""
+        known = self.known_labels if self.labelled_share else 0
+        if not known:
             return 1
-        return max(1, ceil(self.labelled_share / (1 - self.labelled_share) * (rows - known) / known))
+        others = len(self.split["train"]) - known
+        return max(1, ceil(self.labelled_share / (1 - self.labelled_share) * others / known))
 
     @property
     def epoch_size(self) -> int:
         """Rows of an epoch: the examples of the train split, each as often as it comes."""
-        return len(self._epoch_rows())
+        repeated = self.repeats - 1
+        return len(self.split["train"]) + (repeated * self.known_labels if repeated else 0)
 
     def _epoch_rows(self) -> Tensor:
         rows, repeats = self.split["train"], self.repeats

@@ -1,9 +1,8 @@
 """A VAE whose code holds the class of an example, which few train examples need to show."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from math import log
-from typing import Annotated, Any, ClassVar, Unpack
+from typing import Annotated, Any, ClassVar, NamedTuple, Unpack
 
 import torch
 from annotated_types import Ge, Gt
@@ -19,14 +18,13 @@ from vaelab.latents.gaussian import gaussian_draw, gaussian_log_prob
 from vaelab.latents.prior import standard_normal_numbers
 from vaelab.models.coder import Streams, drawn
 from vaelab.models.schedules import Scheduled
-from vaelab.models.terms import Prediction, Start, Terms
+from vaelab.models.terms import Prediction, Terms
 from vaelab.models.vae import VAE, VAESettings
 
 CLASSIFICATION = "classification"
 
 
-@dataclass(frozen=True)
-class LabelInferred:
+class LabelInferred(NamedTuple):
     """What the encoder says of a batch.
 
     Attributes:
@@ -105,8 +103,8 @@ class M2(VAE):
         layers = [layer for pair in zip(widths, classifier, strict=False) for layer in (nn.SiLU(), nn.Linear(*pair))]
         self.classifier = nn.Sequential(*layers, nn.SiLU(), nn.Linear(widths[-1], labels.size))
         self.infer_z = GivenLabel(hidden, labels.size, 2 * z.size)
-        self.row_weights: Tensor  # of L, U and the classification, in training
-        self.register_buffer("row_weights", torch.ones(3))
+        self.row_weights: Tensor  # of L, U and the classification, in training; of the data, so that it is not saved
+        self.register_buffer("row_weights", torch.ones(3), persistent=False)
 
     @classmethod
     def latent_spec(cls, shape: tuple[int, ...], posterior: Posterior, settings: Mapping[str, Any]) -> LatentSpec:
@@ -140,13 +138,11 @@ class M2(VAE):
             moved["adversarial"] = tuple(name for name in moved["adversarial"] if name != "classifier")
         return moved
 
-    def start(self, start: Start) -> None:
-        """See `Model.start`; take how often examples with a label come."""
-        super().start(start)
-        if start.labelled:
-            rows = start.size + (start.repeats - 1) * start.labelled
-            labelled = rows / start.repeats
-            weights = [labelled / start.size, rows / start.size, labelled / start.labelled]
+    def count_labels(self, examples: int, labelled: int, repeats: int) -> None:
+        """See `Model.count_labels`: what rows weigh, so that the loss is that of the class's docstring."""
+        if labelled:
+            rows = examples + (repeats - 1) * labelled  # of an epoch, whose mean is taken
+            weights = [rows / repeats / examples, rows / examples, rows / repeats / labelled]
             self.row_weights.copy_(torch.tensor(weights))
 
     # From x to y and z
@@ -176,7 +172,9 @@ class M2(VAE):
         """See `Coder.draw_from`: y of q(y|x), then z of q(z|x,y). The rate of z is a mean over the draws of y."""
         uniform, normal = noise.values()
         share = inferred.log_share
-        label = torch.searchsorted(share.exp().cumsum(1), uniform.contiguous()).clamp(max=self.labels - 1)
+        label = torch.searchsorted(share.exp().cumsum(1), uniform.to(share.dtype).contiguous()).clamp(
+            max=self.labels - 1
+        )
         log_q = share.gather(1, label)
         parts = _rate_parts(share.exp(), share)
         y = GroupDraw(

@@ -180,6 +180,15 @@ class Model(Coder, ABC):
         if self.prior.start_examples:
             self.prior.start(start.examples[: self.prior.start_examples])
 
+    def count_labels(self, examples: int, labelled: int, repeats: int) -> None:
+        """Take how many train examples have a label: of every run, also of one that goes on.
+
+        Args:
+            examples: of the train split.
+            labelled: those of them with a label.
+            repeats: how often each of these comes in an epoch, where all others come once.
+        """
+
     def update(self, statistics: Mapping[str, Tensor]) -> None:
         """Change the state of the model after an optimizer step, by the statistics of its batches on all devices."""
         self.posterior.update(statistics)

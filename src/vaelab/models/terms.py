@@ -68,12 +68,8 @@ class Start(NamedTuple):
         size: examples of the train split.
         mean: what `Likelihood.raw_at` takes: the mean of each value, or frequencies of categories.
         examples: `(N, *shape)`, as many train examples as `Model.start_examples` asks for.
-        labelled: train examples with a label.
-        repeats: how often each of these comes in an epoch; see `DataModule.labelled_share`.
     """
 
     size: int
     mean: Tensor
     examples: Tensor
-    labelled: int = 0
-    repeats: int = 1
