@@ -15,8 +15,8 @@ CHUNK = 512
 
 
 def classes_of(model: Model) -> int:
-    """How many labels a model draws codes for; 0 for one that knows none."""
-    return len(model.likelihood.spec.classes) if model.draws_by_label else 0
+    """How many labels a model is given; 0 without a condition."""
+    return 0 if model.condition is None else model.condition.classes
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Source:
         if not model.draws_by_label:
             return cls(model, fitted)
         if not model.conditional:
-            return cls(model, fitted, torch.arange(classes_of(model)))
+            return cls(model, fitted, torch.arange(len(model.likelihood.spec.classes)))
         known, classes = data.labels("test" if data.all_as_test else "train"), classes_of(model)
         known = known[known < classes]  # later data may have new ones
         return cls(model, fitted, known if len(known) else torch.arange(classes))
