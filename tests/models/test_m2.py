@@ -96,7 +96,7 @@ def test_draws_of_both_variables_are_those_of_q_and_their_weights_give_the_same_
     draw = model.draw(batch, 20_000)
     y, z = draw.groups
     torch.testing.assert_close(y.z[0].mean(0), model.infer(batch.x).log_share[0].exp(), atol=0.02, rtol=0)
-    weights = model.log_likelihood_of_draws(model.decoder_draws(draw), batch.target, batch.target)[0] + draw.log_ratio
+    weights = model.log_likelihood_of_draws(draw.decoded, batch.target, batch.target)[0] + draw.log_ratio
     evidence = weights.logsumexp(1) - log(20_000)
     torch.testing.assert_close(evidence, model.log_evidence(batch, 4_000), atol=0.05, rtol=0)
     assert torch.equal(y.indices[0, :, 0], y.z[0].argmax(1))

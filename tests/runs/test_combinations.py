@@ -98,10 +98,6 @@ def models() -> list[str]:
     return sorted(chosen.values())
 
 
-def produced_by(group: str, option: str) -> Any:
-    return produced(Builder().resolve(node(group, option), group, (PARTS | LATENT_PARTS)[group]))
-
-
 def latent_of(spec: DataSpec, chosen: dict[str, str]) -> dict[str, Any] | None:
     """A vector, or a grid where the model needs one; None where the data or a backbone has none."""
     if produced_by("model", chosen["model"]).vectors:

@@ -327,10 +327,6 @@ class Coder(nn.Module):
         """What the decoder reads of flat codes `(B, size)`, `(B, *shape)`: the finest latent variable."""
         return self.latent.split(code)[-1]
 
-    def decoder_draws(self, draw: Draw) -> Tensor:
-        """The same part of draws, `(B, S, *shape)`."""
-        return draw.decoded
-
     def generated(
         self, z: Tensor, choose: Callable[[Tensor], Tensor], condition: Tensor | None = None, **settings: Tensor
     ) -> Tensor:

@@ -183,11 +183,8 @@ class M2(VAE):
         )  # fmt: skip
         q = inferred.given(label)
         standard = DiagonalGaussian(torch.zeros_like(q.mean), torch.zeros_like(q.mean))
-        return Draw((y, gaussian_draw(q, standard, normal)))
-
-    def decoder_draws(self, draw: Draw) -> Tensor:
-        """See `Coder.decoder_draws`: y and z."""
-        return torch.cat([group.z for group in draw.groups], dim=2)
+        z = gaussian_draw(q, standard, normal)
+        return Draw((y, z), torch.cat([y.z, z.z], dim=2))
 
     def decoder_latent(self, code: Tensor) -> Tensor:
         """See `Coder.decoder_latent`: all of it."""

@@ -299,7 +299,7 @@ class Model(Coder, ABC):
         ratio = draw.log_ratio
         if ratio is None:
             raise TypeError(f"{type(self).__name__} has no bound on log p(x): its code is a point")
-        return self.log_likelihood_of_draws(self.decoder_draws(draw), target, target, condition)[0] + ratio
+        return self.log_likelihood_of_draws(draw.decoded, target, target, condition)[0] + ratio
 
     def fitted_log_weights(
         self,
@@ -322,7 +322,7 @@ class Model(Coder, ABC):
             codes = self.latent.flat([group.z.flatten(0, 1) for group in draw.groups])
         label = None if condition is None else condition.repeat_interleave(log_q.shape[1])
         log_p = log_prob_given(prior, codes, label).view(log_q.shape)
-        each, _ = self.log_likelihood_of_draws(self.decoder_draws(draw), target, target, condition)
+        each, _ = self.log_likelihood_of_draws(draw.decoded, target, target, condition)
         return each + log_p - log_q
 
     def log_evidence(
