@@ -157,8 +157,6 @@ def built(
     try:
         parts = {"prior": prior, "posterior": posterior, "latent": layout, "adversary": adversary, "shortcut": shortcut}
         found = build_model(architecture(model, condition, encoder=encoder, decoder=encoder, **parts), Builder())
-        if prior == "vampprior":
-            found.prior.distribution()  # it refuses a posterior that is not normal
     except ConfigError:
         return None
     found.start(Start(32, torch.full(SPEC.shape, 0.4), values(max(1, found.start_examples))))

@@ -159,6 +159,7 @@ class FlowPosterior(Posterior):
     """
 
     noise: ClassVar[NoiseKind | None] = "normal"
+    normal = False
     grids = False
 
     def __init__(self, transforms: Annotated[int, Ge(1)], hidden: Widths, context: Annotated[int, Ge(1)]) -> None:

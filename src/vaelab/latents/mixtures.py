@@ -145,6 +145,8 @@ class VampPrior(MixturePrior):
         components: K, pseudo-inputs.
     """
 
+    of_posteriors = True
+
     def __init__(self, components: Annotated[int, Ge(1)]) -> None:
         super().__init__(components)
         self.start_examples = components

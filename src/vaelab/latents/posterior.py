@@ -21,6 +21,7 @@ class Posterior(nn.Module, ABC):
         continuous_point: whether z is a point in a continuous space, which has no rate and no density.
         begins_with_mean: whether the encoder gives the mean of z, then log-variances if there are more numbers, so that
             a linear path can be added to it; see `vaelab.models.Shortcut`.
+        normal: whether q(z|x) is a `DiagonalGaussian`.
         discrete: whether z takes finitely many values; see `vaelab.latents.quantizers`.
         grids: whether z may be a grid.
         start_examples: how many train examples `start` wants to see.
@@ -29,6 +30,7 @@ class Posterior(nn.Module, ABC):
 
     noise: ClassVar[NoiseKind | None] = None
     continuous_point: ClassVar[bool] = False
+    normal: ClassVar[bool] = True
     discrete: ClassVar[bool] = False
     begins_with_mean: ClassVar[bool] = False
     grids: ClassVar[bool] = True
@@ -140,6 +142,7 @@ class Point(Posterior):
     """z is what the encoder gives: the code of an autoencoder."""
 
     continuous_point = True
+    normal = False
     begins_with_mean = True
 
     def forward(self, code: Tensor) -> PointMass:

@@ -23,6 +23,7 @@ class Prior(nn.Module, ABC):
         conditional: whether it is p(z|c), and needs a model with a condition.
         standard: whether it is N(0, I).
         grids: whether z may be a grid.
+        of_posteriors: whether it is made of posteriors, which then have to be normal.
     """
 
     start_examples: int = 0
@@ -30,6 +31,7 @@ class Prior(nn.Module, ABC):
     conditional: ClassVar[bool] = False
     standard: ClassVar[bool] = False
     grids: ClassVar[bool] = True
+    of_posteriors: ClassVar[bool] = False
 
     def bind(
         self, group: LatentGroup, spec: DataSpec, encode: Callable[[Tensor], Any], condition_size: int = 0

@@ -104,6 +104,8 @@ class Coder(nn.Module):
             raise ConfigError(f"posterior: {name}.noise={self.posterior.noise}: should be normal, uniform or None")
         if self.posterior.discrete and not self.prior.discrete:
             raise ConfigError("prior: the code is discrete, and this prior is one of real numbers; use prior=uniform")
+        if self.prior.of_posteriors and (self.posterior.discrete or not self.posterior.normal):
+            raise ConfigError("prior=vampprior: is a mixture of normal posteriors; use posterior=gaussian")
         self.posterior.bind(self.latent.finest)
         self.prior.bind(self.latent.finest, self.likelihood.spec, self._encode_unconditioned, condition_size)
 
