@@ -12,7 +12,7 @@ from vaelab.config.command_line import parts
 from vaelab.errors import ConfigError
 from vaelab.quoting import quoted
 from vaelab.reproduce.judged import Judged, Verdict, judge
-from vaelab.reproduce.page import interval, of_runs, reached, results_page
+from vaelab.reproduce.page import UNMEASURED, interval, of_runs, reached, results_page
 from vaelab.reproduce.recorded import Result, recorded, result_of
 from vaelab.runs.listed import list_runs, text
 from vaelab.signals import say
@@ -76,6 +76,9 @@ def reproduce(arguments: list[str], train: Train) -> int:
 
 def _verdict(result: Result, folder: Path) -> int:
     found, _ = list_runs(str(folder))
+    if not result.numbers:
+        say(f"{result.name}: {UNMEASURED}, so there is nothing to compare with; vaelab runs {folder} shows the numbers")
+        return 0
     judged = judge(result, found)
     _show(result, judged)
     return 0 if all(one.verdict.good for one in judged) else 3
@@ -102,6 +105,8 @@ def _list(results: list[Result]) -> None:
 
     table = Table("result", "number", "here", "published", "wanted", "minutes")
     for result in results:
+        if not result.numbers:
+            table.add_row(result.name, UNMEASURED, "", "", "", "")
         for n, number in enumerate(result.numbers):
             name, minutes = (result.name, text(result.minutes)) if n == 0 else ("", "")
             metric = f"{number.metric} {of_runs(number)}".strip()

@@ -24,10 +24,14 @@ table.
 """
 
 
+UNMEASURED = "not measured yet"
+
+
 def results_page(results: Iterable[Result]) -> str:
     """The whole page in Markdown."""
     results = list(results)
     rows = [_row(result, number, first=n == 0) for result in results for n, number in enumerate(result.numbers)]
+    rows += [f"| [{one.name}](#{one.name}) | {UNMEASURED} | | | | |" for one in results if not one.numbers]
     return HEAD + "\n".join(rows) + "\n" + "".join(_section(result) for result in results)
 
 

@@ -43,8 +43,8 @@ class Result:
         name: what `vaelab reproduce` calls it.
         about: one line.
         words: behind `python train.py`.
-        minutes: it took on two processor cores, test included.
-        numbers: at least one.
+        minutes: it took on two processor cores, test included; 0 where it has not been measured yet.
+        numbers: none where the experiment has not been measured yet.
         note: what was found, and what was tried where a number is missed.
     """
 
