@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations, product
 from typing import Any
 
+import numpy as np
+
 
 def pairwise(
     options: Mapping[str, Sequence[Any]], fits: Callable[[dict[str, Any]], bool] = lambda chosen: True
@@ -23,15 +25,20 @@ def pairwise(
         return {name: options[name][value] for name, value in zip(names, chosen, strict=True)}
 
     everything = [chosen for chosen in product(*(range(len(options[name])) for name in names)) if fits(named(chosen))]
+    if not everything:
+        return []
+    chosen = np.array(everything)
+    most = max(len(values) for values in options.values())
     places = list(combinations(range(len(names)), 2))
-
-    def pairs(chosen: tuple[int, ...]) -> set[tuple[int, int, int, int]]:
-        return {(a, chosen[a], b, chosen[b]) for a, b in places}
-
-    missing = set[tuple[int, int, int, int]]().union(*map(pairs, everything))
+    # A number for each pair of values: of each combination a row, with a column for each two parameters.
+    pairs = np.stack(
+        [(number * most + chosen[:, a]) * most + chosen[:, b] for number, (a, b) in enumerate(places)], axis=1
+    )
+    missing = np.zeros(len(places) * most * most, dtype=bool)
+    missing[pairs] = True
     found = []
-    while missing:
-        best = max(everything, key=lambda chosen: len(pairs(chosen) & missing))
-        missing -= pairs(best)
-        found.append(named(best))
+    while missing.any():
+        best = int(missing[pairs].sum(1).argmax())
+        missing[pairs[best]] = False
+        found.append(named(everything[best]))
     return found

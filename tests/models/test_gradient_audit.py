@@ -3,6 +3,7 @@
 Options of all groups that a model is made of are found in `conf/`, so a new one enters by itself.
 """
 
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -77,11 +78,8 @@ def _small(plain: Any) -> dict[str, Any]:
 
 
 @cache
-def cases() -> list[Any]:
-    """Every two options of two groups meet in some model, as far as they fit.
-
-    What is tried of one objective is left to the long tests for the others that differ from it in numbers only.
-    """
+def cases() -> dict[str, dict[str, str]]:
+    """Every two options of two groups meet in some model, by name; those that do not fit each other are among them."""
     latents = [f"{latent}-{encoder}" for latent in options("latent") for encoder in ENCODERS[latent]]
     found = pairwise({
         "model": options("model"),
@@ -92,7 +90,6 @@ def cases() -> list[Any]:
         "shortcut": [OWN, *options("shortcut")],
         "condition": ["none", "label"],
     })  # fmt: skip
-    pairs = len(found)
     # Pairs meet in combinations that do not fit as a whole, so each option is also tried with the model's own parts.
     alone = {
         "prior": OWN,
@@ -109,27 +106,40 @@ def cases() -> list[Any]:
                             ("adversary", options("adversary")), ("shortcut", options("shortcut")),
                             ("condition", ["label"])):  # fmt: skip
             found += [{"model": model} | plain | {group: option} for option in some]
-    named = {"-".join(case.values()): case for case in found}
-    quick = {"-".join(case.values()) for case in found[:pairs]} | {
-        name for name, case in named.items() if case["model"] in objectives()
-    }
-    return [
-        pytest.param(case, id=name, marks=[] if name in quick else pytest.mark.long)
-        for name, case in named.items()
-        if built(**case) is not None
-    ]
+    return {"-".join(case.values()): case for case in found}
 
 
 @cache
-def trained_cases() -> list[Any]:
-    """The same for what takes steps of the optimizers: each objective with its own parts, and all that have phases."""
-    alone = {model: "-".join([model, OWN, OWN, "vector-mlp", OWN, OWN, "none"]) for model in objectives()}
+def quick_cases() -> frozenset[str]:
+    """Those that `make test` tries: of models that differ from another in numbers only, their own parts alone."""
+    return frozenset(
+        name for name, case in cases().items() if case["model"] in objectives() or name == own(case["model"])
+    )
 
-    def quick(param: Any) -> bool:
-        (case,) = param.values
-        return param.id in alone.values() or (not param.marks and case["adversary"] != OWN)
 
-    return [pytest.param(*one.values, id=one.id, marks=[] if quick(one) else pytest.mark.long) for one in cases()]
+def own(model: str) -> str:
+    """The name of a model with its own parts."""
+    model_class = produced(Builder().resolve(composed(model)["model"], "model", Model))
+    return "-".join([model, OWN, OWN, "vector-mlp" if model_class.vectors else "grid-conv", OWN, OWN, "none"])
+
+
+def tried(model: str, quick: bool, some: Callable[[str], bool] = lambda name: True) -> Iterator[tuple[str, Model]]:
+    """Models of one option of `model`, by name, as far as their parts fit each other."""
+    for name, case in cases().items():
+        if case["model"] == model and (name in quick_cases() and some(name)) == quick and (found := built(**case)):
+            yield name, found
+
+
+BY_MODEL = pytest.mark.parametrize(
+    ("option", "quick"),
+    [
+        pytest.param(
+            option, quick, id=f"{option}-{'quick' if quick else 'rest'}", marks=[] if quick else pytest.mark.long
+        )
+        for option in options("model")
+        for quick in (True, False)
+    ],
+)
 
 
 @cache
@@ -193,21 +203,23 @@ def moved_by(term: Tensor, model: Model) -> set[str]:
     return {name.partition(".")[0] for name, gradient in found if gradient is not None and bool(gradient.any())}
 
 
-@pytest.mark.parametrize("case", cases())
-def test_every_term_moves_what_it_says_and_nothing_else(case: dict[str, str]) -> None:
-    model = built(**case)
-    assert model is not None
-    said = model.moves()
-    children = dict(model.named_children())
-    assert all(any(True for _ in children[part].parameters()) for parts in said.values() for part in parts)
-    seen = set()
-    for phase in model.phases:
-        with only(model, phase):
-            terms = named(model, phase.name, model.phase_terms(phase.name, batch_of()))
-            seen |= terms.keys()
-            for name, term in terms.items():
-                assert moved_by(term, model) == set(said[name]), name
-    assert seen == said.keys()
+@BY_MODEL
+def test_every_term_moves_what_it_says_and_nothing_else(option: str, quick: bool) -> None:
+    count = 0
+    for name, model in tried(option, quick):
+        count += 1
+        said = model.moves()
+        children = dict(model.named_children())
+        assert all(any(True for _ in children[part].parameters()) for parts in said.values() for part in parts), name
+        seen = set()
+        for phase in model.phases:
+            with only(model, phase):
+                terms = named(model, phase.name, model.phase_terms(phase.name, batch_of()))
+                seen |= terms.keys()
+                for term, value in terms.items():
+                    assert moved_by(value, model) == set(said[term]), f"{name}: {term}"
+        assert seen == said.keys(), name
+    assert count or not quick
 
 
 @cache
@@ -249,23 +261,27 @@ class Watch(Callback):
             optimizer.register_step_post_hook(compare)
 
 
-@pytest.mark.parametrize("case", trained_cases())
-def test_every_optimizer_changes_all_weights_of_its_phase_and_no_other(case: dict[str, str], tmp_path: Path) -> None:
-    model, watch = built(**case), Watch()
-    assert model is not None
-    module = TrainingModule(model)
-    trainer = L.Trainer(
-        default_root_dir=tmp_path, accelerator="cpu", max_steps=2, callbacks=[watch], logger=False,
-        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, limit_val_batches=0,
-    )  # fmt: skip
-    data = digits()
-    data.trainer = data._train_position = None
-    trainer.fit(module, datamodule=data)  # in the first of two steps a weight of the KL may be 0
-    names = {id(weight): name for name, weight in model.named_parameters()}
-    assert watch.changed == [{names[id(w)] for w in weights_of(model, phase)} for phase in model.phases]
+@BY_MODEL
+def test_every_optimizer_changes_all_weights_of_its_phase_and_no_other(
+    option: str, quick: bool, tmp_path: Path
+) -> None:
+    for name, model in tried(option, quick, lambda case: case == own(option) or cases()[case]["adversary"] != OWN):
+        module, watch = TrainingModule(model), Watch()
+        trainer = L.Trainer(
+            default_root_dir=tmp_path, accelerator="cpu", max_steps=2, callbacks=[watch], logger=False,
+            enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, limit_val_batches=0,
+        )  # fmt: skip
+        data = digits()
+        data.trainer = data._train_position = None
+        trainer.fit(module, datamodule=data)  # in the first of two steps a weight of the KL may be 0
+        names = {id(weight): weight_name for weight_name, weight in model.named_parameters()}
+        assert watch.changed == [{names[id(w)] for w in weights_of(model, phase)} for phase in model.phases], name
 
 
+@pytest.mark.long
 def test_every_option_is_in_some_model_that_is_tried() -> None:
-    tried = [case.values[0] for case in cases()]
+    fitting = [
+        cases()[name] for option in options("model") for quick in (True, False) for name, _ in tried(option, quick)
+    ]
     for group in ("model", *LATENT_PARTS):
-        assert set(options(group)) - {"none"} <= {case[group].partition("-")[0] for case in tried}, group
+        assert set(options(group)) - {"none"} <= {case[group].partition("-")[0] for case in fitting}, group

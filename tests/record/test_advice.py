@@ -23,7 +23,8 @@ def run(
     latent = SimpleNamespace(finest=SimpleNamespace(shape=(dim,)), discrete=False, size=dim)
     model: Any = SimpleNamespace(
         latent_dim=dim, architecture={"encoder": {"widths": [8]}, "latent_dim": dim}, latent=latent, has_rate=True,
-        fitted=None, conditional=conditional, likelihood=SimpleNamespace(spec=SimpleNamespace(size=size)),
+        fitted=None, conditional=conditional, infers_label=False,
+        likelihood=SimpleNamespace(spec=SimpleNamespace(size=size)),
     )  # fmt: skip
     named = {name.replace("__", "/"): value for name, value in numbers.items() if not isinstance(value, dict)}
     about = {name.replace("__", "/"): value for name, value in numbers.items() if isinstance(value, dict)}

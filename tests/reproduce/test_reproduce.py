@@ -96,6 +96,7 @@ def test_an_experiment_is_trained_again_and_judged(
     assert "small: 1 of 1 numbers hold" in capsys.readouterr().out
 
 
+@pytest.mark.long
 def test_numbers_of_a_sweep_are_means_over_the_runs_that_they_belong_to(
     reproduce: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

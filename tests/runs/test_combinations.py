@@ -85,6 +85,7 @@ def fits(spec: DataSpec, group: str, name: str) -> bool:
     return True
 
 
+@cache
 def produced_by(group: str, option: str) -> Any:
     return produced(Builder().resolve(node(group, option), group, (PARTS | LATENT_PARTS)[group]))
 

@@ -128,7 +128,9 @@ def test_data_that_were_not_trained_on_have_the_gap_alone(tmp_path: Path) -> Non
 
 
 def test_data_without_factors_are_refused_by_naming_some_that_have_them() -> None:
-    with pytest.raises(ConfigError, match=r"digits does not say them; data=shapes and data=dsprites do"):
+    with pytest.raises(
+        ConfigError, match=r"digits does not say them; data=shapes, data=dsprites and data=dictionary do"
+    ):
         task().check_data(digits())
 
 

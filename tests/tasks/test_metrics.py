@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from math import log, log10
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -200,7 +201,7 @@ def test_an_example_without_any_number_does_not_count_in_a_mean_of_errors() -> N
     clean[:4, 0] = torch.nan
     clean[4:] = torch.nan
     batches = [(clean[rows], torch.ones(len(clean[rows]), 3)) for rows in (slice(0, 3), slice(3, 5), slice(5, 8))]
-    mse = Task().metrics("val", None, spec)["mse"]  # type: ignore[arg-type]
+    mse = Task().metrics("val", SimpleNamespace(infers_label=False), spec)["mse"]  # type: ignore[arg-type]
     for part, reconstruction in batches:
         mse.update(squared_error_of_each(reconstruction, part, spec))
     assert mse.compute().item() == 1

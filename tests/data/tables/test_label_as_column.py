@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from options import stated
+from vaelab.config.builder import Builder
 from vaelab.corruptions import Identity
 from vaelab.data.tables.table import Table
 from vaelab.errors import ConfigError
@@ -87,7 +88,7 @@ def test_a_label_that_is_not_there_is_no_column(tmp_path: Path, settings: dict[s
 
 def config(**data: Any) -> dict[str, Any]:
     node = {"label_as_column": "auto", "label": "member", "drop": [], "normal": None} | data
-    return {"data": node, "model": {"condition": None}}
+    return {"data": node, "model": {"_target_": "vaelab.models.VAE", "condition": None}}
 
 
 @pytest.mark.parametrize(
@@ -96,22 +97,22 @@ def config(**data: Any) -> dict[str, Any]:
 )
 def test_auto_is_what_the_task_needs(changed: dict[str, Any], generated: bool) -> None:
     task: Any = Generation.__new__(Generation)
-    settle_label(cfg := config(**changed), task, new=True)
+    settle_label(cfg := config(**changed), Builder(), task, new=True)
     assert cfg["data"]["label_as_column"] is generated
-    settle_label(cfg := config(**changed), Compression.__new__(Compression), new=True)
+    settle_label(cfg := config(**changed), Builder(), Compression.__new__(Compression), new=True)
     assert cfg["data"]["label_as_column"] is False
 
 
 def test_a_model_that_is_given_labels_does_not_generate_them_too() -> None:
-    cfg = config() | {"model": {"condition": "label"}}
-    settle_label(cfg, Generation.__new__(Generation), new=True)
+    cfg = config() | {"model": {"_target_": "vaelab.models.VAE", "condition": "label"}}
+    settle_label(cfg, Builder(), Generation.__new__(Generation), new=True)
     assert cfg["data"]["label_as_column"] is False
 
 
 def test_a_label_that_a_model_is_given_cannot_be_a_column_of_it() -> None:
-    cfg = config(label_as_column=True) | {"model": {"condition": "label"}}
+    cfg = config(label_as_column=True) | {"model": {"_target_": "vaelab.models.VAE", "condition": "label"}}
     with pytest.raises(ConfigError, match=r"model\.condition=label gives the model the label"):
-        settle_label(cfg, Generation.__new__(Generation), new=True)
+        settle_label(cfg, Builder(), Generation.__new__(Generation), new=True)
 
 
 @pytest.mark.long
