@@ -52,6 +52,7 @@ from vaelab.external import from_launcher, launched
 from vaelab.job_folder import OUTPUT_DIR, JobFolder, chosen_folder, run_dir
 from vaelab.launch.words import is_about_launcher, refuse_launcher
 from vaelab.missing_package import missing
+from vaelab.new_project.command import init
 from vaelab.quoting import quoted, typed_path
 from vaelab.record.sweep import FILE as SWEEP
 from vaelab.record.sweep import Sweep, mark_done
@@ -585,6 +586,7 @@ COMMANDS = {
     "reproduce": Command("NAME", "train an experiment again; does the number hold that is recorded?", _reproduce),
     "compare": Command("FOLDER ...", "one table and one figure of finished runs", compare),
     "dashboard": Command("[FOLDER ... or PROJECT]", "W&B workspaces, and a report that compares runs", dashboard),
+    "init": Command("NAME", "a small project of your own: options, a backbone, a test", init),
     "doctor": Command("", "what this machine has for training, and what is wrong with it", _doctor),
     "info": Command("RUN", "what a model is, and what can be done with it", info, True),
     "sample": Command("RUN -o DIR", "new examples: images, rows, music, text, series", sample, True),

@@ -41,7 +41,10 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
 def test_a_wrong_command_names_the_nearest_one(command: Callable[..., tuple[int, str, str]]) -> None:
     assert command("trian") == (2, "", "error: vaelab trian: there is no such command; did you mean vaelab train?\n")
     assert "did you mean vaelab train model=ae?" in command("model=ae")[2]
-    assert "there are train, eval, runs, rerun, reproduce, compare, dashboard, doctor, info, sample," in command("x")[2]
+    assert (
+        "there are train, eval, runs, rerun, reproduce, compare, dashboard, init, doctor, info, sample,"
+        in command("x")[2]
+    )
     assert command()[0] == 2
 
 

@@ -1,0 +1,1 @@
+"""A small project of one's own: options, a backbone, a test."""
