@@ -20,6 +20,7 @@ from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from vaelab.careful_read import MOST_BYTES, read_json
 from vaelab.check import COLLECTIONS, COMPONENTS, check
 from vaelab.config.builder import Builder, produced
 from vaelab.config.changes import refuse_changes
@@ -29,7 +30,7 @@ from vaelab.config.recorded import read_recorded
 from vaelab.corruptions import Corruption, Identity
 from vaelab.data.module import DataModule
 from vaelab.data.sharing import SharedExamples
-from vaelab.errors import ConfigError
+from vaelab.errors import ConfigError, UserError
 from vaelab.evaluation import fitted_priors
 from vaelab.evaluation.perceptual import OfData
 from vaelab.external import counts, launched, refuse_other_counts
@@ -246,6 +247,8 @@ def build(
         refuse_too_large(about, builder, len(data.split["train"]))
     model = build_model(about, builder)
     model.perceptual = perceptual_of(cfg, builder, data)
+    if cfg["resume"] and model.perceptual is not None:
+        refuse_another_network(model.perceptual, Path(cfg["resume"]))
     data.labelled_share = model.labelled_share
     model.count_labels(len(data.split["train"]), data.known_labels, data.repeats)
     if start is not None:
@@ -274,6 +277,23 @@ def perceptual_of(cfg: dict[str, Any], builder: Builder, data: DataModule) -> Of
     found: OfData = builder.build(cfg["perceptual"], "perceptual", COMPONENTS["perceptual"])
     found.prepare(data)
     return found
+
+
+def refuse_another_network(perceptual: OfData, run: Path) -> None:
+    """Refuse to go on with another network than the one that a run has begun with.
+
+    Raises:
+        ConfigError: its weights are others, or other than were recorded.
+    """
+    try:
+        recorded = read_json(run / "environment.json", MOST_BYTES)["perceptual"]["weights"]
+    except (UserError, KeyError, TypeError):
+        return  # a run that ended before it was written
+    if recorded != perceptual.about["weights"]:
+        raise ConfigError(
+            f"perceptual: the network has other weights ({perceptual.about['weights']}) than the run began with "
+            f"({recorded}); name that one, or begin a new run with ckpt_path={run}"
+        )
 
 
 def settle_label(cfg: dict[str, Any], builder: Builder, task: Task, new: bool) -> None:

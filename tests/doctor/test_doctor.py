@@ -33,6 +33,9 @@ def test_a_folder_that_cannot_be_written_and_a_full_disk_are_wrong(
 ) -> None:
     assert doctor(["--log-dir", "/proc/none"]) == 1
     assert "paths.log_dir=/proc/none: cannot be written" in capsys.readouterr().out
+    (tmp_path / "file").touch()
+    assert doctor(["--log-dir", str(tmp_path / "file/logs")]) == 1
+    assert "file is a file; name another folder" in capsys.readouterr().out
     monkeypatch.setattr(findings, "LEAST_FREE", 1e30)
     assert doctor([]) == 1
     assert "paths.data_dir=data" in capsys.readouterr().out

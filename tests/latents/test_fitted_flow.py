@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vaelab.backbones import MLPDecoder, MLPEncoder
 from vaelab.core import DataSpec
-from vaelab.errors import CheckpointError
+from vaelab.errors import CheckpointError, ConfigError
 from vaelab.evaluation import fitted_priors
 from vaelab.evaluation.fitted_priors import read_fitted_prior
 from vaelab.latents import LatentGroup, LatentSpec
@@ -60,6 +60,12 @@ def test_the_same_seed_fits_the_same_flow() -> None:
     codes = Codes(banana(200, 0), banana(50, 1), LATENT, CPU, seed=7)
     one, two = (FittedFlow(1, [8], "affine", 20, 64, 1e-2).fit(codes).weights() for _ in range(2))
     assert all(torch.equal(value, two[name]) for name, value in one.items())
+
+
+def test_a_flow_that_diverges_is_one_message() -> None:
+    codes = Codes(banana(200, 0) * torch.nan, banana(50, 1), LATENT, CPU)
+    with pytest.raises(ConfigError, match=r"fitted_prior\.lr=0\.01: the flow gives no likelihood"):
+        FittedFlow(1, [8], "affine", 20, 64, 1e-2).fit(codes)
 
 
 def test_it_comes_back_from_its_files_and_a_broken_one_is_named(flow: FittedFlow, tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """M2: the losses of the paper by hand, and labels that are where they should be."""
 
+from collections.abc import Callable
 from math import log
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +15,8 @@ from vaelab.core import Batch, DataSpec, ExampleNoise
 from vaelab.latents import LatentGroup, LatentSpec
 from vaelab.likelihoods import Gaussian
 from vaelab.models import M2
+from vaelab.models.perceptual import Perceptual
+from vaelab.models.phases import MAIN
 
 CLASSES, SIZE, HIDDEN = 3, 2, 6
 SPEC = DataSpec("rows", "table", (4,), "real", classes=("a", "b", "c"))
@@ -162,3 +166,26 @@ def test_data_that_are_all_labelled_or_asked_for_nothing_stay_as_they_are(labell
     if labelled is None:
         data.labelled_share = 0.1
     assert data.epoch_size == len(data.split["train"])
+
+
+def test_terms_on_reconstructions_count_repeated_rows_as_often_as_the_loss_does() -> None:
+    class Ones(Perceptual):
+        about, move, layers = None, None, None  # type: ignore[assignment]
+
+        def term(self, reconstruction: Tensor, batch: Batch) -> Tensor:
+            return torch.ones(len(reconstruction), dtype=reconstruction.dtype)
+
+    model, batch = made().train(), batch_of(-1, 2)
+    model.count_labels(20, 4, 5)
+    model.perceptual = Ones(1.0)
+    found = model.phase_terms(MAIN, batch).penalties["perceptual"]
+    # An epoch has 36 rows: the 16 without a label once, and the 4 with one five times.
+    assert float(16 * found[0] + 20 * found[1]) / 36 == pytest.approx(1.0)
+    assert float(found[0]) == pytest.approx(5 * float(found[1]))
+    assert "classifier" not in model.moves()["perceptual"]
+
+
+@pytest.mark.long
+def test_rows_are_generated_with_their_label(train: Callable[..., Path]) -> None:
+    folder = train("data=breast_cancer", "model=m2", "data.labelled=20", "trainer.max_epochs=1", "task.nll_samples=2")
+    assert '"test/tstr"' in (folder / "metrics.json").read_text()

@@ -88,14 +88,48 @@ def test_a_run_learns_by_it_and_keeps_nothing_of_the_network(train: Callable[...
 @pytest.mark.parametrize(("make", "said"), [
     (lambda folder: ExportedLayers(1.0, None), "perceptual.path: needs a file"),
     (lambda folder: ExportedLayers(1.0, str(folder / "none.pt2")), "none.pt2: no such file"),
-    (lambda folder: ExportedLayers(1.0, __file__), "cannot be read as a torch.export program"),
-    (lambda folder: ExportedLayers(1.0, str(exported(folder, Layers(), 16))), r"does not take images \[1, 8, 8\]"),
+    (lambda folder: ExportedLayers(1.0, __file__), "is no file that torch.export.save wrote"),
+    (lambda folder: ExportedLayers(1.0, str(exported(folder, Layers(), 16))), r"any number of images \[1, 8, 8\]"),
 ])  # fmt: skip
 def test_a_network_that_cannot_be_had_is_one_message(
     digits: Digits, tmp_path: Path, make: Callable[[Path], ExportedLayers], said: str
 ) -> None:
     with pytest.raises(ConfigError, match=said):
         make(tmp_path).prepare(digits)
+
+
+def test_a_program_for_one_size_of_batch_and_one_that_changes_itself_are_refused(
+    digits: Digits, tmp_path: Path
+) -> None:
+    x, path = torch.rand(2, 3, 8, 8), tmp_path / "fixed.pt2"
+    torch.export.save(torch.export.export(Layers(), (x,)), path)
+    with pytest.raises(ConfigError, match="with a dynamic batch"):
+        ExportedLayers(1.0, str(path)).prepare(digits)
+    changing = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).train()
+    with pytest.raises(ConfigError, match=r"export it after network\.eval"):
+        ExportedLayers(1.0, str(exported(tmp_path, changing))).prepare(digits)
+
+
+def test_the_network_takes_no_gradient(digits: Digits, tmp_path: Path) -> None:
+    perceptual = ExportedLayers(1.0, str(exported(tmp_path, Layers())))
+    perceptual.prepare(digits)
+    other = torch.rand(2, 1, 8, 8, requires_grad=True)
+    perceptual.distance(torch.rand(2, 1, 8, 8), other).sum().backward()
+    assert other.grad.any()
+    assert all(weight.grad is None for weight in perceptual._layers.parameters())
+
+
+def test_a_run_goes_on_with_the_network_that_it_began_with(
+    train: Callable[..., Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = exported(tmp_path, Layers())
+    words = ("encoder.hidden=[8]", "trainer.max_epochs=1", "test=false")
+    run = train(*words, "perceptual=exported", f"perceptual.path={path}")
+    torch.manual_seed(1)
+    exported(tmp_path, nn.Sequential(nn.Conv2d(3, 5, 3)))
+    with pytest.raises(SystemExit):
+        train(f"resume={run}", f"perceptual.path={path}", "trainer.max_epochs=2")
+    assert "the network has other weights" in capsys.readouterr().err
 
 
 def test_data_that_are_no_images_are_refused(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ def watched(values: Any) -> TrainingTime:
 def run(
     task: str = "generation", values: Any = (), dim: int = 16, size: int = 64, conditional: bool = False, **numbers: Any
 ) -> Finished:
-    latent = SimpleNamespace(finest=SimpleNamespace(shape=(dim,)), discrete=False, size=dim)
+    latent = SimpleNamespace(finest=SimpleNamespace(shape=(dim,)), groups=(None,), discrete=False, size=dim)
     model: Any = SimpleNamespace(
         latent_dim=dim, architecture={"encoder": {"widths": [8]}, "latent_dim": dim}, latent=latent, has_rate=True,
         fitted=None, conditional=conditional, infers_label=False,

@@ -24,6 +24,11 @@ small:
   words: encoder.hidden=[8] trainer.max_epochs=1 logger=none
   minutes: 0.1
   numbers: [{metric: test/nll, value: VALUE, within: 5}]
+other:
+  about: Another one.
+  words: latent_dim=4
+  minutes: 0.1
+  numbers: [{metric: test/nll, value: VALUE, within: 5}]
 several:
   about: Two of them.
   words: -m encoder.hidden=[8] trainer.max_epochs=1 logger=none task.nll_samples=2 seed=1,2 latent_dim=2,3
@@ -94,6 +99,9 @@ def test_an_experiment_is_trained_again_and_judged(
     assert "latent_dim: 3" in (run / "config.yaml").read_text()
     assert reproduce("small", "--from", str(run), value=1e9) == 0
     assert "small: 1 of 1 numbers hold" in capsys.readouterr().out
+    assert reproduce("other", "--from", str(run)) == 2
+    assert "is no run of other, which has latent_dim=4" in capsys.readouterr().err
+    assert reproduce("small", "--cfg", "job") == 0
 
 
 @pytest.mark.long
@@ -115,6 +123,8 @@ def test_numbers_of_a_sweep_are_means_over_the_runs_that_they_belong_to(
     (("small", "seed=1", "--from", "x"), "--from trains nothing"),
     (("small", "--from", "x"), "x: no such folder"),
     (("small", "latent_dimm=3"), "did you mean latent_dim?"),
+    (("small", "hydra.run.dir=x"), "the run goes to logs/reproduce/small"),
+    (("--page", "small"), "should be a file that ends with .md"),
 ])  # fmt: skip
 def test_a_wrong_command_line_is_one_message(
     reproduce: Callable[..., Any], words: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]

@@ -55,7 +55,7 @@ def look(folders: dict[str, Path]) -> Findings:
 
 def _packages(found: Findings) -> None:
     found.rows.append(("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"))
-    found.rows.append(("vaelab", version("vaelab")))
+    found.rows.append(("vaelab", _installed("vaelab") or "not installed: pip install -e ."))
     extras: dict[str, list[str]] = {}
     for needed, extra in _requirements():
         installed = _installed(needed.name)
@@ -77,7 +77,7 @@ def _packages(found: Findings) -> None:
 
 def _requirements() -> Iterator[tuple[Requirement, str | None]]:
     """Each package that vaelab needs, and the extra that needs it."""
-    for text in requires("vaelab") or ():
+    for text in (requires("vaelab") if _installed("vaelab") else None) or ():
         needed = Requirement(text)
         if needed.marker is None:
             yield needed, None
@@ -117,7 +117,11 @@ def _devices(found: Findings) -> None:
                 "there is a GPU, and this torch is built without CUDA: pytorch.org says which one to install"
             )
     for device in devices:
-        speeds = [f"{_speed(device, precision):,.0f} in {precision}" for precision in ("float32", "bfloat16")]
+        try:
+            speeds = [f"{_speed(device, precision):,.0f} in {precision}" for precision in ("float32", "bfloat16")]
+        except RuntimeError as error:  # such as a GPU without free memory
+            found.problems.append(f"{device}: cannot multiply matrices ({str(error).splitlines()[0]})")
+            continue
         found.rows.append((f"speed of {device}", f"{' and '.join(speeds)}, billions of operations a second (products)"))
 
 
@@ -175,7 +179,10 @@ def _knows_wandb() -> bool:
 
 def _folders(found: Findings, folders: dict[str, Path]) -> None:
     for key, folder in folders.items():
-        place = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.is_dir())
+        place = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+        if not place.is_dir():
+            found.problems.append(f"{key}={folder}: {place} is a file; name another folder")
+            continue
         free = shutil.disk_usage(place).free
         found.rows.append((key, f"{folder}, {free / 1e9:.1f} GB free"))
         if free < LEAST_FREE:

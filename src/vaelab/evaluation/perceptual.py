@@ -4,6 +4,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
+from zipfile import is_zipfile
 
 import torch
 from annotated_types import Gt
@@ -53,6 +54,7 @@ class ClassifierLayers(OfData):
                 "could tell; use perceptual=exported with a network of yours"
             )
         self._classifier = Classifier(data, self.folder, torch.device("cpu"))
+        self._classifier.freeze()
 
     @property
     def about(self) -> dict[str, Any]:
@@ -96,6 +98,8 @@ class ExportedLayers(OfData):
         self.check(data.spec)
         if not self.path.is_file():
             raise ConfigError(f"perceptual.path={self.path}: no such file")
+        if not is_zipfile(self.path):
+            raise ConfigError(f"perceptual.path={self.path}: is no file that torch.export.save wrote")
         try:
             program = torch.export.load(self.path)
             self._layers = program.module()
@@ -104,24 +108,33 @@ class ExportedLayers(OfData):
             raise ConfigError(
                 f"perceptual.path={self.path}: cannot be read as a torch.export program ({why})"
             ) from error
+        self._layers.requires_grad_(False)
         weights = {name: value.detach().cpu().contiguous() for name, value in program.state_dict.items()}
         self._weights = digest(weights)
         self._try(data.spec)
 
     def _try(self, spec: DataSpec) -> None:
-        """Show it two images of the data's size.
+        """Show it three images of the data's size, then two.
 
         Raises:
             ConfigError: it does not take them, or gives no features.
         """
+        assert self._layers is not None
+        before = {name: value.clone() for name, value in self._layers.state_dict().items()}
         try:
             with torch.no_grad():
+                self.layers(torch.rand(3, *spec.shape))
                 found = self.layers(torch.rand(2, *spec.shape))
         except Exception as error:
             why = printable(str(error).partition("\n")[0], 200)
             raise ConfigError(
-                f"perceptual.path={self.path}: does not take images {list(spec.shape)} ({why})"
+                f"perceptual.path={self.path}: does not take any number of images {list(spec.shape)} ({why}); "
+                "export it for this size and with a dynamic batch"
             ) from error
+        if any(not torch.equal(value, before[name]) for name, value in self._layers.state_dict().items()):
+            raise ConfigError(
+                f"perceptual.path={self.path}: changes its numbers when it is used; export it after network.eval()"
+            )
         if not found or any(not isinstance(one, Tensor) or len(one) != 2 or one.dim() not in (2, 4) for one in found):
             raise ConfigError(f"perceptual.path={self.path}: should give features (B, F, H, W) or (B, F)")
 

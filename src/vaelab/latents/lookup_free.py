@@ -121,7 +121,7 @@ class LFQ(Quantizer):
         indices = ((words > 0) * self.basis).sum(-1)
         signs = torch.where(code > 0, 1.0, -1.0).to(code.dtype)
         placed = indices.squeeze(1) if self.groups == 1 and indices.dim() > 2 else indices
-        return Signs(code + (signs - code).detach(), placed, words)
+        return Signs(signs + (code - code.detach()), placed, words)
 
     def from_indices(self, indices: Tensor) -> Tensor:
         """See `Quantizer.from_indices`."""

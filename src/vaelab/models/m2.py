@@ -134,8 +134,11 @@ class M2(VAE):
         moved = super().moves()
         classifying = self._parts("encoder", "classifier")
         moved |= {"kl_y": classifying, "kl_z": self.inferring(), CLASSIFICATION: classifying if self.alpha else ()}
-        if "adversarial" in moved:  # it sees the likeliest class alone, and a choice has no gradient
-            moved["adversarial"] = tuple(name for name in moved["adversarial"] if name != "classifier")
+        for term in {
+            "adversarial",
+            "perceptual",
+        } & moved.keys():  # see the likeliest class alone, a choice without gradient
+            moved[term] = tuple(name for name in moved[term] if name != "classifier")
         return moved
 
     def count_labels(self, examples: int, labelled: int, repeats: int) -> None:
@@ -233,18 +236,21 @@ class M2(VAE):
         loss = -log_likelihood + scheduled["beta"] * self.schedule.apply(parts, scheduled)
         wrong = -(own * inferred.log_share).sum(1) * (known & (batch.label < self.labels))
         classification = self.alpha * wrong
+        weight = None
         if self.training:
             weights = self.row_weights.to(loss)
-            loss = loss * torch.where(shown, weights[0], weights[1])
+            weight = torch.where(shown, weights[0], weights[1])
+            loss = loss * weight
             classification = classification * weights[2]
         rates = {"kl_y": of_y.sum(1), "kl_z": of_z.sum(1)}
         output = None
-        if self.adversary is not None:
+        if self.keeps_output:
             rows = torch.arange(len(share), device=share.device)
             output = raw.unflatten(0, (len(share), self.labels, -1))[rows, share.argmax(1), 0]
         return Terms(
-            loss + classification, log_likelihood, parts.sum(1), {CLASSIFICATION: classification}, rates, output=output
-        )
+            loss + classification, log_likelihood, parts.sum(1), {CLASSIFICATION: classification}, rates, output=output,
+            weight=weight,
+        )  # fmt: skip
 
     def predict(self, batch: Batch, scheduled: Scheduled | None = None) -> Prediction:
         """See `VAE.predict`; with q(y|x)."""

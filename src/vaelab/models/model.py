@@ -237,7 +237,7 @@ class Model(Coder, ABC):
             with torch.no_grad():
                 terms = self.terms(batch, scheduled)
                 reconstruction = self.likelihood.mean(self._output(terms, batch))
-            loss = self.adversary.loss(batch.target, reconstruction)
+            loss = terms.weighed(self.adversary.loss(batch.target, reconstruction))
             return Terms(loss, terms.log_likelihood, None)
         raise NotImplementedError(f"{type(self).__name__} has no objective for the phase {phase}")
 
@@ -248,7 +248,7 @@ class Model(Coder, ABC):
 
     def _perceived(self, terms: Terms, batch: Batch, perceptual: Perceptual) -> Terms:
         """With the term for the distance of features."""
-        each = perceptual.term(self.likelihood.mean(self._output(terms, batch)), batch)
+        each = terms.weighed(perceptual.term(self.likelihood.mean(self._output(terms, batch)), batch))
         return terms._replace(loss=terms.loss + each, penalties=dict(terms.penalties) | {"perceptual": each})
 
     def _deceiving(self, terms: Terms, batch: Batch, adversary: Adversary) -> Terms:
@@ -256,9 +256,9 @@ class Model(Coder, ABC):
         if self.step < adversary.begins:
             zero = torch.zeros_like(terms.loss)
             return terms._replace(penalties=dict(terms.penalties) | {"adversarial": zero, "adversarial_weight": zero})
-        each = adversary.deceived(self.likelihood.mean(self._output(terms, batch)))
+        each = terms.weighed(adversary.deceived(self.likelihood.mean(self._output(terms, batch))))
         share = batch.weight  # of this device's rows, so that the mean over devices is that of the whole batch
-        likelihood, deceived = -terms.log_likelihood.mean() * share, each.mean() * share
+        likelihood, deceived = -terms.weighed(terms.log_likelihood).mean() * share, each.mean() * share
         weight = adversary.weight * adaptive_weight(likelihood, deceived, self.last_layer())
         shown = {"adversarial": weight * each, "adversarial_weight": weight.expand_as(each)}
         return terms._replace(loss=terms.loss + weight * each, penalties=dict(terms.penalties) | shown)

@@ -21,6 +21,7 @@ class Terms(NamedTuple):
         rates: `(B,)` each, by name: the rate of each latent variable, where there are several.
         statistics: sums over the batch, of any shape, by name. They enter no loss; the trainer adds them up over
             batches and devices and hands them to `Model.update` after each optimizer step.
+        weight: `(B,)`, what each row counts for in further terms, where rows are repeated; None for 1. `loss` has it.
         output: `(B, P, *shape)`, raw parameters of the first draw, for terms that look at it; None where nobody does.
     """
 
@@ -31,11 +32,16 @@ class Terms(NamedTuple):
     rates: Mapping[str, Tensor] = NONE
     statistics: Mapping[str, Tensor] = NONE
     output: Tensor | None = None
+    weight: Tensor | None = None
 
     @classmethod
     def loss_alone(cls, loss: Tensor, **penalties: Tensor) -> "Terms":
         """Of a phase after the first, whose loss `(B,)` has no likelihood; penalties are logged and `(B,)` too."""
         return cls(loss, torch.zeros_like(loss), None, penalties)
+
+    def weighed(self, each: Tensor) -> Tensor:
+        """A further term `(B,)`, each row for what it counts."""
+        return each if self.weight is None else each * self.weight
 
     def named(self) -> dict[str, Tensor]:
         """Every term under the name it is logged as; `elbo` is reconstruction - kl, at beta = 1 always."""

@@ -67,7 +67,8 @@ def _code(run: Finished) -> list[str]:
     if run.task in SMALLER and (told := as_wide_as_data(run.model)):
         return [told]
     active, size = run.numbers.get("test/active_units"), run.model.latent_dim
-    if active is None or len(run.model.latent.finest.shape) > 1 or not 1 <= active < UNUSED * size:
+    several = len(run.model.latent.groups) > 1 or len(run.model.latent.finest.shape) > 1
+    if active is None or several or not 1 <= active < UNUSED * size:
         return []
     enough = 2 ** ceil(log2(active))
     return [f"{active:.0f} of the {size} numbers of a code are used; latent_dim={enough} loses little"]

@@ -11,14 +11,15 @@ from vaelab.atomic_write import write_file
 from vaelab.config.command_line import parts
 from vaelab.errors import ConfigError
 from vaelab.quoting import quoted
-from vaelab.reproduce.judged import Judged, Verdict, judge
+from vaelab.reproduce.judged import Judged, Verdict, judge, refuse_others
 from vaelab.reproduce.page import UNMEASURED, interval, of_runs, reached, results_page
 from vaelab.reproduce.recorded import Result, recorded, result_of
 from vaelab.runs.listed import list_runs, text
 from vaelab.signals import say
 from vaelab.terminal import console
 
-FOLDER = Path("logs/reproduce")
+FOLDER, PAGE = Path("logs/reproduce"), "docs/results.md"
+PLACES = ("hydra.run.dir", "hydra.sweep.dir", "paths.log_dir", "paths.output_dir")
 STYLES = {Verdict.HOLDS: "green", Verdict.BETTER: "green", Verdict.MISSED: "red", Verdict.MISSING: "red"}
 EXAMPLES = """\
 examples:
@@ -53,6 +54,8 @@ def reproduce(arguments: list[str], train: Train) -> int:
         if given.list:
             _list(list(results.values()))
         else:
+            if not given.page.endswith(".md"):
+                raise ConfigError(f"--page {given.page}: should be a file that ends with .md; leave it out for {PAGE}")
             write_file(Path(given.page), results_page(results.values()))
             say(f"wrote {given.page}")
         return 0
@@ -63,11 +66,16 @@ def reproduce(arguments: list[str], train: Train) -> int:
         if words[1:]:
             raise ConfigError(f"{' '.join(words[1:])}: --from trains nothing, so it takes no other words")
         return _verdict(result, Path(given.origin))
+    for word in words[1:]:
+        if word.lstrip("+").partition("=")[0] in PLACES:
+            raise ConfigError(f"{word}: the run goes to {FOLDER}/{result.name}; leave it out")
     folder = FOLDER / result.name / f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
     flags, overrides = parts([*result.words, *words[1:]])
     place = [f"hydra.{kind}.dir={quoted(str(folder))}" for kind in ("run", "sweep")]
     say(f"python train.py {shlex.join([*flags, *overrides])}")
     code = train([*flags, *overrides, *place])
+    if not code and not folder.is_dir():  # nothing was to be trained, as with --cfg job
+        return 0
     if code:
         say(f"when it has gone on to its end: vaelab reproduce {result.name} --from {shlex.quote(str(folder))}")
         return code
@@ -79,6 +87,7 @@ def _verdict(result: Result, folder: Path) -> int:
     if not result.numbers:
         say(f"{result.name}: {UNMEASURED}, so there is nothing to compare with; vaelab runs {folder} shows the numbers")
         return 0
+    refuse_others(result, found)
     judged = judge(result, found)
     _show(result, judged)
     return 0 if all(one.verdict.good for one in judged) else 3
@@ -128,6 +137,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--from", dest="origin", metavar="FOLDER", help="judge this run or sweep, and train nothing")
     parser.add_argument("--list", action="store_true", help="show every result")
     parser.add_argument(
-        "--page", nargs="?", const="docs/results.md", metavar="FILE", help="write the table of all results as Markdown"
+        "--page", nargs="?", const=PAGE, metavar="FILE", help="write the table of all results as Markdown"
     )
     return parser

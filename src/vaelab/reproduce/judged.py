@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from statistics import mean
 
+from vaelab.errors import ConfigError
 from vaelab.metrics import direction
 from vaelab.record.state import RunStatus
 from vaelab.reproduce.recorded import Number, Result
@@ -46,6 +47,21 @@ def judge(result: Result, runs: Sequence[ListedRun]) -> list[Judged]:
     """Each number of a result in the finished ones of some runs."""
     finished = [run for run in runs if run.status == RunStatus.FINISHED]
     return [_judged(number, finished) for number in result.numbers]
+
+
+def refuse_others(result: Result, runs: Sequence[ListedRun]) -> None:
+    """Refuse to judge runs of something else.
+
+    Raises:
+        ConfigError: a run is not of the experiment, or has another option or value than the command of the result.
+    """
+    for run in runs:
+        for word in result.words:
+            key, equals, value = word.partition("=")
+            if not equals or key == "logger" or "," in value:
+                continue
+            if value not in [text(one) for one in run.values(key)]:
+                raise ConfigError(f"{run.path}: is no run of {result.name}, which has {word}")
 
 
 def _judged(number: Number, runs: Sequence[ListedRun]) -> Judged:

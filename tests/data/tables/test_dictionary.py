@@ -42,6 +42,9 @@ def test_a_known_dictionary_is_found_and_a_rotated_one_is_not() -> None:
     assert scores(directions, torch.cat([directions[:6], -directions[6:]]))["directions_found"] < 0.5
     rotation = torch.linalg.qr(torch.randn(12, 12, generator=torch.Generator().manual_seed(0), dtype=torch.double)).Q
     assert scores(directions, directions @ rotation)["directions_found"] < 0.2
+    assert (
+        scores(directions, -directions)["directions_found"] < 0.5
+    )  # the task asks for both signs where codes have them
     assert scores(directions, torch.zeros(3, 12))["direction_cosine"] == 0.0
 
 

@@ -64,6 +64,10 @@ class Classifier(Extractor):
         first = silu(first_conv(limit_side(examples, LONGEST)))
         return [first, silu(second_conv(first))]
 
+    def freeze(self) -> None:
+        """Take no gradient for its weights."""
+        self._net.requires_grad_(False)
+
     def move(self, device: torch.device) -> None:
         """Put the network on a device."""
         self.device = device

@@ -9,6 +9,7 @@ from annotated_types import Ge, Gt
 from torch import Tensor, nn
 
 from vaelab.core.noise import mix
+from vaelab.errors import ConfigError
 from vaelab.latents.fitted.fitted_prior import Codes, FittedPrior
 from vaelab.latents.flows import FlowPrior, Widths
 from vaelab.latents.prior import standard_normal_numbers
@@ -81,7 +82,8 @@ class FittedFlow(FittedPrior):
     def _train(self, network: "_Standardised", train: Tensor, val: Tensor, codes: Codes) -> None:
         optimizer = torch.optim.Adam(network.parameters(), lr=self.lr)
         generator = torch.Generator().manual_seed(mix(codes.seed, "codes of a flow"))
-        best, kept = -torch.inf, network.state_dict()
+        best = -torch.inf
+        kept: dict[str, Tensor] = {}
         every = max(1, self.steps // CHECKS)
         for step in range(self.steps):
             for group in optimizer.param_groups:
@@ -97,6 +99,10 @@ class FittedFlow(FittedPrior):
                 codes.say(f"fitted_prior={self.name}: step {step + 1} of {self.steps}")
                 if found > best:
                     best, kept = found, {name: value.clone() for name, value in network.state_dict().items()}
+        if not kept:
+            raise ConfigError(
+                f"fitted_prior.lr={self.lr:g}: the flow gives no likelihood that is a number; use a lower one"
+            )
         network.load_state_dict(kept)
         network.eval().requires_grad_(False)
 

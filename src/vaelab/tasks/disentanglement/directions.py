@@ -5,6 +5,7 @@ from torch import Tensor
 
 from vaelab.data.module import DataModule
 from vaelab.evaluation.baselines import BaselineCache, fit_pca
+from vaelab.evaluation.encoded import encoded
 from vaelab.models import Model
 from vaelab.tasks.task import Baseline, Findings, Say
 
@@ -23,6 +24,8 @@ def found_directions(model: Model, data: DataModule, baselines: BaselineCache, d
     with torch.no_grad():
         numbers = torch.eye(model.latent.size, device=model.device)
         nothing = torch.zeros_like(numbers[:1])
+        if bool((encoded(model, data, "test").codes < 0).any()):  # either direction of a line is one of such a code
+            numbers = torch.cat([numbers, -numbers])
         added = (model.decode(numbers) - model.decode(nothing)).flatten(1).cpu()
 
     def of_components(say: Say) -> Findings:
@@ -30,9 +33,10 @@ def found_directions(model: Model, data: DataModule, baselines: BaselineCache, d
             fitted = fit_pca(data, model.latent.size)
             count = min(model.latent.size, directions.shape[1])
             codes = torch.eye(count, dtype=directions.dtype)
-            return scores(directions, fitted.decode(codes) - fitted.decode(codes[:1] * 0))
+            components = (fitted.decode(codes) - fitted.decode(codes[:1] * 0)).flatten(1)
+            return scores(directions, torch.cat([components, -components]))
 
-        settings = {"task": "disentanglement", "components": model.latent.size, "near": NEAR}
+        settings = {"task": "disentanglement", "components": model.latent.size, "near": NEAR, "signs": "both"}
         return Findings(baselines.numbers("pca", settings, compute))
 
     found = {f"test/{name}": value for name, value in scores(directions, added).items()}
@@ -46,7 +50,7 @@ def scores(directions: Tensor, added: Tensor) -> dict[str, float]:
 
     Args:
         directions: `(features, values)`, of length 1.
-        added: `(numbers, values)`, what 1 in a number of the code adds to an example.
+        added: `(numbers, values)`, what numbers of the code add to an example.
     """
     added = added.to(directions.dtype).flatten(1)
     units = torch.nn.functional.normalize(added, dim=1, eps=1e-12)

@@ -62,7 +62,7 @@ class TableQuality:
         if count is not None and count < size:
             order = torch.randperm(size, generator=torch.Generator().manual_seed(0))
             places = places[:count] if split == "train" else order[:count]
-        labels = self.data.labels(split)[places] if self.given else None
+        labels = self.data.labels_for_measuring(split)[places] if self.given else None
         return decoded(self.data, self.data.clean(split, places), labels)
 
     @property

@@ -114,7 +114,7 @@ class Generation(Task):
 
     def check(self, model: Model, spec: DataSpec, corrupts: bool) -> None:
         """What is named must be there."""
-        if self.target is not None and not model.conditional and self.target not in (c.name for c in spec.columns):
+        if self.target is not None and not model.draws_by_label and self.target not in (c.name for c in spec.columns):
             raise ConfigError(
                 f"task.target={self.target}: is the label, which is not generated; data.label_as_column=true or "
                 "model.condition=label generates it, or name another column"
@@ -175,7 +175,7 @@ class Generation(Task):
             samples = show_examples(found, model, data, shown, self.samples)
             if isinstance(data, Table):
                 count = sample_count(data, self.fid_samples)
-                measure_table(found, TableQuality(data, self.target, model.conditional, count, baselines), sources)
+                measure_table(found, TableQuality(data, self.target, model.draws_by_label, count, baselines), sources)
             if isinstance(data, Music):
                 measure_music(found, data, samples[: usual_count(data)], baselines)
         return found
