@@ -14,9 +14,9 @@ from vaelab.config.nearest import did_you_mean
 from vaelab.corruptions import Corruption
 from vaelab.data.module import DataModule
 from vaelab.errors import ConfigError, own_error
-from vaelab.evaluation.perceptual import OfData
 from vaelab.latents.fitted import FittedPrior
 from vaelab.models.building import LATENT_PARTS, PARTS
+from vaelab.models.perceptual import Perceptual
 from vaelab.settings import Extras, Settings
 from vaelab.tasks import Task
 from vaelab.training.budget import Budget
@@ -29,7 +29,7 @@ COMPONENTS: dict[str, type] = {
     "data": DataModule,
     **PARTS,
     **LATENT_PARTS,
-    "perceptual": OfData,
+    "perceptual": Perceptual,
     "fitted_prior": FittedPrior,
     "corruption": Corruption,
     "optimizer": Optimizer,

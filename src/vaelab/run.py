@@ -20,7 +20,6 @@ from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from vaelab.careful_read import MOST_BYTES, read_json
 from vaelab.check import COLLECTIONS, COMPONENTS, check
 from vaelab.config.builder import Builder, produced
 from vaelab.config.changes import refuse_changes
@@ -30,14 +29,15 @@ from vaelab.config.recorded import read_recorded
 from vaelab.corruptions import Corruption, Identity
 from vaelab.data.module import DataModule
 from vaelab.data.sharing import SharedExamples
-from vaelab.errors import ConfigError, UserError
+from vaelab.errors import ConfigError
 from vaelab.evaluation import fitted_priors
-from vaelab.evaluation.perceptual import OfData
+from vaelab.evaluation.perceptual import refuse_another_network
 from vaelab.external import counts, launched, refuse_other_counts
 from vaelab.latents.fitted import FittedPrior
 from vaelab.models import Model
 from vaelab.models import Start as ModelStart
 from vaelab.models.building import architecture, build_model, outlined
+from vaelab.models.perceptual import Perceptual
 from vaelab.models.proportion import refuse_too_large
 from vaelab.models.trial import refuse_ill_formed
 from vaelab.notes import note
@@ -143,7 +143,8 @@ def run(config: DictConfig, continued: Continuation | None = None) -> float | No
         steps = None if cfg["train"] or start is None else start.step
         if cfg["train"] and start is not None:
             mention_start(start, goes_on=bool(cfg["resume"]))
-        record.begin(seed, data, trainer, trained_on, weights_now, steps, averaging)
+        perceptual = None if model.perceptual is None else model.perceptual.about
+        record.begin(seed, data, trainer, trained_on, weights_now, steps, averaging, perceptual)
         gc.enable()  # the command line disables it while modules are imported, and W&B's are by now
         trainer.loggers = loggers
         record.log_config(trainer, model)
@@ -164,9 +165,7 @@ def run(config: DictConfig, continued: Continuation | None = None) -> float | No
             weights, numbers = best_checkpoint(trainer), dict(best.numbers)
             begun = module.average is not None and module.average.begun
             record.trained(trained_on, trainer.global_step, averaging if begun else None, (best.monitor, best.mode))
-            record.trained_so(
-                module.first_loss, compilation.since, model.perceptual.about if model.perceptual else None
-            )
+            record.trained_so(module.first_loss, compilation.since)
         elif start is not None:
             stand_at(trainer, start.step)
         if (prior := wanted_prior(cfg, builder, task)) is not None:
@@ -270,30 +269,13 @@ def build(
     return data, TrainingModule(model, optimization), task, trained_on
 
 
-def perceptual_of(cfg: dict[str, Any], builder: Builder, data: DataModule) -> OfData | None:
+def perceptual_of(cfg: dict[str, Any], builder: Builder, data: DataModule) -> Perceptual | None:
     """The perceptual term of a run that trains; None without one."""
     if cfg.get("perceptual") is None or not cfg["train"]:
         return None
-    found: OfData = builder.build(cfg["perceptual"], "perceptual", COMPONENTS["perceptual"])
+    found: Perceptual = builder.build(cfg["perceptual"], "perceptual", COMPONENTS["perceptual"])
     found.prepare(data)
     return found
-
-
-def refuse_another_network(perceptual: OfData, run: Path) -> None:
-    """Refuse to go on with another network than the one that a run has begun with.
-
-    Raises:
-        ConfigError: its weights are others, or other than were recorded.
-    """
-    try:
-        recorded = read_json(run / "environment.json", MOST_BYTES)["perceptual"]["weights"]
-    except (UserError, KeyError, TypeError):
-        return  # a run that ended before it was written
-    if recorded != perceptual.about["weights"]:
-        raise ConfigError(
-            f"perceptual: the network has other weights ({perceptual.about['weights']}) than the run began with "
-            f"({recorded}); name that one, or begin a new run with ckpt_path={run}"
-        )
 
 
 def settle_label(cfg: dict[str, Any], builder: Builder, task: Task, new: bool) -> None:

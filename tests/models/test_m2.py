@@ -170,7 +170,7 @@ def test_data_that_are_all_labelled_or_asked_for_nothing_stay_as_they_are(labell
 
 def test_terms_on_reconstructions_count_repeated_rows_as_often_as_the_loss_does() -> None:
     class Ones(Perceptual):
-        about, move, layers = None, None, None  # type: ignore[assignment]
+        about, prepare, move, layers = None, None, None, None  # type: ignore[assignment]
 
         def term(self, reconstruction: Tensor, batch: Batch) -> Tensor:
             return torch.ones(len(reconstruction), dtype=reconstruction.dtype)

@@ -34,6 +34,7 @@ ROOMS = {  # of kinds that are not only found in the room where the kind itself 
     "torch.nn.modules.module.Module": ("vaelab.backbones",),
     "torch.optim.optimizer.Optimizer": ("torch.optim",),
     "vaelab.latents.fitted.fitted_prior.FittedPrior": ("vaelab.latents", "vaelab.evaluation"),
+    "vaelab.models.perceptual.Perceptual": ("vaelab.models", "vaelab.evaluation"),
     "lightning.pytorch.callbacks.callback.Callback": (
         "lightning.pytorch.callbacks",
         "vaelab.training",

@@ -1,6 +1,5 @@
 """Networks that a perceptual term looks through."""
 
-from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,27 +9,17 @@ import torch
 from annotated_types import Gt
 from torch import Tensor
 
-from vaelab.careful_read import digest
+from vaelab.careful_read import brief, digest, read_json
 from vaelab.core.spec import DataSpec
 from vaelab.data.module import DataModule
 from vaelab.errors import ConfigError, printable
 from vaelab.evaluation.features.classifier import Classifier, can_classify
 from vaelab.models.perceptual import Perceptual
 
-
-class OfData(Perceptual):
-    """A perceptual term whose network may be trained on the data."""
-
-    @abstractmethod
-    def prepare(self, data: DataModule) -> None:
-        """Make the network, once the data are there.
-
-        Raises:
-            ConfigError: it cannot be had.
-        """
+ENVIRONMENT, PART = "environment.json", "perceptual"  # where a run records the network, and under which key
 
 
-class ClassifierLayers(OfData):
+class ClassifierLayers(Perceptual):
     """The two convolutional layers of a small classifier of the data's own labels, the one that `fid` may use.
 
         python train.py data=fashion_mnist model=vae encoder=conv perceptual=classifier
@@ -46,7 +35,7 @@ class ClassifierLayers(OfData):
         self._classifier: Classifier | None = None
 
     def prepare(self, data: DataModule) -> None:
-        """See `OfData.prepare`."""
+        """See `Perceptual.prepare`."""
         self.check(data.spec)
         if not can_classify(data):
             raise ConfigError(
@@ -73,7 +62,7 @@ class ClassifierLayers(OfData):
         return self._classifier.maps(x)
 
 
-class ExportedLayers(OfData):
+class ExportedLayers(Perceptual):
     """A network of yours, exported by `torch.export`: images `(B, 3, H, W)` in [0, 1] to one or several features.
 
     It scales its input itself, and its program has a dynamic batch. The layers of an ImageNet classifier are usual.
@@ -94,7 +83,7 @@ class ExportedLayers(OfData):
         self._weights = ""
 
     def prepare(self, data: DataModule) -> None:
-        """See `OfData.prepare`."""
+        """See `Perceptual.prepare`."""
         self.check(data.spec)
         if not self.path.is_file():
             raise ConfigError(f"perceptual.path={self.path}: no such file")
@@ -153,3 +142,21 @@ class ExportedLayers(OfData):
         assert self._layers is not None
         found: Tensor | Sequence[Tensor] = self._layers(x.expand(-1, 3, -1, -1) if x.shape[1] == 1 else x)
         return [found] if isinstance(found, Tensor) else list(found)
+
+
+def refuse_another_network(perceptual: Perceptual, run: Path) -> None:
+    """Refuse to go on with another network than the one that a run began with.
+
+    Raises:
+        CheckpointError: `environment.json` of the run cannot be read.
+        ConfigError: the network has other weights than the run recorded, or the run recorded none.
+    """
+    about = read_json(run / ENVIRONMENT)
+    recorded = about.get(PART) if isinstance(about, dict) else None
+    then = recorded.get("weights") if isinstance(recorded, dict) else None
+    now = perceptual.about["weights"]
+    if then != now:
+        raise ConfigError(
+            f"perceptual: the network has other weights ({now}) than the run began with ({brief(str(then))}); name "
+            f"that network, or begin a new run with ckpt_path={run}"
+        )

@@ -134,11 +134,9 @@ class M2(VAE):
         moved = super().moves()
         classifying = self._parts("encoder", "classifier")
         moved |= {"kl_y": classifying, "kl_z": self.inferring(), CLASSIFICATION: classifying if self.alpha else ()}
-        for term in {
-            "adversarial",
-            "perceptual",
-        } & moved.keys():  # see the likeliest class alone, a choice without gradient
-            moved[term] = tuple(name for name in moved[term] if name != "classifier")
+        for term in ("adversarial", "perceptual"):  # they see the likeliest class alone, and a choice has no gradient
+            if term in moved:
+                moved[term] = tuple(name for name in moved[term] if name != "classifier")
         return moved
 
     def count_labels(self, examples: int, labelled: int, repeats: int) -> None:

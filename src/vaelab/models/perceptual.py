@@ -9,6 +9,7 @@ from torch import Tensor
 
 from vaelab.core.batch import Batch
 from vaelab.core.spec import DataSpec
+from vaelab.data.module import DataModule
 from vaelab.errors import ConfigError
 
 SMALL = 1e-10  # of a norm that features are divided by
@@ -22,6 +23,8 @@ class Perceptual(ABC):
     values, as in latent diffusion (Rombach et al., 2022, section 3.1). The network is no part of the model: it is
     neither trained nor saved with it. The term is one of training; validation and test do not have it.
 
+    A subclass makes the network in `prepare`, when the data are there: it may be trained on them.
+
     Args:
         weight: w.
     """
@@ -29,6 +32,14 @@ class Perceptual(ABC):
     def __init__(self, weight: float) -> None:
         self.weight = weight
         self._device: torch.device | None = None
+
+    @abstractmethod
+    def prepare(self, data: DataModule) -> None:
+        """Make the network; before any other method.
+
+        Raises:
+            ConfigError: it cannot be had, or does not fit the data.
+        """
 
     def check(self, spec: DataSpec) -> None:
         """Refuse data that the network cannot see.

@@ -30,6 +30,7 @@ from vaelab.errors import UserError
 from vaelab.evaluation import fitted_priors
 from vaelab.evaluation.baselines import BaselineCache
 from vaelab.evaluation.code_use import code_notes
+from vaelab.evaluation.perceptual import PART as PERCEPTUAL
 from vaelab.faults import is_peer_lost
 from vaelab.figures import loss_curves
 from vaelab.latents.fitted import FittedPrior
@@ -120,6 +121,7 @@ class RunRecord:
         weights: Mapping[str, Tensor],
         steps: int | None = None,
         averaging: Averaging | None = None,
+        perceptual: Mapping[str, Any] | None = None,
     ) -> None:
         """Write what is known before the run, how examples are prepared included: a killed run can be used too.
 
@@ -131,9 +133,12 @@ class RunRecord:
             weights: that the run begins with.
             steps: that the model was trained for, if the run only evaluates it.
             averaging: how the weights of the model are averaged; None for not at all.
+            perceptual: the network of a perceptual term; None without one.
         """
         now = environment(seed, trainer.strategy.root_device, str(trainer.precision), trainer.world_size)
         self._environment = now | {"first_weights": fingerprint(weights)} | self._repeated() | self._history()
+        if perceptual is not None:
+            self._environment[PERCEPTUAL] = dict(perceptual)
         if data.spec.name != self._data:
             self._data = f"{redact_text(data.spec.name)} ({self._data})"
         if found := sweep_of(self.folder):
@@ -217,19 +222,15 @@ class RunRecord:
         write_json(self.folder / "model" / TRAINING, about)
 
     @rank_zero_only
-    def trained_so(
-        self, first_loss: Tensor | None, compiled_from: int | None, perceptual: Mapping[str, Any] | None
-    ) -> None:
+    def trained_so(self, first_loss: Tensor | None, compiled_from: int | None) -> None:
         """Write by what two runs of one config can be told apart.
 
         Args:
             first_loss: of the first step of this part of the run; None where no step was taken.
             compiled_from: the step from which the objective was compiled, which `compile=auto` decides by the pace.
-            perceptual: the network of a perceptual term; None without one.
         """
         loss = None if first_loss is None or not isfinite(value := float(first_loss)) else value
         self._environment |= {"first_loss": loss, "compiled_from": compiled_from}
-        self._environment |= {} if perceptual is None else {"perceptual": dict(perceptual)}
         write_json(self.folder / "environment.json", self._environment)
 
     def _repeated(self) -> dict[str, Any]:

@@ -69,6 +69,9 @@ def reproduce(arguments: list[str], train: Train) -> int:
     for word in words[1:]:
         if word.lstrip("+").partition("=")[0] in PLACES:
             raise ConfigError(f"{word}: the run goes to {FOLDER}/{result.name}; leave it out")
+        for own in result.words:
+            if "=" in own and own != word and own.partition("=")[0] == word.partition("=")[0]:
+                raise ConfigError(f"{word}: {result.name} is of {own}; leave it out, or use vaelab train")
     folder = FOLDER / result.name / f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
     flags, overrides = parts([*result.words, *words[1:]])
     place = [f"hydra.{kind}.dir={quoted(str(folder))}" for kind in ("run", "sweep")]

@@ -50,12 +50,12 @@ class Dictionary(Table):
         if active > features:
             raise ConfigError(f"data.active={active}: should be at most data.features={features}")
         self.count, self.dimensions, self.active, self.noise = examples, dimensions, active, noise
-        self._generator = torch.Generator().manual_seed(self.split_seed)
-        self._directions = normalize(torch.randn(features, dimensions, generator=self._generator), dim=1)
+        generator = torch.Generator().manual_seed(self.split_seed)
+        self._directions = normalize(torch.randn(features, dimensions, generator=generator), dim=1)
 
     def tables(self) -> dict[str, pa.Table]:
         """Draw the rows."""
-        generator = self._generator.manual_seed(self.split_seed + 1)
+        generator = torch.Generator().manual_seed(self.split_seed + 1)
         rows = []
         for part in torch.arange(self.count).split(4_096):
             chosen = torch.rand(len(part), len(self._directions), generator=generator).topk(self.active).indices

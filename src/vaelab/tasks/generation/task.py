@@ -43,8 +43,9 @@ SAMPLERS = {"gaussian": FullGaussian, "mixture": FullMixture}
 
 
 class Generation(Task):
-    """nll, bpd, active units and rates of a VAE; fid, kid, precision and recall of samples of any model; rfid of
-    reconstructions of images.
+    """nll, bpd, active units and rates of a VAE; fid, kid, precision and recall of samples of any model.
+
+    Of images rfid is the fid of reconstructions.
 
     nll is the importance-weighted bound with K = `nll_samples`, in nats. bpd, bits per dimension, is
     given where the likelihood is a probability of discrete values; a density has no bits. An autoencoder
