@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from vaelab.errors import ConfigError
+from vaelab.faults import FaultError
 from vaelab.new_project.command import init
 
 
@@ -34,3 +35,9 @@ def test_a_name_that_cannot_be_is_one_message_and_leaves_nothing(
     with pytest.raises(ConfigError, match=said):
         init([name])
     assert [path.name for path in tmp_path.iterdir()] == ["there"]
+
+
+def test_a_place_that_cannot_be_written_is_one_message(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(FaultError, match=r"new: cannot be written \(Not a directory\)"):
+        init([str(tmp_path / "file/new")])

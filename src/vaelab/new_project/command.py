@@ -7,6 +7,7 @@ from keyword import iskeyword
 from pathlib import Path
 
 from vaelab.errors import ConfigError
+from vaelab.faults import FaultError
 from vaelab.signals import say
 
 FILES, SUFFIX = Path(__file__).parent / "files", ".template"
@@ -24,6 +25,7 @@ def init(arguments: list[str]) -> None:
 
     Raises:
         ConfigError: the name is no name of a Python package, or its folder is there already.
+        FaultError: the folder cannot be written.
     """
     parser = argparse.ArgumentParser(
         "vaelab init",
@@ -42,6 +44,15 @@ def init(arguments: list[str]) -> None:
         )
     if folder.exists():
         raise ConfigError(f"vaelab init {folder}: is there already; choose another name")
+    try:
+        _write(folder, name)
+    except OSError as error:
+        raise FaultError(f"vaelab init {folder}: cannot be written ({error.strerror})") from error
+    say(f"wrote {folder}; now: cd {folder} && vaelab train --config-dir conf trusted=[{name}] experiment=first")
+
+
+def _write(folder: Path, name: str) -> None:
+    """All files, in a folder that is there only when they all are."""
     partial = folder.with_name(f".{name}.part")
     shutil.rmtree(partial, ignore_errors=True)
     for source in sorted(path for path in FILES.rglob(f"*{SUFFIX}") if path.is_file()):
@@ -50,4 +61,3 @@ def init(arguments: list[str]) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(source.read_text(encoding="utf-8").replace("PROJECT", name), encoding="utf-8")
     partial.rename(folder)
-    say(f"wrote {folder}; now: cd {folder} && vaelab train --config-dir conf trusted=[{name}] experiment=first")
