@@ -11,7 +11,8 @@ SOURCE = Path(vaelab.__file__).parent
 ROOMS = (
     ("sklearn",),  # scikit-learn's methods, in front of a run
     ("__main__", "start", "cli"),  # the command; each imports the next
-    ("dashboard", "doctor", "new_project"),  # what W&B shows of runs; what a machine has; files of a new project
+    # what a TAB completes; what W&B shows of runs; what a machine has; files of a new project
+    ("completion", "dashboard", "doctor", "new_project"),
     ("rerun", "reproduce"),  # a run done again, and compared; an experiment, and whether its number holds
     ("runs",),  # every run in a folder
     ("sweep", "search"),  # many runs

@@ -37,6 +37,7 @@ from vaelab.commands.restore import denoise, reconstruct
 from vaelab.commands.sample import sample
 from vaelab.commands.score import score
 from vaelab.compare.command import compare
+from vaelab.completion.command import completion
 from vaelab.config.command_line import config_folders, parts, typed_words
 from vaelab.config.continuation import Continuation, compose_again
 from vaelab.config.help import help_page
@@ -241,6 +242,10 @@ def _reproduce(arguments: list[str]) -> None:
 def _doctor(arguments: list[str]) -> None:
     if code := doctor(arguments):
         sys.exit(code)
+
+
+def _completion(arguments: list[str]) -> None:
+    completion(arguments, {name: command.run for name, command in COMMANDS.items()})
 
 
 def _code_of_training(words: list[str], again: Repetition | None = None) -> int:
@@ -587,6 +592,7 @@ COMMANDS = {
     "compare": Command("FOLDER ...", "one table and one figure of finished runs", compare),
     "dashboard": Command("[FOLDER ... or PROJECT]", "W&B workspaces, and a report that compares runs", dashboard),
     "init": Command("NAME", "a small project of your own: options, a backbone, a test", init),
+    "completion": Command("bash|zsh|fish", "complete commands, options and keys when you press TAB", _completion),
     "doctor": Command("", "what this machine has for training, and what is wrong with it", _doctor),
     "info": Command("RUN", "what a model is, and what can be done with it", info, True),
     "sample": Command("RUN -o DIR", "new examples: images, rows, music, text, series", sample, True),

@@ -12,7 +12,12 @@ from vaelab.signals import ending_at_once
 
 def main() -> None:
     """The `vaelab` command."""
-    _command_line().main()
+    if sys.argv[1:3] == ["completion", "--line"]:  # a TAB waits for it, so that nothing else is imported
+        from vaelab.completion.command import completion
+
+        completion(sys.argv[2:], {})
+    else:
+        _command_line().main()
 
 
 def train() -> None:

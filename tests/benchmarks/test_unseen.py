@@ -98,7 +98,7 @@ def test_a_pair_is_run_once_and_shown_again(
     rows.to_csv(tmp_path / "data/keel/zoo-3.csv", index=False)
     monkeypatch.setenv("COLUMNS", "200")
     command = ["unseen.py", "anomaly/*", "--data", str(tmp_path / "data"), "--results", str(tmp_path / "kept"),
-               "--everything", "--jobs", "1"]  # fmt: skip
+               "--everything", "--jobs", "1", "--with", "trainer.max_steps=40"]  # fmt: skip
     monkeypatch.setattr(sys, "argv", command)
     assert unseen.main() == 0
     said = capsys.readouterr()

@@ -42,7 +42,7 @@ def test_a_wrong_command_names_the_nearest_one(command: Callable[..., tuple[int,
     assert command("trian") == (2, "", "error: vaelab trian: there is no such command; did you mean vaelab train?\n")
     assert "did you mean vaelab train model=ae?" in command("model=ae")[2]
     assert (
-        "there are train, eval, runs, rerun, reproduce, compare, dashboard, init, doctor, info, sample,"
+        "there are train, eval, runs, rerun, reproduce, compare, dashboard, init, completion, doctor,"
         in command("x")[2]
     )
     assert command()[0] == 2

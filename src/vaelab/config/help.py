@@ -40,7 +40,8 @@ Any value inside an option is a key:  model.beta=4  encoder.hidden=[512,512]  tr
   python train.py callbacks=[early_stopping,rich] logger=[wandb,mlflow]
                                                several options of one group
   python train.py --config-dir mine ...        your own options beside these
-  python train.py --hydra-help                 every flag, shell completion among them
+  python train.py --hydra-help                 every flag of Hydra
+  vaelab completion bash                       TAB completes options and keys, also in zsh and fish
   vaelab rerun <run>                           the same run again, and whether its numbers are the same
   vaelab compare <folder> ...                  one table and one figure of finished runs
   vaelab dashboard <folder> ...                W&B workspaces, and a report that compares runs

@@ -1,0 +1,105 @@
+"""What may stand at the end of an unfinished command line."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from vaelab.completion.index import Choices, Index, Tree, config_folder, options
+
+_TAKES_OVERRIDES = ("train", "eval", "rerun", "reproduce")
+_WORD = re.compile(r"""(?:[^\s"'\\]|\\.|"[^"]*"|'[^']*')+""")
+
+
+def completions(line: str, index: Index | None) -> list[str]:
+    """Whole words that may take the place of the last one, which is empty behind a blank.
+
+    A word that goes on, such as `model=` or `trainer.`, ends there; one that is finished ends with a blank.
+
+    Args:
+        line: the command line up to the cursor, with the name of the program.
+        index: what is known; None while it is being built, when keys are left out.
+    """
+    typed = _WORD.findall(line)[1:]
+    last = "" if not typed or line[-1:].isspace() else typed.pop()
+    if not typed:
+        return _starting(last, [f"{command} " for command in (index.commands if index else ())])
+    command = typed[0]
+    if last.startswith("-"):
+        return _starting(last, [f"{flag} " for flag in (index.commands.get(command, ()) if index else ())])
+    if command == "completion":
+        return _starting(last, ["bash ", "fish ", "zsh "])
+    groups = _groups(typed, index)
+    if command == "reproduce" and len(typed) == 1:
+        return _starting(last, [f"{name} " for name in groups.get("experiment", ())])
+    if command in _TAKES_OVERRIDES:
+        return list(_overrides(last, typed[1:], groups, index or Index()))
+    return []
+
+
+def _overrides(last: str, typed: list[str], groups: dict[str, list[str]], index: Index) -> Iterator[str]:
+    sign = re.match(r"[+~]*", last)
+    prefix = sign[0] if sign else ""
+    key, equals, value = last[len(prefix) :].partition("=")
+    if equals:
+        values = groups.get(key, [])
+        if not values and _at(_config(typed, index), key) is True:
+            values = ["false", "true"]
+        yield from (f"{prefix}{key}={word}" for word in _starting(value, [f"{name} " for name in values]))
+        return
+    yield from (prefix + word for word in _starting(key, [f"{group}=" for group in groups]))
+    above, dot, _ = key.rpartition(".")
+    node = _at(_config(typed, index), above) if dot else _config(typed, index)
+    for name, inner in node.items() if isinstance(node, dict) else ():
+        whole = f"{above}{dot}{name}"
+        if whole.startswith(key):
+            if inner:
+                yield f"{prefix}{whole}." if isinstance(inner, dict) else f"{prefix}{whole}="
+            elif whole not in groups:
+                yield f"{prefix}{whole}="
+
+
+def _groups(typed: list[str], index: Index | None) -> dict[str, list[str]]:
+    """vaelab's own groups, and those in folders behind `--config-dir`."""
+    found = dict(index.groups if index else options(config_folder()))
+    for flag, value in zip(typed, [*typed[1:], ""], strict=True):
+        name, equals, inline = flag.partition("=")
+        if name in ("-cd", "--config-dir"):
+            for group, names in options(Path(inline if equals else value).expanduser()).items():
+                found[group] = sorted({*found.get(group, ()), *names})
+    return found
+
+
+def _config(typed: list[str], index: Index) -> Tree:
+    """The keys of the config that the words before choose."""
+    chosen: Choices = dict(index.defaults)
+    words = [word for word in typed if word in index.keys]
+    for word in words:
+        chosen |= index.choices[word]
+    for word in words:
+        group, _, name = word.partition("=")
+        chosen[group] = name
+    tree = dict(index.root)
+    for group, option in sorted(chosen.items()):
+        keys = index.keys.get(f"{group}={option}")
+        if keys is not None:
+            tree = _replaced(tree, group.split("/"), keys)
+    return tree
+
+
+def _replaced(tree: Tree, path: list[str], keys: Tree) -> Tree:
+    first, *rest = path
+    inner = tree.get(first)
+    return tree | {first: _replaced(inner if isinstance(inner, dict) else {}, rest, keys) if rest else keys}
+
+
+def _at(tree: Tree, key: str) -> Any:
+    """The node or leaf at a key; an empty tree where there is none."""
+    found: Any = tree
+    for part in key.split("."):
+        found = found.get(part, {}) if isinstance(found, dict) else {}
+    return found
+
+
+def _starting(word: str, candidates: list[str]) -> list[str]:
+    return [candidate for candidate in candidates if candidate.startswith(word)]
