@@ -3,7 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-READY := $(VENV)/.ready
+READY := $(VENV)/.ready  # what training needs
+TOOLS := $(VENV)/.tools  # and what tests and checks need
 SHARED := --numprocesses auto --dist loadfile  # tests of a file share the runs that they look at
 
 .PHONY: train test test-all chaos check bench docs clean
@@ -11,17 +12,17 @@ SHARED := --numprocesses auto --dist loadfile  # tests of a file share the runs 
 train: $(READY)
 	$(BIN)/python train.py $(ARGS)
 
-test: $(READY)
+test: $(TOOLS)
 	$(BIN)/pytest -m "not long and not chaos" $(SHARED) $(ARGS)
 
-test-all: $(READY)
+test-all: $(TOOLS)
 	$(BIN)/pytest -m "not chaos" $(SHARED) $(ARGS)
 
 # One after another: what is timed here should not wait for a processor.
-chaos: $(READY)
+chaos: $(TOOLS)
 	$(BIN)/pytest -m chaos $(ARGS)
 
-check: $(READY)
+check: $(TOOLS)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -30,7 +31,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/throughput.py $(ARGS)
 
 # The site, in site/; a warning or a dead link is an error.
-docs: $(READY)
+docs: $(TOOLS)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
@@ -38,8 +39,12 @@ docs: $(READY)
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("vaelab needs Python 3.11 or newer; try: make PYTHON=python3.11 ...") if sys.version_info < (3, 11) else 0'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
 	touch $(READY)
+
+$(TOOLS): $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $(TOOLS)
 
 clean:
 	rm -rf $(VENV)

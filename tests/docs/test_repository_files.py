@@ -1,6 +1,7 @@
 """Files for the services around the repository: they can be read, and what they call is there."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -39,3 +40,11 @@ def test_python_versions_that_are_tested_are_those_that_are_declared() -> None:
     tested = yaml.safe_load((ROOT / ".github/workflows/tests.yml").read_text())["jobs"]["quick"]["strategy"]["matrix"]
     declared = re.findall(r"Python :: (3\.\d+)", (ROOT / "pyproject.toml").read_text())
     assert tested["python"] == declared
+
+
+def test_every_extra_is_documented() -> None:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        extras = tomllib.load(file)["project"]["optional-dependencies"]
+    rows = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs/install.md").read_text().partition("## Extras")[2], re.MULTILINE)
+    assert [name for name in rows if name in extras] == list(rows[: len(extras)])
+    assert set(extras) <= set(rows)
