@@ -107,7 +107,7 @@ def convolves(model: nn.Module) -> bool:
 def lay_channels_last(trainer: L.Trainer, model: nn.Module) -> None:
     """Lay the weights of convolutions out as their fast kernels take them; images then follow. No value changes.
 
-    In float32 a processor does not gain: the gradient of group normalisation is slow there (docs/performance.md).
+    In float32 a processor does not gain: the gradient of group normalisation is slow there (docs/performance_notes.md).
     """
     on_gpu = trainer.strategy.root_device.type == "cuda"
     if convolves(model) and (on_gpu or isinstance(trainer.precision_plugin, BFloat16Training)):
