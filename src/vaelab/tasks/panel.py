@@ -15,11 +15,11 @@ from vaelab.tasks.task import Findings, PicturesEvery, Task
 
 
 class Panel(Task):
-    """Measures what each of its tasks measures. Names that several of them log mean the same thing.
+    """Measures the metrics of all its tasks. A metric that several tasks log has the same meaning in each.
 
     Args:
         parts: tasks by name; null leaves one out.
-        monitor, baselines: see `Task`. A part whose own `baselines` is false has none either.
+        monitor, baselines: see `Task`. A task whose own `baselines` is false gets no baselines.
     """
 
     def __init__(
@@ -33,31 +33,31 @@ class Panel(Task):
         self.needs_distances = any(part.needs_distances for part in parts.values())
 
     def check(self, model: Model, spec: DataSpec, corrupts: bool) -> None:
-        """Each part must fit."""
+        """Check every task."""
         for part in self.parts.values():
             part.check(model, spec, corrupts)
 
     def check_data(self, data: DataModule) -> None:
-        """Each part must fit."""
+        """Check the data for every task."""
         for part in self.parts.values():
             part.detector_from = self.detector_from
             part.check_data(data)
 
     def fitted_prior(self) -> FittedPrior | None:
-        """What the first of the parts that asks for one asks for."""
+        """The fitted prior of the first task that asks for one."""
         return next((prior for part in self.parts.values() if (prior := part.fitted_prior()) is not None), None)
 
     def on_test_start(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Each part looks at what it is given."""
+        """Call the hook of every task."""
         for part in self.parts.values():
             part.on_test_start(trainer, pl_module)
 
     def validation_names(self, model: Model, data: DataModule) -> set[str]:
-        """What any part logs."""
+        """Names of the validation metrics of all tasks."""
         return set().union(*(part.validation_names(model, data) for part in self.parts.values()))
 
     def findings(self, model: Model, data: DataModule, baselines: BaselineCache) -> Findings:
-        """What all parts find; a picture that two parts draw is the same."""
+        """Findings of all tasks. If two tasks draw a figure of the same name, it is the same figure."""
         found = Findings()
         for part in self.parts.values():
             theirs = part.findings(model, data, baselines)
@@ -67,21 +67,21 @@ class Panel(Task):
         clean = [name for name, part in self.parts.items() if not part.encodes_corrupted]
         if self.encodes_corrupted and clean:
             found.notes.append(
-                f"the test pass takes corrupted examples, as denoising does: test/mse is of those, and what "
-                f"{' and '.join(clean)} measures after it is of clean ones; run denoising on its own to have both"
+                f"the test pass uses corrupted examples, as denoising does, and so does test/mse; the other results of "
+                f"{' and '.join(clean)} are of clean examples; run denoising on its own to have both"
             )
         return found
 
     def begin(self, stage: str, model: Model, spec: DataSpec) -> None:
-        """Each part counts on its own."""
+        """Start a pass in every task."""
         for part in self.parts.values():
             part.begin(stage, model, spec)
 
     def count(self, model: Model, prediction: Prediction, batch: Batch) -> None:
-        """Each part counts the batch."""
+        """Add a batch to the metrics of every task."""
         for part in self.parts.values():
             part.count(model, prediction, batch)
 
     def counted(self) -> dict[str, Tensor]:
-        """What any part counted; names that several of them log mean the same thing."""
+        """The metrics of all tasks by name. A metric that several tasks log has the same meaning in each."""
         return {name: value for part in self.parts.values() for name, value in part.counted().items()}

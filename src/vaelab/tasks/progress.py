@@ -1,4 +1,4 @@
-"""Pictures of a model that still trains: the same few examples and the same draws each time."""
+"""Pictures during training: the same few examples and the same random draws each time."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,25 +17,25 @@ from vaelab.figures.images import tile
 from vaelab.models import Model
 
 Picture = Figure | NDArray[np.uint8]
-SHOWN, DRAWN = 8, 32  # examples, samples
-STEPS, DIMENSIONS, CODES = 7, 5, 256  # of a traversal, and examples whose codes say how far it goes
-LEAST_HEIGHT = 48  # pixels of an image, which is shown larger if it has fewer
+SHOWN, DRAWN = 8, 32  # number of examples, number of samples
+STEPS, DIMENSIONS, CODES = 7, 5, 256  # of a traversal; its range is estimated from the codes of 256 examples
+LEAST_HEIGHT = 48  # pixels; smaller images are enlarged
 
 
 @dataclass
 class Progress:
-    """What a model makes of a few examples at one moment.
+    """Pictures and texts of a few examples at one moment of training.
 
     Attributes:
         pictures: figures, or `(H, W, 1 or 3)` uint8 pixels, by name.
-        texts: lines by name.
+        texts: lines of text by name.
     """
 
     pictures: dict[str, Picture] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
 
     def add(self, data: DataModule, name: str, versions: Mapping[str, Tensor], columns: int = SHOWN) -> None:
-        """Show versions of the same examples, `(N, *shape)` each; images one below the other."""
+        """Add several versions of the same examples, `(N, *shape)` each. Images are stacked vertically."""
         versions = {version: values.detach().cpu() for version, values in versions.items()}
         if data.spec.kind == "table":
             self.texts[name] = _rows(data, versions)
@@ -58,7 +58,7 @@ class Progress:
 
 
 def _rows(data: DataModule, versions: Mapping[str, Tensor]) -> str:
-    """Rows of a table as lines of CSV, all versions of one row together."""
+    """Rows of a table as CSV lines; all versions of a row are adjacent."""
     files = [data.written("rows", values[:SHOWN], generated=True) for values in versions.values()]
     contents = [next(content for path, content in found.items() if path.endswith(".csv")) for found in files]
     lines = [(c.decode() if isinstance(c, bytes) else c).splitlines() for c in contents]
@@ -70,21 +70,21 @@ def _rows(data: DataModule, versions: Mapping[str, Tensor]) -> str:
 
 
 def pixels(images: Tensor, columns: int) -> NDArray[np.uint8]:
-    """`(N, C, H, W)` in [0, 1] as a grid of `(H', W', 1 or 3)` uint8, small images enlarged by whole factors."""
+    """`(N, C, H, W)` in [0, 1] as a grid of `(H', W', 1 or 3)` uint8, small images enlarged by an integer factor."""
     factor = max(1, -(-LEAST_HEIGHT // images.shape[-2]))
     images = F.interpolate(images.float(), scale_factor=factor, mode="nearest") if factor > 1 else images
     return (tile(images, columns) * 255).round().to(torch.uint8).numpy()
 
 
 def progress_of(model: Model, data: DataModule, noisy: bool) -> Progress:
-    """Reconstructions of validation examples, or what is made of them under noise; samples and traversals.
+    """Reconstructions (or denoised examples) of validation examples, samples and latent traversals.
 
-    It draws from streams of its own, so that training is the same with and without it.
+    It uses its own random number generators, so that it does not change training.
 
     Args:
         model: in evaluation mode.
-        data: of the run.
-        noisy: whether examples are corrupted as those of training are.
+        data: the run's data.
+        noisy: whether examples are corrupted as in training, and denoised examples are shown.
     """
     batch, found = _examples(data, model), Progress()
     condition = model.condition_of(batch)
@@ -109,7 +109,7 @@ def _examples(data: DataModule, model: Model) -> Batch:
 
 
 def _traversals(model: Model, data: DataModule, batch: Batch) -> Tensor:
-    """The first example with one number of its code changed at a time, the widest ones: a row of images for each."""
+    """Images of the first example as one latent dimension varies: a row each for the widest dimensions."""
     seen = next(data.batches("val", model.device, CODES))
     codes = model.encode(seen.target, model.condition_of(seen))
     middle, spread = codes.mean(0), codes.std(0, unbiased=False)

@@ -1,4 +1,4 @@
-"""What a task is: measurement around a model that does not know of it."""
+"""The interface of a task: it measures a trained model, and the model does not know of it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -28,26 +28,27 @@ from vaelab.notes import note
 from vaelab.tasks.progress import Progress, progress_of
 
 PicturesEvery = Annotated[int, Gt(0)] | Literal["auto"] | None
-Say = Callable[[str], None]  # shows how far a long measurement is, such as "step 200 of 5000"
+Say = Callable[[str], None]  # reports the progress of a long measurement, such as "step 200 of 5000"
 
 
 @dataclass
 class Findings:
-    """What a task says of a trained model, beyond the metrics of the test pass.
+    """Results of a task for a trained model, in addition to the metrics of the test pass.
 
-    The run's own results come first and are written before any baseline starts: `numbers`, `figures` and so on hold
-    only them. `baselines` and `beside` are what follows, and each of them may fail without harm to the rest.
+    The run's own results are written before any baseline starts: `numbers`, `figures` and so on hold only these.
+    `baselines` and `beside` are evaluated afterwards. If one of them fails, the other results are kept.
 
     Attributes:
         numbers: metric name, `test/...` or `baseline/<name>/...`, to number.
         figures: pictures by name.
         files: bytes or text by path within the run folder.
-        metadata: metric name to what its number depends on, as plain data.
-        texts: what is best read, such as generated sentences, by name.
-        baselines: what to measure next, in this order.
-        beside: called after the baselines; gives figures that show them beside the run, in place of those of the
-            same names.
-        notes: what a reader of the numbers must know first, a line each; printed, and at the top of the report.
+        metadata: metric name to the conditions of its measurement, as plain data.
+        texts: results to read, such as generated sentences, by name.
+        baselines: the baselines to measure next, in this order.
+        beside: functions called after the baselines. They return figures that compare the run with the baselines;
+            these replace figures of the same names.
+        notes: what a reader must know before reading the numbers, one line each. They are printed, and shown at the
+            top of the report.
     """
 
     numbers: dict[str, float] = field(default_factory=dict)
@@ -60,7 +61,7 @@ class Findings:
     notes: list[str] = field(default_factory=list)
 
     def add(self, other: "Findings") -> None:
-        """Take over what another one found; of one name, the other's."""
+        """Merge another task's findings into these. Where both have an entry of one name, the other's is kept."""
         self.numbers |= other.numbers
         self.figures |= other.figures
         self.files |= other.files
@@ -71,7 +72,7 @@ class Findings:
         self.notes += [note for note in other.notes if note not in self.notes]
 
     def add_baseline(self, baseline: "Baseline") -> None:
-        """Measure it last; of a name that is there already, both are measured as one."""
+        """Append a baseline. If one of the same name exists, the two are measured together as one baseline."""
         for place, other in enumerate(self.baselines):
             if other.name == baseline.name:
                 self.baselines[place] = Baseline(other.name, partial(_both, other, baseline))
@@ -79,7 +80,7 @@ class Findings:
         self.baselines.append(baseline)
 
     def complete(self) -> "Findings":
-        """Measure every baseline and draw what shows them; returns these findings.
+        """Measure all baselines and draw the figures that compare them with the run; returns these findings.
 
         Raises:
             Exception: whatever a baseline raises. A run goes on without that baseline; see `RunRecord.finish`.
@@ -93,12 +94,11 @@ class Findings:
 
 @dataclass(frozen=True)
 class Baseline:
-    """A method that the run is compared with, measured after the run's own results are written.
+    """A method that the run is compared with. It is measured after the run's own results are written.
 
     Attributes:
         name: as in `baseline/<name>/...`.
-        measure: gives its numbers, with metadata that say on how many rows they were measured. It may say how far
-            it is.
+        measure: returns its numbers, and metadata with the number of rows used. It may report its progress.
     """
 
     name: str
@@ -114,22 +114,22 @@ def _both(first: Baseline, second: Baseline, say: Say) -> Findings:
 class Task(Callback):
     """Measures validation and test batches and draws figures at the end. It never changes the loss.
 
-    A subclass extends `metrics` (what is counted in a pass over a split, on all devices), `update`
-    (how) and `findings` (what is measured once at the end, with figures, and which baselines follow).
+    A subclass extends `metrics` (the metrics of a pass over a split, on all devices), `update` (how a batch is
+    counted) and `findings` (what is measured and drawn once at the end, and which baselines follow).
 
     Args:
-        monitor: what the best checkpoint watches; null leaves it to the model.
+        monitor: the metric that selects the best checkpoint; null for the model's default.
         baselines: whether classical methods are measured too, after the run's own results.
-        pictures_every: epochs between two pictures of what the model makes of a few examples; `auto` for about ten
-            in a run, null for none.
+        pictures_every: epochs between two sets of pictures of a few examples during training; `auto` for about ten
+            sets in a run, null for none.
 
     Attributes:
         detector_from: the `model/` folder of the run that is evaluated without training; None where a model is trained.
-        encodes_corrupted: whether test examples are corrupted as those of training are. Denoising alone measures what
-            is undone; every other task measures codes of clean examples, in the test pass and after it.
+        encodes_corrupted: whether test examples are corrupted in the same way as training examples. Only denoising
+            does this. Every other task measures codes of clean examples, in the test pass and after it.
         models_label: whether the label of a table is modelled as a column, where `data.label_as_column` is `auto`.
-        needs_distances: whether numbers of a table are scaled by their deviation, where `data.scaling` is `auto`.
-            Quantiles would take values beyond train for its ends.
+        needs_distances: whether numeric columns of a table are scaled by their standard deviation, where
+            `data.scaling` is `auto`. Quantile scaling would map all values outside the train range to its ends.
     """
 
     detector_from: Path | None = None
@@ -144,10 +144,10 @@ class Task(Callback):
         self._metrics: dict[str, Metric] = {}
 
     def watched(self, model: Model) -> tuple[str, str]:
-        """The metric that decides the best checkpoint, and `min` or `max`.
+        """The metric that selects the best checkpoint, and `min` or `max`.
 
         Raises:
-            ConfigError: `task.monitor` is no number of the validation split.
+            ConfigError: `task.monitor` is not a validation metric.
         """
         if self.monitor is None:
             return model.monitor
@@ -157,7 +157,7 @@ class Task(Callback):
         return self.monitor, direction(self.monitor) or "min"
 
     def validation_names(self, model: Model, data: DataModule) -> set[str]:
-        """The metrics that a validation pass logs, seen on two examples."""
+        """Names of the metrics that a validation pass logs, found by evaluating two examples."""
         model.eval()
         split = "test" if data.all_as_test else "val"
         with torch.no_grad():
@@ -166,41 +166,44 @@ class Task(Callback):
         return {f"val/{name}" for name in (*terms, *self.metrics("val", model, data.spec))}
 
     def check(self, model: Model, spec: DataSpec, corrupts: bool) -> None:
-        """Refuse what cannot be measured.
+        """Refuse a model or data that this task cannot measure.
 
         Raises:
-            ConfigError: says what would fit.
+            ConfigError: says what would work instead.
         """
 
     def check_data(self, data: DataModule) -> None:
-        """Refuse splits that cannot be measured on.
+        """Refuse splits that this task cannot measure.
 
         Raises:
-            ConfigError: says what would fit.
+            ConfigError: says what would work instead.
         """
 
     def mention_wide_code(self, model: Model) -> None:
-        """Say before training that a code is no smaller than the data, for tasks that want a small one."""
+        """Warn before training if a code is no smaller than the data, for tasks that need a smaller code."""
         if self.detector_from is None and (told := as_wide_as_data(model)):
             note(told)
 
     def metrics(self, stage: str, model: Model, spec: DataSpec) -> dict[str, Metric]:
-        """Fresh metrics for a pass over a split; `stage` is `val` or `test`.
+        """New metrics for a pass over a split; `stage` is `val` or `test`.
 
-        `mse` is over numbers that are there, `category_accuracy` over the categorical columns of a table,
-        `token_accuracy` over tokens, each predicted from the code and the true tokens before it. `error` is of a model
-        that infers labels, over examples with one of its labels.
+        | metric | computed over |
+        |---|---|
+        | `mse` | observed numeric values |
+        | `category_accuracy` | observed values of the categorical columns of a table |
+        | `token_accuracy` | tokens, each predicted from the code and the true tokens before it |
+        | `error` | the inferred labels of a model that infers labels, over the labelled examples |
         """
         inferred: dict[str, Metric] = {"error": MeanMetric()} if model.infers_label else {}
         if spec.support == "categories":
             return inferred | {"token_accuracy": MeanMetric()}
         names = ["mse"] if has_numbers(spec) else []
         names += ["category_accuracy"] if spec.support == "mixed" else []
-        # An example may have no number at all, or no category: it does not count then.
+        # An example without any observed number, or without any observed category, does not count.
         return inferred | {name: MeanMetric(nan_strategy="ignore" if spec.has_missing else "warn") for name in names}
 
     def update(self, metrics: dict[str, Metric], model: Model, prediction: Prediction, batch: Batch) -> None:
-        """Count one batch."""
+        """Add one batch to the metrics."""
         spec, reconstruction = model.likelihood.spec, prediction.reconstruction
         if "error" in metrics and prediction.classes is not None:
             known = (batch.label >= 0) & (batch.label < len(spec.classes))
@@ -217,63 +220,63 @@ class Task(Callback):
             metrics["category_accuracy"].update(right[observed].float())
 
     def findings(self, model: Model, data: DataModule, baselines: BaselineCache) -> Findings:
-        """What is measured and drawn once, after training, on the first device; no gradients are kept.
+        """Everything that is measured and drawn once, after training, on the first device, without gradients.
 
         Nothing that needs a baseline is computed here: it goes into `Findings.baselines` and `Findings.beside`.
 
         Args:
-            model: trained, in evaluation mode.
-            data: of the run.
-            baselines: keeps what baselines gave on the same data.
+            model: the trained model, in evaluation mode.
+            data: the run's data.
+            baselines: a cache of baseline results on the same data.
         """
         return Findings()
 
     def progress(self, model: Model, data: DataModule) -> Progress:
-        """Pictures of a few validation examples while the model still trains, on the first device."""
+        """Pictures of a few validation examples during training, drawn on the first device."""
         return progress_of(model, data, noisy=self.encodes_corrupted and data.corruption.changes)
 
     def fitted_prior(self) -> FittedPrior | None:
-        """A prior to be fitted to the codes of the trained model, where the config names none; not yet fitted."""
+        """A prior to fit to the codes of the trained model, where the config names none; returned before fitting."""
         return None
 
     # A pass over a split
 
     def begin(self, stage: str, model: Model, spec: DataSpec) -> None:
-        """Count from nothing."""
+        """Start a pass with new metrics."""
         self._metrics = {name: metric.to(model.device) for name, metric in self.metrics(stage, model, spec).items()}
 
     def count(self, model: Model, prediction: Prediction, batch: Batch) -> None:
-        """Count a batch."""
+        """Add a batch to the metrics."""
         self.update(self._metrics, model, from_code(model, prediction, batch), batch)
 
     def counted(self) -> dict[str, Tensor]:
-        """What was counted, by name."""
+        """The value of each metric over the batches of the pass, by name."""
         return {name: metric.compute() for name, metric in self._metrics.items()}
 
     # Lightning's hooks
 
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Begin a pass."""
+        """Start a validation pass."""
         self.begin("val", pl_module.model, trainer.datamodule.spec)  # type: ignore[attr-defined]
 
     def on_test_epoch_start(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Begin a pass."""
+        """Start a test pass."""
         self.begin("test", pl_module.model, trainer.datamodule.spec)  # type: ignore[attr-defined]
 
     def on_validation_batch_end(
         self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        """Count a batch."""
+        """Add a batch to the metrics."""
         self.count(pl_module.model, outputs, batch)
 
     on_test_batch_end = on_validation_batch_end
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Log what was counted."""
+        """Log the metrics of the pass."""
         self._publish("val", pl_module)
 
     def on_test_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Log what was counted."""
+        """Log the metrics of the pass."""
         self._publish("test", pl_module)
 
     def _publish(self, stage: str, module: Any) -> None:
@@ -282,10 +285,10 @@ class Task(Callback):
 
 
 def from_code(model: Model, prediction: Prediction, batch: Batch) -> Prediction:
-    """With a reconstruction of numbers that comes from the code alone, as everything else that is measured does.
+    """Replace the reconstruction by one that is decoded from the code alone, without teacher forcing.
 
-    A decoder that predicts step by step has read the true steps before each (teacher forcing), which say more of an
-    example than its code. Of tokens it stays so: `token_accuracy` is of each token given the true ones before it.
+    Under teacher forcing an autoregressive decoder reads the true previous steps, which determine the output more than
+    the code does. For tokens the prediction is returned unchanged: `token_accuracy` is measured under teacher forcing.
     """
     if not model.autoregressive or model.likelihood.spec.support == "categories":
         return prediction
@@ -294,51 +297,51 @@ def from_code(model: Model, prediction: Prediction, batch: Batch) -> Prediction:
 
 
 def refuse_tokens(spec: DataSpec, task: str) -> None:
-    """What measures squared errors has nothing to say of tokens.
+    """Refuse data of tokens, for tasks that measure squared errors.
 
     Raises:
-        ConfigError: names the tasks that have.
+        ConfigError: names the tasks that support tokens.
     """
     if spec.support == "categories":
         raise ConfigError(
             f"task={task}: measures squared errors, and {spec.name} holds tokens; "
-            "task=generation, denoising, anomaly and embedding fit them"
+            "use task=generation, denoising, anomaly or embedding"
         )
 
 
 def has_numbers(spec: DataSpec) -> bool:
-    """Whether an example has any value that a squared error can be taken of: a table may hold categories alone."""
+    """Whether examples have numeric values, of which a squared error exists: a table may have only categories."""
     return not spec.columns or any(not column.categories for column in spec.columns)
 
 
 def refuse_label_as_input(data: DataModule, task: str) -> None:
-    """What judges codes or scores by labels has nothing to say where the model sees the label itself.
+    """Refuse a model that reads the label as a column, for tasks that evaluate codes or scores by the labels.
 
     Raises:
-        ConfigError: the model sees it.
+        ConfigError: the label is a column of the model's input.
     """
     if data.label_is_input:
         raise ConfigError(
-            f"task={task}: is measured by labels, and the model sees the label as a column of its rows; train a model "
-            "with data.label_as_column=false"
+            f"task={task}: is evaluated with labels, but the model reads the label as a column of its input; train a "
+            "model with data.label_as_column=false"
         )
 
 
 def refuse_no_numbers(spec: DataSpec, task: str) -> None:
-    """What measures squared errors has nothing to say of categories.
+    """Refuse data without numeric values, for tasks that measure squared errors.
 
     Raises:
-        ConfigError: names the tasks that have.
+        ConfigError: names the tasks that support categories.
     """
     if not has_numbers(spec):
         raise ConfigError(
             f"task={task}: measures squared errors, and {spec.name} has no numeric column; "
-            "task=generation, anomaly and embedding fit it"
+            "use task=generation, anomaly or embedding"
         )
 
 
 class Constant(MeanMetric):
-    """A number that is known beforehand and reported beside the measured ones."""
+    """A metric with a constant value, such as a setting that is logged next to the measured metrics."""
 
     def __init__(self, value: float) -> None:
         super().__init__()
@@ -346,9 +349,9 @@ class Constant(MeanMetric):
 
 
 def shown_batch(data: DataModule, count: int, device: torch.device | str = "cpu") -> Batch:
-    """At most `count` test examples to show, drawn over all classes, prepared as in evaluation."""
+    """At most `count` test examples to show, drawn from all classes, prepared as in evaluation."""
     chosen = data.drawn("test", count)
     return next(data.batches("test", device, len(chosen), chosen))
 
 
-NO_TRAIN = {"not measured": "it takes the train split, and these data were not trained on"}  # of a metric
+NO_TRAIN = {"not measured": "it needs the train split, and the model was not trained on these data"}  # metadata

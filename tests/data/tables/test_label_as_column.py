@@ -129,7 +129,7 @@ def test_a_run_prepares_rows_as_its_model_was_trained(
     with pytest.raises(SystemExit):
         train("task=embedding", *words, "train=false", f"ckpt_path={generated}")
     said = " ".join(capsys.readouterr().err.split())
-    assert "task=embedding: is measured by labels, and the model sees the label" in said
+    assert "task=embedding: is evaluated with labels, but the model reads the label" in said
 
     embedded = train("task=embedding", *words, *SMALL)
     assert "label" not in json.loads((embedded / "model/table.json").read_text())
