@@ -117,7 +117,10 @@ def test_baselines_are_scikit_learns_on_the_same_split(train: Run) -> None:
     [
         ([], "data.normal=['3']"),
         (["data.normal=[12]"], "data.normal=12: no such label; known here: 0, 1"),
-        (["data.normal=[0]", "model=ae", "task.score=nll"], "task.score=nll: needs the posterior of model=vae"),
+        (
+            ["data.normal=[0]", "model=ae", "task.score=nll"],
+            "task.score=nll: needs a model with a posterior (model=vae)",
+        ),
         (["data.normal=[0]", "task.precision_at=10000"], "the test split has 1655 examples"),
         (["data.normal=[0]", "task.false_alarm_rate=0"], "greater than 0"),
         (["data.normal=[0]", "task.score=error"], "task.score=error"),
@@ -148,7 +151,7 @@ def test_a_table_without_a_label_is_trained_on_and_later_rows_are_scored(
 ) -> None:
     run = train(*CLEAN, clean_rows(tmp_path / "clean.csv", 300, 0))
     said = capsys.readouterr().err
-    assert "data.normal=null: the 300 examples have no label, so all of them are taken as normal" in said
+    assert "data.normal=null: the 300 examples have no label, so all are treated as normal" in said
     about = json.loads((run / "metrics_metadata.json").read_text())
     for name in (*(f"test/{metric}" for metric in RANKING), *(f"baseline/{name}" for name in OUTLIER_SCORES)):
         assert about[name] == {"not measured": "no example has a label that says whether it is normal"}
@@ -208,7 +211,7 @@ def test_normal_examples_alone_give_the_rate_of_false_alarms(train: Run, tmp_pat
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["data.label=state"], "such as data.normal=['good'], or leave data.label out to take all rows as normal"),
+        (["data.label=state"], "such as data.normal=['good'], or leave data.label out to treat all rows as normal"),
         (["data.drop=[state]", "data.normal=[good]"], "the data have no labels; data.label=<column> names them"),
     ],
 )

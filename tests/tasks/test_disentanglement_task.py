@@ -108,7 +108,7 @@ def test_a_factor_with_one_value_is_left_out_and_said(tmp_path: Path) -> None:
     values[:, 1] = 2
     constant = Made(known.values, Factors(NAMES, SIZES, values))
     found = findings(constant, tmp_path)
-    assert found.notes == ["factors with one value among the examples are not scored: b"]
+    assert found.notes == ["factors with only one value among the examples are not scored: b"]
     assert "test/mig_factor_b" not in found.numbers
     assert "test/mig_factor_c" in found.numbers
     nothing = Made(known.values, Factors(NAMES, SIZES, torch.zeros_like(values)))
@@ -129,7 +129,7 @@ def test_data_that_were_not_trained_on_have_the_gap_alone(tmp_path: Path) -> Non
 
 def test_data_without_factors_are_refused_by_naming_some_that_have_them() -> None:
     with pytest.raises(
-        ConfigError, match=r"digits does not say them; data=shapes, data=dsprites and data=dictionary do"
+        ConfigError, match=r"digits does not have them; data=shapes, data=dsprites and data=dictionary do"
     ):
         task().check_data(digits())
 

@@ -120,7 +120,7 @@ def test_a_threshold_of_other_weights_or_for_another_rate_is_refused(
             "task.false_alarm_rate=0.1: the run's threshold is for 0.2",
         ),
         ([f"ckpt_path={run}", "task.score=latent"], "task.score=latent: the run's threshold is one of the score combi"),
-        ([f"ckpt_path={run}/checkpoints/last.ckpt"], "ckpt_path: has other weights than those in"),
+        ([f"ckpt_path={run}/checkpoints/last.ckpt"], "ckpt_path: the weights differ from those in"),
     ):
         with pytest.raises(SystemExit):
             train(*ANOMALY, later, "train=false", "task.false_alarm_rate=0.2", *overrides)
@@ -190,7 +190,7 @@ def test_a_prior_that_the_run_fitted_is_used_again(
     run = train("task=generation", before, *shared, "trainer.max_epochs=1")
     found = train("task=generation", later, *shared, "train=false", f"ckpt_path={run}")
     assert (found / "model/fitted_prior.json").read_text() == (run / "model/fitted_prior.json").read_text()
-    assert "learned from the train split" in about(found)["test/fid"]["not measured"]
+    assert "standardised by, the train split" in about(found)["test/fid"]["not measured"]
     with pytest.raises(SystemExit):
         train("task=generation", later, *shared, "fitted_prior=mixture", "train=false", f"ckpt_path={run}")
     assert "fitted_prior=mixture: is fitted to train codes, which are not among these data" in capsys.readouterr().err

@@ -239,7 +239,7 @@ def test_a_model_that_is_given_labels_has_rows_with_labels(train: Run, tmp_path:
 def test_images_are_no_files_that_could_be_more(train: Run, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         train("task=generation", "task.samples=5", "trainer.max_epochs=1")
-    assert "task.samples=5: is for tables, series, music and text" in " ".join(capsys.readouterr().err.split())
+    assert "task.samples=5: applies to tables, series, music and text" in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.long
@@ -255,7 +255,10 @@ def test_tiny_tables_and_targets_that_cannot_be_measured_say_why(
     assert "test/marginal_distance_fitted" in numbers  # of a mixture, as is usual for generated tables
     for more, message in (
         (["task.target=pgaes"], "task.target=pgaes: visits has no such column; did you mean pages"),
-        (["task.target=paid", "data.label=paid", "data.label_as_column=false"], "is the label, which is not generated"),
+        (
+            ["task.target=paid", "data.label=paid", "data.label_as_column=false"],
+            "is the label, which this model does not generate",
+        ),
     ):
         with pytest.raises(SystemExit):
             train(*RUN[:-1], *words, *more)

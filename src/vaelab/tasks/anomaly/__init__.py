@@ -1,4 +1,4 @@
-"""What is unlike normal data."""
+"""Task anomaly: detection of examples that are unlike normal data."""
 
 from vaelab.tasks.anomaly.task import Anomaly
 

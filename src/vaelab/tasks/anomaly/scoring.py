@@ -1,4 +1,4 @@
-"""Scores of whole splits, and what labels say of them."""
+"""Scores of whole splits, and the ground truth that labels give."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,11 +19,11 @@ from vaelab.evaluation.scores import (
 
 @dataclass(frozen=True)
 class Truth:
-    """What labels say of the test split.
+    """The ground truth of the test split.
 
     Attributes:
-        known: `(N,)` bool, which examples have a label that says anything.
-        anomalous: `(N,)` bool, those of them that are not normal.
+        known: `(N,)` bool, examples whose label says whether they are normal.
+        anomalous: `(N,)` bool, the known examples that are not normal.
     """
 
     known: Tensor
@@ -31,7 +31,7 @@ class Truth:
 
     @classmethod
     def from_labels(cls, data: DataModule) -> "Truth":
-        """Of all examples, where there is no `data.normal`, nothing is known."""
+        """The truth from the data's labels. If `data.normal` is null, no example is known."""
         known = data.labels("test") >= 0
         known = known if data.normal is not None else torch.zeros_like(known)
         return cls(known, data.is_anomaly("test") & known)
@@ -43,7 +43,7 @@ class Truth:
 
     @property
     def lacking(self) -> str | None:
-        """What nothing can be ranked without; None where all is there."""
+        """The reason why examples cannot be ranked; None if they can."""
         if not self.known.any():
             return "no example has a label that says whether it is normal"
         if not self.anomalous.any():
@@ -52,20 +52,20 @@ class Truth:
 
     @property
     def measured(self) -> str:
-        """What is left to measure where something is lacking."""
+        """What is still measured if examples cannot be ranked."""
         if not self.known.any():
             return "only the share of alarms is measured"
         return f"only alarms are counted, and test/{'false_alarm' if self.normal.any() else 'detection'}_rate measured"
 
 
 def examples(data: DataModule, split: str, device: torch.device, which: Tensor | None = None) -> Iterator[Tensor]:
-    """What a model must explain, uncorrupted, `(B, *shape)` at a time: a denoiser too is scored on clean input.
+    """The model's targets, uncorrupted, `(B, *shape)` at a time: a denoiser too is scored on clean input.
 
     Args:
-        data: of the run.
-        split: which.
-        device: that batches go to.
-        which: places in the split; None for all of it, in order.
+        data: the run's data.
+        split: its name.
+        device: where batches are moved.
+        which: indices within the split; None for the whole split, in order.
     """
     for batch in data.batches(split, device, which=which):
         yield batch.target
@@ -85,7 +85,7 @@ def scored_by_all(detector: Detector, data: DataModule, split: str) -> dict[str,
 def baseline_scores(
     name: str, data: DataModule, baselines: BaselineCache
 ) -> tuple[NDArray[np.float64], dict[str, object]]:
-    """Scores of the test split by a classical method, `(N,)`, NaN where none was taken; and what it was given."""
+    """Scores of the test split by a classical method, `(N,)`, NaN for examples that were not scored; and metadata."""
     method = OUTLIER_SCORES[name]
     rows, train, test = method.rows(data), len(data.split["train"]), len(data.split["test"])
     settings = method.settings | {"train_rows": rows.train, "test_rows": len(rows.test)}

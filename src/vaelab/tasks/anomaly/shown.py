@@ -1,4 +1,4 @@
-"""Tables and pictures of scores: of each example, column and step."""
+"""Tables and figures of scores: per example, per column and per step."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -19,17 +19,17 @@ from vaelab.models import Model
 from vaelab.tasks.anomaly.scoring import Truth, examples
 
 SHOWN = 10  # examples in a row of the heat maps
-SERIES = 4  # with the highest scores, and as many with the lowest, beside each other
-STEP_LINES = 100_000  # of step_scores.csv at most, unless one example has more
-ROWS = 50  # most anomalous rows of a table whose columns are averaged
-ATTRIBUTED = 1_000  # most anomalous rows of a table of which every column is written down
-SCORED_AGAIN = 30_000  # rows at most, one for each column of each of those, but of no fewer than `ROWS`
+SERIES = 4  # series with the highest scores, and as many with the lowest, side by side
+STEP_LINES = 100_000  # lines of step_scores.csv at most, unless a single example has more
+ROWS = 50  # most anomalous rows of a table, whose columns are averaged
+ATTRIBUTED = 1_000  # most anomalous rows of a table whose columns are all written to the file
+SCORED_AGAIN = 30_000  # rows at most, one for each written row and column, if each part needs a score of its own
 
 
 def score_table(data: DataModule, test: dict[str, Tensor], alarms: Tensor) -> str:
-    """CSV of the test split: where each example stands in the data, its label, its scores, whether it is an alarm.
+    """CSV of the test split: the index of each example, its label, its scores, and whether it is an alarm.
 
-    A label, and whether it is anomalous, are empty where an example has none.
+    The label, and whether the example is anomalous, are empty for an example without a label.
     """
     rows, truth = data.split["test"], Truth.from_labels(data)
     origins = data.origins(rows)
@@ -49,9 +49,9 @@ def score_table(data: DataModule, test: dict[str, Tensor], alarms: Tensor) -> st
 
 
 def step_table(model: Model, data: DataModule, scores: Tensor) -> str:
-    """CSV of the score of each step that holds a value, of as many of the highest-scoring test examples as fit.
+    """CSV of the score of each observed step, for as many of the highest-scoring test examples as fit.
 
-    The step's score is its mean squared error; see `step_errors`. Examples come by their score, the highest first.
+    The score of a step is its mean squared error; see `step_errors`. Examples are in descending order of their score.
     """
     chosen = scores.argsort(descending=True, stable=True)[: max(1, STEP_LINES // data.spec.shape[-1])]
     x, places = data.clean("test", chosen), data.split["test"][chosen].tolist()
@@ -66,15 +66,16 @@ def step_table(model: Model, data: DataModule, scores: Tensor) -> str:
 
 
 def localisation(detector: Detector, data: DataModule, scores: Tensor, name: str) -> dict[str, Figure]:
-    """Where the most anomalous test examples are unusual, beside the most normal ones.
+    """A figure that shows where the most anomalous test examples are unusual, next to the most normal ones.
 
-    Of images and series it is where they differ from their reconstructions, of tables what `attribution` has.
+    For images and series it shows the differences from their reconstructions, for tables the parts of the score that
+    `attribution` writes.
 
     Args:
-        detector: of the run.
-        data: whose test split was scored.
+        detector: the run's detector.
+        data: the data whose test split was scored.
         scores: `(N,)` of the test split.
-        name: of the score.
+        name: name of the score.
     """
     model = detector.model
     local = next((score for score in detector.scores.values() if isinstance(score, Local)), None)
@@ -83,7 +84,7 @@ def localisation(detector: Detector, data: DataModule, scores: Tensor, name: str
     order = scores.argsort(descending=True, stable=True)
 
     def shown(most: int) -> dict[str, Tensor]:
-        """Places of as many examples at each end; of a single example it alone."""
+        """Indices of at most `most` examples with the highest scores, and as many with the lowest."""
         count = max(1, min(most, len(order) // 2))
         ends = {"highest": order[:count], "lowest": order[-count:].flip(0)}
         return ends if len(order) > 1 else {"highest": order}
@@ -118,13 +119,13 @@ def localisation(detector: Detector, data: DataModule, scores: Tensor, name: str
 
 
 def _parts(detector: Detector, data: DataModule, chosen: Tensor, name: str) -> Tensor:
-    """`(n, D)` parts of the columns of some test rows, on the CPU."""
+    """`(n, D)` parts of the score by column for some test rows, on the CPU."""
     rows = examples(data, "test", detector.model.device, chosen)
     return torch.cat([column_parts(detector, x, name).cpu() for x in rows])
 
 
 def attribution(detector: Detector, data: DataModule, scores: Tensor, name: str) -> str:
-    """CSV of the test rows with the highest scores: what each column adds to the score; see `column_parts`."""
+    """CSV of the test rows with the highest scores, with each column's part of the score; see `column_parts`."""
     again = ATTRIBUTED if name == "reconstruction" else max(ROWS, SCORED_AGAIN // data.spec.size)
     order = scores.argsort(descending=True, stable=True)[: min(ATTRIBUTED, again)]
     places = data.split["test"][order]

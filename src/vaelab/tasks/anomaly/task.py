@@ -1,4 +1,4 @@
-"""Anomaly detection: a model of normal data only, and how well its scores tell what is not."""
+"""Task anomaly: a model is trained on normal data only, and its scores have to separate anomalies from normal data."""
 
 from functools import partial
 from math import isfinite
@@ -37,22 +37,21 @@ from vaelab.tasks.anomaly.scoring import Truth, baseline_scores, examples, score
 from vaelab.tasks.anomaly.shown import attribution, localisation, score_table, step_table
 from vaelab.tasks.task import Baseline, Findings, PicturesEvery, Say, Task, refuse_label_as_input
 
-EMPTY = 1 / 3  # share of values that are 0, above which images are strokes or objects on nothing
-LOOKED_AT = 1_000  # training images that are looked at for it
-RANKING = ("auroc", "auprc", "precision_at_k", "precision_at_prevalence")  # numbers that need both kinds of examples
+EMPTY = 1 / 3  # if a larger share of values is 0, images are taken as strokes or objects on an empty background
+LOOKED_AT = 1_000  # training images in which zeros are counted
+RANKING = ("auroc", "auprc", "precision_at_k", "precision_at_prevalence")  # metrics that need both classes
 
 
 class Anomaly(Task):
     """auroc, auprc and precision at k of every score, and a conformal threshold for one of them.
 
     Args:
-        score: which one is `test/auroc` and has the threshold; the others are `test/auroc_<score>`.
-            `elbo` and `nll` need a VAE. Null is `usual_score`.
+        score: the main score, which `test/auroc` and the threshold use; the others are `test/auroc_<score>`.
+            `elbo` and `nll` need a VAE. Null selects `usual_score`.
         nll_samples: K of the importance-weighted nll.
-        false_alarm_rate: which the threshold does not exceed on normal data.
-        precision_at: k, how many of the highest scores are looked at; as many as there are anomalies
-            if null.
-        resamples: of the bootstrap intervals.
+        false_alarm_rate: upper bound of the false-alarm rate on normal data, which sets the threshold.
+        precision_at: k, the number of highest scores in `precision_at_k`; null for the number of anomalies.
+        resamples: number of bootstrap resamples for the intervals.
         monitor, baselines: see `Task`.
     """
 
@@ -74,17 +73,17 @@ class Anomaly(Task):
         self.false_alarm_rate, self.precision_at, self.resamples = false_alarm_rate, precision_at, resamples
 
     def check(self, model: Model, spec: DataSpec, corrupts: bool) -> None:
-        """The score must be one that the model has."""
+        """The score must exist for the model and the data."""
         known = Detector(model, self.nll_samples).scores
         if self.score is not None and self.score not in known:
             needed = {"relative": "numbers", "local": "images, or series, without missing values"}
-            lacking = needed.get(self.score, "the posterior of model=vae")
-            raise ConfigError(f"task.score={self.score}: needs {lacking}; here: {', '.join(known)}")
+            lacking = needed.get(self.score, "a model with a posterior (model=vae)")
+            raise ConfigError(f"task.score={self.score}: needs {lacking}; available here: {', '.join(known)}")
 
     def check_data(self, data: DataModule) -> None:
-        """Where there are labels, some have to be normal; what cannot be measured without others is mentioned.
+        """If there are labels, `data.normal` must be set; a note says what cannot be measured.
 
-        Data that a trained model never saw need a run that keeps a detector, and no labels.
+        Data that the model was not trained on need a run with a saved detector, and need no labels.
         """
         refuse_label_as_input(data, "anomaly")
         if data.all_as_test:
@@ -92,13 +91,13 @@ class Anomaly(Task):
             return
         if data.normal is None and data.has_labels:
             raise ConfigError(
-                "task=anomaly data.normal=null: trains on normal data only; say which labels are normal, "
+                "task=anomaly data.normal=null: this task trains on normal data only; say which labels are normal, "
                 f"such as {_example(data)}{_without_label(data)}"
             )
         truth = Truth.from_labels(data)
         if data.normal is None:
             note(
-                f"data.normal=null: the {data.examples:,} examples have no label, so all of them are taken as normal; "
+                f"data.normal=null: the {data.examples:,} examples have no label, so all are treated as normal; "
                 f"{truth.measured}. Anomalies among them raise the threshold"
             )
         elif lacking := truth.lacking:
@@ -109,59 +108,59 @@ class Anomaly(Task):
         if clean < (needed := examples_needed(self.false_alarm_rate)):
             note(
                 f"task.false_alarm_rate={self.false_alarm_rate:g} needs {needed} normal validation examples for "
-                f"a finite threshold; with these {clean} nothing is an alarm; task.false_alarm_rate={_rate(clean)} or "
-                "a larger data.val_fraction would give one"
+                f"a finite threshold; with these {clean} nothing is an alarm; use task.false_alarm_rate={_rate(clean)} "
+                "or a larger data.val_fraction"
             )
 
     def _check_later(self, data: DataModule) -> None:
-        """Refuse what the run's detector does not say, and say what labels do not."""
+        """Refuse settings that differ from the run's detector, and note what labels do not say."""
         if self.detector_from is None or not has_detector(self.detector_from):
             where = self.detector_from or "the run"
             raise CheckpointError(
-                f"{where}: holds no detector ({THRESHOLD} or {STATE} is missing), so no score is known to be an alarm; "
+                f"{where}: holds no detector ({THRESHOLD} or {STATE} is missing), so there is no threshold for alarms; "
                 "evaluate a run that was trained with task=anomaly"
             )
         threshold, samples = read_threshold(self.detector_from)
         if reason := self._misfit(threshold, samples):
-            raise ConfigError(f"{reason}; only the run's own data can set another, leave it out")
+            raise ConfigError(f"{reason}; leave it out: only an evaluation on the run's own data can change it")
         if not isfinite(threshold.value):
             note(
-                f"the run's threshold is infinite, since {threshold.n} validation examples are too few for its "
+                f"the run's threshold is infinite, because {threshold.n} validation examples are too few for its "
                 f"false-alarm rate of {threshold.rate:g}; nothing is an alarm"
             )
         truth = Truth.from_labels(data)
         if data.normal is None and (data.labels("test") >= 0).any():
-            note("data.normal=null: nothing says which labels are normal, so none is used")
+            note("data.normal=null: the labels are not used, because nothing says which of them are normal")
         elif lacking := truth.lacking:
             note(f"{lacking}, so that {truth.measured}")
         normal = set(map(str, data.normal or ()))
         if data.normal is not None and (new := [name for name in data.new_classes if name not in normal]):
-            note(f"classes that the run did not know count as anomalous: {some(new)}")
+            note(f"classes that the run did not see in training count as anomalous: {some(new)}")
 
     def _misfit(self, threshold: Threshold, samples: int) -> str | None:
-        """What was asked for that the run's threshold is not for."""
+        """The first setting that differs from the run's detector, or None."""
         if self.score not in (None, threshold.score):
-            return f"task.score={self.score}: the run's threshold is one of the score {threshold.score}"
+            return f"task.score={self.score}: the run's threshold is for the score {threshold.score}"
         if self.false_alarm_rate != threshold.rate:
             return f"task.false_alarm_rate={self.false_alarm_rate:g}: the run's threshold is for {threshold.rate:g}"
         if self.nll_samples != samples:
-            return f"task.nll_samples={self.nll_samples}: the run's scores are for {samples}"
+            return f"task.nll_samples={self.nll_samples}: the run's scores use {samples}"
         return None
 
     def on_test_start(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Refuse a threshold of other weights, before anything is measured."""
+        """Refuse weights that the saved threshold does not belong to, before anything is measured."""
         if trainer.world_size == 1 and trainer.datamodule.all_as_test:  # type: ignore[attr-defined]
             self._refuse_other_weights(pl_module.model)
 
     def _refuse_other_weights(self, model: Model) -> None:
         if self.detector_from is not None and not same_weights(model, self.detector_from):
             raise CheckpointError(
-                f"ckpt_path: has other weights than those in {self.detector_from}, whose scores set the run's "
+                f"ckpt_path: the weights differ from those in {self.detector_from}, whose scores set the run's "
                 "threshold; name the run folder, or its best checkpoint"
             )
 
     def findings(self, model: Model, data: DataModule, baselines: BaselineCache) -> Findings:
-        """Scores of the clean validation split set the threshold; those of test are ranked."""
+        """Set the threshold from scores of the clean validation split, and rank the scores of the test split."""
         detector = self._detector(model, data)
         threshold = cast(Threshold, detector.threshold)
         headline, truth = threshold.score, Truth.from_labels(data)
@@ -198,7 +197,7 @@ class Anomaly(Task):
             shown = {f"this run, {headline}": test[headline][truth.known].numpy()}
             anomalous = truth.anomalous[truth.known].numpy()
             found.figures["roc_pr"] = roc_and_pr(shown, anomalous)
-            if not data.all_as_test:  # there is no train split that a classical method could be fitted to
+            if not data.all_as_test:  # otherwise there is no train split to fit a classical method to
                 found.baselines = [
                     Baseline(name, partial(self._beside, name, data, baselines, shown)) for name in OUTLIER_SCORES
                 ]
@@ -209,10 +208,10 @@ class Anomaly(Task):
         return found
 
     def _detector(self, model: Model, data: DataModule) -> Detector:
-        """The run's own, as it was saved; or one fitted to the train and validation splits.
+        """The run's saved detector, or one fitted to the train and validation splits.
 
-        It is fitted anew for a run that is evaluated on its own data with other weights than its best, or asked for
-        another score or rate than its own.
+        A new one is fitted if a run is evaluated on its own data with weights other than its best ones, or with
+        another score or rate.
         """
         if data.all_as_test:
             self._refuse_other_weights(model)
@@ -231,11 +230,11 @@ class Anomaly(Task):
     def _beside(
         self, name: str, data: DataModule, baselines: BaselineCache, shown: dict[str, NDArray[np.float64]], say: Say
     ) -> Findings:
-        """Rank the test split by a classical method; its scores join those that are `shown`."""
+        """Rank the test split by a classical method, and add its scores to `shown`."""
         scores, about = baseline_scores(name, data, baselines)
         anomalous, measured = data.is_anomaly("test").numpy(), ~np.isnan(scores)
         k = self.precision_at or int(anomalous.sum())
-        if not measured.all():  # the same share of what is looked at
+        if not measured.all():  # keep k the same share of the examples
             k = max(1, round(k * measured.mean()))
         own, shown[name] = next(iter(shown.values())), scores
         numbers = estimates(scores[measured], anomalous[measured], k, data.prevalence)
@@ -255,7 +254,7 @@ class Anomaly(Task):
         truth: "Truth",
         prevalence: float,
     ) -> None:
-        """Numbers of every score, over the examples that have a label."""
+        """Metrics of every score, over the examples that have a label."""
         anomalous = truth.anomalous[truth.known].numpy()
         test = {name: scores[truth.known] for name, scores in test.items()}
         k = min(self.precision_at or int(anomalous.sum()), len(anomalous))
@@ -276,20 +275,20 @@ class Anomaly(Task):
 
 
 def usual_score(data: DataModule) -> str:
-    """The score that is measured as the best for data where the user names none (docs/defaults.md)."""
+    """The default score for the kind of data, chosen by measurement (docs/defaults.md)."""
     if data.spec.kind == "table":
         return "combined"
     if data.spec.kind != "image":
         return "reconstruction"
-    # of which places errors are usual says little where most places are empty, and strokes fall anywhere
+    # `combined` uses how unusual errors are at each pixel, which says little if most pixels are empty and strokes vary
     looked_at = data.clean("train", torch.arange(min(LOOKED_AT, len(data.split["train"]))))
     return "relative" if float((looked_at == 0).double().mean()) > EMPTY else "combined"
 
 
 def count_alarms(found: Findings, threshold: Threshold, alarms: Tensor, truth: Truth) -> None:
-    """Add the share of alarms among later data beside the rate that was promised, and say so if it is well above.
+    """Add the alarm rate and the promised false-alarm rate, and a note if the first is well above the second.
 
-    Compared are the examples that are not known to be anomalous: those with a normal label, and those without any.
+    The comparison is over the examples that are not known to be anomalous: normal or unlabelled ones.
     """
     found.numbers["test/alarm_rate"] = float(alarms.double().mean())
     found.numbers["test/false_alarm_rate_promised"] = threshold.rate
@@ -309,22 +308,22 @@ def count_alarms(found: Findings, threshold: Threshold, alarms: Tensor, truth: T
     about["more than promised"] = cause
     note(
         f"{raised} of {count} {'normal examples' if normal else 'examples'} raise an alarm ({raised / count:.1%}); "
-        f"{threshold.rate:.1%} of normal ones were promised at most, which allows for {chance} by chance: {cause}"
+        f"at most {threshold.rate:.1%} of normal ones were promised, which allows for {chance} by chance: {cause}"
     )
 
 
 def _example(data: DataModule) -> str:
-    """A word that names the commonest label."""
+    """An override that names the most common label, as an example for messages."""
     labels = torch.cat([data.labels(split) for split in data.split])
     label = int(labels[labels >= 0].bincount().argmax())
     return f"data.normal=['{data.spec.classes[label]}']" if data.spec.classes else f"data.normal=[{label}]"
 
 
 def _without_label(data: DataModule) -> str:
-    """How to take all of them as normal, where a word says that there are labels."""
-    return ", or leave data.label out to take all rows as normal" if data.spec.kind == "table" else ""
+    """How to treat all rows as normal, for the message about labels; only tables can leave the label out."""
+    return ", or leave data.label out to treat all rows as normal" if data.spec.kind == "table" else ""
 
 
 def _rate(clean: int) -> str:
-    """The least false-alarm rate that `clean` examples can hold, rounded up."""
+    """The smallest false-alarm rate with a finite threshold for `clean` examples, rounded up."""
     return f"{np.ceil(1000 / (clean + 1)) / 1000:g}"

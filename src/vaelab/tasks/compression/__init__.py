@@ -1,4 +1,4 @@
-"""What is lost through a code, and how many bits it costs."""
+"""Task compression: the distortion of a code, and its rate in bits."""
 
 from vaelab.tasks.compression.task import Compression
 

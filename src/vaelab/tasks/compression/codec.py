@@ -1,4 +1,4 @@
-"""What is lost through a code, and how many bits the code costs."""
+"""The distortion of a code, and its rate in bits."""
 
 from collections.abc import Callable
 from math import isfinite
@@ -17,21 +17,21 @@ from vaelab.evaluation.image_metrics import each_example
 from vaelab.models import Model
 from vaelab.tasks.compression.quantiser import UniformQuantiser, code_length, counts, entropy, fit_range
 
-BITS = range(2, 9)  # of one quantised dimension
+BITS = range(2, 9)  # per quantised dimension
 QUANTILES = (5, 50, 95)  # per cent
-RANGE_EXAMPLES = 10_000  # training codes that ranges and tables are fitted on, at the most
+RANGE_EXAMPLES = 10_000  # training codes at most that ranges and tables are fitted to
 
 
 class Codec(NamedTuple):
-    """An encoder and a decoder, a trained model's or a baseline's.
+    """An encoder and a decoder: a trained model, or a baseline.
 
     Attributes:
-        encode: a batch to `(B, size)`.
-        decode: the way back; it takes the batch too, whose labels a model may be given.
-        size: numbers in a code.
+        encode: maps a batch to codes, `(B, size)`.
+        decode: maps codes to examples; it also takes the batch, for the labels of a conditional model.
+        size: number of dimensions of a code.
         device: where both run.
-        has_prior: whether codes are scaled to a standard normal prior, so that a dimension whose
-            variance is next to nothing is one that the encoder does not use.
+        has_prior: whether codes are matched to a standard normal prior. If so, a dimension whose variance is almost
+            zero is one that the encoder does not use.
     """
 
     encode: Callable[[Batch], Tensor]
@@ -45,9 +45,9 @@ class Quantised(NamedTuple):
     """One point of rate and distortion.
 
     Attributes:
-        fixed: bits of one example, all indices of one length.
-        entropy: bits of one example under tables that are right for the test split, a lower bound.
-        coded: bits of one example under tables of the training split, what an ideal coder spends.
+        fixed: bits per example with a fixed-length code for each index.
+        entropy: bits per example under probability tables of the test split itself, a lower bound.
+        coded: bits per example under tables of the training split, the cost of an ideal entropy coder.
         mse: mean over the values of all test examples.
     """
 
@@ -58,7 +58,7 @@ class Quantised(NamedTuple):
 
 
 def of_model(model: Model) -> Codec:
-    """The codec that a trained model is, at its posterior means."""
+    """The trained model as a codec, at its posterior means."""
 
     def encode(batch: Batch) -> Tensor:
         return model.encode(batch.target, model.condition_of(batch))
@@ -70,14 +70,14 @@ def of_model(model: Model) -> Codec:
 
 
 def of_pca(fitted: PCA, size: int) -> Codec:
-    """The codec that principal components are."""
+    """PCA as a codec."""
     return Codec(
         lambda batch: fitted.encode(batch.target), lambda codes, batch: fitted.decode(codes), size, torch.device("cpu")
     )
 
 
 def distortions(codec: Codec, data: DataModule) -> dict[str, Tensor]:
-    """mse, psnr and ssim of each test example through the unquantised code: `(N,)` on the CPU."""
+    """mse, psnr (dB) and ssim of each test example for the unquantised code: `(N,)` on the CPU."""
     found: dict[str, list[Tensor]] = {}
     for batch in data.batches("test", codec.device):
         each = each_example(codec.decode(codec.encode(batch), batch), batch.clean, data.spec)
@@ -87,11 +87,11 @@ def distortions(codec: Codec, data: DataModule) -> dict[str, Tensor]:
 
 
 def quantised(codec: Codec, data: DataModule, tail: float) -> dict[int, Quantised]:
-    """The test split through codes of 2 to 8 bits a dimension, by their bits.
+    """Rate and distortion of the test split for codes of 2 to 8 bits a dimension, by number of bits.
 
     Args:
-        codec: whose codes are quantised.
-        data: its training split gives ranges and tables.
+        codec: its codes are quantised.
+        data: ranges and tables are fitted to its training split.
         tail: see `fit_range`.
     """
     known = _train_codes(codec, data)
@@ -110,7 +110,7 @@ def quantised(codec: Codec, data: DataModule, tail: float) -> dict[int, Quantise
 
 
 def _train_codes(codec: Codec, data: DataModule) -> Tensor:
-    """Of the first examples of the training split, which is shuffled; `(N, size)`."""
+    """Codes of the first examples of the training split, which is shuffled; `(N, size)`."""
     codes: list[Tensor] = []
     for batch in data.batches("train", codec.device):
         codes.append(codec.encode(batch))
@@ -127,7 +127,7 @@ def _rate(quantiser: UniformQuantiser, written: Tensor, known: Tensor, mse: floa
 
 
 def squared_error(reconstruction: Tensor, batch: Batch, spec: DataSpec) -> Tensor:
-    """Mean squared errors of examples that have any number, summed over a batch, and how many these are.
+    """Sum over a batch of the mean squared errors of examples that have any observed number, and their count.
 
     `(2,)` float64 on the CPU: not every accelerator has double precision.
     """
@@ -136,14 +136,14 @@ def squared_error(reconstruction: Tensor, batch: Batch, spec: DataSpec) -> Tenso
 
 
 def mean_of(total: Tensor) -> float:
-    """The mean over examples of what `squared_error` gives, added up over batches."""
+    """The mean over examples, from sums over batches of the pairs that `squared_error` returns."""
     return float(total[0] / total[1])
 
 
 def distribution(each: dict[str, Tensor]) -> dict[str, float]:
-    """`mse_quantile_05`, `_50` and `_95`, and so on: what 5, 50 and 95 % of examples do not exceed.
+    """Quantiles over examples: `mse_quantile_05`, `_50` and `_95` for 5, 50 and 95 %, and so on.
 
-    A quantile is the value of an example, none between two; examples without a number have none.
+    A quantile is the value of an example, without interpolation. Examples without an observed number are left out.
     """
     found = {
         f"{name}_quantile_{percent:02}": float(np.nanquantile(values.numpy(), percent / 100, method="inverted_cdf"))
@@ -154,7 +154,7 @@ def distribution(each: dict[str, Tensor]) -> dict[str, float]:
 
 
 def means(each: dict[str, Tensor]) -> dict[str, float]:
-    """The mean over examples by name; examples without a number do not count."""
+    """Means over examples by name; examples without an observed number do not count."""
     found = {name: float(values.double().nanmean()) for name, values in each.items()}
     return {name: value for name, value in found.items() if isfinite(value)}
 

@@ -1,4 +1,4 @@
-"""Codes as whole numbers of a few bits."""
+"""Uniform scalar quantisation of codes."""
 
 import numpy as np
 import torch
@@ -6,15 +6,14 @@ from torch import Tensor
 
 
 class UniformQuantiser:
-    """Each dimension of a code cut into 2**bits cells of equal width, decoded to their centres.
+    """Divides each dimension of a code into 2**bits cells of equal width, decoded to their centres.
 
-    Inside the range the error is at most half a cell; what lies outside goes to the outermost cell.
-    A dimension without a range is a constant that the decoder knows: it has one cell and costs
-    nothing.
+    Inside the range the error is at most half a cell. Values outside the range go to the outermost cell. A dimension
+    with an empty range is constant and known to the decoder: it has one cell and costs no bits.
 
     Args:
         low, high: `(latent_dim,)`, the range of each dimension.
-        bits: of each dimension, at least 1.
+        bits: bits per dimension, at least 1.
     """
 
     def __init__(self, low: Tensor, high: Tensor, bits: int) -> None:
@@ -23,35 +22,35 @@ class UniformQuantiser:
 
     @property
     def varies(self) -> Tensor:
-        """`(latent_dim,)` bool: the dimensions that have a range."""
+        """`(latent_dim,)` bool: the dimensions with a nonempty range."""
         return self.step > 0
 
     @property
     def fixed_length(self) -> int:
-        """Bits of one example's indices, all of one length."""
+        """Bits per example with a fixed-length code."""
         return self.bits * int(self.varies.sum())
 
     def indices(self, codes: Tensor) -> Tensor:
-        """`(N, latent_dim)` floats to the numbers of their cells, int64 in 0..2**bits - 1."""
+        """`(N, latent_dim)` floats to cell indices, int64 in 0..2**bits - 1."""
         cells = (codes - self.low) / torch.where(self.varies, self.step, 1.0)
         return torch.where(self.varies, cells.floor().clamp(0, 2**self.bits - 1), 0.0).long()
 
     def values(self, indices: Tensor) -> Tensor:
-        """Cell numbers to the centres of the cells, `(N, latent_dim)`."""
+        """Cell indices to the centres of the cells, `(N, latent_dim)`."""
         return self.low + (indices + 0.5) * self.step
 
     def __call__(self, codes: Tensor) -> Tensor:
-        """Codes as they arrive after having been written in `bits` bits a dimension."""
+        """Quantise and dequantise codes, `(N, latent_dim)`."""
         return self.values(self.indices(codes))
 
 
 def fit_range(codes: Tensor, tail: float, kept: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """The range of each dimension that leaves out a share `tail` of the codes at both ends.
+    """The range of each dimension, with a share `tail` of the codes below and as many above it.
 
     Args:
         codes: `(N, latent_dim)` of the training split.
-        tail: in [0, 0.5); 0 spans all codes.
-        kept: `(latent_dim,)` bool; the others become constants at their mean. All are kept if None.
+        tail: in [0, 0.5); 0 for a range that covers all codes.
+        kept: `(latent_dim,)` bool; the other dimensions become constant at their mean. None keeps all.
     """
     low, high = (codes.new_tensor(np.quantile(codes.cpu().numpy(), q, axis=0)) for q in (tail, 1 - tail))
     if kept is None:
@@ -61,7 +60,7 @@ def fit_range(codes: Tensor, tail: float, kept: Tensor | None = None) -> tuple[T
 
 
 def counts(indices: Tensor, bits: int) -> Tensor:
-    """How often each cell occurs in each dimension: `(N, latent_dim)` to `(latent_dim, 2**bits)` float64."""
+    """Count of each cell in each dimension: indices `(N, latent_dim)` to `(latent_dim, 2**bits)` float64."""
     cells = 2**bits
     numbered = indices.cpu() + cells * torch.arange(indices.shape[1])
     found = torch.bincount(numbered.flatten(), minlength=cells * indices.shape[1])
@@ -69,11 +68,10 @@ def counts(indices: Tensor, bits: int) -> Tensor:
 
 
 def entropy(occurrences: Tensor) -> float:
-    """Bits for one example under tables that are exactly right for these examples: a lower bound.
+    """Bits per example under the empirical distribution of these same examples: a lower bound.
 
-    It is the sum of the dimensions' empirical entropies, so what dimensions tell of each other is not
-    used. Few examples give few different indices, and it is then too low: N examples never have more
-    than log2(N) a dimension.
+    It is the sum of the empirical entropies of the dimensions, so dependence between dimensions is not used. It is
+    too low for few examples: N examples give at most log2(N) bits a dimension.
 
     Args:
         occurrences: from `counts`.
@@ -83,14 +81,14 @@ def entropy(occurrences: Tensor) -> float:
 
 
 def code_length(occurrences: Tensor, known: Tensor) -> float:
-    """Bits for one example that an ideal arithmetic coder spends whose tables come from other examples.
+    """Bits per example of an ideal arithmetic coder whose probability tables come from other examples.
 
-    A table is the share of each cell among `known`, half an occurrence added to each (Krichevsky and
-    Trofimov, 1981), so that a cell that was never seen can be written.
+    The probability of a cell is its share of `known`, with half an occurrence added to each cell (Krichevsky and
+    Trofimov, 1981), so that a cell without occurrences can be coded.
 
     Args:
-        occurrences: `(latent_dim, cells)` of the examples that are written, from `counts`.
-        known: of the examples that the tables come from.
+        occurrences: `(latent_dim, cells)` of the coded examples, from `counts`.
+        known: counts of the examples that the tables come from.
     """
     share = occurrences / occurrences.sum(1, keepdim=True)
     table = (known + 0.5) / (known + 0.5).sum(1, keepdim=True)

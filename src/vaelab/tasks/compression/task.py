@@ -1,4 +1,4 @@
-"""Compression: how much is lost at how many values and bits."""
+"""Task compression: distortion against the number of values and bits of a code."""
 
 from math import log, log2
 from typing import Annotated, Any
@@ -57,15 +57,15 @@ SHOWN = 16  # examples in a figure
 
 
 class Compression(Task):
-    """What is lost through the code, its values and bits, and both again with quantised codes.
+    """Distortion of the code, its number of values and bits, and both again for quantised codes.
 
-    mse, psnr and ssim are means over the test split and, in `findings`, quantiles over its examples;
-    `findings` also quantises the code to 2 to 8 bits a dimension; principal components of the same number
-    are the baseline of it all. A VAE is measured at its posterior mean; its `mse_sampled` is that of one
-    seeded draw, which belongs to the rate `bits_kl`.
+    mse, psnr and ssim are means over the test split; `findings` adds quantiles over its examples, and quantises the
+    code to 2 to 8 bits a dimension. The baseline is PCA with the same number of dimensions. A VAE is measured at its
+    posterior mean. Its `mse_sampled` is measured for one seeded draw of the posterior, and belongs to the rate
+    `bits_kl`.
 
     Args:
-        range_tail: share of training codes below, and above, the range that the quantiser covers.
+        range_tail: share of training codes below, and also above, the range that the quantiser covers.
         monitor, baselines: see `Task`.
     """
 
@@ -80,13 +80,13 @@ class Compression(Task):
         self.range_tail = range_tail
 
     def check(self, model: Model, spec: DataSpec, corrupts: bool) -> None:
-        """Tokens and categories have no squared error."""
+        """Refuse tokens and categories, which have no squared error."""
         refuse_tokens(spec, "compression")
         refuse_no_numbers(spec, "compression")
         self.mention_wide_code(model)
 
     def metrics(self, stage: str, model: Model, spec: DataSpec) -> dict[str, Metric]:
-        """mse in validation; everything in test."""
+        """Those of every task in validation; all metrics in test."""
         metrics = super().metrics(stage, model, spec)
         if stage == "test":
             metrics |= psnr(spec) | ssim(spec)
@@ -102,19 +102,19 @@ class Compression(Task):
                 metrics[name].update(prediction.reconstruction, batch.clean)
 
     def findings(self, model: Model, data: DataModule, baselines: BaselineCache) -> Findings:
-        """Distributions, bits, quantised codes and reconstructions; then the same of PCA beside them."""
+        """Distributions, bits, quantised codes and reconstructions; then the same for PCA as the baseline."""
         codec, discrete = of_model(model), model.latent.discrete
         each, codecs = {"run": distortions(codec, data)}, {"run": codec}
         numbers = bits_in_and_out(data.spec, model.latent.bits) | distribution(each["run"])
         if discrete:
             numbers |= index_bits(model, data)
-        elif not data.all_as_test:  # the quantiser's range is that of the train codes
+        elif not data.all_as_test:  # the quantiser's range is fitted to train codes
             numbers |= rates(quantised(codec, data, self.range_tail))
         if model.has_rate:
             numbers |= sampled(model, data)
         found = Findings({f"test/{name}": value for name, value in numbers.items()})
         curves = found.numbers | {"test/mse": float(each["run"]["mse"].mean())}
-        # Of a discrete code the same number of bits, in floats, is what a baseline of the same size has.
+        # For a discrete code, PCA gets as many floats as give the same number of bits.
         pca_size = max(1, round(model.latent.bits / FLOAT_BITS))
         order = each["run"]["mse"].argsort(descending=True, stable=True)
         chosen = {
@@ -157,7 +157,7 @@ class Compression(Task):
         return found
 
     def _all_numbers(self, codec: Codec, data: DataModule, each: dict[str, Tensor]) -> dict[str, float]:
-        """What the test pass and `findings` say of the model, of a baseline."""
+        """Numbers for a baseline, which are those of the test pass and of `findings` together."""
         known = {"values_in": float(data.spec.size), "values_out": float(codec.size)}
         bits = bits_in_and_out(data.spec, codec.size * FLOAT_BITS)
         return means(each) | known | bits | distribution(each) | rates(quantised(codec, data, self.range_tail))
@@ -171,13 +171,13 @@ class Compression(Task):
         }
         if model.latent.discrete:
             about["test/bits_coded"] = (
-                {"tables": "of the train codes, one for each place"} if not data.all_as_test else NO_TRAIN
+                {"tables": "of the train codes, one for each position"} if not data.all_as_test else NO_TRAIN
             )
             about["test/bits_entropy"] = {"tables": "of the test codes themselves: a lower bound"}
         else:
             about |= {"test/mse_*bit": NO_TRAIN} if data.all_as_test else self._fitted_to_train(data, codec)
         if spec.bounded:
-            about["test/psnr"] = {"mean": f"over examples, each {MOST_DB:g} dB at most"}
+            about["test/psnr"] = {"mean": f"over examples, each capped at {MOST_DB:g} dB"}
         if has_ssim(spec):
             about["test/ssim"] = {"window": f"Gaussian {ssim_window(spec)} x {ssim_window(spec)}", "edges": "mirrored"}
         return about
@@ -208,15 +208,15 @@ def _about_pca(data: DataModule, components: int) -> dict[str, Any]:
 
 
 def bits_in_and_out(spec: DataSpec, bits: float) -> dict[str, float]:
-    """Bits of one example as the data set counts it, and of its code.
+    """Bits of an original example, and of its code.
 
-    A value of L levels is log2(L) bits; one of continuous data is taken as a 32-bit float.
+    A value with L levels has log2(L) bits; a continuous value counts as a 32-bit float.
     """
     return {"bits_in": spec.size * (log2(spec.levels) if spec.levels else FLOAT_BITS), "bits_out": float(bits)}
 
 
 def described(model: Model) -> str:
-    """What the bits of a code are for."""
+    """A description of the code whose bits are counted."""
     group = model.latent.finest
     if model.latent.discrete:
         return f"{group.tokens} indices of {group.levels} levels"
@@ -224,7 +224,7 @@ def described(model: Model) -> str:
 
 
 def index_bits(model: Model, data: DataModule) -> dict[str, float]:
-    """Bits of one example's indices: under tables of the test split, a lower bound, and under those of train."""
+    """Bits of one example's indices: under tables of the test split, a lower bound, and under tables of train."""
     indices, levels = encoded(model, data, "test").indices, model.latent.finest.levels
     assert indices is not None
     assert levels is not None
@@ -238,7 +238,7 @@ def index_bits(model: Model, data: DataModule) -> dict[str, float]:
 
 
 def through(codec: Codec, batch: Batch) -> Tensor:
-    """Examples through a codec, `(B, *shape)` on the CPU."""
+    """Examples encoded and decoded, `(B, *shape)` on the CPU."""
     there = batch._replace(
         x=batch.x.to(codec.device), target=batch.target.to(codec.device), label=batch.label.to(codec.device)
     )
@@ -246,11 +246,11 @@ def through(codec: Codec, batch: Batch) -> Tensor:
 
 
 def sampled(model: Model, data: DataModule) -> dict[str, float]:
-    """The pair that a VAE trades: KL in bits, and mse when decoded from one seeded draw of the posterior.
+    """Rate and distortion of a VAE: KL in bits, and mse of decoding one seeded draw of the posterior.
 
-    The mean of D_KL(q(z|x) || p(z)) over examples is a rate that bits-back or relative entropy coding
-    approaches for codes drawn from q, and an upper bound on what codes tell of examples (Alemi et al.,
-    2018, equation 4). That of the posterior mean would need infinitely many bits.
+    The mean of D_KL(q(z|x) || p(z)) over examples is a rate that bits-back or relative entropy coding approaches for
+    codes drawn from q, and an upper bound on the mutual information of codes and examples (Alemi et al., 2018,
+    equation 4). To transmit the posterior mean exactly would need infinitely many bits.
     """
     kl, squares, count = 0.0, torch.zeros(2, dtype=torch.float64), 0
     for batch in data.batches("test", model.device):
@@ -265,7 +265,7 @@ def sampled(model: Model, data: DataModule) -> dict[str, float]:
 
 
 def _side_by_side(data: DataModule, positions: Tensor, codecs: dict[str, Codec]) -> Any:
-    """Originals above reconstructions, at these places of the test split, in this order."""
+    """A figure with originals above their reconstructions, for these indices of the test split, in this order."""
     batch = next(data.batches("test", "cpu", len(positions), positions))
     rows = {"original": batch.clean}
     for name, codec in codecs.items():

@@ -1,4 +1,4 @@
-"""How much of a corruption is undone."""
+"""Task denoising: how much of a corruption the model removes."""
 
 from vaelab.tasks.denoising.task import Denoising
 

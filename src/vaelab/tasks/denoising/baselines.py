@@ -1,4 +1,4 @@
-"""Classical denoisers on the examples of a run, measured as the run is."""
+"""Classical denoisers, measured on the run's examples in the same way as the run."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,10 +21,10 @@ from vaelab.tasks.denoising.strengths import corrupted
 
 METRICS = ("mse", "psnr", "psnr_gain", "ssim", "mse_ratio", "masked_accuracy")
 FITTED_TO = 32  # validation images that settings are chosen on
-MOST_VALUES = 4_000_000  # restored in one go; large images get fewer than asked for
-LINEAR_ROWS = 20_000  # training examples of the linear estimate
-LINEAR_VALUES = 2_000  # above these an example is too large for a linear map of all its values
-COUNTED = 30_000_000  # training tokens that are counted; sorting them takes about 10 s of a core
+MOST_VALUES = 4_000_000  # values restored at once; fewer images are used if they are large
+LINEAR_ROWS = 20_000  # training examples for the linear estimate
+LINEAR_VALUES = 2_000  # values of an example at most; larger examples have no linear baseline
+COUNTED = 30_000_000  # training tokens that are counted; sorting them takes about 10 s on one core
 
 
 def is_restorable(spec: DataSpec) -> bool:
@@ -34,18 +34,18 @@ def is_restorable(spec: DataSpec) -> bool:
 
 @dataclass(frozen=True)
 class Rival:
-    """What a baseline reaches, and the settings that were fitted for it."""
+    """The metrics of a baseline, and the settings that were fitted for it."""
 
     metrics: dict[str, float]
     fitted: dict[str, float]
 
 
 class Restored(NamedTuple):
-    """What a baseline makes of the test examples.
+    """Results of a baseline on the test examples.
 
     Attributes:
-        numbers: by name; settings that were fitted too.
-        each: `(N,)` psnr, or mse where there is none, of each example; empty for tokens.
+        numbers: by name, fitted settings included.
+        each: `(N,)` psnr of each example, or mse where psnr is not defined; empty for tokens.
     """
 
     numbers: Mapping[str, float]
@@ -58,16 +58,18 @@ Compute = Callable[[], Restored]
 class DenoisingBaselines:
     """Numbers of each baseline under any corruption, kept in the cache.
 
-    Images in [0, 1] get non-local means and total variation, whose settings are chosen on validation
-    images under the same corruption, at the same strength. Withheld tokens get the commonest, alone and
-    between their neighbours. Other examples get the linear estimate fitted to training examples, and,
-    where values are masked, the training mean in their place.
+    | data | baselines |
+    |---|---|
+    | images in [0, 1] | non-local means and total variation, with settings chosen on corrupted validation images |
+    | tokens | the most common token, unconditionally and given the neighbouring tokens |
+    | other | linear estimate fitted to training examples; where values are masked, imputation by the training mean |
 
     Args:
-        data: of the run.
-        cache: of the run.
-        asked: first test images to measure on, fewer where they are very large; other examples are
-            all measured, unless it is 0. None are where nothing is trained on, which all of them are fitted to.
+        data: the run's data.
+        cache: the run's cache of baselines.
+        asked: number of test images to measure, taken from the start; fewer if they are very large. Other examples
+            are all measured, unless it is 0. Data that the model was not trained on have no baselines, because all
+            baselines are fitted to the train or validation split.
     """
 
     def __init__(self, data: DataModule, cache: BaselineCache, asked: int) -> None:
@@ -77,7 +79,7 @@ class DenoisingBaselines:
             self.count = min(total, asked, max(1, MOST_VALUES // data.spec.size))
 
     def names(self, corruption: Corruption) -> list[str]:
-        """The baselines that there are under this corruption, whatever its strength; none where none was asked for."""
+        """Names of the baselines under this corruption, at any strength; empty if none was asked for."""
         return list(self._computed(corruption))
 
     def numbers(self, corruption: Corruption) -> dict[str, Rival]:
@@ -93,7 +95,7 @@ class DenoisingBaselines:
         return Rival(metrics, {key: value for key, value in plain.items() if key not in METRICS})
 
     def each(self, name: str, corruption: Corruption) -> Tensor:
-        """`(N,)` psnr, or mse where there is none, of each example; empty for tokens."""
+        """`(N,)` psnr of each example, or mse where psnr is not defined; empty for tokens."""
         compute = self._computed(corruption)[name]
         return self._cache.tensor(f"{name}_each", self._settings(corruption), lambda: compute().each)
 
@@ -104,7 +106,7 @@ class DenoisingBaselines:
         return settings
 
     def rows(self, name: str) -> dict[str, str]:
-        """On which examples a baseline was fitted and measured, in words."""
+        """A description of the examples that a baseline was fitted to and measured on."""
         train, test = len(self._data.split["train"]), len(self._data.split["test"])
         fitted = {
             "linear": rows_used(min(train, LINEAR_ROWS), train, "train"),
@@ -129,12 +131,12 @@ class DenoisingBaselines:
 
     @property
     def _counted(self) -> int:
-        """Training examples whose tokens are counted."""
+        """Number of training examples whose tokens are counted."""
         return min(len(self._data.split["train"]), max(1, COUNTED // self._data.spec.size))
 
     @property
     def _few(self) -> int:
-        """Validation images that settings are chosen on."""
+        """Number of validation images that settings are chosen on."""
         return max(1, min(FITTED_TO, MOST_VALUES // 10 // self._data.spec.size))
 
     def _image_denoisers(self, corruption: Corruption) -> dict[str, Compute]:
@@ -173,7 +175,7 @@ class DenoisingBaselines:
         return found
 
     def _average(self) -> Tensor:
-        """What is put in the place of masked values, `(*shape)`: means of those in train that are there."""
+        """Means of the observed training values, `(*shape)`, which replace masked values."""
         most = enough(self._data.spec)
         if self._data.spec.columns:
             return from_plain(self._data.rows("train", most).mean(0, keepdim=True), self._data.spec)[0]

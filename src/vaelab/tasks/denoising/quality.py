@@ -1,4 +1,4 @@
-"""How good a denoised example is, and how much better than what was given."""
+"""Quality of a denoised example, and its gain over the noisy input."""
 
 from torch import Tensor
 
@@ -9,9 +9,9 @@ from vaelab.evaluation.image_metrics import each_example, psnr_of_each
 
 
 def quality_of_each(noisy: Tensor, denoised: Tensor, clean: Tensor, spec: DataSpec) -> dict[str, Tensor]:
-    """`(B,)` numbers by name: mse; psnr_noisy, psnr and ssim of data in [0, 1]; mse_noisy of any other.
+    """`(B,)` numbers by name: mse; psnr_noisy, psnr (dB) and ssim for data in [0, 1]; mse_noisy for other data.
 
-    Of tokens how many were masked, and how many of these are right.
+    For tokens: the number of masked tokens, and how many of them are restored correctly.
     """
     if spec.support == "categories":
         masked = noisy == MASKED
@@ -24,9 +24,9 @@ def quality_of_each(noisy: Tensor, denoised: Tensor, clean: Tensor, spec: DataSp
 
 
 def summary(each: dict[str, Tensor], first: int | None = None) -> dict[str, float]:
-    """Means over the first examples, or all, with `psnr_gain` in dB or `mse_ratio`, what is left of the error.
+    """Means over the first examples, or all, with `psnr_gain` in dB or `mse_ratio`, the remaining share of the error.
 
-    Of tokens `masked_accuracy`, the share of all masked tokens that is right; nothing where none is masked.
+    For tokens `masked_accuracy`, the share of masked tokens that is restored correctly; empty if none is masked.
     """
     if "masked" in each:
         right, masked = (int(each[name][:first].sum()) for name in ("right", "masked"))

@@ -11,10 +11,10 @@ from vaelab.data.module import DataModule
 
 
 def strengths_around(corruption: Corruption) -> list[float]:
-    """The strengths trained with and some that were not, weaker and stronger, in ascending order.
+    """Strengths of the training corruption, and weaker and stronger ones, in ascending order.
 
-    For one strength: half, one, one and a half and twice of it. For a range: half of its lower end,
-    its ends, its middle, and one and a half of its upper end. What leaves nothing to see is left out.
+    For one strength: 0.5, 1, 1.5 and 2 times the strength. For a range: half of its lower end, its ends, its middle,
+    and 1.5 times its upper end. Strengths that remove everything are left out.
     """
     low, high = corruption.range
     others = [high / 2, 1.5 * high, 2 * high] if low == high else [low / 2, (low + high) / 2, 1.5 * high]
@@ -25,7 +25,7 @@ def strengths_around(corruption: Corruption) -> list[float]:
 def corrupted(
     data: DataModule, split: str, corruption: Callable[[Tensor, Noise, DataSpec], Tensor], count: int
 ) -> tuple[Tensor, Tensor]:
-    """The first `count` examples of a split under a corruption, with evaluation's noise, and clean; on the CPU."""
+    """The first `count` examples of a split, corrupted with the noise of evaluation, and clean; both on the CPU."""
     noisy, clean = [], []
     left = count
     for batch in data.batches(split, "cpu", min(count, 1024)):

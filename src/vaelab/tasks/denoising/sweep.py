@@ -1,4 +1,4 @@
-"""A denoiser under the corruption of its training, and under the same at several fixed strengths."""
+"""A denoiser measured under its training corruption, and under the same corruption at several fixed strengths."""
 
 from collections import defaultdict
 from math import nan
@@ -32,11 +32,11 @@ def conditions(corruption: Corruption, strengths: list[float] | None) -> Conditi
     """The training corruption as `""`, and the same at each strength as `_at_<strength>`, in ascending order.
 
     Args:
-        corruption: of the training.
-        strengths: to measure at; None takes `strengths_around` the trained one.
+        corruption: the training corruption.
+        strengths: strengths to measure; None for `strengths_around` the training strength.
 
     Raises:
-        ConfigError: there is no such strength.
+        ConfigError: the corruption does not have such a strength.
     """
     chosen = strengths_around(corruption) if strengths is None else sorted(set(strengths))
     try:
@@ -62,10 +62,10 @@ def measured(model: Model, data: DataModule, chosen: Conditions) -> Each:
 def pictures(
     model: Model, data: DataModule, chosen: Conditions, each: Each, rivals: Rivals, count: int
 ) -> dict[str, Figure]:
-    """`denoised*`, a strip for each condition, and `by_strength`, psnr or mse over the strengths."""
+    """`denoised*`, image strips for each condition, and `by_strength`, psnr or mse over the strengths."""
     figures = {}
     if data.spec.kind == "image":
-        shown = {repr(corruption): suffix for suffix, corruption in reversed(chosen.items())}  # each picture once
+        shown = {repr(corruption): suffix for suffix, corruption in reversed(chosen.items())}  # no picture twice
         for suffix in reversed(shown.values()):
             figures[f"denoised{suffix}"] = _strip(model, data, chosen[suffix], rivals[suffix])
     else:
@@ -80,7 +80,7 @@ def pictures(
 
 
 def readings(model: Model, data: DataModule, corruption: Corruption) -> list[str]:
-    """Some test examples under the training corruption, restored, and clean, as lines; empty for no text."""
+    """Lines of text: some test examples corrupted, denoised and clean; empty for data without text."""
     batch = shown_batch(data, SHOWN, model.device)
     noisy = corruption(batch.clean, batch.noise, data.spec)
     denoised = model.restore(noisy, model.condition_of(batch))
@@ -92,7 +92,7 @@ def readings(model: Model, data: DataModule, corruption: Corruption) -> list[str
 
 
 def _strip(model: Model, data: DataModule, corruption: Corruption, rivals: dict[str, Rival]) -> Figure:
-    """Some test images as given, denoised by the run and by the baselines, and clean."""
+    """Some test images: noisy, denoised by the run and by the baselines, and clean."""
     batch = shown_batch(data, SHOWN, model.device)
     noisy = corruption(batch.clean, batch.noise, data.spec)
     rows = {"noisy": noisy, "denoised": model.restore(noisy, model.condition_of(batch))}
@@ -103,7 +103,7 @@ def _strip(model: Model, data: DataModule, corruption: Corruption, rivals: dict[
 
 
 def _name(corruption: Corruption) -> str:
-    """Such as `Gaussian sigma 0.1 to 0.3 then Mask fraction 0.5`."""
+    """A description, such as `Gaussian sigma 0.1 to 0.3 then Mask fraction 0.5`."""
     if isinstance(corruption, Chain):
         return " then ".join(map(_name, corruption.parts.values()))
     low, high = (f"{end:.4g}" for end in corruption.range)
@@ -111,10 +111,10 @@ def _name(corruption: Corruption) -> str:
 
 
 def _curve(chosen: Conditions, each: Each, rivals: Rivals, count: int) -> Figure:
-    """The run, its input and the baselines over the strengths, all on the baselines' examples."""
+    """psnr or mse over the strengths for the run, its input and the baselines, on the examples of the baselines."""
     corruption = chosen[""]
     suffixes = [suffix for suffix in chosen if suffix]
-    count = count if rivals[""] else 0  # alone, the run is shown on all examples
+    count = count if rivals[""] else 0  # without baselines, all examples are used
     own = [summary(each[suffix], count or None) for suffix in suffixes]
     metric = next((name for name in ("psnr", "mse") if name in own[-1]), "masked_accuracy")
     curves = {"this run": [o.get(metric, nan) for o in own]}
@@ -123,7 +123,7 @@ def _curve(chosen: Conditions, each: Each, rivals: Rivals, count: int) -> Figure
     for name in rivals[""]:
         curves[LABELS.get(name, name)] = [rivals[suffix][name].metrics.get(metric, nan) for suffix in suffixes]
     x = f"{corruption.setting} of {type(corruption).__name__}"
-    y = {"psnr": "psnr in dB", "masked_accuracy": "masked tokens that are right"}.get(metric, metric)
+    y = {"psnr": "psnr in dB", "masked_accuracy": "share of masked tokens restored"}.get(metric, metric)
     total = len(next(iter(each[""].values())))
     return by_strength(
         curves, [chosen[s].range[0] for s in suffixes], corruption.range, x, f"{y}, {count or total} test examples"
@@ -131,7 +131,7 @@ def _curve(chosen: Conditions, each: Each, rivals: Rivals, count: int) -> Figure
 
 
 def described(data: DataModule, chosen: Conditions, count: int) -> dict[str, Any]:
-    """What the run's numbers depend on; `count` test examples are those that baselines get."""
+    """Metadata of the run's numbers; `count` is the number of test examples that baselines are measured on."""
     corruption = chosen[""]
     low, high = corruption.range
     total = len(data.split["test"])
@@ -140,12 +140,12 @@ def described(data: DataModule, chosen: Conditions, count: int) -> dict[str, Any
         "trained": _name(corruption),
         "never trained on": ", ".join(f"{s:g}" for s in new) or "none",
         "examples": total,
-        "noise": "tied to each example, the same in every run of this data",
+        "noise": "fixed for each example, the same in every run on this data",
     }
     if isinstance(corruption, Chain):
         about["strength"] = "multiplies the strength of every part"
     if data.spec.bounded:
-        about["psnr"] = f"the mean over examples, each {MOST_DB:g} dB at most"
+        about["psnr"] = f"the mean over examples, each capped at {MOST_DB:g} dB"
     described = {"test/..._at_<strength>": about}
     if count and count < total and data.spec.bounded:
         described["test/psnr_baseline_examples"] = {"examples": f"the first {count} test examples, as for baselines"}
@@ -153,7 +153,7 @@ def described(data: DataModule, chosen: Conditions, count: int) -> dict[str, Any
 
 
 def described_rival(found: dict[str, Rival], rows: dict[str, str]) -> dict[str, str]:
-    """What the numbers of one baseline depend on: rows, and the settings that were fitted under each condition."""
+    """Metadata of one baseline: its rows, and the settings that were fitted under each condition."""
     about = dict(rows)
     for suffix, rival in found.items():
         if rival.fitted:

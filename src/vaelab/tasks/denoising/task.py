@@ -1,4 +1,4 @@
-"""Denoising: how much of a corruption is undone."""
+"""Task denoising: how much of a corruption the model removes."""
 
 from functools import partial
 from typing import Annotated, Any
@@ -34,13 +34,13 @@ from vaelab.tasks.task import Baseline, Findings, PicturesEvery, Say, Task, refu
 class Denoising(Task):
     """psnr of the input and of the output in dB, their difference, ssim and mse; error ratios for unbounded data.
 
-    Of tokens the share of those masked that is put back. All are measured under the training corruption, and at
-    several strengths of it.
+    For tokens, the share of masked tokens that is restored correctly. All are measured under the training corruption,
+    and at several strengths of it.
 
     Args:
-        strengths: of the corruption to measure at; null takes the trained one and some never trained on.
-        baseline_examples: first test images that the classical denoisers get; 0 leaves baselines out.
-        monitor: what the best checkpoint watches; null takes val/mse, or for tokens what the model watches.
+        strengths: strengths of the corruption to measure; null takes those of training and some weaker and stronger.
+        baseline_examples: number of test images, from the first on, for the classical denoisers; 0 disables baselines.
+        monitor: the metric that selects the best checkpoint; null takes val/mse, or for tokens the model's default.
         baselines: see `Task`.
     """
 
@@ -58,24 +58,26 @@ class Denoising(Task):
         self.strengths, self.baseline_examples = strengths, baseline_examples
 
     def watched(self, model: Model) -> tuple[str, str]:
-        """The error, where there is one."""
+        """`val/mse` where it exists, or else the model's default."""
         if self.monitor is None and model.likelihood.spec.support != "categories":
             return "val/mse", "min"
         return super().watched(model)
 
     def check(self, model: Model, spec: DataSpec, corrupts: bool) -> None:
-        """There must be something to undo."""
+        """The data must be corrupted."""
         if not corrupts:
-            raise ConfigError("task=denoising corruption=none: nothing to undo; use corruption=gaussian or another")
+            raise ConfigError(
+                "task=denoising corruption=none: there is nothing to denoise; use corruption=gaussian or another"
+            )
         refuse_no_numbers(spec, "denoising")
 
     def validation_names(self, model: Model, data: DataModule) -> set[str]:
-        """As for any task; strengths that do not exist are refused here, before training, not after it."""
+        """As for any task. Strengths that the corruption does not have are refused here, before training."""
         conditions(data.corruption, self.strengths)
         return super().validation_names(model, data)
 
     def metrics(self, stage: str, model: Model, spec: DataSpec) -> dict[str, Metric]:
-        """mse in validation; everything in test."""
+        """Those of every task in validation; all metrics in test."""
         metrics = super().metrics(stage, model, spec)
         if stage != "test":
             return metrics
@@ -86,9 +88,9 @@ class Denoising(Task):
         return metrics | {"mse_noisy": MeanMetric(nan_strategy="ignore" if spec.has_missing else "warn")}
 
     def update(self, metrics: dict[str, Metric], model: Model, prediction: Prediction, batch: Batch) -> None:
-        """Compare input and output with clean examples."""
+        """Compare the input and the output with the clean examples."""
         super().update(metrics, model, prediction, batch)
-        if "masked_accuracy" in metrics:  # not the reconstruction, which reads the true tokens
+        if "masked_accuracy" in metrics:  # restored from the masked input; the reconstruction uses teacher forcing
             masked = batch.x == MASKED
             metrics["masked_accuracy"].update(
                 (model.restore(batch.x, model.condition_of(batch)) == batch.clean)[masked].float()
@@ -102,7 +104,7 @@ class Denoising(Task):
             metrics["mse_noisy"].update(squared_error_of_each(batch.x.nan_to_num(), batch.clean, model.likelihood.spec))
 
     def counted(self) -> dict[str, Tensor]:
-        """The counted, and what was gained on the noisy input."""
+        """The metrics of the pass, with the gain over the noisy input."""
         found = super().counted()
         if "psnr_noisy" in found:
             found["psnr_gain"] = found["psnr"] - found["psnr_noisy"]
@@ -111,7 +113,7 @@ class Denoising(Task):
         return found
 
     def findings(self, model: Model, data: DataModule, baselines: BaselineCache) -> Findings:
-        """Numbers at several strengths, strips noisy | denoised | clean, a curve over the strengths; then baselines."""
+        """Numbers at several strengths, strips noisy | denoised | clean, curves over the strengths; and baselines."""
         chosen = conditions(data.corruption, self.strengths)
         classical = DenoisingBaselines(data, baselines, self.baseline_examples if self.baselines else 0)
         rivals: Rivals = {suffix: {} for suffix in chosen}
@@ -119,7 +121,7 @@ class Denoising(Task):
         draw = partial(pictures, model, data, chosen, each, rivals, classical.count)
         found = Findings(figures=draw(), metadata=described(data, chosen, classical.count))
         for suffix in chosen:
-            if suffix:  # the test pass has measured the training corruption itself, on all devices
+            if suffix:  # the test pass measures the training corruption itself, on all devices
                 found.numbers |= {f"test/{name}{suffix}": value for name, value in summary(each[suffix]).items()}
         if classical.count and is_restorable(data.spec):
             found.numbers["test/psnr_baseline_examples"] = summary(each[""], classical.count)["psnr"]
@@ -140,7 +142,7 @@ class Denoising(Task):
         each: dict[str, Tensor],
         say: Say,
     ) -> Findings:
-        """A baseline under each condition, added to `rivals`."""
+        """Measure a baseline under each condition, and add it to `rivals`."""
         found = {}
         for number, (suffix, corruption) in enumerate(chosen.items(), start=1):
             say(f"condition {number} of {len(chosen)}")

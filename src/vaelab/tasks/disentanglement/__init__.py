@@ -1,4 +1,4 @@
-"""Whether single latent variables stand for single factors of variation."""
+"""Task disentanglement: whether single latent variables stand for single factors of variation."""
 
 from vaelab.tasks.disentanglement.task import Disentanglement
 

@@ -1,4 +1,4 @@
-"""Whether single numbers of a code stand for single directions that examples are sparse sums of."""
+"""Whether single latent dimensions correspond to the directions of data that are sparse sums of directions."""
 
 import torch
 from torch import Tensor
@@ -9,22 +9,22 @@ from vaelab.evaluation.encoded import encoded
 from vaelab.models import Model
 from vaelab.tasks.task import Baseline, Findings, Say
 
-NEAR = 0.9  # cosine at which a direction counts as found
+NEAR = 0.9  # cosine similarity from which a direction counts as found
 
 
 def found_directions(model: Model, data: DataModule, baselines: BaselineCache, directions: Tensor) -> Findings:
-    """The share of directions that the decoder has, and that of principal components.
+    """The share of the true directions that the decoder has learned, and that PCA finds.
 
     Args:
-        model: the trained one.
-        data: the examples.
-        baselines: computed before.
-        directions: `(features, values of an example)`, of length 1.
+        model: the trained model.
+        data: the run's data.
+        baselines: cache of baseline results.
+        directions: `(features, values of an example)`, the true directions, of length 1.
     """
     with torch.no_grad():
         numbers = torch.eye(model.latent.size, device=model.device)
         nothing = torch.zeros_like(numbers[:1])
-        if bool((encoded(model, data, "test").codes < 0).any()):  # either direction of a line is one of such a code
+        if bool((encoded(model, data, "test").codes < 0).any()):  # each dimension of such codes has two directions
             numbers = torch.cat([numbers, -numbers])
         added = (model.decode(numbers) - model.decode(nothing)).flatten(1).cpu()
 
@@ -46,11 +46,11 @@ def found_directions(model: Model, data: DataModule, baselines: BaselineCache, d
 
 
 def scores(directions: Tensor, added: Tensor) -> dict[str, float]:
-    """How many directions some number of the code stands for.
+    """The share of directions that match a latent dimension, and their mean cosine similarity with the nearest one.
 
     Args:
         directions: `(features, values)`, of length 1.
-        added: `(numbers, values)`, what numbers of the code add to an example.
+        added: `(latent dimensions, values)`, what each latent dimension adds to an example.
     """
     added = added.to(directions.dtype).flatten(1)
     units = torch.nn.functional.normalize(added, dim=1, eps=1e-12)

@@ -1,4 +1,4 @@
-"""All scores of one code, for latents and for baselines alike."""
+"""All disentanglement scores of one code; used for latents and for baselines."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -23,13 +23,13 @@ from vaelab.evaluation.disentanglement import (
 
 @dataclass(frozen=True)
 class Protocol:
-    """How codes are scored.
+    """Settings of the scores.
 
     Attributes:
-        bins: of each latent variable, for mutual information.
-        trees: of each forest.
-        votes: of train examples, and as many of test examples.
-        vote_examples: that share the value of a factor in a vote.
+        bins: number of bins of each latent variable, for mutual information.
+        trees: number of trees of each forest.
+        votes: number of votes from train examples, and as many from test examples.
+        vote_examples: number of examples in a vote, which share the value of a factor.
     """
 
     bins: int
@@ -44,12 +44,12 @@ class Protocol:
 
 @dataclass(frozen=True)
 class Scores:
-    """What one code is worth.
+    """Scores of one code.
 
     Attributes:
         numbers: metric name, without its split, to number.
         information: `(D, F)`, mutual information of latent variables and factors, as a share of the factor's entropy.
-        importance: `(D, F)`, of latent variables to the forest of each factor; None without train examples.
+        importance: `(D, F)`, of latent variables in the forest of each factor; None without train examples.
     """
 
     numbers: dict[str, float]
@@ -58,13 +58,13 @@ class Scores:
 
 
 def score(train: Coded | None, test: Coded, names: tuple[str, ...], protocol: Protocol) -> Scores:
-    """All scores, and those that are a mean over factors for each factor too.
+    """All scores. Scores that are a mean over factors are also returned for each factor.
 
     Args:
-        train: what forests, thresholds and votes are fitted to; None leaves out the scores that fit something.
-        test: what is measured.
+        train: forests, thresholds and votes are fitted to it; if None, scores that need fitting are left out.
+        test: the measured examples.
         names: of the factors, each of which has at least two values among the examples.
-        protocol: see there.
+        protocol: settings of the scores.
     """
     entropy = entropies(test.factors)
     information = mutual_information(test.codes, test.factors, protocol.bins)
@@ -85,7 +85,7 @@ def score(train: Coded | None, test: Coded, names: tuple[str, ...], protocol: Pr
 
 
 def depends_on(train: Coded | None, test: Coded, protocol: Protocol) -> dict[str, Any]:
-    """What each score depends on, by its name."""
+    """Metadata of each score, by its name."""
     sizes = np.array([len(np.unique(column)) for column in test.factors.T])
     counts = {"train_examples": 0 if train is None else len(train.codes), "test_examples": len(test.codes)}
     library = {"library": f"scikit-learn {sklearn.__version__}", "random_state": 0}

@@ -1,4 +1,4 @@
-"""Disentanglement: whether single latent variables stand for single factors of variation."""
+"""Task disentanglement: whether single latent variables stand for single factors of variation."""
 
 from functools import partial
 from typing import Annotated, Any
@@ -25,21 +25,22 @@ from vaelab.tasks.task import NO_TRAIN, Baseline, Findings, PicturesEvery, Say, 
 
 FITTED = ("dci_disentanglement", "dci_completeness", "dci_informativeness", "sap", "factor_vae_score")
 GIVEN_LABELS = (
-    "the encoder is given the label of each example (model.condition=label), so that a code may hold what it was told"
+    "the encoder is given the label of each example (model.condition=label), so a code may hold the label it was given"
 )
 
 
 class Disentanglement(Task):
-    """MIG, DCI, SAP and FactorVAE score of posterior means, beside those of principal components.
+    """MIG, DCI, SAP and FactorVAE score of posterior means, compared with those of principal components.
 
-    Of data that are sparse sums of directions it is the share of these that single numbers of the code stand for.
+    For data that are sparse sums of directions, it measures the share of these directions that single latent
+    dimensions correspond to.
 
     Args:
-        examples: of train, and of test, that are scored at most.
-        bins: of each latent variable, for the mutual information gap.
-        trees: of each forest.
-        votes: of train examples for the FactorVAE score, and as many of test examples.
-        vote_examples: that share the value of a factor in a vote.
+        examples: number of train examples, and of test examples, that are scored at most.
+        bins: number of bins of each latent variable, for the mutual information gap.
+        trees: number of trees of each forest.
+        votes: number of votes from train examples for the FactorVAE score, and as many from test examples.
+        vote_examples: number of examples in a vote, which share the value of a factor.
         monitor, baselines, pictures_every: see `Task`.
     """
 
@@ -59,15 +60,15 @@ class Disentanglement(Task):
         self.protocol = Protocol(bins, trees, votes, vote_examples)
 
     def check_data(self, data: DataModule) -> None:
-        """Codes are held against what the examples were made from, so that the data must say it."""
+        """Refuse data without known factors of variation."""
         if data.factors("test") is None and data.directions is None:
             raise ConfigError(
-                "task=disentanglement: is measured by the factors that each example was made from, and "
-                f"{data.spec.name} does not say them; data=shapes, data=dsprites and data=dictionary do"
+                "task=disentanglement: needs the true factors of each example, and "
+                f"{data.spec.name} does not have them; data=shapes, data=dsprites and data=dictionary do"
             )
 
     def findings(self, model: Model, data: DataModule, baselines: BaselineCache) -> Findings:
-        """All scores, and what they are of as a picture; then those of principal components."""
+        """All scores, and figures of the scores; then the scores of principal components."""
         if data.directions is not None:
             return found_directions(model, data, baselines, data.directions)
         rows = {split: _subset(len(data.split[split]), self.examples) for split in ("train", "test")}
@@ -90,7 +91,7 @@ class Disentanglement(Task):
         figures |= _pictures(model, data, test)
         notes = []
         if left_out := [name for place, name in enumerate(factors["test"].names) if place not in kept]:
-            notes.append(f"factors with one value among the examples are not scored: {', '.join(left_out)}")
+            notes.append(f"factors with only one value among the examples are not scored: {', '.join(left_out)}")
         if model.conditional and isinstance(model.encoder, Encoder) and model.encoder.takes_condition:
             notes.append(GIVEN_LABELS)
         beside = (
@@ -101,7 +102,7 @@ class Disentanglement(Task):
     def _pca(
         self, data: DataModule, baselines: BaselineCache, size: int, rows: dict[str, Tensor], say: Say
     ) -> Findings:
-        """As many principal components as the code has numbers, of the same examples."""
+        """Scores of as many principal components as the code has dimensions, on the same examples."""
         factors = {split: _factors(data, split, rows[split]) for split in rows}
         names, kept = _varied(list(factors.values()))
 
@@ -120,7 +121,7 @@ class Disentanglement(Task):
 
 
 def _subset(total: int, count: int) -> Tensor:
-    """At most `count` of `total` places in their order, drawn at random, always the same ones."""
+    """At most `count` of `total` indices in ascending order, drawn at random with a fixed seed."""
     order = torch.randperm(total, generator=torch.Generator().manual_seed(0))
     return order[:count].sort().values
 
@@ -149,7 +150,7 @@ def _varied(parts: list[Factors]) -> tuple[tuple[str, ...], list[int]]:
 
 
 def _pictures(model: Model, data: DataModule, test: Coded) -> dict[str, Figure]:
-    """Images along single latent variables, where codes are vectors of numbers that vary."""
+    """Latent traversals, for codes that are vectors of continuous dimensions with variance."""
     codes = torch.from_numpy(test.codes)
     middle, spread = codes.mean(0), codes.std(0, unbiased=False)
     if data.spec.kind != "image" or model.latent.discrete or not spread.any():

@@ -1,4 +1,4 @@
-"""What latents know of their examples."""
+"""Task embedding: how well latents represent their examples."""
 
 from vaelab.tasks.embedding.task import Embedding
 

@@ -1,4 +1,4 @@
-"""How good a space is: what its neighbourhoods and straight lines say of the examples in it."""
+"""Quality of an embedding: its neighbourhoods and its linear separability."""
 
 import warnings
 from dataclasses import asdict, dataclass
@@ -14,18 +14,18 @@ from sklearn.preprocessing import StandardScaler
 
 from vaelab.evaluation.baselines.limits import nearest_limits
 
-Measured = tuple[dict[str, float], dict[str, Any]]  # numbers, and what each depends on, by metric name
+Measured = tuple[dict[str, float], dict[str, Any]]  # numbers and metadata, by metric name
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """How spaces are compared; the same for latents and for baselines.
+    """Settings of the comparison of spaces; the same for latents and for baselines.
 
     Attributes:
-        neighbours: K of the nearest neighbours, everywhere.
-        neighbourhood_examples: test examples whose neighbourhoods are compared.
+        neighbours: K of the nearest neighbours, in all metrics.
+        neighbourhood_examples: number of test examples whose neighbourhoods are compared.
         probe_examples: training examples of the linear probe at most.
-        probe_iterations: of L-BFGS at most.
+        probe_iterations: iterations of L-BFGS at most.
     """
 
     neighbours: int
@@ -40,7 +40,7 @@ class Protocol:
 
 @dataclass(frozen=True)
 class Points:
-    """Labelled points of one space; a label of -1 is none.
+    """Points of one space with their labels; -1 means that a point has no label.
 
     Attributes:
         values: `(N, D)` float.
@@ -51,11 +51,11 @@ class Points:
     label: np.ndarray
 
     def labelled(self) -> "Points":
-        """Those that have a label."""
+        """The points that have a label."""
         return Points(self.values[self.label >= 0], self.label[self.label >= 0])
 
     def some(self, count: int) -> "Points":
-        """At most `count` of them; see `subset`."""
+        """At most `count` of the points; see `subset`."""
         if count >= len(self.label):
             return self
         rows = subset(len(self.label), count)
@@ -63,12 +63,12 @@ class Points:
 
 
 def accuracies(train: Points, test: Points, protocol: Protocol) -> Measured:
-    """Share of test examples whose class two classifiers find, both fitted to training examples.
+    """Test accuracy of two classifiers fitted to training examples.
 
-    `knn_accuracy`: the majority of the K nearest training points by Euclidean distance, of as many points as
+    `knn_accuracy`: the majority of the K nearest training points by Euclidean distance, with at most as many points as
     `nearest_limits` allows.
-    `linear_probe_accuracy`: logistic regression on standardised values (Alain and Bengio, 2017), with
-    scikit-learn's own L2 penalty, C = 1. Both are left out where there are fewer than two classes.
+    `linear_probe_accuracy`: logistic regression on standardised values (Alain and Bengio, 2017), with scikit-learn's
+    default L2 penalty, C = 1. Both are left out if there are fewer than two classes.
     """
     train, test = train.labelled(), test.labelled()
     if len(np.unique(train.label)) < 2 or len(test.label) == 0:
@@ -77,7 +77,7 @@ def accuracies(train: Points, test: Points, protocol: Protocol) -> Measured:
     rows = subset(len(train.label), protocol.probe_examples)
     probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=protocol.probe_iterations))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # said in the metadata
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the metadata has it
         probe.fit(train.values[rows].astype(np.float64), train.label[rows])
     iterations = int(probe[-1].n_iter_.max())
     numbers = {
@@ -97,14 +97,14 @@ def accuracies(train: Points, test: Points, protocol: Protocol) -> Measured:
 
 
 def found_by_nearest(train: Points, test: Points, protocol: Protocol) -> tuple[np.ndarray, dict[str, int]]:
-    """Whether the nearest training points find the class of each test point that is asked, `(M,)` bool.
+    """Whether K-nearest-neighbour classification is right for each of the tested points, `(M,)` bool.
 
     Args:
-        train, test: with labels; of the first at least two classes.
-        protocol: see there.
+        train, test: labelled points; `train` has at least two classes.
+        protocol: settings.
 
     Returns:
-        That, and what it depends on.
+        These values, and their metadata.
     """
     train, test = train.labelled(), test.labelled()
     near, far = nearest_limits(len(train.label), len(test.label), train.values.shape[1])
@@ -116,7 +116,7 @@ def found_by_nearest(train: Points, test: Points, protocol: Protocol) -> tuple[n
 
 
 def rows_of(train: np.ndarray, test: np.ndarray, size: int, protocol: Protocol) -> dict[str, dict[str, int]]:
-    """How many points `accuracies` takes of those with these labels, whose values have `size` numbers."""
+    """Number of points that `accuracies` uses, for these labels and values of `size` dimensions."""
     known, asked = int((train >= 0).sum()), int((test >= 0).sum())
     if not known or not asked:
         return {}
@@ -130,28 +130,28 @@ def rows_of(train: np.ndarray, test: np.ndarray, size: int, protocol: Protocol) 
 def neighbourhoods(original: np.ndarray, embedded: np.ndarray, protocol: Protocol) -> Measured:
     """Whether neighbours in one space are neighbours in the other (Venna and Kaski, 2006, equations 1 and 2).
 
-    `trustworthiness` falls with points that are near in the embedding only, `continuity` with those
-    that are near in the data only; both are 1 if no neighbourhood changed. Every pair of examples is
-    compared, so these should be a `subset`; left out below 3 examples.
+    `trustworthiness` decreases with points that are neighbours only in the embedding, `continuity` with points that
+    are neighbours only in the data. Both are 1 if all neighbourhoods are preserved. All pairs of examples are
+    compared, so pass a `subset`. Both are left out below 3 examples.
 
     Args:
-        original: `(N, D)`, row by row the examples of `embedded`.
+        original: `(N, D)`, in the order of `embedded`.
         embedded: `(N, d)`.
-        protocol: see there.
+        protocol: settings.
     """
-    k = min(protocol.neighbours, (len(original) - 1) // 2)  # beyond half of them the measure has no meaning
+    k = min(protocol.neighbours, (len(original) - 1) // 2)  # the measure is not defined for more than half of them
     if k < 1:
         return {}, {}
     data, codes = original.astype(np.float64), embedded.astype(np.float64)
     numbers = {
         "trustworthiness": float(trustworthiness(data, codes, n_neighbors=k)),
-        "continuity": float(trustworthiness(codes, data, n_neighbors=k)),  # the two spaces change roles
+        "continuity": float(trustworthiness(codes, data, n_neighbors=k)),  # trustworthiness with the spaces swapped
     }
     return numbers, {name: {"k": k, "test_examples": len(original), "distance": "Euclidean"} for name in numbers}
 
 
 def subset(total: int, count: int) -> np.ndarray:
-    """At most `count` of `total` rows in their order, always the same ones."""
+    """At most `count` of `total` row indices in ascending order, always the same."""
     if total <= count:
         return np.arange(total)
     return np.sort(np.random.default_rng(0).permutation(total)[:count])

@@ -1,4 +1,4 @@
-"""Embedding: what the latents know of the examples, as numbers, as a map and as files."""
+"""Task embedding: how well latents represent the examples, as numbers, as a map and as files."""
 
 from collections.abc import Callable
 from functools import partial
@@ -38,24 +38,24 @@ from vaelab.tasks.task import NO_TRAIN, Baseline, Findings, PicturesEvery, Say, 
 SPLITS = ("train", "val", "test")
 
 GIVEN_LABELS = (
-    "the encoder is given the label of each example (model.condition=label), so that knn_accuracy and "
-    "linear_probe_accuracy may find in a code what it was told"
+    "the encoder is given the label of each example (model.condition=label), so a high knn_accuracy and "
+    "linear_probe_accuracy may come from the label it was given"
 )
 
 
 class Embedding(Task):
-    """knn_accuracy, linear_probe_accuracy, trustworthiness and continuity of latents, beside PCA and raw values.
+    """knn_accuracy, linear_probe_accuracy, trustworthiness and continuity of latents, compared with PCA and raw values.
 
-    Latents of every split lie in `latents/<split>.parquet`; `embedding.html` is a scatter to point at.
-    Where no example has a label, the accuracies are left out and colours show reconstruction errors.
+    Latents of every split are written to `latents/<split>.parquet`; `embedding.html` is an interactive scatter plot.
+    If no example has a label, the accuracies are left out and colours show reconstruction errors.
 
     Args:
-        projection: how latents come to two dimensions; see `figures.projection.project`.
-        neighbours: K of the nearest neighbours in every number.
-        neighbourhood_examples: test examples for trustworthiness and continuity; memory grows with the square.
+        projection: method that projects latents to two dimensions; see `figures.projection.project`.
+        neighbours: K of the nearest neighbours in all metrics.
+        neighbourhood_examples: test examples for trustworthiness and continuity; memory grows with its square.
         probe_examples: training examples of the linear probe at most.
-        probe_iterations: of the linear probe at most.
-        shown_examples: test examples in the scatter and on the page at most.
+        probe_iterations: iterations of the linear probe at most.
+        shown_examples: test examples in the scatter plots at most.
         monitor, baselines: see `Task`.
     """
 
@@ -77,16 +77,16 @@ class Embedding(Task):
         self.shown_examples = shown_examples
 
     def check_data(self, data: DataModule) -> None:
-        """Codes are judged by labels, which the model must not see."""
+        """Refuse a model that reads the label, because codes are evaluated with the labels."""
         refuse_label_as_input(data, "embedding")
 
     def check(self, model: Model, spec: DataSpec, corrupts: bool) -> None:
-        """The projection's library must be there."""
+        """The projection's library must be installed."""
         require(self.projection)
         self.mention_wide_code(model)
 
     def findings(self, model: Model, data: DataModule, baselines: BaselineCache) -> Findings:
-        """Latents of every split, what they are worth, and pictures of them; then baselines."""
+        """Latents of every split, their metrics and figures; then baselines."""
         splits = ("test",) if data.all_as_test else SPLITS
         latents = {split: encode_split(model, data, split) for split in splits}
         files: dict[str, bytes | str] = {
@@ -107,7 +107,7 @@ class Embedding(Task):
         return Findings(numbers, figures, files, metadata, baselines=beside, notes=notes)
 
     def _saved(self, model: Model) -> Latents | None:
-        """Train latents that the run kept, where the model has its weights."""
+        """Train latents that the run saved, if the model has the run's weights."""
         if self.detector_from is None or not same_weights(model, self.detector_from):
             return None
         return read_latents(self.detector_from.parent / "latents" / "train.parquet", model.latent_dim)
@@ -119,7 +119,7 @@ class Embedding(Task):
         about: dict[str, Any] = dict.fromkeys(("knn_accuracy", "linear_probe_accuracy"), NO_TRAIN)
         if train is not None:
             found = Points(test.codes, test.label)
-            if data.new_classes:  # nothing fitted to train could find them
+            if data.new_classes:  # a classifier fitted to train cannot predict them
                 old = test.label < len(data.spec.classes) - len(data.new_classes)
                 found = Points(test.codes[old], test.label[old])
             numbers, about = accuracies(Points(train.codes, train.label), found, self.protocol)
@@ -133,7 +133,7 @@ class Embedding(Task):
     def _beside(
         self, train: Latents, test: Latents, data: DataModule, baselines: BaselineCache, size: int
     ) -> list[Baseline]:
-        """PCA scores of the same size, and the raw values themselves, through the same protocol."""
+        """The same metrics for PCA scores with as many dimensions, and for the raw values."""
         settings = {"task": "embedding", **self.protocol.to_json()}
 
         def components() -> tuple[Points, Points]:
@@ -178,12 +178,12 @@ class Embedding(Task):
         ]
 
     def _neighbourhoods(self, data: DataModule, codes: np.ndarray) -> Measured:
-        """Of test examples and their `codes: (N, d)`; `neighbourhood_examples` of them."""
+        """Metrics of `neighbourhood_examples` of the test examples, from their `codes: (N, d)`."""
         rows = subset(len(codes), self.protocol.neighbourhood_examples)
         return neighbourhoods(data.rows("test", torch.from_numpy(rows)).numpy(), codes[rows], self.protocol)
 
     def _scatter(self, model: Model, data: DataModule, space: Latents, test: Latents) -> Scatter:
-        """Of test latents on a plane that `space` decides, the train latents where there are any."""
+        """A scatter of test latents, projected with a fit to `space`: the train latents if there are any."""
         rows = subset(len(test.index), self.shown_examples)
         codes = test.codes[rows]
         projection = project(self.projection, space.codes, codes)
@@ -215,23 +215,23 @@ class Embedding(Task):
 
 
 def _places(data: DataModule, split: str) -> np.ndarray:
-    """Of all examples of a split, or of `enough` of them."""
+    """Indices of all examples of a split, or of `enough` of them."""
     return subset(len(data.split[split]), enough(data.spec))
 
 
 def _points(data: DataModule, split: str) -> Points:
-    """Clean examples as plain rows, or `enough` of them."""
+    """Clean examples as rows of plain values; all, or `enough` of them."""
     rows = torch.from_numpy(_places(data, split))
     return Points(data.rows(split, rows).numpy(), data.labels(split)[rows].numpy())
 
 
 def _encoded(fitted: PCA, data: DataModule, split: str) -> np.ndarray:
-    """Scores of a whole split, `(N, components)`."""
+    """PCA scores of a whole split, `(N, components)`."""
     return np.concatenate([fitted.encode(part).numpy() for part in data.clean_parts(split)])
 
 
 def _errors(model: Model, data: DataModule, rows: Tensor, codes: np.ndarray) -> np.ndarray | None:
-    """Mean squared error of each example's reconstruction, `(N,)`; None where a mean is no reconstruction."""
+    """Mean squared error of each example's reconstruction, `(N,)`; None where a squared error does not apply."""
     clean, labels = data.clean("test", rows), data.labels("test")[rows] if model.conditional else None
     decoded = torch.cat([
         model.decode(

@@ -1,4 +1,4 @@
-"""How likely data is under a model, and how close its samples are to data."""
+"""Task generation: the likelihood of data under a model, and the similarity of its samples to data."""
 
 from vaelab.tasks.generation.task import Generation
 

@@ -1,4 +1,4 @@
-"""Whether samples that are drawn for a label look like it."""
+"""Whether samples drawn for a label belong to its class."""
 
 from typing import Any
 
@@ -10,21 +10,21 @@ from vaelab.evaluation.features.classifier import Classifier
 from vaelab.evaluation.sources import Source, generate
 from vaelab.tasks.task import Findings
 
-PER_CLASS, FEWEST, MOST_CLASSES = 500, 20, 100  # samples and test examples of a class; classes
+PER_CLASS, FEWEST, MOST_CLASSES = 500, 20, 100  # samples per class, least test examples per class, classes at most
 
 
 def measure_classes(
     found: Findings, source: Source, data: DataModule, classifier: Classifier, about: dict[str, Any], suffix: str = ""
 ) -> None:
-    """Add `label_accuracy`, the share of samples that a classifier takes for their label, and fid within each class.
+    """Add `label_accuracy`, the share of samples that a classifier assigns to their label, and the fid of each class.
 
     Args:
-        found: what is added to.
-        source: of samples.
-        data: whose test split the fid of each class compares with.
+        found: the findings to add to.
+        source: draws the samples.
+        data: its test split is compared with, for the fid of each class.
         classifier: trained on the labels of the data.
-        about: what the numbers depend on.
-        suffix: of their names.
+        about: metadata of the numbers.
+        suffix: appended to the metric names.
     """
     model, label = source.model, data.labels("test")
     names = {number: data.spec.classes[number] for number in source.shown_labels[:MOST_CLASSES]}

@@ -1,4 +1,4 @@
-"""What a model generates of data that is no image, in the formats of its kind."""
+"""Generated examples of data other than images, written in the file formats of their kind."""
 
 import torch
 from torch import Tensor
@@ -15,25 +15,26 @@ SAMPLES, STEPS = 1_000, 7
 
 
 def usual_count(data: DataModule) -> int:
-    """Of samples: 1,000 rows of a table, and of other data as many as the test split has, at most 1,000."""
+    """Number of samples: 1,000 for a table; for other data the size of the test split, but at most 1,000."""
     return SAMPLES if data.spec.kind == "table" else min(SAMPLES, len(data.split["test"]))
 
 
 def show_examples(found: Findings, model: Model, data: DataModule, source: Source, count: int | None = None) -> Tensor:
-    """Add samples, reconstructions of test examples and ways between two of them: files, figures and texts.
+    """Add samples, reconstructions of test examples and an interpolation between two of them: files, figures and texts.
 
-    Samples are drawn from p(x|z) and the temperature 1; reconstructions and the ways between are the likeliest.
-    The likeliest sequence of a decoder that predicts step by step tends to repeat itself, so the way is drawn too, with
-    the same random numbers at each place: what differs comes from the code. Samples of tables and series are missing
-    values as the data are, see `MissingPatterns`; reconstructions are whole. Rows of a table have the label that the
-    model was given for them as a column, but those on the way have none.
+    Samples are drawn from p(x|z) at temperature 1. Reconstructions and interpolations take the most likely values.
+    The most likely sequence of an autoregressive decoder tends to repeat itself. For such a decoder the interpolation
+    is also sampled, with the same random numbers at each step, so that all differences come from the code.
+    Samples of tables and series get missing values as the data have them, see `MissingPatterns`; reconstructions are
+    complete. Rows of a table include the label that the model was given for them as a column; interpolated rows have
+    no label.
 
     Args:
-        found: what is added to.
-        model: decodes.
-        data: that it was trained on.
-        source: of samples.
-        count: of samples; None for `usual_count`.
+        found: the findings to add to.
+        model: the trained model.
+        data: the data that it was trained on.
+        source: draws the latents of samples.
+        count: number of samples; None for `usual_count`.
 
     Returns:
         The samples, `(N, *shape)`.
@@ -44,7 +45,7 @@ def show_examples(found: Findings, model: Model, data: DataModule, source: Sourc
     codes = model.encode(batch.target, condition)
     latents, labels = source.draw(count)
     samples = torch.cat(list(generate(model, latents, labels)))
-    if data.spec.kind in ("table", "series"):  # a piece of music that ends says so by its silence
+    if data.spec.kind in ("table", "series"):  # music has no missing values: the end of a piece is silence
         samples = MissingPatterns(data).over(samples)
     shown = {
         "samples": samples,
@@ -71,7 +72,7 @@ def show_examples(found: Findings, model: Model, data: DataModule, source: Sourc
 
 
 def _written(data: DataModule, name: str, values: Tensor, labels: Tensor | None) -> dict[str, bytes | str]:
-    """Files of the examples of one name; of a table with their labels, and the originals as they were read."""
+    """Files for one set of examples. Rows of a table include their labels; originals are written as they were read."""
     if not isinstance(data, Table):
         return data.written(f"samples/{name}", values, generated=name != "originals")
     if name == "originals":
@@ -80,5 +81,5 @@ def _written(data: DataModule, name: str, values: Tensor, labels: Tensor | None)
 
 
 def _drawn(model: Model, code: Tensor) -> Tensor:
-    """One draw of p(x|z), `(1, *shape)`, by the same random numbers for every code."""
+    """One sample of p(x|z), `(1, *shape)`, drawn with the same random numbers for every code."""
     return model.sample(code.unsqueeze(0), torch.Generator(code.device).manual_seed(0))

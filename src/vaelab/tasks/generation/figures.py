@@ -1,4 +1,4 @@
-"""Pictures of what a model generates."""
+"""Figures of generated images."""
 
 from functools import partial
 
@@ -22,14 +22,14 @@ MOST_CLASSES, PER_CLASS = 20, 12
 def generation_figures(
     model: Model, data: DataModule, source: Source, aggregate: AggregatePosterior, temperatures: list[float]
 ) -> dict[str, Figure]:
-    """Samples, the nearest train examples to them, ways between test examples, and single dimensions.
+    """Samples, their nearest train examples, interpolations between test examples, and latent traversals.
 
     Args:
-        model: decodes.
-        data: of kind image.
-        source: where samples come from.
-        aggregate: where the codes of the test split lie.
-        temperatures: a block of samples for each; none leaves the figure out.
+        model: the trained model.
+        data: image data.
+        source: draws the samples.
+        aggregate: moments of the codes of the test split.
+        temperatures: one block of samples each; if empty, the figure is left out.
     """
     batch = shown_batch(data, 16, model.device)
     condition = model.condition_of(batch)
@@ -51,7 +51,7 @@ def generation_figures(
     if temperatures:
         named = [(f"T = {t:g}", _drawn(source, 24, t)) for t in temperatures]
         figures["temperatures"] = blocks(
-            named, 12, f"Samples of {source.title} at temperatures, the same draws in each block"
+            named, 12, f"Samples of {source.title} at several temperatures, the same draws in each block"
         )
     return figures
 
@@ -61,12 +61,12 @@ def _drawn(source: Source, count: int, temperature: float = 1.0) -> Tensor:
 
 
 def _with_label(model: Model, condition: Tensor | None, codes: Tensor) -> Tensor:
-    """Decoded with the label of the first example, if the model is given labels."""
+    """Decode with the label of the first example, if the model is conditional."""
     return model.decode(codes, None if condition is None else condition[:1].expand(len(codes)))
 
 
 def _by_class(source: Source, data: DataModule) -> Figure:
-    """A row of samples for each class, the same draws of z in each row as far as the prior allows."""
+    """A row of samples for each class, from the same draws of z in each row where the prior allows it."""
     model = source.model
     rows = []
     for number in source.shown_labels[:MOST_CLASSES]:
@@ -76,21 +76,22 @@ def _by_class(source: Source, data: DataModule) -> Figure:
 
 
 def _interpolations(model: Model, codes: Tensor, middle: Tensor) -> Figure:
-    """A straight and a great-arc row for each pair of test examples.
+    """A linear and a spherical interpolation for each pair of test examples.
 
-    The arc is one around 0, where the prior of a VAE has its mean; an AE has none, and its codes lie around `middle`.
+    For a VAE the arc is centred at 0, the mean of the prior. An AE has no prior, so the arc is centred at `middle`, the
+    mean of the codes.
     """
     named, around = [], torch.zeros_like(middle) if model.has_rate else middle
     for start, end in zip(codes[0 : 2 * PAIRS : 2], codes[1 : 2 * PAIRS : 2], strict=False):
         named.append(("linear", model.decode(lerp(start, end, STEPS))))
         named.append(("spherical", model.decode(around + slerp(start - around, end - around, STEPS))))
     center = "0" if model.has_rate else "the mean of the codes"
-    title = f"Between the codes of two test examples, straight and along the great arc around {center}"
+    title = f"Interpolations between the codes of two test examples, linear and spherical around {center}"
     return blocks(named, STEPS, title)
 
 
 def _nearest(samples: Tensor, data: DataModule) -> Figure:
-    """Each sample above the train example at the least Euclidean distance: a copy would be seen."""
+    """Each sample above the train example at the smallest Euclidean distance, which would show a copied example."""
     best = torch.full((len(samples),), torch.inf, device=samples.device)
     found, searched = samples.clone(), 0
     for batch in data.batches("train", samples.device, 2_048):

@@ -1,4 +1,4 @@
-"""What is measured of generated music beyond its likelihood: baselines and notes."""
+"""Metrics of generated music besides its likelihood: distances of note statistics, and a Markov baseline."""
 
 from functools import partial
 
@@ -12,14 +12,15 @@ from vaelab.evaluation.note_statistics import NAMES, note_statistics, total_vari
 from vaelab.figures.note_statistics import note_bars
 from vaelab.tasks.task import Baseline, Findings, Say
 
-FORMAT = 1  # raise when a number of the same data changes
+FORMAT = 1  # version of the cached numbers; raise it when the same data give other numbers
 
 
 def measure_music(found: Findings, data: Music, samples: Tensor, baselines: BaselineCache) -> None:
-    """Add how far the notes of `samples: (N, *shape)` are from those of test; then a Markov chain's nats per frame.
+    """Add distances of the note statistics of `samples: (N, *shape)` from the test split, and a Markov chain baseline.
 
-    The distances are total variations of pitch classes, melodic intervals and durations; `baseline/train_split/*`
-    are those of as many train examples, in their own keys, which is what a perfect sampler would get.
+    The distances are total variations of the distributions of pitch classes, melodic intervals and durations, 0 to 1.
+    `baseline/train_split/*` are the distances of as many train examples, not transposed, as a reference for a perfect
+    sampler. The Markov chain gives nats per frame.
     """
     spec, grid = data.spec, data.steps_per_quarter
     sources = {"test": data.clean("test"), "samples": samples.cpu()}
@@ -58,7 +59,7 @@ def _markov(data: Music, baselines: BaselineCache, say: Say) -> Findings:
     numbers = baselines.numbers("markov", settings, chain)
     about = {
         "unit": "nats per frame",
-        "model": "first-order Markov chain over frames, a voice after the other; see docs/data/music.md",
+        "model": "first-order Markov chain over frames, one voice after another; see docs/data/music.md",
         "fitted to": rows_used(len(data.split["train"]), len(data.split["train"]), "train"),
         "k": numbers["baseline/markov/k"],
         "chosen on": f"validation, {numbers['baseline/markov/val_nll_per_step']:.4f} nats per frame",

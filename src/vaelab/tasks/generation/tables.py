@@ -1,4 +1,4 @@
-"""What is measured of generated rows of a table: how useful they are, how close to real ones, and beside what."""
+"""Metrics of generated table rows: usefulness for training (`tstr`), distances from real rows, and baselines."""
 
 import hashlib
 import json
@@ -30,11 +30,11 @@ from vaelab.evaluation.table_quality.usefulness import Exam, Score, exam_of, fin
 from vaelab.figures.tables import ColumnPanel, association_matrices, column_panels
 from vaelab.tasks.task import NO_TRAIN, Baseline, Findings, Say
 
-FORMAT = 2  # raise when a number of the same data changes
-SETS = 5  # of generated rows that trees learn from: a score of one set of a few hundred rows depends on chance
+FORMAT = 2  # version of the cached numbers; raise it when the same data give other numbers
+SETS = 5  # sets of generated rows that trees are trained on, since the score of one small set depends on chance
 SHOWN = 8  # columns in a figure
 
-Draw = Callable[[int, int], Rows]  # so many rows by a seed
+Draw = Callable[[int, int], Rows]  # (number of rows, seed) to rows
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,10 @@ class TableQuality:
 
     Args:
         data: the table.
-        target: a column of the rows by its name, that trees predict; None for the label, or else one that is found.
-        given: whether the model is given labels, so that rows have them without modelling them.
-        count: rows that distances compare, of each side.
-        baselines: keeps numbers of baselines.
+        target: name of the column that trees predict; None for the label, or else a column chosen by `find_target`.
+        given: whether the model is conditional, so that rows include the given labels.
+        count: number of real and of generated rows that distances compare.
+        baselines: cache of baseline numbers.
     """
 
     data: Table
@@ -56,7 +56,7 @@ class TableQuality:
     baselines: BaselineCache
 
     def real(self, split: str, count: int | None = None) -> Rows:
-        """Rows of a split: of train the first, which is in random order, and of test a part chosen by a fixed seed."""
+        """Rows of a split. At most `count`: of train the first ones (its order is random), of test a seeded subset."""
         size = len(self.data.split[split])
         places = torch.arange(size)
         if count is not None and count < size:
@@ -67,14 +67,16 @@ class TableQuality:
 
     @property
     def untold_label(self) -> str | None:
-        """The label, where rows have it and no test row has a value of it: a file to be predicted may lack it."""
+        """The label, if it is a column of the rows but no test row has a value for it, as in a file to be predicted."""
         told = bool((self.data.labels("test") >= 0).any())
         return self.data.label if not told and (self.given or self.data.label_is_input) else None
 
     def compared(self, rows: Rows) -> Rows:
-        """Without the label, where no test row says what it should be, so that it would tell all rows from real ones.
+        """The rows without the label column, if no test row has a label.
 
-        Rows of the label alone stay as they are.
+        Such a column would separate all generated rows from real ones.
+
+        Rows that consist of the label alone are returned unchanged.
         """
         places = [place for place, column in enumerate(rows.columns) if column.name != self.untold_label]
         if not places or len(places) == len(rows.columns):
@@ -82,11 +84,11 @@ class TableQuality:
         return Rows(tuple(rows.columns[place] for place in places), rows.values[:, places])
 
     def gaps(self, seed: int = 0) -> MissingPatterns:
-        """Of generated rows: those of train, or of later data their own."""
+        """Missing patterns for generated rows, taken from train, or from the test split for data not trained on."""
         return MissingPatterns(self.data, seed, "test" if self.data.all_as_test else "train")
 
     def generated(self, source: Source) -> Draw:
-        """Rows of a model, missing values where a real row drawn at random is."""
+        """Draws rows from a model. Each gets the missing values of a real row drawn at random."""
 
         def draw(count: int, seed: int) -> Rows:
             gaps = self.gaps(seed)
@@ -97,7 +99,7 @@ class TableQuality:
         return draw
 
     def copula(self) -> Draw:
-        """Rows of a Gaussian copula that is fitted to train, missing values and units as those of a model."""
+        """Draws rows from a Gaussian copula fitted to train, with missing values and units as those of a model."""
         train = self.real("train", self.most)
         fitted = GaussianCopula.fit(train)
 
@@ -111,31 +113,31 @@ class TableQuality:
 
     @property
     def learned(self) -> int:
-        """Rows that trees learn from: as many as train has, or of later data as many as these are."""
+        """Number of rows that trees are trained on: the size of train, or of the test split for data not trained on."""
         size = len(self.data.split["test" if self.data.all_as_test else "train"])
         return min(size, self.most)
 
     def exam(self) -> Exam | str:
-        """What `tstr` is measured on, or why it cannot be."""
+        """The prediction problem that `tstr` is measured on, or the reason why there is none."""
         test = self.real("test", self.most)
         train = None if self.data.all_as_test else self.real("train", self.learned)
         names = [column.name for column in test.columns]
         named = self.target if self.target is not None else self.data.label if self.data.label in names else None
         place = names.index(named) if named is not None else find_target(train or test)
         if place is None:
-            return "every column has one value, or more categories than a target may have"
+            return "every column has only one value, or more categories than a target may have"
         return exam_of(place, train, test)
 
     def score(self, exam: Exam, draw: Draw) -> Score:
-        """Of trees that learned from drawn rows."""
+        """The score of trees trained on drawn rows."""
         return Score(exam, [exam.predicted(draw(self.learned, seed)) for seed in range(SETS)])
 
     def taught_by_train(self, exam: Exam) -> Score:
-        """Of trees that learned from real rows."""
+        """The score of trees trained on real rows."""
         return Score(exam, [exam.predicted(self.real("train", self.learned))])
 
     def judged(self, score: Score, taught: Score | None) -> tuple[dict[str, float], dict[str, Any]]:
-        """`tstr` and `tstr_ratio`, where there is a score of trees that learned from real rows, and what they mean."""
+        """`tstr`, and `tstr_ratio` if trees trained on real rows (`taught`) have a score; and their metadata."""
         numbers, exam = {"tstr": score.value}, score.exam
         about: dict[str, Any] = {
             "tstr": self._about_exam(exam) | {"learned from": f"{self.learned:,} generated rows, mean of {SETS} sets"}
@@ -143,7 +145,7 @@ class TableQuality:
         if taught is None:
             return numbers, about | {"tstr_ratio": NO_TRAIN}
         if near := taught.near_chance:
-            reason = f"trees that learned from real rows are hardly better than chance: {near}"
+            reason = f"trees trained on real rows are hardly better than chance: {near}"
             return numbers, about | {"tstr_ratio": {"not measured": reason}}
         numbers["tstr_ratio"] = score.value / taught.value
         about["tstr_ratio"] = {"ratio": "tstr over trtr"} | ratio_of_scores(score, taught, exam.strata)
@@ -156,14 +158,14 @@ class TableQuality:
         return {key: found[key] for key in (AHEAD, "at least", "at most")}
 
     def about_trtr(self, taught: Score) -> dict[str, Any]:
-        """What `trtr` depends on, and its interval."""
+        """Metadata of `trtr`, with its interval."""
         size = len(self.data.split["train"])
         about = self._about_exam(taught.exam) | {"learned from": rows_used(self.learned, size, "train")}
         low, high = taught.interval
         return about | {"at least": float(f"{low:.4g}"), "at most": float(f"{high:.4g}")}
 
     def told(self, exam: Exam) -> str:
-        """What is predicted, in one line for people."""
+        """One line for people that says which column is predicted."""
         about = self._about_exam(exam)
         return (
             f"tstr: trees predict the column {about['target']} ({about['score']}); task.target=<column> names another"
@@ -175,12 +177,12 @@ class TableQuality:
         return {"target": column.name, "score": kind, "tested on": f"{len(exam.rows):,} real test rows"}
 
     def about(self, rows: Rows, test: Rows, numbers: Mapping[str, float]) -> dict[str, Any]:
-        """What distances depend on, or why they are not measured."""
+        """Metadata of the distances, or the reasons why they are not measured."""
         both = {"real": f"{len(test):,} of {len(self.data.split['test']):,} test rows", "generated": f"{len(rows):,}"}
         if (gaps := self.gaps()).any:
             both["missing"] = gaps.about
         if self.untold_label is not None:
-            both["left out"] = f"the label {self.untold_label}, of which no test row has a value"
+            both["left out"] = f"the label {self.untold_label}, which has no value in any test row"
         columns = len(test.columns)
         facts: dict[str, Any] = {
             "marginal_distance": {"distance": "Kolmogorov-Smirnov of numbers, total variation of categories"} | both,
@@ -199,11 +201,11 @@ class TableQuality:
 
     @property
     def most(self) -> int:
-        """Rows that a method gets at most."""
+        """Maximum number of rows that a method is given."""
         return rows_learned(len(self.data.spec.columns))
 
     def distances(self, rows: Rows, test: Rows) -> tuple[dict[str, float], list[ColumnDistance]]:
-        """Numbers by name, those of `NAMES` that can be measured; and the distance of each column."""
+        """The distances that can be measured, by name; and the distance of each column."""
         columns = column_distances(test, rows)
         numbers = {"marginal_distance": float(np.mean([one.distance for one in columns]))}
         if (apart := correlation_distance(associations(test), associations(rows))) is not None:
@@ -214,12 +216,12 @@ class TableQuality:
 
 
 def measure_table(found: Findings, quality: TableQuality, sources: Mapping[str, Source]) -> None:
-    """Add the numbers of samples from each source, a file and figures of the last, and baselines to be measured.
+    """Add the metrics of samples from each source, a file and figures of the last source, and baselines.
 
     Args:
-        found: what is added to.
-        quality: of the data.
-        sources: by the end of the names of their numbers; the first is the model's own prior.
+        found: the findings to add to.
+        quality: compares rows with the test split.
+        sources: by the suffix of their metric names; the first is the model's own prior.
     """
     data, test, exam = quality.data, quality.compared(quality.real("test", quality.count)), quality.exam()
     taught = None if isinstance(exam, str) or data.all_as_test else quality.taught_by_train(exam)
@@ -254,7 +256,7 @@ def measure_table(found: Findings, quality: TableQuality, sources: Mapping[str, 
 
 
 def _show(found: Findings, data: Table, test: Rows, rows: Rows, columns: list[ColumnDistance]) -> None:
-    """The distance of every column as a file; pictures of some of them and of how they go together."""
+    """The distance of every column as a file, histograms of some columns, and matrices of associations."""
     found.files["column_distances.csv"] = to_csv(columns)
     worst = sorted(range(len(columns)), key=lambda place: -columns[place].distance)[: SHOWN // 2]
     first = [place for place in range(len(columns)) if place not in worst][: SHOWN - len(worst)]
@@ -269,22 +271,23 @@ def _show(found: Findings, data: Table, test: Rows, rows: Rows, columns: list[Co
         for place in (*worst, *first)
     ]
     found.figures["columns"] = column_panels(
-        panels, f"{data.spec.name}: the columns farthest from test, then the first"
+        panels, f"{data.spec.name}: the columns farthest from the test split, then the first columns"
     )
     ours, theirs = associations(test), associations(rows)
     names = [column.name for column in test.columns[: len(ours)]]
     matrices = {"test": ours, "samples": theirs, "difference": association_difference(ours, theirs)}
     if len(names) > 1:
-        found.figures["associations"] = association_matrices(matrices, names, f"{data.spec.name}: pairs of columns")
+        title = f"{data.spec.name}: associations of columns"
+        found.figures["associations"] = association_matrices(matrices, names, title)
 
 
 def beside(
     quality: TableQuality, exam: Exam | str, scores: Mapping[str, Score], taught: Score | None, test: Rows
 ) -> list[Baseline]:
-    """A Gaussian copula, and train rows in place of samples."""
+    """The baselines: samples of a Gaussian copula, and train rows in place of samples."""
     data, cache = quality.data, quality.baselines
     train = len(data.split["train"])
-    # Rows are measured in units of the file, and scaled values, which the cache knows, are the same in other units.
+    # The cache key has the scaled values, which do not depend on the unit; rows are measured in the units of the file.
     encoding = hashlib.sha256(json.dumps(data.format.to_json(), sort_keys=True).encode()).hexdigest()
 
     def settings() -> dict[str, Any]:
@@ -300,7 +303,7 @@ def beside(
         numbers = cache.numbers(name, settings(), lambda: distances(draw(quality.count, 0)))
         metadata: dict[str, Any] = {
             f"baseline/{name}": {
-                "samples of": "a Gaussian copula: the train distribution of each column, tied together by correlations",
+                "samples of": "a Gaussian copula: the train distribution of each column, coupled by correlations",
                 "fitted to": rows_used(min(train, quality.most), train, "train"),
             }
         }

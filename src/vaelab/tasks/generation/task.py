@@ -1,4 +1,4 @@
-"""Generation: how likely data is under the model, and how close its samples are to data."""
+"""Task generation: the likelihood of data under the model, and the similarity of its samples to data."""
 
 from math import log
 from pathlib import Path
@@ -45,27 +45,28 @@ SAMPLERS = {"gaussian": FullGaussian, "mixture": FullMixture}
 class Generation(Task):
     """nll, bpd, active units and rates of a VAE; fid, kid, precision and recall of samples of any model.
 
-    Of images rfid is the fid of reconstructions.
+    For images, rfid is the fid of reconstructions.
 
-    nll is the importance-weighted bound with K = `nll_samples`, in nats. bpd, bits per dimension, is
-    given where the likelihood is a probability of discrete values; a density has no bits. An autoencoder
-    defines neither, nor a rate, and the metadata says so.
+    nll is the negative importance-weighted bound with K = `nll_samples`, in nats. bpd, bits per dimension, is
+    measured where the likelihood is a probability of discrete values; it does not exist for a density. An autoencoder
+    has no nll, bpd or rate, and the metadata says so.
 
     Args:
         nll_samples: K.
-        sampler: `gaussian` or `mixture` are an older way to say `fitted_prior=gaussian` or `mixture`.
-        components: of that mixture.
-        temperatures: of the samples in the figure of that name.
-        extractor: of features; see `vaelab.evaluation.features.Choice`.
-        inception: the TorchScript of the extractor `inception`.
-        fid_samples: N, real and generated each; null for as many as the test split, at most 10,000.
-        data_dir: where the classifier and baselines are kept, under `.vaelab`.
-        no_latent_baseline: whether the decoder is trained without a latent too, as long as the run was, to compare
-            nll with; `auto` does so for a VAE on text. It needs a decoder that reads the steps before each.
-        target: the column of a table that `tstr` predicts; null: the label, or else the last column of few categories,
-            or else the last of numbers.
-        samples: how many generated examples are written to files; null for 1,000 of a table, and of series, music and
-            text for as many as the test split has, at most 1,000.
+        sampler: an older option; `gaussian` or `mixture` is the same as `fitted_prior=gaussian` or `mixture`.
+        components: number of components of that mixture.
+        temperatures: of the samples in the figure `temperatures`.
+        extractor: the feature extractor; see `vaelab.evaluation.features.Choice`.
+        inception: path of the TorchScript file for the extractor `inception`.
+        fid_samples: N, the number of real and of generated examples; null for the size of the test split, but at most
+            10,000.
+        data_dir: folder in whose subfolder `.vaelab` the classifier and baselines are kept.
+        no_latent_baseline: whether the decoder is also trained without a latent, for as many steps as the run, as a
+            baseline of nll; `auto` does so for a VAE on text. It needs an autoregressive decoder.
+        target: the column of a table that `tstr` predicts; null for the label, or else the last column with few
+            categories, or else the last numeric column.
+        samples: number of generated examples that are written to files; null for 1,000 rows of a table; for series,
+            music and text null is the size of the test split, but at most 1,000.
         monitor, baselines: see `Task`.
     """
 
@@ -98,37 +99,37 @@ class Generation(Task):
         self.extractor = Choice(extractor, Path(inception), self.folder)
 
     def check_data(self, data: DataModule) -> None:
-        """A target must be a column of a table, or its label; samples of images are not written one by one."""
+        """A target must be a column of a table, or its label; samples of images are not written to separate files."""
         if self.samples is not None and data.spec.kind == "image":
             raise ConfigError(
-                f"task.samples={self.samples}: is for tables, series, music and text; samples of images are figures, "
-                "and vaelab.load gives a model that draws more"
+                f"task.samples={self.samples}: applies to tables, series, music and text; samples of images are drawn "
+                "as figures, and a model loaded by vaelab.load draws more"
             )
         if self.target is None:
             return
         if not isinstance(data, Table):
-            raise ConfigError(f"task.target={self.target}: is for tables (data=table), and {data.spec.name} is none")
+            raise ConfigError(f"task.target={self.target}: applies to tables (data=table); {data.spec.name} is not one")
         if self.target not in (names := [column.name for column in data.spec.columns]) and self.target != data.label:
             raise ConfigError(
                 f"task.target={self.target}: {data.spec.name} has no such column; {did_you_mean(self.target, names)}"
             )
 
     def check(self, model: Model, spec: DataSpec, corrupts: bool) -> None:
-        """What is named must be there."""
+        """The target column and the feature extractor must exist, and the decoder must fit `no_latent_baseline`."""
         if self.target is not None and not model.draws_by_label and self.target not in (c.name for c in spec.columns):
             raise ConfigError(
-                f"task.target={self.target}: is the label, which is not generated; data.label_as_column=true or "
-                "model.condition=label generates it, or name another column"
+                f"task.target={self.target}: is the label, which this model does not generate; set "
+                "data.label_as_column=true or model.condition=label to generate it, or name another column"
             )
         refuse_absent(self.extractor, spec)
         if self.no_latent_baseline is True and not (model.has_rate and model.autoregressive):
             raise ConfigError(
-                "task.no_latent_baseline=true: needs model=vae and a decoder that predicts each step from those before "
-                "it, such as gru on text"
+                "task.no_latent_baseline=true: needs model=vae and an autoregressive decoder, such as decoder=gru on "
+                "text"
             )
 
     def metrics(self, stage: str, model: Model, spec: DataSpec) -> dict[str, Metric]:
-        """mse in validation; everything in test."""
+        """Those of every task in validation; all metrics in test."""
         metrics = super().metrics(stage, model, spec)
         if stage == "test" and model.has_rate:
             metrics["nll_samples"] = Constant(1 if model.deterministic else self.nll_samples)
@@ -141,7 +142,7 @@ class Generation(Task):
         return metrics
 
     def update(self, metrics: dict[str, Metric], model: Model, prediction: Prediction, batch: Batch) -> None:
-        """Count one batch."""
+        """Add one batch to the metrics."""
         super().update(metrics, model, prediction, batch)
         for suffix, prior in _suffixes(model).items() if "nll_samples" in metrics else ():
             nll = -model.log_evidence(batch, self.nll_samples, prior=prior)
@@ -150,13 +151,13 @@ class Generation(Task):
                 metrics[f"bpd{suffix}"].update(nll / (batch.target[0].numel() * log(2)))
             if prior is not None:
                 continue
-            if f"nll_per_step{suffix}" in metrics:  # all nats over all steps, whatever the lengths
+            if f"nll_per_step{suffix}" in metrics:  # total nats over total steps, since lengths differ
                 steps = observed_steps(batch.target).sum(1)
                 metrics[f"nll_per_step{suffix}"].update(nll / steps, steps)
             update_token_rates(metrics, nll, batch.target, model.likelihood.spec, suffix)
 
     def findings(self, model: Model, data: DataModule, baselines: BaselineCache) -> Findings:
-        """Rates, how codes are used, the quality of samples from each prior, and figures."""
+        """Rates, code usage, the quality of samples from each prior, and figures."""
         aggregate = aggregate_posterior(model, data, "test")
         found = Findings()
         self._likelihood(found, model)
@@ -182,7 +183,7 @@ class Generation(Task):
         return found
 
     def fitted_prior(self) -> FittedPrior | None:
-        """What `task.sampler` asks for."""
+        """The prior that the option `task.sampler` names."""
         if self.sampler == "mixture":
             return FullMixture(self.components)
         return FullGaussian() if self.sampler == "gaussian" else None
@@ -192,15 +193,15 @@ class Generation(Task):
             missing = {"not measured": "an autoencoder defines no p(x) and no q(z|x)"}
             found.metadata |= {f"test/{name}": missing for name in ("nll", "bpd", "active_units", "kl")}
             return
-        bound = "importance-weighted" if not model.deterministic else "log p(x|z) + log p(z) of the one code"
+        bound = "importance-weighted" if not model.deterministic else "log p(x|z) + log p(z) of the deterministic code"
         for suffix in _suffixes(model):
             about = {"bound": bound, "samples": 1 if model.deterministic else self.nll_samples, "unit": "nats"}
             found.metadata[f"test/nll{suffix}"] = about
         if not model.likelihood.is_mass:
-            found.metadata["test/bpd"] = {"not measured": "the likelihood is a density, which has no bits"}
+            found.metadata["test/bpd"] = {"not measured": "the likelihood is a density, for which bits do not exist"}
 
     def _sequences(self, found: Findings, model: Model, data: DataModule, baselines: BaselineCache) -> None:
-        """What shows whether a decoder of tokens asks its code at all, and what it reaches without."""
+        """Mutual information, which shows whether a decoder of tokens uses the latent, and the no-latent baseline."""
         if not model.has_rate:
             return
         if data.spec.kind == "tokens" and (measured := measure_mutual_information(model, data, "test")) is not None:
@@ -214,7 +215,7 @@ class Generation(Task):
         asked = False if data.all_as_test else self.no_latent_baseline
         if asked is True or (asked == "auto" and data.spec.characters and model.autoregressive):
             about = {
-                "decoder": "the run's, its latent always 0, without word dropout",
+                "decoder": "the run's decoder with the latent fixed at 0, without word dropout",
                 "trained": "with the run's optimizer, schedule, examples and number of steps; best on validation",
                 "nll": "exact, not a bound",
             }
@@ -232,8 +233,8 @@ class Generation(Task):
             return
         if data.all_as_test and not self.extractor.trainless(data, model.device):
             found.metadata["test/fid"] = {
-                "not measured": "its features are learned from the train split, or standardised over it, and these "
-                "data were not trained on; task.extractor=inception needs no train split"
+                "not measured": "the features are trained on, or standardised by, the train split, and the model was "
+                "not trained on these data; task.extractor=inception needs no train split"
             }
             return
         extractor = self.extractor.build(data, model.device)
@@ -255,12 +256,12 @@ class Generation(Task):
 
 
 def _given(model: Model) -> str:
-    """Behind the names of nll and of what is computed from it."""
+    """Suffix of nll, and of metrics computed from it, for a conditional model."""
     return "_given_label" if model.conditional else ""
 
 
 def _suffixes(model: Model) -> dict[str, FittedPrior | None]:
-    """Of the names of nll and bpd: given a label, which is another number, and under a fitted prior."""
+    """Suffixes of nll and bpd with their priors. nll given a label is another quantity, so its name differs."""
     given = _given(model)
     return {given: None} | ({f"{given}_fitted": model.fitted} if model.fitted is not None else {})
 
@@ -270,7 +271,7 @@ def _beside(quality: SampleQuality, data: DataModule, latent_dim: int) -> list[B
 
     def pca_gaussian(say: Say) -> Findings:
         about = {
-            "samples of": "a full-covariance Gaussian on the codes of as many principal components as latents",
+            "samples of": "a full-covariance Gaussian on PCA codes with as many components as latent dimensions",
             "fitted to": rows_used(held_in_memory(train, data.spec), train, "train"),
             "compared as": "test/fid",
         }
@@ -299,22 +300,22 @@ def _latents(found: Findings, aggregate: AggregatePosterior, standard_prior: boo
         }
         found.figures["rate_per_dimension"] = rate_bars(aggregate.rates, aggregate.active)
     elif aggregate.rates is None:
-        unknown = {"not measured": "the prior gives no rate of each dimension"}
+        unknown = {"not measured": "the prior gives no rate per dimension"}
         found.metadata.setdefault("test/active_units", unknown)
     if aggregate.count < 2 or not standard_prior:
-        why = "the model's own prior is not N(0, I)" if aggregate.count > 1 else "a single example has no spread"
+        why = "the model's own prior is not N(0, I)" if aggregate.count > 1 else "a single example has no variance"
         found.metadata["test/aggregate_kl"] = {"not measured": why}
         return
     found.numbers["test/aggregate_kl"] = aggregate.kl_to_prior()
     found.metadata["test/aggregate_kl"] = {
-        "estimate": "KL(N(mean, covariance of q(z)) || N(0, I)), the least that these moments allow",
+        "estimate": "KL(N(mean, covariance of q(z)) || N(0, I)), the smallest KL with these moments",
         "samples": aggregate.count,
         "unit": "nats",
     }
 
 
 def _indices(found: Findings, model: Model, data: DataModule) -> None:
-    """How many of a discrete code's indices are used in the test split."""
+    """How many indices of the codebook are used in the test split."""
     indices, levels = encoded(model, data, "test").indices, model.latent.finest.levels
     assert indices is not None
     assert levels is not None
@@ -323,7 +324,7 @@ def _indices(found: Findings, model: Model, data: DataModule) -> None:
         found.numbers[f"test/{name}"] = value
         found.metadata[f"test/{name}"] = {
             "indices": f"{indices.numel():,} of {levels} levels",
-            "used": "at least a tenth as often as if all came equally often",
+            "used": "at least a tenth as often as under equal use of all levels",
         }
 
 
