@@ -133,7 +133,7 @@ def test_a_run_goes_on_with_the_network_that_it_began_with(
 
 
 def test_data_that_are_no_images_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="perceptual: fits images"):
+    with pytest.raises(ConfigError, match="perceptual: needs images"):
         ClassifierLayers(1.0, str(tmp_path)).check(DataSpec("rows", "table", (6,), "real"))
 
 

@@ -29,10 +29,10 @@ def test_a_code_larger_than_the_example_is_named_with_its_layer(capsys: pytest.C
     said = capsys.readouterr().err
     for part in (
         "the code of an example has 4,200 numbers (latent_dim=4200)",
-        "the example itself has 784 values",
+        "an example has only 784 values",
         "encoder.net.5.weight, 8,400 x 3,136 = 26.3 million weights",
         "latent_dim=4200 and encoder.widths=[32,64]",
-        "latent=grid with latent_dim numbers for each cell",
+        "latent=grid, where latent_dim is the number of dimensions of each cell",
     ):
         assert part in said
     assert said.count("\n") == 1

@@ -41,7 +41,7 @@ def adding(term: str, value: Any) -> type[VAE]:
 @pytest.mark.parametrize(
     ("term", "value", "message"),
     [
-        ("kl", lambda z: z.square().flatten(1).sum(1), "a penalty of Mine is called kl, as a term of every model is"),
+        ("kl", lambda z: z.square().flatten(1).sum(1), "a penalty of Mine has the name kl, which every model uses"),
         ("model_loss", lambda z: z.square().flatten(1).sum(1), "is called model_loss"),
         ("extra", lambda z: z.square().mean(), r"Mine: its term loss is|its term extra is of shape \[\]"),
         ("extra", lambda z: z[:, :, :1].square().flatten(1), r"is of shape \[2, .\]: should be one number for each"),
@@ -66,7 +66,7 @@ def test_a_statistic_of_the_batch_that_is_no_term_is_named() -> None:
     class Misspelt(adding("extra", lambda z: z.square().flatten(1).sum(1))):  # type: ignore[misc]
         batch_terms = frozenset({"extre"})
 
-    with pytest.raises(ConfigError, match=r"Misspelt\.batch_terms names extre, which is no term of it; .* extra"):
+    with pytest.raises(ConfigError, match=r"Misspelt\.batch_terms names extre, which is not one of its terms: .* extra"):
         refuse_ill_formed(made(Misspelt), batch())
 
 

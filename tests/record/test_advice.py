@@ -64,7 +64,7 @@ OVERFITTED = np.concatenate([np.linspace(-100, -10, 10), np.linspace(-10, -60, 2
         ),
         (
             run("compression", size=4),
-            "the code is as wide as the data: 16 numbers for the 4 values of an example; latent_dim=2 is half of it",
+            "the code is as large as the data: 16 dimensions for the 4 values of an example; latent_dim=2 is half of it",
         ),
         (run("embedding", size=16, test__active_units=3.0), "latent_dim=8 is half of it"),
         (
@@ -122,12 +122,12 @@ def test_a_wide_code_is_mentioned_before_training_and_after(
     rows = np.random.default_rng(0).normal(size=(60, 4))
     np.savetxt(tmp_path / "rows.csv", rows, delimiter=",", header="a,b,c,d", comments="")
     words = ("data=table", f"data.path={tmp_path / 'rows.csv'}", "trainer.max_epochs=1", "task.baselines=false")
-    said = "the code is as wide as the data: 16 numbers for the 4 values of an example; latent_dim=2 is half of it"
+    said = "the code is as large as the data: 16 dimensions for the 4 values of an example; latent_dim=2 is half of it"
     run = train("task=compression", *words)
     assert said in " ".join(capsys.readouterr().err.split())
     assert said in (run / "report.html").read_text()
     train("task=compression", *words, "latent_dim=2")
-    assert "as wide as the data" not in capsys.readouterr().err
+    assert "as large as the data" not in capsys.readouterr().err
 
 
 @pytest.mark.long

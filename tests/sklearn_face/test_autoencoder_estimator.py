@@ -365,7 +365,7 @@ def test_a_kept_run_folder_is_an_ordinary_one(
 
 
 def test_a_note_of_the_run_is_a_warning() -> None:
-    with pytest.warns(UserWarning, match="the code is as wide as the data"):
+    with pytest.warns(UserWarning, match="the code is as large as the data"):
         small().fit(numbers(columns=1))
     names = pd.Series([f"name {number % 150}" for number in range(400)], dtype="category")
     frame = pd.DataFrame({"name": names, "a": numbers(400)[:, 0]})

@@ -1,4 +1,4 @@
-"""An autoencoder whose codes a critic cannot tell from draws of the prior."""
+"""The adversarial autoencoder: a critic cannot distinguish its codes from draws of the prior."""
 
 from typing import Annotated, Any, Unpack
 
@@ -17,13 +17,13 @@ from vaelab.models.total_correlation import CRITIC, critic_network
 
 
 class AdversarialAE(AE):
-    """Draws the codes together to N(0, I) by a critic in a phase of its own (Makhzani et al., 2016).
+    """Matches the distribution of codes to N(0, I) with a critic, trained in its own phase (Makhzani et al., 2016).
 
-    The critic learns to tell draws of N(0, I) from codes, by the cross entropy. The encoder is charged `weight` times
-    log(1 + exp(-critic(z))), the form of Goodfellow et al. (2014) that does not saturate.
+    The critic is trained with the cross entropy to distinguish draws of N(0, I) from codes. The encoder's loss has
+    `weight` times log(1 + exp(-critic(z))), the non-saturating form of Goodfellow et al. (2014).
 
     Args:
-        weight: of that term beside the reconstruction, which is a sum over all values.
+        weight: weight of that term, relative to the reconstruction, which is a sum over all values.
         critic: widths of the critic's hidden layers.
         **settings: see `AE`.
     """
@@ -59,6 +59,6 @@ class AdversarialAE(AE):
         return Terms.loss_alone(F.softplus(-self._scores(drawn)) + F.softplus(self._scores(codes)))
 
     def _scores(self, codes: Tensor) -> Tensor:
-        """High for draws of the prior, low for codes, `(B,)`."""
+        """The critic's logits, `(B,)`: high for draws of the prior, low for codes."""
         scores: Tensor = self.critic(codes.to(self.dtype)).float()[:, 0]
         return scores

@@ -1,4 +1,4 @@
-"""Adversaries: networks that learn to tell reconstructions from data, in a phase of their own."""
+"""Adversaries: networks that learn to distinguish reconstructions from data, trained in their own phase."""
 
 from abc import ABC, abstractmethod
 from typing import Annotated
@@ -14,16 +14,16 @@ from vaelab.core.devices import mean_over_devices
 from vaelab.core.spec import DataSpec
 from vaelab.errors import ConfigError
 
-MOST_ADAPTIVE = 1e4  # of the adaptive weight
-SMALL = 1e-4  # of a gradient that the adaptive weight divides by
+MOST_ADAPTIVE = 1e4  # upper bound of the adaptive weight
+SMALL = 1e-4  # added to the gradient norm that the adaptive weight is divided by
 
 
 class Adversary(nn.Module, ABC):
-    """Tells reconstructions from data. The model has a term for deceiving it.
+    """Distinguishes reconstructions from data. The model's loss has a term for deceiving it.
 
     Args:
-        weight: of that term, beside the adaptive weight.
-        start: the first step at which the adversary takes part.
+        weight: weight of that term, multiplied by the adaptive weight.
+        start: the first step at which the adversary is trained and its term is used.
     """
 
     def __init__(self, weight: float, start: int) -> None:
@@ -35,24 +35,24 @@ class Adversary(nn.Module, ABC):
         """`x: (B, *shape)` to scores `(B, N)`: high for data, low for reconstructions."""
 
     def deceived(self, reconstruction: Tensor) -> Tensor:
-        """What the model minimises: -D(x^), a mean over patches, `(B,)`."""
+        """The model's adversarial term: -D(x^), a mean over patches, `(B,)`."""
         return -self(reconstruction).flatten(1).mean(1)
 
     def loss(self, data: Tensor, reconstruction: Tensor) -> Tensor:
-        """What the adversary minimises: the hinge loss (Lim and Ye, 2017), `(B,)`."""
+        """The adversary's loss: the hinge loss (Lim and Ye, 2017), `(B,)`."""
         real, false = self(data).flatten(1), self(reconstruction).flatten(1)
         return 0.5 * (F.relu(1 - real).mean(1) + F.relu(1 + false).mean(1))
 
 
 def adaptive_weight(likelihood: Tensor, adversarial: Tensor, last: nn.Parameter) -> Tensor:
-    """How much the adversarial term weighs, so that its gradient is as large as that of the reconstruction.
+    """The adaptive weight, which makes the gradient of the adversarial term as large as that of the reconstruction.
 
     |d nll / d w| / (|d adversarial / d w| + 1e-4), at most 1e4, for the weights w of the decoder's last layer (Esser et
     al., 2021, equation 7). Gradients are those of the whole batch, over all devices.
 
     Args:
         likelihood: the mean of -log p(x|z) over this device's rows, times `Batch.weight`.
-        adversarial: that of the adversarial term.
+        adversarial: the mean of the adversarial term, in the same way.
         last: w.
     """
     norms = []
@@ -63,17 +63,17 @@ def adaptive_weight(likelihood: Tensor, adversarial: Tensor, last: nn.Parameter)
 
 
 class PatchDiscriminator(Adversary):
-    """Convolutions that score each patch of an image (Isola et al., 2017).
+    """A convolutional network that scores each patch of an image (Isola et al., 2017).
 
-    Group normalisation takes the place of theirs over the batch, so that examples do not meet.
+    It uses group normalisation instead of batch normalisation, so that examples of a batch do not affect each other.
 
     Args:
-        spec: of the data.
-        widths: channels of the stride-2 convolutions; more of them make larger patches.
+        spec: the data.
+        widths: channels of the stride-2 convolutions; more of them give larger patches.
         weight, start: see `Adversary`.
 
     Raises:
-        ConfigError: the data are no images.
+        ConfigError: the data are not images.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class PatchDiscriminator(Adversary):
     ) -> None:
         super().__init__(weight, start)
         if spec.kind != "image":
-            raise ConfigError(f"adversary=patch: fits images; {spec.name} is {spec.kind} data, leave adversary out")
+            raise ConfigError(f"adversary=patch: needs images; {spec.name} is {spec.kind} data, leave adversary out")
         sizes = halvings(spec.shape[1], spec.shape[2], len(widths))
         layers: list[nn.Module] = []
         for number, (before, after) in enumerate(zip([spec.shape[0], *widths], widths, strict=False)):

@@ -21,7 +21,7 @@ from vaelab.models.terms import NONE, Terms
 
 
 class AESettings(ModelParts, total=False):
-    """Arguments of `AE`, for subclasses that hand them on."""
+    """Arguments of `AE`, for the `**settings` of subclasses."""
 
     sparsity: Annotated[float, Ge(0)]
     contraction: Annotated[float, Ge(0)]
@@ -31,16 +31,16 @@ class AESettings(ModelParts, total=False):
 
 
 class AE(Model):
-    """A deterministic code; minimises -log p(x|z) less its constant.
+    """An autoencoder with a deterministic code; minimises -log p(x|z) without its constant.
 
-    Under the squared-error likelihood, the default, that is ||x - x^||^2, and the mean over the batch
-    is the autoencoder's loss (1/N) sum_i ||x_i - x^_i||^2.
+    Under the default, the squared-error likelihood, this is ||x - x^||^2, and the mean over the batch is the usual
+    loss of an autoencoder, (1/N) sum_i ||x_i - x^_i||^2.
 
     Args:
-        encoder, decoder, likelihood, latent: from the run.
+        encoder, decoder, likelihood, latent: built from the run's config.
         sparsity: weight of the L1 norm of the code (Goodfellow et al., 2016, section 14.2.1).
-        contraction: weight of the squared Frobenius norm of dz/dx (Rifai et al., 2011, equation 7),
-            exact, at the cost of one backward pass through the encoder for each latent dimension.
+        contraction: weight of the squared Frobenius norm of dz/dx (Rifai et al., 2011, equation 7). It is exact, at the
+            cost of one backward pass through the encoder for each latent dimension.
         condition, condition_size, condition_dropout: see `Model`.
     """
 
@@ -66,7 +66,7 @@ class AE(Model):
 
     @property
     def takes_gradients(self) -> bool:
-        """True with a contraction."""
+        """True if `contraction` is used."""
         return self.contraction > 0
 
     def moves(self) -> dict[str, tuple[str, ...]]:
@@ -84,7 +84,7 @@ class AE(Model):
         condition = self.condition_of(batch)
         if not self.contraction:
             return self._terms(self.infer(batch.x, condition), batch, condition, {}, scheduled)
-        with torch.inference_mode(False), torch.enable_grad():  # the penalty is a gradient in evaluation too
+        with torch.inference_mode(False), torch.enable_grad():  # the penalty needs gradients in evaluation too
             x = batch.x.detach().clone().requires_grad_()
             with twice_differentiable(self.encoder):
                 inferred = self.infer(x, condition)
@@ -117,7 +117,7 @@ class AE(Model):
 
     def _squared_jacobian(self, z: Tensor, x: Tensor) -> Tensor:
         """||dz/dx||_F^2 of each example, `(B,)`, for `z: (B, size)`."""
-        # Examples do not meet in the encoder, so the gradient of a column's sum is each example's own.
+        # The encoder treats examples separately, so the gradient of a column's sum has each example's own gradient.
         rows = [
             torch.autograd.grad(z[:, d].sum(), x, create_graph=self.training, retain_graph=True)[0]
             for d in range(z.shape[1])
@@ -126,19 +126,19 @@ class AE(Model):
 
 
 def refuse_what_is_no_number(spec: DataSpec, setting: str) -> None:
-    """Refuse data with categories, for a term that is a difference or a gradient of reconstructions.
+    """Refuse categorical data, for a term that is a difference or a gradient of reconstructions.
 
     Raises:
         ConfigError: names `setting` and the data.
     """
     if spec.support in ("categories", "mixed"):
         kind = "tokens" if spec.support == "categories" else "columns with categories"
-        raise ConfigError(f"{setting}: a term of it needs reconstructions that are numbers, and {spec.name} has {kind}")
+        raise ConfigError(f"{setting}: needs numeric reconstructions, and {spec.name} has {kind}")
 
 
 @contextmanager
 def twice_differentiable(module: nn.Module) -> Iterator[None]:
-    """Fused attention, and recurrent layers of cuDNN, have a first derivative only."""
+    """Use implementations that have a second derivative; fused attention and cuDNN's recurrent layers have none."""
     recurrent = any(isinstance(part, nn.RNNBase) for part in module.modules())
     cudnn = torch.backends.cudnn.flags(enabled=False) if recurrent else nullcontext()
     with sdpa_kernel(SDPBackend.MATH), cudnn:

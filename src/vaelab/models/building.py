@@ -1,4 +1,4 @@
-"""Build a model from plain data: its `architecture`."""
+"""Build a model from plain data, its `architecture`."""
 
 import json
 import threading
@@ -29,16 +29,16 @@ ABOUT = "model.json"
 PARTS: dict[str, type] = {"model": Model, "encoder": nn.Module, "decoder": nn.Module, "likelihood": Likelihood}
 LATENT_PARTS: dict[str, type] = {"latent": Layout, "posterior": Posterior, "prior": Prior, "adversary": Adversary,
                                     "shortcut": Shortcut}  # fmt: skip
-VECTOR = {"_target_": "vaelab.latents.Vector"}  # of a model that was saved before there was another layout
-GIVEN = (PARTS.keys() | LATENT_PARTS.keys()) - {"model"}  # arguments of a model that the run gives it
-MOST_SETTINGS = 10_000  # values that a part of a model.json may hold, nested ones included
+VECTOR = {"_target_": "vaelab.latents.Vector"}  # for models that were saved before other layouts existed
+GIVEN = (PARTS.keys() | LATENT_PARTS.keys()) - {"model"}  # arguments of a model that are built from other groups
+MOST_SETTINGS = 10_000  # values at most in a part of a model.json, nested ones included
 
 
 def architecture(config: dict[str, Any], spec: DataSpec) -> dict[str, Any]:
-    """Everything that the shape of the weights depends on, as plain data.
+    """Everything that determines the shapes of the weights, as plain data.
 
     Raises:
-        ConfigError: it is more than a model.json may hold, so that the trained model could not be loaded.
+        ConfigError: it is larger than a model.json may be, so that the trained model could not be loaded.
     """
     about = {"latent_dim": config["latent_dim"], "spec": spec.to_json()} | {group: config[group] for group in PARTS}
     about |= {group: config[group] for group in LATENT_PARTS if config.get(group)}
@@ -54,8 +54,8 @@ def build_model(about: dict[str, Any], builder: Builder) -> Model:
     """Build an untrained model from its `architecture`.
 
     Raises:
-        ConfigError: a key is unknown, missing or of a wrong type, or a part does not fit the data or another part;
-            names it.
+        ConfigError: a key is unknown, missing or of a wrong type, or a part does not fit the data or another part.
+            The message names it.
     """
     refuse_unknown(about)
     spec = DataSpec.from_json(about["spec"])
@@ -66,8 +66,8 @@ def build_model(about: dict[str, Any], builder: Builder) -> Model:
     model_class: Any = produced(builder.resolve(about["model"], "model", Model))
     if not model_class.vectors and spec.kind != "image":
         raise ConfigError(
-            f"model: {model_class.__name__} needs latent=grid, which fits images; {spec.name} is {spec.kind} data, use "
-            "another model such as model=vae"
+            f"model: {model_class.__name__} needs latent=grid, which needs images; {spec.name} is {spec.kind} data, "
+            "use another model such as model=vae"
         )
     likelihood = builder.build(about["likelihood"], "likelihood", Likelihood, spec=spec)
     for side in ("encoder", "decoder"):
@@ -81,8 +81,7 @@ def build_model(about: dict[str, Any], builder: Builder) -> Model:
     if model_class.infers_label and len(spec.classes) < 2:
         known = f"has one class, {spec.classes[0]}" if spec.classes else "has no classes"
         raise ConfigError(
-            f"model: {model_class.__name__} infers labels, and {spec.name} {known}; use data whose examples are of two "
-            "or more classes"
+            f"model: {model_class.__name__} infers labels, and {spec.name} {known}; use data with two or more classes"
         )
     for group in chosen.keys() - model_class.takes:
         raise ConfigError(f"{group}: {model_class.__name__} has a {group} of its own; leave {group} out")
@@ -110,10 +109,10 @@ def build_model(about: dict[str, Any], builder: Builder) -> Model:
 
 
 def _settings(node: Mapping[str, Any], model_class: type) -> dict[str, Any]:
-    """Of a model, those that its config leaves out as its signature has them.
+    """The settings of a model, with the defaults of its signature for those that the config leaves out.
 
     Raises:
-        ConfigError: one that has no default is left out.
+        ConfigError: a setting without a default is left out.
     """
     known = arguments(model_class)
     for name, argument in known.items():
@@ -124,7 +123,7 @@ def _settings(node: Mapping[str, Any], model_class: type) -> dict[str, Any]:
 
 
 def refuse_unknown(about: Mapping[str, Any]) -> None:
-    """Refuse what is no `architecture`.
+    """Refuse data that are not a valid `architecture`.
 
     Raises:
         ConfigError: names the first key that is unknown, missing or of a wrong type.
@@ -147,7 +146,7 @@ def refuse_unknown(about: Mapping[str, Any]) -> None:
 
 
 def _holds_more(node: Any, values: int) -> bool:
-    """Whether a node holds more than so many values, nested ones included."""
+    """Whether a node holds more than `values` values, nested ones included."""
     within = [node]
     while within and values >= 0:
         part, values = within.pop(), values - 1
@@ -164,18 +163,18 @@ def build_backbone(
     shapes: dict[str, tuple[int, ...]],
     settings: Mapping[str, Any],
 ) -> Any:
-    """An encoder or decoder.
+    """Build an encoder or a decoder.
 
     Args:
-        builder: who may build it.
+        builder: builds the classes that it allows.
         about: the `architecture` that it is part of.
-        side: which.
-        spec: of the data; given to a backbone that declares `needs_spec`.
-        shapes: of what goes in and comes out.
-        settings: of the model; an encoder that declares `takes_condition` is given the size of a condition.
+        side: `encoder` or `decoder`.
+        spec: the data; passed to a backbone that declares `needs_spec`.
+        shapes: input and output shapes.
+        settings: the model's settings. An encoder that declares `takes_condition` gets the size of the condition.
 
     Raises:
-        ConfigError: it does not fit the data or the latent code.
+        ConfigError: the backbone does not fit the data or the latent code.
     """
     node = about[side]
     backbone: Any = produced(builder.resolve(node, side, PARTS[side]))
@@ -184,7 +183,7 @@ def build_backbone(
     code = shapes["output_shape" if side == "encoder" else "latent_shape"]
     if len(code) > 1 and declared and not (backbone.gives_grids if side == "encoder" else backbone.reads_grids):
         fit = " or ".join(f"{side}={name}" for name in grid_options(builder, side, spec)) or "no option"
-        raise ConfigError(f"{side}: {backbone.__name__} has vectors for codes; {fit} fits latent=grid")
+        raise ConfigError(f"{side}: {backbone.__name__} supports only vector codes; use {fit} for latent=grid")
     if declared and backbone.needs_spec:
         supplied["spec"] = spec
     if declared and side == "encoder" and backbone.takes_condition and settings.get("condition"):
@@ -193,36 +192,36 @@ def build_backbone(
 
 
 def refuse_misfit(builder: Builder, node: dict[str, Any], side: str, spec: DataSpec) -> None:
-    """Refuse a backbone that was not made for this kind of data, before it fails on a shape.
+    """Refuse a backbone that does not support this kind of data, before it fails with a shape error.
 
     Raises:
-        ConfigError: names the backbone and the kinds it fits.
+        ConfigError: names the backbone and the kinds of data it supports.
     """
     backbone = builder.resolve(node, side, PARTS[side])
     made = produced(backbone)
-    if not issubclass(made, Encoder | Decoder):  # a plain module says nothing of data
+    if not issubclass(made, Encoder | Decoder):  # a plain module does not declare kinds of data
         return
     if spec.kind not in (kinds := made.kinds):
         raise ConfigError(
-            f"{side}: {backbone.__name__} fits {', '.join(sorted(kinds))}; {spec.name} is {spec.kind} data, which "
-            f"{' or '.join(f'{side}={name}' for name in fitting(builder, side, spec))} would fit"
+            f"{side}: {backbone.__name__} supports {', '.join(sorted(kinds))}; {spec.name} is {spec.kind} data, use "
+            f"{' or '.join(f'{side}={name}' for name in fitting(builder, side, spec))}"
         )
 
 
 def fitting(builder: Builder, side: str, spec: DataSpec) -> list[str]:
-    """The options of a group, `encoder` or `decoder`, that were made for this kind of data."""
+    """The options of a group, `encoder` or `decoder`, that support this kind of data."""
     return sorted(name for name, backbone in _options(builder, side).items() if spec.kind in backbone.kinds)
 
 
 def grid_options(builder: Builder, side: Literal["encoder", "decoder"], spec: DataSpec) -> list[str]:
-    """Those of them that fit a grid of codes."""
+    """The options of a group that support this kind of data and grids of codes."""
     fit = fitting(builder, side, spec)
     options = _options(builder, side)
     return [name for name in fit if (options[name].gives_grids if side == "encoder" else options[name].reads_grids)]
 
 
 def _options(builder: Builder, side: str) -> dict[str, Any]:
-    """The backbones of the package, by the name of their option."""
+    """The package's backbones, by the name of their option."""
     nodes = {
         path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in config_dir().glob(f"{side}/*.yaml")
     }
@@ -230,15 +229,16 @@ def _options(builder: Builder, side: str) -> dict[str, Any]:
 
 
 def outlined(about: dict[str, Any], builder: Builder, tensors: int, place: str) -> dict[str, torch.Tensor] | None:
-    """Names, shapes and dtypes of a model's weights, without memory for them.
+    """Names, shapes and dtypes of a model's weights, without allocating them.
 
-    None where a class of a trusted package cannot be built so, such as one whose constructor reads a tensor's numbers.
+    None if a class of a trusted package cannot be built this way, such as one whose constructor reads values of a
+    tensor.
 
     Args:
-        about: its `architecture`.
-        builder: who may build it.
-        tensors: how many weights it should have.
-        place: the file that has so many, for a message.
+        about: the model's `architecture`.
+        builder: builds the classes that it allows.
+        tensors: number of weight tensors that it should have.
+        place: the file that has this number of tensors, for the message.
 
     Raises:
         ConfigError: the model cannot be built, or has many more weights.
@@ -253,12 +253,13 @@ def outlined(about: dict[str, Any], builder: Builder, tensors: int, place: str) 
 
 
 class Limit:
-    """Within its `with`, stops this thread from building a module of many more weights than `tensors`.
+    """A context manager that stops this thread from building a module with many more weights than `tensors`.
 
-    A number in a model.json can ask for so many layers that building them, though they are empty, never ends.
+    A number in a model.json can ask for so many layers that building them does not end, even without memory for the
+    weights.
 
     Attributes:
-        passed: whether it stopped anything, which raises a ConfigError.
+        passed: whether the limit was exceeded, which raises a ConfigError.
     """
 
     def __init__(self, tensors: int, place: str) -> None:

@@ -1,4 +1,4 @@
-"""From x to z and back, as all models do it."""
+"""Encoding and decoding, common to all models."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple, TypedDict
@@ -19,13 +19,13 @@ from vaelab.models.schedules import Scheduled
 from vaelab.models.shortcut import Shortcut
 
 Condition = Literal["label"]
-Streams = dict[str, tuple[str, tuple[int, ...]]]  # of noise: `normal` or `uniform`, and the shape for one example
+Streams = dict[str, tuple[str, tuple[int, ...]]]  # kind (`normal` or `uniform`) and shape per example, by stream
 
 
 class ModelParts(TypedDict):
-    """Arguments of every model that the run gives; see `Model`.
+    """Arguments of every model that are built from the run's config; see `Model`.
 
-    A subclass with settings of its own takes them first, and hands the others on:
+    A subclass declares its own settings first, and passes the others on:
 
         class MyVAE(VAE):
             def __init__(self, weight: float = 1.0, **settings: Unpack[VAESettings]) -> None:
@@ -39,30 +39,31 @@ class ModelParts(TypedDict):
 
 
 class Inferred(NamedTuple):
-    """What the encoder says of a batch, and the prior as it is now: enough for any number of draws."""
+    """The posterior for a batch, and the current prior: enough for any number of draws."""
 
     q: Any
     p: Any
 
 
 class Coder(nn.Module):
-    """Encoder, posterior, prior, decoder and likelihood, put together; it knows nothing of losses and training.
+    """Encoder, posterior, prior, decoder and likelihood together, without losses or training.
 
-    It draws no noise by itself. It has one latent variable. A hierarchy has several: it overrides `latent_spec`,
-    `encoder_shape`, `infer`, `streams`, `draw_from`, `code`, `variance` and `sample_latent`. Where its decoder reads
-    more than the finest variable, it overrides `decoder_shape` and `decoder_latent` too, and its draws have a `state`.
-    Measurements follow.
+    All noise is passed in. It has one latent variable. A hierarchy has several; it overrides `latent_spec`,
+    `encoder_shape`, `infer`, `streams`, `draw_from`, `code`, `variance` and `sample_latent`. If its decoder reads more
+    than the finest variable, it also overrides `decoder_shape` and `decoder_latent`, and its draws have a `state`.
+    Measurements work without changes.
 
     Args:
-        encoder: gives what the posterior reads.
-        decoder: z, with the embedded condition as more channels, to `(P, *shape)`.
+        encoder: gives the input of the posterior.
+        decoder: maps z, with the embedded condition as additional channels, to `(P, *shape)`.
         likelihood: of the data.
-        latent: what the code is; a whole number stands for a vector of that size.
-        posterior: makes q(z|x) of what the encoder gives.
+        latent: layout of the code; an integer stands for a vector of that size.
+        posterior: makes q(z|x) from the encoder's output.
         prior: p(z).
-        condition: `label` gives the model the label of each example.
-        condition_size: numbers of the vector that a label is embedded as.
-        condition_dropout: chance in training that a label is taken away, so that the null is learned.
+        condition: `label` gives the model the label of each example; null gives it none.
+        condition_size: dimension of the label embedding.
+        condition_dropout: probability in training that a label is replaced by the null label, so that its embedding
+            is learned.
     """
 
     def __init__(
@@ -92,18 +93,18 @@ class Coder(nn.Module):
         self._bind(condition_size if condition else 0)
 
     def _bind(self, condition_size: int) -> None:
-        """Tell posterior and prior what they are for.
+        """Give posterior and prior the shape of the code.
 
         Raises:
-            ConfigError: it is none of this code, or needs a condition.
+            ConfigError: posterior and prior do not fit the code or each other, or the prior needs a condition.
         """
         if self.prior.conditional and not condition_size:
-            raise ConfigError("prior: it is p(z|c), and the model has no condition; add model.condition=label")
+            raise ConfigError("prior: is p(z|c), and the model has no condition; add model.condition=label")
         if self.posterior.noise not in (None, "normal", "uniform"):
             name = type(self.posterior).__name__
             raise ConfigError(f"posterior: {name}.noise={self.posterior.noise}: should be normal, uniform or None")
         if self.posterior.discrete and not self.prior.discrete:
-            raise ConfigError("prior: the code is discrete, and this prior is one of real numbers; use prior=uniform")
+            raise ConfigError("prior: the code is discrete, and this prior is continuous; use prior=uniform")
         if self.prior.of_posteriors and (self.posterior.discrete or not self.posterior.normal):
             raise ConfigError("prior=vampprior: is a mixture of normal posteriors; use posterior=gaussian")
         self.posterior.bind(self.latent.finest)
@@ -111,49 +112,49 @@ class Coder(nn.Module):
 
     @classmethod
     def own_posterior(cls) -> Posterior:
-        """The posterior of a model for which none is chosen."""
+        """The default posterior of this model."""
         return Point()
 
     @classmethod
     def own_prior(cls, posterior: Posterior) -> Prior:
-        """The prior of a model for which none is chosen: N(0, I), or uniform where the code is discrete."""
+        """The default prior of this model: N(0, I), or uniform for a discrete code."""
         return Uniform() if posterior.discrete else StandardNormal()
 
     @classmethod
     def latent_spec(cls, shape: tuple[int, ...], posterior: Posterior, settings: Mapping[str, Any]) -> LatentSpec:
-        """What the code is.
+        """The layout of the code.
 
         Args:
-            shape: of z, as the group `latent` says.
+            shape: of z, from the group `latent`.
             posterior: of the model.
-            settings: of the model, as in its config, and `spec`, what one example is.
+            settings: of the model, as in its config, and `spec`, the data.
         """
         return LatentSpec((posterior.group(shape),))
 
     @classmethod
     def encoder_shape(cls, latent: LatentSpec, posterior: Posterior, settings: Mapping[str, Any]) -> tuple[int, ...]:
-        """What the encoder gives for one example; see `latent_spec`."""
+        """Shape of the encoder's output for one example; see `latent_spec`."""
         return posterior.code_shape(latent.finest.shape)
 
     @classmethod
     def decoder_shape(cls, latent: LatentSpec, settings: Mapping[str, Any]) -> tuple[int, ...]:
-        """What the decoder reads for one example: z and the embedded condition."""
+        """Shape of the decoder's input for one example: z and the embedded condition."""
         more = settings.get("condition_size", 0) if settings.get("condition") else 0
         return (latent.finest.shape[0] + more, *latent.finest.shape[1:])
 
     @property
     def has_rate(self) -> bool:
-        """Whether a code has a rate, so that the model has a bound on log p(x): not so for a point of real numbers."""
+        """Whether the KL is defined, so that the model has a bound on log p(x). A deterministic real code has no KL."""
         return not self.posterior.continuous_point
 
     @property
     def deterministic(self) -> bool:
-        """Whether the code of an example is not drawn."""
+        """Whether the code of an example is deterministic."""
         return not self.streams(1)
 
     @property
     def autoregressive(self) -> bool:
-        """Whether the decoder predicts each step from those before it."""
+        """Whether the decoder is autoregressive: it predicts each step from the steps before it."""
         return self._decodes_steps
 
     @property
@@ -163,33 +164,33 @@ class Coder(nn.Module):
 
     @property
     def draws_by_label(self) -> bool:
-        """Whether codes can be drawn for a label: of a model that is given labels, or has the label in its code."""
+        """Whether codes can be drawn for a label, because the model is conditional or its code contains the label."""
         return self.conditional
 
     @property
     def standard_prior(self) -> bool:
-        """Whether N(0, I) is where codes are drawn from: one latent variable with that prior."""
+        """Whether there is one latent variable, with the prior N(0, I)."""
         return self.prior.standard and len(self.latent.groups) == 1
 
     @property
     def latent_dim(self) -> int:
-        """Numbers of the flat code."""
+        """Number of dimensions of the flat code."""
         return self.latent.size
 
     @property
     def device(self) -> torch.device:
-        """Where the model is."""
+        """The device of the model."""
         return self.offset.device
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the weights."""
+        """The dtype of the weights."""
         return self.offset.dtype
 
     # From x to z
 
     def condition_of(self, batch: Batch) -> Tensor | None:
-        """The labels that the model is given, `(B,)`; in training some are taken away. None without a condition."""
+        """The labels given to the model, `(B,)`, with condition dropout in training. None without a condition."""
         if self.condition is None:
             return None
         if not (self.training and self.condition_dropout):
@@ -198,17 +199,17 @@ class Coder(nn.Module):
         return batch.label.masked_fill(dropped, -1)
 
     def infer(self, x: Tensor, condition: Tensor | None = None) -> Any:
-        """What is needed to draw z for `x: (B, *shape)`: `Inferred`, unless the model is a hierarchy.
+        """Everything needed to draw z for `x: (B, *shape)`: `Inferred`, unless the model is a hierarchy.
 
         Args:
-            x: what the model sees.
-            condition: `(B,)` labels; None or -1 for none.
+            x: the encoder's input.
+            condition: `(B,)` labels; None or -1 for no label.
         """
         embedded = self.embed(condition, x)
         return Inferred(self.posterior(self.features(x, embedded)), self.prior.distribution(embedded))
 
     def streams(self, samples: int, name: str = "posterior") -> Streams:
-        """The noise that S = `samples` draws of all latent variables need, by stream."""
+        """The noise needed for S = `samples` draws of all latent variables, by stream."""
         if self.posterior.noise is None:
             return {}
         shape = self.posterior.noise_shape(self.latent.finest.shape)
@@ -226,31 +227,31 @@ class Coder(nn.Module):
         Args:
             inferred: from `infer`.
             noise: `(B, S, ...)` for each stream, in the order of `streams`.
-            condition: `(B,)` labels; None or -1 for none.
-            scheduled: in training; see `Posterior.draw`.
+            condition: `(B,)` labels; None or -1 for no label.
+            scheduled: scheduled numbers, in training; see `Posterior.draw`.
         """
         drawn = next(iter(noise.values()), None)
         samples = 1 if drawn is None else drawn.shape[1]
         return Draw((self.posterior.draw(inferred.q, inferred.p, drawn, samples, scheduled),))
 
     def draw(self, batch: Batch, samples: int = 1, name: str = "posterior") -> Draw:
-        """S = `samples` draws of z for each example, by the noise of the batch."""
+        """S = `samples` draws of z for each example, with the batch's noise."""
         condition = self.condition_of(batch)
         noise = drawn(self.streams(samples, name), batch.noise, batch.x.device)
         return self.draw_from(self.infer(batch.x, condition), noise, condition)
 
     def code(self, inferred: Any) -> Tensor:
-        """The flat code that stands for an example, `(B, size)`: the posterior mean, or the point itself."""
+        """The flat code of each example, `(B, size)`: the posterior mean, or the deterministic code."""
         mean: Tensor = inferred.q.mean
         return mean.flatten(1)
 
     def variance(self, inferred: Any) -> Tensor | None:
-        """The variances of q(z|x) around `code`, `(B, size)`; None where it has none."""
+        """The variances of q(z|x), whose mean is `code`, `(B, size)`; None for a deterministic code."""
         variance: Tensor | None = inferred.q.variance
         return None if variance is None else variance.flatten(1)
 
     def mutual_information(self, inferred: Any) -> float | None:
-        """I_q(x; z) in nats over the examples of `inferred`; None where it has no estimate."""
+        """I_q(x; z) in nats over the examples of `inferred`; None if there is no estimate."""
         return self.posterior.mutual_information(inferred.q) if isinstance(inferred, Inferred) else None
 
     def encode(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
@@ -260,24 +261,24 @@ class Coder(nn.Module):
     def sample_latent(
         self, count: int, seed: int = 0, temperature: float = 1.0, condition: Tensor | None = None
     ) -> Tensor:
-        """`(count, size)` draws of the model's own prior, flat, on the model's device.
+        """`(count, size)` flat draws of the model's own prior, on the model's device.
 
         Args:
-            count: of draws.
+            count: number of draws.
             seed, temperature: see `Prior.sample`.
-            condition: `(count,)` labels; None or -1 for none.
+            condition: `(count,)` labels; None or -1 for no label.
         """
         embedded, group = self.embed(condition, self.offset.new_zeros(count)), self.latent.finest
         drawn = self.prior.sample(count, group.indices or group.shape, seed, temperature, embedded).to(self.device)
         return self.from_indices(drawn) if group.discrete else drawn.flatten(1)
 
     def indices(self, inferred: Any) -> Tensor:
-        """Of a discrete code: `(B, *indices)` int64, those of `code`."""
+        """For a discrete code: the indices of `code`, `(B, *indices)` int64."""
         found: Tensor = inferred.q.indices
         return found
 
     def from_indices(self, indices: Tensor) -> Tensor:
-        """Of a discrete code: `(N, *indices)` int64 to flat codes, `(N, size)`."""
+        """For a discrete code: `(N, *indices)` int64 to flat codes, `(N, size)`."""
         return self.posterior.from_indices(indices).flatten(1).to(self.dtype)
 
     # From z to x
@@ -285,24 +286,24 @@ class Coder(nn.Module):
     def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         """Flat codes `z: (B, size)` to the mean of x, `(B, *shape)` in the data's range.
 
-        A decoder that predicts step by step gives the sequence whose every step is the likeliest given those
-        before it; of a piano roll, whose every frame has its likeliest notes, as many as are expected.
+        An autoregressive decoder takes the most likely value at each step (greedy decoding). For a piano roll, each
+        frame has its most likely notes, as many as expected.
         """
         if self.autoregressive:
             return self.generated(z, self.likelihood.mode, condition)
         return self.likelihood.mean(self.raw(self.decoder_latent(z), None, condition))
 
     def reconstruct(self, z: Tensor, target: Tensor, condition: Tensor | None = None) -> Tensor:
-        """What evaluation compares with `target: (B, *shape)`: the mean of x for flat codes `z: (B, size)`.
+        """The reconstruction that evaluation compares with `target: (B, *shape)`: the mean of x for `z: (B, size)`.
 
-        A decoder that predicts step by step reads the true steps before each (teacher forcing).
+        An autoregressive decoder reads the true previous steps (teacher forcing).
         """
         return self.likelihood.mean(self.raw(self.decoder_latent(z), target, condition))
 
     def restore(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
-        """The likeliest original of a corrupted `x: (B, *shape)`, from its code; the same shape.
+        """The most likely original of a corrupted `x: (B, *shape)`, decoded from its code; the same shape.
 
-        Of tokens those that are masked are chosen, one after the other, given the code and all before them.
+        Of tokens, the masked ones are filled in from left to right, given the code and all tokens before.
         """
         z = self.encode(x, condition)
         if self.likelihood.spec.support != "categories":
@@ -316,7 +317,7 @@ class Coder(nn.Module):
         return self.likelihood.log_prob(self.raw(self.decoder_latent(z), target, condition), target)
 
     def value_log_likelihood(self, z: Tensor, target: Tensor, condition: Tensor | None = None) -> Tensor:
-        """log p of each value of `target: (B, *shape)`, none missing, in nats; the same shape."""
+        """log p of each value of `target: (B, *shape)`, without missing values, in nats; the same shape."""
         return self.likelihood.value_log_prob(self.raw(self.decoder_latent(z), target, condition), target)
 
     def sample(self, z: Tensor, generator: torch.Generator | None = None, condition: Tensor | None = None) -> Tensor:
@@ -326,13 +327,13 @@ class Coder(nn.Module):
         return self.likelihood.sample(self.raw(self.decoder_latent(z), None, condition), generator)
 
     def decoder_latent(self, code: Tensor) -> Tensor:
-        """What the decoder reads of flat codes `(B, size)`, `(B, *shape)`: the finest latent variable."""
+        """The decoder's input for flat codes `(B, size)`, `(B, *shape)`: the finest latent variable."""
         return self.latent.split(code)[-1]
 
     def generated(
         self, z: Tensor, choose: Callable[[Tensor], Tensor], condition: Tensor | None = None, **settings: Tensor
     ) -> Tensor:
-        """Flat codes `z: (B, size)` to sequences, step after step, each chosen of its raw parameters."""
+        """Flat codes `z: (B, size)` to sequences, generated step by step; `choose` maps raw parameters to a step."""
         decoder: Any = self.decoder
         latent = self.decoder_latent(z)
         latent = appended(latent, self.embed(condition, latent)).to(self.dtype)
@@ -341,7 +342,7 @@ class Coder(nn.Module):
     # For objectives
 
     def embed(self, condition: Tensor | None, like: Tensor) -> Tensor | None:
-        """Labels `(B,)` as vectors `(B, E)`, or as the null where there are none; None for a model without."""
+        """Embeddings `(B, E)` of labels `(B,)`, or of the null label; None for an unconditional model."""
         if self.condition is None:
             return None
         if condition is None:
@@ -350,13 +351,13 @@ class Coder(nn.Module):
         return embedded
 
     def features(self, x: Tensor, embedded: Tensor | None) -> Tensor:
-        """The encoder's output, in a precision that nats can be summed in."""
+        """The encoder's output, in a precision that is sufficient for sums of nats."""
         given = () if embedded is None or not self._encodes_condition else (embedded,)
         features = at_least_single(self.encoder(self._cast(x), *given))
         return features if self.shortcut is None else at_least_single(self.shortcut.encoded(x, features))
 
     def raw(self, z: Tensor, given: Tensor | None, condition: Tensor | None = None) -> Tensor:
-        """The decoder's output, in a precision that nats can be summed in; `given` is read by teacher forcing.
+        """The decoder's output, in a precision that is sufficient for sums of nats; `given` is for teacher forcing.
 
         `z: (N, *shape)` from `decoder_latent` or `Draw.decoded`, `condition: (N,)` labels.
         """
@@ -370,7 +371,7 @@ class Coder(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """log p(x|z) for `z: (B, S, *shape)`, in nats, `(B, S)`, and the raw parameters, `(B * S, P, *shape)`.
 
-        `forced` is what a decoder of steps reads.
+        `forced` is the input of an autoregressive decoder, see `teacher_forcing`.
         """
         samples = z.shape[1]
         if samples > 1:
@@ -380,7 +381,7 @@ class Coder(nn.Module):
         return self.likelihood.log_prob(raw, target).view(-1, samples), raw
 
     def teacher_forcing(self, batch: Batch) -> Tensor:
-        """What an autoregressive decoder reads before each step: the target, in training with some tokens masked."""
+        """The input of an autoregressive decoder: the target, with some tokens masked in training (word dropout)."""
         chance = self.decoder.word_dropout if isinstance(self.decoder, Decoder) else 0.0
         if not (self.training and chance):
             return batch.target
@@ -388,16 +389,16 @@ class Coder(nn.Module):
         return batch.target.masked_fill(hidden & observed_mask(batch.target), MASKED)
 
     def _encode_unconditioned(self, x: Tensor) -> Any:
-        """q(z|x) without a condition, for a prior that needs the encoder."""
+        """q(z|x) without a condition, for a prior that uses the encoder."""
         return self.posterior(self.features(x, self.embed(None, x)))
 
     def _cast(self, values: Tensor) -> Tensor:
-        """Numbers in the precision of the weights; tokens as they are."""
+        """Values in the dtype of the weights; tokens unchanged."""
         return values.to(self.dtype) if values.is_floating_point() else values
 
 
 def drawn(streams: Streams, noise: Noise, device: torch.device) -> dict[str, Tensor]:
-    """The noise of some streams for a batch, `(B, ...)` each."""
+    """The noise of the given streams for a batch, `(B, ...)` each."""
     return {
         name: (noise.normal if kind == "normal" else noise.uniform)(name, shape, device)
         for name, (kind, shape) in streams.items()
@@ -405,5 +406,5 @@ def drawn(streams: Streams, noise: Noise, device: torch.device) -> dict[str, Ten
 
 
 def at_least_single(values: Tensor) -> Tensor:
-    """Half-precision outputs of layers as float32; any other as they are."""
+    """Half-precision outputs as float32; others unchanged."""
     return values.to(torch.promote_types(values.dtype, torch.float32))

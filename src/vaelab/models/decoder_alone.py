@@ -1,4 +1,4 @@
-"""A decoder of steps without a latent code: an autoregressive model of sequences."""
+"""An autoregressive decoder without a latent code."""
 
 import torch
 from torch import Tensor, nn
@@ -13,15 +13,15 @@ from vaelab.models.terms import Terms
 
 
 class DecoderAlone(Model):
-    """p(x|label) as a product over steps, each given those before it; -log p is exact, and there is nothing to encode.
+    """p(x|label) as a product over steps, each conditioned on the steps before it; -log p(x|label) is exact.
 
-    It shows what a decoder reaches without its code, and is the autoregressive prior of discrete codes.
+    It shows the likelihood that a decoder reaches without a code, and is the autoregressive prior of discrete codes.
 
     Args:
-        decoder: reads a latent vector of one number, which is always 0, and the label as `label_size` more.
+        decoder: reads a latent vector of one dimension, which is always 0, and `label_size` more for the label.
         likelihood: of the steps.
-        label_size: numbers of the vector that a label is embedded as; 0 for none.
-        label_dropout: chance in training that a label is taken away.
+        label_size: dimension of the label embedding; 0 for no label.
+        label_dropout: probability in training that a label is dropped.
     """
 
     monitor = ("val/reconstruction", "max")
@@ -37,7 +37,7 @@ class DecoderAlone(Model):
         return {"reconstruction": ("decoder", *(["condition"] if self.conditional else []))}
 
     def infer(self, x: Tensor, condition: Tensor | None = None) -> Inferred:
-        """The code that says nothing."""
+        """A code that is always 0."""
         return Inferred(PointMass(torch.zeros(len(x), 1, device=x.device, dtype=self.dtype)), None)
 
     def terms(self, batch: Batch, scheduled: Scheduled | None = None) -> Terms:

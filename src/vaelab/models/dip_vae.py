@@ -1,4 +1,4 @@
-"""A VAE that makes the dimensions of a code uncorrelated."""
+"""A VAE with uncorrelated latent dimensions."""
 
 from typing import Annotated, Any, Literal, Unpack
 
@@ -15,16 +15,16 @@ from vaelab.models.vae import VAE, VAESettings
 
 
 class DIPVAE(VAE):
-    """Draws the covariance of the code to the identity (Kumar et al., 2018, equations 6 and 7).
+    """Regularises the covariance of the code towards the identity (Kumar et al., 2018, equations 6 and 7).
 
-    Adds `off_diagonal` times the sum of squared covariances of two dimensions, and `diagonal` times the sum of squared
-    distances of the variances from 1. Both are of the whole batch, so it needs batches that are larger than the code.
-    In evaluation the term depends on the batch size; it is in `val/loss` but in no other number.
+    It adds `off_diagonal` times the sum of squared covariances of pairs of dimensions, and `diagonal` times the sum of
+    squared differences of the variances from 1. Both are statistics of the whole batch, so a batch needs more examples
+    than the code has dimensions. In evaluation the term depends on the batch size; only `val/loss` contains it.
 
     Args:
-        variant: `i` for the covariance of the posterior means, `ii` for that of z, which has the mean of the posterior
-            variances too.
-        off_diagonal, diagonal: weights; the paper has diagonal = 10 off_diagonal for I, and both equal for II.
+        variant: `i` for the covariance of the posterior means; `ii` for that of z, which also includes the mean of the
+            posterior variances.
+        off_diagonal, diagonal: weights; the paper uses diagonal = 10 off_diagonal for I, and equal weights for II.
         **settings: see `VAE`.
     """
 

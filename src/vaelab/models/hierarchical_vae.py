@@ -1,4 +1,4 @@
-"""Many levels of latent variables on grids, from the top down."""
+"""A hierarchy of latent variables on grids, with top-down inference."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, NamedTuple, Unpack
@@ -19,42 +19,42 @@ from vaelab.models.schedules import Scheduled
 from vaelab.models.top_down import BottomUp, TopDown
 from vaelab.models.vae import VAE, VAESettings
 
-CHUNK = 512  # draws of the prior that are made at a time
+CHUNK = 512  # samples of the prior that are drawn at once
 
 
 class HierarchicalInferred(NamedTuple):
-    """What x says of each level, `(B, inner, h, w)` each, before what is drawn above says more."""
+    """Features of x for each level, `(B, inner, h, w)` each; q also depends on the levels drawn above."""
 
     levels: tuple[Tensor, ...]
 
 
 class HierarchicalVAE(VAE):
-    """p(x|z_1..z_L) prod_l p(z_l|z_<l), inferred in the same order, in small (Child, 2021, "Very Deep VAEs").
+    """p(x|z_1..z_L) prod_l p(z_l|z_<l), inferred in the same order: a small "Very Deep VAE" (Child, 2021).
 
-    Level 1 is the coarsest. Each level is a grid of normal numbers. What lies above it is a state h, which gives both
-    p(z_l|z_<l) and, with features of x, q(z_l|z_<l, x) (figure 3 there). No features of x reach the
-    decoder but through z.
+    Level 1 is the coarsest. Each level is a grid of normal variables. A state h summarises the levels above and gives
+    p(z_l|z_<l) and, together with features of x, q(z_l|z_<l, x) (figure 3 of the paper). Information about x reaches
+    the decoder only through z.
 
-    Three networks meet here. The encoder of the run takes x to features on the finest grid, the one of `latent=grid`.
-    The levels are the model's own, since one path is prior, posterior and decoder at once: `bottom_up` makes features
-    on coarser grids, `top_down` draws. The decoder of the run takes the last h to x. So every encoder that gives grids
-    and every decoder that reads them fit.
+    The model combines three networks. The run's encoder maps x to features on the finest grid, that of `latent=grid`.
+    The model's own layers are shared by prior, posterior and decoder: `bottom_up` computes features on coarser grids,
+    `top_down` draws the latent variables. The run's decoder maps the last h to x. Any encoder that gives grids and any
+    decoder that reads grids can be used.
 
-    The last weights of each residual block begin 1 / sqrt(depth) as large. Log-variances are bounded to
+    The last weights of each residual block are initialised 1 / sqrt(depth) as large. Log-variances are bounded to
     [-12, 8]; no gradient is skipped.
 
     Args:
         levels: L.
-        resolutions: grids; each coarser one has half the rows and columns. Levels are divided evenly among them, and
-            finer grids get those that are left over.
+        resolutions: number of grids; each coarser one has half the rows and columns. Levels are divided evenly among
+            them, and finer grids get the remaining ones.
         width: channels of features and states.
         inner: channels inside the residual blocks.
-        blocks: residual blocks on each grid on the way up, and after each level on the way down.
-        **settings: see `VAE`. There are `latent_dim` numbers for each cell of each level. The decoder reads the label
-            of a condition; the levels do not.
+        blocks: residual blocks on each grid of the bottom-up path, and after each level of the top-down path.
+        **settings: see `VAE`. Each cell of each level has `latent_dim` dimensions. With a condition, the decoder reads
+            the label; the levels do not.
 
     Raises:
-        ConfigError: the grid of `latent=grid` cannot be halved so often, or there are more grids than levels.
+        ConfigError: the grid of `latent=grid` cannot be halved that often, or there are more grids than levels.
     """
 
     takes = frozenset()
@@ -78,20 +78,20 @@ class HierarchicalVAE(VAE):
 
     @classmethod
     def latent_spec(cls, shape: tuple[int, ...], posterior: Posterior, settings: Mapping[str, Any]) -> LatentSpec:
-        """All levels; `shape` is that of one on the finest grid."""
+        """All levels; `shape` is the shape of a level on the finest grid."""
         if len(shape) < 3:
-            raise ConfigError("latent=vector: model=hierarchical_vae has grids for codes; use latent=grid")
+            raise ConfigError("latent=vector: model=hierarchical_vae needs grids of codes; use latent=grid")
         channels, rows, columns = shape
         levels, resolutions = settings["levels"], settings["resolutions"]
         sizes = list(dict.fromkeys(halvings(rows, columns, resolutions - 1)))
         if len(sizes) < resolutions:
             raise ConfigError(
-                f"model.resolutions={resolutions}: a grid of {rows} x {columns} has only {len(sizes)}; use "
+                f"model.resolutions={resolutions}: a grid of {rows} x {columns} gives only {len(sizes)}; use "
                 f"model.resolutions={len(sizes)} or a smaller latent.downsample"
             )
         if levels < resolutions:
             raise ConfigError(
-                f"model.levels={levels} and model.resolutions={resolutions}: each grid has a level at least"
+                f"model.levels={levels} and model.resolutions={resolutions}: each grid needs at least one level"
             )
         grids = [(levels - number) * resolutions // levels for number in range(1, levels + 1)]  # 0 is the finest
         digits = len(str(levels))
@@ -109,7 +109,7 @@ class HierarchicalVAE(VAE):
 
     @classmethod
     def decoder_shape(cls, latent: LatentSpec, settings: Mapping[str, Any]) -> tuple[int, ...]:
-        """The last state, and the embedded condition."""
+        """The last state h, and the embedded condition."""
         size = latent.finest.shape[1:]
         more = settings.get("condition_size", 0) if settings.get("condition") else 0
         return (settings["width"] + more, *size)
@@ -135,7 +135,7 @@ class HierarchicalVAE(VAE):
         condition: Tensor | None = None,
         scheduled: Scheduled = NONE,
     ) -> Draw:
-        """See `Coder.draw_from`; the rate of a level is exact given the draws above, and a mean over them."""
+        """See `Coder.draw_from`; the KL of a level is exact given the draws above, and averaged over these draws."""
         of_level = list(noise.values())
         groups: list[GroupDraw] = []
         count = of_level[0].shape[:2]
@@ -150,7 +150,7 @@ class HierarchicalVAE(VAE):
         return Draw(tuple(groups), state)
 
     def _means(self, inferred: HierarchicalInferred) -> list[DiagonalGaussian]:
-        """q of each level given the means of those above, `(B, *shape)` each."""
+        """q of each level given the means of the levels above, `(B, *shape)` each."""
         found: list[DiagonalGaussian] = []
 
         def choose(number: int, p: DiagonalGaussian, h: Tensor) -> Tensor:
@@ -161,22 +161,22 @@ class HierarchicalVAE(VAE):
         return found
 
     def code(self, inferred: HierarchicalInferred) -> Tensor:
-        """The mean of each level given the means of those above, flat."""
+        """The mean of each level given the means of the levels above, flat."""
         return self.latent.flat([q.mean for q in self._means(inferred)])
 
     def variance(self, inferred: HierarchicalInferred) -> Tensor:
-        """The variance of each level given the means of those above, flat."""
+        """The variance of each level given the means of the levels above, flat."""
         return self.latent.flat([q.variance for q in self._means(inferred)])
 
     def decoder_latent(self, code: Tensor) -> Tensor:
-        """The last state for flat codes `(B, size)`, `(B, width, h, w)`."""
+        """The last state h for flat codes `(B, size)`, `(B, width, h, w)`."""
         levels = self.latent.split(code)
         return self.top_down(lambda number, p, h: levels[number])
 
     def sample_latent(
         self, count: int, seed: int = 0, temperature: float = 1.0, condition: Tensor | None = None
     ) -> Tensor:
-        """See `Coder.sample_latent`; the temperature multiplies the deviation of every level given those above."""
+        """See `Coder.sample_latent`; the temperature multiplies the standard deviation of each level."""
         noise = [
             standard_normal_numbers(count, group.shape, mix(seed, group.name)).to(self.device)
             for group in self.latent.groups
@@ -187,7 +187,7 @@ class HierarchicalVAE(VAE):
         ])  # fmt: skip
 
     def _sampled(self, noise: list[Tensor], temperature: float) -> Tensor:
-        """Flat codes of noise for each level, `(N, *shape)`."""
+        """Flat codes from noise for each level, `(N, *shape)`."""
         drawn: list[Tensor] = []
 
         def choose(number: int, p: DiagonalGaussian, h: Tensor) -> Tensor:
@@ -199,7 +199,7 @@ class HierarchicalVAE(VAE):
 
 
 def _of_draws(distribution: DiagonalGaussian, count: torch.Size) -> DiagonalGaussian:
-    """`(B * S, *shape)` to `(B, S, *shape)`; where nothing above is drawn, 1 or B rows to `(1 or B, 1, *shape)`."""
+    """`(B * S, *shape)` to `(B, S, *shape)`; for the top level, 1 or B rows to `(1 or B, 1, *shape)`."""
     examples, samples = count
     rows = len(distribution.mean)
     if rows == examples * samples:

@@ -1,4 +1,4 @@
-"""Importance-weighted bounds with other gradients than the plain one."""
+"""Importance-weighted bounds with modified gradient estimators."""
 
 from math import log
 from typing import Annotated, Any, Literal, Unpack
@@ -19,27 +19,28 @@ Estimator = Literal["miwae", "piwae", "ciwae", "dreg"]
 
 
 class ImportanceWeighted(VAE):
-    """Bounds on log p(x) of S = `samples` draws, w_s = p(x, z_s) / q(z_s|x), for training the two networks differently.
+    """Bounds on log p(x) from S = `samples` draws, w_s = p(x, z_s) / q(z_s|x), with separate gradients for the encoder.
 
-    With many draws the gradient of the importance-weighted bound is mostly noise for the encoder (Rainforth et al.,
-    2018). The `estimator` says what is maximised:
+    With many draws the gradient of the importance-weighted bound with respect to the encoder is mostly noise (Rainforth
+    et al., 2018). The `estimator` selects the objective:
 
-    - `miwae`: the mean over M = `groups` of log mean_k w, each of K = S / M draws (section 5 there); M = S is the ELBO
-    - `piwae`: the decoder has the bound of all S draws, the encoder that of `miwae`
-    - `ciwae`: `elbo` times the ELBO, and the rest of 1 times the bound of all draws
-    - `dreg`: the bound of all draws, with the doubly reparameterised gradient for the encoder (Tucker et al., 2019):
-      its expectation is the same, and its signal does not drown in noise as S grows
+    - `miwae`: the mean over M = `groups` of log mean_k w, each of K = S / M draws (section 5 there). M = S is the ELBO
+    - `piwae`: the bound of all S draws for the decoder, that of `miwae` for the encoder
+    - `ciwae`: `elbo` times the ELBO, plus (1 - `elbo`) times the bound of all draws
+    - `dreg`: the bound of all draws, with the doubly reparameterised gradient for the encoder (Tucker et al., 2019)
 
-    `elbo` and `nll` are what they are for every VAE. `model.beta` weighs log p(z) - log q(z|x) in w.
+    The gradient of `dreg` has the same expectation as the plain one, and its signal-to-noise ratio does not vanish as S
+    grows. `elbo` and `nll` are the same as for every VAE. `model.beta` multiplies log p(z) - log q(z|x) in w.
 
     Args:
         estimator: see above.
-        groups: M, of `miwae` and `piwae`; divides `samples`.
-        elbo: the share of the ELBO, of `ciwae`.
+        groups: M, for `miwae` and `piwae`; divides `samples`.
+        elbo: share of the ELBO, in `ciwae`.
         **settings: see `VAE`.
 
     Raises:
-        ConfigError: the groups do not divide the samples; a schedule prices the KL, of which there is none here.
+        ConfigError: the groups do not divide the samples; or the schedule changes a KL term, which this bound does not
+            have.
     """
 
     takes = frozenset()
@@ -53,7 +54,7 @@ class ImportanceWeighted(VAE):
     ) -> None:
         super().__init__(**settings)
         if self.samples % groups:
-            raise ConfigError(f"model.groups={groups} and model.samples={self.samples}: groups should divide it")
+            raise ConfigError(f"model.groups={groups} and model.samples={self.samples}: groups should divide samples")
         if isinstance(self.schedule, (Capacity, FreeBits)):
             raise ConfigError(
                 f"model.estimator={estimator}: its bound has no KL term of its own, so model/schedule=capacity and "
@@ -62,12 +63,12 @@ class ImportanceWeighted(VAE):
         self.estimator, self.groups, self.elbo = estimator, groups, elbo
 
     def remedies(self) -> list[str]:
-        """A lower price of q(z|x)."""
+        """A smaller weight of the KL."""
         return [f"model.beta={self.beta / 10:g}"] if self.beta > 0 else []
 
     @property
     def takes_gradients(self) -> bool:
-        """True where the loss has a gradient in it."""
+        """True if the estimator computes a gradient within the loss."""
         return self.estimator in ("piwae", "dreg")
 
     def _terms(self, inferred: Any, condition: Tensor | None, batch: Batch, scheduled: Scheduled | None) -> Terms:
@@ -100,7 +101,7 @@ class ImportanceWeighted(VAE):
         return -self.elbo * weights.mean(1) - (1 - self.elbo) * bound
 
     def _partly(self, each: Tensor, ratio: Tensor, z: Tensor) -> Tensor:
-        """The gradient of a bound is the sum of those of log w, each times its share of all weights."""
+        """PIWAE. The gradient of a bound is the sum of the gradients of log w, each times its normalised weight."""
         weights = (each + ratio).detach()
         of_all = weights.softmax(1)
         of_group = weights.unflatten(1, (self.groups, -1)).softmax(2).flatten(1) / self.groups
@@ -108,7 +109,7 @@ class ImportanceWeighted(VAE):
         return log(weights.shape[1]) - weights.logsumexp(1) + moving - moving.detach()
 
     def _doubly_reparameterised(self, inferred: Any, z: Tensor, each: Tensor, beta: Any) -> Tensor:
-        """The weights of q are constants in log q(z|x), and z has the share of its weight once more."""
+        """DReG: the weights of q are constant in log q(z|x), and z has its normalised weight a second time."""
         q = DiagonalGaussian(inferred.q.mean.detach(), inferred.q.log_variance.detach())
         weights = each + beta * (inferred.p.log_prob(z) - q.log_prob(z))
         shares = weights.detach().softmax(1)
@@ -117,14 +118,14 @@ class ImportanceWeighted(VAE):
 
 
 def corrected(values: Tensor, z: Tensor) -> Tensor:
-    """A term with the gradient of `values` for `z`, and none for the weights that made values of z.
+    """A term with the gradient of `values` with respect to z. The weights that compute `values` from z get no gradient.
 
     Args:
         values: `(B, S)`.
         z: `(B, S, *shape)`.
 
     Returns:
-        `(B,)`; zeros where no gradients are asked for.
+        `(B,)`; zeros if gradients are disabled.
     """
     if not z.requires_grad:
         return values.new_zeros(len(values))

@@ -1,4 +1,4 @@
-"""Two levels of latent variables, inferred from the top down."""
+"""Two levels of latent variables with top-down inference."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, NamedTuple
@@ -20,11 +20,11 @@ from vaelab.models.vae import VAE
 
 
 class LadderInferred(NamedTuple):
-    """What the encoder says of a batch.
+    """The posteriors for a batch.
 
     Attributes:
         top: q(z_top|x).
-        bottom: what x says of z_bottom, before it is combined with what z_top says.
+        bottom: the part of q(z_bottom|x, z_top) that depends on x only; it is combined with p(z_bottom|z_top).
     """
 
     top: DiagonalGaussian
@@ -34,12 +34,12 @@ class LadderInferred(NamedTuple):
 class LadderVAE(VAE):
     """p(x|z_bottom) p(z_bottom|z_top) p(z_top), with p(z_top) = N(0, I) (Soenderby et al., 2016).
 
-    The encoder's features say something of both levels. z_top is inferred from them alone. q(z_bottom|x, z_top) is the
-    product of what x says and of the prior p(z_bottom|z_top), each weighed by its precision (equations 17 to 19).
+    z_top is inferred from the encoder's features. q(z_bottom|x, z_top) is the precision-weighted product of a normal
+    distribution computed from the features and the prior p(z_bottom|z_top) (equations 17 to 19).
 
     Args:
-        encoder, decoder, likelihood, latent: from the run; z_bottom has `latent_dim` numbers.
-        top_dim: numbers of z_top.
+        encoder, decoder, likelihood, latent: built from the run's config; z_bottom has `latent_dim` dimensions.
+        top_dim: dimensions of z_top.
         hidden: width of the encoder's features and of the layers between the levels.
         schedule, beta, samples, bound: see `VAE`.
         condition, condition_size, condition_dropout: see `Model`.
@@ -78,7 +78,7 @@ class LadderVAE(VAE):
     def latent_spec(cls, shape: tuple[int, ...], posterior: Posterior, settings: Mapping[str, Any]) -> LatentSpec:
         """Both levels."""
         if len(shape) > 1:
-            raise ConfigError("latent=grid: model=ladder_vae has vectors for codes; use latent=vector")
+            raise ConfigError("latent=grid: model=ladder_vae needs codes that are vectors; use latent=vector")
         return LatentSpec((LatentGroup((settings["top_dim"],), name="top"), LatentGroup(shape, name="bottom")))
 
     @classmethod
@@ -114,7 +114,7 @@ class LadderVAE(VAE):
         condition: Tensor | None = None,
         scheduled: Scheduled = NONE,
     ) -> Draw:
-        """See `Coder.draw_from`; the rate of z_bottom is a mean over the draws of z_top."""
+        """See `Coder.draw_from`; the KL of z_bottom is averaged over the draws of z_top."""
         above, below = noise.values()
         standard = StandardNormal().distribution()
         z_top, kl_top = inferred.top.rsample(above), standard.kl(inferred.top)
@@ -133,12 +133,12 @@ class LadderVAE(VAE):
         return p, gaussian_product(of_x, p)
 
     def code(self, inferred: LadderInferred) -> Tensor:
-        """Means: of z_top, and of z_bottom given that."""
+        """The mean of z_top, and the mean of z_bottom given it."""
         _, q = self._below(inferred, inferred.top.mean.unsqueeze(1))
         return torch.cat([inferred.top.mean, q.mean.squeeze(1)], dim=1)
 
     def variance(self, inferred: LadderInferred) -> Tensor:
-        """Of z_top, and of z_bottom given the mean of that."""
+        """The variance of z_top, and of z_bottom given the mean of z_top."""
         _, q = self._below(inferred, inferred.top.mean.unsqueeze(1))
         return torch.cat([inferred.top.variance, q.variance.squeeze(1)], dim=1)
 
@@ -154,5 +154,5 @@ class LadderVAE(VAE):
 
 
 def _layer(size: int, hidden: int) -> nn.Module:
-    """A hidden layer; without a normalisation over the batch, so that examples do not meet."""
+    """A hidden layer without batch normalisation, so that examples of a batch do not affect each other."""
     return nn.Sequential(nn.Linear(size, hidden), nn.LayerNorm(hidden), nn.SiLU())

@@ -1,4 +1,4 @@
-"""A VAE whose code holds the class of an example, which few train examples need to show."""
+"""M2: a semi-supervised VAE whose code contains the class of an example."""
 
 from collections.abc import Mapping
 from math import log
@@ -25,7 +25,7 @@ CLASSIFICATION = "classification"
 
 
 class LabelInferred(NamedTuple):
-    """What the encoder says of a batch.
+    """The posterior for a batch.
 
     Attributes:
         log_share: `(B, K)`, log q(y|x).
@@ -47,36 +47,39 @@ class LabelInferred(NamedTuple):
 
 
 class M2(VAE):
-    """p(x|y,z) p(y) p(z) with a class y that some train examples show (Kingma et al., 2014, the model M2).
+    """p(x|y,z) p(y) p(z) with a class y that is observed for some train examples (Kingma et al., 2014, model M2).
 
-    p(y) is uniform and p(z) is N(0, I). q(y|x) is a classifier, and q(z|x,y) is normal. With -L(x,y), the bound on
-    log p(x,y) of equation 6, a train example costs
+    p(y) is uniform and p(z) is N(0, I). q(y|x) is a classifier, and q(z|x,y) is normal. -L(x,y) is the bound on
+    log p(x,y) of equation 6. The objective of a train example is
 
     - L(x,y) with a label: -E[log p(x|y,z)] + KL(q(z|x,y) || p(z)) - log p(y)
-    - U(x) without (equation 7): sum over y of q(y|x) L(x,y), less the entropy of q(y|x). The sum is over all classes.
+    - U(x) without a label (equation 7): sum over y of q(y|x) L(x,y), minus the entropy of q(y|x). The sum is over all
+      classes.
 
-    `reconstruction` and `kl` are these: `kl` is that of y and z together, `kl_y` and `kl_z`, and of an example with a
-    label `kl_y` is -log p(y). `classification` is the last term of equation 9. In the mean over an epoch, the loss is
+    `reconstruction` and `kl` are the terms of these. `kl` is that of y and z together, `kl_y` and `kl_z` are its parts;
+    for a labelled example `kl_y` is -log p(y). `classification` is the last term of equation 9. In the mean over an
+    epoch, the loss is
 
         (sum of L(x,y) with a label + sum of U(x) without) / N + alpha (mean of -log q(y|x) over examples with a label)
 
-    for N train examples. So alpha is the paper's divided by N. A hundred labels would hardly ever be in a batch, so the
-    few examples with a label come several times in an epoch, until they are a tenth of its rows. Each row is weighed by
-    how much more often it comes than its example counts, so that this changes the noise of the gradient, not the
-    objective. In evaluation no label is shown: `elbo` and `nll` are bounds on log p(x), with a sum over all classes.
+    for N train examples, so alpha is the paper's divided by N. With a hundred labels, most batches would have no
+    labelled example. Labelled examples are therefore repeated within an epoch, until they are a tenth of its rows, and
+    each row is weighted by the inverse of its repetitions. This changes the noise of the gradient, not the objective.
+    In evaluation labels are not used: `elbo` and `nll` are bounds on log p(x), with a sum over all classes.
 
         python train.py data=mnist model=m2 data.labelled=100
 
-    The code is y, as K zeros and a one, then z. A label that is given to `sample_latent` is that of the samples.
+    The code is y, as a one-hot vector of K dimensions, followed by z. A label given to `sample_latent` is the class of
+    the samples.
 
     Args:
         alpha: see above.
-        hidden: numbers of the encoder's output, which both q(y|x) and q(z|x,y) are made of.
-        classifier: widths of the hidden layers between that and q(y|x).
-        **settings: see `VAE`. Each class has `samples` draws of z.
+        hidden: dimensions of the encoder's output, from which q(y|x) and q(z|x,y) are computed.
+        classifier: widths of the hidden layers between that output and q(y|x).
+        **settings: see `VAE`. `samples` is the number of draws of z for each class.
 
     Raises:
-        ConfigError: the bound is importance-weighted, or the model is given labels too.
+        ConfigError: the bound is importance-weighted, or the model is conditional too.
     """
 
     takes = frozenset()
@@ -93,24 +96,24 @@ class M2(VAE):
         **settings: Unpack[VAESettings],
     ) -> None:
         if settings.get("condition"):
-            raise ConfigError("model.condition=label: M2 infers the label, which it would be told; leave condition out")
+            raise ConfigError("model.condition=label: M2 infers the label and must not read it; leave condition out")
         super().__init__(**settings)
         if self.bound == "iwae":
-            raise ConfigError("model.bound=iwae: M2 has the bound of equations 6 and 7; use model.bound=elbo")
+            raise ConfigError("model.bound=iwae: M2 uses the bound of equations 6 and 7; use model.bound=elbo")
         labels, z = self.latent.groups
         self.alpha, self.labels = alpha, labels.size
         widths = [hidden, *classifier]
         layers = [layer for pair in zip(widths, classifier, strict=False) for layer in (nn.SiLU(), nn.Linear(*pair))]
         self.classifier = nn.Sequential(*layers, nn.SiLU(), nn.Linear(widths[-1], labels.size))
         self.infer_z = GivenLabel(hidden, labels.size, 2 * z.size)
-        self.row_weights: Tensor  # of L, U and the classification, in training; of the data, so that it is not saved
+        self.row_weights: Tensor  # weights of L, U and the classification in training; they depend on the data
         self.register_buffer("row_weights", torch.ones(3), persistent=False)
 
     @classmethod
     def latent_spec(cls, shape: tuple[int, ...], posterior: Posterior, settings: Mapping[str, Any]) -> LatentSpec:
-        """y and z."""
+        """y, then z."""
         if len(shape) > 1:
-            raise ConfigError("latent=grid: model=m2 has vectors for codes; use latent=vector")
+            raise ConfigError("latent=grid: model=m2 needs codes that are vectors; use latent=vector")
         classes = len(settings["spec"].classes)
         return LatentSpec((LatentGroup((classes,), (1,), classes, "y"), LatentGroup(shape, name="z")))
 
@@ -134,15 +137,15 @@ class M2(VAE):
         moved = super().moves()
         classifying = self._parts("encoder", "classifier")
         moved |= {"kl_y": classifying, "kl_z": self.inferring(), CLASSIFICATION: classifying if self.alpha else ()}
-        for term in ("adversarial", "perceptual"):  # they see the likeliest class alone, and a choice has no gradient
+        for term in ("adversarial", "perceptual"):  # they use the most likely class only, and argmax has no gradient
             if term in moved:
                 moved[term] = tuple(name for name in moved[term] if name != "classifier")
         return moved
 
     def count_labels(self, examples: int, labelled: int, repeats: int) -> None:
-        """See `Model.count_labels`: what rows weigh, so that the loss is that of the class's docstring."""
+        """See `Model.count_labels`: sets the weights of rows, so that the loss is that of the class docstring."""
         if labelled:
-            rows = examples + (repeats - 1) * labelled  # of an epoch, whose mean is taken
+            rows = examples + (repeats - 1) * labelled  # rows of an epoch, over which the mean is taken
             weights = [rows / repeats / examples, rows / examples, rows / repeats / labelled]
             self.row_weights.copy_(torch.tensor(weights))
 
@@ -170,7 +173,7 @@ class M2(VAE):
         condition: Tensor | None = None,
         scheduled: Scheduled = NONE,
     ) -> Draw:
-        """See `Coder.draw_from`: y of q(y|x), then z of q(z|x,y). The rate of z is a mean over the draws of y."""
+        """See `Coder.draw_from`: y from q(y|x), then z from q(z|x,y). The KL of z is averaged over the draws of y."""
         uniform, normal = noise.values()
         share = inferred.log_share
         label = torch.searchsorted(share.exp().cumsum(1), uniform.to(share.dtype).contiguous()).clamp(
@@ -188,17 +191,17 @@ class M2(VAE):
         return Draw((y, z), torch.cat([y.z, z.z], dim=2))
 
     def decoder_latent(self, code: Tensor) -> Tensor:
-        """See `Coder.decoder_latent`: all of it."""
+        """See `Coder.decoder_latent`: the whole code."""
         return torch.cat(self.latent.split(code), dim=1)
 
     def code(self, inferred: LabelInferred) -> Tensor:
-        """The likeliest y, and the mean of z given that."""
+        """The most likely y, and the mean of z given it."""
         label = inferred.likeliest
         mean = inferred.given(label.unsqueeze(1)).mean[:, 0]
         return torch.cat([F.one_hot(label, self.labels).to(mean.dtype), mean], dim=1)
 
     def variance(self, inferred: LabelInferred) -> Tensor:
-        """Of each number of y, and of z given the likeliest y."""
+        """The variance of each dimension of y, and of z given the most likely y."""
         share = inferred.log_share.exp()
         q = inferred.given(inferred.likeliest.unsqueeze(1))
         return torch.cat([share * (1 - share), q.variance[:, 0]], dim=1)
@@ -206,7 +209,7 @@ class M2(VAE):
     def sample_latent(
         self, count: int, seed: int = 0, temperature: float = 1.0, condition: Tensor | None = None
     ) -> Tensor:
-        """See `Coder.sample_latent`; y is the label, and drawn where none is given. The temperature is that of z."""
+        """See `Coder.sample_latent`; y is the label, or drawn if there is none. The temperature applies to z."""
         generator = torch.Generator().manual_seed(mix(seed, "label"))
         label = torch.randint(self.labels, (count,), generator=generator).to(self.device)
         if condition is not None:
@@ -224,7 +227,7 @@ class M2(VAE):
         known = batch.label >= 0
         shown = known if self.training else torch.zeros_like(known)
         own = F.one_hot(batch.label.clamp(0, self.labels - 1), self.labels).to(each.dtype)
-        # One formula for both: the label, where it is shown, is a q(y|x) that is certain, whose entropy is 0.
+        # One formula for both cases: with a label, q(y|x) puts all probability on the label, and its entropy is 0.
         share = torch.where(shown.unsqueeze(1), own, inferred.log_share.exp())
         log_share = torch.where(shown.unsqueeze(1), 0.0, inferred.log_share)
         log_likelihood = (share * each.unflatten(1, (self.labels, -1)).mean(2)).sum(1)
@@ -251,7 +254,7 @@ class M2(VAE):
         )  # fmt: skip
 
     def predict(self, batch: Batch, scheduled: Scheduled | None = None) -> Prediction:
-        """See `VAE.predict`; with q(y|x)."""
+        """See `VAE.predict`; adds q(y|x)."""
         inferred = self.infer(batch.x)
         terms, code = self._terms(inferred, None, batch, scheduled), self.code(inferred)
         return Prediction(terms, code, self.reconstruct(code, batch.target), inferred.log_share.exp())
@@ -265,30 +268,30 @@ class M2(VAE):
         each, _ = self.log_likelihood_of_draws(z.flatten(1, 2), target, target)
         numbers = z[..., self.labels :].flatten(1, 2)
         log_p = StandardNormal().distribution().log_prob(numbers).unflatten(1, (self.labels, -1))
-        # log N(z) of a draw is that of its noise, less the logarithms of the standard deviations.
+        # The log density of a draw is that of its noise, minus the logarithms of the standard deviations.
         log_q = gaussian_log_prob(normal.square(), 0.0).unsqueeze(1) - 0.5 * inferred.z.log_variance.sum(
             2, keepdim=True
         )
         return (each.unflatten(1, (self.labels, -1)) + log_p - log_q).logsumexp(1) - log(self.labels)
 
     def _z_of_each_class(self, inferred: LabelInferred, normal: Tensor) -> Tensor:
-        """y and draws of z for each y by `normal: (B, S, D)`, `(B, K, S, K + D)`: the same noise for each y."""
+        """y and draws of z for each y from `normal: (B, S, D)`, `(B, K, S, K + D)`: the same noise for each y."""
         mean, scale = inferred.z.mean.unsqueeze(2), (0.5 * inferred.z.log_variance).exp().unsqueeze(2)
         z = mean + scale * normal.unsqueeze(1)
         y = torch.eye(self.labels, dtype=z.dtype, device=z.device).view(1, self.labels, 1, self.labels)
         return torch.cat([y.expand(*z.shape[:3], -1), z], dim=3)
 
     def _rates_of_z(self, inferred: LabelInferred) -> Tensor:
-        """KL(q(z|x,y) || p(z)) of each number of z for each y, `(B, K, D)` nats."""
+        """KL(q(z|x,y) || p(z)) of each dimension of z for each y, `(B, K, D)` nats."""
         q = inferred.z
         return 0.5 * (q.mean.square() + q.variance - 1 - q.log_variance)
 
 
 class GivenLabel(nn.Module):
-    """Features of an example to numbers for each class that it might be of.
+    """A network that maps the features of an example to outputs for each possible class.
 
-    The same as layers that read features and a class as zeros and a one, but what depends on the features alone is
-    computed once for all classes.
+    It is equivalent to layers that read the features and a one-hot class, but the part that depends on the features
+    alone is computed once for all classes.
     """
 
     def __init__(self, features: int, classes: int, outputs: int) -> None:
@@ -304,9 +307,9 @@ class GivenLabel(nn.Module):
 
 
 def _rate_parts(share: Tensor, log_share: Tensor) -> Tensor:
-    """The KL of classes of these probabilities `(B, K)` from equal ones, in nats: K parts, none negative, `(B, K)`.
+    """The KL of class probabilities `(B, K)` from the uniform distribution, in nats, as K nonnegative parts, `(B, K)`.
 
-    Parts of the plain sum of q log(K q) would be negative, and a schedule that prices each part has no use for those.
+    Terms of the plain sum of q log(K q) can be negative, which schedules that act on each part cannot use.
     """
     classes = share.shape[1]
     return share * (log_share + log(classes)) - share + 1 / classes

@@ -1,4 +1,4 @@
-"""Models whose codes are drawn to the prior as a whole, by the maximum mean discrepancy of a batch."""
+"""Models that match the distribution of codes to the prior with the maximum mean discrepancy (MMD) of a batch."""
 
 from typing import Annotated, Any, Literal, Unpack
 
@@ -15,24 +15,24 @@ from vaelab.models.terms import NONE
 from vaelab.models.vae import VAE, VAESettings
 
 Kernel = Literal["inverse_multiquadratic", "gaussian"]
-SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # of the kernels that are added up (Tolstikhin et al., 2018)
+SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # the kernel is a sum over these scales (Tolstikhin et al., 2018)
 
 
 def squared_mmd(codes: Tensor, drawn: Tensor, kernel: Kernel) -> Tensor:
-    """The squared maximum mean discrepancy of two samples, without bias (Gretton et al., 2012, lemma 6).
+    """The unbiased estimate of the squared maximum mean discrepancy of two samples (Gretton et al., 2012, lemma 6).
 
     mean k(z, z') + mean k(p, p') - 2 mean k(z, p) over pairs of different codes z, pairs of different draws p, and all
     pairs of both. The kernel is a sum over scales s in .1, .2, .5, 1, 2, 5, 10, with C = 2 D s: squared distances of
-    draws of N(0, I) are 2 D in the mean.
+    draws of N(0, I) have the mean 2 D.
 
     Args:
         codes: `(B, D)`.
-        drawn: `(B, D)`, of the prior.
+        drawn: `(B, D)`, draws of the prior.
         kernel: C / (C + ||z - p||^2), `inverse_multiquadratic` (Tolstikhin et al., 2018), or exp(-||z - p||^2 / C),
             `gaussian` (Zhao et al., 2019).
 
     Returns:
-        A scalar; negative at times, since it has no bias.
+        A scalar; it may be negative, because the estimate is unbiased.
     """
     count, size = codes.shape
     other = ~torch.eye(count, dtype=torch.bool, device=codes.device)
@@ -50,7 +50,7 @@ def _kernel(one: Tensor, another: Tensor, kernel: Kernel, size: int) -> Tensor:
 
 
 def _mmd(batch: Batch, z: Tensor, weight: float, kernel: Kernel) -> Tensor:
-    """The term of a batch for `z: (B, ...)`, `(B,)`."""
+    """The MMD term of a batch for `z: (B, ...)`, `(B,)`."""
     codes = gathered(z.flatten(1), batch.weight)
     drawn = gathered(batch.noise.normal("prior", (codes.shape[1],), z.device), batch.weight)
     with torch.autocast(z.device.type, enabled=False):
@@ -59,13 +59,12 @@ def _mmd(batch: Batch, z: Tensor, weight: float, kernel: Kernel) -> Tensor:
 
 
 class InfoVAE(VAE):
-    """Prices the distance of q(z) from N(0, I) beside the KL of each example (Zhao et al., 2019, equation 6).
+    """Penalises the distance of q(z) from N(0, I) in addition to the KL (Zhao et al., 2019, equation 6).
 
     The loss is -E_q[log p(x|z)] + beta KL + mmd MMD^2(q(z), p(z)). The paper's alpha is 1 - beta, and its lambda is mmd
-    + beta. beta = 0 leaves the MMD alone, so that codes keep all that they can say of an example.
+    + beta. With beta = 0 only the MMD is left, which does not limit the mutual information of x and z.
 
-    The term is one of a whole batch. In evaluation it depends on the batch size; it is in `val/loss` but in no other
-    number.
+    The term is a statistic of the whole batch. In evaluation it depends on the batch size; only `val/loss` contains it.
 
     Args:
         mmd: weight of the squared MMD.
@@ -91,9 +90,9 @@ class InfoVAE(VAE):
 
 
 class WAE(AE):
-    """An autoencoder whose codes together are drawn to N(0, I) (Tolstikhin et al., 2018, algorithm 2).
+    """An autoencoder that matches the distribution of codes to N(0, I) (Tolstikhin et al., 2018, algorithm 2).
 
-    The loss is ||x - x^||^2 + mmd MMD^2(q(z), p(z)), with codes that are points.
+    The loss is ||x - x^||^2 + mmd MMD^2(q(z), p(z)), with deterministic codes.
 
         python train.py model=wae_mmd task=generation data=mnist
 

@@ -25,27 +25,28 @@ from vaelab.models.terms import Prediction, Start, Terms
 
 
 class Model(Coder, ABC):
-    """An objective over what a `Coder` is made of: a plain module.
+    """The base class of all models: an objective on top of the parts of a `Coder`, a plain module.
 
-    A subclass says what its loss is (`terms`), or adds named terms to that of its parent (`penalties`).
+    A subclass defines its loss (`terms`), or adds named terms to the loss of its parent (`penalties`).
 
     Args: see `Coder`.
 
     Attributes:
-        monitor: what the best checkpoint watches unless the task says, and its direction.
+        monitor: the metric that selects the best checkpoint unless the task names one, and its direction.
         grids, vectors: whether codes may be grids, and whether they may be vectors.
-        takes: which of `posterior` and `prior` may be chosen for the model; the others are its own.
-        extra_phases: updates on each batch beside that of the first phase.
-        inference: names of the modules that z is made by, from x on; the gradient of a reconstruction reaches them.
-        infers_label: whether the label is a variable of the model, which training examples may show and q(y|x) infers.
+        takes: which of `posterior` and `prior` the user can choose; the others are fixed by the model.
+        extra_phases: updates on each batch after that of the first phase.
+        inference: names of the modules that compute z from x; the gradient of a reconstruction reaches them.
+        infers_label: whether the label is a variable of the model, observed for some training examples and inferred by
+            q(y|x) for the others.
         labelled_share: see `DataModule.labelled_share`.
         batch_terms: names of terms that are statistics of a whole batch. They need the batch of all devices
-            (`gathered`) and refuse accumulation, since a part of a batch has another statistic.
-        step: optimizer steps taken, set by the trainer.
-        adversary: tells reconstructions from data, in a phase of its own; set when the model is built.
-        perceptual: a term for the distance of features; set by the run, for its training.
-        fitted: a prior that was fitted to the codes of the trained model; see `vaelab.latents.fitted`.
-        architecture: plain data that the model was built from, kept in checkpoints.
+            (`gathered`) and do not support gradient accumulation, since the statistic of a part of a batch differs.
+        step: number of optimizer steps taken, set by the trainer.
+        adversary: distinguishes reconstructions from data, trained in its own phase; set when the model is built.
+        perceptual: a perceptual term for training; set by the run.
+        fitted: a prior fitted to the codes of the trained model; see `vaelab.latents.fitted`.
+        architecture: the plain data that the model was built from, kept in checkpoints.
     """
 
     monitor: ClassVar[tuple[str, str]]
@@ -76,7 +77,7 @@ class Model(Coder, ABC):
         if self.posterior.batch_terms:
             self.batch_terms = self.batch_terms | self.posterior.batch_terms
         self.architecture: dict[str, Any] = {}
-        self.weigh: Callable[..., Tensor] | None = None  # `log_weights` in a faster form, where there is one
+        self.weigh: Callable[..., Tensor] | None = None  # a compiled `log_weights`, if there is one
         self._step = self.step_reads = 0
         self.fitted: FittedPrior | None = None
         self.adversary: Adversary | None = None
@@ -84,14 +85,14 @@ class Model(Coder, ABC):
 
     @property
     def phases(self) -> tuple[Phase, ...]:
-        """Updates on each batch, in order; nearly all models have one."""
+        """Updates on each batch, in order; most models have one."""
         adversary = () if self.adversary is None else (Phase(ADVERSARY, ("adversary",), self.adversary.begins),)
         return (Phase(MAIN), *self.extra_phases, *adversary)
 
     def moves(self) -> dict[str, tuple[str, ...]]:
-        """Which modules each term sends a gradient to in its phase, by name; a term with none moves nothing.
+        """The modules that each term trains in its phase, by name of the term; empty for a term without a gradient.
 
-        It has every term that is logged but `loss` and `elbo`, which are made of others, and `<phase>_loss` of every
+        All logged terms are listed except `loss` and `elbo`, which are sums of others, and `<phase>_loss` of every
         phase but the first.
         """
         shown = (*self.inference, "shortcut", "decoder", "condition")
@@ -106,31 +107,31 @@ class Model(Coder, ABC):
         return {term: self._parts(*dict.fromkeys(names)) for term, names in moved.items()}
 
     def rate_moves(self) -> dict[str, tuple[str, ...]]:
-        """The same for the KL, where the loss has one."""
+        """The modules that the KL trains; empty if the loss has no KL."""
         return {}
 
     def inferring(self) -> tuple[str, ...]:
-        """The modules that q(z|x) comes from: the condition is one where the encoder takes it."""
+        """The modules that compute q(z|x); they include the condition if the encoder reads it."""
         return self._parts(*self.inference, "shortcut", *(("condition",) if self._encodes_condition else ()))
 
     def _parts(self, *names: str) -> tuple[str, ...]:
-        """Those of these modules that have weights."""
+        """Those of the named modules that have weights."""
         modules = dict(self.named_children())
         return tuple(name for name in names if name in modules and any(True for _ in modules[name].parameters()))
 
     @property
     def pace(self) -> float:
-        """Factor of the learning rate of all phases."""
+        """A factor of the learning rate of all phases."""
         return 1.0 if self.shortcut is None else self.shortcut.pace
 
     @property
     def takes_gradients(self) -> bool:
-        """Whether a term of the objective is itself a gradient."""
+        """Whether a term of the objective contains a gradient."""
         return False
 
     @property
     def step(self) -> int:
-        """Optimizer steps taken, as far as the trainer has said; schedules are functions of it."""
+        """Number of optimizer steps taken, set by the trainer; schedules are functions of it."""
         self.step_reads += 1
         return self._step
 
@@ -139,34 +140,34 @@ class Model(Coder, ABC):
         self._step = step
 
     def scheduled(self, step: int) -> dict[str, float]:
-        """Scheduled numbers at a step, for the loss and for the log."""
+        """The scheduled numbers at a step, for the loss and for the log."""
         return self.posterior.scheduled(step)
 
     def scheduled_now(self) -> Scheduled:
-        """The same at the current step, which is read only where anything is scheduled."""
+        """The scheduled numbers at the current step, which is read only if anything is scheduled."""
         return self.scheduled(self.step) if self.scheduled(0) else {}
 
     def diagnostics(self) -> dict[str, float]:
-        """Numbers of the state of the model that enter no loss, for the log, such as the perplexity of a codebook."""
+        """Numbers about the model's state that are logged and not part of a loss, such as a codebook's perplexity."""
         return self.posterior.diagnostics()
 
     def remedies(self) -> list[str]:
-        """What to type where the code is hardly used, the likeliest to help first."""
+        """Overrides to try if the code is hardly used, the most promising first."""
         return []
 
     # Before and between steps
 
     @property
     def start_examples(self) -> int:
-        """Train examples that `start` wants to see."""
+        """Number of train examples that `start` needs."""
         shortcut = 0 if self.shortcut is None else self.shortcut.examples
         return max(self.prior.start_examples, self.posterior.start_examples, shortcut)
 
     def start(self, start: Start) -> None:
-        """Let an untrained decoder give about the mean of the data, which it then need not learn first.
+        """Initialise the output of an untrained decoder near the mean of the data, which it then need not learn.
 
-        Burda et al. (2016) do so with the last bias of their decoder. From zero, the first steps carry one
-        large gradient, the same for all examples, through every layer, and latent dimensions die of it.
+        Burda et al. (2016) initialise the last bias of their decoder in this way. Without it, the first steps have a
+        large gradient, the same for all examples, in every layer, and latent dimensions become inactive.
         """
         self.offset.copy_(self.likelihood.raw_at(start.mean))
         if self.shortcut is not None:
@@ -181,23 +182,23 @@ class Model(Coder, ABC):
             self.prior.start(start.examples[: self.prior.start_examples])
 
     def count_labels(self, examples: int, labelled: int, repeats: int) -> None:
-        """Take how many train examples have a label: of every run, also of one that goes on.
+        """Set the number of labelled train examples; called in every run, also in a resumed one.
 
         Args:
-            examples: of the train split.
-            labelled: those of them with a label.
-            repeats: how often each of these comes in an epoch, where all others come once.
+            examples: number of train examples.
+            labelled: number of those with a label.
+            repeats: how often each labelled example occurs in an epoch; all others occur once.
         """
 
     def update(self, statistics: Mapping[str, Tensor]) -> None:
-        """Change the state of the model after an optimizer step, by the statistics of its batches on all devices."""
+        """Change the model's state after an optimizer step, from the statistics of its batches on all devices."""
         self.posterior.update(statistics)
 
     # The objective
 
     @abstractmethod
     def terms(self, batch: Batch, scheduled: Scheduled | None = None) -> Terms:
-        """The objective of each example; fresh noise comes from the batch.
+        """The objective of each example; noise comes from the batch.
 
         Args:
             batch: see `Batch`.
@@ -205,28 +206,28 @@ class Model(Coder, ABC):
         """
 
     def penalties(self, batch: Batch, inferred: Any, draw: Draw, scheduled: Scheduled = NONE) -> dict[str, Tensor]:
-        """Named terms that the loss has beside reconstruction and KL, `(B,)` each, as they enter the loss.
+        """Named terms of the loss in addition to reconstruction and KL, `(B,)` each, multiplied by their weights.
 
-        A subclass returns `super().penalties(...) | {"name": value}`, and says in `moves` what they train. All are
-        named at each step, with 0 where they do not count.
+        A subclass returns `super().penalties(...) | {"name": value}`, and lists in `moves` what they train. All terms
+        are returned at each step; a term that is not in use is 0.
 
         Args:
             batch: see `Batch`.
             inferred: from `infer`.
-            draw: from `draw_from`; that of an autoencoder is its code.
+            draw: from `draw_from`; for an autoencoder its code.
             scheduled: see `terms`.
         """
         of_batch = self.posterior.batch_penalties(inferred.q, batch.weight) if isinstance(inferred, Inferred) else {}
         return draw.penalties | of_batch
 
     def statistics(self, inferred: Any) -> Mapping[str, Tensor]:
-        """Sums over a training batch that `update` takes, by name."""
+        """Sums over a training batch that are passed to `update`, by name."""
         return self.posterior.statistics(inferred.q) if isinstance(inferred, Inferred) else NONE
 
     def phase_terms(self, phase: str, batch: Batch, scheduled: Scheduled | None = None) -> Terms:
-        """The objective of one phase in training: of the first, `terms`, with perceptual and adversarial terms if any.
+        """The objective of one phase in training. That of the first is `terms`, plus perceptual and adversarial terms.
 
-        A model with `extra_phases` overrides it, and leaves all others to this. `Terms.loss_alone` is enough for them.
+        A model with `extra_phases` overrides this for its phases, with `Terms.loss_alone`, and calls it for others.
         """
         if phase == MAIN:
             terms = self.terms(batch, scheduled)
@@ -243,28 +244,28 @@ class Model(Coder, ABC):
 
     @property
     def keeps_output(self) -> bool:
-        """Whether `terms` keep the raw parameters of a reconstruction, for terms that look at it."""
+        """Whether `terms` keep the raw parameters of a reconstruction, for terms that need it."""
         return self.adversary is not None or self.perceptual is not None
 
     def _perceived(self, terms: Terms, batch: Batch, perceptual: Perceptual) -> Terms:
-        """With the term for the distance of features."""
+        """The terms with the perceptual term added."""
         each = terms.weighed(perceptual.term(self.likelihood.mean(self._output(terms, batch)), batch))
         return terms._replace(loss=terms.loss + each, penalties=dict(terms.penalties) | {"perceptual": each})
 
     def _deceiving(self, terms: Terms, batch: Batch, adversary: Adversary) -> Terms:
-        """With the term for deceiving an adversary, in proportion to the gradient of the reconstruction."""
+        """The terms with the adversarial term added, weighted by the gradient of the reconstruction."""
         if self.step < adversary.begins:
             zero = torch.zeros_like(terms.loss)
             return terms._replace(penalties=dict(terms.penalties) | {"adversarial": zero, "adversarial_weight": zero})
         each = terms.weighed(adversary.deceived(self.likelihood.mean(self._output(terms, batch))))
-        share = batch.weight  # of this device's rows, so that the mean over devices is that of the whole batch
+        share = batch.weight  # of this device's rows: makes the mean over devices that of the whole batch
         likelihood, deceived = -terms.weighed(terms.log_likelihood).mean() * share, each.mean() * share
         weight = adversary.weight * adaptive_weight(likelihood, deceived, self.last_layer())
         shown = {"adversarial": weight * each, "adversarial_weight": weight.expand_as(each)}
         return terms._replace(loss=terms.loss + weight * each, penalties=dict(terms.penalties) | shown)
 
     def _output(self, terms: Terms, batch: Batch) -> Tensor:
-        """Raw parameters of a reconstruction, `(B, P, *shape)`: of the draw in the terms, if they have it."""
+        """Raw parameters of a reconstruction, `(B, P, *shape)`: of the draw kept in the terms, if there is one."""
         if terms.output is not None:
             return terms.output
         condition = self.condition_of(batch)
@@ -281,7 +282,7 @@ class Model(Coder, ABC):
     # Measurements
 
     def predict(self, batch: Batch, scheduled: Scheduled | None = None) -> Prediction:
-        """Terms, code and reconstruction, without drawing anything that is not tied to the example."""
+        """Terms, code and reconstruction, with the fixed noise of each example only."""
         condition = self.condition_of(batch)
         terms = self.terms(batch, scheduled)
         code = self.encode(batch.x, condition)
@@ -294,11 +295,11 @@ class Model(Coder, ABC):
     def log_weights(
         self, inferred: Any, noise: Mapping[str, Tensor], target: Tensor, condition: Tensor | None = None
     ) -> Tensor:
-        """log p(x, z) - log q(z|x) at the draws of some noise, in nats, `(B, S)`."""
+        """log p(x, z) - log q(z|x) for the draws given by `noise`, in nats, `(B, S)`."""
         draw = self.draw_from(inferred, noise, condition)
         ratio = draw.log_ratio
         if ratio is None:
-            raise TypeError(f"{type(self).__name__} has no bound on log p(x): its code is a point")
+            raise TypeError(f"{type(self).__name__} has no bound on log p(x): its code has no distribution")
         return self.log_likelihood_of_draws(draw.decoded, target, target, condition)[0] + ratio
 
     def fitted_log_weights(
@@ -313,7 +314,7 @@ class Model(Coder, ABC):
         draw = self.draw_from(inferred, noise, condition)
         log_q = draw.log_q
         if log_q is None:
-            raise TypeError(f"{type(self).__name__} has no bound on log p(x): its code is a point")
+            raise TypeError(f"{type(self).__name__} has no bound on log p(x): its code has no distribution")
         if prior.discrete:
             indices = draw.groups[-1].indices
             assert indices is not None
@@ -335,14 +336,15 @@ class Model(Coder, ABC):
     ) -> Tensor:
         """The importance-weighted bound on log p(x) (Burda et al., 2016, equation 8), in nats, `(B,)`.
 
-        It is a lower bound whose expectation does not fall as `samples` grows. A deterministic code has one draw.
+        It is a lower bound whose expectation does not decrease with `samples`. For a deterministic code one draw is
+        used.
 
         Args:
-            batch: `x` is what the posterior sees, `target` what is explained.
-            samples: K, drawn for each example.
-            noise: where draws come from; the batch's own if None.
-            chunk: z decoded at a time; changes memory and time, not the result.
-            prior: a fitted one in place of the model's own.
+            batch: `x` is the posterior's input, `target` is the x of log p(x).
+            samples: K, draws for each example.
+            noise: noise of the draws; the batch's own if None.
+            chunk: number of z decoded at a time; changes memory and time, not the result.
+            prior: a fitted prior in place of the model's own.
         """
         condition = self.condition_of(batch)
         inferred = self.infer(batch.x, condition)
@@ -355,7 +357,7 @@ class Model(Coder, ABC):
 
 
 def _chunks(draws: dict[str, Tensor], size: int) -> Iterator[dict[str, Tensor]]:
-    """At most `size` of S draws at a time, `(B, size, ...)` each; once nothing, where nothing is drawn."""
+    """At most `size` of S draws at a time, `(B, size, ...)` each; a single empty chunk if there is no noise."""
     if not draws:
         yield {}
         return

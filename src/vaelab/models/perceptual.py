@@ -1,4 +1,4 @@
-"""A perceptual term: how far a reconstruction is from its original in the layers of a network."""
+"""A perceptual term: the distance of a reconstruction from its original in a network's features."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -12,18 +12,18 @@ from vaelab.core.spec import DataSpec
 from vaelab.data.module import DataModule
 from vaelab.errors import ConfigError
 
-SMALL = 1e-10  # of a norm that features are divided by
+SMALL = 1e-10  # added to the norm that features are divided by
 
 
 class Perceptual(ABC):
-    """Weighs the distance of features beside that of values (Zhang et al., 2018, equation 1, without learned weights).
+    """Adds the distance of features to the reconstruction (Zhang et al., 2018, equation 1, without learned weights).
 
-    At each place of each layer features have length 1. Their squared distance is a mean over places and over layers,
-    and counts for every value of an example: with weight w the loss has w D d(x, x^) more, where D is the number of
-    values, as in latent diffusion (Rombach et al., 2022, section 3.1). The network is no part of the model: it is
-    neither trained nor saved with it. The term is one of training; validation and test do not have it.
+    At each position of each layer, features are normalised to length 1. Their squared distance d is averaged over
+    positions and layers, and multiplied by the number of values D of an example. With weight w, w D d(x, x^) is added
+    to the loss, as in latent diffusion (Rombach et al., 2022, section 3.1). The network is not a part of the model: it
+    is neither trained nor saved with it. The term is used in training only, not in validation or test.
 
-    A subclass makes the network in `prepare`, when the data are there: it may be trained on them.
+    A subclass builds the network in `prepare`, when the data are available, since it may be trained on them.
 
     Args:
         weight: w.
@@ -35,38 +35,38 @@ class Perceptual(ABC):
 
     @abstractmethod
     def prepare(self, data: DataModule) -> None:
-        """Make the network; before any other method.
+        """Build the network; called before any other method.
 
         Raises:
-            ConfigError: it cannot be had, or does not fit the data.
+            ConfigError: the network is not available, or does not fit the data.
         """
 
     def check(self, spec: DataSpec) -> None:
-        """Refuse data that the network cannot see.
+        """Refuse data that the network cannot process.
 
         Raises:
-            ConfigError: they are no images in [0, 1].
+            ConfigError: they are not images in [0, 1].
         """
         if spec.kind != "image" or not spec.bounded:
             raise ConfigError(
-                f"perceptual: fits images in [0, 1], and {spec.name} is not made of them; leave perceptual out"
+                f"perceptual: needs images in [0, 1], and {spec.name} does not have them; leave perceptual out"
             )
 
     @property
     @abstractmethod
     def about(self) -> dict[str, Any]:
-        """Which network it is, as plain data."""
+        """A description of the network, as plain data."""
 
     @abstractmethod
     def move(self, device: torch.device) -> None:
-        """Put the network there."""
+        """Move the network to a device."""
 
     @abstractmethod
     def layers(self, x: Tensor) -> Sequence[Tensor]:
         """`x: (B, C, H, W)` in [0, 1] to features, `(B, F, H', W')` or `(B, F)` each."""
 
     def distance(self, x: Tensor, other: Tensor) -> Tensor:
-        """d(x, x^) of `(B, C, H, W)`, `(B,)`; in single precision, with gradients for both."""
+        """d(x, x^) of `(B, C, H, W)`, `(B,)`; in single precision, with gradients for both arguments."""
         if self._device != x.device:
             self.move(x.device)
             self._device = x.device
@@ -76,7 +76,7 @@ class Perceptual(ABC):
         return torch.stack(parts).mean(0)
 
     def term(self, reconstruction: Tensor, batch: Batch) -> Tensor:
-        """What the loss has more for `(B, C, H, W)` reconstructions, `(B,)`."""
+        """The term of the loss for `(B, C, H, W)` reconstructions, `(B,)`."""
         return self.weight * reconstruction[0].numel() * self.distance(batch.target, reconstruction)
 
 

@@ -1,4 +1,4 @@
-"""Training in phases: several updates of different weights on each batch."""
+"""Training phases: several updates of different weights on each batch."""
 
 from dataclasses import dataclass
 
@@ -7,15 +7,15 @@ MAIN, ADVERSARY = "model", "discriminator"
 
 @dataclass(frozen=True)
 class Phase:
-    """One update on a batch: of some weights, by an optimizer of their own.
+    """One update on a batch: of some weights, with their own optimizer.
 
-    The first phase of a model is what its steps count: schedules, logs, `max_steps` and checkpoints follow it alone.
+    The first phase of a model counts its steps: schedules, logs, `max_steps` and checkpoints follow it alone.
 
     Attributes:
         name: of the phase; `model` for the first.
-        modules: names of the modules whose weights it moves, such as `("critic",)`. The first phase moves all weights
-            that no other phase names.
-        start: the first step that it takes part in. Its learning-rate schedule begins there.
+        modules: names of the modules whose weights it updates, such as `("critic",)`. The first phase updates all
+            weights that no other phase names.
+        start: the first step at which it is used. Its learning-rate schedule begins there.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Whether a model is in proportion to its data and to the machine, known before memory is taken for it."""
+"""Whether the size of a model suits its data and the machine, found without allocating its weights."""
 
 import os
 from collections.abc import Mapping
@@ -17,19 +17,19 @@ from vaelab.models.building import build_model
 from vaelab.models.model import Model
 from vaelab.notes import note
 
-# The rule. A model is out of proportion if its code has more than twice as many numbers, or indices, as an example has
-# values, or if it has more than 50 million weights and more of them than there are values in the train split.
-# A code of up to 256 numbers costs nothing, however small the example.
+# The rule. A model is out of proportion if its code has more than twice as many dimensions, or indices, as an example
+# has values, or if it has more than 50 million weights and more weights than there are values in the train split.
+# A code of up to 256 dimensions is never out of proportion, however small the example.
 CODE, SMALL_CODE, WEIGHTS = 2, 256, 50_000_000
 
 
 def refuse_too_large(about: dict[str, Any], builder: Builder, train_examples: int) -> None:
-    """Refuse a model whose weights do not fit into the machine's memory; print a note on one out of proportion.
+    """Refuse a model whose weights do not fit into the machine's memory; note a model that is out of proportion.
 
     Args:
         about: the `architecture` of the model.
-        builder: who may build it.
-        train_examples: of the train split.
+        builder: builds the classes that it allows.
+        train_examples: size of the train split.
 
     Raises:
         ConfigError: names the largest layer, its size and the settings to change.
@@ -52,18 +52,18 @@ def refuse_too_large(about: dict[str, Any], builder: Builder, train_examples: in
 def _out_of_proportion(
     model: Model, about: Mapping[str, Any], spec: DataSpec, weights: int, train_examples: int
 ) -> str | None:
-    """One line that says what is out of proportion; None where nothing is."""
+    """One line that says what is out of proportion; None if nothing is."""
     group, found = model.latent.finest, []
-    numbers, kind = (group.tokens, "indices") if model.latent.discrete else (model.latent.size, "numbers")
+    numbers, kind = (group.tokens, "indices") if model.latent.discrete else (model.latent.size, "dimensions")
     if numbers > max(CODE * spec.size, SMALL_CODE):
         found.append(
-            f"the code of an example has {numbers:,} {kind} (latent_dim={about['latent_dim']}), and the example itself "
-            f"has {spec.size:,} values"
+            f"the code of an example has {numbers:,} {kind} (latent_dim={about['latent_dim']}), and an example has "
+            f"only {spec.size:,} values"
         )
     if weights > max(WEIGHTS, train_examples * spec.size):
         found.append(
-            f"the model has {_count(weights)} weights, and the train split has {_count(train_examples * spec.size)} "
-            "values"
+            f"the model has {_count(weights)} weights, and the train split has only "
+            f"{_count(train_examples * spec.size)} values"
         )
     if not found:
         return None
@@ -71,18 +71,18 @@ def _out_of_proportion(
 
 
 def as_wide_as_data(model: Model) -> str | None:
-    """One line where a code of numbers has as many as an example has values, with what to type; None elsewhere."""
+    """One line, with an override to use, if a real code has as many dimensions as an example has values; or None."""
     numbers, values = model.latent.size, model.likelihood.spec.size
     if model.latent.discrete or numbers < values:
         return None
-    setting = int(model.architecture.get("latent_dim", numbers))  # of one cell, where a code is a grid
+    setting = int(model.architecture.get("latent_dim", numbers))  # of one cell, if the code is a grid
     half = max(1, setting * values // (2 * numbers))
     words = f"; latent_dim={half} is half of it" if half < setting else ""
-    return f"the code is as wide as the data: {numbers:,} numbers for the {values:,} values of an example{words}"
+    return f"the code is as large as the data: {numbers:,} dimensions for the {values:,} values of an example{words}"
 
 
 def _largest(model: Model, about: Mapping[str, Any], spec: DataSpec) -> str:
-    """The layer with most weights, its size, and what to set for a smaller one."""
+    """The layer with most weights, its size, and the settings that make it smaller."""
     name, weight = max(model.named_parameters(), key=lambda named: named[1].numel())
     shape, side = " x ".join(f"{size:,}" for size in weight.shape), name.partition(".")[0]
     group = model.latent.finest
@@ -95,7 +95,7 @@ def _largest(model: Model, about: Mapping[str, Any], spec: DataSpec) -> str:
     if settings:
         found += f"; its size follows from {' and '.join(settings)}, choose smaller ones"
     if len(group.shape) == 1 and spec.kind == "image" and _fits_grids(model, side):
-        found += ", or latent=grid with latent_dim numbers for each cell"
+        found += ", or latent=grid, where latent_dim is the number of dimensions of each cell"
     return found
 
 
@@ -109,27 +109,27 @@ def _is_width(value: Any) -> bool:
 
 
 def _outline(about: dict[str, Any], builder: Builder) -> Model | None:
-    """The model without memory for its weights; None where a class of a trusted package cannot be built so."""
+    """The model without memory for its weights; None if a class of a trusted package cannot be built in this way."""
     try:
         with torch.random.fork_rng(devices=[]), torch.device("meta"):
             return build_model(about, builder)
     except ConfigError:
-        if builder.trusted:  # what is wrong with it otherwise is said when it is built
+        if builder.trusted:  # the actual build reports other errors
             return None
         raise
 
 
 def _memory() -> int:
-    """Bytes of this machine, or of the part of it that this process may use."""
+    """Memory in bytes of this machine, or of the cgroup of this process if that is smaller."""
     known = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     for limit in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        with suppress(OSError, ValueError):  # a file that is not there, or says `max`
+        with suppress(OSError, ValueError):  # the file does not exist, or contains `max`
             known.append(int(Path(limit).read_text()))
     return min(known)
 
 
 def _count(number: int) -> str:
-    """`551 million`, `2.2 billion`, or the number itself where it is small."""
+    """A number in words, such as `551 million` or `2.2 billion`; small numbers in digits."""
     for name, size in (("billion", 10**9), ("million", 10**6)):
         if number >= size:
             return f"{number / size:,.3g} {name}" if number < 1000 * size else f"{number / size:,.0f} {name}"

@@ -1,4 +1,4 @@
-"""An autoencoder that generates: small codes and a smooth decoder in place of noise."""
+"""The regularised autoencoder, which generates: small codes and a smooth decoder replace the noise of a VAE."""
 
 from typing import Annotated, Any, Unpack
 
@@ -14,19 +14,19 @@ from vaelab.models.terms import NONE
 
 
 class RAE(AE):
-    """Minimises ||x - x^||^2 + embedding / 2 ||z||^2 + a term for a smooth decoder (Ghosh et al., 2020, equation 11).
+    """Minimises ||x - x^||^2 + embedding / 2 ||z||^2 + a regulariser of the decoder (Ghosh et al., 2020, equation 11).
 
-    It has no prior of its own to draw from: one is fitted to its codes afterwards, `fitted_prior=mixture`.
+    It has no prior of its own. To generate, fit one to its codes after training: `fitted_prior=mixture`.
 
     Args:
         embedding: weight of the codes' squared norm, called beta in the paper.
         decoder_norm: weight of the squared norm of the decoder's weights: RAE-L2.
-        decoder_gradient: weight of ||dx^/dz||_F^2: RAE-GP. It is estimated without bias, by one random direction of x^
+        decoder_gradient: weight of ||dx^/dz||_F^2: RAE-GP. The estimate is unbiased and uses one random direction of x^
             for each example, at the cost of one more pass through the decoder.
         **settings: see `AE`.
 
     Raises:
-        ConfigError: `decoder_gradient` with data that are not numbers.
+        ConfigError: `decoder_gradient` with categorical data.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class RAE(AE):
 
     @property
     def takes_gradients(self) -> bool:
-        """True with a price on the decoder's gradient."""
+        """True if the decoder's gradient is penalised."""
         return super().takes_gradients or self.decoder_gradient > 0
 
     def moves(self) -> dict[str, tuple[str, ...]]:
@@ -67,7 +67,7 @@ class RAE(AE):
         return super().penalties(batch, inferred, draw, scheduled) | found
 
     def _squared_gradient(self, z: Tensor, batch: Batch) -> Tensor:
-        """||v' dx^/dz||^2 for one standard normal v of each example, `(B,)`: in the mean ||dx^/dz||_F^2."""
+        """||v' dx^/dz||^2 for one standard normal v per example, `(B,)`; its expectation is ||dx^/dz||_F^2."""
         condition, target = self.condition_of(batch), self.teacher_forcing(batch)
         with torch.inference_mode(False), torch.enable_grad(), twice_differentiable(self.decoder):
             z = z if z.requires_grad else z.detach().clone().requires_grad_()

@@ -1,4 +1,4 @@
-"""`model/`: what a trained model is, as plain data and safetensors."""
+"""`model/`: a trained model as plain data and safetensors."""
 
 from pathlib import Path
 
@@ -23,12 +23,12 @@ def save_model(model: Model, folder: Path) -> None:
 
 
 def load_model(run: Path, trusted: tuple[str, ...] = ()) -> Model:
-    """Bring back what `save_model` wrote; see `vaelab.load`.
+    """Load a model that `save_model` wrote; see `vaelab.load`.
 
-    Memory for the weights is taken after the header of their file was found to be that of the model described.
+    The header of the weights file is compared with the described model before memory for the weights is allocated.
 
     Raises:
-        CheckpointError: there is no model, or one that is broken, names what is not trusted, or does not fit its
+        CheckpointError: there is no model; or it is broken, names classes that are not trusted, or does not fit its
             weights.
     """
     folder = folder_with(run, (ABOUT, WEIGHTS), "model")

@@ -1,8 +1,8 @@
-"""How the KL enters the loss over time: pure functions of the optimizer step.
+"""The weight of the KL in the loss over time: pure functions of the optimizer step.
 
-`numbers(step)` names the numbers in force, of which `beta` multiplies the model's own; they are logged.
-`apply` turns the KL of each latent dimension into the term that beta multiplies. The two are apart
-so that a compiled objective takes the numbers as inputs and is not compiled anew at each step.
+`numbers(step)` gives the scheduled numbers, which are logged; its `beta` multiplies the model's own beta.
+`apply` turns the KL of each latent dimension into the term that beta multiplies. The two are separate so that a
+compiled objective takes the numbers as inputs and is not compiled again at each step.
 """
 
 from typing import Annotated, Literal
@@ -13,14 +13,14 @@ from torch import Tensor
 from vaelab.latents.posterior import Scheduled
 
 Ignorable = Literal["text", "roll"]
-ROLL = 2.0  # nats without cost of a piano roll, in those of a line of text
+ROLL = 2.0  # free nats of a piano roll, relative to those of a line of text
 
 
 class Schedule:
-    """beta at all steps, times the KL."""
+    """A constant weight: beta at all steps, times the KL."""
 
     def numbers(self, step: int) -> dict[str, float]:
-        """The numbers in force at a step; `beta` is a factor in [0, 1]."""
+        """The scheduled numbers at a step; `beta` is a factor in [0, 1]."""
         return {"beta": self.weight(step)}
 
     def weight(self, step: int) -> float:
@@ -28,15 +28,15 @@ class Schedule:
         return 1.0
 
     def apply(self, kl: Tensor, scheduled: Scheduled) -> Tensor:
-        """`kl: (B, latent_dim)` nats to the `(B,)` nats that beta multiplies."""
+        """KL per dimension, `kl: (B, latent_dim)` nats, to the term that beta multiplies, `(B,)` nats."""
         return kl.sum(1)
 
     def chosen(self, latent_dim: int, ignorable: Ignorable | None) -> "Schedule":
-        """The schedule that a model takes: this one, unless it is a choice among others.
+        """The schedule that is used for a model: this one, except for `Usual`, which selects another.
 
         Args:
-            latent_dim: numbers of the code.
-            ignorable: what the decoder can explain without its code (posterior collapse); None if it cannot.
+            latent_dim: dimensions of the code.
+            ignorable: kind of data that the decoder can model without its code (posterior collapse); None if it cannot.
         """
         return self
 
@@ -57,9 +57,9 @@ class Linear(Schedule):
 
 
 class Cyclical(Schedule):
-    """`cycles` rises from 0 to beta within `steps` optimizer steps, then beta (Fu et al., 2019, equation 6).
+    """`cycles` increases from 0 to beta within `steps` optimizer steps, then beta (Fu et al., 2019, equation 6).
 
-    Each cycle rises linearly over its first part, `rise` of it, and stays at beta for the rest.
+    In each cycle beta increases linearly during the share `rise` of the cycle and is constant for the rest.
     """
 
     def __init__(
@@ -78,14 +78,14 @@ class Cyclical(Schedule):
 
 
 class Usual(Schedule):
-    """Free bits where posterior collapse threatens, and else a constant beta.
+    """The default: free bits for decoders that are prone to posterior collapse, and otherwise a constant beta.
 
-    A decoder that reads the steps before each can do without its code, and without free bits it does: with a
-    constant beta the KL of lines of text ends near 0, and that of piano rolls at 2 nats.
+    An autoregressive decoder can ignore its latent (posterior collapse). With a constant beta the KL falls to about 0
+    for lines of text, and to 2 nats for piano rolls.
 
     Args:
-        nats: without cost for the whole code of a line of text, in equal parts for its dimensions; a piano roll, of
-            which a window is much longer, has twice as many.
+        nats: free nats of the whole code for a line of text, divided equally among its dimensions; twice as many for a
+            piano roll, whose windows are much longer.
     """
 
     def __init__(self, nats: Annotated[float, Ge(0)]) -> None:
@@ -101,31 +101,31 @@ class Usual(Schedule):
 class Capacity(Schedule):
     """beta |KL - C|, with C from 0 to `capacity` nats over `steps` steps (Burgess et al., 2018, equation 8).
 
-    The absolute value, not a clamp: the KL has a gradient at C = 0 too.
+    The absolute value is used, not a clamp, so that the KL has a gradient at C = 0 too.
     """
 
     def __init__(self, capacity: Annotated[float, Ge(0)], steps: Annotated[int, Gt(0)]) -> None:
         self.capacity, self.steps = capacity, steps
 
     def numbers(self, step: int) -> dict[str, float]:
-        """The factor of beta, which stays, and C in nats."""
+        """The factor of beta, which is constant, and C in nats."""
         return super().numbers(step) | {"capacity": self.capacity * min(1.0, step / self.steps)}
 
     def apply(self, kl: Tensor, scheduled: Scheduled) -> Tensor:
-        """The distance of each example's KL from C."""
+        """The absolute difference of each example's KL and C."""
         return (kl.sum(1) - scheduled["capacity"]).abs()
 
 
 class FreeBits(Schedule):
-    """Each latent dimension may spend `nats` without cost (Kingma et al., 2016, equation 15).
+    """Each latent dimension has `nats` that do not count in the loss (Kingma et al., 2016, equation 15).
 
-    They take the minimum after a mean over the batch; here it is taken for each example, so that the
-    loss of an example does not depend on its neighbours.
+    The paper applies the threshold to the mean over a batch. Here it is applied to each example, so that the loss of an
+    example does not depend on the rest of the batch.
     """
 
     def __init__(self, nats: Annotated[float, Ge(0)]) -> None:
         self.nats = nats
 
     def apply(self, kl: Tensor, scheduled: Scheduled) -> Tensor:
-        """The KL with each dimension's first nats priced as if they were spent."""
+        """The KL, where each dimension counts as at least `nats`."""
         return kl.clamp(min=self.nats).sum(1)

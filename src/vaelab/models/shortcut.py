@@ -1,4 +1,4 @@
-"""A linear path beside encoder and decoder, begun at the principal components of the data."""
+"""A linear path parallel to encoder and decoder, initialised with the principal components of the data."""
 
 from typing import Annotated
 
@@ -14,15 +14,15 @@ from vaelab.data.plain import plain_size
 from vaelab.latents import LatentSpec, Posterior
 from vaelab.likelihoods import Likelihood
 
-VALUES, EXACT = 2**26, 2**24  # that components are found in at most, and of those in double precision
+VALUES, EXACT = 2**26, 2**24  # values at most that components are computed from, and in double precision
 MOST_WEIGHTS = 20_000_000
-LEAST = 1e-4  # variance of a posterior, of a code of variance 1, that an untrained model begins with
-SLOW = 0.1  # of the learning rate, for the linear path: it begins where it should be
-SMALL = 0.1  # of the last layers of encoder and decoder, so that the components decide at first
+LEAST = 1e-4  # smallest initial variance of a posterior, for a code of variance 1
+SLOW = 0.1  # factor of the learning rate of the linear path, since its initialisation is good
+SMALL = 0.1  # factor of the initial last layers of encoder and decoder, so that the components dominate at first
 
 
 class Shortcut(nn.Module):
-    """Adds a linear code and a linear reconstruction to those of the networks, which learn what is left.
+    """Adds a linear code and a linear reconstruction to those of the networks, which learn the residual.
 
     With m the mean of the train split, V its first components and L their variances, an untrained autoencoder has
 
@@ -30,18 +30,18 @@ class Shortcut(nn.Module):
 
     with one number c, so that distances of codes are those of principal components and the code has about unit
     variance. An untrained VAE is probabilistic PCA (Tipping and Bishop, 1999, equation 7), the optimum of a linear
-    one (Lucas et al., 2019), with S the noise variance: decoder weights V (L - S)^1/2, posterior means
-    (L - S)^1/2 L^-1 V^T (x - m) and posterior variances S / L. All of it is trained. On a few hundred examples networks
-    alone often end behind principal components.
+    VAE (Lucas et al., 2019), with S the noise variance: decoder weights V (L - S)^1/2, posterior means
+    (L - S)^1/2 L^-1 V^T (x - m) and posterior variances S / L. All of it is trained. On a few hundred examples,
+    networks without it often end worse than PCA.
 
-    It is for vectors of real numbers, and for data whose values have a mean: not for a discrete code, a grid, a
-    hierarchy, text, a decoder that predicts step by step, or more than 20 million weights. There a model goes without.
+    It needs codes that are vectors of real numbers, and data whose values have a mean. It is not used for a discrete
+    code, a grid, a hierarchy, text, an autoregressive decoder, or more than 20 million weights.
 
     Args:
-        spec: of the data.
-        latent_dim: D, numbers of a code.
-        examples: of train that components are found in.
-        pace: factor of the learning rate of a model that has one, since it begins near a good place.
+        spec: the data.
+        latent_dim: D, dimensions of a code.
+        examples: number of train examples that components are computed from.
+        pace: factor of the learning rate of a model with a shortcut, since its initialisation is good.
     """
 
     def __init__(
@@ -58,13 +58,13 @@ class Shortcut(nn.Module):
         self.log_variance: Tensor
         self.register_buffer("mean", torch.zeros(size))
         self.register_buffer("log_variance", torch.zeros(latent_dim))
-        # In units of SLOW, so that a step of Adam, whose size does not depend on the gradient, is smaller.
+        # The weights are divided by SLOW. A step of Adam does not depend on the gradient's size, so it is smaller here.
         self.down = nn.Parameter(torch.zeros(latent_dim, size))
         self.up = nn.Parameter(torch.zeros(size, latent_dim))
 
     @classmethod
     def fits(cls, latent: LatentSpec, posterior: Posterior, likelihood: Likelihood, autoregressive: bool) -> bool:
-        """Whether a model of these can have one."""
+        """Whether a model of these parts can have a shortcut."""
         return (
             len(latent.groups) == 1
             and len(latent.finest.shape) == 1
@@ -76,7 +76,7 @@ class Shortcut(nn.Module):
         )
 
     def encoded(self, x: Tensor, features: Tensor) -> Tensor:
-        """What the encoder gives for `x: (B, *shape)`, `(B, D)` or `(B, 2 D)`, with the linear code added."""
+        """The encoder's output for `x: (B, *shape)`, `(B, D)` or `(B, 2 D)`, with the linear code added."""
         size = len(self.down)
         code = (self._rows(x).to(self.down.dtype) - self.mean).nan_to_num() @ self.down.T * SLOW
         parts = [features[:, :size] + code]
@@ -92,15 +92,15 @@ class Shortcut(nn.Module):
 
     @torch.no_grad()
     def start(self, examples: Tensor, point: bool) -> Tensor:
-        """Begin at the principal components of `examples: (N, *shape)`.
+        """Initialise with the principal components of `examples: (N, *shape)`.
 
         Args:
             examples: of the train split.
-            point: whether a code is a point, as that of an autoencoder.
+            point: whether the code is deterministic, as in an autoencoder.
 
         Returns:
-            What they leave unexplained, `(N, *shape)` or `(N, R)` of a table, larger by what components explain of the
-            examples that they are found in and not of others.
+            The residuals, `(N, *shape)` or `(N, R)` for a table, scaled up to the size expected for other examples,
+            which the components explain less well than the examples they were computed from.
         """
         rows = self._rows(examples).float().cpu().numpy()
         rows = rows.astype(np.float64) if rows.size <= EXACT else rows
@@ -108,9 +108,9 @@ class Shortcut(nn.Module):
         seen = observed.sum(0)
         mean = np.divide(np.nansum(rows, 0), seen, out=np.zeros(rows.shape[1]), where=seen > 0)
         rows = np.where(observed, rows, mean)
-        # A likelihood needs examples that are not wholly explained, as all are by as many components.
+        # With as many components as examples there would be no residual, which a likelihood needs for its scale.
         count = min(len(self.down), rows.shape[1], len(rows) if point else max(1, (len(rows) - 1) // 2))
-        with np.errstate(invalid="ignore"):  # rows that are all the same
+        with np.errstate(invalid="ignore"):  # in case all rows are equal
             found = PCA(count, random_state=0).fit(rows)
         scale = np.sqrt(found.explained_variance_)
         used = scale > 1e-6 * max(1.0, float(scale.max(initial=0.0)))
@@ -133,13 +133,13 @@ class Shortcut(nn.Module):
         return unexplained if self.spec.columns else unexplained.unflatten(1, self.spec.shape)
 
     def _rows(self, x: Tensor) -> Tensor:
-        """`x: (B, *shape)` to `(B, R)`: values in a row, a category as a 0 or 1 for each; NaN where one is missing."""
+        """`x: (B, *shape)` to `(B, R)`: flattened values, categories one-hot; NaN for missing values."""
         return features(x, self.spec.columns) if self.spec.columns else x.flatten(1)
 
 
 @torch.no_grad()
 def shrink_last_layer(network: nn.Module) -> None:
-    """Let a network that has just been built say little."""
+    """Scale down the last layer of a newly built network, so that its output is small."""
     matrices = [weight for weight in network.parameters() if weight.dim() > 1]
     if matrices:
         matrices[-1].mul_(SMALL)

@@ -13,16 +13,17 @@ class Terms(NamedTuple):
     """The terms of an objective: per example, in nats, summed over all dimensions of the event.
 
     Attributes:
-        loss: `(B,)`, what is minimised after a mean over the batch.
+        loss: `(B,)`, minimised after a mean over the batch.
         log_likelihood: `(B,)`, log p(x|z); logged as `reconstruction`.
-        kl: `(B,)`, the rate D_KL(q(z|x) || p(z)) of all latent variables; None for a model without a rate.
-        penalties: `(B,)` each, by name, as they enter the loss. Each is named from the first step on, with 0 before it
-            begins.
-        rates: `(B,)` each, by name: the rate of each latent variable, where there are several.
-        statistics: sums over the batch, of any shape, by name. They enter no loss; the trainer adds them up over
-            batches and devices and hands them to `Model.update` after each optimizer step.
-        weight: `(B,)`, what each row counts for in further terms, where rows are repeated; None for 1. `loss` has it.
-        output: `(B, P, *shape)`, raw parameters of the first draw, for terms that look at it; None where nobody does.
+        kl: `(B,)`, D_KL(q(z|x) || p(z)) of all latent variables; None for a model without a KL.
+        penalties: `(B,)` each, by name, multiplied by their weights. Each is present from the first step on, and is 0
+            before it is used.
+        rates: `(B,)` each, by name: the KL of each latent variable, if there are several.
+        statistics: sums over the batch, of any shape, by name. They are not part of the loss; the trainer sums them
+            over batches and devices and passes them to `Model.update` after each optimizer step.
+        weight: `(B,)`, the weight of each row in additional terms, if rows are repeated; None for 1. `loss` already
+            includes it.
+        output: `(B, P, *shape)`, raw parameters of the first draw, for terms that need it; None if none does.
     """
 
     loss: Tensor
@@ -36,15 +37,15 @@ class Terms(NamedTuple):
 
     @classmethod
     def loss_alone(cls, loss: Tensor, **penalties: Tensor) -> "Terms":
-        """Of a phase after the first, whose loss `(B,)` has no likelihood; penalties are logged and `(B,)` too."""
+        """Terms of a phase after the first: a loss `(B,)` without a likelihood, and penalties `(B,)` to log."""
         return cls(loss, torch.zeros_like(loss), None, penalties)
 
     def weighed(self, each: Tensor) -> Tensor:
-        """A further term `(B,)`, each row for what it counts."""
+        """An additional term `(B,)`, multiplied by the weight of each row."""
         return each if self.weight is None else each * self.weight
 
     def named(self) -> dict[str, Tensor]:
-        """Every term under the name it is logged as; `elbo` is reconstruction - kl, at beta = 1 always."""
+        """Every term under the name it is logged as; `elbo` is always reconstruction - kl, at beta = 1."""
         terms = {"loss": self.loss, "reconstruction": self.log_likelihood}
         if self.kl is not None:
             terms |= {"kl": self.kl, "elbo": self.log_likelihood - self.kl}
@@ -52,13 +53,13 @@ class Terms(NamedTuple):
 
 
 class Prediction(NamedTuple):
-    """What evaluation makes of a batch.
+    """Results of evaluating a batch.
 
     Attributes:
-        terms: of the objective, from one draw tied to each example.
-        latent: `(B, size)`, the flat code: the code itself, or the posterior mean.
+        terms: of the objective, from one draw with the fixed noise of each example.
+        latent: `(B, size)`, the flat code: the deterministic code, or the posterior mean.
         reconstruction: `(B, *shape)`, decoded from `latent`.
-        classes: `(B, K)`, q(y|x) of a model that infers labels; None of any other.
+        classes: `(B, K)`, q(y|x) of a model that infers labels; None for other models.
     """
 
     terms: Terms
@@ -68,11 +69,11 @@ class Prediction(NamedTuple):
 
 
 class Start(NamedTuple):
-    """What a model sees before the first step of a new run.
+    """Data for the initialisation of a model before the first step of a new run.
 
     Attributes:
-        size: examples of the train split.
-        mean: what `Likelihood.raw_at` takes: the mean of each value, or frequencies of categories.
+        size: number of examples of the train split.
+        mean: the argument of `Likelihood.raw_at`: the mean of each value, or frequencies of categories.
         examples: `(N, *shape)`, as many train examples as `Model.start_examples` asks for.
     """
 

@@ -1,4 +1,4 @@
-"""The two paths of a hierarchy of grids: features of x from the bottom up, latent variables from the top down."""
+"""The two paths of a hierarchy of grids: bottom-up for features of x, top-down for latent variables."""
 
 from collections.abc import Callable, Sequence
 from math import sqrt
@@ -11,19 +11,19 @@ from torch.nn import functional as F
 from vaelab.backbones.halvings import Size, cropped
 from vaelab.latents import DiagonalGaussian
 
-START = 0.1  # deviation of what the path begins with on each grid, before it is trained
+START = 0.1  # standard deviation of the initial h of each grid, before it is trained
 
 
 class Bottleneck(nn.Module):
-    """1 x 1, 3 x 3, 3 x 3 and 1 x 1 convolutions, each behind SiLU, with few channels inside (Child, 2021, figure 3).
+    """1 x 1, 3 x 3, 3 x 3 and 1 x 1 convolutions, each after SiLU, with few inner channels (Child, 2021, figure 3).
 
-    There is no normalisation, so nothing differs between training and sampling. On a grid of at most 2 x 2 cells all
-    are 1 x 1, since little else than padding would be around a cell.
+    There is no normalisation, so training and sampling do not differ. On a grid of at most 2 x 2 cells all
+    convolutions are 1 x 1, since a 3 x 3 window would be mostly padding.
 
     Args:
-        channels, inner, out: of what comes in, of what is inside, and of what goes out.
+        channels, inner, out: number of input, inner and output channels.
         size: of the grid.
-        gain: factor of the last weights before they are trained.
+        gain: factor of the initial last weights.
     """
 
     def __init__(self, channels: int, inner: int, out: int, size: Size, gain: float) -> None:
@@ -37,14 +37,14 @@ class Bottleneck(nn.Module):
 
 
 def _rest(inner: int, out: int, size: Size, gain: float) -> nn.Sequential:
-    """What follows on the first convolution of a `Bottleneck`."""
+    """The layers after the first convolution of a `Bottleneck`."""
     kernel = 3 if max(size) > 2 else 1
     inside = [layer for _ in range(2) for layer in (nn.SiLU(), nn.Conv2d(inner, inner, kernel, padding=kernel // 2))]
     return nn.Sequential(*inside, nn.SiLU(), scaled(nn.Conv2d(inner, out, 1), gain))
 
 
 def scaled(layer: nn.Conv2d, gain: float) -> nn.Conv2d:
-    """A layer with its weights times `gain`, and its bias zero."""
+    """The layer, with its weights multiplied by `gain` and its bias set to zero."""
     with torch.no_grad():
         layer.weight.mul_(gain)
     assert layer.bias is not None
@@ -65,13 +65,13 @@ class Residual(nn.Module):
 
 
 class BottomUp(nn.Module):
-    """Features of x on each grid, made from those on the finest by residual blocks and means over 2 x 2 cells.
+    """Features of x on each grid, computed from those on the finest by residual blocks and 2 x 2 average pooling.
 
     Args:
         sizes: of the grids, from the coarsest to the finest.
         width: channels of the features.
         inner: channels inside the blocks.
-        blocks: on each grid.
+        blocks: number of blocks on each grid.
     """
 
     def __init__(self, sizes: Sequence[Size], width: int, inner: int, blocks: int) -> None:
@@ -85,30 +85,30 @@ class BottomUp(nn.Module):
         """`(B, width, *size)` of the finest grid to `(B, width, *size)` of each, from the coarsest to the finest."""
         found: list[Tensor] = []
         for stage in self.stages:
-            # A cell at an edge may have one row or column below it: its mean is over what there is.
+            # A cell at the edge may have only one row or column below it; padding does not count in its mean.
             below = F.avg_pool2d(found[-1], 2, ceil_mode=True, count_include_pad=False) if found else features
             found.append(stage(below))
         return found[::-1]
 
 
 class Level(nn.Module):
-    """One latent variable on the way down, which adds to the state h of the way (Child, 2021, figure 3).
+    """One latent variable of the top-down path, which updates the state h (Child, 2021, figure 3).
 
     Args:
         latent: channels of z.
         width: channels of h and of the features of x.
         inner: channels inside the blocks.
-        blocks: residual blocks after z is known.
+        blocks: residual blocks after z is drawn.
         size: of the grid.
-        gain: factor of the last weights of each block before they are trained.
+        gain: factor of the initial last weights of each block.
     """
 
     def __init__(self, latent: int, width: int, inner: int, blocks: int, size: Size, gain: float) -> None:
         super().__init__()
         self.latent, self.width, self.size = latent, width, size
         self.prior = Bottleneck(width, inner, 2 * latent + width, size, gain)
-        # The posterior is a bottleneck of h beside the features. Its first layer is linear behind a function of each
-        # number, hence the sum of a layer for h and one for the features, which is the same for all draws of z.
+        # The posterior is a bottleneck of h and the features, concatenated. Its first layer is written as the sum of a
+        # layer for h and one for the features, since the latter is the same for all draws of z.
         self.first_of_features = nn.Conv2d(width, inner, 1)
         self.first_of_state = nn.Conv2d(width, inner, 1, bias=False)
         self.posterior_rest = _rest(inner, 2 * latent, size, gain)
@@ -116,15 +116,15 @@ class Level(nn.Module):
         self.blocks = nn.Sequential(*(Residual(width, inner, size, gain) for _ in range(blocks)))
 
     def of_features(self, features: Tensor) -> Tensor:
-        """What the features `(B, width, *size)` of x say of z, `(B, inner, *size)`; `posterior` takes it."""
+        """The part of q(z|x, above) that depends on features `(B, width, *size)` of x, `(B, inner, *size)`."""
         return self.first_of_features(F.silu(features))
 
     def posterior(self, h: Tensor, of_features: Tensor) -> DiagonalGaussian:
-        """q(z|x, above) for S draws of what is above, `(B * S, latent, *size)`.
+        """q(z|x, above) for S draws of the levels above, `(B * S, latent, *size)`.
 
         Args:
-            h: `(B * S, width, *size)`, or `(1, width, *size)` where nothing is above; S is then 1.
-            of_features: `(B, inner, *size)`.
+            h: `(B * S, width, *size)`, or `(1, width, *size)` for the top level; S is then 1.
+            of_features: `(B, inner, *size)`, from `of_features`.
         """
         of_state = self.first_of_state(F.silu(h))
         if len(of_state) == 1:
@@ -134,7 +134,7 @@ class Level(nn.Module):
         return DiagonalGaussian.bounded(self.posterior_rest(both), dim=1)
 
     def prior_and_more(self, h: Tensor) -> tuple[DiagonalGaussian, Tensor]:
-        """p(z|above), `(N, latent, *size)`, and what is added to h whatever z is; `h: (N, width, *size)`."""
+        """p(z|above), `(N, latent, *size)`, and an update of h that does not depend on z; `h: (N, width, *size)`."""
         numbers, more = self.prior(h).split([2 * self.latent, self.width], dim=1)
         return DiagonalGaussian.bounded(numbers, dim=1), more
 
@@ -144,10 +144,10 @@ class Level(nn.Module):
 
 
 class TopDown(nn.Module):
-    """Latent variables from the coarsest to the finest, and the state h that the decoder reads in the end.
+    """Latent variables from the coarsest to the finest, and the state h that the decoder reads.
 
-    It is the prior and the posterior of all variables, and what is decoded of them. On each grid h begins with what
-    is learned for that grid, and with h of the grid above, doubled.
+    It is the prior and the posterior of all variables, and a part of the decoder. On each grid h starts from a learned
+    tensor plus h of the coarser grid, upsampled by 2.
 
     Args:
         shapes: of the latent variables, `(C, h, w)` each, from the coarsest to the finest.
@@ -166,7 +166,7 @@ class TopDown(nn.Module):
         self.starts = nn.ParameterList(START * torch.randn(1, width, *size) for size in dict.fromkeys(sizes))
 
     def of_features(self, features: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """What x says of each variable, for its features on each grid, from `BottomUp`; see `Level.of_features`."""
+        """`Level.of_features` of each level, for features of x on each grid, from `BottomUp`."""
         on_grid = {feature.shape[-2:]: feature for feature in features}
         return tuple(level.of_features(on_grid[level.size]) for level in self.levels)
 
@@ -174,8 +174,8 @@ class TopDown(nn.Module):
         """h after the finest variable, `(N, width, *size)`.
 
         Args:
-            choose: gives z, `(N, *shape)`, for the number of a variable, p(z|above) and h. For the first one p and h
-                have one row, whatever N is: nothing is above.
+            choose: called with the number of a variable, p(z|above) and h; returns z, `(N, *shape)`. For the first
+                variable p and h have one row, whatever N is.
         """
         h, starts = self.starts[0], iter(self.starts[1:])
         for number, level in enumerate(self.levels):

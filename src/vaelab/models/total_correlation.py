@@ -1,4 +1,4 @@
-"""VAEs that make the dimensions of a code independent of each other, by a price on their total correlation."""
+"""VAEs that make latent dimensions independent, by a penalty on their total correlation."""
 
 from math import log, pi
 from typing import Annotated, Any, Literal, Unpack
@@ -21,10 +21,10 @@ CRITIC = "critic"
 
 
 def log_sampling_weights(batch: int, size: int | Tensor, sampling: Sampling) -> Tensor:
-    """Logarithms of how much each example of a batch counts in the aggregate posterior at the code of each.
+    """Log weights of the examples of a batch in the estimate of q(z), at the code of each example.
 
-    q(z) is the mean of q(z|x) over N = `size` examples, of which a batch has a few. At the code of example i its own
-    posterior counts 1 / N, and the others of the batch stand for the other N - 1 examples.
+    q(z) is the mean of q(z|x) over N = `size` examples, of which a batch has a few. At the code of example i, its own
+    posterior has the weight 1 / N, and the others of the batch represent the other N - 1 examples.
 
     Args:
         batch: B.
@@ -39,7 +39,7 @@ def log_sampling_weights(batch: int, size: int | Tensor, sampling: Sampling) -> 
     if sampling == "weighted" or batch == 1:
         return -(examples * batch).log().expand(batch, batch) if sampling == "weighted" else torch.zeros(1, 1)
     others, own = batch - 1, torch.eye(batch, dtype=torch.bool, device=examples.device)
-    following = own.roll(1, dims=1)  # one of the others, by which the row sums to one
+    following = own.roll(1, dims=1)  # one other example, whose weight makes the row sum to one
     return torch.where(
         own, 1 / examples, torch.where(following, (examples - others) / (examples * others), 1 / others)
     ).log()
@@ -64,17 +64,17 @@ def total_correlation(z: Tensor, mean: Tensor, log_variance: Tensor, log_weights
 
 
 class BetaTCVAE(VAE):
-    """Weighs the total correlation of the code more than the rest of the KL (Chen et al., 2018, equation 4).
+    """Penalises the total correlation of the code more than the rest of the KL (Chen et al., 2018, equation 4).
 
-    The KL is the information about the example, plus the total correlation D_KL(q(z) || prod_d q(z_d)), plus the
-    distance of each dimension from its prior (equation 2). With a weight of 1 on the first and the last, the loss is
-    that of a VAE and `tc - 1` times the total correlation, which is estimated from the batch.
+    The KL is the mutual information of example and code, plus the total correlation D_KL(q(z) || prod_d q(z_d)), plus
+    the KL of each q(z_d) from its prior (equation 2). With a weight of 1 on the first and the last, the loss is that of
+    a VAE plus `tc - 1` times the total correlation, which is estimated from the batch.
 
-    The term is one of a whole batch: it needs batches of a hundred examples or more, and does not know which part of it
-    an example has. In evaluation it depends on the batch size, so it is in `val/loss` but in no other number.
+    The term is a statistic of the whole batch: it needs batches of a hundred examples or more, and is not a property of
+    a single example. In evaluation it depends on the batch size; only `val/loss` contains it.
 
     Args:
-        tc: weight of the total correlation, called beta in the paper; 1 is a VAE.
+        tc: weight of the total correlation, called beta in the paper; 1 gives a VAE.
         sampling: how q(z) is estimated; see `log_sampling_weights`. With `weighted` the term is larger by a constant,
             which has no gradient.
         **settings: see `VAE`.
@@ -90,7 +90,7 @@ class BetaTCVAE(VAE):
         self.register_buffer("train_size", torch.tensor(0))
 
     def start(self, start: Start) -> None:
-        """See `Model.start`; it also takes N."""
+        """See `Model.start`; also sets N."""
         super().start(start)
         self.train_size.fill_(start.size)
 
@@ -112,14 +112,14 @@ class BetaTCVAE(VAE):
 
 
 class FactorVAE(VAE):
-    """Prices the total correlation of the code, as a critic sees it (Kim and Mnih, 2018, equation 2).
+    """Penalises the total correlation of the code, estimated by a critic (Kim and Mnih, 2018, equation 2).
 
-    In a phase of its own the critic learns to tell codes from codes whose dimensions were each shuffled over the batch
-    (algorithm 1). The difference of its two outputs is log q(z) - log prod_d q(z_d), which the model is charged for.
+    In its own phase the critic learns to distinguish codes from codes whose dimensions were each permuted over the
+    batch (algorithm 1). The difference of its two outputs estimates log q(z) - log prod_d q(z_d), which is the penalty.
 
     Args:
-        gamma: weight of the total correlation; 0 is a VAE.
-        critic: widths of the critic's hidden layers; the paper has six of 1,000.
+        gamma: weight of the total correlation; 0 gives a VAE.
+        critic: widths of the critic's hidden layers; the paper uses six of 1,000.
         **settings: see `VAE`.
     """
 
@@ -165,17 +165,17 @@ class FactorVAE(VAE):
 
 
 def shuffled_dimensions(codes: Tensor, keys: Tensor) -> Tensor:
-    """Codes `(B, D)` with each number taken from another example: draws of prod_d q(z_d).
+    """Codes `(B, D)` with each dimension permuted over the batch: draws of prod_d q(z_d).
 
     Args:
         codes: of a batch.
-        keys: `(B, D)` numbers, whose order is that of the examples, for each dimension its own.
+        keys: `(B, D)` numbers; the rank order of each column is the permutation of a dimension.
     """
     return codes.gather(0, keys.argsort(0))
 
 
 def critic_network(size: int, widths: list[int], outputs: int) -> nn.Sequential:
-    """Layers with a leaky ReLU between them, of slope 0.2."""
+    """Linear layers with leaky ReLU of slope 0.2 between them."""
     layers: list[nn.Module] = []
     for before, after in zip([size, *widths], widths, strict=False):
         layers += [nn.Linear(before, after), nn.LeakyReLU(0.2)]

@@ -1,4 +1,4 @@
-"""One look at what a model gives, before it is trained: shapes and names that would fail later, or not at all."""
+"""A trial of an untrained model, which finds shapes and names that would fail later or be wrong without an error."""
 
 import traceback
 from typing import Any
@@ -14,14 +14,14 @@ from vaelab.models.terms import Terms
 
 
 def refuse_ill_formed(model: Model, batch: Batch) -> None:
-    """Try a model on a few examples; its state does not change.
+    """Run a model on a few examples and check its outputs; the model's state does not change.
 
     Args:
         model: built, on the device of the batch.
         batch: two examples are enough.
 
     Raises:
-        ConfigError: names the class, the method and what it should give.
+        ConfigError: names the class, the method and what it should return.
     """
     trained = model.training
     model.eval()
@@ -45,26 +45,26 @@ def _try(model: Model, batch: Batch) -> None:
     for term, modules in model.moves().items():
         if unknown := [module for module in modules if module not in known]:
             raise ConfigError(
-                f"model: {name}.moves says that {term} trains {unknown[0]}, which the model has not; it has "
+                f"model: {name}.moves says that {term} trains {unknown[0]}, which the model does not have; it has "
                 f"{', '.join(known)}"
             )
     names = [phase.name for phase in model.phases]
     if names[0] != MAIN or len(set(names)) < len(names):
-        raise ConfigError(f"model: {name} has the phases {', '.join(names)}: each needs a name of its own")
+        raise ConfigError(f"model: {name} has the phases {', '.join(names)}: each needs its own name")
     for phase in model.phases:
         if unknown := [module for module in phase.modules if module not in known]:
             raise ConfigError(f"model: phase {phase.name} of {name} trains {unknown[0]}, which is no part of the model")
     _draws(model, batch)
     terms: Any = model.terms(batch)
     if not isinstance(terms, Terms):
-        raise ConfigError(f"model: {name}.terms gives {_shown(terms)}: should be vaelab.models.Terms")
+        raise ConfigError(f"model: {name}.terms returns {_shown(terms)}: should be vaelab.models.Terms")
     taken = terms._replace(kl=terms.loss, penalties={}).named().keys() | {f"{phase}_loss" for phase in names}
     for term in terms.penalties:
         if term in taken:
-            raise ConfigError(f"model: a penalty of {name} is called {term}, as a term of every model is; rename it")
+            raise ConfigError(f"model: a penalty of {name} has the name {term}, which every model uses; rename it")
     if unknown := sorted(model.batch_terms - terms.named().keys()):
         raise ConfigError(
-            f"model: {name}.batch_terms names {unknown[0]}, which is no term of it; it has {', '.join(terms.named())}"
+            f"model: {name}.batch_terms names {unknown[0]}, which is not one of its terms: {', '.join(terms.named())}"
         )
     for term, value in terms.named().items():
         _refuse_shape(value, (count,), f"{name}: its term {term}", "one number for each example")

@@ -18,7 +18,7 @@ from vaelab.models.terms import NONE, Prediction, Terms
 
 
 class VAESettings(ModelParts, total=False):
-    """Arguments of `VAE`, for subclasses that hand them on."""
+    """Arguments of `VAE`, for the `**settings` of subclasses."""
 
     schedule: Schedule | None
     beta: Annotated[float, Ge(0)]
@@ -34,16 +34,16 @@ class VAESettings(ModelParts, total=False):
 class VAE(Model):
     """Minimises -E_q[log p(x|z)] + beta D_KL(q(z|x) || p(z)) (Kingma and Welling, 2014, equation 3).
 
-    Posterior and prior are normal unless others are chosen: N(mean, diagonal) and N(0, I).
+    By default the posterior is normal with a diagonal covariance, and the prior is N(0, I).
 
     Args:
-        encoder, decoder, likelihood, latent: from the run.
-        schedule: how beta or the KL's price changes over the steps; constant if None.
+        encoder, decoder, likelihood, latent: built from the run's config.
+        schedule: how beta or the KL term changes over the steps; constant if None.
         beta: multiplies the KL term and nothing else.
-        samples: z drawn for each example in a training step.
-        bound: `elbo`, or `iwae`, the importance-weighted bound (Burda et al., 2016, equation 8), of
-            which `samples` is k; its gradient weighs each sample by its normalised importance.
-        posterior, prior: from the run; see `vaelab.latents`.
+        samples: number of z drawn for each example in a training step.
+        bound: `elbo`, or `iwae`, the importance-weighted bound (Burda et al., 2016, equation 8) with k = `samples`. Its
+            gradient weights each sample by its normalised importance.
+        posterior, prior: built from the run's config; see `vaelab.latents`.
         condition, condition_size, condition_dropout: see `Model`.
     """
 
@@ -83,18 +83,18 @@ class VAE(Model):
     def rate_moves(self) -> dict[str, tuple[str, ...]]:
         """See `Model.rate_moves`.
 
-        Which value a discrete code takes has no gradient, so that its rate moves nothing but the prior.
+        The choice of a discrete code has no gradient, so its KL trains only the prior.
         """
         inferring = () if self.deterministic else self.inferring()
         return {"kl": (*inferring, "prior", *(("condition",) if self.prior.conditional else ()))}
 
     def scheduled(self, step: int) -> dict[str, float]:
-        """beta, and what else the schedule has."""
+        """beta, and the other scheduled numbers."""
         numbers = self.schedule.numbers(step)
         return super().scheduled(step) | numbers | {"beta": self.beta * numbers["beta"]}
 
     def remedies(self) -> list[str]:
-        """A lower price of the KL; none where no code can lower it."""
+        """Overrides that lower the weight of the KL; none for a deterministic code."""
         found: list[str] = []
         if self.deterministic:
             return found
@@ -133,13 +133,13 @@ class VAE(Model):
         )
 
     def _rates(self, groups: tuple[Any, ...]) -> dict[str, Tensor]:
-        """The rate of each latent variable, where there are several."""
+        """The KL of each latent variable, if there are several."""
         if len(groups) == 1:
             return {}
         return {f"kl_{spec.name}": group.rate for spec, group in zip(self.latent.groups, groups, strict=True)}
 
     def predict(self, batch: Batch, scheduled: Scheduled | None = None) -> Prediction:
-        """Terms, the code, and the reconstruction from it; the encoder runs once."""
+        """Terms, the code, and its reconstruction; the encoder runs once."""
         condition = self.condition_of(batch)
         inferred = self.infer(batch.x, condition)
         terms, code = self._terms(inferred, condition, batch, scheduled), self.code(inferred)
@@ -147,7 +147,7 @@ class VAE(Model):
 
 
 def ignorable(spec: DataSpec) -> Ignorable | None:
-    """What a decoder of steps explains without its code; None where that was not measured, as of tokens of music."""
+    """The kind of data that an autoregressive decoder can model without its code; None where this was not measured."""
     if spec.kind == "roll":
         return "roll"
     return "text" if spec.characters else None
