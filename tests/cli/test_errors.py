@@ -71,7 +71,7 @@ from vaelab.errors import ConfigError
         ("task.monitor=3", "task.monitor=3", "string"),
         ("+callbacks.mine=3", "callbacks.mine=3", "_target_"),
         # what does not fit the kind of data, with what would
-        ("encoder=gru", "GRUEncoder fits roll, series, tokens", "encoder=conv or encoder=mlp"),
+        ("encoder=gru", "GRUEncoder supports roll, series, tokens", "encoder=conv or encoder=mlp"),
         ("decoder=conv1d", "digits is image data", "decoder=conv or decoder=mlp"),
         ("data=breast_cancer encoder=resnet", "breast_cancer is table data", "encoder=mlp"),
         ("data=breast_cancer likelihood=categorical", "likelihood=categorical", "likelihood=gaussian"),
@@ -79,7 +79,7 @@ from vaelab.errors import ConfigError
         ("data=breast_cancer corruption=salt_pepper task=denoising", "salt_pepper", "try mask"),
         ("data=breast_cancer task=anomaly", "data.normal=null", "data.normal=['benign']"),
         ("data=table task=embedding", "data.path", ".csv"),
-        ("data=digits task=disentanglement", "digits does not say them", "data=shapes"),
+        ("data=digits task=disentanglement", "digits does not have them", "data=shapes"),
         ("data=text", "data.path", "hub id"),
         ("data=series", "data.path", ".npy"),
         ("data=midi", "data.path", "MIDI"),

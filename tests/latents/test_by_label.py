@@ -83,7 +83,7 @@ def test_a_label_that_train_has_not_takes_the_distribution_of_all(
     assert drawn.std(0).min() > 5  # those without a label lie far away
     assert fitted.facts["labels with a distribution of their own"] == "2 of 3"
     deepcopy(fitted).fit(labelled_codes())
-    assert "labels with fewer than 12 train examples take the distribution of all labels: b (0)" in (
+    assert "labels with fewer than 12 train examples use the distribution of all labels: b (0)" in (
         capsys.readouterr().err
     )
 

@@ -64,7 +64,7 @@ def test_the_same_seed_fits_the_same_flow() -> None:
 
 def test_a_flow_that_diverges_is_one_message() -> None:
     codes = Codes(banana(200, 0) * torch.nan, banana(50, 1), LATENT, CPU)
-    with pytest.raises(ConfigError, match=r"fitted_prior\.lr=0\.01: the flow gives no likelihood"):
+    with pytest.raises(ConfigError, match=r"fitted_prior\.lr=0\.01: the flow's likelihood is not finite"):
         FittedFlow(1, [8], "affine", 20, 64, 1e-2).fit(codes)
 
 

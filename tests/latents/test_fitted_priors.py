@@ -159,7 +159,7 @@ def test_priors_refuse_codes_of_the_other_kind() -> None:
         with pytest.raises(ConfigError, match="the code is discrete; use fitted_prior=counts or autoregressive"):
             prior.refuse_misfit(WORDS)
     Counts().refuse_misfit(WORDS)
-    with pytest.raises(ConfigError, match="the code is made of real numbers; use fitted_prior=gaussian, mixture or"):
+    with pytest.raises(ConfigError, match="the code is continuous; use fitted_prior=gaussian, mixture or"):
         Counts().refuse_misfit(LatentSpec.vector(2))
 
 

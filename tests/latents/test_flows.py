@@ -86,5 +86,5 @@ def test_each_number_of_a_draw_depends_on_those_before_it_and_the_order_turns() 
 def test_what_has_no_flow_is_refused() -> None:
     with pytest.raises(ConfigError, match="latent=vector"):
         FlowPosterior(1, [4], 2).code_shape((2, 4, 4))
-    with pytest.raises(ConfigError, match=r"prior=flow: is for a vector of real numbers"):
+    with pytest.raises(ConfigError, match=r"prior=flow: needs a real vector"):
         FlowPrior(1, [4], "affine").bind(LatentGroup((2, 4, 4)), None, None)  # type: ignore[arg-type]

@@ -58,7 +58,7 @@ def test_cells_of_the_spatial_encoder_are_those_that_its_vector_had() -> None:
 
 
 def test_what_has_no_grid_is_refused() -> None:
-    with pytest.raises(ConfigError, match="latent=grid: fits images; rows is table data, use latent=vector"):
+    with pytest.raises(ConfigError, match="latent=grid: needs images; rows is table data, use latent=vector"):
         Grid(4).shape(DataSpec("rows", "table", (9,), "real"), 3)
     with pytest.raises(ConfigError, match=r"latent\.downsample=6: should be a power of 2"):
         Grid(6)

@@ -118,7 +118,7 @@ def test_draws_of_the_uniform_prior_are_equally_likely_indices() -> None:
     drawn = prior.sample(60_000, (1,), seed=4)
     torch.testing.assert_close(drawn.flatten().bincount() / 60_000, torch.full((6,), 1 / 6), atol=0.01, rtol=0)
     assert torch.equal(drawn, prior.sample(60_000, (1,), seed=4, temperature=0.1))
-    with pytest.raises(ConfigError, match="prior=uniform: is one of discrete codes"):
+    with pytest.raises(ConfigError, match="prior=uniform: needs a discrete code"):
         Uniform().bind(LatentSpec.vector(2).finest, None, lambda x: x)  # type: ignore[arg-type]
 
 

@@ -28,7 +28,7 @@ def test_a_code_larger_than_the_example_is_named_with_its_layer(capsys: pytest.C
     refuse_too_large(about("spatial.Spatial", VECTOR, 4200, widths=[32, 64], blocks=1), Builder(), 54_000)
     said = capsys.readouterr().err
     for part in (
-        "the code of an example has 4,200 numbers (latent_dim=4200)",
+        "the code of an example has 4,200 dimensions (latent_dim=4200)",
         "an example has only 784 values",
         "encoder.net.5.weight, 8,400 x 3,136 = 26.3 million weights",
         "latent_dim=4200 and encoder.widths=[32,64]",
@@ -42,7 +42,7 @@ def test_more_weights_than_train_values_are_named(capsys: pytest.CaptureFixture[
     node = about("MLP", VECTOR, 16, hidden=[10_000], activation="relu")
     refuse_too_large(node | {"encoder": node["encoder"] | {"hidden": [10_000, 8_000]}}, Builder(), 54_000)
     said = capsys.readouterr().err
-    assert "96.1 million weights, and the train split has 42.3 million values" in said
+    assert "96.1 million weights, and the train split has only 42.3 million values" in said
     assert "encoder.net.3.weight, 8,000 x 10,000 = 80 million weights" in said
     assert "encoder.hidden=[10000,8000]" in said
 
@@ -70,5 +70,5 @@ def test_a_run_says_it_before_it_trains(train: Any, capsys: pytest.CaptureFixtur
     run = train(
         "debug=fdr", "model=ae", "task=compression", "task.baselines=false", "encoder.hidden=[8]", "latent_dim=300"
     )
-    assert "the code of an example has 300 numbers (latent_dim=300)" in capsys.readouterr().err
+    assert "the code of an example has 300 dimensions (latent_dim=300)" in capsys.readouterr().err
     assert run.is_dir()

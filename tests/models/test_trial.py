@@ -42,7 +42,7 @@ def adding(term: str, value: Any) -> type[VAE]:
     ("term", "value", "message"),
     [
         ("kl", lambda z: z.square().flatten(1).sum(1), "a penalty of Mine has the name kl, which every model uses"),
-        ("model_loss", lambda z: z.square().flatten(1).sum(1), "is called model_loss"),
+        ("model_loss", lambda z: z.square().flatten(1).sum(1), "has the name model_loss"),
         ("extra", lambda z: z.square().mean(), r"Mine: its term loss is|its term extra is of shape \[\]"),
         ("extra", lambda z: z[:, :, :1].square().flatten(1), r"is of shape \[2, .\]: should be one number for each"),
         ("extra", lambda z: 1.0, r"its term extra is a float"),
@@ -66,7 +66,9 @@ def test_a_statistic_of_the_batch_that_is_no_term_is_named() -> None:
     class Misspelt(adding("extra", lambda z: z.square().flatten(1).sum(1))):  # type: ignore[misc]
         batch_terms = frozenset({"extre"})
 
-    with pytest.raises(ConfigError, match=r"Misspelt\.batch_terms names extre, which is not one of its terms: .* extra"):
+    with pytest.raises(
+        ConfigError, match=r"Misspelt\.batch_terms names extre, which is not one of its terms: .* extra"
+    ):
         refuse_ill_formed(made(Misspelt), batch())
 
 
@@ -90,7 +92,7 @@ def test_parts_that_the_model_has_not_are_named() -> None:
     class Taken(VAE):
         extra_phases = (Phase("model"),)
 
-    for kind, message in ((Misspelt, "extra trains enkoder"), (Critic, "critik"), (Taken, "a name of its own")):
+    for kind, message in ((Misspelt, "extra trains enkoder"), (Critic, "critik"), (Taken, "its own name")):
         with pytest.raises(ConfigError, match=message):
             refuse_ill_formed(made(kind), batch())
 

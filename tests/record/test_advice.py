@@ -64,7 +64,7 @@ OVERFITTED = np.concatenate([np.linspace(-100, -10, 10), np.linspace(-10, -60, 2
         ),
         (
             run("compression", size=4),
-            "the code is as large as the data: 16 dimensions for the 4 values of an example; latent_dim=2 is half of it",
+            "the code is as large as the data: 16 dimensions for the 4 values of an example; latent_dim=2 is half",
         ),
         (run("embedding", size=16, test__active_units=3.0), "latent_dim=8 is half of it"),
         (

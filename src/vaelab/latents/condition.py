@@ -1,4 +1,4 @@
-"""What a model is given beside x: the label of an example."""
+"""The condition of a model: the label of an example."""
 
 import torch
 from torch import Tensor, nn
@@ -8,14 +8,14 @@ from vaelab.errors import ConfigError
 
 
 class LabelCondition(nn.Module):
-    """One learned vector for each class, and one, the null, for an example without a label.
+    """A learned embedding for each class, and one (the null label) for examples without a label.
 
     Args:
-        spec: of the data; names the classes.
-        size: E, numbers of a vector.
+        spec: the data, with the names of the classes.
+        size: E, dimension of an embedding.
 
     Raises:
-        ConfigError: the data has no classes.
+        ConfigError: the data have no classes.
     """
 
     def __init__(self, spec: DataSpec, size: int) -> None:
@@ -26,12 +26,12 @@ class LabelCondition(nn.Module):
         self.embedding = nn.Embedding(self.classes + 1, size)
 
     def forward(self, label: Tensor) -> Tensor:
-        """`(B,)` int64, negative where there is none, to `(B, E)`."""
+        """`(B,)` int64 labels, negative for no label, to `(B, E)`."""
         return self.embedding(torch.where(label < 0, self.classes, label))
 
 
 def appended(z: Tensor, condition: Tensor | None) -> Tensor:
-    """`z: (N, C, ...)` with `condition: (N, E)` as more channels, the same in every place; `(N, C + E, ...)`."""
+    """Append `condition: (N, E)` to `z: (N, C, ...)` as channels, constant over positions; `(N, C + E, ...)`."""
     if condition is None:
         return z
     places = condition.view(*condition.shape, *[1] * (z.dim() - 2)).expand(-1, -1, *z.shape[2:])

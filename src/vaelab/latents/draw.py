@@ -1,4 +1,4 @@
-"""Draws of a posterior, and what they cost: what every objective and every measurement is computed from."""
+"""Draws of a posterior and their rates, from which every objective and every measurement is computed."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,14 +16,16 @@ class GroupDraw:
 
     Attributes:
         z: `(B, S, *shape)`.
-        rate: `(B,)` nats, D_KL(q(z|x) || p(z)): exact where it has a closed form, else its mean over the draws. For a
-            discrete code, which has no noise, -log p(z). None for a point in a continuous space, which has no rate.
-        parts: `(B, N)` nats whose sum is `rate`: of each dimension or index; None where they are not known.
-        p, q: give log p(z) and log q(z|x) at each draw, `(B, S)` nats, which few objectives need; q of a discrete code
-            is 0. None for a point in a continuous space.
-        indices: `(B, S, *indices)` int64, which value each draw is, where z is discrete.
-        penalties: terms of the posterior beside the rate, such as a commitment loss, `(B,)` each, by name, as they
-            enter the loss.
+        rate: `(B,)` nats, D_KL(q(z|x) || p(z)): exact if it has a closed form, otherwise its mean over the draws. For a
+            deterministic discrete code, -log p(z). None for a deterministic code in a continuous space, which has no
+            rate.
+        parts: `(B, N)` nats whose sum is `rate`, one for each dimension or index; None if they are not known.
+        p, q: functions that give log p(z) and log q(z|x) at each draw, `(B, S)` nats. They are functions because few
+            objectives need them. log q is 0 for a deterministic discrete code. None for a deterministic code in a
+            continuous space.
+        indices: `(B, S, *indices)` int64, the index of each draw, if z is discrete.
+        penalties: terms of the posterior in addition to the rate, such as a commitment loss, `(B,)` each, by name,
+            multiplied by their weights.
     """
 
     z: Tensor
@@ -36,7 +38,7 @@ class GroupDraw:
 
     @property
     def log_ratio(self) -> Tensor | None:
-        """log p(z) - log q(z|x) at each draw, `(B, S)` nats; None for a point in a continuous space."""
+        """log p(z) - log q(z|x) at each draw, `(B, S)` nats; None for a deterministic code in a continuous space."""
         return None if self.p is None or self.q is None else self.p() - self.q()
 
 
@@ -46,8 +48,7 @@ class Draw:
 
     Attributes:
         groups: one for each variable.
-        state: `(B, S, *shape)`, what the decoder reads where all variables have a part in it; None where it reads the
-            finest one.
+        state: `(B, S, *shape)`, the decoder's input if it depends on all variables; None if it is the finest variable.
     """
 
     groups: tuple[GroupDraw, ...]
@@ -55,39 +56,39 @@ class Draw:
 
     @property
     def decoded(self) -> Tensor:
-        """What the decoder reads, `(B, S, *shape)`; `Coder.decoder_latent` makes the same of flat codes."""
+        """The decoder's input, `(B, S, *shape)`; `Coder.decoder_latent` computes it from flat codes."""
         return self.groups[-1].z if self.state is None else self.state
 
     @property
     def rate(self) -> Tensor | None:
-        """Of all groups together, `(B,)` nats."""
+        """The sum over all groups, `(B,)` nats."""
         return _total([group.rate for group in self.groups])
 
     @property
     def log_ratio(self) -> Tensor | None:
-        """Of all groups together, `(B, S)` nats."""
+        """The sum over all groups, `(B, S)` nats."""
         return _total([group.log_ratio for group in self.groups])
 
     @property
     def log_q(self) -> Tensor | None:
-        """log q(z|x) of all groups together, `(B, S)` nats."""
+        """log q(z|x), summed over all groups, `(B, S)` nats."""
         return _total([None if group.q is None else group.q() for group in self.groups])
 
     @property
     def penalties(self) -> dict[str, Tensor]:
-        """Of all groups, `(B,)` each, by name."""
+        """The penalties of all groups, `(B,)` each, by name."""
         return {name: value for group in self.groups for name, value in group.penalties.items()}
 
     @property
     def parts(self) -> Tensor | None:
-        """The finest parts of the rate that are known, of all groups, `(B, N)` nats."""
+        """Parts of the rate of all groups, `(B, N)` nats; unknown parts of a group are one part. None without a rate."""
         return self._parts(lambda group: None if group.rate is None else group.rate.unsqueeze(1))
 
     @property
     def spread_parts(self) -> Tensor | None:
-        """`parts`, where a rate without known parts is spread evenly over the numbers of z.
+        """`parts`; a rate without known parts is divided equally among the dimensions of z.
 
-        A schedule prices these. What it allows for each dimension, such as free bits, has the same sum for every prior.
+        A schedule acts on these. An allowance per dimension, such as free bits, then has the same sum for every prior.
         """
         return self._parts(_spread)
 

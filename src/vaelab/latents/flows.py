@@ -1,4 +1,4 @@
-"""Normalizing flows, by zuko: as a prior, and on top of a normal posterior."""
+"""Normalizing flows, built with zuko: as a prior, and on top of a normal posterior."""
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -16,13 +16,13 @@ from vaelab.latents.posterior import NoiseKind, Posterior, Scheduled
 from vaelab.latents.prior import Prior, standard_normal_numbers
 from vaelab.latents.spec import LatentGroup
 
-MOST = 2**27  # weights of a flow
-SPLINE = 23  # numbers that a spline of 8 bins takes
+MOST = 2**27  # weights of a flow at most
+SPLINE = 23  # parameters of a spline with 8 bins
 Widths = Annotated[list[Annotated[int, Gt(0)]], MinLen(1)]
 
 
 def _zuko() -> Any:
-    """The package.
+    """The zuko package.
 
     Raises:
         ConfigError: it is not installed.
@@ -30,22 +30,22 @@ def _zuko() -> Any:
     try:
         import zuko
     except ModuleNotFoundError as error:
-        raise ConfigError(f"flows need zuko ({error.name} is missing): pip install 'vaelab[flows]'") from error
+        raise ConfigError(f"flows need zuko ({error.name} is missing); pip install 'vaelab[flows]'") from error
     return zuko
 
 
 def _built(build: Callable[[], nn.Module], inputs: int, hidden: Sequence[int], outputs: int, count: int) -> nn.Module:
-    """Functions on the device on which modules are built now.
+    """A module built by `build`, on the default device of the moment.
 
-    zuko reads numbers while it builds, so even an outline without memory is made on the CPU; its size is looked at
-    before.
+    zuko reads tensor values while it builds, so the module is always built on the CPU first, even for an outline on the
+    meta device. Its size is therefore checked before.
 
     Raises:
         ConfigError: it would have too many weights.
     """
     weights = count * sum(a * b for a, b in pairwise([inputs, *hidden, outputs]))
     if weights > MOST:
-        raise ConfigError(f"hidden={list(hidden)}: makes a flow of {weights:,} weights; at most {MOST:,} are built")
+        raise ConfigError(f"hidden={list(hidden)}: gives a flow of {weights:,} weights; at most {MOST:,} are allowed")
     device = torch.get_default_device()
     with torch.device("cpu"):
         return build().to(device)
@@ -53,12 +53,12 @@ def _built(build: Callable[[], nn.Module], inputs: int, hidden: Sequence[int], o
 
 def _vector(group: LatentGroup, where: str) -> int:
     if group.discrete or len(group.shape) > 1:
-        raise ConfigError(f"{where}=flow: is for a vector of real numbers; use latent=vector and no discrete posterior")
+        raise ConfigError(f"{where}=flow: needs a real vector; use latent=vector and no discrete posterior")
     return group.size
 
 
 class _Flow(NamedTuple):
-    """p(z) of a flow; `flow` is a distribution of zuko."""
+    """p(z) of a flow; `flow` is a zuko distribution."""
 
     flow: Any
 
@@ -68,21 +68,21 @@ class _Flow(NamedTuple):
         return found
 
     def kl(self, q: Any) -> Tensor | None:
-        """None: it has no closed form."""
+        """None: there is no closed form."""
         return None
 
 
 class FlowPrior(Prior):
-    """p(z) is N(0, I) behind invertible functions that are trained with the model (Papamakarios et al., 2017).
+    """p(z) is N(0, I) transformed by a flow that is trained with the model (Papamakarios et al., 2017).
 
-    Each of `transforms` functions is autoregressive: a masked network says for each number of z, from those before it,
-    how it is moved and stretched (`affine`), or bent by a rational-quadratic spline (`spline`, Durkan et al., 2019).
-    The density is found in one pass, a draw takes one pass for each number.
+    Each of `transforms` transformations is autoregressive: from the dimensions before it, a masked network computes for
+    each dimension of z a shift and a scale (`affine`), or a rational-quadratic spline (`spline`, Durkan et al., 2019).
+    The density takes one pass of the network, a sample one pass for each dimension.
 
         python train.py data=mnist prior=flow prior.transforms=4
 
     Args:
-        transforms: how many functions.
+        transforms: number of transformations.
         hidden: widths of their networks.
         kind: `affine` or `spline`.
     """
@@ -97,11 +97,11 @@ class FlowPrior(Prior):
     def bind(
         self, group: LatentGroup, spec: DataSpec, encode: Callable[[Tensor], Any], condition_size: int = 0
     ) -> None:
-        """Make the functions."""
+        """Build the transformations."""
         self.bind_group(group)
 
     def bind_group(self, group: LatentGroup) -> None:
-        """Make the functions, for a code that no model has to be known of."""
+        """Build the transformations for a code, without a model."""
         size = _vector(group, "prior")
         flow, each = (_zuko().flows.MAF, 2) if self.kind == "affine" else (_zuko().flows.NSF, SPLINE)
         self.flow = _built(
@@ -116,22 +116,22 @@ class FlowPrior(Prior):
     def sample(
         self, count: int, shape: Sequence[int], seed: int = 0, temperature: float = 1.0, condition: Tensor | None = None
     ) -> Tensor:
-        """See `Prior.sample`; a temperature multiplies the numbers that the functions are given."""
+        """See `Prior.sample`; the temperature multiplies the base noise."""
         return self.transformed(temperature * standard_normal_numbers(count, shape, seed))
 
     def transformed(self, noise: Tensor) -> Tensor:
-        """`(N, D)` standard normal numbers to draws."""
+        """`(N, D)` standard normal noise to samples."""
         found: Tensor = self.flow().transform.inv(noise.to(next(self.parameters())))
         return found
 
 
 class Flowed(NamedTuple):
-    """q(z|x): a normal distribution, and the functions behind it, for N examples.
+    """q(z|x) for B examples: a normal base distribution, followed by transformations.
 
     Attributes:
-        base: the normal distribution, `(B, D)`.
-        context: `(B, C)`, what the functions are told of an example.
-        mean: `(B, D)`, what they make of the mean of `base`: the code that stands for an example.
+        base: the base distribution, `(B, D)`.
+        context: `(B, C)`, additional input of the transformations for each example.
+        mean: `(B, D)`, the transformed mean of `base`, which is used as the code of the example.
     """
 
     base: DiagonalGaussian
@@ -140,22 +140,22 @@ class Flowed(NamedTuple):
 
     @property
     def variance(self) -> Tensor | None:
-        """None: it has no closed form."""
+        """None: there is no closed form."""
         return None
 
 
 class FlowPosterior(Posterior):
-    """q(z|x) is normal behind inverse autoregressive functions (Kingma et al., 2016, equations 10 and 11).
+    """q(z|x) is normal, followed by inverse autoregressive flows (Kingma et al., 2016, equations 10 and 11).
 
-    The encoder gives a mean, a log-variance and `context` numbers, which all functions read. A draw and its density
-    take one pass through each. The KL is estimated by the draws.
+    The encoder gives a mean, a log-variance and `context` dimensions that all transformations read. A draw and its
+    density take one pass through each transformation. The KL is estimated from the draws.
 
         python train.py data=mnist posterior=flow
 
     Args:
-        transforms: how many functions; each reads the numbers of z in the reverse order of the one before.
+        transforms: number of transformations; each has the dimensions of z in the reverse order of the one before.
         hidden: widths of their networks.
-        context: numbers that the encoder tells them of an example.
+        context: dimensions of the encoder's output that the transformations read.
     """
 
     noise: ClassVar[NoiseKind | None] = "normal"
@@ -168,7 +168,7 @@ class FlowPosterior(Posterior):
         _zuko()
 
     def bind(self, group: LatentGroup) -> None:
-        """Make the functions."""
+        """Build the transformations."""
         size = _vector(group, "posterior")
         of_zuko = _zuko().flows.autoregressive.MaskedAutoregressiveTransform
 
@@ -184,11 +184,11 @@ class FlowPosterior(Posterior):
     def code_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Means, log-variances and the context."""
         if len(shape) > 1:
-            raise ConfigError("posterior=flow: is for a vector of real numbers; use latent=vector")
+            raise ConfigError("posterior=flow: needs a real vector; use latent=vector")
         return (2 * shape[0] + self.context,)
 
     def moves(self) -> dict[str, tuple[str, ...]]:
-        """The functions have weights of their own."""
+        """The encoder, and the weights of the transformations."""
         return {"reconstruction": ("posterior",), "kl": ("posterior",)}
 
     def forward(self, code: Tensor) -> Flowed:
@@ -206,7 +206,7 @@ class FlowPosterior(Posterior):
         return GroupDraw(z, (log_q - log_p).mean(1), None, lambda: log_p, lambda: log_q)
 
     def _through(self, z: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
-        """`z: (B, S, D)` through all functions, and the logarithm of the volume that they make of one, `(B, S)`."""
+        """`z: (B, S, D)` through all transformations, and the log determinant of their Jacobian, `(B, S)`."""
         told = context.unsqueeze(1).expand(-1, z.shape[1], -1)
         stretched = z.new_zeros(z.shape[:2])
         for function in self.functions:

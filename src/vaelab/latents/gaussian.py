@@ -12,8 +12,8 @@ from vaelab.latents.posterior import NoiseKind, Posterior, Scheduled
 from vaelab.latents.prior import Prior, standard_normal_numbers
 from vaelab.likelihoods.likelihood import soft_bound
 
-LOG_VARIANCE = (-12.0, 8.0)  # of a posterior: standard deviations from 0.0025 to 55
-CHUNK = 512  # examples whose draws meet all posteriors at once
+LOG_VARIANCE = (-12.0, 8.0)  # range for a posterior: standard deviations from 0.0025 to 55
+CHUNK = 512  # draws that are compared with all posteriors at once
 
 
 class DiagonalGaussian(NamedTuple):
@@ -24,7 +24,7 @@ class DiagonalGaussian(NamedTuple):
 
     @classmethod
     def bounded(cls, numbers: Tensor, dim: int = -1) -> "DiagonalGaussian":
-        """Of a layer's output: means, then log-variances, in two halves of a dimension; in at least single precision.
+        """From a layer's output: means, then log-variances, as two halves of dimension `dim`; float32 or higher.
 
         Log-variances are bounded smoothly to [-12, 8].
         """
@@ -41,7 +41,7 @@ class DiagonalGaussian(NamedTuple):
         return self.mean.unsqueeze(1) + (0.5 * self.log_variance).exp().unsqueeze(1) * noise
 
     def log_prob_of_draw(self, noise: Tensor) -> Tensor:
-        """log q(z|x) at `z = rsample(noise)`, `(B, S)` nats, from the noise itself."""
+        """log q(z|x) at `z = rsample(noise)`, `(B, S)` nats, computed from the noise."""
         return gaussian_log_prob(noise.square(), self.log_variance.unsqueeze(1))
 
     def log_prob(self, z: Tensor) -> Tensor:
@@ -55,13 +55,13 @@ class DiagonalGaussian(NamedTuple):
 
 
 def gaussian_kl(q: DiagonalGaussian, p: DiagonalGaussian) -> Tensor:
-    """D_KL(q || p) of each number in nats; the shape of both."""
+    """D_KL(q || p) of each dimension in nats; the shape of both."""
     squares = (q.log_variance.exp() + (q.mean - p.mean).square()) * (-p.log_variance).exp()
     return 0.5 * (squares - 1 + p.log_variance - q.log_variance)
 
 
 def gaussian_product(one: DiagonalGaussian, other: DiagonalGaussian) -> DiagonalGaussian:
-    """The product of two densities, normalised: means weighed by precisions (Soenderby et al., 2016, equation 18)."""
+    """The normalised product of two densities: means weighted by precisions (Soenderby et al., 2016, equation 18)."""
     first, second = (-one.log_variance).exp(), (-other.log_variance).exp()
     precision = first + second
     return DiagonalGaussian((one.mean * first + other.mean * second) / precision, -precision.log())
@@ -71,7 +71,7 @@ def gaussian_draw(q: DiagonalGaussian, p: DiagonalGaussian, noise: Tensor) -> Gr
     """Draws of one level of a hierarchy, where q and p depend on the draws above.
 
     Args:
-        q, p: `(B, S, *shape)`; with 1 in place of S where nothing above is drawn.
+        q, p: `(B, S, *shape)`; 1 in place of S if they do not depend on draws.
         noise: `(B, S, *shape)`, standard normal.
     """
     z = q.mean + (0.5 * q.log_variance).exp() * noise
@@ -84,7 +84,7 @@ def gaussian_draw(q: DiagonalGaussian, p: DiagonalGaussian, noise: Tensor) -> Gr
 
 
 def gaussian_log_prob(squares: Tensor, log_variance: Tensor | float) -> Tensor:
-    """log N(z) in nats, `(B, S)`, from squared distances in standard deviations, `(B, S, *shape)`."""
+    """log N(z) in nats, `(B, S)`, from squared standardised distances, `(B, S, *shape)`."""
     return -0.5 * (squares + log_variance + log(2 * pi)).flatten(2).sum(2)
 
 
@@ -159,8 +159,8 @@ class Gaussian(Posterior):
     def mutual_information(self, q: DiagonalGaussian, seed: int = 0) -> float:
         """I_q(x; z) in nats over the examples of `q` (Hoffman and Johnson, 2016, section 2).
 
-        The mean of log q(z|x) - log q(z) over one draw z of each posterior, with q(z) the mean of all of them. It is at
-        most log N; where it comes near that, more examples would give more.
+        The mean of log q(z|x) - log q(z) over one draw z of each posterior, where q(z) is the mean of all posteriors.
+        It is at most log N. If it is close to log N, it underestimates, and more examples would give a larger value.
         """
         mean, log_variance = (values.flatten(1).cpu().double() for values in q)
         noise = torch.randn(mean.shape, generator=torch.Generator().manual_seed(seed), dtype=mean.dtype)

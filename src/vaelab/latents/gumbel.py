@@ -1,4 +1,4 @@
-"""Categorical codes that have a gradient: the Gumbel-softmax."""
+"""Categorical codes with a gradient: the Gumbel-softmax."""
 
 from typing import Annotated, Any, ClassVar, NamedTuple
 
@@ -17,11 +17,11 @@ TEMPERATURE = "temperature"
 
 
 class Categorical(NamedTuple):
-    """q(z|x) of some categorical variables.
+    """q(z|x) of several categorical variables.
 
     Attributes:
-        log_share: `(B, V, K, *places)`, logarithms of the probabilities of K categories of V variables in each place.
-        placed: whether the places alone name a variable, since each has one.
+        log_share: `(B, V, K, *places)`, log probabilities of the K categories of V variables at each position.
+        placed: whether there is one variable for each position, so that indices have no axis for V.
     """
 
     log_share: Tensor
@@ -29,37 +29,37 @@ class Categorical(NamedTuple):
 
     @property
     def indices(self) -> Tensor:
-        """`(B, *indices)` int64, the likeliest category of each variable."""
+        """`(B, *indices)` int64, the most likely category of each variable."""
         found = self.log_share.argmax(2)
         return found.squeeze(1) if self.placed else found
 
     @property
     def mean(self) -> Tensor:
-        """`(B, V K, *places)`, the likeliest categories as zeros and ones: the code that stands for the example."""
+        """`(B, V K, *places)`, the most likely categories, one-hot: the code of the example."""
         return _one_hot(self.log_share.argmax(2), self.log_share.shape[2]).to(self.log_share.dtype).flatten(1, 2)
 
     @property
     def variance(self) -> Tensor | None:
-        """None: categories have none."""
+        """None: not defined for categories."""
         return None
 
 
 class GumbelSoftmax(Quantizer):
     """Categorical variables, relaxed to a softmax in training (Jang et al., 2017; Maddison et al., 2017).
 
-    z holds zeros and ones, `categories` numbers for each variable; `latent_dim` is a multiple of them, in each place of
-    a grid. A draw is the category with the largest log-probability plus Gumbel noise. In training it is the softmax of
-    these numbers divided by a temperature, which falls from `initial` to `final` exponentially over `steps`. The KL
-    from the uniform prior is exact. In evaluation draws are zeros and ones, so that `elbo` and `nll` are those of the
-    discrete model.
+    z is one-hot, with `categories` dimensions for each variable; `latent_dim`, the channels at each position of a grid,
+    is a multiple of it. A draw is the category with the largest log probability plus Gumbel noise. In training it is
+    the softmax of these sums divided by a temperature, which falls exponentially from `initial` to `final` over
+    `steps`. The KL from the uniform prior is exact. In evaluation draws are one-hot, so `elbo` and `nll` are those of
+    the discrete model.
 
         python train.py data=mnist model=gumbel_vae latent_dim=300 posterior.categories=10
 
     Args:
-        categories: K of each variable.
-        initial, final: the temperature at first and at last.
-        steps: in which it falls.
-        hard: whether draws of training are zeros and ones too, with the gradient of the softmax (straight through).
+        categories: K, number of categories of each variable.
+        initial, final: temperature at the first step and from `steps` on.
+        steps: optimizer steps over which the temperature falls.
+        hard: whether draws in training are one-hot too, with the gradient of the softmax (straight-through estimator).
     """
 
     noise: ClassVar[NoiseKind | None] = "uniform"
@@ -90,7 +90,7 @@ class GumbelSoftmax(Quantizer):
         return {TEMPERATURE: self.initial * (self.final / self.initial) ** min(1.0, step / self.steps)}
 
     def forward(self, code: Tensor) -> Categorical:
-        """The encoder's output `(B, *shape)` are logits; single precision whatever the layers'."""
+        """The encoder's output `(B, *shape)`, as logits; in single precision under mixed precision too."""
         logits = code.to(torch.promote_types(code.dtype, torch.float32)).unflatten(1, (-1, self.levels))
         return Categorical(logits.log_softmax(2), self._placed(tuple(code.shape[1:])))
 
@@ -100,7 +100,7 @@ class GumbelSoftmax(Quantizer):
         return _one_hot(several, self.levels).flatten(1, 2).float()
 
     def draw(self, q: Any, p: Any, noise: Tensor | None, samples: int, scheduled: Scheduled = NONE) -> GroupDraw:
-        """Categories by the Gumbel-max trick; in training relaxed."""
+        """Categories drawn by the Gumbel-max trick; relaxed in training."""
         assert noise is not None
         share = q.log_share
         gumbel = -(-noise.clamp(1e-9, 1 - 1e-7).log()).log()

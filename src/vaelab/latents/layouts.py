@@ -1,4 +1,4 @@
-"""The group `latent`: whether a code is one vector for an example, or a grid of cells that keep their places."""
+"""The group `latent`: whether a code is one vector for an example, or a grid of cells at positions of the image."""
 
 from abc import ABC, abstractmethod
 from typing import Annotated
@@ -10,19 +10,19 @@ from vaelab.errors import ConfigError
 
 
 class Layout(ABC):
-    """Gives the shape of z for data and `latent_dim`."""
+    """Determines the shape of z from the data and `latent_dim`."""
 
     @abstractmethod
     def shape(self, spec: DataSpec, latent_dim: int) -> tuple[int, ...]:
-        """Of z for one example.
+        """Shape of z for one example.
 
         Raises:
-            ConfigError: the data has no such layout; says which data has.
+            ConfigError: the data do not support this layout; says which data do.
         """
 
 
 class Vector(Layout):
-    """`latent_dim` numbers for an example, `(latent_dim,)`."""
+    """A vector of `latent_dim` dimensions for each example, `(latent_dim,)`."""
 
     def shape(self, spec: DataSpec, latent_dim: int) -> tuple[int, ...]:
         """See `Layout.shape`."""
@@ -30,13 +30,13 @@ class Vector(Layout):
 
 
 class Grid(Layout):
-    """`latent_dim` numbers for each cell of an image, `(latent_dim, h, w)`.
+    """`latent_dim` dimensions for each cell of a grid over an image, `(latent_dim, h, w)`.
 
-    A cell stands for `downsample` x `downsample` pixels; at the right and lower edge it may stand for fewer. Images of
-    28 x 28 pixels have 7 x 7 cells at `downsample=4`.
+    A cell stands for `downsample` x `downsample` pixels, or fewer at the right and lower edges. Images of 28 x 28
+    pixels have 7 x 7 cells at `downsample=4`.
 
     Args:
-        downsample: pixels on the side of a cell, a power of 2. The encoder halves the image so often.
+        downsample: pixels on the side of a cell, a power of 2. The encoder halves the image log2(downsample) times.
     """
 
     def __init__(self, downsample: Annotated[int, Ge(2)]) -> None:
@@ -47,6 +47,6 @@ class Grid(Layout):
     def shape(self, spec: DataSpec, latent_dim: int) -> tuple[int, ...]:
         """See `Layout.shape`."""
         if spec.kind != "image":
-            raise ConfigError(f"latent=grid: fits images; {spec.name} is {spec.kind} data, use latent=vector")
+            raise ConfigError(f"latent=grid: needs images; {spec.name} is {spec.kind} data, use latent=vector")
         _, height, width = spec.shape
         return latent_dim, -(-height // self.downsample), -(-width // self.downsample)

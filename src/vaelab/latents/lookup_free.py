@@ -1,4 +1,4 @@
-"""Lookup-free quantization: each number of the code becomes its sign, and a word is a row of bits."""
+"""Lookup-free quantization: each dimension of the code is replaced by its sign, and an entry is a string of bits."""
 
 from dataclasses import replace
 from math import prod
@@ -16,7 +16,7 @@ from vaelab.latents.posterior import Scheduled
 from vaelab.latents.quantizers import Quantizer
 from vaelab.latents.spec import LatentGroup
 
-MOST_BITS = 20  # of a word, since how often each word comes is counted
+MOST_BITS = 20  # of an entry, because the occurrences of each entry are counted
 
 
 class Signs(NamedTuple):
@@ -34,37 +34,38 @@ class Signs(NamedTuple):
 
     @property
     def variance(self) -> Tensor | None:
-        """None: a point has none."""
+        """None: the code is deterministic."""
         return None
 
 
 class LFQ(Quantizer):
-    """Lookup-free quantization (Yu et al., 2024, MAGVIT-v2, section 3.1): no codebook, so that it can be very large.
+    """Lookup-free quantization (Yu et al., 2024, MAGVIT-v2, section 3.1), with an implicit and possibly large codebook.
 
-    Each channel becomes its sign, -1 or 1. The channels of a place are the bits of one word, or of `groups` words, and
-    2^18 words need no more weights than 2^4. Gradients pass to the encoder as if nothing was rounded. The terms, with
-    q(c|x) the softmax of -||x - c||^2 / temperature over the words c, are sums over all words of an example:
+    Each channel is replaced by its sign, -1 or 1. The channels at a position are the bits of one codebook entry, or of
+    `groups` entries; 2^18 entries need no more weights than 2^4. Gradients are passed straight through to the encoder.
+    With q(c|x) the softmax of -||x - c||^2 / temperature over the entries c, these terms are summed over all positions
+    of an example:
 
     - `commitment` ||x - sg[sign(x)]||^2
-    - `entropy`, the weight times H(q(c|x)), the entropy of each word: low where each sign is certain
-    - `diversity`, minus the weight times `diversity` H(E[q(c|x)]), the entropy of the mean over all places of the batch
-      of all devices: low where all words are used equally. So the least loss is that of words that are certain, and all
-      equally frequent (equation 5).
+    - `entropy` times H(q(c|x)), the entropy at each position: low if each sign is certain
+    - `diversity`, minus `entropy` times `diversity` times H(E[q(c|x)]), the entropy of the mean over all positions of
+      the batch on all devices: the term is lowest if all entries are used equally often (equation 5)
 
-    Under q(c|x) bits are independent, so its entropy is that of its bits. In the mean over a batch they are not. The
-    entropy of the mean is exact for blocks of at most `joint` bits, and the sum over the blocks of a word; blocks of
-    one bit would have a batch of the two words 000 and 111 for one that uses all words. Of a sum over blocks the least
-    loss is still that of all words equally. Terms are in single precision, whatever that of the layers.
+    Under q(c|x) the bits are independent, so its entropy is the sum of the bits' entropies. In the mean over a batch
+    the bits are dependent. The entropy of the mean is exact for blocks of at most `joint` bits, and is summed over the
+    blocks of an entry. With blocks of one bit, a batch that uses only the two entries 000 and 111 would count as one
+    that uses all entries. For a sum over larger blocks, too, the minimum is reached if all entries are used equally.
+    Terms are computed in single precision under mixed precision too.
 
         python train.py data=fashion_mnist encoder=conv latent=grid latent_dim=10 posterior=lfq
 
     Args:
-        groups: words that the channels of a place are cut into.
+        groups: number of entries that the channels at a position are divided into.
         entropy: weight of both entropies.
-        diversity: that of the second beside the first, called gamma.
-        commitment: weight of that term.
+        diversity: weight of the second entropy relative to the first, called gamma.
+        commitment: weight of the commitment term.
         temperature: of q(c|x). The probability of a sign is sigmoid(4 |x| / temperature).
-        joint: see above; memory for 2^joint numbers is needed for each word of a batch.
+        joint: bits of a block, see above; memory for 2^joint values is needed for each position of a batch.
     """
 
     def __init__(
@@ -84,22 +85,22 @@ class LFQ(Quantizer):
         self.basis: Tensor
 
     def group(self, shape: tuple[int, ...]) -> LatentGroup:
-        """See `Posterior.group`: an index for each word."""
+        """See `Posterior.group`: one index for each entry."""
         if shape[0] % self.groups:
-            raise ConfigError(f"posterior.groups={self.groups} and latent_dim={shape[0]}: should divide it")
+            raise ConfigError(f"posterior.groups={self.groups} and latent_dim={shape[0]}: groups should divide it")
         bits, places = shape[0] // self.groups, shape[1:]
         if bits > MOST_BITS:
             fitting = next(
                 n for n in range(self.groups, shape[0] + 1) if shape[0] % n == 0 and shape[0] // n <= MOST_BITS
             )
             raise ConfigError(
-                f"latent_dim={shape[0]} and posterior.groups={self.groups}: words of {bits} bits, and at most "
-                f"{MOST_BITS} are counted; use posterior.groups={fitting}"
+                f"latent_dim={shape[0]} and posterior.groups={self.groups}: give codebook entries of {bits} bits; at "
+                f"most {MOST_BITS} are allowed, use posterior.groups={fitting}"
             )
         return LatentGroup(shape, places if self.groups == 1 and places else (self.groups, *places), 2**bits)
 
     def bind(self, group: LatentGroup) -> None:
-        """Take the number of bits."""
+        """Set the number of bits."""
         assert group.levels is not None
         self.levels, self.bits = group.levels, group.shape[0] // self.groups
         self.register_buffer("counts", torch.zeros(self.levels))
@@ -142,7 +143,7 @@ class LFQ(Quantizer):
         """See `Posterior.batch_penalties`."""
         words = gathered(q.words, weight)
         with torch.autocast(words.device.type, enabled=False):
-            chances = self._logits(words).sigmoid().movedim(1, 0).flatten(1, -2)  # of ones, (groups, N, bits)
+            chances = self._logits(words).sigmoid().movedim(1, 0).flatten(1, -2)  # P(bit = 1), (groups, N, bits)
             blocks = chances.tensor_split(-(-self.bits // self.joint), dim=2)
             marginal = [_every_word(block).mean(1) for block in blocks]
             entropy = torch.stack([_entropy(share) for share in marginal]).sum()
@@ -150,17 +151,17 @@ class LFQ(Quantizer):
         return {"diversity": (-self.entropy * self.diversity * places * entropy).expand(len(q.words))}
 
     def _logits(self, words: Tensor) -> Tensor:
-        """Of each bit being one: the difference of squared distances from -1 and 1, 4 x, over the temperature."""
+        """Logits of each bit being 1: the difference of squared distances from -1 and 1, 4 x, over the temperature."""
         return 4 * words / self.temperature
 
 
 def _entropy(share: Tensor) -> Tensor:
-    """Of distributions `(groups, K)`, their sum; the gradient is finite where a chance is 0 to rounding."""
+    """Sum of the entropies of distributions `(groups, K)`; the gradient is finite if a probability rounds to 0."""
     return -(share * share.clamp(min=torch.finfo(share.dtype).tiny).log()).sum()
 
 
 def _every_word(chances: Tensor) -> Tensor:
-    """Chances of ones of independent bits `(..., b)` to the chance of each word of these bits, `(..., 2^b)`."""
+    """Probabilities of ones of independent bits `(..., b)` to the probability of each bit string, `(..., 2^b)`."""
     found = torch.ones_like(chances[..., :1])
     for one in chances.unbind(-1):
         both = torch.stack([1 - one, one], -1)

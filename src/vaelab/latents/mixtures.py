@@ -22,7 +22,7 @@ class MixtureOfGaussians(NamedTuple):
     """K normal distributions with diagonal covariances.
 
     Attributes:
-        log_weight: `(K,)`, logarithms of weights that add up to 1.
+        log_weight: `(K,)`, logarithms of component weights that sum to 1.
         mean, log_variance: `(K, *shape)`.
     """
 
@@ -38,15 +38,15 @@ class MixtureOfGaussians(NamedTuple):
         return torch.logsumexp(each + self.log_weight, dim=1).view(z.shape[:2])
 
     def kl(self, q: DiagonalGaussian) -> None:
-        """None: it has no closed form."""
+        """None: there is no closed form."""
         return None
 
 
 def squared_distances(z: Tensor, mean: Tensor, precision: Tensor) -> Tensor:
     """The sum over D of precision * (z - mean)^2, for `z: (N, D)` and each of K means `(K, D)`: `(N, K)`.
 
-    As matrix products it takes a fiftieth of the time that N K D differences take. The products are far larger than
-    what is left of them in the end, so they are in double precision; a device that has none takes the differences.
+    Computed by matrix products, which takes a fiftieth of the time of N K D differences. The products are much larger
+    than the result, so they are in double precision; a device without it computes the differences.
     """
     if z.device.type == "mps":
         return ((z.unsqueeze(1) - mean).square() * precision).sum(2)
@@ -57,7 +57,7 @@ def squared_distances(z: Tensor, mean: Tensor, precision: Tensor) -> Tensor:
 
 
 class MixturePrior(Prior):
-    """p(z) is a mixture of K normal distributions; a subclass says which."""
+    """p(z) is a mixture of K normal distributions, defined by a subclass."""
 
     def __init__(self, components: int) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ class MixturePrior(Prior):
         """Refuse discrete codes."""
         if group.discrete:
             raise ConfigError(
-                "prior: a mixture of normal distributions is no prior of discrete codes; use prior=uniform"
+                "prior: a mixture of normal distributions does not support discrete codes; use prior=uniform"
             )
 
     @abstractmethod
@@ -79,7 +79,7 @@ class MixturePrior(Prior):
     def sample(
         self, count: int, shape: Sequence[int], seed: int = 0, temperature: float = 1.0, condition: Tensor | None = None
     ) -> Tensor:
-        """See `Prior.sample`; a temperature leaves the choice of the component as it is."""
+        """See `Prior.sample`; the temperature does not change the choice of the component."""
         p = self.distribution(condition)
         generator = torch.Generator().manual_seed(mix(seed, "component"))
         chosen = torch.multinomial(p.log_weight.exp().cpu(), count, replacement=True, generator=generator)
@@ -102,23 +102,23 @@ class Mixture(MixturePrior):
     def bind(
         self, group: LatentGroup, spec: DataSpec, encode: Callable[[Tensor], Any], condition_size: int = 0
     ) -> None:
-        """Components begin as draws of N(0, I), with a variance of 1."""
+        """Initialise the components as draws of N(0, I), with a variance of 1."""
         super().bind(group, spec, encode, condition_size)
         self.mean = nn.Parameter(torch.randn(self.components, *group.shape))
         self.log_variance = nn.Parameter(torch.zeros(self.components, *group.shape))
 
     def distribution(self, condition: Tensor | None = None) -> MixtureOfGaussians:
         """See `Prior.distribution`."""
-        exact = torch.promote_types(self.mean.dtype, torch.float32)  # the weights of p(z) add up to 1 in any precision
+        exact = torch.promote_types(self.mean.dtype, torch.float32)  # so that the weights of p(z) sum to 1
         weight, mean, log_variance = (values.to(exact) for values in (self.weight, self.mean, self.log_variance))
         return MixtureOfGaussians(weight.log_softmax(0), mean, soft_bound(log_variance, *LOG_VARIANCE))
 
 
 class WithinRange(torch.autograd.Function):
-    """Values clamped to [0, 1] whose gradient is stopped only where a step would lead further out.
+    """Clamp values to [0, 1], with a gradient of 0 only if a step would move the value further out of the range.
 
-    The gradient of `clamp` is 0 outside the range, so that a value which one step takes over the edge, where those of
-    images begin, would never come back.
+    The gradient of `clamp` is 0 outside the range. A value that one step moves out of the range would never return, and
+    many values of images are at its ends.
     """
 
     @staticmethod
@@ -129,7 +129,7 @@ class WithinRange(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        """A step goes against the gradient."""
+        """Stop gradients that would move a value further out; an optimizer step goes against the gradient."""
         (values,), (gradient,) = ctx.saved_tensors, gradients
         outward = ((values <= 0) & (gradient > 0)) | ((values >= 1) & (gradient < 0))
         return gradient.masked_fill(outward, 0)
@@ -138,11 +138,11 @@ class WithinRange(torch.autograd.Function):
 class VampPrior(MixturePrior):
     """The mixture of the posteriors of K pseudo-inputs (Tomczak and Welling, 2018, equation 9).
 
-    The pseudo-inputs are trained with the model. They begin at train examples, and stay in the data's range where it
-    has one. All components have the same weight.
+    The pseudo-inputs are trained with the model. They are initialised with train examples, and stay in the data's range
+    if the data are bounded. All components have the same weight.
 
     Args:
-        components: K, pseudo-inputs.
+        components: K, number of pseudo-inputs.
     """
 
     of_posteriors = True
@@ -155,19 +155,19 @@ class VampPrior(MixturePrior):
     def bind(
         self, group: LatentGroup, spec: DataSpec, encode: Callable[[Tensor], Any], condition_size: int = 0
     ) -> None:
-        """Make the pseudo-inputs, which `start` then fills."""
+        """Create the pseudo-inputs, which `start` initialises."""
         super().bind(group, spec, encode, condition_size)
         if spec.support in ("categories", "mixed") or spec.has_missing:
             raise ConfigError(
-                f"prior=vampprior: its pseudo-inputs are numbers, none missing, and {spec.name} has categories or "
-                "missing values; use prior=mixture"
+                f"prior=vampprior: its pseudo-inputs are numeric without missing values, and {spec.name} has "
+                "categories or missing values; use prior=mixture"
             )
         self.inputs = nn.Parameter(0.05 + 0.01 * torch.randn(self.components, *spec.shape))
         self.bounded = spec.bounded
-        self._encode = [encode]  # in a list, so that the encoder is no part of the prior and is saved once
+        self._encode = [encode]  # in a list, so that the encoder is not registered as a submodule and saved twice
 
     def start(self, examples: Tensor) -> None:
-        """Begin at train examples, some of them twice where there are too few."""
+        """Initialise with train examples, repeated if there are too few."""
         chosen = torch.arange(self.components) % len(examples)
         with torch.no_grad():
             self.inputs.copy_(examples[chosen])

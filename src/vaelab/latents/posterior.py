@@ -1,4 +1,4 @@
-"""What a posterior is, and the simplest: a point."""
+"""The interface of a posterior, and the simplest posterior: a point mass."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -10,22 +10,22 @@ from vaelab.latents.draw import NONE, GroupDraw
 from vaelab.latents.spec import LatentGroup
 
 NoiseKind = Literal["normal", "uniform"]
-Scheduled = Mapping[str, float | Tensor]  # numbers, or what a compiled function gets for them
+Scheduled = Mapping[str, float | Tensor]  # scheduled numbers, or the tensors that a compiled function gets for them
 
 
 class Posterior(nn.Module, ABC):
-    """q(z|x) of one latent variable, made from the encoder's output.
+    """q(z|x) of one latent variable, computed from the encoder's output.
 
     Attributes:
-        noise: what a draw needs for each number of z: `normal` or `uniform` numbers, or nothing.
-        continuous_point: whether z is a point in a continuous space, which has no rate and no density.
-        begins_with_mean: whether the encoder gives the mean of z, then log-variances if there are more numbers, so that
-            a linear path can be added to it; see `vaelab.models.Shortcut`.
+        noise: the noise of a draw, for each dimension of z: `normal`, `uniform`, or None.
+        continuous_point: whether z is deterministic and continuous, so that it has no rate and no density.
+        begins_with_mean: whether the encoder's output is the mean of z, followed by log-variances if it has more
+            dimensions, so that a linear path can be added to it; see `vaelab.models.Shortcut`.
         normal: whether q(z|x) is a `DiagonalGaussian`.
         discrete: whether z takes finitely many values; see `vaelab.latents.quantizers`.
         grids: whether z may be a grid.
-        start_examples: how many train examples `start` wants to see.
-        batch_terms: names of those of its penalties that are statistics of a whole batch; see `Model.batch_terms`.
+        start_examples: number of train examples that `start` needs.
+        batch_terms: names of its penalties that are statistics of a whole batch; see `Model.batch_terms`.
     """
 
     noise: ClassVar[NoiseKind | None] = None
@@ -38,7 +38,7 @@ class Posterior(nn.Module, ABC):
     batch_terms: frozenset[str] = frozenset()
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Posterior":
-        """Leave buffers in single precision at least: in less, a moving average or a count stands still."""
+        """Keep buffers in float32 or higher: in lower precision, moving averages and counts would stop changing."""
         own = {id(buffer) for buffer in self.buffers(recurse=False)}
 
         def moved(tensor: Tensor) -> Tensor:
@@ -57,89 +57,89 @@ class Posterior(nn.Module, ABC):
         return LatentGroup(shape)
 
     def bind(self, group: LatentGroup) -> None:
-        """Take which variable it is for, once: a posterior with weights or codebooks makes them here."""
+        """Set the latent variable, once; a posterior with weights or codebooks creates them here."""
 
     def start(self, codes: Tensor) -> None:
-        """Begin at what the encoder gives for `start_examples` train examples, `(N, *code_shape)`, in a new run."""
+        """Initialise from encoder outputs for `start_examples` train examples, `(N, *code_shape)`, in a new run."""
 
     def code_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """What the encoder gives for z of this `shape`."""
+        """Shape of the encoder's output for z of this `shape`."""
         return shape
 
     def noise_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Of the noise of one draw of z."""
+        """Shape of the noise of one draw of z."""
         return shape
 
     @abstractmethod
     def forward(self, code: Tensor) -> Any:
-        """The encoder's output `(B, *code_shape)` to q: a record with the fields and methods of `Point`."""
+        """The encoder's output `(B, *code_shape)` to q: a record with the fields and methods of `PointMass`."""
 
     @abstractmethod
     def draw(self, q: Any, p: Any, noise: Tensor | None, samples: int, scheduled: Scheduled = NONE) -> GroupDraw:
-        """Draws of z and what they cost.
+        """Draws of z and their rates.
 
         Args:
             q: from `forward`.
             p: from `Prior.distribution`.
-            noise: `(B, S, *noise_shape)`; None where none is needed.
+            noise: `(B, S, *noise_shape)`; None if no noise is needed.
             samples: S.
-            scheduled: the numbers of `scheduled` at this step, in training. Empty in evaluation, where a draw does not
+            scheduled: the scheduled numbers of this step, in training. Empty in evaluation, where a draw does not
                 depend on the step.
         """
 
     def batch_penalties(self, q: Any, weight: float) -> dict[str, Tensor]:
-        """Terms that are statistics of a whole batch, `(B,)` each, by name, as they enter the loss.
+        """Terms that are statistics of a whole batch, `(B,)` each, by name, multiplied by their weights.
 
         Args:
             q: from `forward`.
-            weight: `Batch.weight`, which `gathered` takes.
+            weight: `Batch.weight`, the argument of `gathered`.
         """
         return {}
 
     def scheduled(self, step: int) -> dict[str, float]:
-        """Numbers that change over the steps, such as a temperature: `draw` takes them, and they are logged."""
+        """Numbers that change over the steps, such as a temperature. `draw` uses them, and they are logged."""
         return {}
 
     def moves(self) -> dict[str, tuple[str, ...]]:
         """Which of `encoder` and `posterior` a term sends a gradient to, by the name of the term.
 
-        To be said for penalties of the posterior, and for other terms that train weights of its own.
+        Required for penalties of the posterior, and for other terms that train its weights.
         """
         return {}
 
     def from_indices(self, indices: Tensor) -> Tensor:
-        """Of a discrete code: `(N, *indices)` int64 to z, `(N, *shape)`."""
+        """For a discrete code: `(N, *indices)` int64 to z, `(N, *shape)`."""
         raise TypeError(f"{type(self).__name__} has no indices")
 
     def statistics(self, q: Any) -> dict[str, Tensor]:
-        """Sums over a training batch that `update` takes, by name."""
+        """Sums over a training batch that are passed to `update`, by name."""
         return {}
 
     def update(self, statistics: Mapping[str, Tensor]) -> None:
         """Change the state of the posterior after an optimizer step."""
 
     def diagnostics(self) -> dict[str, float]:
-        """Numbers of its state, for the log."""
+        """Numbers about its state, for the log."""
         return {}
 
     def mutual_information(self, q: Any, seed: int = 0) -> float | None:
-        """I_q(x; z) in nats over the examples of `q`; None where it has no estimate."""
+        """I_q(x; z) in nats over the examples of `q`; None if there is no estimate."""
         return None
 
 
 class PointMass(NamedTuple):
-    """q(z|x) that is one point, `mean: (B, *shape)`."""
+    """q(z|x) concentrated on one point, `mean: (B, *shape)`."""
 
     mean: Tensor
 
     @property
     def variance(self) -> Tensor | None:
-        """None: a point has none."""
+        """None: the code is deterministic."""
         return None
 
 
 class Point(Posterior):
-    """z is what the encoder gives: the code of an autoencoder."""
+    """z is the encoder's output: the code of an autoencoder."""
 
     continuous_point = True
     normal = False

@@ -1,4 +1,4 @@
-"""Discrete codes: z is one of finitely many values, and an index says which."""
+"""Discrete codes: z is one of finitely many values, each with an index."""
 
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -14,16 +14,16 @@ from vaelab.latents.draw import NONE, GroupDraw
 from vaelab.latents.posterior import Posterior, Scheduled
 from vaelab.latents.spec import LatentGroup
 
-DECAY = 0.99  # of the counts of indices, at each optimizer step
-USED = 0.1  # of its share under the uniform distribution: from here on an index counts as used
+DECAY = 0.99  # of the moving average of counts, at each optimizer step
+USED = 0.1  # an index with at least this share of its count under uniform use counts as used
 
 
 class Quantized(NamedTuple):
-    """q(z|x) that is one of finitely many points.
+    """q(z|x) concentrated on one of finitely many points.
 
     Attributes:
         mean: `(B, *shape)`, the point.
-        indices: `(B, *indices)` int64, which one it is.
+        indices: `(B, *indices)` int64, its index.
     """
 
     mean: Tensor
@@ -31,14 +31,14 @@ class Quantized(NamedTuple):
 
     @property
     def variance(self) -> Tensor | None:
-        """None: a point has none."""
+        """None: the code is deterministic."""
         return None
 
 
 class Quantizer(Posterior):
-    """A posterior that gives one of finitely many values of z.
+    """A posterior whose z is one of finitely many values.
 
-    It counts which indices come, in a moving average over optimizer steps that changes in no forward pass.
+    It counts how often each index occurs, as a moving average over optimizer steps; forward passes do not change it.
     """
 
     discrete: ClassVar[bool] = True
@@ -66,30 +66,31 @@ class Quantizer(Posterior):
         return GroupDraw(q.mean.unsqueeze(1), rate, parts, lambda: log_p, lambda: torch.zeros_like(log_p), indices)
 
     def statistics(self, q: Any) -> dict[str, Tensor]:
-        """How often each index comes."""
+        """Number of occurrences of each index."""
         indices = q.indices.flatten()
         ones = torch.ones(len(indices), device=indices.device)
         return {"index_counts": torch.zeros(self.levels, device=indices.device).scatter_add(0, indices, ones)}
 
     def update(self, statistics: Mapping[str, Tensor]) -> None:
-        """Take the counts of a step into the moving average."""
+        """Update the moving average with the counts of a step."""
         if "index_counts" in statistics:
             self.counts.mul_(DECAY).add_(statistics["index_counts"])
 
     def diagnostics(self) -> dict[str, float]:
-        """`code_usage`, a share of all indices, and `code_perplexity`, of the moving average."""
+        """`code_usage`, the share of indices in use, and `code_perplexity`, from the moving average."""
         return index_use(self.counts) if bool(self.counts.any()) else {}
 
 
 def index_use(counts: Tensor) -> dict[str, float]:
-    """How many indices are used, from how often each comes.
+    """How many indices are used, from the occurrences of each.
 
     Args:
         counts: `(levels,)`.
 
     Returns:
-        `code_usage`: the share of indices that come at least a tenth as often as if all came equally often.
-        `code_perplexity`: the exponential of the entropy: as many indices, equally often, would have the same entropy.
+        `code_usage`: the share of indices that occur at least a tenth as often as under uniform use.
+        `code_perplexity`: the exponential of the entropy, which is the number of equally frequent indices with the same
+        entropy.
     """
     share = counts.double().cpu() / counts.double().cpu().sum()
     entropy = -torch.special.xlogy(share, share).sum()
@@ -97,16 +98,17 @@ def index_use(counts: Tensor) -> dict[str, float]:
 
 
 class FSQ(Quantizer):
-    """Finite scalar quantization (Mentzer et al., 2023): each number of z is rounded to one of a few levels.
+    """Finite scalar quantization (Mentzer et al., 2023): each dimension of z is rounded to one of a few levels.
 
-    A code word has as many numbers as `levels` has entries, and prod(levels) values. There is no codebook to train, and
-    no term but the reconstruction: gradients pass the rounding as if it were not there.
+    A codebook entry has as many dimensions as `levels` has elements, and there are prod(levels) entries. There is no
+    codebook to train, and the loss has no other term than the reconstruction: gradients are passed straight through the
+    rounding.
 
-        FSQ([8, 8, 8]).from_indices(torch.tensor([[0, 511]]))  # z of two code words, (1, 6): 3 numbers each
+        FSQ([8, 8, 8]).from_indices(torch.tensor([[0, 511]]))  # z of two entries, (1, 6): 3 dimensions each
 
     Args:
-        levels: of each number of a code word. [8, 8, 8] are 512 code words, [8, 5, 5, 5] are 1,000. The paper
-            advises 5 or more; the lower one of two levels would lie where the gradient is next to nothing.
+        levels: of each dimension of an entry. [8, 8, 8] gives 512 entries, [8, 5, 5, 5] gives 1,000. The paper
+            recommends 5 or more; with two levels, the lower one would be where the gradient is almost zero.
     """
 
     def __init__(self, levels: Annotated[list[Annotated[int, Ge(3)]], MinLen(1)]) -> None:
@@ -119,7 +121,7 @@ class FSQ(Quantizer):
         self.register_buffer("basis", torch.tensor([prod(levels[:n]) for n in range(len(levels))]), persistent=False)
 
     def group(self, shape: tuple[int, ...]) -> LatentGroup:
-        """See `Posterior.group`; a code word takes the channels of one place."""
+        """See `Posterior.group`; an entry uses the channels of one position."""
         numbers = len(self.each)
         if shape[0] % numbers:
             raise ConfigError(
@@ -131,14 +133,14 @@ class FSQ(Quantizer):
         return LatentGroup(shape, indices, self.levels)
 
     def forward(self, code: Tensor) -> Quantized:
-        """Bound, round, and pass gradients straight through (section 3.1); single precision whatever the layers'."""
+        """Bound, round, and pass gradients straight through (section 3.1); in float32 under mixed precision too."""
         words = self._words(code.to(torch.promote_types(code.dtype, torch.float32)))
-        # For an even number of levels the bounds are shifted by half a level, so that rounding gives so many.
+        # For an even number of levels the bounds are shifted by half a level, so that rounding gives exactly that many.
         half = (self.sizes - 1) * (1 + 1e-3) / 2
         offset = torch.where(self.sizes % 2 == 0, 0.5, 0.0)
         bounded = (words + (offset / half).atanh()).tanh() * half - offset
         rounded = bounded + (bounded.round() - bounded).detach()
-        digits = rounded.detach().nan_to_num().round().long() + self.sizes // 2  # a diverged code is found in z itself
+        digits = rounded.detach().nan_to_num().round().long() + self.sizes // 2  # NaN is detected in z
         indices = (digits * self.basis).sum(-1)
         return Quantized(self._channels(rounded / (self.sizes // 2), code.shape), self._placed(indices))
 
@@ -159,5 +161,5 @@ class FSQ(Quantizer):
         return words.movedim(-1, 2).reshape(shape)
 
     def _placed(self, indices: Tensor) -> Tensor:
-        """`(B, words, *places)`, without `words` where it is one of several places."""
+        """`(B, words, *places)`, without the axis `words` if there is one entry at each of several positions."""
         return indices.squeeze(1) if indices.dim() > 2 and indices.shape[1] == 1 else indices

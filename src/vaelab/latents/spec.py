@@ -1,4 +1,4 @@
-"""What a latent code is: its shape, its size and what it costs."""
+"""The layout of a latent code: its shape, its size and its bits."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from math import log, log2, prod
 import torch
 from torch import Tensor
 
-FLOAT_BITS = 32  # of one number of a continuous code
+FLOAT_BITS = 32  # per dimension of a continuous code
 
 
 @dataclass(frozen=True)
@@ -16,9 +16,9 @@ class LatentGroup:
 
     Attributes:
         shape: of z for one example, as the decoder reads it: `(D,)` for a vector, `(C, h, w)` for a grid of cells.
-        indices: the shape of the code as whole numbers, such as `(h, w)`, where z is discrete; None where it is not.
-        levels: how many values one index has, where z is discrete.
-        name: in the names of numbers that are reported for each group.
+        indices: shape of the code as integers, such as `(h, w)`, if z is discrete; None otherwise.
+        levels: number of values of one index, if z is discrete.
+        name: used in the names of metrics that are reported for each group.
     """
 
     shape: tuple[int, ...]
@@ -28,7 +28,7 @@ class LatentGroup:
 
     @property
     def size(self) -> int:
-        """Numbers in z."""
+        """Number of dimensions of z."""
         return prod(self.shape)
 
     @property
@@ -38,19 +38,19 @@ class LatentGroup:
 
     @property
     def tokens(self) -> int:
-        """Indices of one example; 0 where z is continuous."""
+        """Number of indices of one example; 0 if z is continuous."""
         return 0 if self.indices is None else prod(self.indices)
 
     @property
     def bits(self) -> float:
-        """Bits of one example's code: log2 of the number of values, or 32 for each number of a continuous code."""
+        """Bits of one example's code: log2 of the number of values, or 32 for each dimension of a continuous code."""
         if self.indices is None or self.levels is None:
             return float(FLOAT_BITS * self.size)
         return self.tokens * log2(self.levels)
 
     @property
     def nats(self) -> float:
-        """Nats of a discrete code under the uniform distribution; infinite for a continuous one."""
+        """Nats of a discrete code under the uniform distribution; infinite for a continuous code."""
         return self.tokens * log(self.levels) if self.levels is not None else float("inf")
 
 
@@ -58,10 +58,10 @@ class LatentGroup:
 class LatentSpec:
     """The latent variables of a model, from the coarsest to the finest.
 
-    Decoders read the finest, or what a hierarchy makes of all of them.
+    The decoder reads the finest, or in a hierarchy a function of all of them.
 
-    Everything that has the size of a code is derived from this: what the encoder gives, what the decoder reads, how
-    many principal components a baseline of the same size has, and how many bits a code is.
+    Everything that depends on the size of a code is derived from it: the shapes of the encoder's output and of the
+    decoder's input, the number of principal components of a baseline of the same size, and the bits of a code.
 
         LatentSpec.vector(16).size  # 16
         LatentSpec((LatentGroup((3, 7, 7), indices=(7, 7), levels=512),)).bits  # 441.0
@@ -76,31 +76,31 @@ class LatentSpec:
 
     @property
     def finest(self) -> LatentGroup:
-        """What the decoder reads, unless a hierarchy makes something of all variables for it."""
+        """The decoder's input, unless it is a function of all variables of a hierarchy."""
         return self.groups[-1]
 
     @property
     def size(self) -> int:
-        """Numbers in the flat code, of all groups together."""
+        """Number of dimensions of the flat code, summed over all groups."""
         return sum(group.size for group in self.groups)
 
     @property
     def bits(self) -> float:
-        """Bits of one example's code, of all groups together."""
+        """Bits of one example's code, summed over all groups."""
         return sum(group.bits for group in self.groups)
 
     @property
     def discrete(self) -> bool:
-        """Whether all of the code is discrete."""
+        """Whether all groups are discrete."""
         return all(group.discrete for group in self.groups)
 
     @property
     def is_vector(self) -> bool:
-        """Whether the code is one vector, whose numbers have no places."""
+        """Whether the code is one vector of real numbers, without positions."""
         return len(self.groups) == 1 and len(self.finest.shape) == 1
 
     def flat(self, parts: Sequence[Tensor]) -> Tensor:
-        """z of each group, `(B, *shape)` each, as one row for each example, `(B, size)`."""
+        """z of each group, `(B, *shape)` each, flattened and concatenated, `(B, size)`."""
         rows = [part.flatten(1) for part in parts]
         return rows[0] if len(rows) == 1 else torch.cat(rows, dim=1)
 

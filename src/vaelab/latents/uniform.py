@@ -14,7 +14,7 @@ from vaelab.latents.spec import LatentGroup
 
 
 class _Uniform(NamedTuple):
-    """The same probability for each of some values."""
+    """Equal probabilities of a number of values."""
 
     levels: int
 
@@ -24,7 +24,7 @@ class _Uniform(NamedTuple):
 
 
 class Uniform(Prior):
-    """p(z) of a discrete code: each index is equally likely, and costs log(levels) nats."""
+    """p(z) of a discrete code: all indices are equally likely, log(levels) nats each."""
 
     discrete: ClassVar[bool] = True
 
@@ -35,9 +35,9 @@ class Uniform(Prior):
     def bind(
         self, group: LatentGroup, spec: DataSpec, encode: Callable[[Tensor], Any], condition_size: int = 0
     ) -> None:
-        """Take the number of levels."""
+        """Set the number of levels."""
         if group.levels is None:
-            raise ConfigError("prior=uniform: is one of discrete codes; leave prior out, or choose posterior=fsq")
+            raise ConfigError("prior=uniform: needs a discrete code; leave prior out, or choose posterior=fsq")
         self.levels = group.levels
 
     def distribution(self, condition: Tensor | None = None) -> _Uniform:
@@ -47,5 +47,5 @@ class Uniform(Prior):
     def sample(
         self, count: int, shape: Sequence[int], seed: int = 0, temperature: float = 1.0, condition: Tensor | None = None
     ) -> Tensor:
-        """Indices; a temperature changes nothing where all are equally likely."""
+        """Draw indices; the temperature has no effect, since all are equally likely."""
         return torch.randint(self.levels, (count, *shape), generator=torch.Generator().manual_seed(seed))

@@ -1,4 +1,4 @@
-"""Vector quantization: each place of the code is the nearest word of a codebook that is learned."""
+"""Vector quantization: each position of the code is replaced by the nearest entry of a learned codebook."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,20 +15,20 @@ from vaelab.latents.posterior import Scheduled
 from vaelab.latents.quantizers import DECAY, Quantizer, index_use
 from vaelab.latents.spec import LatentGroup
 
-LEAST = 1e-5  # of a word's count: below it the word stays where it is
-START_VECTORS = 16  # for each word, that a codebook begins with
-SPLIT = 0.01  # distance of two halves of a split word, in root mean squares of the codebook
+LEAST = 1e-5  # an entry whose count is lower is not moved
+START_VECTORS = 16  # encoder outputs for each entry that a codebook is initialised from
+SPLIT = 0.01  # distance of the two halves of a split entry, relative to the codebook's root mean square
 
 
 class Nearest(NamedTuple):
-    """q(z|x): the words that are nearest to the encoder's output, and what it takes to learn them.
+    """q(z|x): the codebook entries that are nearest to the encoder's output, with the data for training them.
 
     Attributes:
-        mean: `(B, *shape)`, the words in their places, with the gradient of the encoder's output.
+        mean: `(B, *shape)`, the entries at their positions, with the gradient of the encoder's output.
         indices: `(B, *indices)` int64.
-        vectors: `(groups, N, D)`, the encoder's output at N places of all examples.
-        rests: `(groups, depth, N, D)`, what each word stands for, without a gradient.
-        words: `(groups, depth, N, D)`, these words, with the gradient of the codebook where it has one.
+        vectors: `(groups, N, D)`, the encoder's output at the N positions of all examples.
+        rests: `(groups, depth, N, D)`, the vector that each entry approximates, without a gradient.
+        words: `(groups, depth, N, D)`, these entries, with the gradient of the codebook if it has one.
     """
 
     mean: Tensor
@@ -39,33 +39,34 @@ class Nearest(NamedTuple):
 
     @property
     def variance(self) -> Tensor | None:
-        """None: a point has none."""
+        """None: the code is deterministic."""
         return None
 
 
 class VQ(Quantizer):
-    """Vector quantization (van den Oord et al., 2017), residual (Lee et al., 2022) and grouped on demand.
+    """Vector quantization (van den Oord et al., 2017), optionally residual (Lee et al., 2022) and grouped.
 
-    The channels of a place are one vector, or `groups` of them. Each becomes the nearest of `words` vectors of a
-    codebook; with a `depth` of more than one, the next codebook takes what is left over, and z is the sum. Gradients
-    pass to the encoder as if nothing was rounded. The terms of equation 3 are sums over the whole code:
+    The channels at a position are one vector, or `groups` vectors. Each is replaced by the nearest of the `words`
+    entries of a codebook. With `depth` above 1, the next codebook quantizes the residual, and z is the sum. Gradients
+    are passed straight through to the encoder. The terms of equation 3 are sums over the whole code:
 
-    - the commitment, `commitment` ||z_e - sg[e]||^2, which holds the encoder to its words
-    - ||sg[z_e] - e||^2, which moves words with `codebook=gradient`. With `codebook=average` a word is the moving
-      average of what was nearest to it (appendix A.1), over the batches of all devices, and there is no such term.
+    - the commitment, `commitment` ||z_e - sg[e]||^2, which keeps the encoder's outputs near the entries
+    - ||sg[z_e] - e||^2, which trains the entries, with `codebook=gradient`. With `codebook=average` an entry is the
+      moving average of the vectors nearest to it (appendix A.1), over the batches of all devices, without this term
 
-    A codebook begins at the encoder's outputs for train examples. Every word that is hardly used is moved beside one of
-    the most used, which it then shares the use of. Distances are in single precision, whatever that of the layers.
+    A codebook is initialised from the encoder's outputs for train examples. An entry that is rarely used is moved next
+    to one of the most used entries, and the two then share its use. Distances are computed in single precision under
+    mixed precision too.
 
         python train.py data=cifar10 model=vq_vae encoder=conv posterior.words=1024
 
     Args:
-        words: of a codebook.
-        depth: codebooks, one after the other; 1 is a plain VQ-VAE.
-        groups: vectors that the channels of a place are cut into, each with codebooks of its own.
-        commitment: called beta in the paper.
-        codebook: how words are learned.
-        revive: the share of the mean use below which a word is moved; 0 moves none.
+        words: number of entries of a codebook.
+        depth: number of codebooks for successive residuals; 1 is a plain VQ-VAE.
+        groups: number of vectors that the channels at a position are divided into, each with its own codebooks.
+        commitment: weight of the commitment, called beta in the paper.
+        codebook: how entries are trained: `average` or `gradient`.
+        revive: an entry is moved if its use is below this share of the mean use; 0 moves none.
     """
 
     def __init__(
@@ -86,14 +87,14 @@ class VQ(Quantizer):
         self.jitter: Tensor
 
     def group(self, shape: tuple[int, ...]) -> LatentGroup:
-        """See `Posterior.group`: an index for each group, codebook and place."""
+        """See `Posterior.group`: one index for each group, codebook and position."""
         if shape[0] % self.groups:
-            raise ConfigError(f"posterior.groups={self.groups} and latent_dim={shape[0]}: should divide it")
+            raise ConfigError(f"posterior.groups={self.groups} and latent_dim={shape[0]}: groups should divide it")
         indices, places = self.groups * self.depth, shape[1:]
         return LatentGroup(shape, places if indices == 1 and places else (indices, *places), self.levels)
 
     def bind(self, group: LatentGroup) -> None:
-        """Make the codebooks, `(groups, depth, words, D)`."""
+        """Create the codebooks, `(groups, depth, words, D)`."""
         self.size, self.places = group.shape[0], len(group.shape) - 1
         self.start_examples = max(256, -(-START_VECTORS * self.levels // prod(group.shape[1:])))
         size = (self.groups, self.depth, self.levels, group.shape[0] // self.groups)
@@ -106,7 +107,7 @@ class VQ(Quantizer):
         self.register_buffer("jitter", torch.randn(size))
 
     def start(self, codes: Tensor) -> None:
-        """Begin at what the encoder gives for train examples, `(N, *shape)`: k-means, one codebook after the other."""
+        """Initialise from encoder outputs for train examples, `(N, *shape)`: k-means for each codebook in turn."""
         from sklearn.cluster import KMeans
 
         rests = self._vectors(codes.detach().float())
@@ -117,8 +118,8 @@ class VQ(Quantizer):
             for level in range(self.depth):
                 distinct = len(rest.unique(dim=0))
                 if distinct < 2:
-                    return  # the data say nothing of the words
-                clusters = min(self.levels, distinct, len(rest) // 4)  # a word stands for several vectors
+                    return  # k-means needs at least two distinct vectors
+                clusters = min(self.levels, distinct, len(rest) // 4)  # at least four vectors per entry
                 fitted = KMeans(max(1, clusters), n_init=1, max_iter=20, random_state=0).fit(rest.cpu().numpy())
                 centers = torch.from_numpy(fitted.cluster_centers_).to(rest)
                 more = self.levels - len(centers)
@@ -134,7 +135,7 @@ class VQ(Quantizer):
         return moved | ({"codebook": ("posterior",)} if self.codebook == "gradient" else {})
 
     def forward(self, code: Tensor) -> Nearest:
-        """The encoder's output `(B, *shape)` to words; single precision whatever the layers'."""
+        """The encoder's output `(B, *shape)` to entries; in single precision under mixed precision too."""
         with torch.autocast(code.device.type, enabled=False):
             code = code.to(torch.promote_types(code.dtype, torch.float32))
             vectors = self._vectors(code)
@@ -153,7 +154,7 @@ class VQ(Quantizer):
             return Nearest(code + (quantized - code).detach(), placed, vectors, torch.stack(rests, 1), found)
 
     def from_indices(self, indices: Tensor) -> Tensor:
-        """See `Quantizer.from_indices`: the sum of the words, `(N, *shape)`."""
+        """See `Quantizer.from_indices`: the sum of the entries, `(N, *shape)`."""
         flat = self._unplaced(indices)
         books = zip(self.words.detach(), flat, strict=True)
         found = [sum(words[index] for words, index in zip(book, of_book, strict=True)) for book, of_book in books]
@@ -161,17 +162,17 @@ class VQ(Quantizer):
         return self._channels(torch.stack(found), torch.Size((len(indices), self.size, *places)))
 
     def draw(self, q: Any, p: Any, noise: Tensor | None, samples: int, scheduled: Scheduled = NONE) -> GroupDraw:
-        """The words, with the terms that they are learned by."""
+        """The entries, with the terms that train them."""
         drawn = super().draw(q, p, noise, samples, scheduled)
         count = len(q.mean)
-        held = q.vectors.unsqueeze(1) - q.words.detach().cumsum(1)  # of each depth (Lee et al., 2022)
+        held = q.vectors.unsqueeze(1) - q.words.detach().cumsum(1)  # for each depth (Lee et al., 2022)
         penalties = {"commitment": self.commitment * _squares(held, count)}
         if self.codebook == "gradient":
             penalties["codebook"] = _squares(q.rests - q.words, count)
         return replace(drawn, penalties=penalties)
 
     def statistics(self, q: Any) -> dict[str, Tensor]:
-        """How often each word of each codebook was nearest, and the sum of what it stood for."""
+        """The number of vectors assigned to each entry of each codebook, and the sum of these vectors."""
         indices = self._unplaced(q.indices)
         counts = q.rests.new_zeros(self.groups, self.depth, self.levels)
         counts.scatter_add_(2, indices, torch.ones_like(indices, dtype=counts.dtype))
@@ -184,7 +185,7 @@ class VQ(Quantizer):
 
     @torch.no_grad()
     def update(self, statistics: Mapping[str, Tensor]) -> None:
-        """Move words to what they stood for, and words that are hardly used beside those that are used most."""
+        """Update the entries with the vectors assigned to them, and move rarely used entries next to frequent ones."""
         super().update(statistics)
         if "word_counts" not in statistics:
             return
@@ -198,7 +199,7 @@ class VQ(Quantizer):
             self._revive()
 
     def _revive(self) -> None:
-        """Move words that are hardly used beside the most used ones, whose use they share from then on."""
+        """Move rarely used entries next to the most used ones. Each pair then shares its use."""
         half = self.levels // 2
         order = self.sizes.argsort(2)
         least, most = order[..., :half], order.flip(2)[..., :half]
@@ -217,14 +218,14 @@ class VQ(Quantizer):
         self.sizes.scatter_(2, most, torch.where(dead, parents / 2, self.sizes.gather(2, most)))
 
     def diagnostics(self) -> dict[str, float]:
-        """`code_usage` and `code_perplexity` of the moving average; means over codebooks."""
+        """`code_usage` and `code_perplexity` of the moving average, averaged over codebooks."""
         if not bool(self.counts.any()):
             return {}
         each = [index_use(counts) for counts in self.counts]
         return {name: sum(one[name] for one in each) / len(each) for name in each[0]}
 
     def _vectors(self, code: Tensor) -> Tensor:
-        """`(B, *shape)` to `(groups, N, D)`, of N = B x places."""
+        """`(B, *shape)` to `(groups, N, D)`, of N = B x positions."""
         return code.unflatten(1, (self.groups, -1)).movedim(2, -1).movedim(1, 0).flatten(1, -2)
 
     def _channels(self, vectors: Tensor, shape: torch.Size) -> Tensor:
@@ -244,11 +245,11 @@ class VQ(Quantizer):
 
 
 def _squares(vectors: Tensor, count: int) -> Tensor:
-    """Squares of `(groups, depth, N, D)`, summed for each of `count` examples."""
+    """Sums of squares of `(groups, depth, N, D)` for each of `count` examples."""
     return vectors.square().sum((0, 1, 3)).view(count, -1).sum(1)
 
 
 def _nearest(vectors: Tensor, words: Tensor) -> Tensor:
-    """The nearest of `(K, D)` words to each of `(N, D)` vectors, `(N,)`."""
-    distances = words.square().sum(1) - 2 * vectors @ words.T  # less the vectors' own squares, which change no order
+    """The nearest of `(K, D)` entries to each of `(N, D)` vectors, `(N,)`."""
+    distances = words.square().sum(1) - 2 * vectors @ words.T  # without the vectors' own squares, constant over entries
     return distances.argmin(1)

@@ -1,4 +1,4 @@
-"""A prior for each label."""
+"""A separate fitted prior for each label."""
 
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -17,23 +17,24 @@ from vaelab.latents.fitted.mixture import ENOUGH, FullMixture, components_for
 from vaelab.latents.spec import LatentSpec
 from vaelab.notes import note, some
 
-MOST_LABELS, MOST_COMPONENTS = 1_000_000, 10_000  # that a file may ask for
+MOST_LABELS, MOST_COMPONENTS = 1_000_000, 10_000  # upper bounds for a saved file
 
 
 class ByLabel(LabelledPrior):
-    """p(z|label): a mixture of normal distributions, fitted to the train codes of each label alone.
+    """p(z|label): a mixture of normal distributions for each label, fitted to the train codes of that label.
 
-    A decoder that is given the label is trained on the codes of examples of that label. N(0, I) covers more than
-    these, and codes of nowhere are decoded to what looks like no label. Without a label z is drawn from the mixture of
-    all, weighed by how often train has each: p(z) = sum p(label) p(z|label).
+    A conditional decoder is trained on codes of examples with the given label. N(0, I) covers a larger region; codes
+    outside the trained region are decoded to examples that do not look like the label. Without a label, z is drawn from
+    the mixture over labels, weighted by their frequencies in train: p(z) = sum p(label) p(z|label).
 
-    A label gets as many components as it has codes for: four for each row of a covariance. One that has too few for a
-    single component, or none, takes the distribution that is fitted to all codes together, and a note names it.
+    The number of components of a label depends on its number of codes: each component needs four codes for each row of
+    a covariance. A label with too few codes for one component uses the distribution that is fitted to all codes, and a
+    note names it.
 
     Attributes:
-        shares: `(classes,)` float64, how often each label comes in train; their sum is 1.
+        shares: `(classes,)` float64, frequency of each label in train; they sum to 1.
         shared: fitted to the codes of all labels.
-        own: a fitted prior for each label that has enough codes; None for one that takes `shared`.
+        own: a fitted prior for each label with enough codes; None for a label that uses `shared`.
     """
 
     needs_label: ClassVar[bool] = True
@@ -47,7 +48,7 @@ class ByLabel(LabelledPrior):
     @property
     @abstractmethod
     def most(self) -> int:
-        """Components of a label at most."""
+        """Maximum number of components for a label."""
 
     @property
     def classes(self) -> int:
@@ -69,7 +70,7 @@ class ByLabel(LabelledPrior):
         }
 
     def fit(self, codes: Codes) -> Self:
-        """Fit one to the train codes of each label; codes without a label count among those of all.
+        """Fit one mixture to the train codes of each label. Codes without a label are used only for `shared`.
 
         Raises:
             ConfigError: no train example has a label.
@@ -89,13 +90,13 @@ class ByLabel(LabelledPrior):
         if few:
             needed = ENOUGH * (codes.train.shape[1] + 1)
             note(
-                f"fitted_prior={self.name}: labels with fewer than {needed} train examples take the distribution of "
+                f"fitted_prior={self.name}: labels with fewer than {needed} train examples use the distribution of "
                 f"all labels: {some(few)}"
             )
         return self
 
     def _fitted(self, codes: Codes) -> FullMixture | None:
-        """Of as many components as there are codes for; None where they are too few for one."""
+        """A mixture of as many components as the codes suffice for; None if they are too few for one."""
         count, size = codes.train.shape
         components = components_for(count, size, self.most)
         return FullMixture(components).fit(codes) if components else None
@@ -130,11 +131,11 @@ class ByLabel(LabelledPrior):
         each = torch.stack([part.log_prob(codes) for _, part in known], dim=1)
         return torch.logsumexp(each + torch.tensor([share for share, _ in known]).log().to(each), dim=1)
 
-    # In a file
+    # Saving and loading
 
     @property
     def _all(self) -> dict[str, FullMixture]:
-        """Each mixture, by the name that its weights begin with."""
+        """Each mixture, by the prefix of its weights' names."""
         own = {f"label_{number}": part for number, part in enumerate(self.own) if part is not None}
         return {"shared": self.shared, **own}
 
@@ -150,7 +151,7 @@ class ByLabel(LabelledPrior):
         }
 
     def weights(self) -> dict[str, Tensor]:
-        """Shares of the labels; of each mixture those of its components, their means and covariances."""
+        """Frequencies of the labels; and of each mixture its component weights, means and covariances."""
         found = {"shares": self.shares}
         for name, part in self._all.items():
             found[f"{name}.shares"] = part.shares
@@ -163,13 +164,13 @@ class ByLabel(LabelledPrior):
         """See `FittedPrior.from_json`."""
         counts, shared, size, most = about["labels"], about["shared"], about["dimensions"], about["most"]
         if not isinstance(counts, list) or not 0 < len(counts) <= MOST_LABELS:
-            raise ValueError("labels should be the components of each")
+            raise ValueError("labels should be the number of components of each")
         if type(most) is not int or not 0 < most <= MOST_COMPONENTS:
             raise ValueError(f"most should be a whole number from 1 to {MOST_COMPONENTS}")
         if any(type(count) is not int or not 0 <= count <= most for count in (*counts, shared)) or not shared:
             raise ValueError(f"components should be whole numbers up to {most}")
         if size != latent.size:
-            raise ValueError(f"is for codes of {size} numbers, the model has {latent.size}")
+            raise ValueError(f"is for codes of {size} dimensions, and the model has {latent.size}")
         made = cls._of(most)
         made.shares = torch.zeros(len(counts), dtype=torch.float64)
         made.shared = _empty(shared, size)
@@ -181,22 +182,22 @@ class ByLabel(LabelledPrior):
     @classmethod
     @abstractmethod
     def _of(cls, most: int) -> Self:
-        """With its settings, for `from_json`."""
+        """An unfitted instance with its settings, for `from_json`."""
 
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:
         """See `FittedPrior.load_weights`.
 
         Raises:
-            RuntimeError: they are no distributions.
+            RuntimeError: they are not valid distributions.
         """
         outline = self.weights()
         if weights.keys() != outline.keys() or any(weights[name].shape != outline[name].shape for name in outline):
-            raise RuntimeError("are not the numbers of these labels")
+            raise RuntimeError("the weights do not match these labels")
         if not all(bool(value.isfinite().all()) for value in weights.values()):
-            raise RuntimeError("a number of it is not finite")
+            raise RuntimeError("a weight is not finite")
         for name in weights:
             if name.rpartition(".")[2] == "shares" and not _is_distribution(weights[name]):
-                raise RuntimeError("shares should be at least 0, and their sum 1")
+                raise RuntimeError("shares should be nonnegative and sum to 1")
         self.shares = weights["shares"].double()
         for name, part in self._all.items():
             part.shares = weights[f"{name}.shares"].double()
@@ -232,7 +233,7 @@ class GaussianByLabel(ByLabel):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """See `FittedPrior.settings`; it has none."""
+        """See `FittedPrior.settings`; there are none."""
         return {}
 
     @classmethod
@@ -246,7 +247,7 @@ class MixtureByLabel(ByLabel):
     """A mixture of normal distributions for each label; see `ByLabel`.
 
     Args:
-        components: of each label at most.
+        components: number of components of each label at most.
     """
 
     name: ClassVar[str] = "mixture_by_label"

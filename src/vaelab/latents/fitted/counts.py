@@ -1,4 +1,4 @@
-"""How often each index comes, in each place."""
+"""The frequency of each index at each position."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
@@ -9,17 +9,17 @@ from torch import Tensor
 from vaelab.latents.fitted.fitted_prior import Codes, FittedPrior
 from vaelab.latents.spec import LatentSpec
 
-MOST_VALUES = 2**26  # of a table: places times levels
+MOST_VALUES = 2**26  # entries of a table at most: positions times levels
 
 
 class Counts(FittedPrior):
-    """Indices that are independent of each other: in each place a table of how often each came in train codes.
+    """Independent indices: at each position a table of how often each index occurs in train codes.
 
-    Half an occurrence is added to each (Krichevsky and Trofimov, 1981), so that an index that never came can be
-    written. Its nats are what an arithmetic coder with these tables spends.
+    Half an occurrence is added to each index (Krichevsky and Trofimov, 1981), so that unseen indices have a positive
+    probability. Its nats are the code length of an arithmetic coder with these tables.
 
     Attributes:
-        table: `(T, levels)` float64, how often each index came.
+        table: `(T, levels)` float64, number of occurrences of each index.
     """
 
     name: ClassVar[str] = "counts"
@@ -41,7 +41,7 @@ class Counts(FittedPrior):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """See `FittedPrior.settings`; it has none."""
+        """See `FittedPrior.settings`; there are none."""
         return {}
 
     def fit(self, codes: Codes) -> Self:
@@ -73,7 +73,7 @@ class Counts(FittedPrior):
         """See `FittedPrior.from_json`."""
         places, levels = about["places"], about["levels"]
         if type(places) is not int or type(levels) is not int or not 0 < places * levels <= MOST_VALUES:
-            raise ValueError("places and levels should be whole numbers of at least 1")
+            raise ValueError("places and levels should be integers of at least 1")
         if (places, levels) != (latent.finest.tokens, latent.finest.levels):
             raise ValueError(f"is for {places} indices of {levels} levels")
         made = cls()
@@ -84,12 +84,12 @@ class Counts(FittedPrior):
         """See `FittedPrior.load_weights`."""
         table = weights.get("table")
         if table is None or table.shape != self.table.shape or not bool((table >= 0).all()):
-            raise RuntimeError("its table has another shape, or a negative count")
+            raise RuntimeError("the table has another shape, or a negative count")
         self.table = table.double()
 
 
 def occurrences(indices: Tensor, levels: int) -> Tensor:
-    """How often each index comes in each place: `(N, T)` to `(T, levels)` float64."""
+    """Number of occurrences of each index at each position: `(N, T)` to `(T, levels)` float64."""
     flat = indices.flatten(1).cpu()
     numbered = flat + levels * torch.arange(flat.shape[1])
     return torch.bincount(numbered.flatten(), minlength=levels * flat.shape[1]).double().view(flat.shape[1], levels)

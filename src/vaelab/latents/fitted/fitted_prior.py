@@ -1,4 +1,4 @@
-"""What a prior is that is fitted to codes after training."""
+"""The interface of a prior that is fitted to codes after training."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -15,17 +15,17 @@ from vaelab.latents.spec import LatentSpec
 
 @dataclass(frozen=True)
 class Codes:
-    """What a prior is fitted to.
+    """The data that a prior is fitted to.
 
     Attributes:
-        train, val: `(N, size)` flat codes, one draw of each posterior; of a discrete code `(N, T)` int64 indices.
-        latent: what a code is.
-        train_label, val_label: `(N,)` int64, -1 where there is none; None where the model is given no labels.
-        classes: names of the labels; none without.
-        device: where a network may be trained.
+        train, val: `(N, size)` flat codes, one draw of each posterior; for a discrete code `(N, T)` int64 indices.
+        latent: the layout of a code.
+        train_label, val_label: `(N,)` int64, -1 for no label; None if the model is not conditional.
+        classes: names of the labels; empty without labels.
+        device: the device on which a network is trained.
         seed: of the run.
-        folder: for checkpoints of a network, in which an interrupted fit goes on; None keeps none.
-        say: is told how far the fit is.
+        folder: for checkpoints of a network, from which an interrupted fit is resumed; None keeps none.
+        say: reports the progress of the fit.
     """
 
     train: Tensor
@@ -41,12 +41,12 @@ class Codes:
 
 
 class FittedPrior(ABC):
-    """A distribution of codes that is fitted to those of the train split, drawn from, and kept beside the model.
+    """A distribution of codes that is fitted to the train codes, can be sampled, and is saved with the model.
 
     Attributes:
-        name: of the option of the group `fitted_prior`.
-        discrete: whether it is one of indices, for a discrete code; else one of flat codes.
-        keeps_weights: whether it has `weights` beside its plain data.
+        name: of the option in the group `fitted_prior`.
+        discrete: whether it is a distribution of indices, for a discrete code, or else of flat codes.
+        keeps_weights: whether it has `weights` in addition to its plain data.
     """
 
     name: ClassVar[str]
@@ -56,17 +56,17 @@ class FittedPrior(ABC):
     @property
     @abstractmethod
     def settings(self) -> dict[str, Any]:
-        """What its YAML says, as plain data: a saved prior with the same settings is taken in place of a new fit."""
+        """The settings of its config, as plain data. A saved prior with the same settings is not fitted again."""
 
     def refuse_misfit(self, latent: LatentSpec) -> None:
-        """Refuse a code that it is no distribution of.
+        """Refuse a code that it does not support.
 
         Raises:
-            ConfigError: says which priors fit.
+            ConfigError: names the priors that do.
         """
         if self.discrete != latent.discrete:
             fit = "counts or autoregressive" if latent.discrete else "gaussian, mixture or flow"
-            kind = "discrete" if latent.discrete else "made of real numbers"
+            kind = "discrete" if latent.discrete else "continuous"
             raise ConfigError(f"fitted_prior={self.name}: the code is {kind}; use fitted_prior={fit}")
 
     @abstractmethod
@@ -77,25 +77,26 @@ class FittedPrior(ABC):
     def sample(self, count: int, seed: int = 0, temperature: float = 1.0) -> Tensor:
         """`(count, size)` flat codes, float32, or `(count, T)` indices, on the CPU.
 
-        The same seed gives the same directions at every temperature, which multiplies the distance of a draw from its
-        mean (of its own component, for a mixture), or sharpens the choice of an index.
+        The same seed gives the same directions at every temperature. For flat codes the temperature multiplies the
+        distance of a draw from the mean (of its component, for a mixture); for indices, a lower one sharpens the
+        distribution.
         """
 
     @abstractmethod
     def log_prob(self, codes: Tensor) -> Tensor:
-        """`(N, size)` flat codes, or `(N, T)` indices, to nats, `(N,)`, on their device."""
+        """log p of `(N, size)` flat codes, or of `(N, T)` indices, in nats, `(N,)`, on their device."""
 
     @property
     @abstractmethod
     def dimensions(self) -> int:
-        """Numbers, or indices, of a code that it was fitted to."""
+        """Dimensions, or indices, of the codes that it was fitted to."""
 
     @abstractmethod
     def to_json(self) -> dict[str, Any]:
-        """All that was fitted but for `weights`, as plain data; `fitted_prior` is its name."""
+        """All that was fitted except for `weights`, as plain data; `fitted_prior` is its name."""
 
     def weights(self) -> dict[str, Tensor]:
-        """Weights of a network, by name; none for the others."""
+        """Weights of a network, by name; empty for other priors."""
         return {}
 
     @classmethod
@@ -104,26 +105,26 @@ class FittedPrior(ABC):
         """The inverse of `to_json`; a network is built without its weights.
 
         Raises:
-            KeyError, TypeError, ValueError: it is not what `to_json` gives.
+            KeyError, TypeError, ValueError: it is not valid output of `to_json`.
         """
 
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:
-        """Take the weights of a network.
+        """Load the weights of a network.
 
         Raises:
-            RuntimeError: they are not its own.
+            RuntimeError: they do not fit.
         """
         if weights:
             raise RuntimeError(f"{self.name} has no weights")
 
 
 class LabelledPrior(FittedPrior):
-    """A fitted prior of a model that is given labels: p(z|label), or p(z) where no label is given.
+    """A fitted prior for a conditional model: p(z|label), or p(z) if no label is given.
 
-    `Codes.train_label` is None where the model is given none. It is then p(z), or refuses (`needs_label`).
+    `Codes.train_label` is None for an unconditional model. The prior is then p(z), or refuses it (`needs_label`).
 
     Attributes:
-        needs_label: whether it is nothing without labels, so that a model without a condition is refused.
+        needs_label: whether it requires labels, so that an unconditional model is refused.
     """
 
     needs_label: ClassVar[bool] = False
@@ -131,35 +132,35 @@ class LabelledPrior(FittedPrior):
     @property
     @abstractmethod
     def classes(self) -> int:
-        """How many labels it was fitted to; 0 for p(z) alone."""
+        """Number of labels that it was fitted to; 0 for p(z) alone."""
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What a reader of its numbers should know, as plain data."""
+        """Facts that a reader of its numbers should know, as plain data."""
         return {}
 
     @abstractmethod
     def sample(self, count: int, seed: int = 0, temperature: float = 1.0, label: Tensor | None = None) -> Tensor:
-        """See `FittedPrior.sample`; `label: (count,)` int64, negative where there is none.
+        """See `FittedPrior.sample`; `label: (count,)` int64, negative for no label.
 
         Raises:
-            ValueError: `label` has another shape, or a label that there is not.
+            ValueError: `label` has another shape, or contains an unknown label.
         """
 
     @abstractmethod
     def log_prob(self, codes: Tensor, label: Tensor | None = None) -> Tensor:
-        """See `FittedPrior.log_prob`; `label: (N,)` int64, negative where there is none.
+        """See `FittedPrior.log_prob`; `label: (N,)` int64, negative for no label.
 
         Raises:
-            ValueError: `label` has another shape, or a label that there is not.
+            ValueError: `label` has another shape, or contains an unknown label.
         """
 
 
 def checked_label(label: Tensor | None, count: int, classes: int) -> Tensor:
-    """Labels of `count` draws or codes, on the CPU; -1 for each where there are none.
+    """Labels for `count` draws or codes, on the CPU; all -1 if `label` is None.
 
     Raises:
-        ValueError: they are not so many, or one is not below `classes`.
+        ValueError: their number is not `count`, or one is not below `classes`.
     """
     if label is None:
         return torch.full((count,), -1)
@@ -171,12 +172,12 @@ def checked_label(label: Tensor | None, count: int, classes: int) -> Tensor:
 
 
 def drawn_for(prior: FittedPrior, count: int, seed: int, temperature: float, label: Tensor | None) -> Tensor:
-    """Draws of a prior, for the labels `(count,)` if it takes them; see `FittedPrior.sample`."""
+    """Draws of a prior, given the labels `(count,)` if the prior uses labels; see `FittedPrior.sample`."""
     if isinstance(prior, LabelledPrior):
         return prior.sample(count, seed, temperature, label)
     return prior.sample(count, seed, temperature)
 
 
 def log_prob_given(prior: FittedPrior, codes: Tensor, label: Tensor | None) -> Tensor:
-    """Nats of codes, given the labels `(N,)` if the prior takes them; see `FittedPrior.log_prob`."""
+    """log p of codes in nats, given the labels `(N,)` if the prior uses labels; see `FittedPrior.log_prob`."""
     return prior.log_prob(codes, label) if isinstance(prior, LabelledPrior) else prior.log_prob(codes)

@@ -1,4 +1,4 @@
-"""A normalizing flow that is fitted to codes."""
+"""A normalizing flow fitted to codes."""
 
 from collections.abc import Mapping
 from math import cos, pi
@@ -16,24 +16,24 @@ from vaelab.latents.prior import standard_normal_numbers
 from vaelab.latents.spec import LatentGroup, LatentSpec
 
 CHUNK = 4_096
-CHECKS = 20  # of the validation codes in a fit
+CHECKS = 20  # evaluations of the validation codes in a fit
 LARGEST_STEP = 5.0  # norm that a gradient is clipped to
-MOST_WIDTHS, MOST_TRANSFORMS = 16, 64  # that a file may ask for
+MOST_WIDTHS, MOST_TRANSFORMS = 16, 64  # upper bounds for a saved file
 
 
 class FittedFlow(FittedPrior):
-    """N(0, I) behind invertible functions, fitted to codes by maximum likelihood (Papamakarios et al., 2017).
+    """N(0, I) transformed by a flow, fitted to codes by maximum likelihood (Papamakarios et al., 2017).
 
-    Codes are standardised first. The weights that make validation codes likeliest are kept. It needs zuko, as
-    `prior=flow` does, which trains the same functions with the model.
+    Codes are standardised first. The weights with the highest likelihood of validation codes are kept. It needs zuko,
+    as `prior=flow` does, which trains the same kind of flow with the model.
 
         python train.py data=fashion_mnist model=ae fitted_prior=flow
 
     Args:
         transforms, hidden, kind: see `vaelab.latents.FlowPrior`.
-        steps: of Adam, whose rate `lr` falls to 0 on a cosine.
-        batch_size: codes of a step.
-        lr: at the first step.
+        steps: of Adam; the learning rate falls from `lr` to 0 on a cosine schedule.
+        batch_size: number of codes in a step.
+        lr: learning rate at the first step.
     """
 
     name: ClassVar[str] = "flow"
@@ -52,7 +52,7 @@ class FittedFlow(FittedPrior):
         self.steps, self.batch_size, self.lr = steps, batch_size, lr
         self._size = 0
         self._network: _Standardised | None = None
-        FlowPrior(transforms, self.hidden, kind)  # says at once that zuko is missing
+        FlowPrior(transforms, self.hidden, kind)  # reports a missing zuko before training
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -68,7 +68,7 @@ class FittedFlow(FittedPrior):
         return self._size
 
     def fit(self, codes: Codes) -> Self:
-        """Train the functions; seeded by the run."""
+        """Train the flow, with the run's seed."""
         with torch.random.fork_rng(), torch.inference_mode(False), torch.enable_grad():
             torch.manual_seed(mix(codes.seed, self.name))
             network = self._made(codes.train.shape[1])
@@ -101,14 +101,14 @@ class FittedFlow(FittedPrior):
                     best, kept = found, {name: value.clone() for name, value in network.state_dict().items()}
         if not kept:
             raise ConfigError(
-                f"fitted_prior.lr={self.lr:g}: the flow gives no likelihood that is a number; use a lower one"
+                f"fitted_prior.lr={self.lr:g}: the flow's likelihood is not finite; use a lower learning rate"
             )
         network.load_state_dict(kept)
         network.eval().requires_grad_(False)
 
     @torch.no_grad()
     def sample(self, count: int, seed: int = 0, temperature: float = 1.0) -> Tensor:
-        """See `FittedPrior.sample`; a temperature multiplies the numbers that the functions are given."""
+        """See `FittedPrior.sample`; the temperature multiplies the base noise."""
         noise = temperature * standard_normal_numbers(count, (self._size,), seed)
         return torch.cat([self._fitted.from_noise(part).float().cpu() for part in noise.split(CHUNK)])
 
@@ -145,9 +145,9 @@ class FittedFlow(FittedPrior):
         if any(type(number) is not int or number < 1 for number in whole) or type(lr) is not float or not lr > 0:
             raise ValueError("transforms, hidden, steps, batch_size and lr should be numbers above 0")
         if transforms > MOST_TRANSFORMS or len(hidden) > MOST_WIDTHS or kind not in ("affine", "spline"):
-            raise ValueError("is no flow that is built")
+            raise ValueError("the flow cannot be built")
         if about["dimensions"] != latent.size:
-            raise ValueError(f"is for codes of {about['dimensions']} numbers, the model has {latent.size}")
+            raise ValueError(f"is for codes of {about['dimensions']} dimensions, and the model has {latent.size}")
         made = cls(transforms, hidden, kind, steps, batch_size, lr)
         made._made(latent.size).eval().requires_grad_(False)
         return made
@@ -156,17 +156,17 @@ class FittedFlow(FittedPrior):
         """See `FittedPrior.load_weights`.
 
         Raises:
-            RuntimeError: they are not its own.
+            RuntimeError: they do not fit.
         """
         if not all(bool(value.isfinite().all()) for value in weights.values()):
-            raise RuntimeError("a number of it is not finite")
+            raise RuntimeError("a weight is not finite")
         if not bool((weights["scale"] > 0).all()):
             raise RuntimeError("scales should be above 0")
         self._fitted.load_state_dict(dict(weights))
 
 
 class _Standardised(nn.Module):
-    """A flow of codes less their mean and over their scale."""
+    """A flow of standardised codes: minus their mean, divided by their scale."""
 
     mean: Tensor
     scale: Tensor
@@ -179,10 +179,10 @@ class _Standardised(nn.Module):
         self.register_buffer("scale", torch.ones(size))
 
     def forward(self, codes: Tensor) -> Tensor:
-        """`(N, size)` to nats, `(N,)`."""
+        """`(N, size)` codes to nats, `(N,)`."""
         standard = (codes - self.mean) / self.scale
         return self.prior.distribution().log_prob(standard) - self.scale.log().sum()
 
     def from_noise(self, noise: Tensor) -> Tensor:
-        """`(N, size)` standard normal numbers to codes."""
+        """`(N, size)` standard normal noise to codes."""
         return self.prior.transformed(noise) * self.scale + self.mean

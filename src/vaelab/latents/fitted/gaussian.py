@@ -11,17 +11,17 @@ from vaelab.latents.fitted.fitted_prior import Codes, FittedPrior
 from vaelab.latents.prior import standard_normal_numbers
 from vaelab.latents.spec import LatentSpec
 
-SMALLEST = 1e-9  # of a variance, beside the largest: a code with a dead dimension has a density nowhere else
+SMALLEST = 1e-9  # smallest variance, relative to the largest: gives dimensions without variance a density
 
 
 class FullGaussian(FittedPrior):
-    """The normal distribution of greatest likelihood (Ghosh et al., 2020, section 4, fit it to an AE's codes).
+    """The maximum-likelihood normal distribution (Ghosh et al., 2020, section 4, fit it to an AE's codes).
 
         FullGaussian().fit_to(codes).sample(16, seed=3)  # (16, size)
 
     Attributes:
         mean: `(size,)` float64.
-        covariance: `(size, size)` float64; it may be singular, as where a code has a dead dimension.
+        covariance: `(size, size)` float64; it may be singular, for example if a latent dimension is constant.
     """
 
     name: ClassVar[str] = "gaussian"
@@ -29,11 +29,11 @@ class FullGaussian(FittedPrior):
     def __init__(self) -> None:
         self.mean = torch.zeros(0, dtype=torch.float64)
         self.covariance = torch.zeros(0, 0, dtype=torch.float64)
-        self._decomposed: tuple[Tensor, Tensor, Tensor] | None = None  # a covariance, its eigenvalues and -vectors
+        self._decomposed: tuple[Tensor, Tensor, Tensor] | None = None  # a covariance, its eigenvalues and eigenvectors
 
     @classmethod
     def of_moments(cls, mean: Tensor, covariance: Tensor) -> Self:
-        """With given moments, `(size,)` and `(size, size)`."""
+        """A distribution with given moments, `(size,)` and `(size, size)`."""
         made = cls()
         made.mean, made.covariance = mean.double(), covariance.double()
         return made
@@ -45,7 +45,7 @@ class FullGaussian(FittedPrior):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """See `FittedPrior.settings`; it has none."""
+        """See `FittedPrior.settings`; there are none."""
         return {}
 
     def fit(self, codes: Codes) -> Self:
@@ -53,7 +53,7 @@ class FullGaussian(FittedPrior):
         return self.fit_to(codes.train)
 
     def fit_to(self, codes: Tensor) -> Self:
-        """Mean and covariance of `(N, size)`, the maximum-likelihood ones (divided by N)."""
+        """Fit to `(N, size)` codes: the maximum-likelihood mean and covariance (divided by N)."""
         rows = codes.double().cpu()
         self.mean = rows.mean(0)
         centred = rows - self.mean
@@ -65,18 +65,18 @@ class FullGaussian(FittedPrior):
         return self.transformed(temperature * standard_normal_numbers(count, self.mean.shape, seed))
 
     def transformed(self, standard: Tensor) -> Tensor:
-        """Standard normal numbers, `(B, size)`, carried to this distribution; float32."""
+        """Standard normal noise, `(B, size)`, to samples of this distribution; float32."""
         values, vectors = self._spectrum()
         return (self.mean + standard.double() @ ((vectors * values.clamp(min=0).sqrt()) @ vectors.T)).float()
 
     def _spectrum(self) -> tuple[Tensor, Tensor]:
-        """Eigenvalues and eigenvectors of the covariance, which are asked for again and again."""
+        """Eigenvalues and eigenvectors of the covariance, cached because they are used repeatedly."""
         if self._decomposed is None or self._decomposed[0] is not self.covariance:
             self._decomposed = self.covariance, *torch.linalg.eigh(self.covariance)
         return self._decomposed[1:]
 
     def log_prob(self, codes: Tensor) -> Tensor:
-        """See `FittedPrior.log_prob`; dimensions without any variance get a little."""
+        """See `FittedPrior.log_prob`; dimensions without variance are given a small one."""
         values, vectors = self._spectrum()
         values = values.clamp(min=SMALLEST * float(values.max().clamp(min=SMALLEST)))
         centred = codes.cpu().double() - self.mean
@@ -93,13 +93,13 @@ class FullGaussian(FittedPrior):
         """See `FittedPrior.from_json`."""
         mean, covariance = (torch.tensor(about[key], dtype=torch.float64) for key in ("mean", "covariance"))
         if mean.dim() != 1 or covariance.shape != (len(mean), len(mean)):
-            raise ValueError(f"a mean of shape {list(mean.shape)} with a covariance of {list(covariance.shape)}")
+            raise ValueError(f"mean has shape {list(mean.shape)}, and covariance {list(covariance.shape)}")
         if not (mean.isfinite().all() and covariance.isfinite().all()):
-            raise ValueError("a number of it is not finite")
+            raise ValueError("a value is not finite")
         return cls.of_moments(mean, covariance)
 
 
 def square_root(covariance: Tensor) -> Tensor:
-    """The symmetric root of a symmetric matrix without negative eigenvalues, singular or not."""
+    """The symmetric square root of a positive semidefinite matrix, singular or not."""
     values, vectors = torch.linalg.eigh(covariance)
     return (vectors * values.clamp(min=0).sqrt()) @ vectors.T

@@ -18,34 +18,35 @@ from vaelab.latents.prior import standard_normal_numbers
 from vaelab.latents.spec import LatentSpec
 
 ITERATIONS = 300
-USUAL = 10  # components at most, where their number is not given
-ENOUGH = 4  # codes for each row of a component's covariance; with fewer, unseen codes get next to no density
+USUAL = 10  # components at most, if their number is `auto`
+ENOUGH = 4  # codes for each row of a component's covariance; with fewer, unseen codes have almost no density
 
 
 def components_for(count: int, size: int, most: int) -> int:
-    """How many components `(count, size)` codes are enough for, 0 where they are too few for one."""
+    """Number of components that `(count, size)` codes suffice for, at most `most`; 0 if they are too few for one."""
     return min(most, count // (ENOUGH * (size + 1)))
 
 
 class FullMixture(FittedPrior):
     """Scikit-learn's Gaussian mixture with full covariances, fitted by expectation maximisation.
 
-    Codes are standardised for the fit, so that scikit-learn's 1e-6 on the diagonal means the same
-    for codes of any scale, and the result is carried back.
+    Codes are standardised for the fit, so that scikit-learn's 1e-6 on the diagonal has the same effect for codes of any
+    scale, and the result is transformed back.
 
     Args:
-        components: how many normal distributions; `auto`: up to 10, with at least 4 codes for each row of a covariance.
+        components: number of normal distributions; `auto` is up to 10, with at least 4 codes for each row of a
+            covariance.
 
     Attributes:
-        shares: `(components,)`, their sum is 1.
-        converged: whether the fit came to rest within 300 iterations.
+        shares: `(components,)`, the component weights; they sum to 1.
+        converged: whether the fit converged within 300 iterations.
     """
 
     name: ClassVar[str] = "mixture"
 
     def __init__(self, components: Annotated[int, Ge(1)] | Literal["auto"]) -> None:
         self._asked = components
-        self.components = 0 if components == "auto" else components  # as many as there are codes for, once it is fitted
+        self.components = 0 if components == "auto" else components  # `auto` is resolved when it is fitted
         self.shares = torch.zeros(0)
         self.parts: list[FullGaussian] = []
         self.converged = False
@@ -65,7 +66,7 @@ class FullMixture(FittedPrior):
         return self.fit_to(codes.train)
 
     def fit_to(self, codes: Tensor) -> Self:
-        """Fit to `(N, size)`.
+        """Fit to codes `(N, size)`.
 
         Raises:
             ConfigError: there are fewer codes than components.
@@ -75,7 +76,7 @@ class FullMixture(FittedPrior):
             self.components = max(1, components_for(len(rows), rows.shape[1], USUAL))
         if len(rows) < self.components:
             raise ConfigError(
-                f"fitted_prior.components={self.components}: should be at most {len(rows)}, the train examples"
+                f"fitted_prior.components={self.components}: should be at most {len(rows)}, the size of the train split"
             )
         mean, scale = rows.mean(0), rows.std(0, correction=0)
         scale = torch.where(scale > 0, scale, 1.0)
@@ -92,7 +93,7 @@ class FullMixture(FittedPrior):
         return self
 
     def sample(self, count: int, seed: int = 0, temperature: float = 1.0) -> Tensor:
-        """See `FittedPrior.sample`; temperature leaves the choice of the component as it is."""
+        """See `FittedPrior.sample`; the temperature does not change the choice of the component."""
         standard = temperature * standard_normal_numbers(count, self.parts[0].mean.shape, seed)
         generator = torch.Generator().manual_seed(mix(seed, "component"))
         chosen = torch.multinomial(self.shares, count, replacement=True, generator=generator)
@@ -124,7 +125,7 @@ class FullMixture(FittedPrior):
         made.shares = torch.tensor(about["weights"], dtype=torch.float64)
         made.parts = [FullGaussian.from_json(part, latent) for part in about["components"]]
         if not made.parts or made.shares.shape != (len(made.parts),) or not (made.shares >= 0).all():
-            raise ValueError("should have a weight, of at least 0, for each component")
+            raise ValueError("each component should have a nonnegative weight")
         if not 0 < made.shares.sum() < torch.inf or len({part.dimensions for part in made.parts}) > 1:
-            raise ValueError("components do not fit each other")
+            raise ValueError("the shapes of the components do not match")
         return made
