@@ -111,7 +111,7 @@ def test_every_setting_of_every_part_is_in_repr_in_any_process() -> None:
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
-        ({}, "corruption: parts={}: needs one corruption at least"),
+        ({}, "corruption: parts={}: needs at least one corruption"),
         ({"first": node("Gausian", sigma=1)}, r"corruption\.parts\.first\._target_=vaelab\.corruptions\.Gausian"),
         (
             {"first": node("Gaussian", sigma=-1)},

@@ -62,7 +62,7 @@ def test_what_has_no_grid_is_refused() -> None:
         Grid(4).shape(DataSpec("rows", "table", (9,), "real"), 3)
     with pytest.raises(ConfigError, match=r"latent\.downsample=6: should be a power of 2"):
         Grid(6)
-    with pytest.raises(ValueError, match=r"2 of them halve the image to 7x7 cells at most, not to 4x4; .*more widths"):
+    with pytest.raises(ValueError, match=r"2 of them can halve the image down to 7x7 cells, not to 4x4; .*more widths"):
         ConvEncoder((1, 28, 28), (3, 4, 4), [4, 8], activation="silu")
     with pytest.raises(ValueError, match="should be that of a vector"):
         MLPEncoder((1, 28, 28), (3, 7, 7), [4], activation="relu")

@@ -196,7 +196,7 @@ def test_the_encoder_is_one_and_saved_once(tmp_path: Path) -> None:
     ids=lambda spec: spec.name,
 )
 def test_tokens_and_missing_values_have_no_pseudo_inputs(spec: DataSpec) -> None:
-    message = f"prior=vampprior: its pseudo-inputs are numeric without missing values, and {spec.name} has .*use prior=mixture"
+    message = f"prior=vampprior: its pseudo-inputs are numeric .* {spec.name} has .*use prior=mixture"
     with pytest.raises(ConfigError, match=message):
         VampPrior(3).bind(LatentGroup((2,)), spec, lambda x: x)
     Mixture(3).bind(LatentGroup((2,)), spec, lambda x: x)

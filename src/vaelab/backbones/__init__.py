@@ -1,4 +1,4 @@
-"""Encoders and decoders: plain, single-device modules that know nothing of losses or trainers."""
+"""Encoders and decoders: plain modules for a single device, independent of losses and trainers."""
 
 from vaelab.backbones.backbone import Decoder, Encoder
 from vaelab.backbones.conv import ConvDecoder, ConvEncoder

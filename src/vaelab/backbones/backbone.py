@@ -1,4 +1,4 @@
-"""What an encoder and a decoder are."""
+"""The interfaces of encoders and decoders."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from vaelab.core.spec import Kind
 
-Shape = int | Sequence[int]  # of a latent code or of what an encoder gives; a whole number is a vector's
+Shape = int | Sequence[int]  # of a latent code or of an encoder's output; an integer stands for a vector
 Activation = Literal["relu", "silu", "gelu", "tanh", "elu", "softplus"]
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -21,15 +21,15 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 
 class Encoder(nn.Module, ABC):
-    """Maps an example to what a posterior reads.
+    """Maps an example to the input of a posterior.
 
-    A subclass takes `input_shape` and `output_shape` first, from the run, and its own settings after them. A whole
-    number in place of `output_shape` stands for a vector.
+    The first arguments of a subclass are `input_shape` and `output_shape`, from the run, followed by its own settings.
+    An integer `output_shape` stands for a vector.
 
     Attributes:
-        kinds: which data it fits.
-        gives_grids: whether `output_shape` may be a grid, `(C, h, w)`; else it is a vector, `(N,)`.
-        needs_spec: whether the constructor takes `spec`, a `DataSpec`, too.
+        kinds: the kinds of data it supports.
+        gives_grids: whether `output_shape` may be a grid, `(C, h, w)`; otherwise it is a vector, `(N,)`.
+        needs_spec: whether the constructor also takes `spec`, a `DataSpec`.
         takes_condition: whether the constructor takes `condition_size`, and `forward` the embedded condition
             `(B, condition_size)` after x.
     """
@@ -47,15 +47,16 @@ class Encoder(nn.Module, ABC):
 class Decoder(nn.Module, ABC):
     """Maps a latent code to the raw parameters of a likelihood.
 
-    A subclass takes `latent_shape` and `output_shape` first, from the run: `output_shape` is `(P, *shape)` for P
-    parameters for each value of an example. A whole number in place of `latent_shape` stands for a vector.
+    The first arguments of a subclass are `latent_shape` and `output_shape`, from the run, followed by its own settings.
+    `output_shape` is `(P, *shape)` for P parameters for each value of an example. An integer `latent_shape` stands for
+    a vector.
 
     Attributes:
-        kinds: which data it fits.
-        reads_grids: whether `latent_shape` may be a grid, `(C, h, w)`; else it is a vector, `(N,)`.
-        needs_spec: whether the constructor takes `spec`, a `DataSpec`, too.
-        autoregressive: whether it predicts each step from those before it, which `forward` then takes after z.
-        word_dropout: chance in training that a step does not read the token before it.
+        kinds: the kinds of data it supports.
+        reads_grids: whether `latent_shape` may be a grid, `(C, h, w)`; otherwise it is a vector, `(N,)`.
+        needs_spec: whether the constructor also takes `spec`, a `DataSpec`.
+        autoregressive: whether it predicts each step from the steps before it, which `forward` then takes after z.
+        word_dropout: probability in training that a step does not read the token before it.
     """
 
     kinds: ClassVar[frozenset[Kind]]
@@ -70,7 +71,7 @@ class Decoder(nn.Module, ABC):
 
 
 def as_shape(size: Shape) -> tuple[int, ...]:
-    """A whole number stands for the shape of a vector."""
+    """The shape; an integer stands for the shape of a vector."""
     return (size,) if isinstance(size, int) else tuple(size)
 
 
@@ -78,7 +79,7 @@ def vector_size(shape: Shape) -> int:
     """The size of a vector, given as a number or as its shape.
 
     Raises:
-        ValueError: the shape is no vector's.
+        ValueError: the shape is not that of a vector.
     """
     if isinstance(shape, int):
         return shape

@@ -14,10 +14,10 @@ Widths = Annotated[list[Annotated[int, Gt(0)]], MinLen(1)]
 
 
 class ConvEncoder(Encoder):
-    """One stride-2 convolution for each width, then one linear layer over what is left.
+    """One stride-2 convolution for each width, then one linear layer.
 
-    For a grid there are as many halvings as lead to its cells; the other convolutions keep the size, and one of 1 x 1
-    takes the place of the linear layer.
+    For a grid code the image is halved until it has the size of the grid. The remaining convolutions keep the size, and
+    a 1 x 1 convolution replaces the linear layer.
     """
 
     kinds = frozenset({"image"})
@@ -47,9 +47,9 @@ class ConvEncoder(Encoder):
 
 
 class ConvDecoder(Decoder):
-    """The encoder's mirror: one doubling for each width, cut to the exact size on the way up.
+    """The mirror of the encoder: doubles the image once for each width, cropped to the exact sizes of the encoder.
 
-    `widths` are in the encoder's order, widest last, so that one list fits both.
+    `widths` are in the encoder's order, widest last, so that one list can be used for both.
     """
 
     kinds = frozenset({"image"})
@@ -90,5 +90,5 @@ class ConvDecoder(Decoder):
 
 
 def doubling(before: int, after: int) -> nn.Module:
-    """Twice as many rows and columns. Kernel 4 at stride 2 covers every output pixel equally often: no checkerboard."""
+    """Doubles rows and columns. Kernel 4 at stride 2 covers all output pixels equally often: no checkerboard."""
     return nn.ConvTranspose2d(before, after, 4, stride=2, padding=1)

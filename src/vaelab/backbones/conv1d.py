@@ -15,14 +15,14 @@ from vaelab.core.spec import DataSpec, Kind, observed_mask
 
 Widths = Annotated[list[Annotated[int, Gt(0)]], MinLen(1)]
 KINDS: frozenset[Kind] = frozenset({"series", "roll"})
-KERNEL = 5  # odd, so that a convolution keeps its centre
+KERNEL = 5  # odd, so that a convolution is centred
 
 
 class Conv1dEncoder(Encoder):
-    """One stride-2 convolution over time for each width, then one linear layer over what is left.
+    """One stride-2 convolution over time for each width, then one linear layer.
 
-    All values of a step are channels. Where the data has gaps, each of them has a second channel that says
-    whether it is there, and a missing value enters as 0.
+    All values of a step are channels. If values may be missing, each channel has a second one that is 1 where the value
+    is observed, and missing values are replaced by 0.
     """
 
     kinds = KINDS
@@ -50,7 +50,7 @@ class Conv1dEncoder(Encoder):
         self.net = nn.Sequential(*layers, nn.Flatten(), nn.Linear(widths[-1] * last, vector_size(output_shape)))
 
     def forward(self, x: Tensor) -> Tensor:
-        """`x: (B, *F, T)`, NaN where a value is missing, to `(B, *output_shape)`."""
+        """`x: (B, *F, T)`, NaN for missing values, to `(B, *output_shape)`."""
         x = x.reshape(len(x), -1, x.shape[-1])
         if self.has_missing:
             observed = observed_mask(x)
@@ -59,10 +59,10 @@ class Conv1dEncoder(Encoder):
 
 
 class Conv1dDecoder(Decoder):
-    """The encoder's mirror: one doubling for each width, cut to the exact length on the way up.
+    """The mirror of the encoder: doubles the length once for each width, cropped to the exact lengths of the encoder.
 
-    All steps are decoded at once, from the code alone. `widths` are in the encoder's order, widest last, so
-    that one list fits both.
+    All steps are decoded at once, from the code alone. `widths` are in the encoder's order, widest last, so that one
+    list can be used for both.
     """
 
     kinds = KINDS
@@ -83,7 +83,7 @@ class Conv1dDecoder(Decoder):
             nn.Unflatten(1, (widths[-1], low)),
             ACTIVATIONS[activation](),
         )
-        # Kernel 4 at stride 2 covers every step equally often: no ripple at twice the sampling interval.
+        # Kernel 4 at stride 2 covers all steps equally often, which avoids a ripple of period 2.
         self.stages = nn.ModuleList(
             nn.Sequential(
                 nn.ConvTranspose1d(before, after, 4, stride=2, padding=1), group_norm(after), ACTIVATIONS[activation]()

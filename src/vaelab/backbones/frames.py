@@ -1,4 +1,4 @@
-"""Sequences as frames: what an example has at one step, as one vector, and back."""
+"""Frames of sequences: the values of one step as one vector, and back."""
 
 from collections.abc import Callable
 from math import log, prod
@@ -15,8 +15,8 @@ Choose = Callable[[Tensor], Tensor]  # raw parameters (B, P, ...) to values (B, 
 class FrameEmbedding(nn.Module):
     """`(B, *F, T)` values to `(B, T, width)`.
 
-    Tokens are looked up, each voice in a table of its own, and their vectors added; padding and hidden
-    tokens have vectors of their own. Numbers go through one linear layer, beside what is missing of them.
+    Each voice of tokens has its own embedding table, with entries for padding and masked tokens; the embeddings of the
+    voices are summed. Numeric values go through one linear layer, with a missing-value mask if values may be missing.
     """
 
     def __init__(self, spec: DataSpec, width: int) -> None:
@@ -50,7 +50,7 @@ class FrameEmbedding(nn.Module):
 class FrameHead(nn.Module):
     """`(B, T, width)` states to raw parameters `(B, P, *F, T)`.
 
-    The voices of one frame of tokens are predicted one after the other, each knowing those before it.
+    The voices of a frame of tokens are predicted in order, each given the voices before it.
     """
 
     def __init__(self, spec: DataSpec, parameters: int, width: int) -> None:
@@ -64,7 +64,7 @@ class FrameHead(nn.Module):
             self.mix = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.GELU())
 
     def forward(self, states: Tensor, target: Tensor | None) -> Tensor:
-        """`target: (B, *F, T)` is what earlier voices are read from."""
+        """`target: (B, *F, T)` gives each voice the true voices before it (teacher forcing)."""
         if self.chained:
             assert target is not None
             before = self.embedding.each(target).cumsum(2).roll(1, 2)
@@ -75,7 +75,7 @@ class FrameHead(nn.Module):
     def draw(self, state: Tensor, choose: Choose, known: Tensor | None = None) -> Tensor:
         """One frame after `state: (B, 1, width)`, voice by voice; `(B, *F, 1)`.
 
-        Where `known: (B, *F, 1)` tokens are given, only those that are masked in it are chosen.
+        If `known: (B, *F, 1)` tokens are given, only the masked ones are chosen.
         """
 
         def settled(drawn: Tensor) -> Tensor:

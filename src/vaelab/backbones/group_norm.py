@@ -7,18 +7,18 @@ from torch import Tensor, nn
 
 
 def group_norm(channels: int) -> nn.GroupNorm:
-    """The same in training and when sampling, unlike BatchNorm.
+    """Group normalisation, which is the same in training and evaluation, unlike BatchNorm.
 
-    Takes up to 8 groups, of at least 4 channels where the width allows it.
+    It uses up to 8 groups, of at least 4 channels if the width allows it.
     """
     groups = next(g for g in range(max(1, min(8, channels // 4)), 0, -1) if channels % g == 0)
     return GroupNorm(groups, channels)
 
 
 class GroupNorm(nn.GroupNorm):
-    """torch's; for bfloat16 images laid out channels-last on a processor, with a backward pass ten times as fast.
+    """`torch.nn.GroupNorm`, with a backward pass ten times as fast for bfloat16 channels-last images on a CPU.
 
-    There torch 2.13 takes longer for the gradient of this layer than for that of the convolution before it.
+    In this case torch 2.13 takes longer for the gradient of this layer than for that of the convolution before it.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -31,9 +31,9 @@ class GroupNorm(nn.GroupNorm):
 
 
 class _Normalise(torch.autograd.Function):
-    """y = w (x - m) r + b, with the mean m and the reciprocal deviation r of each group.
+    """y = w (x - m) r + b, with the mean m and the reciprocal standard deviation r of each group.
 
-    Everything about a channel is a sum over its image, in float32; what is done to each value is one or two products.
+    Statistics are sums over the image of each channel, in float32; each value then takes one or two multiplications.
     """
 
     @staticmethod
@@ -53,7 +53,7 @@ class _Normalise(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (dy,) = gradients
         x, weight, mean, reciprocal = ctx.saved_tensors
-        if torch.is_grad_enabled():  # for a gradient of this gradient they must be functions of x
+        if torch.is_grad_enabled():  # a second derivative needs them as functions of x
             mean, reciprocal = _moments(x, ctx.groups, ctx.eps)
         size = x[0].numel() // ctx.groups
         of_bias = _sums(dy)
@@ -66,9 +66,9 @@ class _Normalise(torch.autograd.Function):
 
 
 def _fast_forward(x: Tensor, weight: Tensor, groups: int) -> bool:
-    """Whether torch's own forward pass is the faster: 3 ms instead of 11 for 64 images of 32 x 64 x 64, in 8 groups.
+    """Whether torch's own forward pass is faster: 3 ms instead of 11 for 64 images of 32 x 64 x 64, in 8 groups.
 
-    It is not for small images of few channels a group, and gives moments in the precision of the weights.
+    It is slower for small images with few channels per group, and returns moments in the precision of the weights.
     """
     large = x.shape[2] * x.shape[3] >= 1024 or x.shape[1] // groups >= 16
     return large and weight.dtype == torch.float32
@@ -83,12 +83,12 @@ def _moments(x: Tensor, groups: int, eps: float) -> tuple[Tensor, Tensor]:
 
 
 def _sums(images: Tensor) -> Tensor:
-    """Of each channel, `(B, C)` in float32."""
+    """Sums over the image of each channel, `(B, C)` in float32."""
     return images.sum((2, 3), dtype=torch.float32)
 
 
 def _of_groups(channels: Tensor, groups: int) -> Tensor:
-    """`(B, C)` summed over the channels of each group, and handed back to each of them; `(B, C)`."""
+    """`(B, C)` summed over the channels of each group, and repeated for each of these channels; `(B, C)`."""
     sums = channels.unflatten(1, (groups, -1)).sum(2, keepdim=True)
     return sums.expand(-1, -1, channels.shape[1] // groups).flatten(1)
 

@@ -14,7 +14,7 @@ from vaelab.core.spec import DataSpec, observed_steps
 
 
 class GRUEncoder(Encoder):
-    """Both directions over the steps that are there: last states and the mean, then a linear layer."""
+    """A bidirectional GRU over the steps up to padding: last states and the mean of the states, then a linear layer."""
 
     kinds = SEQUENCES
     needs_spec = True
@@ -33,10 +33,10 @@ class GRUEncoder(Encoder):
         self.output = nn.Linear(4 * width, vector_size(output_shape))
 
     def forward(self, x: Tensor) -> Tensor:
-        """`x: (B, *F, T)` to `(B, *output_shape)`; padding at the end changes nothing."""
+        """`x: (B, *F, T)` to `(B, *output_shape)`; padding at the end has no effect."""
         observed = observed_steps(x)
         steps = torch.arange(1, x.shape[-1] + 1, device=x.device)
-        lengths = (observed * steps).amax(1).clamp(min=1)  # gaps in the middle are read, padding is not
+        lengths = (observed * steps).amax(1).clamp(min=1)  # missing steps in the middle are read, padding is not
         packed = nn.utils.rnn.pack_padded_sequence(
             self.embedding(x), lengths.cpu(), batch_first=True, enforce_sorted=False
         )
@@ -47,14 +47,14 @@ class GRUEncoder(Encoder):
 
 
 class GRUDecoder(SequenceDecoder):
-    """One direction; the code is the first state and is given again at each step.
+    """A unidirectional GRU; the code gives the initial state and is a part of the input of each step.
 
     Args:
         latent_shape, output_shape, spec: from the run.
         width: of the state.
         layers: of the GRU.
-        word_dropout: chance in training that a step does not read the token before it (Bowman et al., 2016,
-            section 3.1), so that it must ask the code.
+        word_dropout: probability in training that a step does not read the token before it (Bowman et al., 2016,
+            section 3.1), so that the decoder must use the latent.
     """
 
     kinds = SEQUENCES

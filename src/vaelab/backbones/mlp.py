@@ -1,4 +1,4 @@
-"""Fully connected layers, for anything with a fixed shape."""
+"""Fully connected networks, for any data with a fixed shape."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -18,7 +18,7 @@ Gated = Literal["glu"]
 
 
 def _layers(widths: Sequence[int], activation: Activation | Gated) -> list[nn.Module]:
-    """A linear layer and an activation for each pair of widths; a gated one has twice the outputs before it."""
+    """A linear layer and an activation for each pair of widths; a gated activation needs twice the outputs."""
     layers: list[nn.Module] = []
     for narrow, wide in pairwise(widths):
         if activation == "glu":
@@ -32,8 +32,8 @@ class MLPEncoder(Encoder):
     """Hidden layers of the given widths, then one linear layer. `hidden=[]` is a linear encoder.
 
     With `activation=glu` each hidden layer is gated: (W x + b) * sigmoid(V x + c) (Dauphin et al., 2017, equation 1).
-    Of a table it sees the numbers, each category as a 0 or 1 (so that the first layer holds an embedding of
-    each), and which values are missing.
+    The input for a table is the numeric values, one-hot categories (so that the first layer has an embedding of each
+    category), and a missing-value mask.
     """
 
     kinds = frozenset({"image", "table"})

@@ -1,4 +1,4 @@
-"""A decoder of music, whose raw parameters depend directly on the place of a step and on the frame before it."""
+"""A decoder of music, whose raw parameters depend directly on the position of a step and on the frame before it."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -13,15 +13,15 @@ from vaelab.backbones.gru import GRUDecoder
 from vaelab.core.spec import DataSpec, Kind
 
 KINDS: frozenset[Kind] = frozenset({"tokens", "roll"})
-REACH = 12  # semitones up and down within which a note of the frame before matters directly
+REACH = 12  # semitones up and down within which a note of the frame before has a direct effect
 
 
 class MusicDecoder(GRUDecoder):
-    """A GRU whose states have a learned vector for each step added to them; of rolls, the frame before counts too.
+    """A GRU decoder with a learned vector for each step added to its states, and for rolls a link to the frame before.
 
-    Notes begin and end on few places of a window, and nearly all notes of a frame go on in the next. A GRU learns both
-    only slowly. So a roll's logit of a pitch is that of the GRU plus a weighted sum over the frame before, in which the
-    weight of a note depends on how many semitones it is away, and on the state. Both parts begin at 0.
+    Notes begin and end at few positions of a window, and most notes of a frame continue in the next. A GRU learns both
+    only slowly. For a roll, the logit of a pitch is that of the GRU plus a weighted sum over the frame before. The
+    weight of a note depends on its distance in semitones and on the state. Both additions are initialised to 0.
 
     Args: see `GRUDecoder`.
     """
@@ -52,8 +52,8 @@ class MusicDecoder(GRUDecoder):
         """See `SequenceDecoder.beside`."""
         if self.weigh is None:
             return None
-        notes = before.to(states.dtype).nan_to_num().clamp(min=0).transpose(1, 2)  # 0 where word dropout hides it
-        if first == 0:  # nothing sounds before the window
+        notes = before.to(states.dtype).nan_to_num().clamp(min=0).transpose(1, 2)  # 0 if masked by word dropout
+        if first == 0:  # there is no frame before the window
             notes = torch.cat([torch.zeros_like(notes[:, :1]), notes[:, 1:]], dim=1)
         around = F.pad(notes, (REACH, REACH)).unfold(2, 2 * REACH + 1, 1)  # (B, T, pitches, 2 REACH + 1)
         weights = self.weigh(states).unflatten(2, (-1, 2 * REACH + 1))

@@ -15,7 +15,7 @@ Widths = Annotated[list[Annotated[int, Gt(0)]], MinLen(1)]
 
 
 class ResidualBlock(nn.Module):
-    """x + f(x), f two convolutions behind group normalisation and SiLU; f starts at zero."""
+    """x + f(x), where f is two convolutions with group normalisation and SiLU before each; f is initialised to zero."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class ResidualBlock(nn.Module):
 
 
 class ResNetEncoder(Encoder):
-    """For each width `blocks` residual blocks and a halving, then one linear layer; for a grid see `ConvEncoder`."""
+    """For each width `blocks` residual blocks and a halving, then one linear layer; for grids see `ConvEncoder`."""
 
     kinds = frozenset({"image"})
     gives_grids = True
@@ -66,7 +66,7 @@ class ResNetEncoder(Encoder):
 
 
 class ResNetDecoder(Decoder):
-    """The encoder's mirror; doubles by nearest neighbour straight to each exact size."""
+    """The mirror of the encoder; upsamples by nearest neighbour to the exact sizes of the encoder."""
 
     kinds = frozenset({"image"})
     reads_grids = True

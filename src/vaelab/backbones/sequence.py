@@ -13,7 +13,7 @@ from vaelab.core.spec import DataSpec
 
 
 class SequenceDecoder(Decoder):
-    """Predicts each frame of tokens or of a roll from the code and the frames before it; numbers from the code alone.
+    """Predicts each frame of tokens or of a roll from the code and the frames before it; series from the code alone.
 
     Args:
         latent_shape, output_shape, spec: from the run.
@@ -34,7 +34,7 @@ class SequenceDecoder(Decoder):
 
     @abstractmethod
     def states(self, z: Tensor, inputs: Tensor) -> Tensor:
-        """`z: (B, *latent_shape)`, `inputs: (B, T, width)` to `(B, T, width)`; step t sees inputs up to t."""
+        """`z: (B, *latent_shape)`, `inputs: (B, T, width)` to `(B, T, width)`; step t depends on inputs up to t."""
 
     def forward(self, z: Tensor, given: Tensor | None = None) -> Tensor:
         """Raw parameters of each step, `(B, P, *F, T)`.
@@ -47,7 +47,7 @@ class SequenceDecoder(Decoder):
             inputs = time_features(self.steps, self.width, z.device).to(z.dtype).expand(len(z), -1, -1)
             return self.head(self.states(z, inputs), None)
         if given is None:
-            raise TypeError("an autoregressive decoder needs the sequence whose steps it predicts")
+            raise TypeError("an autoregressive decoder needs the sequence that it predicts")
         forced = self.embedding(given)
         first = self.start.expand(len(z), 1, -1)
         states = self.placed(self.states(z, torch.cat([first, forced[:, :-1]], dim=1)), 0)
@@ -55,29 +55,29 @@ class SequenceDecoder(Decoder):
         return raw if beside is None else raw + beside
 
     def placed(self, states: Tensor, first: int) -> Tensor:
-        """States `(B, T, width)` of the steps from `first` on, as raw parameters are made of them."""
+        """States `(B, T, width)` of the steps from `first` on, with information on the position added by a subclass."""
         return states
 
     def beside(self, states: Tensor, before: Tensor, first: int) -> Tensor | None:
-        """What is added to the raw parameters of the steps from `first` on, `(B, P, *F, T)`; None for nothing.
+        """An addition to the raw parameters of the steps from `first` on, `(B, P, *F, T)`; None for no addition.
 
         Args:
             states: `(B, T, width)`, from `placed`.
-            before: `(B, *F, T)`, the frame before each; what stands before step 0 means nothing.
-            first: the step that they begin with.
+            before: `(B, *F, T)`, the frame before each step; the one before step 0 is arbitrary.
+            first: number of the first of these steps.
         """
         return None
 
     @torch.no_grad()
     def generate(self, z: Tensor, choose: Choose, steps: int | None = None, known: Tensor | None = None) -> Tensor:
-        """Values `(B, *F, T)`, frame after frame, each chosen given those before it; -1 after an end token.
+        """Values `(B, *F, T)`, generated frame by frame, each given the frames before it; -1 after an end token.
 
         Args:
             z: `(B, *latent_shape)`.
-            choose: raw parameters to values.
-            steps: T; as long as an example if None.
-            known: `(B, *F, T)` tokens that stay as they are, but for those that are masked; they say where a
-                sequence ends, too.
+            choose: maps raw parameters to values.
+            steps: T; the length of an example if None.
+            known: `(B, *F, T)` tokens that are kept, except for masked ones, which are generated. They also determine
+                where a sequence ends.
         """
         inputs, frames = self.start.expand(len(z), 1, -1), []
         done = torch.zeros(len(z), dtype=torch.bool, device=z.device)
@@ -96,7 +96,7 @@ class SequenceDecoder(Decoder):
         return torch.cat(frames, dim=-1)
 
     def step(self, z: Tensor, latest: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """The next hidden state `(B, 1, width)` after the input `latest: (B, 1, width)`, and what to go on from."""
+        """The hidden state `(B, 1, width)` after the input `latest: (B, 1, width)`, and the state for the next call."""
         inputs = latest if state is None else torch.cat([state, latest], dim=1)
         return self.states(z, inputs)[:, -1:], inputs
 

@@ -1,4 +1,4 @@
-"""Codes that keep their place: each part of an image has numbers of its own."""
+"""Spatial codes: each part of an image has its own latent dimensions."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -15,12 +15,12 @@ Blocks = Annotated[int, Ge(0)]
 
 
 class SpatialEncoder(Encoder):
-    """One stride-2 convolution for each width, residual blocks, and the code of each cell of what is left.
+    """One stride-2 convolution for each width, residual blocks, and a code for each remaining cell.
 
-    A 28 x 28 image and two widths leave 7 x 7 cells, and a code of 784 numbers gives each 16. What a
-    cell's code says is learned from every place of every image, so that much smaller data suffices
-    than for a code of the whole, at the price of more numbers; that suits denoising. A code that does
-    not divide evenly among the cells is a linear function of all of them, as in `conv`.
+    For example, a 28 x 28 image and two widths leave 7 x 7 cells, and a code of 784 dimensions has 16 for each. The
+    weights are shared by all positions of all images, so they need much less data than a code of the whole image, at
+    the price of more latent dimensions. This suits denoising. If the code's size is not a multiple of the number of
+    cells, the code is a linear function of all cells, as in `conv`.
     """
 
     kinds = frozenset({"image"})
@@ -50,9 +50,9 @@ class SpatialEncoder(Encoder):
 
 
 class SpatialDecoder(Decoder):
-    """The encoder's mirror: one doubling for each width, cut to the exact size on the way up.
+    """The mirror of the encoder: doubles the image once for each width, cropped to the exact sizes of the encoder.
 
-    `widths` are in the encoder's order, widest last, so that one list fits both.
+    `widths` are in the encoder's order, widest last, so that one list can be used for both.
     """
 
     kinds = frozenset({"image"})

@@ -28,7 +28,7 @@ class Attention(nn.Module):
         self.qkv, self.output = nn.Linear(width, 3 * width), nn.Linear(width, width)
 
     def forward(self, x: Tensor, causal: bool, observed: Tensor | None) -> Tensor:
-        """`x: (B, T, width)`; `there: (B, T)` are the steps that may be looked at, all if None."""
+        """`x: (B, T, width)`; `observed: (B, T)` are the steps that can be attended to, all if None."""
         query, key, value = self.qkv(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         mask = None if observed is None else observed[:, None, None, :]
         mixed = F.scaled_dot_product_attention(rotated(query), rotated(key), value, attn_mask=mask, is_causal=causal)
@@ -36,7 +36,7 @@ class Attention(nn.Module):
 
 
 def rotated(x: Tensor) -> Tensor:
-    """Pairs of channels turned by an angle in proportion to the step; `(B, H, T, D)` with even D."""
+    """Rotate pairs of channels by an angle proportional to the step; `(B, H, T, D)` with even D."""
     half, steps = x.shape[-1] // 2, x.shape[-2]
     rates = 10_000.0 ** (-torch.arange(half, device=x.device, dtype=torch.float32) / half)
     angles = torch.arange(steps, device=x.device, dtype=torch.float32).unsqueeze(1) * rates
@@ -46,7 +46,7 @@ def rotated(x: Tensor) -> Tensor:
 
 
 class Block(nn.Module):
-    """Attention and a feed-forward layer, each after a normalisation (Xiong et al., 2020)."""
+    """Attention and a feed-forward layer, with layer normalisation before each (Xiong et al., 2020)."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -55,13 +55,13 @@ class Block(nn.Module):
         self.feed = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
 
     def forward(self, x: Tensor, causal: bool, observed: Tensor | None = None) -> Tensor:
-        """`(B, T, width)` to the same."""
+        """`(B, T, width)` to the same shape."""
         x = x + self.attention(self.norms[0](x), causal, observed)
         return x + self.feed(self.norms[1](x))
 
 
 class TransformerEncoder(Encoder):
-    """Every step that is there sees every other; a mean over them, then a linear layer."""
+    """Observed steps attend to each other; the mean over them is followed by a linear layer."""
 
     kinds = SEQUENCES
     needs_spec = True
@@ -81,9 +81,9 @@ class TransformerEncoder(Encoder):
         self.output = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, vector_size(output_shape)))
 
     def forward(self, x: Tensor) -> Tensor:
-        """`x: (B, *F, T)` to `(B, *output_shape)`; padding changes nothing."""
+        """`x: (B, *F, T)` to `(B, *output_shape)`; padding has no effect."""
         observed = observed_steps(x)
-        observed = observed | ~observed.any(1, keepdim=True)  # an example without any value still has a code
+        observed = observed | ~observed.any(1, keepdim=True)  # an example without observed values has a code too
         hidden = self.embedding(x)
         for block in self.blocks:
             hidden = block(hidden, causal=False, observed=observed)
@@ -92,7 +92,7 @@ class TransformerEncoder(Encoder):
 
 
 class TransformerDecoder(SequenceDecoder):
-    """Each step sees itself and those before it; the code is added to every input.
+    """Causal self-attention; the code is added to every input.
 
     Args:
         latent_shape, output_shape, spec: from the run.

@@ -1,4 +1,4 @@
-"""What everything else speaks of: what data is, a batch of it, noise, and metrics."""
+"""Basic types that all other packages use: the description of data, batches, noise, and devices."""
 
 from vaelab.core.batch import Batch, RawBatch
 from vaelab.core.noise import ExampleNoise, Noise, StepNoise

@@ -1,9 +1,9 @@
-"""Random numbers that are pure functions of where they are used.
+"""Random numbers as pure functions of where they are used.
 
-In training they depend on (seed, epoch, batch): a resumed run draws what the uninterrupted one would
-have drawn, and every device draws the noise of the whole batch and keeps its own rows, so that one
-device or eight see the same numbers. In evaluation they depend on (seed, example): a score does not
-change between calls, with the batch size or with the number of devices.
+In training they depend on (seed, epoch, batch). A resumed run draws the same numbers as an uninterrupted one. Every
+device draws the noise of the whole batch and keeps its own rows, so that one device and eight use the same numbers.
+In evaluation they depend on (seed, example): a score does not depend on the call, the batch size or the number of
+devices.
 """
 
 from collections.abc import Callable, Sequence
@@ -63,7 +63,7 @@ class StepNoise:
 
 
 class ExampleNoise:
-    """Noise that belongs to each example, drawn on the CPU so that every device gets the same."""
+    """Noise fixed for each example, drawn on the CPU so that it is the same for every device."""
 
     def __init__(self, seed: int, examples: Sequence[int]) -> None:
         self._seed = seed

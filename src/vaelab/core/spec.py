@@ -1,4 +1,4 @@
-"""What one example of a data set is."""
+"""A description of the examples of a data set."""
 
 from dataclasses import asdict, dataclass
 from math import prod
@@ -13,23 +13,23 @@ from vaelab.errors import ConfigError
 
 Kind = Literal["image", "table", "series", "tokens", "roll"]
 Support = Literal["binary", "unit", "real", "categories", "mixed"]
-MOST_CLASSES, MOST_TOKENS, MOST_VALUES, MOST_LEVELS = 100_000, 2**20, 2**40, 2**31  # far more than any data has
-PADDING, MASKED = -1, -2  # tokens that are none: after the end of a sequence, and masked by a corruption
+MOST_CLASSES, MOST_TOKENS, MOST_VALUES, MOST_LEVELS = 100_000, 2**20, 2**40, 2**31  # far above any real data set
+PADDING, MASKED = -1, -2  # special tokens: after the end of a sequence, and masked by a corruption
 
 
 def observed_mask(values: Tensor) -> Tensor:
-    """Which values are observed: not NaN among numbers, not negative among tokens; bool of the same shape."""
+    """A mask of observed values: not NaN for numbers, not negative for tokens; bool of the same shape."""
     return ~values.isnan() if values.is_floating_point() else values >= 0
 
 
 def observed_steps(values: Tensor) -> Tensor:
-    """Which steps of sequences `(B, *F, T)` hold anything, `(B, T)` bool; a masked token is one, padding is none."""
+    """A mask of observed steps of sequences `(B, *F, T)`, `(B, T)` bool; masked tokens count, padding does not."""
     observed = observed_mask(values) if values.is_floating_point() else values != PADDING
     return observed.flatten(1, -2).any(1) if values.dim() > 2 else observed
 
 
 def modern(spec: dict[str, Any]) -> dict[str, Any]:
-    """A spec as plain data under the names of today; version 0.1 called `has_missing` `gaps`."""
+    """A spec as plain data with current names; version 0.1 called `has_missing` `gaps`."""
     return {"has_missing" if key == "gaps" else key: value for key, value in spec.items()}
 
 
@@ -39,7 +39,7 @@ class Column:
 
     Attributes:
         name: as in the file.
-        categories: their names, in the order of their numbers; empty for a column of numbers.
+        categories: names of the categories, in the order of their indices; empty for a numeric column.
     """
 
     name: str
@@ -49,23 +49,23 @@ class Column:
 
 @dataclass(frozen=True)
 class DataSpec:
-    """Everything with a size in a model is derived from this and from `latent_dim`.
+    """A description of the data, from which all sizes of a model are derived, together with `latent_dim`.
 
     Attributes:
         name: of the data set.
-        kind: what backbones and figures ask for.
+        kind: kind of data, which backbones and figures depend on.
         shape: of one example; `(C, H, W)` for images.
-        support: of the values that a likelihood explains: `{0, 1}`, `[0, 1]`, the real line, one of
-            `levels` categories, or real numbers in some columns and categories in others.
-        levels: how many equally spaced values the support has, both ends included (256 for 8-bit
-            images), or how many categories; None for continuous data.
-        classes: names of the labels, empty where there are none.
+        support: the values that a likelihood models: `{0, 1}`, `[0, 1]`, the real line, one of `levels` categories, or
+            real numbers in some columns and categories in others.
+        levels: number of equally spaced values in the support, both ends included (256 for 8-bit images), or number of
+            categories; None for continuous data.
+        classes: names of the labels, empty without labels.
         columns: of a table.
-        has_missing: whether values may be missing: NaN among numbers, -1 (also padding) among tokens. They enter
-            neither a loss nor a metric.
+        has_missing: whether values may be missing: NaN for numbers, -1 (also padding) for tokens. They do not enter
+            losses or metrics.
         end: the token that ends a sequence.
-        characters: of text, how many each of the `levels` tokens stands for; empty for data that is no text.
-        vocabulary: a digest of what the tokens of text are: two texts may have as many tokens, but others.
+        characters: for text, the number of characters of each of the `levels` tokens; empty for other data.
+        vocabulary: a digest of the tokens of text, since two vocabularies may have the same size.
     """
 
     name: str
@@ -82,7 +82,7 @@ class DataSpec:
 
     @property
     def size(self) -> int:
-        """Values in one example."""
+        """Number of values of one example."""
         return prod(self.shape)
 
     @property
@@ -96,7 +96,7 @@ class DataSpec:
         return self.support in ("binary", "unit")
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data, as `model.json` and checkpoints keep it."""
+        """Plain data, as saved in `model.json` and checkpoints."""
         columns = [{"name": column.name, "categories": list(column.categories)} for column in self.columns]
         plain = asdict(self) | {"shape": list(self.shape), "classes": list(self.classes), "columns": columns}
         text = {"characters": list(self.characters), "vocabulary": self.vocabulary}

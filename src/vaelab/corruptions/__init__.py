@@ -1,4 +1,4 @@
-"""What a model sees in place of the clean example: denoising's input (Vincent et al., 2008)."""
+"""Corruptions of the model's input, for denoising (Vincent et al., 2008)."""
 
 from vaelab.corruptions.blur import Blur
 from vaelab.corruptions.chain import Chain

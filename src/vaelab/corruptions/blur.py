@@ -9,11 +9,11 @@ from vaelab.core.spec import DataSpec
 from vaelab.corruptions.corruption import Corruption, Strength
 from vaelab.errors import ConfigError
 
-NARROWEST = 1e-3  # pixels; its kernel is a single 1
+NARROWEST = 1e-3  # pixels; the kernel is then a single 1
 
 
 class Blur(Corruption):
-    """Blurs images with a normal kernel of standard deviation `sigma` pixels, cut at 3 sigma, edges repeated."""
+    """Blurs images with a normal kernel of standard deviation `sigma` pixels, truncated at 3 sigma, edges repeated."""
 
     setting = "sigma"
 
@@ -27,7 +27,7 @@ class Blur(Corruption):
         reach = max(1, round(3 * self.range[1]))
         kernel = _kernel(self.drawn(clean, noise).view(-1, 1), reach)
         padded = F.pad(clean, (reach, reach, reach, reach), mode="replicate")
-        if len(kernel) > 1:  # a kernel for each example: the batch's channels side by side, as one image
+        if len(kernel) > 1:  # a kernel for each example: grouped convolution, with the batch as channels
             padded = padded.flatten(0, 1).unsqueeze(0)
         groups = padded.shape[1]
         weight = kernel.repeat_interleave(groups // len(kernel), dim=0)
@@ -36,7 +36,7 @@ class Blur(Corruption):
 
 
 def _kernel(sigma: Tensor, reach: int) -> Tensor:
-    """Normal weights that sum to one, `(N, 2 reach + 1)` for `sigma: (N, 1)`, each cut at its own 3 sigma."""
+    """Normal weights that sum to one, `(N, 2 reach + 1)` for `sigma: (N, 1)`, each truncated at its own 3 sigma."""
     sigma = sigma.clamp(min=NARROWEST)
     offsets = torch.arange(-reach, reach + 1, device=sigma.device, dtype=sigma.dtype)
     beyond = offsets.abs() > (3 * sigma).round().clamp(min=1)

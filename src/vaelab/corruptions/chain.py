@@ -1,4 +1,4 @@
-"""Several corruptions, one after the other."""
+"""Several corruptions in sequence."""
 
 from collections.abc import Sequence
 from typing import Self
@@ -13,10 +13,10 @@ from vaelab.errors import ConfigError
 
 
 class Chain(Corruption):
-    """Applies its parts in order, each with draws of its own, named after it.
+    """Applies its parts in order, each with its own noise streams, named after it.
 
-    The strength of a chain multiplies that of each part, the upper end of a range: `at(1)` is every
-    part at its strongest, `at(0.5)` every part at half of that. Without ranges `at(1)` is the chain.
+    The strength of a chain multiplies the strength of each part, or the upper end of its range. `at(1)` has every part
+    at its strongest, `at(0.5)` every part at half of that. Without ranges `at(1)` is the chain itself.
 
     Args:
         parts: corruptions by name.
@@ -25,7 +25,7 @@ class Chain(Corruption):
     def __init__(self, parts: dict[str, Corruption]) -> None:
         if not parts:
             raise ConfigError(
-                "parts={}: needs one corruption at least, such as +corruption@corruption.parts.first=blur"
+                "parts={}: needs at least one corruption, such as +corruption@corruption.parts.first=blur"
             )
         self.parts = parts
         self.changes = any(part.changes for part in parts.values())
@@ -33,7 +33,7 @@ class Chain(Corruption):
         super().__init__(1.0)
 
     def __call__(self, clean: Tensor, noise: Noise, spec: DataSpec) -> Tensor:
-        """`(B, *shape)`, through every part."""
+        """`(B, *shape)`, corrupted by all parts."""
         x = clean
         for name, part in self.parts.items():
             x = part(x, _PartNoise(noise, name), spec)
@@ -51,7 +51,7 @@ class Chain(Corruption):
 
 
 class _PartNoise:
-    """The noise of one part: streams whose names start with the part's, so that no two parts share draws."""
+    """The noise of one part: stream names have the part's name as a prefix, so that no two parts share noise."""
 
     def __init__(self, noise: Noise, part: str) -> None:
         self._noise, self._part = noise, part

@@ -1,4 +1,4 @@
-"""What a corruption is."""
+"""The interface of a corruption."""
 
 from abc import ABC, abstractmethod
 from copy import copy
@@ -16,17 +16,16 @@ Strength = float | tuple[float, float]
 
 
 class Corruption(ABC):
-    """Maps whole batches of clean values to what the model sees, on the device.
+    """Maps a batch of clean values to the model's input, on the device.
 
-    Its strength is a number, or a range `[low, high]` from which each example draws its own, with
-    equal chance everywhere in it. Draws come from the noise that a call is given: fresh in training,
-    tied to the example in evaluation. All attributes are plain data or corruptions, so that `repr`
-    says everything that the result depends on.
+    The strength is a number, or a range `[low, high]` from which it is drawn uniformly for each example. Noise is an
+    argument: new in each training step, fixed for each example in evaluation. All attributes are plain data or
+    corruptions, so that `repr` describes everything that the result depends on.
 
     Attributes:
-        changes: False only where the result is the clean values themselves.
-        setting: what the config calls the strength.
-        limit: the largest strength that has a meaning.
+        changes: False only if the result is always the clean values.
+        setting: name of the strength in the config.
+        limit: the largest possible strength.
     """
 
     changes: bool = True
@@ -38,17 +37,17 @@ class Corruption(ABC):
 
     @abstractmethod
     def __call__(self, clean: Tensor, noise: Noise, spec: DataSpec) -> Tensor:
-        """`clean` and the result: `(B, *shape)` floats in the range of `spec`.
+        """Corrupt `clean`; both are `(B, *shape)` floats in the range of `spec`.
 
         Raises:
-            ConfigError: this has no meaning for such data.
+            ConfigError: the corruption does not support such data.
         """
 
     def at_strength(self, strength: float) -> Self:
-        """The same corruption, with the same draws, at one strength for every example.
+        """The same corruption, with the same noise, at one strength for all examples.
 
         Raises:
-            ConfigError: there is no such strength.
+            ConfigError: the strength is not possible.
         """
         same = copy(self)
         same.strength = self._checked(strength)
@@ -56,11 +55,11 @@ class Corruption(ABC):
 
     @property
     def range(self) -> tuple[float, float]:
-        """The weakest and the strongest that an example can get."""
+        """The smallest and the largest strength of an example."""
         return self.strength if isinstance(self.strength, tuple) else (self.strength, self.strength)
 
     def drawn(self, clean: Tensor, noise: Noise) -> Tensor:
-        """The strength of each example, with as many dimensions as `clean`: `(B, 1, ...)`, or `(1, 1, ...)` for one."""
+        """Strengths of the examples, with as many dimensions as `clean`: `(B, 1, ...)`, or `(1, 1, ...)` if fixed."""
         single = [1] * (clean.dim() - 1)
         low, high = self.range
         if low == high:
@@ -83,7 +82,7 @@ class Corruption(ABC):
 
 
 class Identity(Corruption):
-    """No corruption: the model sees what it must explain."""
+    """No corruption: the model's input is the clean example."""
 
     changes = False
 
@@ -91,5 +90,5 @@ class Identity(Corruption):
         super().__init__(0.0)
 
     def __call__(self, clean: Tensor, noise: Noise, spec: DataSpec) -> Tensor:
-        """The values themselves."""
+        """The clean values, unchanged."""
         return clean

@@ -14,13 +14,13 @@ from vaelab.corruptions.corruption import Corruption, Strength
 class Mask(Corruption):
     """Sets a `fraction` of the positions to 0 (Vincent et al., 2010); in tables and tokens they become missing.
 
-    A position is a pixel with all its channels, or one value where an example is no image.
+    A position is a pixel with all its channels, or a single value of other data.
 
     Args:
-        fraction: of the positions of an example.
-        positions: `random`, each position by itself with this chance; or `block`, one rectangle of
-            this share of the area, of the image's own proportions, or one run along the last
-            dimension (columns of a table, steps of a sequence with all that is in them), somewhere.
+        fraction: share of the positions of an example.
+        positions: `random`: each position is masked independently with this probability. `block`: one block of this
+            share at a random place. It is a rectangle with the image's proportions, or a run along the last dimension
+            (columns of a table; steps of a sequence, with all their values).
     """
 
     setting = "fraction"
@@ -31,14 +31,14 @@ class Mask(Corruption):
         self.positions = positions
 
     def __call__(self, clean: Tensor, noise: Noise, spec: DataSpec) -> Tensor:
-        """Values of which some are 0, or hidden where the data knows missing values, `(B, *shape)`."""
+        """Values of which some are 0, or missing if the data support missing values, `(B, *shape)`."""
         hidden = self.hidden(clean, noise, spec)
-        if spec.support == "categories":  # padding is no token that could be masked
+        if spec.support == "categories":  # padding is not masked
             hidden = hidden & observed_mask(clean)
         return clean.masked_fill(hidden, _blank(spec))
 
     def hidden(self, clean: Tensor, noise: Noise, spec: DataSpec) -> Tensor:
-        """What is set to 0: true or false, in a shape that broadcasts to that of `clean`."""
+        """The mask of the positions that are set to 0, bool, in a shape that broadcasts to that of `clean`."""
         fraction = self.drawn(clean, noise)
         if self.positions == "random":
             shape = (1, *clean.shape[2:]) if spec.kind == "image" else clean.shape[1:]
@@ -52,14 +52,14 @@ class Mask(Corruption):
 
 
 def _blank(spec: DataSpec) -> float:
-    """What stands for a masked value: NaN where encoders see which values are missing, and a token of its own."""
+    """The value of masked positions: NaN if encoders get a missing-value mask, or a special token."""
     if spec.support == "categories":
         return MASKED
     return nan if spec.columns or spec.has_missing else 0
 
 
 def _rectangle(fraction: Tensor, top: Tensor, left: Tensor, height: int, width: int) -> Tensor:
-    """A rectangle of `fraction: (B or 1, 1, 1, 1)` of the area, `top` and `left: (B,)` uniform; `(B, 1, H, W)`."""
+    """A rectangle with `fraction: (B or 1, 1, 1, 1)` of the area, `top` and `left: (B,)` uniform; `(B, 1, H, W)`."""
     tall = (fraction.sqrt() * height).round().clamp(min=1)
     wide = (fraction * height * width / tall).round().clamp(max=width)
     rows, columns = _between(top, tall, height), _between(left, wide, width)
@@ -67,8 +67,8 @@ def _rectangle(fraction: Tensor, top: Tensor, left: Tensor, height: int, width: 
 
 
 def _between(start: Tensor, length: Tensor, total: int) -> Tensor:
-    """Which of `total` places lie in runs of `length` places; `(B, total)`."""
+    """A mask of one run of `length` of `total` positions; `(B, total)`."""
     start, length = start.reshape(-1, 1), length.reshape(-1, 1)
-    first = (start * (total - length + 1)).floor().minimum(total - length)  # a product may round up to its bound
+    first = (start * (total - length + 1)).floor().minimum(total - length)  # the product may round up to its bound
     places = torch.arange(total, device=start.device)
     return (places >= first) & (places < first + length)

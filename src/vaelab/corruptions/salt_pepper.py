@@ -9,7 +9,7 @@ from vaelab.errors import ConfigError
 
 
 class SaltPepper(Corruption):
-    """Replaces a `fraction` of the values by 0 or 1 with equal chance."""
+    """Replaces a `fraction` of the values by 0 or 1 with equal probability."""
 
     setting = "fraction"
     limit = 1.0
@@ -18,7 +18,7 @@ class SaltPepper(Corruption):
         super().__init__(fraction)
 
     def __call__(self, clean: Tensor, noise: Noise, spec: DataSpec) -> Tensor:
-        """Values of which some are 0 or 1, `(B, *shape)`."""
+        """Values of which some are replaced by 0 or 1, `(B, *shape)`."""
         if not spec.bounded:
             raise ConfigError(f"corruption=salt_pepper: needs values in [0, 1]; {spec.name} has none, try mask")
         fraction = self.drawn(clean, noise)

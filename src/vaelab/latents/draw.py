@@ -81,7 +81,7 @@ class Draw:
 
     @property
     def parts(self) -> Tensor | None:
-        """Parts of the rate of all groups, `(B, N)` nats; unknown parts of a group are one part. None without a rate."""
+        """Parts of the rate of all groups, `(B, N)` nats; a group's unknown parts are one part. None without a rate."""
         return self._parts(lambda group: None if group.rate is None else group.rate.unsqueeze(1))
 
     @property

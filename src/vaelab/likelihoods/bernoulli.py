@@ -1,4 +1,4 @@
-"""Bernoulli: binary values."""
+"""Bernoulli likelihood for binary values."""
 
 from typing import ClassVar
 
@@ -16,13 +16,13 @@ class Bernoulli(Likelihood):
     """Values in {0, 1}; the decoder gives logits.
 
     Args:
-        spec: of the data as the likelihood sees it.
-        binarize: read by the data module, which makes grey values binary: `static` (once, each pixel
-            1 with its grey value as probability), `dynamic` (anew for each batch; Burda et al., 2016,
-            section 5.1) or `threshold` (at 0.5). Grey data with null is refused.
+        spec: the data, after binarization.
+        binarize: read by the data module, which makes grey values binary: `static` (once, each pixel is 1 with its grey
+            value as probability), `dynamic` (drawn again for each batch; Burda et al., 2016, section 5.1) or
+            `threshold` (at 0.5). With null, grey data are refused.
 
     Raises:
-        ConfigError: the data is not binary.
+        ConfigError: the data are not binary.
     """
 
     is_mass: ClassVar[bool] = True
@@ -55,10 +55,11 @@ class Bernoulli(Likelihood):
         return raw.squeeze(1).sigmoid()
 
     def mode(self, raw: Tensor) -> Tensor:
-        """The likelier of 0 and 1; of a frame of a piano roll the likeliest notes, as many as are expected.
+        """The more likely of 0 and 1; for a frame of a piano roll its most likely notes, as many as expected.
 
-        Which of many pitches sounds is often open, so that each of them is likelier silent: the likeliest frame is then
-        silence, although some note is all but certain. The number of notes is the sum of their probabilities, rounded.
+        If it is uncertain which of many pitches sounds, each pitch alone is more likely silent. Then the most likely frame
+        is silence, although some note is almost certain. The number of notes is the sum of their probabilities,
+        rounded.
         """
         if self.spec.kind != "roll":
             return (raw.squeeze(1) > 0).to(raw.dtype)

@@ -1,4 +1,4 @@
-"""Categorical: one of several values that have no order, such as tokens."""
+"""Categorical likelihood: one of several unordered values, such as tokens."""
 
 from typing import ClassVar
 
@@ -12,10 +12,10 @@ from vaelab.likelihoods.likelihood import Likelihood, alternative
 
 
 class Categorical(Likelihood):
-    """The decoder gives a logit for each of the `spec.levels` values at each place.
+    """The decoder gives a logit for each of the `spec.levels` values at each position.
 
     Raises:
-        ConfigError: the data is not made of categories.
+        ConfigError: the data are not tokens.
     """
 
     is_mass: ClassVar[bool] = True
@@ -27,7 +27,7 @@ class Categorical(Likelihood):
 
     @property
     def offset_shape(self) -> tuple[int, ...]:
-        """One frequency for each value, the same at all places."""
+        """One frequency for each value, shared by all positions."""
         return (self.parameters_per_value, *[1] * len(self.spec.shape))
 
     def value_log_prob(self, raw: Tensor, target: Tensor) -> Tensor:
@@ -43,6 +43,6 @@ class Categorical(Likelihood):
         return raw.argmax(1)
 
     def sample(self, raw: Tensor, generator: Generator | None = None) -> Tensor:
-        """A value at each place, `(B, *shape)` int64."""
+        """A sampled value at each position, `(B, *shape)` int64."""
         uniform = torch.rand(raw.shape, generator=generator, device=raw.device, dtype=raw.dtype)
         return (raw - torch.log(-torch.log(uniform.clamp(1e-9, 1 - 1e-7)))).argmax(1)

@@ -1,4 +1,4 @@
-"""Discretized logistic, alone or mixed (Kingma et al., 2016; Salimans et al., 2017)."""
+"""Discretized logistic likelihood, single or as a mixture (Kingma et al., 2016; Salimans et al., 2017)."""
 
 from math import log
 from typing import Annotated, ClassVar
@@ -12,18 +12,18 @@ from vaelab.core.spec import DataSpec
 from vaelab.errors import ConfigError
 from vaelab.likelihoods.likelihood import Likelihood, alternative, soft_bound
 
-FAR = 1e30  # an edge at infinity, for locations and scales of any size
+FAR = 1e30  # stands for an edge at infinity, for locations and scales of any size
 
 
 class DiscretizedLogistic(Likelihood):
-    """The probability of each of `spec.levels` values, as the mass a logistic puts on its bin.
+    """The probability of each of `spec.levels` values, as the mass of a logistic distribution on its bin.
 
-    The first bin reaches to minus infinity and the last to infinity, so the masses sum to one and
-    nats divided by log 2 are bits of a real code. For each value the decoder gives `mixtures`
-    locations, log-scales and (for more than one) weights.
+    The first bin extends to minus infinity and the last to infinity, so the masses sum to one, and nats divided by
+    log 2 are the bits of a lossless code. For each value the decoder gives `mixtures` locations, log-scales and (for
+    more than one) weights.
 
     Raises:
-        ConfigError: the data has no discrete levels in [0, 1].
+        ConfigError: the data have no discrete levels in [0, 1].
     """
 
     is_mass: ClassVar[bool] = True
@@ -42,7 +42,7 @@ class DiscretizedLogistic(Likelihood):
     def _split(self, raw: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Locations, log-scales and log-weights, each `(B, K, *shape)`."""
         parts = raw.unflatten(1, (-1, self.mixtures)).unbind(1)
-        # From a hundredth of a bin, where one bin holds everything, to far wider than the range.
+        # From a hundredth of a bin, where one bin has all the mass, to much wider than the range.
         log_scale = soft_bound(parts[1] - 2, log(self.bin / 100), 3.0)
         return 0.5 + parts[0], log_scale, parts[2].log_softmax(1) if self.mixtures > 1 else None
 
@@ -62,20 +62,20 @@ class DiscretizedLogistic(Likelihood):
         return log_mass.squeeze(1)
 
     def raw_at(self, mean: Tensor) -> Tensor:
-        """Every location at the mean."""
+        """All locations at the mean."""
         raw = super().raw_at(mean)
         raw[: self.mixtures] = mean - 0.5
         return raw
 
     def mean(self, raw: Tensor) -> Tensor:
-        """The mean of the locations, held to [0, 1]."""
+        """The mean of the locations, clamped to [0, 1]."""
         location, _, log_weight = self._split(raw)
         if log_weight is None:
             return location.squeeze(1).clamp(0, 1)
         return (log_weight.exp() * location.clamp(0, 1)).sum(1)
 
     def sample(self, raw: Tensor, generator: Generator | None = None) -> Tensor:
-        """A value on the grid."""
+        """A sample on the grid of levels."""
         location, log_scale, log_weight = self._split(raw)
         if log_weight is not None:
             gumbel = -torch.log(-torch.log(_uniform(log_weight, generator)))
@@ -87,6 +87,6 @@ class DiscretizedLogistic(Likelihood):
 
 
 def _uniform(like: Tensor, generator: Generator | None) -> Tensor:
-    """Uniform numbers strictly between 0 and 1, whose logit is finite."""
+    """Uniform numbers strictly between 0 and 1, so that their logits are finite."""
     uniform = torch.rand(like.shape, generator=generator, device=like.device, dtype=like.dtype)
     return uniform.clamp(1e-6, 1 - 1e-6)

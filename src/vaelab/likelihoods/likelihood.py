@@ -1,4 +1,4 @@
-"""What a likelihood is."""
+"""The interface of a likelihood."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar
@@ -12,13 +12,13 @@ from vaelab.core.spec import DataSpec, observed_mask
 class Likelihood(nn.Module, ABC):
     """A distribution over examples whose values are independent given the decoder's output.
 
-    It owns the output map and checks, when built, that the data lies in its support.
+    It defines the output map, and its constructor checks that the data lie in its support.
 
     Attributes:
-        parameters: P, raw numbers that the decoder gives for each value of an example.
-        is_mass: whether `log_prob` is the log of a probability rather than of a density, so that
-            bits per dimension are what a lossless code would need.
-        has_raw_around: whether `raw_at` takes `(B, *shape)` too and has a gradient in the mean, so that a linear path
+        parameters: P, number of raw parameters that the decoder gives for each value of an example.
+        is_mass: whether `log_prob` is the log of a probability rather than of a density, so that bits per dimension
+            are the length of a lossless code.
+        has_raw_around: whether `raw_at` also takes `(B, *shape)` and has a gradient in the mean, so that a linear path
             can give the mean; see `vaelab.models.Shortcut`.
     """
 
@@ -32,40 +32,40 @@ class Likelihood(nn.Module, ABC):
 
     @property
     def raw_shape(self) -> tuple[int, ...]:
-        """Of what the decoder gives for one example: P numbers for each value."""
+        """Shape of the decoder's output for one example: P parameters for each value."""
         return (self.parameters_per_value, *self.spec.shape)
 
     @property
     def offset_shape(self) -> tuple[int, ...]:
-        """Of what `raw_at` gives; broadcasts to `raw_shape`. All steps of a sequence share one."""
+        """Shape of the output of `raw_at`; broadcasts to `raw_shape`. All steps of a sequence share one value."""
         return (*self.raw_shape[:-1], 1) if self.spec.sequential else self.raw_shape
 
     @property
     def constant(self) -> float:
-        """The part of `-log_prob`, in nats per example, that no reconstruction can change."""
+        """The part of `-log_prob`, in nats per example, that does not depend on the reconstruction."""
         return 0.0
 
     @property
     def fixed_scale(self) -> float | None:
-        """The width of a density that is not learned; None for any other."""
+        """The scale of a density if it is fixed; None for other likelihoods."""
         return None
 
     def constant_of(self, target: Tensor) -> Tensor | float:
-        """`constant`, or that of each example `(B,)` where some of its values may be missing."""
+        """`constant`, or `(B,)` with the constant of each example if values may be missing."""
         if not (self.spec.has_missing and self.constant):
             return self.constant
         return self.constant * self._counted(observed_mask(target)).flatten(1).to(torch.get_default_dtype()).mean(1)
 
     def _counted(self, observed: Tensor) -> Tensor:
-        """Of `observed: (B, *shape)` what `constant` counts, each value the same."""
+        """The values of `observed: (B, *shape)` that contribute to `constant`, equally."""
         return observed
 
     def log_prob(self, raw: Tensor, target: Tensor) -> Tensor:
-        """log p(target | raw) in nats, summed over the values of the event that are there.
+        """log p(target | raw) in nats, summed over the observed values.
 
         Args:
             raw: `(B, P, *shape)` from the decoder.
-            target: `(B, *shape)` in the data's declared range; NaN, or -1 among tokens, where one is missing.
+            target: `(B, *shape)` in the data's declared range; NaN, or -1 for tokens, where a value is missing.
 
         Returns:
             `(B,)`.
@@ -73,36 +73,36 @@ class Likelihood(nn.Module, ABC):
         if not self.spec.has_missing:
             return sum_event(self.value_log_prob(raw, target))
         observed = observed_mask(target)
-        nats = self.value_log_prob(raw, target.where(observed, target.new_zeros(())))  # before any gradient: no NaN
+        nats = self.value_log_prob(raw, target.where(observed, target.new_zeros(())))  # replaced first: no NaN gradient
         return sum_event(nats.where(observed, nats.new_zeros(())))
 
     @abstractmethod
     def value_log_prob(self, raw: Tensor, target: Tensor) -> Tensor:
-        """Nats of each value, `(B, *shape)`; `target` has none missing."""
+        """Nats of each value, `(B, *shape)`; `target` has no missing values."""
 
     def raw_at(self, mean: Tensor) -> Tensor:
-        """Raw parameters whose mean is about `mean: (*shape)`, with a scale as at zero; `(P, *shape)`."""
+        """Raw parameters whose mean is about `mean: (*shape)`, with the scale of raw parameters 0; `(P, *shape)`."""
         return mean.new_zeros(self.parameters_per_value, *mean.shape)
 
     def raw_around(self, mean: Tensor) -> Tensor:
-        """`raw_at` of each of `mean: (B, *shape)`, `(B, P, *shape)`; it has a gradient."""
+        """`raw_at` of each of `mean: (B, *shape)`, `(B, P, *shape)`; differentiable."""
         return self.raw_at(mean).movedim(0, 1)
 
     @torch.no_grad()
     def start(self, residual: Tensor) -> None:
-        """Let a scale that is trained begin at that of `residual: (N, *shape)`, which is not explained yet."""
+        """Initialise a trained scale from `residual: (N, *shape)`, what the initial model does not explain."""
 
     @abstractmethod
     def mean(self, raw: Tensor) -> Tensor:
-        """The reconstruction: the mean of x, or its location where the mean has no closed form; `(B, *shape)`."""
+        """The reconstruction: the mean of x, or its location if the mean has no closed form; `(B, *shape)`."""
 
     def mode(self, raw: Tensor) -> Tensor:
-        """The value of x that a reconstruction is made of step by step; the mean, where nothing else is said."""
+        """The value of x used for step-by-step reconstruction; the mean unless a subclass overrides it."""
         return self.mean(raw)
 
     @abstractmethod
     def sample(self, raw: Tensor, generator: Generator | None = None) -> Tensor:
-        """One draw of x, `(B, *shape)`; a density wider than the data's range may leave it."""
+        """One sample of x, `(B, *shape)`; it can lie outside the data's range if the density does."""
 
 
 def sum_event(values: Tensor) -> Tensor:
@@ -111,7 +111,7 @@ def sum_event(values: Tensor) -> Tensor:
 
 
 def alternative(spec: DataSpec) -> str:
-    """Which likelihood fits the data, for messages."""
+    """Likelihoods that support the data, for messages."""
     fitting = {
         "binary": "bernoulli",
         "unit": "discretized_logistic or gaussian",
@@ -123,11 +123,11 @@ def alternative(spec: DataSpec) -> str:
 
 
 def inner_logit(mean: Tensor, edge: float = 1e-3) -> Tensor:
-    """The logit of a mean in [0, 1], kept `edge` away from its ends, where it is infinite."""
+    """The logit of a mean in [0, 1], which is first clamped to be `edge` away from 0 and 1."""
     return mean.clamp(edge, 1 - edge).logit()
 
 
 def soft_bound(raw: Tensor, low: float, high: float) -> Tensor:
-    """Squash a number smoothly into (low, high); near the middle it is passed on as it is."""
+    """Squash a number smoothly into (low, high); near the middle it is almost the identity."""
     middle, half = (low + high) / 2, (high - low) / 2
     return middle + half * ((raw - middle) / half).tanh()

@@ -1,4 +1,4 @@
-"""Gaussian and Laplace: a location from the decoder, and a scale that is fixed or learned."""
+"""Gaussian and Laplace likelihoods: a location from the decoder, and a scale that is fixed or learned."""
 
 from abc import abstractmethod
 from functools import cached_property
@@ -14,23 +14,23 @@ from vaelab.errors import ConfigError
 from vaelab.likelihoods.likelihood import Likelihood, alternative, inner_logit, soft_bound
 
 Scale = Annotated[float, Gt(0)] | Literal["learned", "by_place", "per_value", "optimal"]
-LOG_SCALE = (-6.0, 6.0)  # of learned scales: below e^-6 a pixel that never changes is worth unbounded nats
+LOG_SCALE = (-6.0, 6.0)  # bounds of learned scales; without the lower one a constant pixel gives unbounded nats
 
 
-SMALLEST = 1e-4  # variance that a learned scale begins with at the least
+SMALLEST = 1e-4  # smallest initial variance of a learned scale
 
 
 class LocationScale(Likelihood):
-    """A location-scale family. Data in [0, 1] gets a sigmoid at the location, real data nothing.
+    """A location-scale family. The location of data in [0, 1] is passed through a sigmoid; for real data it is not.
 
     The scale is one of
         a number: fixed;
         `learned`: one number for all values, trained with the weights (Rybkin et al., 2021, section 3.1);
-        `by_place`: one number for each value of an example, the same for all examples, trained with the weights;
+        `by_place`: one number for each value of an example, shared by all examples, trained with the weights;
         `per_value`: from the decoder, for each value of each example;
-        `optimal`: one number, in training the maximiser for the batch in hand in closed form (their
-            equation 6) and in evaluation a running mean of it. Alone among the objectives here, it
-            therefore depends on which examples share a batch, as BatchNorm does.
+        `optimal`: one number, in training the closed-form maximiser for the current batch (equation 6 of the paper),
+            in evaluation a running mean of it. The loss of an example therefore depends on the other examples of its
+            batch, as with BatchNorm; this holds for no other scale.
     """
 
     has_raw_around: ClassVar[bool] = True
@@ -38,7 +38,7 @@ class LocationScale(Likelihood):
     def __init__(self, spec: DataSpec, scale: Scale) -> None:
         if spec.support in ("categories", "mixed"):
             raise ConfigError(
-                f"likelihood: {spec.name} holds categories, which are no numbers; use {alternative(spec)}"
+                f"likelihood: {spec.name} holds categories, which are not numeric; use {alternative(spec)}"
             )
         if scale == "optimal" and spec.has_missing:
             raise ConfigError(f"likelihood=gaussian_optimal: {spec.name} has missing values; use gaussian_learned")
@@ -77,9 +77,9 @@ class LocationScale(Likelihood):
         assert isinstance(self.scale, float)
         return log(self.scale)
 
-    @cached_property  # a number read from a tensor, which must not happen within a compiled objective
+    @cached_property  # reads a number from a tensor, which must not happen within a compiled objective
     def constant(self) -> float:
-        """-log p of a perfect reconstruction where the scale is fixed; 0 where it is learned."""
+        """-log p of a perfect reconstruction if the scale is fixed; 0 if it is learned."""
         if not isinstance(self.scale, float):
             return 0.0
         return self.spec.size * (log(self.scale) - float(self.unit_log_prob(torch.zeros(()))))
@@ -89,7 +89,7 @@ class LocationScale(Likelihood):
         residual = target - self.mean(raw)
         log_scale = self._log_scale(raw)
         if self.scale == "optimal" and self.training:
-            with torch.no_grad():  # at its maximum the likelihood has no gradient in the scale
+            with torch.no_grad():  # at the optimal scale, the gradient with respect to the scale is 0
                 log_scale = self.best_scale(residual).log().clamp(*LOG_SCALE)
                 self._remember(log_scale)
         scale = log_scale.exp() if isinstance(log_scale, Tensor) else exp(log_scale)
@@ -105,12 +105,12 @@ class LocationScale(Likelihood):
             self.log_scale.copy_(0.5 * squares.mean(0).clamp(min=SMALLEST).log())
 
     def _remember(self, log_scale: Tensor) -> None:
-        """A mean of the first batches, then a running mean with the weight of the last 100."""
+        """Update the running mean: the plain mean of the first 100 batches, then an exponential moving average."""
         self.batches += 1
         self.log_scale += (log_scale - self.log_scale) / self.batches.clamp(max=100)
 
     def raw_at(self, mean: Tensor) -> Tensor:
-        """The location; a scale for each value starts where it does without."""
+        """Raw parameters with the given location; a scale per value has the initial value of the other scales."""
         raw = super().raw_at(mean)
         raw[0] = inner_logit(mean, edge=1e-2) if self.spec.bounded else mean
         return raw
@@ -131,7 +131,7 @@ class Gaussian(LocationScale):
         return -0.5 * (residual**2 + log(2 * pi))
 
     def best_scale(self, residual: Tensor) -> Tensor:
-        """The root of the mean squared residual."""
+        """The root mean square of the residuals."""
         return residual.square().mean().sqrt()
 
     def sample(self, raw: Tensor, generator: Generator | None = None) -> Tensor:

@@ -13,23 +13,23 @@ from vaelab.core.spec import DataSpec
 from vaelab.errors import ConfigError
 from vaelab.likelihoods.likelihood import Likelihood, alternative, soft_bound
 
-LOG_SCALE = (-4.0, 4.0)  # of standardised numbers: a column that the code explains wholly is worth no more nats
+LOG_SCALE = (-4.0, 4.0)  # bounds for standardised columns; the lower one bounds the nats of a fully explained column
 
 
 class Mixed(Likelihood):
-    """Numbers are Gaussian or Student-t around the decoder's location, categories are categorical; nats add up.
+    """Numeric columns are Gaussian or Student-t around the decoder's location, others categorical; nats are summed.
 
-    The decoder gives `(R,)` raw values: a location for each number in the order of the columns, then a
-    logit for each category of each categorical column.
+    The decoder gives `(R,)` raw values: a location for each numeric column in order, then a logit for each category of
+    each categorical column.
 
     Args:
-        spec: with `columns`.
-        numbers: their family; `student_t` forgives what lies far off.
-        sigma: scale of the numbers, in standardised units: fixed, or `learned` for each column.
-        degrees: of freedom of the Student-t.
+        spec: data with `columns`.
+        numbers: the family of numeric columns; `student_t` is robust to outliers.
+        sigma: scale of numeric columns, in standardised units: fixed, or `learned` for each column.
+        degrees: degrees of freedom of the Student-t.
 
     Raises:
-        ConfigError: the data is no table.
+        ConfigError: the data are not a table.
     """
 
     has_raw_around: ClassVar[bool] = True
@@ -43,7 +43,7 @@ class Mixed(Likelihood):
     ) -> None:
         if not spec.columns:
             raise ConfigError(
-                f"likelihood=mixed: {spec.name} has no columns; it is for tables, use {alternative(spec)}"
+                f"likelihood=mixed: is for tables, and {spec.name} has no columns; use {alternative(spec)}"
             )
         super().__init__(spec, parameters=1)
         self.numbers, self.sigma, self.degrees = numbers, sigma, degrees
@@ -55,7 +55,7 @@ class Mixed(Likelihood):
 
     @property
     def raw_shape(self) -> tuple[int, ...]:
-        """A location for each number and a logit for each category."""
+        """A location for each numeric column and a logit for each category."""
         return (len(self.number_at) + sum(self.sizes),)
 
     @property
@@ -63,9 +63,9 @@ class Mixed(Likelihood):
         """As `raw_shape`."""
         return self.raw_shape
 
-    @cached_property  # a number read from a tensor, which must not happen within a compiled objective
+    @cached_property  # reads a number from a tensor, which must not happen within a compiled objective
     def constant(self) -> float:
-        """-log p of a perfect reconstruction where the scale is fixed and nothing is missing; 0 where it is learned."""
+        """-log p of a perfect reconstruction without missing values if the scale is fixed; 0 if it is learned."""
         if isinstance(self.sigma, str):
             return 0.0
         return -float(len(self.number_at) * (self._unit_log_prob(torch.zeros(())) - log(self.sigma)))
@@ -87,7 +87,7 @@ class Mixed(Likelihood):
         return norm - (v + 1) / 2 * torch.log1p(residual.square() / v)
 
     def value_log_prob(self, raw: Tensor, target: Tensor) -> Tensor:
-        """`raw: (B, R)`, `target: (B, D)` with categories as their numbers; nats of each column."""
+        """`raw: (B, R)`, `target: (B, D)` with category indices; nats of each column."""
         located, logits = raw[:, : len(self.number_at)], raw[:, len(self.number_at) :].split(self.sizes, dim=1)
         log_scale = self._log_scale()
         residual = (target[:, self.number_at] - located) / log_scale.exp()
@@ -98,30 +98,30 @@ class Mixed(Likelihood):
         return nats
 
     def raw_at(self, mean: Tensor) -> Tensor:
-        """Locations, and logarithms of frequencies; `mean: (R,)` holds means, then frequencies."""
+        """Locations, and log frequencies; `mean: (R,)` has means, then frequencies."""
         numbers, frequencies = mean[: len(self.number_at)], mean[len(self.number_at) :]
         return torch.cat([numbers, frequencies.clamp(min=1e-4).log()])
 
     @torch.no_grad()
     def start(self, residual: Tensor) -> None:
-        """`residual: (N, R)`, of numbers, then of frequencies."""
+        """Initialise learned scales from `residual: (N, R)`: of numeric columns, then of frequencies."""
         if isinstance(self.sigma, str):
             squares = residual[:, : len(self.number_at)].square().mean(0)
             self.log_scale.copy_(0.5 * squares.clamp(min=exp(2 * LOG_SCALE[0] + 1)).log())
 
     def raw_around(self, mean: Tensor) -> Tensor:
-        """`mean: (B, R)` holds means, then frequencies; `(B, R)`."""
+        """`mean: (B, R)` has means, then frequencies; `(B, R)`."""
         return self.raw_at(mean.T).T
 
     def mean(self, raw: Tensor) -> Tensor:
-        """The location of each number and the most likely category, `(B, D)`."""
+        """The location of each numeric column and the most likely category of the others, `(B, D)`."""
         return self._filled(raw, raw[:, : len(self.number_at)], lambda logits: logits.argmax(1))
 
     def sample(self, raw: Tensor, generator: Generator | None = None) -> Tensor:
-        """A row for each code, `(B, D)`; numbers in standardised units."""
+        """A sampled row for each code, `(B, D)`; numbers in standardised units."""
         located = raw[:, : len(self.number_at)]
         noise = torch.randn(located.shape, generator=generator, device=raw.device, dtype=raw.dtype)
-        if self.numbers == "student_t":  # a normal number over the root of a chi-squared mean is Student's t
+        if self.numbers == "student_t":  # a normal variable over the root of a mean of squared normal ones
             shape = (*located.shape, self.degrees)
             squares = torch.randn(shape, generator=generator, device=raw.device, dtype=raw.dtype).square()
             noise = noise / squares.mean(-1).sqrt()

@@ -1,4 +1,4 @@
-"""What an autoencoder minimises."""
+"""The default likelihood of an autoencoder."""
 
 from math import sqrt
 
@@ -12,7 +12,7 @@ from vaelab.likelihoods.mixed import Mixed
 
 @target
 def squared_error(spec: DataSpec) -> Likelihood:
-    """||x - x^||^2 and a constant: the Gaussian of sigma 1 / sqrt(2). Categories have their cross entropy instead."""
+    """||x - x^||^2 plus a constant: a Gaussian with sigma 1 / sqrt(2). For categories it is the cross entropy."""
     if spec.support == "categories":
         return Categorical(spec)
     if spec.support == "mixed":
