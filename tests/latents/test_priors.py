@@ -204,7 +204,7 @@ def test_tokens_and_missing_values_have_no_pseudo_inputs(spec: DataSpec) -> None
 
 @pytest.mark.parametrize("kind", [Mixture, VampPrior])
 def test_discrete_codes_are_refused(kind: Any) -> None:
-    with pytest.raises(ConfigError, match="no prior of discrete codes; use prior=uniform"):
+    with pytest.raises(ConfigError, match="does not support discrete codes; use prior=uniform"):
         kind(3).bind(LatentGroup((2,), (1,), 9), ROWS, lambda x: x)
 
 

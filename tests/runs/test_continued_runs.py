@@ -197,8 +197,8 @@ def test_a_run_that_is_done_says_so(run: Path, train: Train, capsys: pytest.Capt
     [
         ("data.batch_size=50", "the run has data.batch_size=400"),
         ("+optimizer.amsgrad=true", "max_exp_avg_sq"),
-        ("trainer.max_epochs=1", "2 epochs already"),
-        ("trainer.max_steps=3", "8 steps already"),
+        ("trainer.max_epochs=1", "already has 2 epochs"),
+        ("trainer.max_steps=3", "already has 8 steps"),
     ],
 )
 def test_what_would_make_it_another_run_is_refused(
@@ -228,7 +228,7 @@ def test_a_best_checkpoint_by_another_number_is_chosen_anew(
     run: Path, train: Train, capsys: pytest.CaptureFixture[str]
 ) -> None:
     train(f"resume={run}", "task.monitor=val/elbo", "trainer.max_epochs=3", "optimizer.lr=0.1")
-    assert "chosen anew" in capsys.readouterr().err
+    assert "chosen again" in capsys.readouterr().err
     assert torch.load(run / "checkpoints/best.ckpt", weights_only=True)["global_step"] == 12
     assert numbers(run)["val/elbo"] == pytest.approx(read_curves(run / "metrics.csv")["val/elbo"][-1][1])
 

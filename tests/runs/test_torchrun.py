@@ -270,7 +270,7 @@ def test_divided_weights_begin_as_those_of_one_seed_also_where_it_is_drawn(tmp_p
     ("word", "said"),
     [
         ("callbacks=[default,ema]", "weights are averaged"),
-        ("compile=true", "trainer.strategy=fsdp: what divides weights is not compiled"),
+        ("compile=true", "trainer.strategy=fsdp: divided weights cannot be compiled"),
         ("adversary=patch", "training in several phases"),
     ],
 )

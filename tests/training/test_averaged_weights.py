@@ -284,7 +284,7 @@ def test_another_average_does_not_go_on_with_a_run(
         ("callbacks.ema.decay=1", "callbacks.ema.decay=1"),
         ("callbacks.ema.every_n_steps=0", "callbacks.ema.every_n_steps=0"),
         ("callbacks.ema.start_step=-1", "callbacks.ema.start_step=-1"),
-        ("callbacks.ema.start_step=39", "start_step=39 of averaged weights: training has 39 steps only"),
+        ("callbacks.ema.start_step=39", "start_step=39 of averaged weights: training has only 39 steps"),
         ("+callbacks.more=${callbacks.ema}", "there are two averages"),
     ],
 )
@@ -338,9 +338,9 @@ def changed(made: dict[str, Any], path: Path, name: str, value: Any) -> Path:
     [
         ("weights", [], "averaged_weights.weights: Input should be a valid dictionary"),
         ("weights", None, "averaged_weights.weights: Field required"),
-        (FIRST, torch.zeros(3), f"averaged_weights.weights.{FIRST}: it has another shape or type"),
+        (FIRST, torch.zeros(3), f"averaged_weights.weights.{FIRST}: its shape or type differs"),
         (FIRST, 1.0, f"averaged_weights.weights.{FIRST}"),
-        ("elsewhere", torch.zeros(3), "averaged_weights.weights.elsewhere: it is none of a weight of the model"),
+        ("elsewhere", torch.zeros(3), "averaged_weights.weights.elsewhere: the model has no such weight"),
         ("step", 1000, "averaged_weights.step: it is after the last step"),
         ("step", "many", "averaged_weights.step"),
         ("decay", 2.0, "averaged_weights.decay: Value error, should be between 0 and 1"),
@@ -364,7 +364,7 @@ def test_an_average_of_other_numbers_is_refused(made: dict[str, Any], tmp_path: 
     for value, said in (
         (torch.full_like(like, float("nan")), "it is not a number"),
         (torch.full_like(like, float("inf")), "it is not a number"),
-        (like.long(), "it has another shape or type"),
+        (like.long(), "its shape or type differs"),
         (torch.zeros(1).expand(like.shape), "it has more numbers than the file"),
     ):
         path = changed(made, tmp_path / "last.ckpt", FIRST, value)

@@ -57,8 +57,8 @@ class Bernoulli(Likelihood):
     def mode(self, raw: Tensor) -> Tensor:
         """The more likely of 0 and 1; for a frame of a piano roll its most likely notes, as many as expected.
 
-        If it is uncertain which of many pitches sounds, each pitch alone is more likely silent. Then the most likely frame
-        is silence, although some note is almost certain. The number of notes is the sum of their probabilities,
+        If it is uncertain which of many pitches sounds, each pitch alone is more likely silent. Then the most likely
+        frame is silence, although some note is almost certain. The number of notes is the sum of their probabilities,
         rounded.
         """
         if self.spec.kind != "roll":

@@ -1,1 +1,1 @@
-"""What happens around a training step: meters, optimizers, schedulers, progress."""
+"""Everything around a training step: meters, optimizers, schedulers, checkpoints, signals and progress."""

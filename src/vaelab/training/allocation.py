@@ -1,4 +1,4 @@
-"""Where the memory of tensors comes from on a processor."""
+"""Memory allocation for tensors on a CPU."""
 
 import ctypes
 
@@ -7,10 +7,10 @@ _NEVER = 2**31 - 1
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep what a step frees for the next one.
+    """Let glibc keep memory that a step frees, for the next step.
 
-    It hands blocks of 32 MiB and more back to the system at once, and the next step waits for each of their pages
-    anew: a product of two images of 33 MB took 21 ms instead of 4. Other C libraries are left as they are.
+    By default it returns blocks of 32 MiB and more to the system at once, and the next step has a page fault for each
+    of their pages: a product of two images of 33 MB took 21 ms instead of 4. Other C libraries are not changed.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

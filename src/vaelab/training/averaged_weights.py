@@ -21,13 +21,13 @@ from vaelab.training.weight_average import PART, Averaging, WeightAverage, avera
 class AveragedWeights(Callback):
     """Keeps an exponential moving average of the weights, and evaluates with it.
 
-    Training moves the weights themselves and goes on from them after a stop. Validation, pictures, the test, fitted
-    priors and the saved model use the average; so the best checkpoint is the best one of the average. Checkpoints hold
-    both. The `TrainingModule` updates the average after each optimizer step, also in blocks of steps, which no callback
-    sees.
+    Training updates the weights themselves, and resumes from them. Validation, pictures, the test, fitted priors and
+    the saved model use the average, so the best checkpoint is the best one of the average. Checkpoints contain both.
+    The `TrainingModule` updates the average after each optimizer step, also within blocks of steps, for which no
+    callback is called.
 
     Args:
-        decay: of the average per optimizer step; a young average forgets faster, see `Averaging.kept`.
+        decay: of the average per optimizer step; a young average has a smaller one, see `Averaging.kept`.
         start_step: the optimizer step after which the average begins.
         every_n_steps: optimizer steps between two updates of the average.
     """
@@ -48,25 +48,25 @@ class AveragedWeights(Callback):
             pl_module.average = WeightAverage(pl_module.model, self.averaging)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Refuse an average that would not begin.
+        """Refuse an average that would never begin.
 
         Raises:
             ConfigError: training has no more steps than `start_step`.
         """
         assert isinstance(pl_module, TrainingModule)
-        if pl_module.average is not None:  # read from a checkpoint before the weights were moved
+        if pl_module.average is not None:  # restored from a checkpoint before the weights were moved to the device
             pl_module.average.to_device()
         total, start = trainer.estimated_stepping_batches, self.averaging.start_step
         if start >= total:
-            raise ConfigError(f"callbacks: start_step={start} of averaged weights: training has {total:.0f} steps only")
+            raise ConfigError(f"callbacks: start_step={start} of averaged weights: training has only {total:.0f} steps")
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Leave the model with the average, for whoever takes the weights in hand."""
+        """Leave the model with the average, for code that uses the weights after training."""
         assert isinstance(pl_module, TrainingModule)
         average = pl_module.average
         if average is None:
             return
-        average.to_device()  # a GPU has been left by now
+        average.to_device()  # the weights may have moved from the GPU to the CPU
         average.put_in()
         if not average.begun:
             note(
@@ -76,7 +76,7 @@ class AveragedWeights(Callback):
 
 
 def averaging_among(callbacks: Sequence[Callback]) -> Averaging | None:
-    """How weights are averaged; None where they are not.
+    """How weights are averaged; None if they are not.
 
     Raises:
         ConfigError: there are two averages.
@@ -88,10 +88,10 @@ def averaging_among(callbacks: Sequence[Callback]) -> Averaging | None:
 
 
 def refuse_sharded(trainer: L.Trainer) -> None:
-    """Refuse a strategy by which no device has all weights.
+    """Refuse a strategy with which no device has all weights.
 
     Raises:
-        ConfigError: names it and what to type.
+        ConfigError: names it and what to use instead.
     """
     kind = type(trainer.strategy)
     if kind not in (SingleDeviceStrategy, DDPStrategy):
@@ -103,12 +103,12 @@ def refuse_sharded(trainer: L.Trainer) -> None:
 
 
 def refuse_other_averaging(path: Path, state: Mapping[str, Any], now: Averaging | None) -> None:
-    """Refuse to go on with a run that averages its weights in another way, or does not.
+    """Refuse to resume a run with other settings of weight averaging.
 
     Args:
         path: of the checkpoint.
         state: of the checkpoint; its average has been checked by `vaelab.training.saved_state`.
-        now: how weights are averaged from here on; None for not at all.
+        now: how weights are averaged in the current config; None for no average.
 
     Raises:
         ConfigError: says what the run has and what to do instead.
@@ -125,15 +125,15 @@ def refuse_other_averaging(path: Path, state: Mapping[str, Any], now: Averaging 
 
 
 def refuse_other_names(path: Path, there: Set[str], model: Model) -> None:
-    """Refuse an average that is not of the weights of a model.
+    """Refuse a saved average that does not belong to the weights of a model.
 
     Args:
         path: of the checkpoint.
-        there: the names of the weights that have an average in it.
-        model: whose weights they should be.
+        there: names of the weights that have an average in the checkpoint.
+        model: the model.
 
     Raises:
-        CheckpointError: names a weight that has no average, or should have none.
+        CheckpointError: names a weight without an average, or an average without a weight.
     """
     wanted = averaged_names(model)
     for what, names in (("no average of weight", wanted - there), ("an average of", there - wanted)):

@@ -1,4 +1,4 @@
-"""Hear signals while the other processes of a run are awaited, where Python itself hears none."""
+"""Handle signals while torch waits for the other processes of a run, when Python's own handlers do not run."""
 
 import os
 import select
@@ -24,15 +24,15 @@ EXIT: dict[int, int] = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1:
 
 @contextmanager
 def ending_while_others_are_awaited(trainer: L.Trainer, failed: Callable[[str], None]) -> Iterator[None]:
-    """End with one message if a signal comes, or another process is stopped, before the processes of a run have met.
+    """End with one message if a signal arrives, or another process is stopped, while processes wait for each other.
 
-    torch waits for the others within its own code for up to half an hour. A handler of Python runs between two
-    instructions of Python, so it would not run before that time is over. The system tells a file of the signal at once,
-    and a thread reads it.
+    torch waits for the others within its own code for up to half an hour. Python runs a signal handler only between two
+    of its instructions, so it would not run until the wait is over. The system writes the signal to a file at once, and
+    a thread reads it.
 
     Args:
         trainer: of the run.
-        failed: keeps in the run folder why the run has ended.
+        failed: records in the run folder why the run has ended.
     """
     main = threading.current_thread() is threading.main_thread()
     if trainer.world_size < 2 or not main:
@@ -67,17 +67,17 @@ def ending_while_others_are_awaited(trainer: L.Trainer, failed: Callable[[str], 
 
 
 class _Watch:
-    """Reads what signals have come, and looks at the other processes, while they are awaited."""
+    """Watches for signals and for the other processes during the wait."""
 
     def __init__(self, reading: int, failed: Callable[[str], None], patience: timedelta) -> None:
         self.meeting, self.over = threading.Event(), threading.Event()
         self._reading, self._failed, self._patience = reading, failed, patience.total_seconds()
 
     def run(self) -> None:
-        """Until it is over."""
+        """Watch until the wait is over."""
         stopped = StoppedProcesses()
         began: float | None = None
-        told: tuple[int, float] | None = None  # the exit code after the first signal, and when that came
+        told: tuple[int, float] | None = None  # the exit code after the first signal, and its time
         while not self.over.is_set():
             ready, _, _ = select.select([self._reading], [], [], LOOK)
             read = os.read(self._reading, 1) if ready else b""

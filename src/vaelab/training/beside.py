@@ -1,4 +1,4 @@
-"""Training a second model beside that of a run, by the ordinary trainer: a baseline, or a prior of codes."""
+"""Training a second model within a run, with the ordinary trainer: a baseline, or an autoregressive prior."""
 
 import copy
 import tempfile
@@ -25,15 +25,15 @@ from vaelab.training.optimization import Optimization
 
 @dataclass(frozen=True)
 class Budget:
-    """How long a model is trained, and how.
+    """The length and settings of a training.
 
     Attributes:
-        steps: of the optimizer.
+        steps: number of optimizer steps.
         total: steps that a learning-rate schedule spans.
         accumulate: batches in one step.
-        validate: epochs between two looks at the validation split.
+        validate: epochs between two validations.
         clip, clip_by: of gradients; see `trainer.gradient_clip_val` and its algorithm. 0 for none.
-        train_batches: of an epoch; None for all.
+        train_batches: batches in an epoch; None for all.
     """
 
     steps: int
@@ -46,7 +46,7 @@ class Budget:
 
     @classmethod
     def of_run(cls, data: DataModule) -> "Budget | None":
-        """What the trainer of a run did, or would do; None if it says neither epochs nor steps."""
+        """The budget of the run's own training; None if its trainer has neither epochs nor steps."""
         trainer: Any = data.trainer
         if trainer is None:
             return None
@@ -81,18 +81,18 @@ def train_beside(
     say: Callable[[str], None] = lambda text: None,
     resume_in: Path | None = None,
 ) -> Model:
-    """Train a model on one device, and leave it with the weights that are best on the validation split.
+    """Train a model on one device, and load the weights that are best on the validation split.
 
-    Nothing is logged. The data module of a running trainer may be given: it is not changed.
+    Nothing is logged. The data module of a running trainer can be passed: it is not changed.
 
     Args:
-        model: not yet trained; it is told the mean of the data by the caller.
+        model: untrained; the caller has initialised it with the mean of the data.
         data: set up.
         optimization: of the model.
-        budget: how long.
-        device: where.
-        say: is told the step, now and then.
-        resume_in: a folder for checkpoints, in which an interrupted training goes on; None keeps none.
+        budget: length of the training.
+        device: the device.
+        say: reports the step from time to time.
+        resume_in: a folder for checkpoints, from which an interrupted training is resumed; None keeps none.
 
     Returns:
         The model, in evaluation mode, on `device`.
@@ -108,7 +108,7 @@ def train_beside(
             "best",
             monitor=model.monitor[0],
             mode=model.monitor[1],
-            save_on_train_epoch_end=False,  # but after validation: what goes on has no number of the epoch before
+            save_on_train_epoch_end=False,  # but after validation: a resumed training lacks the epoch's numbers
         )
         last = LastCheckpoint(str(folder), every_n_train_steps=None, every_n_minutes=None)
         callbacks = [best, _Progress(budget.steps, say), *([last] if resume_in is not None else [])]
@@ -146,13 +146,13 @@ def train_beside(
 
 
 class _Progress(Callback):
-    """Tells somebody which step it is."""
+    """Reports the current step."""
 
     def __init__(self, steps: int, say: Callable[[str], None]) -> None:
         self._steps, self._say = steps, say
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Once an epoch, so that blocks of steps are not cut."""
+        """Report once per epoch, so that blocks of steps are not interrupted."""
         self._say(f"step {trainer.global_step} of {self._steps}")
 
 
@@ -161,7 +161,7 @@ def _better(one: torch.Tensor, other: torch.Tensor, mode: str) -> bool:
 
 
 def _limited(limit: float | None, batches: int) -> int:
-    """Lightning's `limit_train_batches`: a number of batches, or a part of them."""
+    """Lightning's `limit_train_batches`: a number of batches, or a fraction of them."""
     if limit is None:
         return batches
     return min(limit, batches) if isinstance(limit, int) else max(1, int(limit * batches))

@@ -1,4 +1,4 @@
-"""The numbers of the best validation pass."""
+"""The metrics of the best validation pass."""
 
 from collections.abc import Callable, Mapping
 from math import inf, isfinite
@@ -13,22 +13,22 @@ from vaelab.training.phases import last_start
 
 
 class BestValidation(Callback):
-    """Keeps the validation numbers of the pass in which the watched one was best, and the last train numbers.
+    """Keeps the validation metrics of the pass with the best monitored metric, and the last train metrics.
 
-    They are what belongs to `best.ckpt`; the trainer remembers those of the last epoch only. Where training has several
-    phases, no pass counts before all of them have begun: neither here, nor for what keeps the best checkpoint or stops
-    early, since a model that no adversary has moved yet is another one.
+    They belong to `best.ckpt`; the trainer keeps only those of the last epoch. If training has several phases, passes
+    before all of them have begun do not count, neither here nor for early stopping and the best checkpoint, because a
+    model without the effect of its adversary is not comparable.
     """
 
     def __init__(self, monitor: str, mode: str) -> None:
         self.monitor, self.mode = monitor, mode
         self._sign = 1.0 if mode == "max" else -1.0
         self.numbers: dict[str, float] = {}
-        self._after = 0  # steps before which no pass counts
-        self._train: dict[str, float] = {}  # numbers of the last epoch before a run was gone on with
+        self._after = 0  # passes before this step do not count
+        self._train: dict[str, float] = {}  # metrics of the last epoch before the run was resumed
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Hold back what chooses by a number until all phases have begun."""
+        """Disable callbacks that choose by a metric until all phases have begun."""
         self._after = last_start(pl_module.model) if isinstance(pl_module, TrainingModule) else 0
         if stage != "fit" or not self._after:
             return
@@ -50,32 +50,32 @@ class BestValidation(Callback):
             self.numbers = now
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Add the last epoch's train numbers; where no pass counted, those of the last one."""
+        """Add the last epoch's train metrics. If no pass counted, use the validation metrics of the last pass."""
         self.numbers = self.numbers or finite(trainer.callback_metrics, "val/")
         self.numbers |= finite(trainer.callback_metrics, "train/") or self._train
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """The same where no epoch was left to train, which Lightning calls no end of training."""
+        """The same for a run without an epoch left to train, where Lightning does not call `on_train_end`."""
         self.numbers = self._train | self.numbers
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Keep the train numbers of the last epoch: a run that was killed while it was tested trains none again."""
+        """Save the last epoch's train metrics: a run that was killed during its test does not train again."""
         now = finite(trainer.callback_metrics, "train/") or self._train
         checkpoint["callbacks"][self.state_key]["train"] = now
 
     def state_dict(self) -> dict[str, Any]:
-        """The numbers, for a run that is resumed."""
+        """The metrics, for a run that is resumed."""
         return {"numbers": self.numbers, "watched": [self.monitor, self.mode]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the numbers of the run so far, unless another number decides from here on."""
+        """Restore the metrics, unless the monitored metric has changed."""
         if state_dict.get("watched", [self.monitor, self.mode]) == [self.monitor, self.mode]:
             self.numbers = dict(state_dict["numbers"])
         self._train = dict(state_dict.get("train", {}))
 
 
 def _hold_back(callback: Callback, skips: str, until: int) -> None:
-    """Let a callback of Lightning do nothing up to a step; `skips` names its method that says when it does nothing."""
+    """Disable a Lightning callback up to a step; `skips` names its method that decides whether it is skipped."""
     usual: Callable[[L.Trainer], bool] = getattr(type(callback), skips)
 
     def held(trainer: L.Trainer) -> bool:
@@ -85,6 +85,6 @@ def _hold_back(callback: Callback, skips: str, until: int) -> None:
 
 
 def finite(metrics: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
-    """Finite numbers by name; JSON has no word for the others."""
+    """Finite metrics by name; JSON cannot represent others."""
     values = {name: float(value) for name, value in metrics.items() if name.startswith(prefix)}
     return {name: value for name, value in values.items() if isfinite(value)}

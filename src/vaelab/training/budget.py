@@ -1,4 +1,4 @@
-"""How long to train where `trainer.max_epochs` is `auto`: enough steps for small data, enough epochs for large."""
+"""The length of training if `trainer.max_epochs` is `auto`: enough steps for small data, enough epochs for large."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -19,11 +19,11 @@ from vaelab.training.time_limit import time_left
 AUTO = "auto"
 Effort = Literal["quick", "normal", "best"]
 EFFORTS: dict[str, float] = {"quick": 0.25, "normal": 1.0, "best": 4.0}
-VALIDATIONS = 100  # about so many passes, where an epoch is only a few steps
-SAID_AFTER = 3.0  # seconds of steps that tell how long all of them take
-WORTH_SAYING = 20.0  # seconds
-NEARLY_ALL = 0.95  # of the steps, after which a plateau ends nothing that was still to come
-LATE, GAIN = 0.8, 0.02  # of training and, after it, of what validation gained in all: then it was still improving
+VALIDATIONS = 100  # about this many passes, if an epoch has only a few steps
+SAID_AFTER = 3.0  # seconds of steps from which the total time is estimated
+WORTH_SAYING = 20.0  # seconds; shorter trainings are not announced
+NEARLY_ALL = 0.95  # of the steps; a plateau after that is not reported as early
+LATE, GAIN = 0.8, 0.02  # still improving: this share of the total gain came after this part of training
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class Budget:
     """The node `budget` of the config.
 
     Attributes:
-        steps: optimizer steps at least. They are what small data need: 50 epochs of 600 rows are 150 steps.
-        epochs: at least. They are what large data need.
-        patience: part of the budget without a better validation after which training ends; None: it never does.
+        steps: minimum number of optimizer steps, which matters for small data: 50 epochs of 600 rows are 150 steps.
+        epochs: minimum number of epochs, which matters for large data.
+        patience: share of the budget without a better validation after which training ends; None for never.
     """
 
     steps: Annotated[int, Ge(0)]
@@ -41,12 +41,12 @@ class Budget:
     patience: Annotated[float, Gt(0), Le(1)] | None
 
     def scaled(self, effort: str) -> Self:
-        """With a quarter of the steps and epochs for `quick`, and four times as many for `best`."""
+        """The budget with a quarter of the steps and epochs for `quick`, and four times as many for `best`."""
         factor = EFFORTS[effort]
         return replace(self, steps=ceil(self.steps * factor), epochs=ceil(self.epochs * factor))
 
     def epochs_of(self, steps_of_epoch: int) -> int:
-        """So many that both the steps and the epochs are reached."""
+        """The number of epochs that reaches both the minimum steps and the minimum epochs."""
         return max(self.epochs, ceil(self.steps / max(1, steps_of_epoch)))
 
 
@@ -61,13 +61,13 @@ def settled(trainer: Mapping[str, Any], budget: Budget, effort: str, examples: i
         batch_size: over all devices.
 
     Raises:
-        ConfigError: an effort is asked for, and a number says how long to train.
+        ConfigError: an effort is asked for, but a number fixes the length of training.
     """
     found, chosen = dict(trainer), trainer.get("max_epochs") == AUTO
     if effort != "normal" and not (chosen and not counts_steps(trainer)):
         key = "max_steps" if counts_steps(trainer) else "max_epochs"
         raise ConfigError(
-            f"effort={effort}: trainer.{key}={trainer.get(key)} says how long to train already; leave one of them out"
+            f"effort={effort}: trainer.{key}={trainer.get(key)} already fixes the length of training; leave one out"
         )
     if chosen:
         batches = ceil(examples / batch_size)
@@ -84,12 +84,12 @@ def settled(trainer: Mapping[str, Any], budget: Budget, effort: str, examples: i
 
 
 def counts_steps(trainer: Mapping[str, Any]) -> bool:
-    """Whether a number of steps says how long to train."""
+    """Whether the length of training is given as a number of steps."""
     return bool(trainer.get("max_steps", -1) not in (None, -1))
 
 
 def plateau(settings: Mapping[str, Any], budget: Budget, watching: Mapping[str, Any]) -> list[EarlyStopping]:
-    """What ends training after `budget.patience` of it without a better validation; none where nothing does.
+    """The callback that ends training after `budget.patience` without a better validation; empty if there is none.
 
     Args:
         settings: of the Trainer, from `settled`.
@@ -105,23 +105,23 @@ def plateau(settings: Mapping[str, Any], budget: Budget, watching: Mapping[str, 
 
 
 class TrainingTime(Callback):
-    """Says how long training will take as soon as that is known, and at its end whether it was long enough.
+    """Prints the expected length of training as soon as it is known, and at the end whether it was long enough.
 
     Args:
-        monitor, mode: what the task watches.
-        effort: of the config; None where a number in the config says how long to train.
+        monitor, mode: the task's monitored metric.
+        effort: of the config; None if a number in the config fixes the length of training.
     """
 
     def __init__(self, monitor: str, mode: str, effort: str | None) -> None:
         self.monitor, self.sign, self.effort = monitor, 1.0 if mode == "max" else -1.0, effort
-        self.passes: list[tuple[int, float]] = []  # step and watched number of each validation, larger is better
+        self.passes: list[tuple[int, float]] = []  # step and monitored value of each validation, larger is better
         self._began: tuple[float, int] | None = None
         self._said = self._ended = False
-        self.stopped = False  # by a plateau, well before the last step
+        self.stopped = False  # by a plateau, long before the last step
 
     @property
     def more(self) -> str:
-        """The words that train for longer."""
+        """The override for a longer training."""
         longer = {"quick": "effort=normal", "normal": "effort=best"}
         return longer.get(self.effort or "", "a larger trainer.max_epochs")
 
@@ -136,11 +136,11 @@ class TrainingTime(Callback):
         return early is not None and best - early > GAIN * (best - first) > 0
 
     def overfitted(self, early: float, lost: float) -> bool:
-        """Whether validation was best in the first part of training, and has lost much of what it had gained.
+        """Whether the best validation was early in training, and much of the gain has been lost since.
 
         Args:
-            early: that part.
-            lost: part of the gain.
+            early: share of training that counts as early.
+            lost: share of the gain.
         """
         if len(self.passes) < 10:
             return False
@@ -151,7 +151,7 @@ class TrainingTime(Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Time the steps after the first, which prepares and compiles."""
+        """Time the steps after the first one, which includes preparation and compilation."""
         if self._said:
             return
         if self._began is None:
@@ -177,13 +177,13 @@ class TrainingTime(Callback):
         )
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Remember the watched number."""
+        """Record the monitored metric."""
         value = trainer.callback_metrics.get(self.monitor)
         if not trainer.sanity_checking and trainer.state.fn == TrainerFn.FITTING and value is not None:
             self.passes.append((trainer.global_step, self.sign * float(value)))
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Say that a plateau ended it."""
+        """Print that a plateau ended training."""
         self._ended = True
         if trainer.interrupted or trainer.global_step < 1:
             return
@@ -200,13 +200,13 @@ class TrainingTime(Callback):
         return {"passes": [list(one) for one in self.passes]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take them up, for training alone: the test loads the best checkpoint, which knows only those up to itself."""
+        """Restore them, in training only: the test loads the best checkpoint, which lacks later validations."""
         if not self._ended:
             self.passes = [(int(step), float(value)) for step, value in state_dict["passes"]]
 
 
 def _long(seconds: float) -> str:
-    """Such as `40 s` or `12 min`."""
+    """A duration, such as `40 s` or `12 min`."""
     if seconds < 90:
         return f"{round(seconds, -1):.0f} s"
     return f"{round(seconds / 60):.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,4 +1,4 @@
-"""How checkpoints are written, whole or not at all, and read."""
+"""Writing checkpoints, completely or not at all, and reading them."""
 
 from collections.abc import Sequence
 from errno import EINVAL
@@ -19,19 +19,19 @@ from vaelab.errors import CheckpointError
 from vaelab.faults import is_out_of_memory
 from vaelab.notes import note
 
-_FOLDER = 0x10  # among the attributes of a part
-_whole: set[tuple[str, int, int, int]] = set()  # files whose checksums this process has compared
+_FOLDER = 0x10  # attribute flag of a folder in a zip archive
+_whole: set[tuple[str, int, int, int]] = set()  # files whose checksums this process has verified
 
 
 class CheckpointFiles(TorchCheckpointIO):
-    """Lightning's, with a file beside the old one that takes its place when it is complete.
+    """Lightning's plugin, but it writes a new file that replaces the old one when it is complete.
 
-    Lightning's own writes to the system's folder for temporary files and copies from there, which a full disk or a
-    kill cuts short, and holds the whole file in memory before.
+    Lightning's own writes to the system's folder for temporary files and copies from there. A full disk or a kill would
+    leave an incomplete file, and the whole file is held in memory.
 
     Args:
-        folder: of the run. Where it is gone nothing is written, since the rest of the run is gone too.
-        keepers: the callbacks that keep checkpoints; a file in the `dirpath` of one may be removed, wherever it is.
+        folder: the run folder. If it has been removed, nothing is written.
+        keepers: the callbacks that keep checkpoints; files in their `dirpath` may be removed, wherever it is.
     """
 
     def __init__(self, folder: Path, keepers: Sequence[Checkpoint] = ()) -> None:
@@ -43,7 +43,7 @@ class CheckpointFiles(TorchCheckpointIO):
         Raises:
             OSError: names the file, or the folder of the run if that is gone.
         """
-        if is_remote(path):  # of a ModelCheckpoint with a folder in a cloud
+        if is_remote(path):  # a ModelCheckpoint with a folder in cloud storage
             super().save_checkpoint(checkpoint, path, storage_options)
             return
         require_folder(self._folder)
@@ -51,10 +51,10 @@ class CheckpointFiles(TorchCheckpointIO):
             torch.save(checkpoint, file)
 
     def remove_checkpoint(self, path: Any) -> None:
-        """Remove a file of the run; anything else is left where it is, with a note.
+        """Remove a checkpoint file of the run; anything else is kept, with a note.
 
-        Lightning's own removes whatever it is told to, folders with all that is in them too, and it is told by the
-        checkpoint that a run goes on from.
+        Lightning's own removes any path, including whole folders, and the path comes from the checkpoint that a run is
+        resumed from.
         """
         text = str(path)
         folders = [str(folder) for keeper in self._keepers if (folder := getattr(keeper, "dirpath", None))]
@@ -74,7 +74,7 @@ class CheckpointFiles(TorchCheckpointIO):
         """Read a checkpoint.
 
         Raises:
-            CheckpointError: the file is damaged, which only shows when all of it is read.
+            CheckpointError: the file is damaged, which is found only when all of it is read.
         """
         refuse_damaged(path)
         try:
@@ -86,10 +86,10 @@ class CheckpointFiles(TorchCheckpointIO):
 
 
 def refuse_damaged(path: Any) -> None:
-    """Compare a file on this machine with the checksums in it, which torch does not look at.
+    """Verify the checksums in a local file, which torch does not do.
 
     Raises:
-        CheckpointError: its bytes are not those that were written.
+        CheckpointError: the file's bytes have changed.
     """
     if is_remote(path) or not Path(path).is_file():
         return
@@ -103,7 +103,7 @@ def refuse_damaged(path: Any) -> None:
     except (BadZipFile, RuntimeError, EOFError, ValueError, LookupError, StructError, ZlibError):
         damaged = "its list of parts"
     except OSError as error:
-        if error.errno != EINVAL:  # of a place before the file begins
+        if error.errno != EINVAL:  # a position before the start of the file
             raise
         damaged = "its list of parts"
     if not damaged:
@@ -116,10 +116,10 @@ def refuse_damaged(path: Any) -> None:
 
 
 def damaged_part(archive: ZipFile) -> str | None:
-    """The first part of a checkpoint that is not what was written; None if all are.
+    """The first part of a checkpoint whose bytes have changed; None if there is none.
 
-    Torch compresses nothing and writes no folders. Of a part whose two sizes differ, or that is marked as a folder, it
-    reads other bytes than Python does, without a word.
+    Torch writes uncompressed parts and no folders. For a part whose two sizes differ, or that is marked as a folder,
+    torch silently reads other bytes than Python does.
     """
     for part in archive.infolist():
         sizes = part.compress_type == ZIP_STORED and part.compress_size != part.file_size
@@ -129,7 +129,7 @@ def damaged_part(archive: ZipFile) -> str | None:
 
 
 def is_remote(path: Any) -> bool:
-    """Whether a path is an address, as of a ModelCheckpoint with a folder in a cloud."""
+    """Whether a path is a URL, such as that of a ModelCheckpoint with a folder in cloud storage."""
     return "://" in str(path)
 
 

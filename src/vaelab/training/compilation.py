@@ -1,4 +1,4 @@
-"""`compile=auto|true|false`: what is compiled, where the run is long enough to repay it."""
+"""`compile=auto|true|false`: what is compiled, if the run is long enough to make up for the compilation time."""
 
 import os
 import shutil
@@ -18,18 +18,18 @@ from vaelab.training.module import TrainingModule
 from vaelab.training.precision import BFloat16Training, convolves
 from vaelab.training.sharding import Sharded
 
-WATCHED = 3.0  # seconds of steps from which `auto` learns the pace
-WORTH = 600.0  # seconds of steps left from which compiling, 10 to 40 s on a CPU, is repaid by the least gain seen, 7 %
-WORTH_IN_TEST = 120.0  # seconds of test left; weights take 5 to 10 s to compile, and a quarter less time then
+WATCHED = 3.0  # seconds of steps from which `auto` estimates the speed
+WORTH = 600.0  # seconds of steps left from which compilation (10 to 40 s on a CPU) pays off at the smallest gain, 7 %
+WORTH_IN_TEST = 120.0  # seconds of test left; compiling the weights takes 5 to 10 s and then saves a quarter
 
 Compile = bool | Literal["auto", "reduce-overhead", "max-autotune"]
 
 
 class Compilation(Callback):
-    """Compiles the objective at the start, never, or, for `auto`, once the steps left would repay it.
+    """Compiles the objective at the start, never, or, for `auto`, once enough steps are left to make up for it.
 
-    A compiled objective gives the same numbers up to rounding. So `auto` depends on how fast the machine is in its
-    last bits; `trainer.deterministic=true` makes it mean `false`, and a resumed run does as it did before.
+    A compiled objective gives the same numbers up to rounding. With `auto` the last bits therefore depend on the speed
+    of the machine. With `trainer.deterministic=true`, `auto` means `false`. A resumed run keeps its decision.
     """
 
     def __init__(self, choice: Compile) -> None:
@@ -40,10 +40,10 @@ class Compilation(Callback):
         self._paused = self._tested = 0.0
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Compile now where that is asked for."""
+        """Compile now if `compile=true`."""
         assert isinstance(pl_module, TrainingModule)
         self._began = None
-        # On a processor bfloat16 convolutions are as fast without: docs/performance.md.
+        # On a CPU, bfloat16 convolutions gain nothing from compilation: docs/performance.md.
         half = isinstance(trainer.precision_plugin, BFloat16Training) and trainer.strategy.root_device.type == "cpu"
         as_fast = half and convolves(pl_module)
         if self._decided is None and (as_fast or self._never(trainer, pl_module)):
@@ -55,7 +55,7 @@ class Compilation(Callback):
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Watch the pace of the first seconds, then decide; called once a block of steps."""
+        """Measure the speed of the first seconds, then decide; called once per block of steps."""
         if self._decided is not None:
             return
         if self._began is None:
@@ -74,11 +74,11 @@ class Compilation(Callback):
             self._compile(pl_module)
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Stop the clock."""
+        """Stop the clock during validation."""
         self._paused = perf_counter()
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Let the clock go on."""
+        """Start the clock again."""
         if self._began is not None:
             self._began = (self._began[0] + perf_counter() - self._paused, self._began[1])
 
@@ -90,12 +90,12 @@ class Compilation(Callback):
         return "default" if self.choice in (True, "auto") else str(self.choice)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Leave the model as it came."""
+        """Remove the compiled objective from the model."""
         assert isinstance(pl_module, TrainingModule)
         pl_module.objective = None
 
     def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Start the clock of the test, or compile now where that is asked for."""
+        """Start the clock of the test, or compile now if `compile=true`."""
         self._tested = perf_counter()
         assert isinstance(pl_module, TrainingModule)
         if self.choice not in (False, "auto") and pl_module.model.has_rate:
@@ -110,17 +110,17 @@ class Compilation(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """After the first batch, decide on the importance weights, which are most of a long test."""
+        """After the first batch, decide whether to compile the importance weights, the main cost of a long test."""
         assert isinstance(pl_module, TrainingModule)
         never = not pl_module.model.has_rate or self._never(trainer, pl_module)
         if batch_idx or self.choice != "auto" or never:
             return
         left = (sum(trainer.num_test_batches) - 1) * (perf_counter() - self._tested)
-        if left >= WORTH_IN_TEST:  # each device for itself: one without a test example never comes here
+        if left >= WORTH_IN_TEST:  # decided by each device, since a device without test examples is not called
             pl_module.model.weigh = CompiledWeights(pl_module.model, self._mode, required=False)
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Leave the model as it came."""
+        """Remove the compiled weights from the model."""
         assert isinstance(pl_module, TrainingModule)
         pl_module.model.weigh = None
 
@@ -132,36 +132,36 @@ class Compilation(Callback):
         return deterministic or divided or untried or _obstacle(module.model, trainer.datamodule) is not None  # type: ignore[attr-defined]
 
     def state_dict(self) -> dict[str, Any]:
-        """What was decided."""
+        """The decision."""
         return {"decided": self._decided}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Do as before."""
+        """Restore the decision."""
         if self.choice == "auto":
             self._decided = state_dict["decided"]
 
 
 def check_compilation(choice: Compile, model: Model, data: DataModule) -> None:
-    """Refuse what cannot be compiled before anything runs.
+    """Refuse an objective that cannot be compiled, before anything runs.
 
     Raises:
-        ConfigError: says what stands against it.
+        ConfigError: gives the reason.
     """
     obstacle = _obstacle(model, data)
     if choice not in (False, "auto") and obstacle:
-        raise ConfigError(f"compile={str(choice).lower()}: {obstacle}; compile=auto leaves such a run as it is")
+        raise ConfigError(f"compile={str(choice).lower()}: {obstacle}; compile=auto does not compile such a run")
 
 
 def _obstacle(model: Model, data: DataModule) -> str | None:
-    """Why this objective cannot be compiled; None if it can."""
+    """The reason why this objective cannot be compiled; None if it can."""
     if data.lengths_vary:
         return "batches of these sequences differ in length, and each length would be compiled anew"
     if len(model.phases) > 1:
         return "training has several phases, and only the objective of a single one is compiled"
     if model.perceptual is not None:
-        return "a perceptual term looks through a network of its own, which is not compiled"
+        return "a perceptual term uses a network of its own, which is not compiled"
     if model.takes_gradients:
-        return "the objective takes a gradient of its own, which torch.compile cannot differentiate again"
+        return "the objective contains a gradient, which torch.compile cannot differentiate again"
     names = [os.environ["CXX"]] if "CXX" in os.environ else ["g++", "clang++"]
     if not any(map(shutil.which, names)):
         return f"there is no C++ compiler ({' or '.join(names)}) on this machine"

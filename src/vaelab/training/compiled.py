@@ -1,4 +1,4 @@
-"""Functions of a model, compiled."""
+"""Compiled functions of a model."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,10 +16,11 @@ class Compiled:
     """A function compiled by torch at its first call, for the shapes of that call.
 
     Args:
-        function: of tensors alone.
-        what: it is, in a message.
+        function: a function of tensors only.
+        what: its name in messages.
         mode: of `torch.compile`.
-        required: whether a compiler that fails ends the run; otherwise the run says so and goes the plain way.
+        required: whether a failed compilation ends the run. Otherwise a note is printed and the function runs
+            uncompiled.
     """
 
     def __init__(self, function: Callable[..., Any], what: str, mode: str, required: bool) -> None:
@@ -27,35 +28,35 @@ class Compiled:
         self._fast: Callable[..., Any] | None = torch.compile(function, mode=mode, dynamic=False)
 
     def __call__(self, *arguments: Any) -> Any:
-        """The function's own result, up to rounding."""
+        """The function's result, up to rounding."""
         if self._fast is None:
             return self._plain(*arguments)
         try:
             return self._fast(*arguments)
         except _compiler_errors() as error:
-            self.give_up(" ".join(str(error).split("\n")[:2]).strip(), error)  # who failed, and with what
+            self.give_up(" ".join(str(error).split("\n")[:2]).strip(), error)  # the compiler and its error
             return self._plain(*arguments)
 
     def give_up(self, reason: str, error: Exception | None = None) -> None:
-        """From now on the plain function.
+        """Use the uncompiled function from now on.
 
         Raises:
-            UserError: it had to be compiled.
+            UserError: compilation is required.
         """
         message = f"{self._what} could not be compiled ({reason})"
         if self._required:
-            raise UserError(f"{message}; compile=false does without") from error
-        console(stderr=True).print(f"note: {message}; the run goes on without", soft_wrap=True)
+            raise UserError(f"{message}; compile=false runs without compilation") from error
+        console(stderr=True).print(f"note: {message}; the run continues without compilation", soft_wrap=True)
         self._fast = None
 
 
 class CompiledObjective:
-    """`Model.terms` for batches of the size of the first; others, such as the last of an epoch, go the plain way.
+    """`Model.terms`, compiled for the size of the first batch; batches of other sizes run uncompiled.
 
-    Generators cannot be traced, so the first batch shows which noise the objective asks for, and from then on it
-    is drawn before the function is called, to the same numbers. Scheduled numbers are inputs as well: a new beta
-    is no new function. An objective that reads the step would be a new function at each step, and is left as
-    it is.
+    Random number generators cannot be traced. The first batch records which noise the objective uses; from then on the
+    noise is drawn before the call, with the same values. Scheduled numbers are inputs too, so that a new beta does not
+    need a new compilation. An objective that reads the step would be compiled again at each step, so it is not
+    compiled.
     """
 
     def __init__(self, model: Model, mode: str, required: bool) -> None:
@@ -80,7 +81,7 @@ class CompiledObjective:
         return terms
 
     def _first(self, batch: Batch) -> Terms:
-        """The plain way, watching what the objective asks for."""
+        """Run uncompiled and record which noise and step the objective uses."""
         noise, scheduled = _Asked(batch.noise), self._scheduled()
         reads = self._model.step_reads
         terms = self._model.terms(batch._replace(noise=noise), scheduled)
@@ -94,7 +95,7 @@ class CompiledObjective:
         return self._model.scheduled(self._model.step)
 
     def _weight(self, batch: Batch) -> Tensor:
-        """Of this device's rows, as an input: another one is no new function."""
+        """The weight of this device's rows as an input, so that another weight needs no new compilation."""
         if batch.weight not in self._weights:
             self._weights[batch.weight] = torch.tensor(batch.weight, device=batch.x.device)
         return self._weights[batch.weight]
@@ -113,7 +114,7 @@ class CompiledObjective:
 
 
 class CompiledWeights:
-    """`Model.log_weights` for as many z as the first call has; the plain way for others."""
+    """`Model.log_weights`, compiled for as many z as the first call has; other calls run uncompiled."""
 
     def __init__(self, model: Model, mode: str, required: bool) -> None:
         self._model = model
@@ -131,7 +132,7 @@ class CompiledWeights:
 
 
 def _compiler_errors() -> tuple[type[Exception], ...]:
-    """What tracing and compiling raise; importing them takes seconds, which most runs need not spend."""
+    """Errors of tracing and compiling; importing them takes seconds, which most runs do not need."""
     from torch._dynamo.exc import TorchDynamoException
     from torch._inductor.exc import InductorError
 
@@ -139,7 +140,7 @@ def _compiler_errors() -> tuple[type[Exception], ...]:
 
 
 class _Asked:
-    """Hands noise on and remembers which was asked for."""
+    """Passes noise on and records which streams were used."""
 
     def __init__(self, noise: Noise) -> None:
         self._noise = noise
@@ -155,7 +156,7 @@ class _Asked:
 
 
 class _Drawn:
-    """Noise that has been drawn."""
+    """Noise that was drawn before the call."""
 
     def __init__(self, draws: dict[str, Tensor]) -> None:
         self._draws = draws

@@ -1,4 +1,4 @@
-"""Lightning's training loop, taking several optimizer steps between two rounds of its hooks."""
+"""Lightning's training loop, with blocks of optimizer steps between two rounds of its hooks."""
 
 from collections.abc import Callable
 from time import perf_counter
@@ -23,7 +23,7 @@ from vaelab.training.plain_step import clear_gradients, needs_closure, plain_ste
 from vaelab.training.precision import BFloat16Mixed, BFloat16Training
 from vaelab.training.progress import RunProgress
 
-BLOCK = 0.2  # seconds between two rounds of hooks: how late a signal is heard and how often the bar moves
+BLOCK = 0.2  # seconds between two rounds of hooks: the delay of signals and of the progress bar
 STEP_HOOKS = (
     "on_train_batch_start",
     "on_train_batch_end",
@@ -44,33 +44,32 @@ MODULE_HOOKS = (
 
 
 class EpochLoop(_TrainingEpochLoop):
-    """Runs a block of plain optimizer steps, then one of Lightning's with all its hooks.
+    """Runs a block of plain optimizer steps, then one Lightning step with all hooks.
 
-    The hooks of one step cost about as much as the step of a small model, and hardly any of them does
-    anything. A block ends before whatever somebody may see: the end of the epoch, a validation, a
-    checkpoint, the last step allowed. Steps, schedules, clipping, accumulation, the order of the
-    examples and every number logged are the same as without blocks. Where a callback wants each step,
-    or the strategy, precision or model is not one whose step is known here, all steps are Lightning's.
+    The hooks of one step cost about as much as the step of a small model, and most of them do nothing. A block ends
+    before every step that a hook needs: the end of the epoch, a validation, a checkpoint, the last step. Steps,
+    schedules, clipping, accumulation, the order of the examples and all logged numbers are the same as without blocks.
+    If a callback needs every step, or the strategy, precision or model has an unknown step, all steps are Lightning's.
     """
 
     def __init__(self, trainer: Trainer) -> None:
         replaced = trainer.fit_loop.epoch_loop
         super().__init__(trainer, replaced.min_steps, replaced.max_steps)
-        # Where max_steps is set, Lightning takes a checkpoint of a finished epoch for one of an unfinished epoch, and
-        # trains the run that goes on for an additional step of it.
+        # With max_steps, Lightning takes a checkpoint of a finished epoch for one of an unfinished epoch, and a resumed
+        # run would train one additional step of it.
         trainer.fit_loop._iteration_based_training = lambda: False  # type: ignore[method-assign]
         self._periods: list[int] | None = None
         self._block = 1
 
     def on_run_start(self, data_fetcher: _DataFetcher) -> None:
-        """Find out, once an epoch, how long a block may be."""
+        """Determine the maximum length of a block, once per epoch."""
         super().on_run_start(data_fetcher)
         known = not isinstance(data_fetcher, _DataLoaderIterDataFetcher) and data_fetcher.length is not None
         self._periods = periods(self.trainer) if known else None
 
     def advance(self, data_fetcher: _DataFetcher) -> None:
-        """Take a block of steps, the last of them Lightning's."""
-        # Between two batches of one step, gradients of it would be lost.
+        """Run a block of steps, the last of them by Lightning."""
+        # A stop between two batches of one step would lose their gradients.
         if isinstance(self.trainer._signal_connector, StopSignals) and self._accumulated() == 0:
             self.trainer._signal_connector.agree()
         count = 0 if self._periods is None or self.restarting else self._room()
@@ -82,16 +81,16 @@ class EpochLoop(_TrainingEpochLoop):
         super().advance(data_fetcher)
 
     def _accumulated(self) -> int:
-        """Batches whose gradients wait for the next optimizer step."""
+        """Number of batches whose gradients have been accumulated since the last optimizer step."""
         return self.batch_progress.current.ready % self.trainer.accumulate_grad_batches
 
     def _broadcast_sigterm_tensor(self) -> None:
-        """Lightning's way for devices to agree on a signal, where `StopSignals.agree` is not one."""
+        """Lightning's way for devices to agree on a signal, if `StopSignals.agree` is not in use."""
         if not isinstance(self.trainer._signal_connector, StopSignals):
             super()._broadcast_sigterm_tensor()
 
     def _room(self) -> int:
-        """Plain steps before the next one that somebody looks at."""
+        """Number of plain steps before the next step that needs hooks."""
         trainer, batch = self.trainer, self.batch_progress.current.ready
         room = [trainer.num_training_batches - batch]
         if self.max_steps != -1:
@@ -101,10 +100,10 @@ class EpochLoop(_TrainingEpochLoop):
             room.append(trainer.val_check_batch - done % trainer.val_check_batch)
         room += [period - self.global_step % period for period in self._periods or ()]
         count = int(min(*room, self._block + 1)) - 1
-        return trainer.strategy.broadcast(count) if trainer.world_size > 1 else count  # paces differ, steps must not
+        return trainer.strategy.broadcast(count) if trainer.world_size > 1 else count  # all devices need one number
 
     def _take(self, count: int, data_fetcher: _DataFetcher) -> None:
-        """What Lightning does in each of `count` steps, less the hooks: the same arithmetic and the same counts."""
+        """The arithmetic and the counts of `count` Lightning steps, without the hooks."""
         trainer, strategy, precision = self.trainer, self.trainer.strategy, self.trainer.precision_plugin
         progress, place, every = self.batch_progress, self._placement(), trainer.accumulate_grad_batches
         optimizer, counts = trainer.optimizers[0], self.automatic_optimization.optim_progress.optimizer
@@ -143,7 +142,7 @@ class EpochLoop(_TrainingEpochLoop):
             progress.increment_completed()
 
     def _placement(self) -> Callable[[Any], Any]:
-        """What makes of a batch what the model takes: Lightning looks, at each step, for who overrides which hook."""
+        """The function that moves a batch to the device. Lightning searches for overridden hooks at each step."""
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         strategy, device = self.trainer.strategy, self.trainer.strategy.root_device
         if not isinstance(data, DataModule):
@@ -152,7 +151,7 @@ class EpochLoop(_TrainingEpochLoop):
 
 
 def periods(trainer: Trainer) -> list[int] | None:
-    """Every how many optimizer steps a callback looks at one; None if plain steps would not be the same."""
+    """Intervals, in optimizer steps, at which callbacks need a step; None if plain steps would give other results."""
     known = (
         type(trainer.strategy) in (SingleDeviceStrategy, DDPStrategy)
         and getattr(trainer.strategy, "_model_averager", None) is None
@@ -173,12 +172,12 @@ def periods(trainer: Trainer) -> list[int] | None:
 
 
 def _steps_at_once(precision: Precision) -> bool:
-    """Whether each backward pass is followed by an optimizer step, which a scaler of gradients may skip."""
+    """Whether each backward pass is followed by an optimizer step; a gradient scaler may skip it."""
     return type(precision) in (Precision, DoublePrecision, BFloat16Training, BFloat16Mixed)
 
 
 def _period(callback: Callback, trainer: Trainer) -> int:
-    """0 where a callback does not mind which step it sees, 1 where it wants each."""
+    """0 if a callback does not depend on steps, 1 if it needs each of them."""
     if isinstance(callback, LastCheckpoint):
         return callback.every or 0
     if type(callback) is ModelCheckpoint:

@@ -1,4 +1,4 @@
-"""Notice a process of a run that has died or does not move any more: the others would wait for it in vain."""
+"""Detect processes of a run that have died or are suspended; otherwise the others would wait for them."""
 
 import json
 import os
@@ -19,24 +19,24 @@ import torch.distributed
 from vaelab.faults import how_to_go_on
 from vaelab.run_folder import discard_unstarted
 
-BEAT = 1.0  # seconds between signs of life
-SILENCE = 25.0  # seconds without one after which a process counts as lost: a machine may be busy with something else
+BEAT = 1.0  # seconds between heartbeats
+SILENCE = 25.0  # seconds without a heartbeat after which a process counts as lost; a busy machine may delay one
 ANSWER = 10.0  # seconds for the store to answer
-PAUSE = 10.0  # seconds without a look around: this process was stopped itself, as Ctrl-Z does, and has heard nobody
+PAUSE = 10.0  # seconds without a check, after which this process must itself have been suspended, as by Ctrl-Z
 _DONE = "done"
 
 
 @contextmanager
 def noticing_lost_processes(trainer: L.Trainer, folder: Path, failed: Callable[[str], None]) -> Iterator[None]:
-    """End this process with one message when another process of the run gives no sign of life any more.
+    """End this process with one message if another process of the run has no heartbeat any more.
 
-    A process that the system has stopped keeps its connections, so the others wait for it until the timeout of their
-    collectives, which is half an hour. A thread of each process tells the store of the process group that it lives.
+    A suspended process keeps its connections, so the others would wait until the timeout of their collectives, which is
+    half an hour. A thread of each process writes heartbeats to the store of the process group.
 
     Args:
         trainer: of the run.
-        folder: of the run.
-        failed: keeps in the run folder why the run has ended.
+        folder: the run folder.
+        failed: records in the run folder why the run has ended.
     """
     if trainer.world_size < 2:
         yield
@@ -50,15 +50,15 @@ def noticing_lost_processes(trainer: L.Trainer, folder: Path, failed: Callable[[
 
 
 class _Watch:
-    """Two threads: one talks to the store, which may keep it waiting, and one judges what it has heard."""
+    """Two threads: one accesses the store, which may block, and one evaluates the heartbeats."""
 
     def __init__(self, rank: int, world: int, folder: Path, failed: Callable[[str], None]) -> None:
         self._rank, self._world, self._folder, self._failed = rank, world, folder, failed
         self._ended = Event()
         self._beats = 0
-        self._heard: dict[int, tuple[dict[str, Any], float]] = {}  # what each process said last, and when
-        self._answered: float | None = None  # when the store last did
-        self._agent = os.getppid() if _has_agent_here() else None  # which keeps the store, and is no process of the run
+        self._heard: dict[int, tuple[dict[str, Any], float]] = {}  # last heartbeat of each process, and its time
+        self._answered: float | None = None  # time of the store's last answer
+        self._agent = os.getppid() if _has_agent_here() else None  # torchrun, which runs the store
         self._threads = [
             Thread(target=work, name=name, daemon=True)
             for name, work in (("signs of life", self._talk), ("lost processes", self._judge))
@@ -70,7 +70,7 @@ class _Watch:
             thread.start()
 
     def stop(self) -> None:
-        """This process has nothing left to do with the others, and tells them."""
+        """Tell the other processes that this one has no more work with them."""
         self._ended.set()
         for thread in self._threads:
             thread.join(ANSWER)
@@ -79,7 +79,7 @@ class _Watch:
         while not torch.distributed.is_initialized():
             if self._ended.wait(BEAT):
                 return
-        with suppress(RuntimeError, KeyError):  # the store is gone or unreachable: the other thread notices
+        with suppress(RuntimeError, KeyError):  # the store is gone or unreachable, which the other thread notices
             store = self._store()
             ended = False
             began = monotonic()
@@ -96,7 +96,7 @@ class _Watch:
                             self._heard[rank] = said, monotonic()
                 now = monotonic()
                 if self._answered is not None and now - self._answered > PAUSE:
-                    self._listen_anew(now)  # the others could not speak either
+                    self._listen_anew(now)  # heartbeats of the others were not read in this time either
                 self._answered = now
 
     def _judge(self) -> None:
@@ -111,10 +111,10 @@ class _Watch:
                 self._listen_anew(now)
             if now - self._answered > SILENCE:
                 if self._agent is None:
-                    self._end([0])  # which keeps the store, or lives where torchrun does
+                    self._end([0])  # the process that runs the store, or is on the same machine as torchrun
                 elif os.getppid() != self._agent:
                     self._end([])
-                continue  # the agent is stopped, and nobody can tell a sign of life
+                continue  # torchrun is suspended, and no process can write a heartbeat
             silent = [
                 rank
                 for rank, (about, when) in list(self._heard.items())
@@ -128,7 +128,7 @@ class _Watch:
             self._heard[rank] = about, now
 
     def _store(self) -> Any:
-        """A connection of its own: that of the process group is in use while a collective waits."""
+        """A separate connection: that of the process group is blocked while a collective waits."""
         address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
         store = torch.distributed.TCPStore(address, port, is_master=False, timeout=timedelta(seconds=ANSWER))
         return torch.distributed.PrefixStore(f"vaelab/life/{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
@@ -141,7 +141,7 @@ class _Watch:
             why = "torchrun, which started the processes of this run, has ended"
         for rank in lost:
             about = self._heard[rank][0] if rank in self._heard else {}
-            if about.get("host") == platform.node():  # a process that is stopped hears nothing else
+            if about.get("host") == platform.node():  # a suspended process reacts to SIGKILL only
                 with suppress(OSError):
                     os.kill(about["pid"], signal.SIGKILL)
         if self._rank == living[0]:
@@ -154,5 +154,5 @@ class _Watch:
 
 
 def _has_agent_here() -> bool:
-    """Whether the agent of torchrun that keeps the store is the parent of this process."""
+    """Whether this process was started by the torchrun agent that runs the store."""
     return "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("GROUP_RANK", "0") == "0"

@@ -1,4 +1,4 @@
-"""Ctrl-C and signals: save where there is something to save, say how to go on, exit as an interrupted process does."""
+"""Ctrl-C and signals: save if there is something to save, print how to resume, exit as an interrupted process does."""
 
 import os
 import signal
@@ -30,15 +30,15 @@ from vaelab.training.requeue import requeue
 # 128 + the signal, as shells and schedulers expect; SIGUSR1 is how schedulers announce a SIGTERM
 EXIT = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: 143, signal.SIGHUP: 129}
 STOPS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
-REPEATS = 10.0  # seconds in which the same signal again means the same: schedulers send it to every process of a job
-PATIENCE = 20.0  # seconds that a validation may go on after a signal, so that its epoch is not lost; 30 are usual
+REPEATS = 10.0  # seconds in which the same signal counts as one: schedulers send it to every process of a job
+PATIENCE = 20.0  # seconds that a validation may continue after a signal, to complete its epoch; schedulers allow 30
 
 Settings = ParamSpec("Settings")
 Run = Callable[Concatenate[DictConfig, Settings], float | None]
 
 
 class StoppedError(SIGTERMException):
-    """A signal has told this process to stop. It is a SystemExit, as Lightning's own, so that nobody catches it."""
+    """A signal has stopped this process. It is a SystemExit, as Lightning's own, so that nothing catches it."""
 
     def __init__(self, number: int) -> None:
         super().__init__(EXIT[signal.Signals(number)])
@@ -49,8 +49,8 @@ def stoppable(run: Run[Settings]) -> Run[Settings]:
     """Turn what ends a run from outside into one message: Ctrl-C, a signal, a full disk, too little memory.
 
     Raises:
-        InterruptionError: the run was told to stop; says what is kept and how to go on. Its exit code is 128 plus the
-            signal, that of SIGTERM for SIGUSR1.
+        InterruptionError: the run was stopped. The message says what is kept and how to resume. Its exit code is 128
+            plus the signal; for SIGUSR1 that of SIGTERM.
         FaultError: the machine refused something; see `vaelab.faults`.
     """
 
@@ -63,12 +63,12 @@ def stoppable(run: Run[Settings]) -> Run[Settings]:
         except (KeyboardInterrupt, SystemExit) as stop:
             code = exit_code(stop)
             if code is None:
-                if isinstance(stop.__context__, BrokenPipeError):  # rich exits without a word
+                if isinstance(stop.__context__, BrokenPipeError):  # rich exits without a message
                     raise fault(stop.__context__, folder, output_lost=True) or stop from stop.__context__
                 raise
             requeues = getattr(stop, "number", None) == signal.SIGUSR1 and _in_slurm()
-            if getattr(rank_zero_only, "rank", 0) != 0:  # the first process says it
-                # srun --kill-on-bad-exit would end the first process before it has closed trackers and asked SLURM.
+            if getattr(rank_zero_only, "rank", 0) != 0:  # the first process prints the message
+                # srun --kill-on-bad-exit would kill the first process before it has closed trackers and asked SLURM.
                 raise SystemExit(0 if requeues else code) from stop
             kept = getattr(stop, "__notes__", None)
             told = kept[0] if kept else how_to_go_on(folder)
@@ -93,13 +93,13 @@ def _in_slurm() -> bool:
 
 
 def _setting(config: DictConfig, key: str) -> Any:
-    """A value of a config that may be wrong in any way: it has not been checked yet."""
+    """A value of a config that has not been validated yet and may be wrong in any way."""
     return OmegaConf.select(config, key, throw_on_resolution_failure=False)
 
 
 def exit_code(stop: BaseException) -> int | None:
-    """That of an interrupted process; None if nobody has interrupted it."""
-    if isinstance(stop, Terminated):  # by a signal that came before anything here listened
+    """The exit code of an interrupted process; None if it was not interrupted."""
+    if isinstance(stop, Terminated):  # by a signal before the handlers here were installed
         return stop.exit_code
     if isinstance(stop, StoppedError):
         return EXIT[signal.Signals(stop.number)]
@@ -111,7 +111,7 @@ def exit_code(stop: BaseException) -> int | None:
 
 @contextmanager
 def keeping(what: str) -> Iterator[None]:
-    """Say `what` an interruption in here leaves behind, and how to go on; the innermost is said."""
+    """Sets the message about what an interruption in this block leaves behind; the innermost block's is used."""
     try:
         yield
     except (KeyboardInterrupt, SystemExit) as stop:
@@ -121,7 +121,7 @@ def keeping(what: str) -> Iterator[None]:
 
 @contextmanager
 def listening() -> Iterator[None]:
-    """Raise `StoppedError` where a signal comes, unless somebody else, such as nohup or a launcher, handles it."""
+    """Raise `StoppedError` on a signal, unless it is handled elsewhere, such as by nohup or a launcher."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -139,9 +139,9 @@ def listening() -> Iterator[None]:
 
 
 class _Shutdown:
-    """The first signal ends the run; one that comes much later, while the run still ends, ends the process.
+    """The first signal ends the run; one that arrives much later, while the run still ends, ends the process.
 
-    Not of a launcher, which sends more signals as processes end, and kills those that take too long.
+    Signals of a launcher do not count: it sends more of them as processes end, and kills those that take too long.
     """
 
     begun: float | None = None
@@ -167,23 +167,23 @@ def _stop_here(number: int, frame: FrameType | None) -> None:
 
 
 class StopSignals(_SignalConnector):
-    """Between two training steps every device stops at the same one, and saves; in evaluation a signal stops at once.
+    """In training all devices stop after the same step, and save; in evaluation a signal stops the process at once.
 
-    Lightning's own handler sets a flag that its loops look at between steps too, but it calls a collective from
-    within the handler, hears SIGTERM alone, and leaves a test pass to end by itself. In a SLURM job it saves within a
-    step, to a file that no run folder has. Here SIGUSR1 saves as all signals do, and then SLURM requeues the job.
+    Lightning's own handler also sets a flag that its loops check between steps. But it calls a collective within the
+    handler, handles SIGTERM only, and does not interrupt a test pass. In a SLURM job it saves within a step, to a file
+    outside the run folder. Here SIGUSR1 saves as all signals do, and then SLURM requeues the job.
     """
 
     def __init__(self, trainer: L.Trainer) -> None:
-        self.number = 0  # of the signal that came, which the loop has not acted upon
-        self.agreed_time: float | None = None  # seconds of the first device's clock at the last `agree`
+        self.number = 0  # number of a received signal that the loop has not handled yet
+        self.agreed_time: float | None = None  # clock of the first device in seconds, at the last `agree`
         self._since = 0.0
         self._set_by_lightning = False
         super().__init__(trainer)
 
     @property
     def received_sigterm(self) -> bool:
-        """What Lightning's loops look at: also whether a validation in training goes on too long; see `PATIENCE`."""
+        """The flag that Lightning's loops check; also set if validation takes too long, see `PATIENCE`."""
         late = bool(self.number) and monotonic() - self._since > PATIENCE
         return self._set_by_lightning or (late and bool(self.trainer.validating) and self.trainer.world_size == 1)
 
@@ -192,7 +192,7 @@ class StopSignals(_SignalConnector):
         self._set_by_lightning = value
 
     def register_signal_handlers(self) -> None:
-        """Hear the signals that `listening` hears."""
+        """Install handlers for the signals that `listening` handles."""
         ours = [number for number in STOPS if signal.getsignal(number) is _stop_here]
         self.number, self._since = 0, 0.0
         known = (*STOPS, signal.SIGINT)  # Lightning ignores SIGINT while it shuts down
@@ -212,10 +212,10 @@ class StopSignals(_SignalConnector):
         _Shutdown.begin(number)
 
     def agree(self) -> None:
-        """To be called on every device between the same two steps. They learn what time it is on the first one too.
+        """Called on every device between the same two steps. It also shares the clock of the first device.
 
         Raises:
-            StoppedError: a signal has come to one of them.
+            StoppedError: one of the devices has received a signal.
         """
         number, now = self.number, monotonic()
         if self.trainer.world_size > 1:
@@ -229,7 +229,7 @@ class StopSignals(_SignalConnector):
             _Shutdown.begin(number)
 
     def teardown(self) -> None:
-        """Restore the handlers; a signal that came after the last step ends the run here."""
+        """Restore the handlers; a signal received after the last step ends the run here."""
         super().teardown()
         number, self.number = self.number, 0
         if number and sys.exc_info()[0] is None:

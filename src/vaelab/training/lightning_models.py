@@ -1,4 +1,4 @@
-"""AE and VAE as LightningModules of their own, for a plain `Trainer` and a plain `LightningDataModule`."""
+"""AE and VAE as LightningModules, for a plain `Trainer` and a plain `LightningDataModule`."""
 
 from collections.abc import Callable
 from itertools import islice
@@ -16,18 +16,18 @@ from vaelab.models import Model, Start
 from vaelab.training.module import TrainingModule
 from vaelab.training.phases import weights_of
 
-SEEN = 5_000  # examples that training starts from
+SEEN = 5_000  # train examples from which a model is initialised
 
 
 class LightningModel(TrainingModule):
-    """An objective that is trained by a plain Trainer.
+    """A model that is trained by a plain Trainer.
 
     Args:
-        arguments, settings: those of the objective.
+        arguments, settings: those of `objective_class`.
         optimizer: makes the optimizer of some weights; AdamW at 1e-3 if None.
 
     Attributes:
-        objective_class: what is trained.
+        objective_class: the class of the model.
     """
 
     objective_class: ClassVar[type[Model]]
@@ -39,13 +39,13 @@ class LightningModel(TrainingModule):
         self._make_optimizer = optimizer
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """The optimizer that was given, one for each phase."""
+        """The given optimizer, one for each phase."""
         if self._make_optimizer is None:
             return super().configure_optimizers()
         return [self._make_optimizer(weights_of(self.model, phase)) for phase in self.model.phases]
 
     def on_train_start(self) -> None:
-        """Show an untrained model the train split, as `Model.start` wants it."""
+        """Initialise an untrained model from the train split; see `Model.start`."""
         if self.step or bool(self.model.offset.any()):
             return
         spec, wanted = self.model.likelihood.spec, max(SEEN, self.model.start_examples)

@@ -1,4 +1,4 @@
-"""Means of loss terms, kept on the device until somebody asks."""
+"""Means of loss terms, kept on the device until they are needed."""
 
 from itertools import groupby
 from typing import Any
@@ -10,33 +10,33 @@ from torch import Tensor
 
 from vaelab.errors import DivergenceError, UserError
 
-WIDTH = 64  # of the vector that devices sum: its length must not depend on how many terms a device knows
+WIDTH = 64  # length of the vector that is summed over devices, independent of the number of terms
 
 
 class TermMeter:
-    """Adds up per-example terms and finds the first step at which one was not a number.
+    """Sums per-example terms and finds the first step at which one was not a number.
 
-    A `self.log` call costs about as much as a small model's forward pass, and reading a number from
-    the device stops it. So a step stores one short row of sums on the device. Rows are moved to the CPU
-    once a window and summed there in double precision, which not every accelerator has.
+    A `self.log` call costs about as much as a small model's forward pass, and reading a number from the device stops
+    it. So a step stores one short row of sums on the device. Rows are moved to the CPU once per window and summed there
+    in double precision, which not every accelerator has.
 
-    A term that a step does not name counts as 0 at that step: a penalty may begin later than the first step.
+    A term that a step does not have counts as 0 at that step: a penalty may begin later than the first step.
     """
 
     def __init__(self, stage: str = "train") -> None:
         self._stage = stage
-        self._names: tuple[str, ...] = ()  # of all terms so far, in the order in which they first came
-        self._rows: list[tuple[tuple[str, ...], Tensor]] = []  # one a step: its terms and the sum of each
+        self._names: tuple[str, ...] = ()  # of all terms so far, in the order of their first use
+        self._rows: list[tuple[tuple[str, ...], Tensor]] = []  # for each step its terms and the sum of each
         self._counts: list[int] = []
         self._steps: list[int] = []
         # Totals are float64 on the CPU: the number of examples, then the sum of each term.
-        self._resumed: Tensor | None = None  # of the open window, from before a checkpoint
+        self._resumed: Tensor | None = None  # totals of the open window from before a checkpoint
         self._epoch: Tensor | None = None
 
     def add(self, terms: dict[str, Tensor], step: int, counts: bool = True) -> None:
-        """Take the terms of one batch, `(B,)` each; nothing is read back from the device.
+        """Add the terms of one batch, `(B,)` each; nothing is read from the device.
 
-        A device that has no row of a batch and repeats another's adds a row that does not count.
+        A device without a row of the batch, which has a copy of another's row, adds a row that does not count.
         """
         names = tuple(terms)
         if names != self._names:
@@ -71,20 +71,20 @@ class TermMeter:
         """The open window and the epoch before it, over all devices, as plain data.
 
         Raises:
-            DivergenceError: a term was not a number; such a state is not worth keeping.
+            DivergenceError: a term was not a number; such a state is not saved.
         """
         totals = {"epoch": self._epoch, "window": self._pending(strategy)}
         plain = {key: [] if total is None else self._padded(total).roll(-1).tolist() for key, total in totals.items()}
         return {"names": list(self._names), **plain, "step": self._steps[-1] if self._steps else 0}
 
     def load_state(self, state: dict[str, Any], strategy: Strategy) -> None:
-        """Go on with the window and the epoch that a checkpoint interrupted."""
+        """Continue with the window and the epoch that a checkpoint interrupted."""
         self._names = tuple(state["names"])
         self._rows, self._counts, self._steps = [], [], []
         self._epoch, self._resumed = (
             torch.tensor(state[key], dtype=torch.float64).roll(1) if state[key] else None for key in ("epoch", "window")
         )
-        if self._resumed is not None:  # the first device stands for all; the others take part, since all sum together
+        if self._resumed is not None:  # the first device has the total; the others have zeros, since all are summed
             self._resumed = self._resumed * strategy.is_global_zero
 
     def _pending(self, strategy: Strategy) -> Tensor | None:
@@ -111,14 +111,14 @@ class TermMeter:
         return table
 
     def _padded(self, total: Tensor) -> Tensor:
-        """A total with zeros for terms that came after it."""
+        """A total, padded with zeros for terms that were added after it."""
         return torch.nn.functional.pad(total, (0, 1 + len(self._names) - len(total)))
 
     def _over_devices(self, total: Tensor, strategy: Strategy) -> Tensor:
-        """The sum of the totals of all devices; what trains alone leaves its own on the CPU."""
+        """The sum of the totals of all devices; a single process keeps its own on the CPU."""
         if isinstance(strategy, SingleDeviceStrategy):
             return total
-        # Summed together with a digest of the names: sums of other terms would be meaningless.
+        # Summed together with a digest of the names, since sums of different terms would be meaningless.
         digest = crc32("/".join(self._names).encode())
         sent = torch.cat([total.new_tensor([1, digest]), total])
         sent = torch.nn.functional.pad(sent, (0, -len(sent) % WIDTH)).to(strategy.root_device)
@@ -138,10 +138,10 @@ class TermMeter:
 
     def _raise(self, rows: Tensor) -> None:
         bad = (~torch.isfinite(rows)).nonzero()
-        if len(bad) == 0:  # on another device only
+        if len(bad) == 0:  # only on another device
             raise DivergenceError(f"{self._stage} loss is not a number by step {self._steps[-1]}, on another device")
         row, column = bad[0].tolist()
-        # The loss is a sum of the others: name the term that it comes from.
+        # The loss is a sum of the others: name the term that causes it.
         columns = [c for r, c in bad.tolist() if r == row and self._names[c] not in ("loss", "elbo")]
         term = self._names[columns[0] if columns else column]
         raise DivergenceError(
@@ -150,7 +150,7 @@ class TermMeter:
         )
 
     def check_weights(self, weights: dict[str, Any], step: int) -> None:
-        """Refuse weights that are not numbers.
+        """Refuse weights that are not finite.
 
         Raises:
             DivergenceError: names the first such weight.

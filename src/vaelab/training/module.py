@@ -21,30 +21,30 @@ from vaelab.training.optimization import Optimization
 from vaelab.training.phases import let_phases_differ, only, refuse_misfit, weights_of
 from vaelab.training.weight_average import PART, WeightAverage, in_evaluation
 
-PREFIX = "model."  # of the names of weights within this module; checkpoints name them as the model does
+PREFIX = "model."  # prefix of weights' names within this module; checkpoints use the names of the model
 
 
 class TrainingModule(L.LightningModule):
-    """Trains a model, whatever it is: counts its terms, steps its optimizers, keeps its state.
+    """Trains any model: sums its terms, steps its optimizers, saves its state.
 
     Args:
-        model: the objective.
+        model: the model with its objective.
         optimization: builds the optimizer and the schedule of each phase; AdamW at a constant rate if None.
     """
 
     def __init__(self, model: Model, optimization: Optimization | None = None) -> None:
         super().__init__()
         self.model, self.optimization = model, optimization or Optimization.usual()
-        self.objective: Callable[[Batch], Terms] | None = None  # `Model.terms` in a faster form, where there is one
-        self.average: WeightAverage | None = None  # of the weights, which evaluation takes, where there is one
+        self.objective: Callable[[Batch], Terms] | None = None  # a compiled `Model.terms`, if there is one
+        self.average: WeightAverage | None = None  # of the weights, for evaluation, if there is one
         self.automatic_optimization = len(model.phases) == 1
-        self.schedule_steps: int | None = None  # that a schedule spans, where the trainer does not know
-        self.clip: tuple[float, str] | None = None  # of gradients, by which algorithm, where there are several phases
+        self.schedule_steps: int | None = None  # steps that a schedule spans, if the trainer does not know
+        self.clip: tuple[float, str] | None = None  # gradient clipping and its algorithm, if there are several phases
         self._meter, self._eval_meter = TermMeter(), TermMeter("val")
         self._statistics: dict[str, Tensor] = {}
-        self._evaluated: dict[int, int] = {}  # examples of each loader in this pass, where loaders are not vaelab's
-        self._noise_seed = torch.initial_seed()  # of training on such loaders: what `seed_everything` set
-        self.first_loss: Tensor | None = None  # of the first step, by which two runs are compared
+        self._evaluated: dict[int, int] = {}  # examples of each loader in this pass, for loaders that are not vaelab's
+        self._noise_seed = torch.initial_seed()  # of training on such loaders: as set by `seed_everything`
+        self.first_loss: Tensor | None = None  # of the first step, to compare two runs
         self._counted_at = 0  # the step that the statistics belong to
 
     @property
@@ -57,20 +57,20 @@ class TrainingModule(L.LightningModule):
         return self.model.terms(batch)
 
     def setup(self, stage: str) -> None:
-        """Refuse a trainer that cannot train the model, and prepare one for several phases."""
+        """Refuse a trainer that cannot train the model, and prepare it for several phases."""
         if stage == "fit":
             refuse_misfit(self.trainer, self.model)
             if not self.automatic_optimization:
                 let_phases_differ(self.trainer)
 
     def configure_model(self) -> None:
-        """Divide the weights among processes, where the strategy does that; see `vaelab.training.sharding`."""
+        """Divide the weights among processes, if the strategy does that; see `vaelab.training.sharding`."""
         divide = None if self._trainer is None else getattr(self.trainer.strategy, "divide", None)
         if divide is not None:
             divide(self)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Built from plain data, so that nothing but numbers reaches a checkpoint."""
+        """Built from plain data, so that a checkpoint contains only plain data."""
         total = self.schedule_steps or int(self.trainer.estimated_stepping_batches)
         configured = [
             self.optimization.configure(weights_of(self.model, p), max(1, total - p.start), p.name, self.model.pace)
@@ -81,7 +81,7 @@ class TrainingModule(L.LightningModule):
     # Training
 
     def training_step(self, batch: Batch | Any, batch_idx: int) -> Tensor | None:
-        """The mean loss over the whole batch, this device's share of it; of several phases, all updates."""
+        """This device's share of the mean loss over the whole batch; with several phases, all updates."""
         if not isinstance(batch, Batch):
             batch = self._batch_of(batch, batch_idx)
         step = self.step
@@ -100,14 +100,14 @@ class TrainingModule(L.LightningModule):
         return loss
 
     def _take_phases(self, batch: Batch, step: int) -> None:
-        """One update of each phase, each with a forward pass of its own, the weights of the others frozen."""
+        """One update of each phase, each with its own forward pass, with the weights of the others frozen."""
         named: dict[str, Tensor] = {}
         optimizers, schedules = self.optimizers(), self.lr_schedulers()
         assert isinstance(optimizers, list)
         assert isinstance(schedules, list)
         for phase, optimizer, schedule in zip(self.model.phases, optimizers, schedules, strict=True):
             main = phase.name == self.model.phases[0].name
-            if not main:  # its updates are no steps of the run
+            if not main:  # its updates do not count as steps of the run
                 optimizer._on_before_step = optimizer._on_after_step = _nothing
             if step < phase.start:
                 continue
@@ -125,7 +125,7 @@ class TrainingModule(L.LightningModule):
             self._keep(terms.statistics, step, batch)
             named |= terms.named() if main else {f"{phase.name}_loss": terms.loss, **terms.penalties}
         zero = torch.zeros_like(terms.loss)
-        for name in self.model.moves():  # of phases that have not begun: each is named from the first step
+        for name in self.model.moves():  # terms of phases that have not begun are logged from the first step
             named.setdefault(name, zero)
         self._meter.add(named, step, counts=batch.weight > 0)
 
@@ -140,27 +140,26 @@ class TrainingModule(L.LightningModule):
                 logger.log_metrics({f"train/{name}_step": value for name, value in means.items()}, step)
 
     def _beside(self, step: int) -> dict[str, float]:
-        """Scheduled numbers and those of the model's state, which enter no loss."""
+        """Numbers that are logged and not part of a loss: scheduled ones and those of the model's state."""
         return self.model.scheduled(step) | self.model.diagnostics()
 
     def _keep(self, statistics: Mapping[str, Tensor], step: int, batch: Batch) -> None:
-        """Add up what the model counts of its batches until the optimizer has stepped.
+        """Sum the model's statistics of its batches until the optimizer has stepped.
 
-        A device that has no row of a batch repeats another's, which does not count twice.
+        A device without a row of the batch has a copy of another's row, which must not count twice.
         """
         for name, value in statistics.items():
-            # A copy, since sums over devices are made in place, and two names may be views of the same numbers.
+            # A copy, since sums over devices are computed in place, and two names may be views of the same tensor.
             own = value.detach().clone() if batch.weight > 0 else torch.zeros_like(value)
             before = self._statistics.get(name)
             self._statistics[name] = own if before is None else before + own
         self._counted_at = step
 
     def _update_state(self, step: int) -> None:
-        """Hand the statistics of the last step to the model, from all devices: after its update, before the next.
+        """Pass the statistics of the last step, of all devices, to the model, before its next update.
 
-        Count the weights after that step in their average too.
-
-        Here and not in a hook after each step, which blocks of plain steps do not have.
+        The average of the weights is updated too. This is not done in a hook, because blocks of plain steps have no
+        hooks.
         """
         if self.average is not None:
             self.average.update(step)
@@ -172,7 +171,7 @@ class TrainingModule(L.LightningModule):
                 self.model.update(summed)
 
     def on_train_epoch_end(self) -> None:
-        """Log the epoch's means; `self.log` would cost an epoch of small data some percent of its time."""
+        """Log the epoch's means; `self.log` would take several percent of the time of an epoch of small data."""
         self._update_state(self.step)
         means = self._meter.epoch(self.trainer.strategy)
         named = {f"train/{name}": value for name, value in (means | self._beside(self.step)).items()}
@@ -184,7 +183,7 @@ class TrainingModule(L.LightningModule):
 
     @contextmanager
     def evaluated(self) -> Iterator[None]:
-        """Within it, the model has the weights that are evaluated: the averaged ones, where there are such."""
+        """A context in which the model has the weights for evaluation: the averaged ones, if there are any."""
         if self.average is None:
             yield
             return
@@ -209,35 +208,35 @@ class TrainingModule(L.LightningModule):
         self._eval_meter.add(prediction.terms.named(), self.step)
         return prediction
 
-    # Batches of a loader that is not vaelab's
+    # Batches of loaders that are not vaelab's
 
     def _batch_of(self, batch: Any, batch_idx: int) -> Batch:
         """A training batch, with noise that is a function of the seed, the epoch and the batch."""
         x, label = examples_of(batch, self.model.likelihood.spec)
         rank, count = self.global_rank, len(x)
-        rows = slice(rank * count, (rank + 1) * count)  # of the noise of all devices
+        rows = slice(rank * count, (rank + 1) * count)  # rows of this device in the noise of all devices
         noise = StepNoise(self._noise_seed, self.current_epoch, batch_idx, rows, count * self.trainer.world_size)
         return Batch(x, x, label, x, noise, 1.0)
 
     def _in_order(self, batch: Any, loader: int) -> Batch:
-        """A batch of evaluation, with noise tied to the place of each example in its split."""
+        """An evaluation batch, with noise fixed for each position in the split."""
         if isinstance(batch, Batch):
             return batch
         x, label = examples_of(batch, self.model.likelihood.spec)
         first, devices = self._evaluated.get(loader, 0), self.trainer.world_size
         self._evaluated[loader] = first + len(x)
-        places = [self.global_rank + devices * (first + row) for row in range(len(x))]  # as Lightning deals them out
+        places = [self.global_rank + devices * (first + row) for row in range(len(x))]  # as Lightning distributes them
         return Batch(x, x, label, x, ExampleNoise(0, places), 1.0)
 
     def on_validation_epoch_start(self) -> None:
-        """Count from nothing; a training loss that is no number stops the run here, before any checkpoint."""
+        """Start new means; a training loss that is not a number stops the run here, before a checkpoint is written."""
         self._begin_split("val")
         self._meter.window(self.trainer.strategy)
         if self.average is not None:
             self.average.put_in()
 
     def on_test_epoch_start(self) -> None:
-        """Count from nothing."""
+        """Start new means."""
         self._begin_split("test")
 
     def _begin_split(self, stage: str) -> None:
@@ -247,11 +246,11 @@ class TrainingModule(L.LightningModule):
         self._evaluated = {}
 
     def on_predict_epoch_start(self) -> None:
-        """Count from nothing."""
+        """Start counting examples."""
         self._begin_split("predict")
 
     def on_validation_epoch_end(self) -> None:
-        """Log means over the split; training goes on with its own weights."""
+        """Log means over the split; training continues with its own weights."""
         self._log_split("val")
         if self.average is not None and self.trainer.state.fn == TrainerFn.FITTING:
             self.average.take_out()
@@ -267,9 +266,9 @@ class TrainingModule(L.LightningModule):
     # Checkpoints
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the architecture, name weights as the model does; refuse to write weights that are no numbers.
+        """Add the architecture, rename weights as in the model, and refuse weights that are not finite.
 
-        The weights are those that are trained, whatever the model has at the moment. Their average is a part beside.
+        The weights are the trained ones, even while the model has the average. The average is saved separately.
         """
         counted = bool(self._statistics)
         self._update_state(self.step)
@@ -285,14 +284,14 @@ class TrainingModule(L.LightningModule):
         checkpoint["train_terms"] = self._meter.state(self.trainer.strategy)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on with the means of an interrupted epoch, and with the average; evaluate averaged weights.
+        """Restore the means of an interrupted epoch, and the average; for evaluation load the averaged weights.
 
         Raises:
-            CheckpointError: training should go on with an average, and the checkpoint has none, or the other way round.
+            CheckpointError: only one of the checkpoint and this training has an average of the weights.
         """
         weights = checkpoint["state_dict"]
         if self._trainer is None or self._trainer.state.fn != TrainerFn.FITTING:
-            weights, self.average = in_evaluation(checkpoint), None  # the average of a training that has ended
+            weights, self.average = in_evaluation(checkpoint), None  # the average of a previous training
         elif (self.average is None) != (PART not in checkpoint):
             has, wants = ("no", "averages weights") if self.average is not None else ("an", "averages none")
             raise CheckpointError(f"the checkpoint has {has} average of its weights, and this training {wants}")
@@ -301,15 +300,15 @@ class TrainingModule(L.LightningModule):
         checkpoint["state_dict"] = {PREFIX + name: weight for name, weight in weights.items()}
         if (
             "train_terms" in checkpoint and self._trainer is not None
-        ):  # a checkpoint may have been stripped to what inference needs
+        ):  # a checkpoint may have been reduced to what inference needs
             self._meter.load_state(checkpoint["train_terms"], self.trainer.strategy)
 
 
 def weighted(terms: Terms, batch: Batch) -> Tensor:
-    """The mean loss over the whole batch, this device's share of it."""
+    """This device's share of the mean loss over the whole batch."""
     loss = terms.loss.mean()
     return loss if batch.weight == 1 else loss * batch.weight
 
 
 def _nothing() -> None:
-    """In place of what counts a step."""
+    """Replaces the function that counts a step."""

@@ -1,4 +1,4 @@
-"""Optimizer and learning-rate schedule, from plain data."""
+"""Optimizer and learning-rate schedule, built from plain data."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,10 +20,10 @@ from vaelab.training.schedulers import LearningRate
 
 
 class Schedule(LambdaLR):
-    """A factor of `optimizer.lr` at each step. Of a saved one the step is taken; all else is as it was built."""
+    """A factor of `optimizer.lr` at each step. From a saved schedule only the step is restored."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on at the step of a saved schedule, with the learning rate that this schedule has there."""
+        """Continue at the step of a saved schedule, with this schedule's learning rate at that step."""
         self.last_epoch, self._step_count = state_dict["last_epoch"], state_dict["_step_count"]
         self._last_lr = [
             rate * factor(self.last_epoch) for rate, factor in zip(self.base_lrs, self.lr_lambdas, strict=True)
@@ -34,13 +34,13 @@ class Schedule(LambdaLR):
 
 @dataclass(frozen=True)
 class Optimization:
-    """The config nodes of the `optimizer` and `scheduler` groups, and who may build them.
+    """The config nodes of the `optimizer` and `scheduler` groups, and their builder.
 
     Attributes:
-        optimizer, scheduler: of the first phase, and of all others that have none of their own.
-        builder: who may build them.
-        phases: by the name of a phase, its own `optimizer` or `scheduler`. One that names a class stands alone; one
-            that does not changes some settings of that of the first phase.
+        optimizer, scheduler: of the first phase, and of all other phases without their own.
+        builder: builds the classes that it allows.
+        phases: by the name of a phase, its own `optimizer` or `scheduler`. A node that names a class replaces that of
+            the first phase; one that does not changes some of its settings.
     """
 
     optimizer: dict[str, Any]
@@ -62,11 +62,11 @@ class Optimization:
     def configure(
         self, weights: list[nn.Parameter], total_steps: int, phase: str = MAIN, pace: float = 1.0
     ) -> dict[str, Any]:
-        """What `configure_optimizers` returns for a phase; the schedule is a function of the optimizer step.
+        """The result of `configure_optimizers` for a phase; the schedule is a function of the optimizer step.
 
-        `pace` is a factor of the learning rate that the model asks for.
+        `pace` is a factor of the learning rate that the model sets.
 
-        A checkpoint that is loaded later gives moments and counts; every setting stays that of the config.
+        A checkpoint that is loaded later restores moments and counts; all settings stay those of the config.
         """
         optimizer_node, scheduler_node = self.nodes(phase)
         within = f"phases.{phase}." if self.phases.get(phase) else ""
@@ -84,22 +84,22 @@ class Optimization:
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def refuse_other_state(self, saved: Any, weights: list[nn.Parameter], path: Path, phase: str = MAIN) -> None:
-        """Refuse moments that are not those of the optimizer of the config for the weights of a model.
+        """Refuse a saved optimizer state that does not fit the config's optimizer and the weights of a model.
 
         A fused optimizer reads and writes as many numbers as a weight has, whatever the shape of its moments.
 
         Args:
             saved: `state_dict` of an optimizer.
-            weights: it would go on with.
+            weights: the model's weights.
             path: of the checkpoint.
-            phase: that the optimizer is for.
+            phase: the phase of the optimizer.
 
         Raises:
-            ConfigError: the optimizer of the config keeps others; says what the saved state lacks.
-            CheckpointError: the saved state belongs to no optimizer of this model.
+            ConfigError: the config's optimizer has other state; says what the saved state lacks.
+            CheckpointError: the saved state is not that of an optimizer of this model.
         """
         if not _is_state(saved):
-            raise broken(path, "optimizer_states: it is no state of an optimizer")
+            raise broken(path, "optimizer_states: it is not the state of an optimizer")
         if [group.get("params") for group in saved["param_groups"]] != [list(range(len(weights)))]:
             raise broken(path, f"optimizer_states: it is not that of {len(weights)} weights")
         known = {(weight.shape, weight.dtype): self._moments(weight, phase) for weight in weights}
@@ -107,8 +107,8 @@ class Optimization:
         wanted = {name for moments in known.values() for name in moments}
         if kept and wanted - kept:
             raise ConfigError(
-                f"optimizer: the run has no {', '.join(sorted(wanted - kept))} of its optimizer to go on with; leave "
-                "the change out, or begin a new run from its weights with ckpt_path"
+                f"optimizer: the saved optimizer of the run has no {', '.join(sorted(wanted - kept))}; undo the "
+                "change, or begin a new run from its weights with ckpt_path"
             )
         for index, moments in saved["state"].items():
             if index not in range(len(weights)):
@@ -119,7 +119,7 @@ class Optimization:
                     raise broken(path, f"optimizer_states: {brief(name)} of weight {index} has another shape or type")
 
     def _moments(self, like: Tensor, phase: str) -> dict[str, Any]:
-        """What the optimizer keeps of a weight from its first step on; nothing of one that needs a closure."""
+        """The optimizer's state of a weight after its first step; empty for an optimizer that needs a closure."""
         weight = nn.Parameter(torch.zeros(like.shape, dtype=like.dtype))
         optimizer: Optimizer = self.builder.build(self.nodes(phase)[0], "optimizer", Optimizer, params=[weight])
         if needs_closure(optimizer):
@@ -130,12 +130,12 @@ class Optimization:
 
 
 def merged(usual: Mapping[str, Any], own: Mapping[str, Any] | None) -> dict[str, Any]:
-    """A node of its own, if that names a class; else the usual one with some settings changed."""
+    """The phase's own node, if it names a class; otherwise the usual one with the settings of its own."""
     return dict(own) if own and "_target_" in own else {**usual, **(own or {})}
 
 
 def _is_state(saved: Any) -> bool:
-    """Whether it has the parts that torch looks for, each of its kind."""
+    """Whether it has the parts that torch expects, with the right types."""
     if not isinstance(saved, dict):
         return False
     state, groups = saved.get("state"), saved.get("param_groups")
@@ -149,11 +149,11 @@ def _is_state(saved: Any) -> bool:
 
 
 def _fits(saved: Any, expected: Any) -> bool:
-    """Whether a saved moment can stand for another; for one that the optimizer does not keep: whether it is plain."""
+    """Whether a saved moment fits the expected one; if none is expected, whether it is plain data."""
     if isinstance(saved, Tensor) and not lies_whole(saved):
         return False
     if expected is None:
-        parts = saved if isinstance(saved, list) else [saved]  # L-BFGS keeps lists
+        parts = saved if isinstance(saved, list) else [saved]  # L-BFGS has lists
         return all(
             lies_whole(part) if isinstance(part, Tensor) else part is None or isinstance(part, int | float)
             for part in parts

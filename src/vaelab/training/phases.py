@@ -1,4 +1,4 @@
-"""What training in several phases needs, and what a trainer cannot do with them."""
+"""Support for training in several phases, and the limits of trainers with them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ from vaelab.models import Model, Phase
 
 
 def weights_of(model: Model, phase: Phase) -> list[nn.Parameter]:
-    """The weights that a phase moves; the first phase moves all that no other names."""
+    """The weights that a phase updates; the first phase updates all that no other phase names."""
     names = phase.modules or tuple(name for other in model.phases for name in other.modules)
     named = {name for module in names for name, _ in model.get_submodule(module).named_parameters(module)}
     return [
@@ -24,7 +24,7 @@ def weights_of(model: Model, phase: Phase) -> list[nn.Parameter]:
 
 @contextmanager
 def only(model: Model, phase: Phase) -> Iterator[None]:
-    """Within it, no weight but those of a phase takes a gradient."""
+    """A context in which only the weights of a phase have gradients."""
     moved = {id(weight) for weight in weights_of(model, phase)}
     frozen = [weight for weight in model.parameters() if weight.requires_grad and id(weight) not in moved]
     for weight in frozen:
@@ -37,21 +37,21 @@ def only(model: Model, phase: Phase) -> Iterator[None]:
 
 
 def last_start(model: Model) -> int:
-    """The step at which the last of the phases begins; 0 where all begin with the first step."""
+    """The step at which the last phase begins; 0 if all begin with the first step."""
     return max(phase.start for phase in model.phases)
 
 
 def refuse_misfit(trainer: L.Trainer, model: Model) -> None:
-    """Refuse a trainer that does not fit the phases of a model, or its terms of whole batches.
+    """Refuse a trainer that does not support the phases of a model, or its statistics of whole batches.
 
     Raises:
-        ConfigError: names the setting and what to type.
+        ConfigError: names the setting and what to use instead.
     """
     accumulated = f"trainer.accumulate_grad_batches={trainer.accumulate_grad_batches}"
     if model.batch_terms and trainer.accumulate_grad_batches > 1:
         raise ConfigError(
             f"{accumulated}: {' and '.join(sorted(model.batch_terms))} of {type(model).__name__} is a statistic of the "
-            "whole batch, and that of a part is another; use 1 and a larger data.batch_size"
+            "whole batch, which differs from that of its parts; use 1 and a larger data.batch_size"
         )
     if len(model.phases) == 1:
         return
@@ -62,7 +62,7 @@ def refuse_misfit(trainer: L.Trainer, model: Model) -> None:
         )
     if getattr(trainer.precision_plugin, "scaler", None) is not None:
         raise ConfigError(
-            f"trainer.precision={trainer.precision}: {several}, and its gradients are scaled for one; use bf16-mixed "
+            f"trainer.precision={trainer.precision}: {several}, and gradient scaling supports one; use bf16-mixed "
             "or 32-true"
         )
     if type(trainer.strategy) not in (SingleDeviceStrategy, DDPStrategy):
@@ -73,9 +73,9 @@ def refuse_misfit(trainer: L.Trainer, model: Model) -> None:
 
 
 def take_clipping(trainer: L.Trainer, model: Model) -> tuple[float, str] | None:
-    """What gradients of each phase are clipped to, and by which algorithm; None where they are not.
+    """The value that gradients of each phase are clipped to, and the algorithm; None for no clipping.
 
-    Where there are several phases, Lightning leaves clipping to the module, and refuses a trainer that has it.
+    With several phases, Lightning leaves clipping to the module, and refuses a trainer that has the setting.
     """
     if len(model.phases) == 1 or not trainer.gradient_clip_val:
         return None
@@ -86,6 +86,6 @@ def take_clipping(trainer: L.Trainer, model: Model) -> tuple[float, str] | None:
 
 
 def let_phases_differ(trainer: L.Trainer) -> None:
-    """Let DDP find out which weights a phase moves; before the strategy wraps the module."""
+    """Let DDP find the weights that a phase updates; called before the strategy wraps the module."""
     if isinstance(trainer.strategy, DDPStrategy):
         trainer.strategy._ddp_kwargs["find_unused_parameters"] = True

@@ -1,4 +1,4 @@
-"""`trainer.precision=auto`: bfloat16 in training, and channels-last convolutions, where the device gains by them."""
+"""`trainer.precision=auto`: bfloat16 in training, and channels-last convolutions, where they are faster."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,14 +14,14 @@ from vaelab.errors import ConfigError
 from vaelab.models import Model
 
 AUTO = "auto"
-WORTH = 64_000_000  # multiplications of a batch from which matrix products gain more than casting weights costs
+WORTH = 64_000_000  # multiplications per batch from which faster matrix products outweigh casting the weights
 _CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 
 
 class BFloat16Training(Precision):
-    """Layers in bfloat16 in training steps; weights, the nats of a likelihood, and all of evaluation in float32.
+    """Layers in bfloat16 in training steps; weights, likelihoods and all of evaluation in float32.
 
-    So every number that is reported, and the choice of the best checkpoint, is that of the weights as they are kept.
+    All reported metrics, and the choice of the best checkpoint, therefore belong to the weights as they are saved.
     """
 
     precision = "bf16-mixed"
@@ -31,42 +31,42 @@ class BFloat16Training(Precision):
 
     @contextmanager
     def train_step_context(self) -> Iterator[None]:
-        """Cast what layers take."""
+        """Cast the inputs of layers."""
         with torch.autocast(self._device_type, torch.bfloat16):
             yield
 
 
 class BFloat16Mixed(MixedPrecision):
-    """Lightning's bf16-mixed, clipping gradients with a fused optimizer too: without a scaler there is none to undo."""
+    """Lightning's bf16-mixed, with gradient clipping for fused optimizers too: without a scaler it is safe."""
 
     clip_gradients = Precision.clip_gradients
 
 
 def refuse_double(trainer: L.Trainer) -> None:
-    """Name what a device lacks before weights are moved there.
+    """Refuse double precision on a device without it, before weights are moved there.
 
     Raises:
-        ConfigError: double precision is asked for, and the device has none.
+        ConfigError: double precision is requested, and the device does not support it.
     """
     if isinstance(trainer.precision_plugin, DoublePrecision) and trainer.strategy.root_device.type == "mps":
         raise ConfigError("trainer.precision=64-true: Apple's GPU has no float64; add trainer=cpu, or use 32-true")
 
 
 def allow_clipping(trainer: L.Trainer) -> None:
-    """Let bf16-mixed, as a user asks for it, go with fused optimizers."""
+    """Let bf16-mixed, if a user asks for it, work with fused optimizers."""
     asked = trainer.precision_plugin
     if type(asked) is MixedPrecision and asked.scaler is None:
         trainer.strategy.precision_plugin = BFloat16Mixed("bf16-mixed", asked.device)
 
 
 def choose_precision(trainer: L.Trainer, model: Model, batch_size: int) -> None:
-    """Train in bfloat16 where that is known to be faster (docs/performance.md), and say so.
+    """Train in bfloat16 where that is known to be faster (docs/performance.md), and print it.
 
-    The batch over all devices decides, not the share of one: a run must not change its precision, and with it its
-    numbers, when it is given more devices.
+    The decision depends on the batch over all devices, not on the share of one: the number of devices must not change
+    the precision of a run, and with it its results.
 
     Args:
-        trainer: whose devices will train.
+        trainer: its devices will train.
         model: to be trained.
         batch_size: examples of a batch over all devices.
     """
@@ -78,7 +78,7 @@ def choose_precision(trainer: L.Trainer, model: Model, batch_size: int) -> None:
 
 
 def gains_by_bfloat16(device: torch.device, model: Model, batch_size: int) -> bool:
-    """Whether a device has bfloat16 in hardware, and layers of the model are faster in it at `batch_size` examples."""
+    """Whether the device has bfloat16 in hardware, and the model's layers are faster in it at `batch_size` examples."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     if device.type == "cpu":
@@ -89,9 +89,9 @@ def gains_by_bfloat16(device: torch.device, model: Model, batch_size: int) -> bo
 
 
 def multiplications(model: Model) -> int:
-    """About as many as the linear layers take for one example, forward, at once: of a sequence all steps, or one.
+    """Approximate multiplications of the linear layers in one parallel forward pass of an example.
 
-    One where a recurrent layer takes the steps one after the other.
+    For a sequence that is all steps, or one step if a recurrent layer processes them one after another.
     """
     layers = [module for module in model.modules() if isinstance(module, nn.Linear | nn.GRU)]
     weights = sum(weight.numel() for layer in layers for weight in layer.parameters() if weight.dim() == 2)
@@ -105,12 +105,12 @@ def convolves(model: nn.Module) -> bool:
 
 
 def lay_channels_last(trainer: L.Trainer, model: nn.Module) -> None:
-    """Lay the weights of convolutions out as their fast kernels take them; images then follow. No value changes.
+    """Lay out the weights of convolutions for their fast kernels (channels-last); images follow. No value changes.
 
-    In float32 a processor does not gain: the gradient of group normalisation is slow there (docs/performance_notes.md).
+    In float32 on a CPU nothing is gained: the gradient of group normalisation is slow there (docs/performance.md).
     """
     on_gpu = trainer.strategy.root_device.type == "cuda"
     if convolves(model) and (on_gpu or isinstance(trainer.precision_plugin, BFloat16Training)):
         for module in model.modules():
-            if isinstance(module, _CONVOLUTIONS):  # not the buffers beside them: DDP sends one alone only as it lies
+            if isinstance(module, _CONVOLUTIONS):  # not buffers, which DDP sends in their own memory layout
                 module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -1,4 +1,4 @@
-"""The other processes of a run over several devices: the first one starts them, and ends when one of them does."""
+"""The other processes of a run on several devices: the first one starts them, and ends if one of them fails."""
 
 import os
 import signal
@@ -21,20 +21,20 @@ from vaelab.faults import FaultError, how_to_go_on
 from vaelab.run_folder import discard_unstarted
 from vaelab.signals import ENDS_WITH, ends_with_this_process, holding_signals, is_first, say
 
-MEETING = 1.0  # seconds for this process to end by itself while it waits for the others to start; it hears nothing then
+MEETING = 1.0  # seconds for this process to end by itself while it waits for the others; it handles no signal then
 RUNNING = 20.0  # seconds for the same later, when it may be saving
-EXITING = 3.0  # seconds from a lost connection until the process at its other end is gone
+EXITING = 3.0  # seconds from a lost connection until the process at its other end has exited
 INTERRUPTED = (130, 143, 129)  # exit codes after SIGINT, SIGTERM and SIGHUP
 
 _started: list["subprocess.Popen[bytes]"] = []
 
 
 class ProcessLauncher(_SubprocessScriptLauncher):
-    """Starts a process for every other device, as Lightning's launcher does, which kills a run without a word.
+    """Starts a process for every other device, as Lightning's launcher does, which kills a run without a message.
 
     Args:
         other: Lightning's own launcher.
-        folder: of the run.
+        folder: the run folder.
     """
 
     def __init__(self, other: _SubprocessScriptLauncher, folder: Path) -> None:
@@ -42,12 +42,12 @@ class ProcessLauncher(_SubprocessScriptLauncher):
         self._folder = folder
 
     def launch(self, function: Callable[..., Any], *args: Any, trainer: Trainer | None = None, **kwargs: Any) -> Any:
-        """Start the others if nobody has yet, and call the function."""
+        """Start the others unless they run already, and call the function."""
         self.cluster_environment.validate_settings(num_devices=self.num_processes, num_nodes=self.num_nodes)
         if not self.cluster_environment.creates_processes_externally:
-            os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # of the others: what a lost connection warns of
-            os.environ[ENDS_WITH] = ends_with_this_process()  # it may be killed before it can end them
-            with holding_signals():  # a Python that is just starting would print a traceback
+            os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # hides their warnings about lost connections
+            os.environ[ENDS_WITH] = ends_with_this_process()  # this process may be killed before it can end them
+            with holding_signals():  # a Python process that is just starting would print a traceback
                 self._call_children_scripts()
             del os.environ[ENDS_WITH]
             _started[:] = self.procs
@@ -57,10 +57,10 @@ class ProcessLauncher(_SubprocessScriptLauncher):
 
 
 def meet_by_torchrun(trainer: Trainer, launch: Launch) -> None:
-    """Let the processes of a restarted job find each other, and not the addresses of those that are gone.
+    """Let the processes of a restarted job find each other, and not the addresses of the previous processes.
 
-    torchrun keeps one store over all starts of its processes, and torch looks there for the addresses of the others
-    under the same keys after each start.
+    torchrun keeps one store over all starts of its processes, and torch reads the addresses of the others there, under
+    the same keys after each start.
     """
     strategy: Any = trainer.strategy
     if not hasattr(strategy, "_get_process_group_backend"):
@@ -83,7 +83,7 @@ def meet_by_torchrun(trainer: Trainer, launch: Launch) -> None:
 
 
 def after_another(folder: Path) -> UserError | SystemExit:
-    """How to end when the connection to another process of the run is lost: silently, if that one says why."""
+    """How to end after the connection to another process is lost: silently, if that process prints the reason."""
     if not is_first():
         return SystemExit(1)
     if launched() is not None:
@@ -92,26 +92,26 @@ def after_another(folder: Path) -> UserError | SystemExit:
     while (code := _failed(_started)) is None and _started and monotonic() < until:
         sleep(0.1)
     if code is None:
-        return FaultError(f"another process of this run has ended, and has said why; {how_to_go_on(folder)}")
+        return FaultError(f"another process of this run has ended, and has printed why; {how_to_go_on(folder)}")
     return _ending(code, folder)
 
 
 def _failed(processes: list["subprocess.Popen[bytes]"]) -> int | None:
-    """The exit code of the first process that has not ended well."""
+    """The exit code of the first process that has failed."""
     return next((code for process in processes if (code := process.poll())), None)
 
 
 def _ending(code: int, folder: Path) -> UserError | SystemExit:
     if code in INTERRUPTED or 128 - code in INTERRUPTED:
         return InterruptionError(f"interrupted; {how_to_go_on(folder)}", code if code > 0 else 128 - code)
-    if code > 0:  # it has said why
+    if code > 0:  # it has printed why
         return SystemExit(code)
     name = signal.Signals(-code).name
     return FaultError(f"another process of this run was ended by {name}; {how_to_go_on(folder)}")
 
 
 def _watch(processes: list["subprocess.Popen[bytes]"], folder: Path) -> None:
-    """End this process some time after another one has failed: it may wait for that one in vain, and hear no signal."""
+    """End this process some time after another one has failed: it may wait for it, and not handle signals."""
     met = False
     while (code := _failed(processes)) is None:
         if all(process.poll() == 0 for process in processes):

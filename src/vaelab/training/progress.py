@@ -11,14 +11,14 @@ from rich.text import Text
 from vaelab.terminal import console
 from vaelab.training.time_limit import time_left
 
-REFRESH = 0.5  # seconds; drawing takes milliseconds of a core, and a small model takes hundreds of steps in that time
+REFRESH = 0.5  # seconds; drawing takes milliseconds of a core, in which a small model takes many steps
 
 
 class TimeColumn(ProgressColumn):
-    """The time that is left while something runs; once it has ended, however it ended, the time that it took."""
+    """The remaining time of a running task; for one that has ended in any way, the time that it took."""
 
     def render(self, task: Task) -> Text:
-        """Such as `0:42 left` or `took 1:05`."""
+        """A text such as `0:42 left` or `took 1:05`."""
         if task.fields["ended"]:
             return Text(f"took {_clock(task.elapsed)}")
         known = [seconds for seconds in (task.time_remaining, task.fields["limit"]) if seconds is not None]
@@ -32,9 +32,9 @@ def _clock(seconds: float | None) -> str:
 
 
 class RunProgress(ProgressBar):
-    """Optimizer steps of the whole fit, the epoch, and the last train and validation numbers.
+    """Optimizer steps of the whole fit, the epoch, and the last train and validation metrics.
 
-    Lightning's own bars begin anew each epoch, which for small data is many times a second.
+    Lightning's own bars start again in each epoch, which for small data happens many times per second.
     """
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class RunProgress(ProgressBar):
         self._enabled = True
 
     def disable(self) -> None:
-        """Show nothing; Lightning calls it on all devices but the first."""
+        """Show nothing; Lightning calls it on all devices except the first."""
         self._enabled = False
 
     def _begin(self, what: str, total: float | None, done: int = 0) -> None:
@@ -98,7 +98,7 @@ class RunProgress(ProgressBar):
         self._update(trainer.global_step, self._epoch(trainer), limit=time_left(trainer))
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Show the numbers of the epoch before."""
+        """Show the metrics of the previous epoch."""
         self._update(trainer.global_step, self._epoch(trainer), self._numbers(trainer), time_left(trainer))
 
     def _numbers(self, trainer: L.Trainer) -> str:
@@ -111,7 +111,7 @@ class RunProgress(ProgressBar):
         return f"epoch {trainer.current_epoch + 1}" + (f"/{last}" if last and last > 0 else "")
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Show the last numbers and end it."""
+        """Show the last metrics and end the bar."""
         self._update(trainer.global_step, "trained", self._numbers(trainer), force=True)
         self._end()
 

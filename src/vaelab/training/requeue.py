@@ -1,4 +1,4 @@
-"""Put a SLURM job back into the queue: its next start goes on from the last checkpoint."""
+"""Requeue a SLURM job, whose next start resumes from the last checkpoint."""
 
 import os
 import signal
@@ -8,11 +8,11 @@ PATIENCE = 60.0  # seconds for SLURM to answer
 
 
 def requeue() -> str:
-    """Ask SLURM to start the job of this process again; returns what became of it, in words.
+    """Ask SLURM to requeue the job of this process; returns the result in words.
 
-    The process ends after that, and no signal to end hurries it.
+    The process ends after that, so it ignores further signals to end.
     """
-    # SLURM tells the processes of the job to end while it still answers, and this one is about to do so anyway.
+    # SLURM tells the processes of the job to end before it has answered, and this one is about to end anyway.
     for number in (signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
     array = os.environ.get("SLURM_ARRAY_JOB_ID")
@@ -23,5 +23,5 @@ def requeue() -> str:
         return f"SLURM could not be asked to requeue job {job} ({error})"
     if done.returncode:
         why = " ".join((done.stderr or done.stdout).split())
-        return f"SLURM did not requeue job {job} ({why}); submit it again, and it goes on"
-    return f"SLURM requeues job {job}, which then goes on"
+        return f"SLURM did not requeue job {job} ({why}); submit it again to resume it"
+    return f"SLURM requeues job {job}, which then resumes"

@@ -1,4 +1,4 @@
-"""What a checkpoint of a run holds beside Lightning's own, and what of it gives way to the config later."""
+"""Additions to a run's checkpoints, and which parts of a checkpoint the config overrides when a run is resumed."""
 
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,10 @@ from vaelab.training.saved_state import settings_in_key
 
 
 class Resumption(Callback):
-    """Keeps in each checkpoint what the model was trained on, and lets the config win when a run is gone on with.
+    """Saves in each checkpoint what the model was trained on, and gives the config priority when a run is resumed.
 
-    Lightning restores settings of callbacks together with their state, so a patience that is given to a resumed run
-    would be ignored, and forgets the best checkpoint where the run folder was moved or a period was changed.
+    Lightning restores settings of callbacks together with their state: a new patience for a resumed run would be
+    ignored. It also forgets the best checkpoint if the run folder was moved or an interval was changed.
 
     Args:
         trained_on: plain data; see `vaelab.record.trained_on`.
@@ -31,7 +31,7 @@ class Resumption(Callback):
         checkpoint["trained_on"] = self._trained_on
 
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Change the states of callbacks before they are handed out."""
+        """Change the states of callbacks before they are restored."""
         if trainer.state.fn != TrainerFn.FITTING:
             return
         states = checkpoint["callbacks"]
@@ -40,14 +40,14 @@ class Resumption(Callback):
                 state = states[callback.state_key]
                 state["patience"] = callback.patience
                 state["stopped_epoch"] = 0
-                if state["wait_count"] >= callback.patience:  # whoever goes on after a plateau wants to see another
+                if state["wait_count"] >= callback.patience:  # after a plateau, a resumed run waits for another one
                     state["wait_count"] = 0
             if isinstance(callback, ModelCheckpoint):
                 _take_up_best(callback, states)
 
 
 def _take_up_best(callback: ModelCheckpoint, states: dict[str, Any]) -> None:
-    """Leave of the saved state what is in the folder now; where the best one is gone, choose it anew and say so."""
+    """Keep the part of the saved state whose files exist. If the best one does not, choose a new best and note it."""
     watched = callback.monitor is not None
     state = _state_of_best(callback, states) if watched else states.get(callback.state_key)
     kept = None if state is None else _files_here(state, callback)
@@ -59,12 +59,12 @@ def _take_up_best(callback: ModelCheckpoint, states: dict[str, Any]) -> None:
     if watched and had_one:
         best = states.get("BestValidation", {})
         if state is not None and best.get("watched") == [callback.monitor, callback.mode]:
-            best["numbers"] = {}  # of a checkpoint that is gone
-        note(f"the best checkpoint is chosen anew from here on, by {callback.monitor}")
+            best["numbers"] = {}  # of a checkpoint that does not exist any more
+        note(f"the best checkpoint is chosen again from here on, by {callback.monitor}")
 
 
 def _state_of_best(callback: ModelCheckpoint, states: dict[str, Any]) -> dict[str, Any] | None:
-    """The state of what watched the same number in the same direction, however often it looked."""
+    """The saved state of a callback that monitored the same metric in the same direction, at any interval."""
     for key, state in states.items():
         if key == callback.state_key:
             return dict(state)
@@ -77,10 +77,10 @@ def _state_of_best(callback: ModelCheckpoint, states: dict[str, Any]) -> dict[st
 
 
 def _files_here(state: dict[str, Any], callback: ModelCheckpoint) -> dict[str, Any] | None:
-    """The state with the checkpoints that lie in the callback's own folder, by their names; None if no best one does.
+    """The state with the checkpoints in the callback's own folder, by their names; None if the best is not there.
 
-    Lightning deletes what it finds in this state, and a whole folder if the path names one. So no path is believed:
-    the run may have been moved, or may come from somebody else.
+    Lightning deletes the paths in this state, and a whole folder if a path names one. So paths are not trusted: the run
+    may have been moved, or may come from somebody else.
     """
     folder = str(callback.dirpath)
 
@@ -103,7 +103,7 @@ def _files_here(state: dict[str, Any], callback: ModelCheckpoint) -> dict[str, A
 
 
 def refuse_done(state: Any, max_epochs: int | None, max_steps: int) -> None:
-    """Refuse fewer epochs or steps than a run has.
+    """Refuse fewer epochs or steps than a run already has.
 
     Args:
         state: of a checkpoint.
@@ -115,6 +115,6 @@ def refuse_done(state: Any, max_epochs: int | None, max_steps: int) -> None:
     epochs = state["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
     steps = state["global_step"]
     if max_epochs not in (None, -1) and epochs > max_epochs:
-        raise ConfigError(f"trainer.max_epochs={max_epochs}: the run has {epochs} epochs already")
+        raise ConfigError(f"trainer.max_epochs={max_epochs}: the run already has {epochs} epochs")
     if max_steps != -1 and steps > max_steps:
-        raise ConfigError(f"trainer.max_steps={max_steps}: the run has {steps} steps already")
+        raise ConfigError(f"trainer.max_steps={max_steps}: the run already has {steps} steps")

@@ -1,4 +1,4 @@
-"""What a state of training must look like before any of it is taken up: it may come from a stranger's file."""
+"""Validation of a saved training state before any of it is restored: it may come from an untrusted file."""
 
 import ast
 from collections.abc import Mapping
@@ -16,9 +16,9 @@ from vaelab.training.weight_average import PART, Averaging
 
 
 def settings_in_key(text: str) -> dict[str, Any]:
-    """The settings of a callback, which the key of its state has behind the name of its class.
+    """The settings of a callback, which follow the class name in the key of its state.
 
-    None where one of them is no plain value, such as a time interval.
+    None if one of them is not a plain value, such as a time interval.
     """
     try:
         settings = ast.literal_eval(text)
@@ -28,7 +28,7 @@ def settings_in_key(text: str) -> dict[str, Any]:
 
 
 def refuse_broken(path: Path, state: Mapping[str, Any]) -> None:
-    """Refuse a state of training whose parts are not what those who take them up look for.
+    """Refuse a training state whose parts do not have the expected structure.
 
     Args:
         path: of the checkpoint, for the message.
@@ -49,12 +49,12 @@ def refuse_broken(path: Path, state: Mapping[str, Any]) -> None:
 
 
 def refuse_broken_position(path: Path, state: Mapping[str, Any], data: str) -> None:
-    """Refuse a place within an epoch that is none.
+    """Refuse an invalid position within an epoch.
 
     Args:
         path: of the checkpoint, for the message.
         state: of a checkpoint.
-        data: the name of the class of the data module, under which the place is kept.
+        data: class name of the data module, under which the position is saved.
 
     Raises:
         CheckpointError: says what is wrong.
@@ -64,7 +64,7 @@ def refuse_broken_position(path: Path, state: Mapping[str, Any], data: str) -> N
 
 
 def averaging_of(path: Path, saved: Any) -> Averaging:
-    """How weights were averaged, as a file says it.
+    """The settings of weight averaging in a file.
 
     Args:
         path: of the file, for the message.
@@ -78,7 +78,7 @@ def averaging_of(path: Path, saved: Any) -> Averaging:
 
 
 def refuse_broken_average(path: Path, checkpoint: Mapping[str, Any]) -> None:
-    """Refuse averaged weights that are none of the weights of a checkpoint.
+    """Refuse averaged weights that do not belong to the weights of a checkpoint.
 
     Args:
         path: of the checkpoint, for the message.
@@ -94,9 +94,9 @@ def refuse_broken_average(path: Path, checkpoint: Mapping[str, Any]) -> None:
     for name, value in average["weights"].items():
         own = weights.get(name)
         if own is None:
-            why = "it is none of a weight of the model"
+            why = "the model has no such weight"
         elif value.shape != own.shape or not value.is_floating_point() or not own.is_floating_point():
-            why = "it has another shape or type than the weight"
+            why = "its shape or type differs from that of the weight"
         elif not lies_whole(value):
             why = "it has more numbers than the file"
         elif not bool(torch.isfinite(value).all()):
@@ -129,7 +129,7 @@ def _one_number(value: Any) -> Any:
 
 
 ANOTHER = "use another checkpoint of the run"
-MOST_PHASES = 64  # of training, each with an optimizer of its own; far more than any model has
+MOST_PHASES = 64  # of training, each with its own optimizer; far more than any model has
 _VERSION = r"^[2-9]\.\d{1,4}(\.\d{1,4})?((a|b|rc)\d{1,4})?(\.post\d{1,4})?(\.dev\d{1,9})?(\+[a-z0-9]{1,40})?$"
 _Count = Annotated[int, Strict(), Field(ge=0, le=2**53)]
 _Text = Annotated[str, Strict(), Field(max_length=4096)]
@@ -142,7 +142,7 @@ class _Part(BaseModel):
 
 
 class _Counts(_Part):
-    """Lightning takes whatever name is here as an attribute of its own."""
+    """Counts only: Lightning sets an attribute for any name that it finds here."""
 
     model_config = ConfigDict(extra="forbid")
     ready: _Count

@@ -11,7 +11,7 @@ from annotated_types import Ge, Le
 
 
 class LearningRate(ABC):
-    """What a schedule is; a subclass takes `total_steps` from the run and its own settings after it."""
+    """The interface of a schedule; the first argument of a subclass is `total_steps`, followed by its own settings."""
 
     @abstractmethod
     def __call__(self, step: int) -> float:

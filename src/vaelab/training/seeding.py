@@ -11,9 +11,9 @@ from vaelab.data.module import DataModule
 
 
 def choose_seed(seed: int | None) -> int:
-    """The seed, or a drawn one where none is given. 0 is a seed.
+    """The seed, or a random one if it is None. 0 is a valid seed.
 
-    A process that Lightning starts beside the first one of its run takes the seed that was drawn there.
+    A process that Lightning starts after the first one of its run uses the seed that was drawn there.
     """
     if seed is not None:
         return seed
@@ -25,15 +25,15 @@ class OneSeed(Callback):
     """Gives all processes of a run the seed that the first one drew, however they were started.
 
     Args:
-        seed: that this process drew.
-        data: of the run, not yet in batches.
+        seed: the seed that this process drew.
+        data: of the run, before its loaders are built.
     """
 
     def __init__(self, seed: int, data: DataModule) -> None:
         self.seed, self._data = seed, data
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Ask the first process."""
+        """Receive the seed of the first process."""
         first = trainer.strategy.broadcast(self.seed)
         if first != self.seed:
             seed_everything(first, verbose=False)
@@ -43,7 +43,7 @@ class OneSeed(Callback):
 
 
 def seed_all(seed: int | None) -> int:
-    """Seed Python, NumPy and torch; draws a seed where none is given. Returns it."""
+    """Seed Python, NumPy and torch; draws a seed if it is None. Returns the seed."""
     chosen = choose_seed(seed)
     seed_everything(chosen, verbose=False)
     return chosen

@@ -1,4 +1,4 @@
-"""`trainer=fsdp`: weights, gradients and states of optimizers are divided among all processes of a run."""
+"""`trainer=fsdp`: weights, gradients and optimizer states are divided among all processes of a run."""
 
 from collections.abc import Mapping
 from itertools import chain
@@ -31,15 +31,16 @@ STEPS = ("training_step", "validation_step", "test_step", "predict_step")
 
 
 class Sharded(ModelParallelStrategy):
-    """Each process keeps one part of all weights, gradients and moments, and has all weights within a step only.
+    """Each process keeps a part of all weights, gradients and moments, and has all weights only within a step.
 
-    That is "fully sharded data parallel" (Zhao et al., 2023, arXiv:2304.11277) by torch's `fully_shard`, with all
-    weights of the model in one group. Of `P` weights in float32, trained by Adam on `N` processes, one keeps `12 P / N`
-    bytes of weights and moments, and needs up to `8 P` more within a step, for all weights and gradients at once.
+    This is "fully sharded data parallel" (Zhao et al., 2023, arXiv:2304.11277) by torch's `fully_shard`, with all
+    weights of the model in one group. For `P` weights in float32, trained by Adam on `N` processes, a process keeps
+    `12 P / N` bytes of weights and moments, and needs up to `8 P` more within a step, for all weights and gradients at
+    once.
 
-    A checkpoint is one file, as without sharding, so a run goes on with any number of processes, or with one.
+    A checkpoint is one file, as without sharding, so a run can be resumed with any number of processes.
     Lightning's own strategy of this name needs a GPU and writes a folder for each checkpoint. This one also runs on
-    processors, over gloo.
+    CPUs, over gloo.
     """
 
     strategy_name = NAME
@@ -49,7 +50,7 @@ class Sharded(ModelParallelStrategy):
 
     @property
     def lightning_restore_optimizer(self) -> bool:
-        """States of optimizers are handed to `load_optimizer_state_dict`, once weights are divided."""
+        """Optimizer states are passed to `load_optimizer_state_dict`, after the weights are divided."""
         return True
 
     def setup_environment(self) -> None:
@@ -58,11 +59,11 @@ class Sharded(ModelParallelStrategy):
         super().setup_environment()
 
     def divide(self, module: L.LightningModule) -> None:
-        """Divide the weights of a module in place, before it is trained: those of the first process."""
+        """Divide the weights of a module in place, before training; those of the first process are used."""
         if module.trainer.state.fn != TrainerFn.FITTING or is_divided(module):
             return
-        for tensor in chain(module.parameters(), module.buffers()):  # seeds that were drawn differ
-            whole = tensor.detach().to(self.root_device).contiguous()  # NCCL sends nothing that is not on a GPU
+        for tensor in chain(module.parameters(), module.buffers()):  # processes may have drawn different seeds
+            whole = tensor.detach().to(self.root_device).contiguous()  # NCCL sends only tensors on a GPU
             torch.distributed.broadcast(whole, 0)
             tensor.detach().copy_(whole)
         fully_shard(module, mesh=self.device_mesh["data_parallel"])
@@ -70,17 +71,17 @@ class Sharded(ModelParallelStrategy):
             register_fsdp_forward_method(module, step)
 
     def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> dict[str, Any]:
-        """Read one file, as other strategies do: a module names weights anew before it takes them."""
+        """Read one file, as other strategies do: a module renames weights before it loads them."""
         return Strategy.load_checkpoint(self, checkpoint_path, weights_only=weights_only)
 
     def load_model_state_dict(self, checkpoint: Mapping[str, Any], strict: bool = True) -> None:
-        """Each process takes its part."""
+        """Each process loads its part."""
         options = StateDictOptions(full_state_dict=True, strict=strict)
         assert self.model is not None
         set_model_state_dict(self.model, dict(checkpoint["state_dict"]), options=options)
 
     def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
-        """Each process takes its part; a file counts weights, and what divides states calls them by name."""
+        """Each process loads its part; files number the weights, and sharded states name them."""
         assert self.model is not None
         for optimizer, state in zip(self.optimizers, checkpoint["optimizer_states"], strict=True):
             named = FullyShardedDataParallel.rekey_optim_state_dict(state, OptimStateKeyType.PARAM_NAME, self.model)
@@ -88,7 +89,7 @@ class Sharded(ModelParallelStrategy):
 
 
 def is_divided(module: torch.nn.Module) -> bool:
-    """Whether each process has a part of the weights only."""
+    """Whether each process has only a part of the weights."""
     return any(hasattr(weight, "full_tensor") for weight in module.parameters())
 
 
@@ -99,13 +100,13 @@ def whole_weights(module: torch.nn.Module) -> dict[str, Tensor]:
 
 
 def undivided(module: TrainingModule, model: Model) -> TrainingModule:
-    """A module with all weights of a divided one on each process, which may then use it alone, as to draw pictures.
+    """A module with all weights of a divided one on each process, for use by one process, such as to draw pictures.
 
     To be called by all processes.
 
     Args:
-        module: that was trained.
-        model: of the same architecture; takes the weights.
+        module: the divided module.
+        model: of the same architecture; the weights are loaded into it.
     """
     weights = whole_weights(module.model)
     model.load_state_dict(weights)
@@ -115,20 +116,20 @@ def undivided(module: TrainingModule, model: Model) -> TrainingModule:
 
 
 def refuse_undivided(model: Model, compiled: bool) -> None:
-    """Refuse what does not go with divided weights.
+    """Refuse a model or setting that does not support divided weights.
 
     Args:
         model: to be trained.
-        compiled: whether its objective shall be compiled.
+        compiled: whether its objective is to be compiled.
 
     Raises:
-        ConfigError: says why.
+        ConfigError: gives the reason.
     """
     if compiled:
-        raise ConfigError(f"trainer.strategy={NAME}: what divides weights is not compiled; leave compile out")
+        raise ConfigError(f"trainer.strategy={NAME}: divided weights cannot be compiled; leave compile out")
     if len(model.phases) > 1:
         names = " and ".join(phase.name for phase in model.phases)
         raise ConfigError(
             f"trainer.strategy={NAME}: training in several phases ({names}) freezes weights in turns, which divided "
-            "ones cannot be; use trainer=ddp"
+            "weights do not support; use trainer=ddp"
         )

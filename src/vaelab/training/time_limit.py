@@ -1,4 +1,4 @@
-"""`trainer.max_time`: say that it has ended training, and how to go on."""
+"""`trainer.max_time`: print that it has ended training, and how to resume."""
 
 from math import ceil
 from pathlib import Path
@@ -13,13 +13,13 @@ from vaelab.terminal import console
 
 
 class TimeLimit(Callback):
-    """Prints one line where training ended by `trainer.max_time` before its last step; Lightning says nothing.
+    """Prints one line if `trainer.max_time` ended training before its last step; Lightning prints nothing.
 
     Args:
-        folder: of the run.
+        folder: the run folder.
 
     Attributes:
-        has_said: that the time has passed.
+        has_said: whether the line has been printed.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -27,7 +27,7 @@ class TimeLimit(Callback):
 
     @rank_zero_only
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Say so; a resumed run whose time was over already does not even start to train."""
+        """Print the line; a resumed run whose time is over does not even start to train."""
         timer = timer_of(trainer)
         if timer is None or (left := timer.time_remaining()) is None or left > 0:
             return
@@ -38,30 +38,30 @@ class TimeLimit(Callback):
         seconds = elapsed + left
         of_all = f" of {trainer.max_epochs}" if trainer.max_epochs and trainer.max_epochs > 0 else ""
         steps_of_epoch = ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
-        # Lightning's own epoch is another where nothing was left to train.
+        # Lightning's own epoch number differs if there was nothing left to train.
         epoch = max(1, ceil(trainer.global_step / steps_of_epoch))
         text = f"trainer.max_time={shown(seconds)} has passed: training ended in epoch {epoch}{of_all}, after "
         text += f"{trainer.global_step:,} steps"
         if can_go_on(self.folder):
             longer = shown(ceil(elapsed + seconds))
             on = f"{typed_path('resume', self.folder)} trainer.max_time={longer}"
-            text += f"; go on with {on}, the time of all parts together"
+            text += f"; go on with {on}, the total time of all parts"
         console().print(text, soft_wrap=True)
 
 
 def timer_of(trainer: L.Trainer) -> Timer | None:
-    """What keeps to `trainer.max_time`; None where it is not set."""
+    """The callback for `trainer.max_time`; None if it is not set."""
     return next((c for c in trainer.callbacks if isinstance(c, Timer)), None)  # type: ignore[attr-defined]
 
 
 def time_left(trainer: L.Trainer) -> float | None:
-    """Seconds until `trainer.max_time` ends training; None where it is not set."""
+    """Seconds until `trainer.max_time` ends training; None if it is not set."""
     timer = timer_of(trainer)
     return None if timer is None else timer.time_remaining()
 
 
 def shown(seconds: float) -> str:
-    """As `trainer.max_time` is written: DD:HH:MM:SS."""
+    """A duration as `trainer.max_time` is written: DD:HH:MM:SS."""
     minutes, second = divmod(round(seconds), 60)
     hours, minute = divmod(minutes, 60)
     day, hour = divmod(hours, 24)
