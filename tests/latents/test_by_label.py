@@ -150,7 +150,7 @@ def test_it_comes_back_from_the_run_folder(fitted: ByLabel, tmp_path: Path) -> N
     assert (again.settings, again.facts) == (fitted.settings, fitted.facts)
     label = torch.tensor([0, 1, 2, -1])
     assert torch.equal(again.sample(4, seed=3, label=label), fitted.sample(4, seed=3, label=label))
-    with pytest.raises(CheckpointError, match="is for 3 labels, the model has 4"):
+    with pytest.raises(CheckpointError, match="is for 3 labels, and the model has 4"):
         read_fitted_prior(folder, model_of(PLANE, classes=4))
 
 

@@ -265,7 +265,7 @@ def test_a_prior_that_cannot_be_drawn_from_is_refused(about: object, name: str, 
 def test_a_prior_for_another_model_is_refused(run: Path) -> None:
     about = {"fitted_prior": "gaussian", "mean": [0.0] * 3, "covariance": torch.eye(3).tolist()}
     (run / "model" / "fitted_prior.json").write_text(json.dumps(about))
-    with pytest.raises(CheckpointError, match=r"is for codes of 3 numbers, the model has 2"):
+    with pytest.raises(CheckpointError, match=r"is for codes of 3 dimensions, and the model has 2"):
         load_fitted_prior(run)
     (run / "model" / "model.json").write_text("{")
     with pytest.raises(CheckpointError, match=r"model\.json"):

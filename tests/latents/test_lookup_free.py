@@ -125,5 +125,5 @@ def test_half_precision_layers_lose_no_sign() -> None:
 def test_words_that_cannot_be_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"posterior\.groups=3 and latent_dim=4: groups should divide it"):
         LFQ(**USUAL | {"groups": 3}).group((4, 2, 2))
-    with pytest.raises(ConfigError, match=r"words of 64 bits.*use posterior\.groups=4"):
+    with pytest.raises(ConfigError, match=r"give codebook entries of 64 bits.*use posterior\.groups=4"):
         LFQ(**USUAL).group((64,))

@@ -172,7 +172,7 @@ def test_a_prior_of_each_label_is_refused_without_labels(train: Any, capsys: pyt
     with pytest.raises(SystemExit):
         train("task=compression", "fitted_prior=mixture_by_label")
     assert (
-        "fitted_prior=mixture_by_label: the model is given no labels; add model.condition=label"
+        "fitted_prior=mixture_by_label: the model is not given labels; add model.condition=label"
         in capsys.readouterr().err
     )
 

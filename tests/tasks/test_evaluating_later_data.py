@@ -193,4 +193,7 @@ def test_a_prior_that_the_run_fitted_is_used_again(
     assert "standardised by, the train split" in about(found)["test/fid"]["not measured"]
     with pytest.raises(SystemExit):
         train("task=generation", later, *shared, "fitted_prior=mixture", "train=false", f"ckpt_path={run}")
-    assert "fitted_prior=mixture: is fitted to train codes, which are not among these data" in capsys.readouterr().err
+    assert (
+        "fitted_prior=mixture: needs train codes, but the model was not trained on these data"
+        in capsys.readouterr().err
+    )

@@ -1,4 +1,4 @@
-"""The latents of a whole split taken together."""
+"""The aggregate posterior: moments of the latents of a whole split."""
 
 from dataclasses import dataclass
 
@@ -11,20 +11,20 @@ from vaelab.evaluation.active_units import active
 from vaelab.evaluation.encoded import encoded
 from vaelab.models import Model
 
-SMALLEST = 1e-12  # of an eigenvalue: a dimension that does not vary at all is taken for one that hardly does
+SMALLEST = 1e-12  # of an eigenvalue, so that a constant dimension has a finite KL
 
 
 @dataclass(frozen=True)
 class AggregatePosterior:
-    """Moments of q(z), the mean over examples of q(z|x); of an AE's codes, each a point.
+    """Moments of q(z), the mean over examples of q(z|x); for an AE, of its deterministic codes.
 
     Attributes:
-        count: examples.
+        count: number of examples.
         mean: `(latent_dim,)` float64.
-        covariance: `(latent_dim, latent_dim)` float64; of the posterior means plus the mean of the
-            posteriors' own variances.
-        rates: `(latent_dim,)` float64, the rate of each dimension in nats, mean over examples; None for an AE, and
-            where a prior has no closed form.
+        covariance: `(latent_dim, latent_dim)` float64; of the posterior means, plus the mean of the posteriors'
+            variances.
+        rates: `(latent_dim,)` float64, the rate of each dimension in nats, mean over examples; None for an AE, and if
+            the KL from the prior has no closed form.
         spread: `(latent_dim,)` float32, standard deviations of codes or posterior means.
     """
 
@@ -42,17 +42,17 @@ class AggregatePosterior:
     def kl_to_prior(self) -> float:
         """KL(N(mean, covariance) || N(0, I)) in nats.
 
-        Of all distributions with these moments the normal one has the least KL to N(0, I), since it
-        has the most entropy; so this is what q(z) has at the least, and q(z) may have more.
+        Among all distributions with these moments, the normal one has the largest entropy and so the smallest KL to
+        N(0, I). The value is therefore a lower bound of KL(q(z) || N(0, I)).
         """
         eigenvalues = torch.linalg.eigvalsh(self.covariance).clamp(min=SMALLEST)
         each = eigenvalues - 1 - eigenvalues.log()
         return 0.5 * float(each.sum() + self.mean.square().sum())
 
     def to_csv(self) -> str:
-        """A line for each dimension: its rate in nats, mean and variance of q(z), and whether it is an active unit.
+        """A CSV line for each dimension: its rate in nats, mean and variance of q(z), and whether it is an active unit.
 
-        An AE has neither a rate nor active units, and these fields are empty.
+        The fields of the rate and the active unit are empty for an AE.
         """
         rates = [None] * len(self.mean) if self.rates is None else [f"{rate:.6g}" for rate in self.rates]
         active = [None] * len(self.mean) if self.active is None else [int(used) for used in self.active]
@@ -66,7 +66,7 @@ class AggregatePosterior:
 
 
 def aggregate_posterior(model: Model, data: DataModule, split: str) -> AggregatePosterior:
-    """Of the encoded split."""
+    """The aggregate posterior of a split."""
     found = encoded(model, data, split)
     rows = found.codes.double()
     centred = rows - rows.mean(0)

@@ -1,4 +1,4 @@
-"""How far a run is ahead of a baseline on the same examples, and whether that may be chance."""
+"""The difference between a run and a baseline on the same examples, with bootstrap intervals."""
 
 from typing import Any, Literal, Protocol
 
@@ -11,53 +11,53 @@ from torch import Tensor
 from vaelab.evaluation.distances import frechet_distance
 from vaelab.evaluation.scores.ranking import LEVEL, Grouped, auroc
 
-RESAMPLES, FEWER_RESAMPLES = 1_000, 200  # the fewer where each takes longer
-MOST_FEATURES, MOST_ROWS = 512, 2_000  # beyond which a resample of fid, and of a score of rows, takes long
+RESAMPLES, FEWER_RESAMPLES = 1_000, 200  # the smaller number if each resample takes longer
+MOST_FEATURES, MOST_ROWS = 512, 2_000  # above these a resample of fid, or of a score of rows, takes long
 AHEAD = "the run is ahead by"
 Better = Literal["min", "max"]
 Values = NDArray[np.float64]
 
 
 class Weighed(Protocol):
-    """A score of predictions that can be taken on a resample of the rows."""
+    """A score of predictions that can be computed on a resample of the rows."""
 
     @property
     def value(self) -> float:
-        """On all rows."""
+        """The score of all rows."""
         ...
 
     def at(self, weights: NDArray[np.int64], generator: np.random.Generator) -> float:
-        """Where each row counts so many times, `(N,)`; what else is of chance is drawn again with the generator."""
+        """The score with each row repeated `weights: (N,)` times; other randomness is drawn from the generator."""
         ...
 
 
 def ahead_in_mean(run: Values, baseline: Values, better: Better) -> dict[str, Any]:
-    """Of a mean over examples, such as mse.
+    """The difference of a mean over examples, such as mse.
 
-    Both are measured on the same examples, so the differences of each are drawn again (a paired bootstrap; Efron and
-    Tibshirani, 1993, chapter 8): what makes an example hard for both does not widen the interval.
+    Both are measured on the same examples, so the differences of the examples are resampled (a paired bootstrap; Efron
+    and Tibshirani, 1993, chapter 8). Examples that are difficult for both do not widen the interval.
 
-        ahead_in_mean(errors_of_run, errors_of_pca, "min")["the run is ahead by"]  # above 0 where the run errs less
+        ahead_in_mean(errors_of_run, errors_of_pca, "min")["the run is ahead by"]  # above 0 if the run has less error
 
     Args:
         run, baseline: `(N,)`, of the same examples. Those that are NaN in either are left out.
         better: whether less (`min`) or more (`max`) is better.
 
     Returns:
-        `the run is ahead by`, above 0 where the run is better; `at least` and `at most`, the ends of its 95 %
-        interval; and what they depend on. Where no example has both numbers, why it is not measured.
+        `the run is ahead by`, above 0 if the run is better; `at least` and `at most`, the ends of its 95 % interval;
+        and metadata. If no example has both values, the reason why it is not measured.
     """
     each = baseline - run if better == "min" else run - baseline
     each = each[~np.isnan(each)]
     if not len(each):
-        return {"interval": "not measured: no example has a number of both"}
+        return {"interval": "not measured: no example has a value for both"}
     generator = np.random.default_rng(0)
     drawn = [each[generator.integers(len(each), size=len(each))].mean() for _ in range(RESAMPLES)]
     return _described(float(each.mean()), drawn, len(each))
 
 
 def ahead_in_auroc(run: Values, baseline: Values, anomalous: NDArray[np.bool_]) -> dict[str, Any]:
-    """Of auroc: normal and anomalous examples are drawn again separately, the same ones for both scores.
+    """The difference in auroc. Normal and anomalous examples are resampled separately, the same ones for both scores.
 
     Args:
         run, baseline: `(N,)` scores of the same examples, larger is more anomalous. Those that are NaN in either are
@@ -80,23 +80,23 @@ def ahead_in_auroc(run: Values, baseline: Values, anomalous: NDArray[np.bool_]) 
 
 
 def ahead_in_fid(real: Tensor, run: Tensor, baseline: Tensor) -> dict[str, Any]:
-    """Of the Frechet distance to real examples: these are drawn again for both alike, samples for each on their own.
+    """The difference in Frechet distance. Real examples are resampled jointly for both, samples for each separately.
 
-    A distance of few rows is too large, and one of a resample, which has fewer distinct rows, even more so. How much
-    more depends on the samples, so that it does not cancel in the difference. The resamples are therefore shifted until
-    their mean is the difference of the sets (the bias of the bootstrap; Efron and Tibshirani, 1993, section 10.3), and
-    the interval holds it. It is of the difference at these numbers of examples: what both distances are too large by
-    because of these stays in it, as it does in `fid` itself.
+    The distance is biased upwards for few rows, and more so for a resample, which has fewer distinct rows. This
+    additional bias depends on the samples, so it does not cancel in the difference. The resamples are therefore shifted
+    until their mean equals the difference of the sets (the bias of the bootstrap; Efron and Tibshirani, 1993, section
+    10.3), and the interval contains it. The interval is for the difference at these numbers of examples: the bias of
+    both distances at these numbers remains, as it does in `fid` itself.
 
     Measured on Gaussians of 4 to 60 dimensions, 60 to 500 rows, six pairs of samples each, 60 repetitions: it covers
-    the expected difference in 92 to 100 % of the cases, 98 % on average, most of all where both samples are as good as
+    the expected difference in 92 to 100 % of the cases, 98 % on average, and most often if both samples are as good as
     real ones. Without the shift it was 0 to 100 %.
 
     Args:
         real, run, baseline: features, `(N, D)`, `(M, D)` and `(K, D)`.
 
     Returns:
-        As `ahead_in_mean`; with more than 512 features why it is not measured, since a resample then takes seconds.
+        As `ahead_in_mean`. Above 512 features, where a resample takes seconds, the reason why it is not measured.
     """
     if real.shape[1] > MOST_FEATURES:
         return {"interval": f"not measured: {real.shape[1]} features are more than {MOST_FEATURES}"}
@@ -115,11 +115,11 @@ def ahead_in_fid(real: Tensor, run: Tensor, baseline: Tensor) -> dict[str, Any]:
 
 
 def ahead_in_score(run: Weighed, baseline: Weighed, strata: NDArray[np.int64]) -> dict[str, Any]:
-    """Of a score for which more is better, of predictions for the same rows.
+    """The difference in a score for which more is better, of predictions for the same rows.
 
     Args:
         run, baseline: scores on the same N rows.
-        strata: `(N,)`; rows of one number are drawn again among themselves, so that no class is ever absent.
+        strata: `(N,)`; rows with the same number are resampled among themselves, so that every class is present.
 
     Returns:
         As `ahead_in_mean`.
@@ -129,20 +129,20 @@ def ahead_in_score(run: Weighed, baseline: Weighed, strata: NDArray[np.int64]) -
 
 
 def ratio_of_scores(run: Weighed, baseline: Weighed, strata: NDArray[np.int64]) -> dict[str, Any]:
-    """The interval of the ratio of two scores, `at least` and `at most`; arguments as of `ahead_in_score`.
+    """The interval of the ratio of two scores, `at least` and `at most`; arguments as for `ahead_in_score`.
 
-    Where the baseline's score is 0 or less in a resample, why there is none.
+    If the baseline's score is 0 or less in a resample, the reason why there is none.
     """
     pairs = _resampled(run, baseline, strata)
     if min(theirs for _, theirs in pairs) <= 0:
-        return {"interval": "not measured: in a resample the score that is divided by is not above 0"}
+        return {"interval": "not measured: the denominator is not above 0 in some resample"}
     drawn = [ours / theirs for ours, theirs in pairs]
     found = _described(run.value / baseline.value, drawn, len(strata))
     return {name: value for name, value in found.items() if name != AHEAD}
 
 
 def interval_of_score(score: Weighed, strata: NDArray[np.int64]) -> tuple[float, float]:
-    """The ends of the 95 % interval of a score, by a bootstrap of the rows; `strata` as of `ahead_in_score`."""
+    """The ends of the 95 % interval of a score, by a bootstrap of the rows; `strata` as for `ahead_in_score`."""
     low, high = np.quantile([one for one, _ in _resampled(score, None, strata)], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
 

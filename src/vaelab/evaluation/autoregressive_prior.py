@@ -27,22 +27,22 @@ from vaelab.training.beside import Budget, train_beside
 from vaelab.training.optimization import Optimization
 
 CHUNK = 512
-LABEL_SIZE = 32  # numbers of the vector that a label is embedded as
-LABEL_DROPOUT = 0.1  # chance in training that a label is taken away, so that none is learned too
-MOST_WIDTH, MOST_LAYERS, MOST_CLASSES = 4_096, 128, 1_000_000  # that a file may ask for
+LABEL_SIZE = 32  # dimension of the label embedding
+LABEL_DROPOUT = 0.1  # probability in training that a label is dropped, to learn p(indices) too
+MOST_WIDTH, MOST_LAYERS, MOST_CLASSES = 4_096, 128, 1_000_000  # upper bounds for a saved file
 
 
 class Autoregressive(LabelledPrior):
-    """p(indices) as a product over places in reading order, each given those before it (van den Oord et al., 2017).
+    """p(indices) as a product over positions in raster order, each given those before it (van den Oord et al., 2017).
 
-    Of a model that is given labels it is p(indices|label). Some labels are
-    taken away in training, so that there is p(indices) too.
+    For a conditional model it is p(indices|label). Some labels are dropped in training, so that p(indices) is learned
+    too.
 
     Args:
         width, layers, heads: of the transformer.
-        steps: of its optimizer.
+        steps: number of optimizer steps.
         batch_size: examples of a step.
-        lr: of AdamW, which falls to 0 on a cosine.
+        lr: initial learning rate of AdamW, which falls to 0 on a cosine schedule.
     """
 
     name: ClassVar[str] = "autoregressive"
@@ -82,7 +82,7 @@ class Autoregressive(LabelledPrior):
         return self._classes
 
     def fit(self, codes: Codes) -> Self:
-        """Train the network; the weights that are likeliest on the validation codes are kept."""
+        """Train the network; the weights with the highest likelihood of the validation codes are kept."""
         with torch.random.fork_rng():
             torch.manual_seed(mix(codes.seed, self.name))
             self._classes = len(codes.classes)
@@ -97,7 +97,7 @@ class Autoregressive(LabelledPrior):
         return self
 
     def _own_folder(self, codes: Codes, folder: Path) -> Path:
-        """Where this fit keeps its checkpoints; those of other codes, which the model had before, are removed."""
+        """The folder of this fit's checkpoints; those for other codes, from earlier weights, are removed."""
         values = {"train": codes.train, "val": codes.val}
         if codes.train_label is not None:
             values["label"] = codes.train_label
@@ -140,7 +140,7 @@ class Autoregressive(LabelledPrior):
         }  # fmt: skip
 
     def weights(self) -> dict[str, Tensor]:
-        """Of the network."""
+        """Weights of the network."""
         return dict(self._fitted.state_dict())
 
     @classmethod
@@ -148,16 +148,16 @@ class Autoregressive(LabelledPrior):
         """See `FittedPrior.from_json`."""
         numbers = {name: about[name] for name in ("width", "layers", "heads", "steps", "batch_size")}
         if not all(type(number) is int and number > 0 for number in numbers.values()):
-            raise ValueError("its settings should be whole numbers of at least 1")
+            raise ValueError("its settings should be integers of at least 1")
         if numbers["width"] > MOST_WIDTH or numbers["layers"] > MOST_LAYERS:
             raise ValueError("its network is too large")
-        # Rotary positions have no weights, so that the network alone does not tell how many places it was made for.
+        # Rotary positions have no weights, so the network's weights do not determine the number of positions.
         if (about["places"], about["levels"]) != (latent.finest.tokens, latent.finest.levels):
             raise ValueError("is for another number of indices, or of levels")
         made = cls(**numbers, lr=float(about["lr"]))
-        made._classes = about.get("classes", 0)  # which version 0.1 had not
+        made._classes = about.get("classes", 0)  # version 0.1 did not write it
         if type(made._classes) is not int or not 0 <= made._classes <= MOST_CLASSES:
-            raise ValueError(f"classes should be a whole number from 0 to {MOST_CLASSES}")
+            raise ValueError(f"classes should be an integer from 0 to {MOST_CLASSES}")
         made.network = made._network(latent).eval()
         return made
 
@@ -183,7 +183,7 @@ class Autoregressive(LabelledPrior):
 
 
 class _CodeData(DataModule):
-    """Indices as examples of a data set of their own."""
+    """Indices as the examples of a data set."""
 
     def __init__(self, codes: Codes, spec: DataSpec, batch_size: int) -> None:
         super().__init__(
@@ -199,5 +199,5 @@ class _CodeData(DataModule):
         self.split = {"train": places[: len(codes.train)], "val": places[len(codes.train) :], "test": places[:0]}
 
     def load(self) -> Examples:
-        """What was given."""
+        """The given indices."""
         return self._loaded

@@ -1,4 +1,4 @@
-"""Whether a model uses its latent code at all."""
+"""Whether a model uses its latent code."""
 
 from math import isfinite
 from typing import NamedTuple
@@ -8,18 +8,18 @@ import torch
 from vaelab.data.module import DataModule
 from vaelab.models import Model
 
-EXAMPLES, VALUES = 512, 2**22  # drawn from a split at most, and values in all of them
-NATS = 0.5  # that a used code makes its example likelier by
-SHARE = 0.02  # of the error that a used code takes away
+EXAMPLES, VALUES = 512, 2**22  # examples of a split at most, and their values in total at most
+NATS = 0.5  # gain in log-likelihood from which a code counts as used
+SHARE = 0.02  # share of the error that a used code removes
 
 
 class CodeUse(NamedTuple):
-    """What examples gain by their own code, beside the code of another example; means over examples.
+    """The gain of examples from their own code, compared with the code of another example; means over examples.
 
     Attributes:
         gain: log p(x_i|z_i) - log p(x_i|z_j) in nats, with z the code or the posterior mean and j another example.
-        share: the part of the error under the code of another that the own code takes away, at most 1; None where
-            the likelihood has no constant, so that its nats are not measured from a perfect reconstruction.
+        share: the share of the error with another example's code that the own code removes, at most 1; None if the
+            likelihood has no constant, because its nats then have no zero point.
         rate: KL(q(z|x) || p(z)) in nats; None for a model without a posterior.
     """
 
@@ -31,8 +31,8 @@ class CodeUse(NamedTuple):
     def used(self) -> bool:
         """Whether reconstructions depend on the code.
 
-        An autoencoder's squared error is a likelihood whose scale nobody has measured, so that its nats mean nothing.
-        There the share of the error counts.
+        For an autoencoder the scale of the squared-error likelihood is arbitrary, so its nats have no meaning, and the
+        share of the error is used.
         """
         if self.rate is None and self.share is not None:
             return self.share >= SHARE
@@ -40,9 +40,9 @@ class CodeUse(NamedTuple):
 
 
 def code_use(model: Model, data: DataModule, split: str) -> CodeUse | None:
-    """Measured on examples drawn from a split, the same ones at each call; None where there are not two of them.
+    """Measured on examples drawn from a split, always the same ones; None if there are fewer than two.
 
-    The code of another example is as likely under q(z) as the own one, so that nothing but the dependence on x counts.
+    The code of another example is as likely under q(z) as the own one, so only the dependence on x counts.
     """
     total = len(data.split[split])
     count = min(total, EXAMPLES, max(2, VALUES // data.spec.size))
@@ -52,7 +52,7 @@ def code_use(model: Model, data: DataModule, split: str) -> CodeUse | None:
     batch = next(data.batches(split, model.device, count, chosen))
     condition = model.condition_of(batch)
     z = model.encode(batch.target, condition)
-    # The examples come in random order, so that the next one is any other.
+    # The examples are in random order, so the next one is an arbitrary other example.
     own, other = (
         model.log_likelihood(code, batch.target, condition).cpu().double().mean() for code in (z, z.roll(1, 0))
     )
@@ -66,14 +66,14 @@ def code_use(model: Model, data: DataModule, split: str) -> CodeUse | None:
 
 
 def code_notes(model: Model, data: DataModule, split: str) -> list[str]:
-    """One line where a model hardly uses its code, with what to try; nothing where it does."""
+    """A note, with settings to try, if the model hardly uses its code; otherwise empty."""
     use = code_use(model, data, split)
     if use is None or use.used or not isfinite(use.gain):
         return []
-    gained = f"an example's own code makes it {use.gain:.2g} nats likelier than another's"
+    gained = f"an example's own code makes it {use.gain:.2g} nats more likely than another's"
     if use.gain <= 0:
-        gained = "an example's own code makes it no likelier than another's"
-    if use.rate is not None and not model.deterministic:  # else the rate is that of every code
+        gained = "an example's own code makes it no more likely than another's"
+    if use.rate is not None and not model.deterministic:  # otherwise the KL is a constant
         gained = f"KL {use.rate:.2g} nats an example, and {gained} (posterior collapse)"
     elif use.share is not None:
         gained = f"the error of an example from its own code is {100 * use.share:.2g} % below that from another's"
@@ -84,10 +84,10 @@ def code_notes(model: Model, data: DataModule, split: str) -> list[str]:
 
 
 def remedies(model: Model) -> list[str]:
-    """What to type, the likeliest to help first."""
+    """Overrides to try, the most promising first."""
     found = model.remedies()
     if model.has_rate and model.likelihood.fixed_scale is not None:
-        found.append("likelihood=gaussian_learned")  # too wide a scale leaves no nats to gain
-    if model.autoregressive:  # such a decoder may do without
+        found.append("likelihood=gaussian_learned")  # if the scale is too wide, the code gains few nats
+    if model.autoregressive:  # such a decoder can ignore its latent (posterior collapse)
         found.append("decoder.word_dropout=0.3")
     return [*found, "a lower optimizer.lr", "more epochs"]

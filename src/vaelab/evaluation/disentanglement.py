@@ -1,10 +1,10 @@
 """Whether single latent variables stand for single factors of variation: MIG, DCI, SAP and the FactorVAE score.
 
-All take codes `(N, D)` and factors `(N, F)`. Row n of both is the same example. A column of codes is one latent
-variable; a column of factors holds whole numbers from 0, of which at least two occur. No score depends on the order,
-the sign or the scale of the latent variables, up to rounding at the edges of bins and chance in forests.
+All functions take codes `(N, D)` and factors `(N, F)` of the same examples. A column of codes is one latent variable.
+ A column of factors has integers from 0, with at least two different values. No score depends on the order,
+sign or scale of the latent variables, except for rounding at the edges of bins and randomness in forests.
 
-What a score has to fit, it fits to `train` and measures on `test`, which are examples that it was not fitted to.
+Scores that need fitting are fitted to `train` and measured on `test`, which contains other examples.
 """
 
 from typing import NamedTuple
@@ -17,36 +17,36 @@ from sklearn.tree import DecisionTreeClassifier
 Floats = NDArray[np.floating]
 Numbers = NDArray[np.float64]
 Counts = NDArray[np.int64]
-LEAF = 3  # train examples in a leaf of a forest at least
-LEAST_SPREAD = 1e-6  # of the widest latent variable: what varies less is rounding
+LEAF = 3  # minimum number of train examples in a leaf of a forest
+LEAST_SPREAD = 1e-6  # relative to the widest latent variable; smaller variation is treated as rounding
 
 
 class Coded(NamedTuple):
-    """Codes of examples, and the factors that the examples were made from."""
+    """Codes of examples, and their true factors."""
 
     codes: Floats  # (N, D)
     factors: Counts  # (N, F)
 
 
 class Importance(NamedTuple):
-    """What a forest for each factor says of the latent variables."""
+    """Importance of the latent variables in a forest for each factor."""
 
-    importance: Numbers  # (D, F), at least 0; each column sums to 1, or to 0 if the forest found nothing
-    accuracy: Numbers  # (F,), share of test examples whose value is found
+    importance: Numbers  # (D, F), nonnegative; each column sums to 1, or to 0 if the forest found nothing
+    accuracy: Numbers  # (F,), share of test examples whose value is predicted correctly
 
 
 # Mutual information gap
 
 
 def binned(codes: Floats, bins: int) -> Counts:
-    """Each latent variable in so many bins of equal width, from its least to its largest value.
+    """Discretise each latent variable into `bins` bins of equal width, from its smallest to its largest value.
 
     Args:
         codes: `(N, D)`.
         bins: at least 1.
 
     Returns:
-        `(N, D)`, from 0 to `bins - 1`; 0 for a variable that does not vary.
+        `(N, D)`, from 0 to `bins - 1`; 0 for a constant variable.
     """
     low = codes.min(0).astype(np.float64)
     width = codes.max(0) - low
@@ -55,14 +55,14 @@ def binned(codes: Floats, bins: int) -> Counts:
 
 
 def entropies(factors: Counts) -> Numbers:
-    """H(v_k) of each factor in nats, `(F,)`, of its counts."""
+    """H(v_k) of each factor in nats, `(F,)`, from its counts."""
     return np.array([_entropy(np.bincount(column)) for column in factors.T])
 
 
 def mutual_information(codes: Floats, factors: Counts, bins: int) -> Numbers:
     """I(z_d; v_k) in nats, `(D, F)`, from the joint counts of binned codes and factors.
 
-    Counts of N examples overstate it by about (bins - 1) (values - 1) / (2 N) nats (Miller, 1955).
+    Counts of N examples overestimate it by about (bins - 1) (values - 1) / (2 N) nats (Miller, 1955).
     """
     found = np.empty((codes.shape[1], factors.shape[1]))
     for d, code in enumerate(binned(codes, bins).T):
@@ -76,11 +76,11 @@ def mutual_information(codes: Floats, factors: Counts, bins: int) -> Numbers:
 def mutual_information_gaps(information: Numbers, entropy: Numbers) -> Numbers:
     """The mutual information gap of each factor (Chen et al., 2018, equation 6, before the mean over factors).
 
-    (I(z_a; v_k) - I(z_b; v_k)) / H(v_k), where a and b are the variables that say most of the factor. The paper takes
-    draws of q(z|x); with posterior means it is the estimate of Locatello et al. (2019).
+    (I(z_a; v_k) - I(z_b; v_k)) / H(v_k), where a and b are the variables with the most information on the factor. The
+    paper uses draws of q(z|x); with posterior means it is the estimate of Locatello et al. (2019).
 
     Args:
-        information: `(D, F)` nats. With one latent variable, b says nothing.
+        information: `(D, F)` nats. With one latent variable, b has no information.
         entropy: `(F,)` nats, above 0.
 
     Returns:
@@ -101,13 +101,13 @@ def _entropy(counts: Counts) -> float:
 def importance_of_variables(train: Coded, test: Coded, trees: int, seed: int = 0) -> Importance:
     """A random forest for each factor, as in section 4 of Eastwood and Williams (2018).
 
-    Every split may take any latent variable (`max_features=None`): else splits would be forced on variables that say
-    nothing, and these would seem to matter. Importance is the mean decrease of the Gini impurity.
+    Every split may use any latent variable (`max_features=None`). Otherwise splits would have to use variables without
+    information, which would then seem important. Importance is the mean decrease of the Gini impurity.
 
     Args:
-        train: what forests are fitted to.
-        test: where their accuracy is measured.
-        trees: of each forest.
+        train: forests are fitted to it.
+        test: their accuracy is measured on it.
+        trees: number of trees of each forest.
         seed: of the forests.
     """
     importance, accuracy = [], []
@@ -120,35 +120,35 @@ def importance_of_variables(train: Coded, test: Coded, trees: int, seed: int = 0
 
 
 def disentanglement(importance: Numbers) -> float:
-    """D of Eastwood and Williams (2018, section 2): whether a latent variable matters to one factor only.
+    """D of Eastwood and Williams (2018, section 2): whether a latent variable is important for one factor only.
 
-    D_i = 1 - H_F(P_i) with P_ij = R_ij / sum_k R_ik and logarithms to the base F; the mean over variables weighs each
-    by its share of all importance.
+    D_i = 1 - H_F(P_i) with P_ij = R_ij / sum_k R_ik and logarithms to base F. The mean over variables weights each by
+    its share of the total importance.
 
     Args:
-        importance: R, `(D, F)`, at least 0.
+        importance: R, `(D, F)`, nonnegative.
 
     Returns:
-        From 0 to 1; 0 if nothing matters.
+        From 0 to 1; 0 if all importances are 0.
     """
     weight = importance.sum(1)
     return float((weight * _concentration(importance)).sum() / weight.sum()) if weight.sum() else 0.0
 
 
 def completeness(importance: Numbers) -> Numbers:
-    """C_j of Eastwood and Williams (2018, section 2): whether one latent variable alone matters to a factor.
+    """C_j of Eastwood and Williams (2018, section 2): whether only one latent variable is important for a factor.
 
     Args:
-        importance: R, `(D, F)`, at least 0.
+        importance: R, `(D, F)`, nonnegative.
 
     Returns:
-        `(F,)`, from 0 to 1; 0 for a factor to which nothing matters.
+        `(F,)`, from 0 to 1; 0 for a factor whose importances are all 0.
     """
     return _concentration(importance.T)
 
 
 def _concentration(rows: Numbers) -> Numbers:
-    """1 less the entropy of each row as shares, to the base of their number; 1 for a row of one, 0 for one of zeros."""
+    """1 - the entropy of each row, normalised to shares, to the base of its length; 1 for length 1, 0 for zeros."""
     total = rows.sum(1, keepdims=True)
     share = rows / np.where(total > 0, total, 1)
     entropy = -(share * np.log(np.where(share > 0, share, 1))).sum(1)
@@ -162,16 +162,16 @@ def _concentration(rows: Numbers) -> Numbers:
 def predictability(train: Coded, test: Coded, seed: int = 0) -> Numbers:
     """How well each latent variable alone predicts each factor (Kumar et al., 2018, section 3).
 
-    The prediction has thresholds on the variable, one fewer than the factor has values. A decision tree finds them with
-    the same weight for each value of the factor. The score is the balanced accuracy.
+    The prediction uses thresholds on the variable, one fewer than the factor has values. A decision tree finds them,
+    with equal weight for each value of the factor. The score is the balanced accuracy.
 
     Args:
-        train: what thresholds are fitted to.
-        test: where the accuracy is measured.
+        train: thresholds are fitted to it.
+        test: the accuracy is measured on it.
         seed: of the trees.
 
     Returns:
-        `(D, F)`, from 0 to 1; a variable that says nothing has 1 over the number of values.
+        `(D, F)`, from 0 to 1; a variable without information has 1 over the number of values.
     """
     found = np.empty((train.codes.shape[1], train.factors.shape[1]))
     for k, (known, asked) in enumerate(zip(train.factors.T, test.factors.T, strict=True)):
@@ -184,13 +184,13 @@ def predictability(train: Coded, test: Coded, seed: int = 0) -> Numbers:
 
 
 def separations(accuracy: Numbers) -> Numbers:
-    """SAP of each factor: the best variable's predictability less that of the second best (Kumar et al., 2018).
+    """SAP of each factor: predictability of the best variable minus that of the second best (Kumar et al., 2018).
 
     Args:
-        accuracy: `(D, F)`. With one latent variable there is no second, and its score is taken for 0.
+        accuracy: `(D, F)`. With one latent variable, the second score is 0.
 
     Returns:
-        `(F,)`, from 0 to 1. Where both are well measured it is at most 1 less 1 over the factor's number of values.
+        `(F,)`, from 0 to 1. With precise accuracies it is at most 1 - 1 / (number of values of the factor).
     """
     ordered = np.sort(np.vstack([accuracy, np.zeros(accuracy.shape[1])]), axis=0)[::-1]
     return ordered[0] - ordered[1]
@@ -200,21 +200,22 @@ def separations(accuracy: Numbers) -> Numbers:
 
 
 def factor_vae_score(train: Coded, test: Coded, votes: int, examples: int, seed: int = 0) -> float:
-    """Accuracy of a majority vote for the factor that is fixed (Kim and Mnih, 2018, section 4).
+    """Accuracy of a majority vote for the fixed factor (Kim and Mnih, 2018, section 4).
 
-    For each vote some examples share the value of one factor, drawn at random. The latent variable that varies least
-    among them, over its variance in all of train, votes. The variable's majority in votes of train examples is what it
-    predicts in votes of test examples. The paper leaves out variables that have collapsed to the prior; here all count
-    but those that do not vary at all, since a code without a prior has no such variables.
+    For each vote, `examples` examples share the value of one factor, drawn at random. The vote is the latent variable
+    with the smallest variance among them, relative to its variance in all of train. A variable predicts the factor that
+    was fixed in most of its train votes, and the accuracy is measured on votes of test examples. The paper leaves out
+    variables that have collapsed to the prior. Here only constant variables are left out, since a code without a prior
+    has no collapsed variables.
 
     Args:
-        train, test: where votes are drawn from.
-        votes: of each of them.
-        examples: L of a vote, drawn with replacement.
+        train, test: the examples of votes.
+        votes: number of votes from each.
+        examples: L, examples of a vote, drawn with replacement.
         seed: of the draws.
 
     Returns:
-        From 0 to 1; a code that says nothing has about 1 / F.
+        From 0 to 1; a code without information has about 1 / F.
     """
     variance = train.codes.var(0, dtype=np.float64)
     generator = np.random.default_rng(seed)
@@ -227,7 +228,7 @@ def factor_vae_score(train: Coded, test: Coded, votes: int, examples: int, seed:
 def _votes(
     coded: Coded, variance: Numbers, votes: int, examples: int, generator: np.random.Generator, size: tuple[int, int]
 ) -> Counts:
-    """How often each latent variable varied least while each factor was fixed, `(D, F)`."""
+    """How often each latent variable had the smallest variance while each factor was fixed, `(D, F)`."""
     varies = np.sqrt(variance) > LEAST_SPREAD * np.sqrt(variance.max())
     sharing = [{value: np.flatnonzero(column == value) for value in np.unique(column)} for column in coded.factors.T]
     table = np.zeros(size, np.int64)

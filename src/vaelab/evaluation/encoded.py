@@ -1,4 +1,4 @@
-"""The codes of a whole split, encoded once for all that is measured of a model."""
+"""The codes of a whole split, encoded once for all measurements of a model."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -14,21 +14,21 @@ from vaelab.models.coder import drawn
 
 @dataclass(frozen=True)
 class Encoded:
-    """Row i of each tensor is the same example; rows are in the order of the split. All lie on the CPU.
+    """Row i of each tensor is the same example; rows are in the order of the split. All are on the CPU.
 
-    What is encoded is the example as the likelihood explains it: binarized where the likelihood asks for it, with noise
-    that belongs to the example, and never corrupted. Only `task=denoising` encodes corrupted examples, one by one.
+    The encoder's input is the target of the likelihood: binarized if the likelihood requires it, with fixed noise for
+    each example, and never corrupted. Only `task=denoising` encodes corrupted examples, outside of this.
 
     Attributes:
         index: `(N,)` int64, the example's row in the data set before it was split.
-        label: `(N,)` int64, -1 where there is none.
-        codes: `(N, size)` float32, flat codes: posterior means, or the codes themselves.
-        draws: `(N, size)` float32, one draw of each posterior: what decoders were trained on. Posterior means alone are
-            narrower than these.
-        indices: `(N, T)` int64 of a discrete code; None of any other.
-        drawn_indices: the same of `draws`; they differ where a discrete code is drawn.
+        label: `(N,)` int64, -1 for no label.
+        codes: `(N, size)` float32, flat codes: posterior means, or deterministic codes.
+        draws: `(N, size)` float32, one draw of each posterior, as decoders see them in training. Posterior means vary
+            less than these.
+        indices: `(N, T)` int64 for a discrete code; otherwise None.
+        drawn_indices: the indices of `draws`; they differ from `indices` if a discrete code is sampled.
         rates: `(P,)` float64 nats, the mean over examples of each part of the rate; None without a rate.
-        variance: `(size,)` float64, the mean of the posteriors' own variances; None where they have none.
+        variance: `(size,)` float64, the mean of the posteriors' variances; None if they have none.
     """
 
     index: Tensor
@@ -42,7 +42,7 @@ class Encoded:
 
 
 class _Kept(NamedTuple):
-    """What a split was encoded with: weights by place and version, and the data."""
+    """The weights (by address and version) and the data that a split was encoded with."""
 
     weights: tuple[tuple[int, int], ...]
     data: ref[DataModule]
@@ -54,7 +54,7 @@ _KEPT: WeakKeyDictionary[Model, dict[tuple[str, int], _Kept]] = WeakKeyDictionar
 
 @torch.no_grad()
 def encoded(model: Model, data: DataModule, split: str, seed: int = 0) -> Encoded:
-    """The codes of a split: encoded at the first call, and again only for other weights, data or draws.
+    """The codes of a split. They are cached, and computed again only for other weights, data or draws.
 
     Args:
         model: in evaluation mode.
@@ -79,7 +79,7 @@ def _encode(model: Model, data: DataModule, split: str, seed: int) -> Encoded:
         inferred = model.infer(batch.target, condition)
         noise = drawn(model.streams(1, f"encoded {seed}"), batch.noise, model.device)
         draw = model.draw_from(inferred, noise, condition)
-        labels.append(batch.label.cpu())  # from the same batch, so that no other order can creep in
+        labels.append(batch.label.cpu())  # from the same batch, so that the order is the same
         codes.append(model.code(inferred).float().cpu())
         draws.append(model.latent.flat([group.z[:, 0] for group in draw.groups]).float().cpu())
         if model.latent.discrete:

@@ -1,4 +1,4 @@
-"""Fit a prior to the codes of a trained model, keep it in the run folder, and bring it back."""
+"""Fit a prior to the codes of a trained model, save it in the run folder, and load it."""
 
 import hashlib
 import json
@@ -33,8 +33,8 @@ from vaelab.models.building import Limit
 from vaelab.models.saved_model import load_model
 
 FILE, WEIGHTS = "fitted_prior.json", "fitted_prior.safetensors"  # in the folder `model` of a run
-BEFORE = "sampler.json"  # of version 0.1
-MOST_BYTES = 2**28  # of FILE: twenty for each number of a covariance
+BEFORE = "sampler.json"  # name of the file in version 0.1
+MOST_BYTES = 2**28  # of FILE: about twenty for each element of a covariance
 KINDS: dict[str, type[FittedPrior]] = {
     kind.name: kind
     for kind in (FullGaussian, FullMixture, GaussianByLabel, MixtureByLabel, FittedFlow, Counts, Autoregressive)
@@ -47,14 +47,14 @@ def fitted_to(
     """Fit a prior to the train codes of a model.
 
     Args:
-        prior: not yet fitted.
+        prior: an unfitted prior.
         model: trained, in evaluation mode.
-        data: whose train split it was trained on.
-        folder: for checkpoints of a network while it is trained; None keeps none.
-        settings: the seed, and who is told how far the fit is; see `vaelab.latents.fitted.Codes`.
+        data: the data that the model was trained on.
+        folder: for checkpoints of a network during the fit; None keeps none.
+        settings: the seed, and a function that reports progress; see `vaelab.latents.fitted.Codes`.
 
     Raises:
-        ConfigError: the prior is none of such codes, or the data were not trained on.
+        ConfigError: the prior does not support such codes, or the model was not trained on the data.
     """
     refuse_misfit(prior, model)
     encodings = [encoded(model, data, split) for split in ("train", "val")]
@@ -63,7 +63,7 @@ def fitted_to(
         names = ("train_label", "val_label")
         settings |= {name: split.label for name, split in zip(names, encodings, strict=True)}
         settings["classes"] = data.spec.classes
-    # A fit that was interrupted goes on only with the same codes: those of other weights are others.
+    # An interrupted fit is resumed only with the same codes; other weights give other codes.
     own = None if folder is None else folder / hashlib.sha256(train.numpy().tobytes()).hexdigest()[:16]
     fitted = prior.fit(Codes(train, val, model.latent, model.device, folder=own, **settings))
     if folder is not None:
@@ -72,21 +72,21 @@ def fitted_to(
 
 
 def refuse_misfit(prior: FittedPrior, model: Model) -> None:
-    """Refuse a prior that is none of the codes of a model.
+    """Refuse a prior that does not support the codes of a model.
 
     Raises:
-        ConfigError: says what fits.
+        ConfigError: names what does.
     """
     if model.infers_label:
         raise ConfigError(
-            f"fitted_prior={prior.name}: the code of {type(model).__name__} holds a class, of which this prior is no "
-            "distribution; use fitted_prior=none"
+            f"fitted_prior={prior.name}: the code of {type(model).__name__} contains a class, which this prior does "
+            "not support; use fitted_prior=none"
         )
     prior.refuse_misfit(model.latent)
     if isinstance(prior, LabelledPrior) and prior.needs_label and not model.conditional:
         if not model.likelihood.spec.classes:
             raise ConfigError(f"fitted_prior={prior.name}: the data have no labels; leave fitted_prior out")
-        raise ConfigError(f"fitted_prior={prior.name}: the model is given no labels; add model.condition=label")
+        raise ConfigError(f"fitted_prior={prior.name}: the model is not given labels; add model.condition=label")
 
 
 def _rows(split: Encoded, prior: FittedPrior) -> Any:
@@ -94,19 +94,19 @@ def _rows(split: Encoded, prior: FittedPrior) -> Any:
 
 
 def saved_for(prior: FittedPrior, model: Model, folder: Path) -> FittedPrior | None:
-    """The prior that a run's `model/` keeps, if it has the same settings and the model has its weights."""
+    """The prior saved in a run's `model/`, if it has the same settings and the model has the run's weights."""
     path = _kept(folder)
     if path is None or not same_weights(model, folder):
         return None
     about = read_json(path, MOST_BYTES)
     name = about.get("fitted_prior", about.get("sampler")) if isinstance(about, dict) else None
-    if isinstance(name, str) and name != prior.name:  # perhaps of a package that this run does not know
+    if isinstance(name, str) and name != prior.name:  # it may be from a package that this run does not load
         return None
     saved = read_fitted_prior(folder, model, type(prior))
     if saved is None or saved.settings != prior.settings:
         return None
     if isinstance(saved, LabelledPrior) and saved.classes != classes_of(model):
-        return None  # of a version that did not read labels
+        return None  # saved by a version that did not use labels
     return saved
 
 
@@ -116,7 +116,7 @@ def _kept(folder: Path) -> Path | None:
 
 
 def remove(folder: Path) -> None:
-    """Take away the prior that a run's `model/` keeps, if it keeps one."""
+    """Remove the prior in a run's `model/`, if there is one."""
     for name in (FILE, WEIGHTS, BEFORE):
         (folder / name).unlink(missing_ok=True)
 
@@ -128,13 +128,13 @@ def refuse_new_fit(prior: FittedPrior) -> None:
         ConfigError: always.
     """
     raise ConfigError(
-        f"fitted_prior={prior.name}: is fitted to train codes, which are not among these data, and the run keeps none "
-        "with these settings; leave fitted_prior out"
+        f"fitted_prior={prior.name}: needs train codes, but the model was not trained on these data, and the run has "
+        "no saved prior with these settings; leave fitted_prior out"
     )
 
 
 def files(prior: FittedPrior) -> dict[str, bytes | str]:
-    """What the run folder keeps of a fitted prior, by path within it."""
+    """The files of a fitted prior, by path within the run folder."""
     about = prior.to_json() | {"settings": prior.settings}
     if prior.name not in KINDS:
         about["class"] = f"{type(prior).__module__}.{type(prior).__qualname__}"
@@ -156,7 +156,7 @@ def load_fitted_prior(run: str | Path, trusted: tuple[str, ...] = ()) -> FittedP
         trusted: see `vaelab.load`.
 
     Raises:
-        CheckpointError: there is none, or it cannot be read, or it is not for the model beside it.
+        CheckpointError: there is none, or it cannot be read, or it does not fit the run's model.
     """
     run = Path(run)
     folder = next((folder for folder in (run / "model", run) if _kept(folder)), None)
@@ -165,7 +165,7 @@ def load_fitted_prior(run: str | Path, trusted: tuple[str, ...] = ()) -> FittedP
         kind = _named_kind(read_json(folder / FILE, MOST_BYTES), trusted) if (folder / FILE).is_file() else None
         prior = read_fitted_prior(folder, load_model(run, trusted), kind)
     if prior is None:
-        raise CheckpointError(f"{run}: keeps no fitted prior; fitted_prior=<option> makes one")
+        raise CheckpointError(f"{run}: has no fitted prior; fitted_prior=<option> fits one")
     return prior
 
 
@@ -186,12 +186,12 @@ def _named_kind(about: Any, trusted: tuple[str, ...]) -> type[FittedPrior] | Non
 
 
 def read_fitted_prior(folder: Path, model: Model, kind: type[FittedPrior] | None = None) -> FittedPrior | None:
-    """The prior in a run's `model/`; None where a run of version 0.1 used N(0, I).
+    """The prior in a run's `model/`; None if a run of version 0.1 used N(0, I).
 
     Args:
         folder: `model/`.
-        model: whose codes it is for.
-        kind: of a prior that another package brings.
+        model: the run's model.
+        kind: class of a prior of another package.
 
     Raises:
         CheckpointError: it cannot be read, or is for codes of another size or with other labels.
@@ -205,7 +205,7 @@ def read_fitted_prior(folder: Path, model: Model, kind: type[FittedPrior] | None
             return None
         known = KINDS if kind is None else {kind.name: kind} | KINDS
         made_by = known[name]
-        if made_by.keeps_weights:  # before memory is taken for a network that is larger than the file
+        if made_by.keeps_weights:  # checked before memory for a network larger than the file is allocated
             file = Weights(folder / WEIGHTS)
             with torch.random.fork_rng(devices=[]), torch.device("meta"), Limit(len(file.layout), WEIGHTS):
                 outline = made_by.from_json(about, latent).weights()
@@ -217,7 +217,9 @@ def read_fitted_prior(folder: Path, model: Model, kind: type[FittedPrior] | None
         raise CheckpointError(f"{path}: does not describe a prior of these codes ({brief(str(error))})") from error
     wanted = latent.finest.tokens if prior.discrete else latent.size
     if prior.dimensions != wanted:
-        raise CheckpointError(f"{path}: is for codes of {prior.dimensions} numbers, the model has {brief(str(wanted))}")
+        raise CheckpointError(
+            f"{path}: is for codes of {prior.dimensions} dimensions, and the model has {brief(str(wanted))}"
+        )
     if isinstance(prior, LabelledPrior) and prior.classes not in (0, classes_of(model)):
-        raise CheckpointError(f"{path}: is for {prior.classes} labels, the model has {classes_of(model)}")
+        raise CheckpointError(f"{path}: is for {prior.classes} labels, and the model has {classes_of(model)}")
     return prior

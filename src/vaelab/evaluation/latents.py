@@ -1,4 +1,4 @@
-"""The codes of a split, with what says which example each belongs to."""
+"""The codes of a split, with the index and label of each example."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class Latents:
 
     Attributes:
         index: `(N,)` int64, the example's row in the data set before it was split.
-        label: `(N,)` int64, -1 where there is none.
+        label: `(N,)` int64, -1 for no label.
         codes: `(N, latent_dim)` float32.
     """
 
@@ -36,17 +36,17 @@ def encode_split(model: Model, data: DataModule, split: str) -> Latents:
 
 
 def read_latents(path: Path, latent_dim: int) -> Latents | None:
-    """What `to_parquet` wrote of a model of this size; None where no such file is there."""
+    """Read a file of `to_parquet` for codes of this size; None if there is none."""
     try:
         table = pq.read_table(path)
         codes = np.column_stack([table[f"z{d}"].to_numpy() for d in range(latent_dim)]).astype(np.float32)
         return Latents(table["index"].to_numpy(), table["label"].to_numpy(), codes)
-    except (OSError, KeyError, ValueError):  # of Arrow's own errors those of reading are among these
+    except (OSError, KeyError, ValueError):  # these include Arrow's errors in reading
         return None
 
 
 def to_parquet(latents: Latents, classes: Sequence[str]) -> bytes:
-    """A Parquet file with the columns `index`, `label`, `class` (null where there is none) and `z0`, `z1`, ..."""
+    """A Parquet file with the columns `index`, `label`, `class` (null without a label) and `z0`, `z1`, ..."""
     columns = {
         "index": pa.array(latents.index, pa.int64()),
         "label": pa.array(latents.label, pa.int64()),
@@ -59,7 +59,7 @@ def to_parquet(latents: Latents, classes: Sequence[str]) -> bytes:
 
 
 def class_name(label: int, classes: Sequence[str]) -> str | None:
-    """The name of a class; its number where classes have no names, None for an example without one."""
+    """The name of a class; its number if classes have no names, None for no label."""
     if label < 0:
         return None
     return classes[label] if label < len(classes) else str(label)

@@ -1,4 +1,4 @@
-"""What a code says of its example."""
+"""Mutual information of codes and examples."""
 
 from typing import Any
 
@@ -8,11 +8,11 @@ from torch import Tensor
 from vaelab.data.module import DataModule
 from vaelab.models import Model
 
-MOST = 10_000  # examples
+MOST = 10_000  # examples at most
 
 
 def measure_mutual_information(model: Model, data: DataModule, split: str) -> tuple[float, int] | None:
-    """I_q(x; z) in nats over the first `MOST` examples of a split, and how many they are; None without an estimate."""
+    """I_q(x; z) in nats over the first `MOST` examples of a split, and their number; None without an estimate."""
     found: list[Any] = []
     seen = 0
     for batch in data.batches(split, model.device):
@@ -24,7 +24,7 @@ def measure_mutual_information(model: Model, data: DataModule, split: str) -> tu
 
 
 def _joined(parts: list[Any]) -> Any:
-    """Records of tensors of several batches as one, of at most `MOST` examples."""
+    """Concatenate records of tensors of several batches, up to `MOST` examples."""
     first = parts[0]
     if isinstance(first, Tensor):
         return torch.cat(parts)[:MOST]

@@ -1,4 +1,4 @@
-"""What notes are like on the whole: pitch classes, intervals and durations."""
+"""Statistics of notes: pitch classes, intervals and durations."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -8,8 +8,8 @@ from torch import Tensor
 
 from vaelab.data.music.notes import Note
 
-WIDEST = 12  # semitones; wider intervals are counted with these
-LONGEST = 4  # quarters; longer notes are counted with these
+WIDEST = 12  # semitones; wider intervals are counted as this
+LONGEST = 4  # quarters; longer notes are counted as this
 NAMES = ("pitch_class", "interval", "duration")
 
 
@@ -36,9 +36,9 @@ def note_statistics(pieces: Sequence[Sequence[Sequence[Note]]], steps_per_quarte
 
 
 def total_variation(a: Tensor, b: Tensor) -> float:
-    """Half the summed difference of two distributions, given as counts: 0 for the same, 1 for disjoint ones.
+    """Half the summed absolute difference of two distributions, given as counts: 0 for equal, 1 for disjoint ones.
 
-    Nothing counted has no distribution; it is as far as can be from one, and no way from itself.
+    Two empty counts have distance 0, and an empty one has distance 1 from any other.
     """
     if not (a.sum() and b.sum()):
         return float(bool(a.sum()) != bool(b.sum()))
@@ -46,7 +46,7 @@ def total_variation(a: Tensor, b: Tensor) -> float:
 
 
 def _intervals(voice: Sequence[Note]) -> list[int]:
-    """Between the highest notes that begin at a step and at the next at which any begins."""
+    """Intervals between the highest notes that begin at a step, and at the next step at which a note begins."""
     highest: dict[int, int] = {}
     for note in voice:
         highest[note.start] = max(note.pitch, highest.get(note.start, 0))

@@ -1,4 +1,4 @@
-"""Networks that a perceptual term looks through."""
+"""Networks for a perceptual term."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ from vaelab.errors import ConfigError, printable
 from vaelab.evaluation.features.classifier import Classifier, can_classify
 from vaelab.models.perceptual import Perceptual
 
-ENVIRONMENT, PART = "environment.json", "perceptual"  # where a run records the network, and under which key
+ENVIRONMENT, PART = "environment.json", "perceptual"  # file and key under which a run records the network
 
 
 class ClassifierLayers(Perceptual):
@@ -26,7 +26,7 @@ class ClassifierLayers(Perceptual):
 
     Args:
         weight: see `Perceptual`.
-        data_dir: the classifier is kept in its folder `.vaelab`.
+        data_dir: folder in whose subfolder `.vaelab` the classifier is kept.
     """
 
     def __init__(self, weight: Annotated[float, Gt(0)], data_dir: str) -> None:
@@ -39,8 +39,8 @@ class ClassifierLayers(Perceptual):
         self.check(data.spec)
         if not can_classify(data):
             raise ConfigError(
-                f"perceptual=classifier: learns to tell the labels of images, and {data.spec.name} has none that it "
-                "could tell; use perceptual=exported with a network of yours"
+                f"perceptual=classifier: trains a classifier of the labels of images, and {data.spec.name} has none "
+                "that it could learn; use perceptual=exported with your own network"
             )
         self._classifier = Classifier(data, self.folder, torch.device("cpu"))
         self._classifier.freeze()
@@ -63,9 +63,10 @@ class ClassifierLayers(Perceptual):
 
 
 class ExportedLayers(Perceptual):
-    """A network of yours, exported by `torch.export`: images `(B, 3, H, W)` in [0, 1] to one or several features.
+    """Your own network, exported by `torch.export`: images `(B, 3, H, W)` in [0, 1] to one or several features.
 
-    It scales its input itself, and its program has a dynamic batch. The layers of an ImageNet classifier are usual.
+    The network must scale its input itself, and the program needs a dynamic batch dimension. Usually the layers of an
+    ImageNet classifier are used.
 
         torch.export.save(torch.export.export(layers, (x,), dynamic_shapes=[{0: torch.export.Dim("batch")}]), "vgg.pt2")
 
@@ -77,7 +78,7 @@ class ExportedLayers(Perceptual):
     def __init__(self, weight: Annotated[float, Gt(0)], path: str | None) -> None:
         super().__init__(weight)
         if not path:
-            raise ConfigError("perceptual.path: needs a file that torch.export.save wrote")
+            raise ConfigError("perceptual.path: needs a file written by torch.export.save")
         self.path = Path(path)
         self._layers: torch.nn.Module | None = None
         self._weights = ""
@@ -88,7 +89,7 @@ class ExportedLayers(Perceptual):
         if not self.path.is_file():
             raise ConfigError(f"perceptual.path={self.path}: no such file")
         if not is_zipfile(self.path):
-            raise ConfigError(f"perceptual.path={self.path}: is no file that torch.export.save wrote")
+            raise ConfigError(f"perceptual.path={self.path}: is not a file written by torch.export.save")
         try:
             program = torch.export.load(self.path)
             self._layers = program.module()
@@ -103,10 +104,10 @@ class ExportedLayers(Perceptual):
         self._try(data.spec)
 
     def _try(self, spec: DataSpec) -> None:
-        """Show it three images of the data's size, then two.
+        """Run it on three images of the data's size, then on two.
 
         Raises:
-            ConfigError: it does not take them, or gives no features.
+            ConfigError: it fails on them, or returns no features.
         """
         assert self._layers is not None
         before = {name: value.clone() for name, value in self._layers.state_dict().items()}
@@ -117,15 +118,15 @@ class ExportedLayers(Perceptual):
         except Exception as error:
             why = printable(str(error).partition("\n")[0], 200)
             raise ConfigError(
-                f"perceptual.path={self.path}: does not take any number of images {list(spec.shape)} ({why}); "
+                f"perceptual.path={self.path}: does not accept every number of images {list(spec.shape)} ({why}); "
                 "export it for this size and with a dynamic batch"
             ) from error
         if any(not torch.equal(value, before[name]) for name, value in self._layers.state_dict().items()):
             raise ConfigError(
-                f"perceptual.path={self.path}: changes its numbers when it is used; export it after network.eval()"
+                f"perceptual.path={self.path}: changes its state when it is used; export it after network.eval()"
             )
         if not found or any(not isinstance(one, Tensor) or len(one) != 2 or one.dim() not in (2, 4) for one in found):
-            raise ConfigError(f"perceptual.path={self.path}: should give features (B, F, H, W) or (B, F)")
+            raise ConfigError(f"perceptual.path={self.path}: should return features (B, F, H, W) or (B, F)")
 
     @property
     def about(self) -> dict[str, Any]:
@@ -138,18 +139,18 @@ class ExportedLayers(Perceptual):
         self._layers.to(device)
 
     def layers(self, x: Tensor) -> Sequence[Tensor]:
-        """See `Perceptual.layers`; a grey image is shown in three channels."""
+        """See `Perceptual.layers`; a grey image is repeated in three channels."""
         assert self._layers is not None
         found: Tensor | Sequence[Tensor] = self._layers(x.expand(-1, 3, -1, -1) if x.shape[1] == 1 else x)
         return [found] if isinstance(found, Tensor) else list(found)
 
 
 def refuse_another_network(perceptual: Perceptual, run: Path) -> None:
-    """Refuse to go on with another network than the one that a run began with.
+    """Refuse to resume a run with another network than the one that it began with.
 
     Raises:
         CheckpointError: `environment.json` of the run cannot be read.
-        ConfigError: the network has other weights than the run recorded, or the run recorded none.
+        ConfigError: the network's weights differ from those that the run recorded, or the run recorded none.
     """
     about = read_json(run / ENVIRONMENT)
     recorded = about.get(PART) if isinstance(about, dict) else None
@@ -157,6 +158,6 @@ def refuse_another_network(perceptual: Perceptual, run: Path) -> None:
     now = perceptual.about["weights"]
     if then != now:
         raise ConfigError(
-            f"perceptual: the network has other weights ({now}) than the run began with ({brief(str(then))}); name "
-            f"that network, or begin a new run with ckpt_path={run}"
+            f"perceptual: the network has other weights ({now}) than at the start of the run ({brief(str(then))}); "
+            f"name that network, or begin a new run with ckpt_path={run}"
         )

@@ -1,4 +1,4 @@
-"""How close samples are to real examples, beside what a sceptic would sample."""
+"""The similarity of samples and real examples, compared with simple baselines."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -22,8 +22,8 @@ from vaelab.latents.fitted import FullGaussian
 from vaelab.models import Model
 
 LARGEST = 10_000
-FEWEST = NEIGHBOURS + 1  # examples below which nothing is measured
-GENERATED = {True: "the mean", False: "a draw"}  # a picture of means has no noise; a row of means is no row
+FEWEST = NEIGHBOURS + 1  # minimum number of examples
+GENERATED = {True: "the mean", False: "a draw"}  # by whether data are images: the mean of other data is not realistic
 NAMES = ("fid", "kid", "precision", "recall")
 
 
@@ -31,18 +31,18 @@ class SampleQuality:
     """Compares generated examples with a part of the test split.
 
     Args:
-        data: whose test split is the real side: `count` of it, chosen by a fixed seed.
+        data: its test split is the real side: `count` examples, chosen by a fixed seed.
         extractor: of features.
-        count: N on both sides; as many real ones as there are, if fewer.
-        folder: where features of real examples are kept.
-        baselines: where numbers of baselines are kept.
+        count: N on both sides; if the test split is smaller, all of it is the real side.
+        folder: where features of real examples are cached.
+        baselines: cache of the numbers of baselines.
     """
 
     def __init__(
         self, data: DataModule, extractor: Extractor, count: int, folder: Path, baselines: BaselineCache
     ) -> None:
         self._data, self._extractor, self.count, self._baselines = data, extractor, count, baselines
-        self._of_run: dict[str, Tensor] = {}  # features of what is compared with baselines
+        self._of_run: dict[str, Tensor] = {}  # features of the samples that are compared with baselines
         self._real = real_features(
             extractor,
             folder,
@@ -53,7 +53,7 @@ class SampleQuality:
 
     @property
     def about(self) -> dict[str, Any]:
-        """What all numbers depend on."""
+        """Metadata of all metrics."""
         facts = dict(self._extractor.about) | {
             "real": f"{len(self._real)} of {len(self._data.split['test'])} test examples",
             "generated": f"{self.count}, each {GENERATED[self._data.spec.kind == 'image']} of p(x|z)",
@@ -65,14 +65,14 @@ class SampleQuality:
         return facts
 
     def measured(self, source: Source) -> tuple[dict[str, float], dict[str, Any]]:
-        """Numbers of decoded samples by name; and, for some, what else they depend on."""
+        """Metrics of decoded samples by name; and additional metadata for some of them."""
         features = self._features(self._with_gaps(source.examples(self.count)))
         if source.fitted is not None or "fid_fitted" not in self._of_run:
             self._of_run = {"fid" if source.fitted is None else "fid_fitted": features}
         return self._compare(features)
 
     def of_reconstructions(self, model: Model) -> float:
-        """`rfid`: the distance of reconstructions, from codes without noise, and the same test images."""
+        """`rfid`: the fid between test images and their reconstructions from codes without noise."""
         return frechet_distance(self._real, self._features(self._reconstructions(model)))
 
     def _reconstructions(self, model: Model) -> Iterator[Tensor]:
@@ -83,7 +83,7 @@ class SampleQuality:
                 yield model.decode(found.codes[part].to(model.device), label)
 
     def pca_gaussian(self, components: int) -> dict[str, float]:
-        """`baseline/pca_gaussian/*`: samples of a Gaussian on the scores of so many principal components."""
+        """`baseline/pca_gaussian/*`: samples of a Gaussian on PCA scores with this number of components."""
         settings = self._settings | {"components": components}
         if MissingPatterns(self._data).any:
             settings["missing"] = MissingPatterns.about
@@ -92,9 +92,9 @@ class SampleQuality:
         )
 
     def ahead_of_pca_gaussian(self, components: int) -> dict[str, dict[str, Any]]:
-        """How far samples are ahead of it in fid, by the name of the number; after `measured`.
+        """The difference in fid between samples and this baseline, by name of the metric; call `measured` first.
 
-        These are samples of the fitted prior where there is one, since a run shows and writes those.
+        If there is a fitted prior, these are its samples, which a run shows and writes.
         """
         name, ours = next(iter(self._of_run.items()))
         settings = self._settings | {"components": components, "missing": MissingPatterns(self._data).any}
@@ -104,7 +104,7 @@ class SampleQuality:
         return {name: ahead_in_fid(self._real, ours, theirs)}
 
     def train_split(self) -> dict[str, float]:
-        """`baseline/train_split/*`: what perfect samples would get."""
+        """`baseline/train_split/*`: train examples in place of samples, as a reference for a perfect sampler."""
         return self._baselines.numbers(
             "train_split", self._settings, lambda: self._compare(self._features(self._train_examples()))[0]
         )
@@ -130,7 +130,7 @@ class SampleQuality:
         return dict(zip(NAMES, values, strict=True)), details
 
     def _features(self, batches: Iterator[Tensor]) -> Tensor:
-        """Of generated examples; what leaves the data's range is cut off at its ends."""
+        """Features of generated examples, clipped to the data's range."""
         return self._extractor.extract(batch.clamp(0, 1) if self._data.spec.bounded else batch for batch in batches)
 
     def _pca_samples(self, components: int) -> Iterator[Tensor]:
@@ -139,7 +139,7 @@ class SampleQuality:
         return self._with_gaps(pca.decode(part) for part in fitted.sample(self.count).split(CHUNK))
 
     def _with_gaps(self, batches: Iterable[Tensor]) -> Iterator[Tensor]:
-        """Real examples have missing values; compared with complete ones, these alone would tell them apart."""
+        """Samples with missing values: otherwise missing values would distinguish real examples from samples."""
         gaps = MissingPatterns(self._data)
         return (gaps.over(batch) for batch in batches)
 
@@ -148,7 +148,7 @@ class SampleQuality:
 
 
 def sample_count(data: DataModule, wanted: int | None) -> int:
-    """N: as asked for, or as many as the test split up to 10,000; less if the test pass was cut short to try it."""
+    """N: the requested number, or the size of the test split up to 10,000; smaller if the test pass is limited."""
     test = len(data.split["test"])
     count = wanted or min(LARGEST, test)
     if data.trainer is not None:
@@ -159,14 +159,14 @@ def sample_count(data: DataModule, wanted: int | None) -> int:
 
 
 def not_measurable(spec: DataSpec, examples: int) -> str | None:
-    """Why sample quality has no meaning, or None."""
+    """The reason why sample quality cannot be measured, or None."""
     if spec.kind == "tokens":
-        return "words have no mean, and so no distance of features"
+        return "tokens have no mean, and so no distance of features"
     return f"{examples} test examples are too few" if examples < FEWEST else None
 
 
 def _chosen(data: DataModule, count: int) -> Tensor:
-    """Places of `count` test examples, or of all in their order; a test split may be sorted by class."""
+    """Indices of `count` test examples, or of all in order; chosen at random since a split may be sorted by class."""
     size = len(data.split["test"])
     if count >= size:
         return torch.arange(size)

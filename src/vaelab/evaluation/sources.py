@@ -1,4 +1,4 @@
-"""Where new codes come from: the prior of a model, or one that was fitted to its codes."""
+"""Sources of new codes: the prior of a model, or a prior fitted to its codes."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,19 +15,19 @@ CHUNK = 512
 
 
 def classes_of(model: Model) -> int:
-    """How many labels a model is given; 0 without a condition."""
+    """Number of labels of a conditional model; 0 for an unconditional one."""
     return 0 if model.condition is None else model.condition.classes
 
 
 @dataclass(frozen=True)
 class Source:
-    """Draws codes, and labels for a model that draws codes for them.
+    """Draws codes, and labels for a model whose codes depend on labels.
 
     Attributes:
-        model: that decodes them.
-        fitted: the prior that they are drawn from; None for the model's own.
-        labels: to draw from, those of the train split, or all alike of a model that has a p(y); None for a model that
-            knows none.
+        model: the model that decodes them.
+        fitted: the fitted prior that they are drawn from; None for the model's own.
+        labels: labels to draw from: those of the train split, or all with equal probability for a model with a p(y);
+            None for a model without labels.
     """
 
     model: Model
@@ -36,23 +36,23 @@ class Source:
 
     @classmethod
     def of_model(cls, model: Model, data: DataModule, fitted: FittedPrior | None = None) -> "Source":
-        """With the labels of the data, as often as train has them."""
+        """With the labels of the data, at their frequencies in train."""
         if not model.draws_by_label:
             return cls(model, fitted)
         if not model.conditional:
             return cls(model, fitted, torch.arange(len(model.likelihood.spec.classes)))
         known, classes = data.labels("test" if data.all_as_test else "train"), classes_of(model)
-        known = known[known < classes]  # later data may have new ones
+        known = known[known < classes]  # later data may have new labels
         return cls(model, fitted, known if len(known) else torch.arange(classes))
 
     @property
     def shown_labels(self) -> list[int]:
-        """Labels that samples are drawn for: those that train has; a model knows no other."""
+        """Labels that samples are drawn for: those in train, the only ones that the model knows."""
         return [] if self.labels is None else sorted({int(label) for label in self.labels.unique() if label >= 0})
 
     @property
     def name(self) -> str:
-        """Of the prior, for titles and metadata."""
+        """Name of the prior, for titles and metadata."""
         return self.fitted.name if self.fitted is not None else "prior"
 
     @property
@@ -72,7 +72,7 @@ class Source:
         return self.codes(count, seed, temperature, labels), labels
 
     def codes(self, count: int, seed: int = 0, temperature: float = 1.0, labels: Tensor | None = None) -> Tensor:
-        """`(count, size)` flat codes on the device of the model, for labels `(count,)` if it is given them."""
+        """`(count, size)` flat codes on the model's device, given labels `(count,)` for a conditional model."""
         if self.fitted is None:
             return self.model.sample_latent(count, seed, temperature, labels)
         drawn = drawn_for(self.fitted, count, seed, temperature, labels).to(self.model.device)
@@ -81,12 +81,12 @@ class Source:
         return drawn
 
     def examples(self, count: int, seed: int = 0, temperature: float = 1.0) -> Iterator[Tensor]:
-        """Decoded draws in batches: images are means of p(x|z), all else is drawn, seeded."""
+        """Decoded draws in batches: for images the mean of p(x|z), for other data a sample, seeded."""
         return generate(self.model, *self.draw(count, seed, temperature))
 
 
 def generate(model: Model, codes: Tensor, labels: Tensor | None = None) -> Iterator[Tensor]:
-    """Examples of flat codes `(N, size)` in batches: images are means of p(x|z), all else is drawn, seeded."""
+    """Examples from flat codes `(N, size)` in batches: for images the mean of p(x|z), otherwise a sample, seeded."""
     generator = torch.Generator(model.device).manual_seed(0)
     for first in range(0, len(codes), CHUNK):
         part = codes[first : first + CHUNK].to(model.device)

@@ -1,4 +1,4 @@
-"""The nll of tokens in the units that language models are compared in."""
+"""The nll of tokens in the usual units of language models."""
 
 from math import log
 
@@ -18,7 +18,7 @@ class Perplexity(MeanMetric):
 
 
 def token_rates(spec: DataSpec) -> dict[str, Metric]:
-    """`perplexity` for each token of one voice; of text `bits_per_character` too, whatever its tokens are."""
+    """`perplexity` per token of one voice; for text also `bits_per_character`, which does not depend on the tokens."""
     if spec.kind != "tokens" or len(spec.shape) > 1:
         return {}
     return {"perplexity": Perplexity()} | ({"bits_per_character": MeanMetric()} if spec.characters else {})
@@ -27,9 +27,9 @@ def token_rates(spec: DataSpec) -> dict[str, Metric]:
 def update_token_rates(
     metrics: dict[str, Metric], nll: Tensor, target: Tensor, spec: DataSpec, given: str = ""
 ) -> None:
-    """Count `nll: (B,)` nats of `target: (B, T)`: all nats over all tokens or characters, whatever the lengths.
+    """Add `nll: (B,)` nats of `target: (B, T)`: total nats over total tokens or characters, for any lengths.
 
-    `given` stands behind the names, where the nll is given a label.
+    `given` is a suffix of the names if the nll is given a label.
     """
     if f"perplexity{given}" in metrics:
         steps = observed_steps(target).sum(1).clamp(min=1)
