@@ -61,15 +61,15 @@ def test_a_detector_comes_back_as_it_was(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
-        ("score", "elbow", "elbow is no score of this model"),
+        ("score", "elbow", "elbow is not a score of this model"),
         ("score", None, "threshold.score="),
         ("value", "high", "threshold.value=high: should be a valid number"),
         ("value", True, "threshold.value=true"),
         ("rate", 2, "threshold.rate=2: should be less than 1"),
         ("n", -1, "threshold.n=-1"),
-        ("nll_samples", 0, "nll_samples should be a whole number up to 1,000,000"),
-        ("nll_samples", 10**12, "nll_samples should be a whole number up to 1,000,000"),
-        ("nll_samples", None, "nll_samples should be a whole number up to 1,000,000"),
+        ("nll_samples", 0, "nll_samples should be an integer up to 1,000,000"),
+        ("nll_samples", 10**12, "nll_samples should be an integer up to 1,000,000"),
+        ("nll_samples", None, "nll_samples should be an integer up to 1,000,000"),
     ],
 )
 def test_a_threshold_that_cannot_be_is_named(folder: Path, key: str, value: Any, said: str) -> None:

@@ -136,7 +136,7 @@ def test_auto_takes_the_best_there_is_and_says_which(digits: DataModule, tmp_pat
 
 def test_an_extractor_that_is_named_and_absent_says_how_to_get_it(tmp_path: Path) -> None:
     grey = DataSpec("grey", "image", (1, 8, 8), "unit", 256)
-    with pytest.raises(ConfigError, match=r"inception\.pt is not there; put a TorchScript .* task\.inception=<file>"):
+    with pytest.raises(ConfigError, match=r"inception\.pt does not exist; put a TorchScript .* task\.inception=<file>"):
         refuse_absent(choice(tmp_path, "inception"), grey)
     with pytest.raises(ConfigError, match="no images with labels"):
         refuse_absent(choice(tmp_path, "classifier"), grey)
@@ -144,7 +144,7 @@ def test_an_extractor_that_is_named_and_absent_says_how_to_get_it(tmp_path: Path
         choice(tmp_path, "classifier").build(images((1, 8, 8), labelled=False), CPU)
     (tmp_path / "inception.pt").touch()
     for shape, support in ((2, 8, 8), "unit"), ((1, 8, 8), "real"):
-        with pytest.raises(ConfigError, match="grey and colour images"):
+        with pytest.raises(ConfigError, match="grey or colour images"):
             refuse_absent(choice(tmp_path, "inception"), DataSpec("odd", "image", shape, support))
     for name in ("auto", "random", "values"):
         refuse_absent(choice(tmp_path, name), grey)

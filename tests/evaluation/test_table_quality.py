@@ -172,7 +172,7 @@ def test_a_score_is_near_chance_if_it_is_low_or_may_come_by_chance() -> None:
     assert 0.5 < scored(many, 5).interval[0] < scored(many, 5).value < 0.6  # above chance beyond doubt, but hardly
     assert "below 0.6, where 0.5 is chance" in scored(many, 5).near_chance
     assert scored(few, 1.5).value > 0.6
-    assert "which holds 0.5" in scored(few, 1.5).near_chance
+    assert "which contains 0.5" in scored(few, 1.5).near_chance
     number = exam(1, None, table(300, 1))
     assert "below 0.1" in Score(number, [np.zeros((300, 1))]).near_chance
     assert Score(number, [number.truth[:, None]]).near_chance == ""
@@ -214,7 +214,7 @@ def column(values: list[float] | NDArray[np.float64], categories: tuple[str, ...
         (column([1.0] * 5 + [NAN] * 20), "5 test rows with a value of t are too few"),
         (column([1.0] * 20), "t has one value in the test split"),
         (column([0.0] * 20, ("a", "b")), "t has fewer than two classes"),
-        (Rows((RowColumn("t"),), np.arange(20.0)[:, None]), "there is no column beside the target"),
+        (Rows((RowColumn("t"),), np.arange(20.0)[:, None]), "there is no column besides the target"),
     ],
 )
 def test_why_a_target_cannot_be_measured_is_said(rows: Rows, reason: str) -> None:

@@ -1,8 +1,8 @@
 """Whether single latent variables stand for single factors of variation: MIG, DCI, SAP and the FactorVAE score.
 
 All functions take codes `(N, D)` and factors `(N, F)` of the same examples. A column of codes is one latent variable.
- A column of factors has integers from 0, with at least two different values. No score depends on the order,
-sign or scale of the latent variables, except for rounding at the edges of bins and randomness in forests.
+A column of factors has integers from 0, with at least two different values. No score depends on the order, sign or
+scale of the latent variables, except for rounding at the edges of bins and randomness in forests.
 
 Scores that need fitting are fitted to `train` and measured on `test`, which contains other examples.
 """

@@ -1,4 +1,4 @@
-"""Pictures, drawn without a display."""
+"""Figures, drawn without a display."""
 
 from vaelab.figures.curves import loss_curves
 from vaelab.figures.images import image_grid, reconstructions, traversals

@@ -1,4 +1,4 @@
-"""Pictures of scores: how they separate, how they rank, and where an example is unusual."""
+"""Figures of anomaly scores: their distributions, their ranking, and where an example is unusual."""
 
 from collections.abc import Mapping, Sequence
 from math import isfinite
@@ -21,7 +21,7 @@ COLORS = {"normal": "tab:blue", "anomalous": "tab:red"}
 def score_histogram(scores: Scores, groups: Mapping[str, Truth], threshold: float, name: str) -> Figure:
     """Densities of the score for groups of test examples, and the threshold if it is finite.
 
-    The axis ends at the 99.5th percentile; what lies beyond is counted in the last bar.
+    The axis ends at the 99.5th percentile; larger scores are counted in the last bar.
 
     Args:
         scores: `(N,)`.
@@ -50,7 +50,7 @@ def roc_and_pr(scores: Mapping[str, Scores], anomalous: Truth) -> Figure:
     """ROC and precision-recall curves on the test split, with the area under each.
 
     Args:
-        scores: by the name of who gave them, the run first; NaN for examples that were not measured.
+        scores: by name, the run's first; NaN for examples that were not scored.
         anomalous: `(N,)`.
     """
     figure = Figure(figsize=(8, 3.8), dpi=120, layout="constrained")
@@ -78,14 +78,14 @@ def roc_and_pr(scores: Mapping[str, Scores], anomalous: Truth) -> Figure:
 
 
 def heat_maps(groups: Mapping[str, tuple[Tensor, Tensor]], unusual: Mapping[str, Tensor] | None = None) -> Figure:
-    """For each group of images a column of pictures: originals, reconstructions, error of each pixel, local scores.
+    """A column of pictures for each group of images: originals, reconstructions, error of each pixel, local scores.
 
     All images of a row share one colour scale. Errors are roots of the squared errors summed over channels, since a few
-    large ones would else hide the others. Scales end at the 99.9th percentile.
+    large ones would hide the others. Scales end at the 99.9th percentile.
 
     Args:
         groups: title to originals and reconstructions, `(N, C, H, W)` each, N the same in all groups.
-        unusual: title to how unusual each place is, in standard deviations, `(N, H, W)`; None leaves that row out.
+        unusual: title to how unusual each position is, in standard deviations, `(N, H, W)`; None leaves that row out.
     """
     rows = {"error": {title: (x - again).square().sum(1).sqrt().cpu() for title, (x, again) in groups.items()}}
     if unusual is not None:
@@ -118,7 +118,7 @@ def heat_maps(groups: Mapping[str, tuple[Tensor, Tensor]], unusual: Mapping[str,
 
 
 def _gaps(count: int, height: int, width: int) -> Truth:
-    """The frames that `tile` puts around images."""
+    """A mask of the frames that `tile` draws around images."""
     gap = np.ones((height + 2, count * (width + 2)), dtype=bool)
     for number in range(count):
         gap[1:-1, number * (width + 2) + 1 : (number + 1) * (width + 2) - 1] = False
@@ -126,13 +126,13 @@ def _gaps(count: int, height: int, width: int) -> Truth:
 
 
 def column_errors(errors: Mapping[str, Tensor], names: Sequence[str], unit: str, most: int = 20) -> Figure:
-    """The mean error of each column over groups of rows, the columns with the largest first.
+    """The mean error of each column over groups of rows; the columns with the largest errors first.
 
     Args:
         errors: group to `(N, columns)` errors.
         names: of the columns.
         unit: of the errors.
-        most: columns shown at the most.
+        most: maximum number of columns shown.
     """
     means = {title: rows.mean(0).cpu() for title, rows in errors.items()}
     order = next(iter(means.values())).argsort(descending=True)[:most]

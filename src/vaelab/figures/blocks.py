@@ -1,4 +1,4 @@
-"""Named blocks of images, one below the other."""
+"""Named blocks of images, stacked vertically."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from vaelab.figures.images import _show, tile
 
 
 def blocks(named: Sequence[tuple[str, Tensor]], columns: int, title: str) -> Figure:
-    """A figure with a name beside each block of `(N, C, H, W)` images, `columns` in a row."""
+    """A figure of blocks of `(N, C, H, W)` images, `columns` in a row, with a name next to each block."""
     _, _, height, width = named[0][1].shape
     rows = [-(-len(images) // columns) for _, images in named]
     cell = 8 / columns

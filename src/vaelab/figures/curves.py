@@ -8,14 +8,14 @@ from vaelab.metrics import curves as curve_names
 
 
 def loss_curves(curves: Mapping[str, Sequence[tuple[int, float]]]) -> Figure | None:
-    """Train and validation curves of each term over optimizer steps; None where nothing was logged.
+    """Train and validation curves of each term over optimizer steps; None if nothing was logged.
 
     Args:
         curves: metric name, such as `val/kl`, to `(step, value)` pairs.
     """
     shown = [name for name in curve_names() if any(f"{stage}/{name}" in curves for stage in ("train", "val"))]
     if "beta" in shown and len({value for _, value in curves["train/beta"]}) == 1:
-        shown.remove("beta")  # a constant needs no picture
+        shown.remove("beta")  # a constant is not shown
     if not shown:
         return None
     columns = min(3, len(shown))

@@ -1,4 +1,4 @@
-"""How numbers of single examples are spread."""
+"""Distributions of metrics over examples."""
 
 from collections.abc import Mapping
 
@@ -12,7 +12,7 @@ COLORS = ("tab:blue", "tab:gray", "tab:orange", "tab:green")
 
 
 def distributions(methods: Mapping[str, Mapping[str, Tensor]]) -> Figure:
-    """A histogram of each metric over examples, of all methods in one; a line marks each median.
+    """A histogram of each metric over examples, with all methods in one panel; a line marks each median.
 
     Args:
         methods: name to metric to `(N,)` values. Infinite ones are not drawn.
@@ -25,7 +25,7 @@ def distributions(methods: Mapping[str, Mapping[str, Tensor]]) -> Figure:
         for (name, values), color in zip(drawn.items(), COLORS, strict=False):
             if not len(values):
                 continue
-            inside = values.clip(edges[0], edges[-1])  # the outermost bars hold what lies beyond
+            inside = values.clip(edges[0], edges[-1])  # the outermost bars include values outside the range
             axes.hist(inside, edges, color=color, alpha=0.45, label=name)
             axes.hist(inside, edges, color=color, histtype="step", linewidth=0.9)
             axes.axvline(float(np.median(values)), color=color, linewidth=1.1, linestyle="--")
@@ -37,7 +37,7 @@ def distributions(methods: Mapping[str, Mapping[str, Tensor]]) -> Figure:
 
 
 def _edges(values: np.ndarray) -> np.ndarray:
-    """Of 60 bars over all but a thousandth of the values at both ends; of one bar where all are the same."""
+    """Edges of 60 bars that span all but a thousandth of the values at both ends; of one bar if all are equal."""
     if not len(values):
         return np.array([0.0, 1.0])
     low, high = float(np.quantile(values, 0.001)), float(np.quantile(values, 0.999))
@@ -50,6 +50,6 @@ def _finite(values: Tensor) -> np.ndarray:
 
 
 def _axis(name: str) -> str:
-    """A metric with its unit."""
+    """The name of a metric with its unit."""
     known = metric_of(name)
     return f"{name}, {known.unit}" if known is not None and known.unit else name

@@ -1,4 +1,4 @@
-"""`embedding.html`: a scatter to zoom, pan and point at; one file that needs no network."""
+"""`embedding.html`: an interactive scatter plot with zoom, pan and tooltips, in one file that works offline."""
 
 import base64
 import json
@@ -19,16 +19,16 @@ from vaelab.figures.images import tile
 from vaelab.figures.scatter import Scatter
 
 TEMPLATE = Path(__file__).with_name("embedding_page.html")
-SIDES = (32, 24, 16, 12, 8)  # of a thumbnail in pixels; the first whose sheet is small enough
+SIDES = (32, 24, 16, 12, 8)  # sides of a thumbnail in pixels; the first with a small enough sheet is used
 LARGEST_SHEET = 1_900_000  # bytes of PNG; base64 adds a third
 
 
 def embedding_page(scatter: Scatter, thumbnails: Tensor | None, facts: Mapping[str, str]) -> str:
-    """The page.
+    """The HTML page.
 
     Args:
-        scatter: what is shown.
-        thumbnails: `(N, C, H, W)` images of its examples in [0, 1]; None where they are no images.
+        scatter: the points.
+        thumbnails: `(N, C, H, W)` images of its examples in [0, 1]; None for data other than images.
         facts: short lines about the run, by name.
     """
     data: dict[str, Any] = {
@@ -51,18 +51,18 @@ def embedding_page(scatter: Scatter, thumbnails: Tensor | None, facts: Mapping[s
 
 
 def _inline(data: dict[str, Any]) -> str:
-    """JSON that no class name can break out of."""
+    """JSON that is safe inside a script element, whatever the class names are."""
     text = json.dumps(data, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def _rounded(values: np.ndarray) -> list[float]:
-    """Five significant digits: more than a screen can show."""
+    """Values rounded to five significant digits, more than a screen can show."""
     return [float(f"{value:.5g}") for value in values.tolist()]
 
 
 def _sprite(thumbnails: Tensor) -> dict[str, Any]:
-    """All thumbnails on one PNG, row by row, as a data address with what is needed to cut them out."""
+    """All thumbnails in one PNG, row by row, as a data URL, with their sizes and positions."""
     columns = ceil(sqrt(len(thumbnails)))
     for side in SIDES:
         small = _at_most(thumbnails, side)
@@ -70,7 +70,7 @@ def _sprite(thumbnails: Tensor) -> dict[str, Any]:
         if len(sheet) <= LARGEST_SHEET:
             break
     height, width = small.shape[-2:]
-    width *= 1 if small.shape[1] in (1, 3, 4) else small.shape[1]  # `tile` puts other channels side by side
+    width *= 1 if small.shape[1] in (1, 3, 4) else small.shape[1]  # `tile` shows other channels side by side
     source = f"data:image/png;base64,{base64.b64encode(sheet).decode()}"
     return {"source": source, "columns": columns, "width": width, "height": height}
 

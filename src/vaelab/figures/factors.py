@@ -1,4 +1,4 @@
-"""Latent variables beside factors of variation, as matrices."""
+"""Latent variables against factors of variation, as matrices."""
 
 from collections.abc import Sequence
 
@@ -7,14 +7,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-MOST = 40  # latent variables in a figure
-WRITTEN = 20  # up to which each cell has its number
+MOST = 40  # latent variables in a figure at most
+WRITTEN = 20  # matrices up to this size have a number in each cell
 
 Matrix = NDArray[np.float64]
 
 
 def factor_matrices(information: Matrix, importance: Matrix | None, names: Sequence[str]) -> Figure:
-    """A row for each latent variable, a column for each factor; the variables that say most, in their order.
+    """A row for each latent variable, a column for each factor; the most informative variables, in their order.
 
     Args:
         information: `(D, F)` shares of each factor's entropy.

@@ -9,13 +9,13 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn import functional as F
 
-CHECKS = 8  # squares along the shorter side of an image, at most, where it is transparent
+CHECKS = 8  # squares of the checkerboard behind transparent pixels, along the shorter side, at most
 
 
 def tile(images: Tensor, columns: int, gap: int = 1) -> Tensor:
-    """`(N, C, H, W)` images in rows of `columns`, white between them: `(H', W', 1 or 3)` in [0, 1].
+    """`(N, C, H, W)` images in rows of `columns`, with white gaps: `(H', W', 1 or 3)` in [0, 1].
 
-    Of four channels the last is opacity; what is transparent shows a checkerboard.
+    With four channels the last is opacity; transparent pixels show a checkerboard.
     """
     images = images.detach().float().cpu().clamp(0, 1)
     if images.shape[1] == 4:
@@ -57,7 +57,7 @@ def image_grid(images: Tensor, title: str) -> Figure:
 
 
 def reconstructions(rows: dict[str, Tensor]) -> Figure:
-    """Rows of `(N, C, H, W)` images, each with its name, one example below the other."""
+    """Rows of `(N, C, H, W)` images, each row with its name; a column is one example."""
     count, _, height, width = next(iter(rows.values())).shape
     figure = Figure(figsize=(10, 0.15 + len(rows) * 10 / count * height / width), dpi=120, layout="constrained")
     for axes, (name, images) in zip(figure.subplots(len(rows), 1, squeeze=False)[:, 0], rows.items(), strict=True):
@@ -69,14 +69,15 @@ def reconstructions(rows: dict[str, Tensor]) -> Figure:
 def traversals(
     decode: Callable[[Tensor], Tensor], code: Tensor, middle: Tensor, spread: Tensor, most: int = 10
 ) -> Figure:
-    """One latent dimension changed at a time, 3 standard deviations of the codes to both sides of their mean.
+    """Images as one latent dimension varies, within 3 standard deviations of the mean of the codes.
 
     Args:
         decode: `(B, latent_dim)` to `(B, C, H, W)`.
-        code: `(latent_dim,)`, the example that the others are changes of.
+        code: `(latent_dim,)`, the code of the example that is varied.
         middle: `(latent_dim,)`, mean of the codes.
-        spread: `(latent_dim,)`; the dimensions of widest spread are shown, and all of them where none has any.
-        most: rows at the most.
+        spread: `(latent_dim,)`, their standard deviations; the dimensions with the largest are shown, or all of them
+            if none has any.
+        most: maximum number of rows.
     """
     widest = spread.argsort(descending=True)[:most]
     dimensions = [int(d) for d in widest if spread[d] >= 0.1 * spread[widest[0]]]

@@ -1,4 +1,4 @@
-"""What is where in a latent space: the decoded plane, and how variance is shared among directions."""
+"""The latent space: the decoded plane, and the share of variance of each principal component."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ from vaelab.figures.images import tile
 
 
 def decoded_plane(decode: Callable[[Tensor], Tensor], codes: Tensor) -> Figure:
-    """Images decoded from a grid over the plane where most codes lie.
+    """Images decoded from a grid over the plane in which most codes lie.
 
     Args:
         decode: `(B, 2)` to `(B, C, H, W)` in [0, 1].
@@ -27,7 +27,7 @@ def decoded_plane(decode: Callable[[Tensor], Tensor], codes: Tensor) -> Figure:
     figure = Figure(figsize=(6, 6 * picture.shape[0] / picture.shape[1] + 0.2), dpi=120, layout="constrained")
     axes = figure.subplots()
     steps = [float((end - start) / (count - 1)) or 1.0 for start, end in zip(low, high, strict=True)]
-    left, bottom = float(low[0]) - steps[0] / 2, float(low[1]) - steps[1] / 2  # a tile's middle is where it was decoded
+    left, bottom = float(low[0]) - steps[0] / 2, float(low[1]) - steps[1] / 2  # the code is at the middle of its image
     extent = (left, left + count * steps[0], bottom, bottom + count * steps[1])
     axes.imshow(picture.numpy(), cmap="gray", vmin=0, vmax=1, extent=extent, aspect="auto", interpolation="nearest")
     axes.set_xlabel("z[0]", fontsize=8)
@@ -42,7 +42,7 @@ def spectrum(codes: np.ndarray, most: int = 64) -> Figure:
 
     Args:
         codes: `(N, latent_dim)`.
-        most: components at the most.
+        most: maximum number of components.
     """
     variances = np.linalg.eigvalsh(np.cov(codes.astype(np.float64), rowvar=False, ddof=0))[::-1].clip(0)
     shares = variances / max(variances.sum(), 1e-30)
@@ -50,7 +50,7 @@ def spectrum(codes: np.ndarray, most: int = 64) -> Figure:
     figure = Figure(figsize=(5.5, 3.2), dpi=120, layout="constrained")
     axes = figure.subplots()
     axes.bar(place, shares[:most], color="tab:blue", label="each")
-    axes.plot(place, shares.cumsum()[:most], color="tab:orange", marker=".", linewidth=1.2, label="all up to here")
+    axes.plot(place, shares.cumsum()[:most], color="tab:orange", marker=".", linewidth=1.2, label="cumulative")
     axes.set_xlim(0.4, len(place) + 0.6)
     axes.set_ylim(0, 1.03)
     axes.set_xlabel("principal component of the latents", fontsize=8)

@@ -1,4 +1,4 @@
-"""Pitch classes, intervals and durations side by side."""
+"""Distributions of pitch classes, intervals and durations."""
 
 from collections.abc import Mapping
 
@@ -11,12 +11,12 @@ COLORS = ("tab:gray", "tab:blue", "tab:orange", "tab:green")
 
 
 def note_bars(counts: Mapping[str, Mapping[str, Tensor]], distances: Mapping[str, str], title: str) -> Figure:
-    """A panel for each statistic, bars for each source beside each other.
+    """A panel for each statistic, with bars for each source side by side.
 
     Args:
         counts: source, such as `samples`, to statistic to counts.
-        distances: a line for the head of each panel.
-        title: above all.
+        distances: a line for the title of each panel.
+        title: of the figure.
     """
     statistics = list(next(iter(counts.values())))
     figure = Figure(figsize=(4.2 * len(statistics), 2.8), dpi=120, layout="constrained")

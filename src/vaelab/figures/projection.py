@@ -1,4 +1,4 @@
-"""From latents to points on paper."""
+"""Projections of latents to two dimensions."""
 
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -11,16 +11,16 @@ from sklearn.manifold import TSNE
 from vaelab.errors import ConfigError
 
 Method = Literal["auto", "latent", "pca", "tsne", "umap"]
-FEWEST = 5  # points that t-SNE and UMAP can place
+FEWEST = 5  # minimum number of points for t-SNE and UMAP
 
 
 @dataclass(frozen=True)
 class Projection:
-    """Points on a plane, or on a line where latents have one dimension.
+    """Points on a plane, or on a line if latents have one dimension.
 
     Attributes:
         points: `(N, 2)` or `(N, 1)` float.
-        axes: what each column is.
+        axes: name of each column.
         name: of the method, in words.
     """
 
@@ -40,11 +40,11 @@ def require(method: Method) -> None:
 
 
 def project(method: Method, train: np.ndarray, shown: np.ndarray) -> Projection:
-    """Bring latents to two dimensions; the same points for the same latents.
+    """Project latents to two dimensions; the same latents give the same points.
 
-    `latent` takes the two dimensions of widest spread as they are. `pca` is fitted to the training
-    latents, whose share of variance the axes name. `tsne` (van der Maaten and Hinton, 2008) and `umap`
-    (McInnes et al., 2018) place only what is shown; their distances between groups mean little.
+    `latent` uses the two latent dimensions with the largest variance. `pca` is fitted to the training latents, and the
+    axes give its shares of variance. `tsne` (van der Maaten and Hinton, 2008) and `umap` (McInnes et al., 2018) use
+    only the shown latents; distances between their groups have little meaning.
 
     Args:
         method: `auto` is `latent` for at most two dimensions, else `pca`.
@@ -58,12 +58,12 @@ def project(method: Method, train: np.ndarray, shown: np.ndarray) -> Projection:
     if method in ("tsne", "umap") and len(shown) < FEWEST:
         method = "pca"
     if not (train.std(0).any() and shown.std(0).any()):
-        method = "latent"  # a code that never changes has no directions
+        method = "latent"  # constant codes have no principal components
     if method == "latent":
         widest = np.sort(np.argsort(-train.std(0), kind="stable")[:2])
         return Projection(shown[:, widest], tuple(f"z[{d}]" for d in widest), "latents")
     if method == "pca":
-        with np.errstate(invalid="ignore"):  # as of codes that are all the same
+        with np.errstate(invalid="ignore"):  # in case all codes are equal
             fitted = PCA(min(2, size, len(train)), svd_solver="full").fit(train)
         shares = enumerate(fitted.explained_variance_ratio_, 1)
         axes = tuple(f"principal component {number} ({share:.0%} of variance)" for number, share in shares)

@@ -1,4 +1,4 @@
-"""Curves of distortion over rate."""
+"""Rate-distortion curves."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +14,7 @@ _QUANTISED = re.compile(r"mse_(\d+)bit")
 
 
 def front(points: Iterable[Point]) -> list[Point]:
-    """The points that no other beats in both rate and distortion, by rising rate: the curve of what can be had."""
+    """The Pareto-optimal points in rate and distortion, in ascending order of rate."""
     kept: list[Point] = []
     for point in sorted(points, key=lambda p: (p[0], p[1])):
         if not kept or point[1] < kept[-1][1]:
@@ -30,14 +30,15 @@ def rate_distortion_curve(
     distortion: str = "mse",
     names: tuple[str, str] = ("runs", "PCA"),
 ) -> Figure:
-    """One curve through the best of all points, and one through the baseline's.
+    """A rate-distortion curve of all points, and one of the baseline.
 
-    Every point is drawn; the line joins those that no other point beats in both rate and distortion.
+    Every point is drawn; the line joins the Pareto-optimal points, to which no other is better in both rate and
+    distortion.
 
     Args:
         points: `(rate, distortion, label)` of runs, or of runs at several quantisations.
-        baseline: the same of the baseline.
-        rate, distortion: what the numbers are, for the axes.
+        baseline: the same for the baseline.
+        rate, distortion: names of the axes.
         names: of both in the legend.
     """
     figure = Figure(figsize=(6.4, 4.4), dpi=120, layout="constrained")
@@ -60,7 +61,7 @@ def sweep_points(runs: Mapping[str, Mapping[str, float]], rate: str = "bits_code
         rate: `bits_coded`, `bits_entropy` or `bits_out`.
     """
     points: list[Point] = []
-    baseline: dict[tuple[float, float], Point] = {}  # runs of one latent_dim share theirs
+    baseline: dict[tuple[float, float], Point] = {}  # runs with the same latent_dim have the same baseline
     for label, metrics in runs.items():
         points += _quantised_points(metrics, "test/", rate, f"{label}, ")
         for point in _quantised_points(metrics, "baseline/pca/", rate, "PCA, "):
@@ -69,12 +70,12 @@ def sweep_points(runs: Mapping[str, Mapping[str, float]], rate: str = "bits_code
 
 
 def quantisation_curves(metrics: Mapping[str, float], size: int, in_unit_range: bool) -> Figure:
-    """One run and PCA, quantised alike: distortion over bits for each value of an example.
+    """One run and PCA with the same quantisation: distortion over bits per value of an example.
 
     Args:
         metrics: as in `metrics.json`.
-        size: values in one example.
-        in_unit_range: whether values lie in [0, 1], so that psnr has a meaning.
+        size: values of one example.
+        in_unit_range: whether values lie in [0, 1], so that psnr is defined.
     """
     figure = Figure(figsize=(6.4, 4.4), dpi=120, layout="constrained")
     axes = figure.subplots()
@@ -128,7 +129,7 @@ def _quantised_points(metrics: Mapping[str, float], prefix: str, rate: str, labe
 
 
 def _psnr(mse: ArrayLike) -> np.ndarray:
-    """In dB; Matplotlib also asks for values outside the picture."""
+    """psnr in dB; Matplotlib also asks for values outside the axes."""
     return -10 * np.log10(np.maximum(mse, 1e-30))
 
 
@@ -143,7 +144,7 @@ def _curve(axes: Axes, points: Sequence[Point], name: str, color: str) -> None:
 
 
 def _label(axes: Axes, points: Sequence[Point]) -> None:
-    """Name points as far as names do not overlap; those in the right half are named to their left, below the curve."""
+    """Label points if labels do not overlap; those in the right half get it on their left, below the curve."""
     to_axes = axes.transData + axes.transAxes.inverted()
     taken: list[tuple[bool, float]] = []
     for x, y, label in points:
@@ -163,7 +164,7 @@ def _axes(axes: Axes, rate: str, distortion: str, values: Sequence[float]) -> No
         axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 1.5, 2.0, 3.0, 5.0, 7.0)))
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.margins(x=0.08)  # room for the last label
+    axes.margins(x=0.08)  # space for the last label
     axes.set_xlabel(rate, fontsize=8)
     axes.set_ylabel(distortion, fontsize=8)
     axes.tick_params(labelsize=7, which="both")

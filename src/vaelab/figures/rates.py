@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def rate_bars(rates: Tensor, active: Tensor) -> Figure:
-    """Bars of `(latent_dim,)` rates in nats, the highest first; `active: (latent_dim,)` bool have another colour."""
+    """Bars of `(latent_dim,)` rates in nats, the highest first; `active: (latent_dim,)` bool sets their colour."""
     ordered = rates.sort(descending=True)
     count = len(rates)
     figure = Figure(figsize=(7, 2.8), dpi=120, layout="constrained")

@@ -12,13 +12,13 @@ HEIGHT, WIDTH = 1.7, 5.0  # inches of a panel
 def rolls(
     examples: Sequence[Sequence[Sequence[tuple[int, int, int]]]], steps: int, steps_per_quarter: int, title: str
 ) -> Figure:
-    """A panel for each example: its notes, each voice in a colour of its own, where a gap shows a note struck again.
+    """A panel for each example with its notes: a colour for each voice, and a gap before a note that is struck again.
 
     Args:
         examples: for each the notes of each voice: start, length and pitch.
         steps: from the left to the right edge.
         steps_per_quarter: a line marks each quarter.
-        title: above all.
+        title: of the figure.
     """
     columns = 1 if len(examples) == 1 else 2
     rows = -(-len(examples) // columns)
@@ -35,7 +35,7 @@ def rolls(
                 [(left, pitch - 0.4), (right, pitch - 0.4), (right, pitch + 0.4), (left, pitch + 0.4)]
                 for left, right, pitch in ((start + 0.1, start + length - 0.1, pitch) for start, length, pitch in notes)
             ]
-            axes.add_collection(PolyCollection(corners, facecolors=color))  # one, where thousands would be slow
+            axes.add_collection(PolyCollection(corners, facecolors=color))  # one, since thousands of patches are slow
         axes.set_xticks(range(0, steps + 1, 4 * steps_per_quarter))
         axes.set_xticks(range(0, steps + 1, steps_per_quarter), minor=True)
         axes.grid(axis="x", which="both", linewidth=0.3)

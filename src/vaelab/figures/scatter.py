@@ -1,4 +1,4 @@
-"""Latents on a plane, coloured by class or by how well each example is reconstructed."""
+"""Latents on a plane, coloured by class or by reconstruction error."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,17 +28,17 @@ class Group:
 
 @dataclass(frozen=True)
 class Scatter:
-    """Everything that a picture of embedded examples shows; row i of each array is one example.
+    """The data of a scatter plot of embedded examples; row i of each array is one example.
 
     Attributes:
         title: in words.
         points: `(N, 2)` float.
         axes: names of the two columns.
-        isotropic: whether a distance across means the same as one along.
+        isotropic: whether both axes have the same unit.
         index: `(N,)`, the example's row in the data set.
         groups: classes, or shades from the smallest error to the largest.
-        group: `(N,)`, each example's place in `groups`.
-        error: `(N,)`, mean squared error of the reconstruction; None where there is none.
+        group: `(N,)`, the index of each example's group.
+        error: `(N,)`, mean squared error of the reconstruction; None if there is none.
         by_class: whether groups are classes.
     """
 
@@ -61,17 +61,17 @@ def arrange(
     classes: Sequence[str],
     error: np.ndarray | None,
 ) -> Scatter:
-    """Give every point its place and its colour.
+    """Determine the position and colour of every point.
 
     Args:
         projection: of `(N, latent_dim)` latents.
         title: in words.
-        index, label: `(N,)` int64; a label of -1 is none.
-        classes: names by label; classes without a name go by their number.
+        index, label: `(N,)` int64; -1 for no label.
+        classes: names by label; classes without a name are shown by number.
         error: `(N,)` or None. Colours the points if no example has a label.
     """
     points, axes, isotropic = projection.points.astype(np.float64), projection.axes, True
-    if points.shape[1] == 1:  # one dimension: the error is the most telling second one
+    if points.shape[1] == 1:  # with one latent dimension, the second axis is the error
         height = np.zeros(len(points)) if error is None else error
         points, axes, isotropic = np.column_stack([points[:, 0], height]), (*axes, "mean squared error"), False
     by_class = bool((label >= 0).any()) or error is None
@@ -80,7 +80,7 @@ def arrange(
 
 
 def _classes(label: np.ndarray, classes: Sequence[str]) -> tuple[tuple[Group, ...], np.ndarray]:
-    """A colour for each class that occurs or has a name, grey for examples without one, last."""
+    """A colour for each class that occurs or has a name; grey for examples without a label, last."""
     count = max(len(classes), int(label.max(initial=-1)) + 1)
     names = [classes[i] if i < len(classes) else str(i) for i in range(count)]
     groups = [Group(name, color) for name, color in zip(names, class_colors(count), strict=True)]
@@ -90,7 +90,7 @@ def _classes(label: np.ndarray, classes: Sequence[str]) -> tuple[tuple[Group, ..
 
 
 def _shades(error: np.ndarray) -> tuple[tuple[Group, ...], np.ndarray]:
-    """Shades over the middle 96 % of errors; what lies outside takes the end's colour."""
+    """Shades over the middle 96 % of errors; errors outside have the colour of the nearest end."""
     low, high = np.quantile(error, [0.02, 0.98])
     group = np.clip((error - low) / max(high - low, 1e-30) * SHADES, 0, SHADES - 1).astype(np.int64)
     colors = matplotlib.colormaps["viridis"](np.linspace(0, 1, SHADES))
@@ -100,14 +100,14 @@ def _shades(error: np.ndarray) -> tuple[tuple[Group, ...], np.ndarray]:
 
 
 def class_colors(count: int) -> list[str]:
-    """As many colours as can be told apart, `#rrggbb`."""
+    """`count` distinguishable colours, `#rrggbb`."""
     if count <= 20:
         return [to_hex(c) for c in matplotlib.colormaps["tab10" if count <= 10 else "tab20"].colors[:count]]  # type: ignore[attr-defined]
     return [to_hex(c) for c in matplotlib.colormaps["gist_rainbow"](np.linspace(0, 1, count))]
 
 
 def scatter_figure(scatter: Scatter) -> Figure:
-    """The printed picture: a legend of classes, or a colour bar of errors."""
+    """The static figure, with a legend of classes or a colour bar of errors."""
     figure = Figure(figsize=(7.4, 5.6), dpi=120, layout="constrained")
     axes = figure.subplots()
     x, y = scatter.points.T

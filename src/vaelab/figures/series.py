@@ -1,4 +1,4 @@
-"""Series as lines: a few examples, in one or several versions, with a score for each step where there is one."""
+"""Series as lines: a few examples, in one or several versions, optionally with a score for each step."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,16 +22,16 @@ STYLES: dict[int, list[dict[str, Any]]] = {1: [LAST], 2: [FIRST, LAST], 3: [FIRS
 def panels(
     versions: Mapping[str, Values], channels: Sequence[str], titles: Sequence[str] = (), scores: Values | None = None
 ) -> Figure:
-    """A panel for each example, up to 8, with its versions on top of each other.
+    """A panel for each example, up to 8, with its versions overlaid.
 
-    A colour is a channel. Of more than 3 channels those are drawn whose versions differ most, or that vary most.
-    Versions end where the first of them ends, so that nothing is shown where nothing was.
+    A colour is a channel. If there are more than 3 channels, those whose versions differ most, or that vary most, are
+    drawn. All versions are cut to the length of the first, so that nothing is drawn where the original has no data.
 
     Args:
-        versions: name to `(N, C, T)`, NaN where there is nothing; up to 3 of them.
+        versions: name to `(N, C, T)`, NaN for missing values; up to 3 of them.
         channels: names of all C.
         titles: of the panels.
-        scores: `(N, T)` of the steps, drawn under each panel on one scale for all.
+        scores: `(N, T)` of the steps, drawn under each panel on a common scale.
     """
     first = next(iter(versions.values()))
     count = min(SHOWN, len(first))
@@ -81,7 +81,7 @@ def _lines(axes: Axes, versions: Mapping[str, Values]) -> list[int]:
 
 
 def _lonely(values: Values) -> NDArray[np.bool_]:
-    """Which values stand between two missing ones, so that no line shows them."""
+    """A mask of values between two missing ones, which a line would not show."""
     observed = np.pad(~np.isnan(values), 1)
     return observed[1:-1] & ~observed[:-2] & ~observed[2:]
 

@@ -1,4 +1,4 @@
-"""How a measure falls as a corruption grows."""
+"""A metric over the strength of a corruption."""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,12 +14,12 @@ def by_strength(
     x: str,
     y: str,
 ) -> Figure:
-    """A line for each method over the strengths, with what was trained on marked.
+    """A line for each method over the strengths, with the training strengths marked.
 
     Args:
-        curves: method to its number at each strength; the run first, what it was given second.
+        curves: method to its metric at each strength; the run first, the noisy input second.
         strengths: in ascending order.
-        trained: the weakest and the strongest in training.
+        trained: the smallest and the largest strength in training.
         x, y: names of the axes.
     """
     figure = Figure(figsize=(5.2, 3.6), dpi=120, layout="constrained")

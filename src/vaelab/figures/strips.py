@@ -1,4 +1,4 @@
-"""The same examples in several versions, one below the other."""
+"""The same examples in several versions, stacked vertically."""
 
 from collections.abc import Mapping
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from vaelab.figures.images import tile
 
-WIDTH = 10.0  # inches, of which the names take one
+WIDTH = 10.0  # inches, one of them for the names
 TALLEST = 14.0
 
 

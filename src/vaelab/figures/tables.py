@@ -1,4 +1,4 @@
-"""Columns of generated rows beside those of real ones."""
+"""Columns of generated rows compared with those of real ones."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,21 +8,21 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 COLORS = ("tab:gray", "tab:blue")
-BARS, CATEGORIES, LABELLED = 25, 20, 30  # of a histogram; bars of categories; columns of a matrix that are named
+BARS, CATEGORIES, LABELLED = 25, 20, 30  # bars of a histogram; bars of categories; labelled columns of a matrix
 LONGEST = 14  # letters of a name
 Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class ColumnPanel:
-    """One column.
+    """The data of one column.
 
     Attributes:
         name: of the column.
-        categories: names by their places; empty for numbers.
-        values: `(N,)` by where they come from, real ones first; NaN where there is none.
-        distance: shown in the head.
-        unit: of dates, what their numbers count since 1970, such as `ms`; empty for what is no date.
+        categories: names by index; empty for a numeric column.
+        values: `(N,)` by source, real ones first; NaN for missing values.
+        distance: shown in the title.
+        unit: for dates, the unit of the numbers, counted since 1970, such as `ms`; empty otherwise.
     """
 
     name: str
@@ -33,7 +33,7 @@ class ColumnPanel:
 
 
 def column_panels(panels: Sequence[ColumnPanel], title: str) -> Figure:
-    """Overlaid histograms of numbers, and bars of the commonest categories, a panel for each column."""
+    """Overlaid histograms of numbers, and bars of the most common categories, a panel for each column."""
     across = min(4, len(panels))
     down = -(-len(panels) // across)
     figure = Figure(figsize=(3.1 * across, 2.3 * down + 0.4), dpi=120, layout="constrained")
@@ -50,15 +50,15 @@ def column_panels(panels: Sequence[ColumnPanel], title: str) -> Figure:
 
 
 def association_matrices(matrices: Mapping[str, Values], names: Sequence[str], title: str) -> Figure:
-    """Square matrices `(D, D)` beside each other on one scale of colours from -1 to 1; what is NaN is left white.
+    """Square matrices `(D, D)` side by side on a common colour scale from -1 to 1; NaN is white.
 
     Args:
-        matrices: by the head of each.
+        matrices: by title.
         names: of the columns.
-        title: above all.
+        title: of the figure.
     """
     side = 2.6 + 0.08 * min(len(names), LABELLED)
-    # Compressed: the plain constrained layout leaves square axes too little room for the names below them.
+    # "compressed", since the plain constrained layout leaves too little space for the names below square axes.
     figure = Figure(figsize=(side * len(matrices), side + 0.6), dpi=120, layout="compressed")
     every = figure.subplots(1, len(matrices), squeeze=False)[0]
     image = None
@@ -85,7 +85,7 @@ def _numbers(axes, panel: ColumnPanel) -> None:  # type: ignore[no-untyped-def]
     edges = np.linspace(low, high, BARS + 1) if low < high else np.array([low - 0.5, low + 0.5])
     for (source, values), color in zip(seen.items(), COLORS, strict=False):
         weights = np.full(len(values), 1 / max(1, len(values)))
-        inside = values.clip(edges[0], edges[-1])  # the outermost bars hold what lies beyond
+        inside = values.clip(edges[0], edges[-1])  # the outermost bars include values outside the range
         axes.hist(inside, edges, weights=weights, color=color, alpha=0.45, label=source)
         axes.hist(inside, edges, weights=weights, color=color, histtype="step", linewidth=0.9)
     if panel.unit:

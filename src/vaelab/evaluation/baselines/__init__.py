@@ -1,4 +1,4 @@
-"""Classical methods on the same split, by well-kept libraries: what a sceptic would try first."""
+"""Classical methods on the same split, from established libraries, as baselines."""
 
 from vaelab.evaluation.baselines.cache import BaselineCache
 from vaelab.evaluation.baselines.pca import PCA, fit_pca

@@ -1,4 +1,4 @@
-"""Numbers and outputs of baselines, kept so that each costs once for a data set."""
+"""Cached numbers and outputs of baselines, so that each is computed once for a data set."""
 
 import hashlib
 import json
@@ -15,14 +15,14 @@ from torch import Tensor
 from vaelab.atomic_write import write_file, write_json
 from vaelab.data.module import DataModule
 
-FORMAT = 2  # raise when a baseline changes what it makes of the same data
+FORMAT = 2  # raise it when a baseline gives other results on the same data
 
 
 class BaselineCache:
-    """One JSON file for each baseline, its settings and the fingerprint of the data it saw.
+    """One JSON file for each baseline, its settings and a fingerprint of the data.
 
-    The fingerprint covers stored values, labels, the split and the corruption, so that a number is
-    never shown beside a run on other examples.
+    The fingerprint covers stored values, labels, the split and the corruption, so that a run is never compared with
+    numbers on other examples.
     """
 
     def __init__(self, folder: Path, data: DataModule) -> None:
@@ -33,28 +33,28 @@ class BaselineCache:
     def numbers(
         self, name: str, settings: Mapping[str, Any], compute: Callable[[], Mapping[str, float]]
     ) -> dict[str, float]:
-        """`baseline/<name>/<metric>` to number, computed where no file has it.
+        """`baseline/<name>/<metric>` to number, computed if no file has it.
 
         Args:
             name: of the baseline, such as `pca`.
-            settings: everything besides the data that the numbers depend on, as plain data.
-            compute: gives metric names, such as `mse`, and numbers.
+            settings: everything else that the numbers depend on, as plain data.
+            compute: returns metric names, such as `mse`, and numbers.
         """
         path = self._path(name, settings, "json")
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, json.JSONDecodeError):
             found = {metric: float(value) for metric, value in compute().items()}
-            with suppress(OSError):  # a read-only place costs time, not the run
+            with suppress(OSError):  # on a read-only disk the numbers are computed again each time
                 write_json(path, found)
         return {f"baseline/{name}/{metric}": value for metric, value in found.items()}
 
     def tensor(self, name: str, settings: Mapping[str, Any], compute: Callable[[], Tensor]) -> Tensor:
-        """What a baseline gives each example, such as a score, computed where no file has it.
+        """A value for each example, such as a score, computed if no file has it.
 
         Args:
             name, settings: as in `numbers`.
-            compute: gives the tensor.
+            compute: returns the tensor.
         """
         path = self._path(name, settings, "safetensors")
         try:
@@ -71,7 +71,7 @@ class BaselineCache:
 
     @property
     def fingerprint(self) -> str:
-        """Of the data, its split and its corruption."""
+        """A digest of the data, its split and its corruption."""
         if self._fingerprint is None:
             digest = hashlib.sha256(json.dumps(self._data.spec.to_json()).encode())
             digest.update(self._data.fingerprint().encode())

@@ -1,4 +1,4 @@
-"""Withheld tokens by counting."""
+"""Baseline for masked tokens, by counting."""
 
 import numpy as np
 import torch
@@ -11,15 +11,15 @@ Integers = NDArray[np.int64]
 
 
 class CommonestToken:
-    """Puts the commonest token of train in each masked place; for `between` the commonest between its neighbours.
+    """Fills each masked token with the most common one of train; with `between`, given its neighbours.
 
-    A neighbour is the step before or after in the same voice. Where one is masked too, or both never stood so in
-    train, the commonest beside the other one, then the commonest of the voice.
+    A neighbour is the step before or after in the same voice. If one neighbour is masked too, or the two neighbours do
+    not occur together in train, the most common token given the other one is used, or else that of the voice.
     """
 
     def __init__(self, train: Tensor, between: bool) -> None:
-        """Count in `(N, *F, T)` tokens."""
-        self._base = int(train.max()) + 3  # of the numbers of tokens, from -2
+        """Count `(N, *F, T)` tokens."""
+        self._base = int(train.max()) + 3  # number of different tokens, which start at -2
         before, middle, after, voice = _neighbourhoods(train)
         observed = middle >= 0
         self._tables = [
@@ -28,7 +28,7 @@ class CommonestToken:
         self._between = between
 
     def __call__(self, noisy: Tensor) -> Tensor:
-        """`(N, *F, T)` tokens, of which some are masked, filled in."""
+        """Fill in the masked ones of `(N, *F, T)` tokens."""
         before, middle, after, voice = _neighbourhoods(noisy)
         masked = middle == MASKED
         found = np.full(middle.shape, PADDING)
@@ -42,7 +42,7 @@ class CommonestToken:
         return torch.from_numpy(np.where(masked, found, middle)).view_as(noisy).to(noisy.dtype)
 
     def _keys(self, before: Integers, after: Integers, voice: Integers, between: bool) -> list[Integers]:
-        """What tokens are counted by: the most telling first."""
+        """Contexts that tokens are counted for, the most specific first."""
         if not between:
             return [voice]
         left, right, base = before - MASKED, after - MASKED, self._base
@@ -50,7 +50,7 @@ class CommonestToken:
 
 
 def _neighbourhoods(tokens: Tensor) -> tuple[Integers, Integers, Integers, Integers]:
-    """Of each token the one before, itself, the one after and the voice, as flat arrays."""
+    """For each token the one before, itself, the one after and the voice, as flat arrays."""
     rows = tokens.reshape(len(tokens), -1, tokens.shape[-1]).long().numpy()
     padded = np.pad(rows, ((0, 0), (0, 0), (1, 1)), constant_values=PADDING)
     voice = np.broadcast_to(np.arange(rows.shape[1])[None, :, None], rows.shape)
@@ -58,7 +58,7 @@ def _neighbourhoods(tokens: Tensor) -> tuple[Integers, Integers, Integers, Integ
 
 
 def _commonest(context: Integers, token: Integers, base: int) -> tuple[Integers, Integers]:
-    """Each context, ascending, and the token that is commonest in it; of several the one with the highest number."""
+    """Each context, ascending, and its most common token; of equally common ones the largest."""
     pairs, counts = np.unique(context * base + token, return_counts=True)
     contexts, tokens = np.divmod(pairs, base)
     order = np.lexsort((counts, contexts))

@@ -1,4 +1,4 @@
-"""What is usually tried first against noise in images: non-local means and total variation."""
+"""Classical image denoisers: non-local means and total variation."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ Settings = Mapping[str, float]
 
 @dataclass(frozen=True)
 class ImageDenoiser:
-    """A denoiser of scikit-image, then a straight line, both fitted to pairs of noisy and clean images.
+    """A denoiser of scikit-image, followed by a linear map, both fitted to pairs of noisy and clean images.
 
-    Clipped noise makes dark places lighter and light ones darker, salt and pepper pull everything
-    towards grey: what no denoiser takes back by itself, `gain` times its output plus `offset` does
-    (about 1.8 dB for Gaussian noise of sigma 0.3 on Fashion-MNIST).
+    Clipped noise makes dark regions lighter and light ones darker; salt and pepper moves all values towards grey. A
+    denoiser alone does not correct this, but `gain` times its output plus `offset` does (about 1.8 dB for Gaussian
+    noise of sigma 0.3 on Fashion-MNIST).
 
     Attributes:
         name: in metrics and files.
@@ -33,13 +33,13 @@ class ImageDenoiser:
     restore: Callable[..., np.ndarray]
 
     def fit(self, noisy: Tensor, clean: Tensor) -> dict[str, float]:
-        """The settings, `gain` and `offset` of the highest mean psnr over `(N, C, H, W)` images."""
+        """The settings, `gain` and `offset` with the highest mean psnr over `(N, C, H, W)` images."""
         found = []
         for settings in self.grid:
             restored = self._restored(noisy, settings)
             gain, offset = _line(restored, clean)
             error = ((gain * restored + offset).clamp(0, 1) - clean).square().flatten(1).mean(1)
-            error = error.clamp(min=1e-6)  # 60 dB, as far as psnr counts
+            error = error.clamp(min=1e-6)  # 60 dB, where psnr is capped
             found.append((error.log().mean().item(), {**settings, "gain": gain, "offset": offset}))
         return min(found, key=lambda pair: pair[0])[1]
 
@@ -55,7 +55,7 @@ class ImageDenoiser:
 
 
 def _line(x: Tensor, y: Tensor) -> tuple[float, float]:
-    """Gain and offset of the least squares line from x to y; the mean of y where x is constant."""
+    """Gain and offset of the least-squares line from x to y; if x is constant, gain 0 and the mean of y."""
     x, y = x.double(), y.double()
     spread = (x - x.mean()).square().mean().item()
     gain = ((x - x.mean()) * (y - y.mean())).mean().item() / spread if spread > 1e-12 else 0.0
@@ -70,8 +70,8 @@ def _total_variation(image: np.ndarray, weight: float) -> np.ndarray:
     return denoise_tv_chambolle(image, weight=weight, channel_axis=-1)
 
 
-# Buades, Coll and Morel (2005), with patches of 5 x 5 in a neighbourhood of 13 x 13: h is the distance of
-# patches that still count, sigma the noise that is expected in it.
+# Buades, Coll and Morel (2005), with patches of 5 x 5 in a neighbourhood of 13 x 13: h is the cut-off distance of
+# patches, and sigma the expected standard deviation of the noise.
 NON_LOCAL_MEANS = ImageDenoiser(
     "nlm",
     "non-local means",

@@ -1,4 +1,4 @@
-"""A Gaussian copula: the distribution of each column as train has it, tied together by correlations alone."""
+"""A Gaussian copula: the train distribution of each column, coupled by correlations only."""
 
 from dataclasses import dataclass
 
@@ -7,23 +7,24 @@ from scipy.stats import norm, rankdata
 
 from vaelab.evaluation.table_quality.rows import Rows, Values
 
-LEAST = 1e-6  # eigenvalue of a matrix of correlations
-HIGHEST = 0.999  # correlation of two columns
+LEAST = 1e-6  # smallest eigenvalue of a correlation matrix
+HIGHEST = 0.999  # largest correlation of two columns
 
 
 @dataclass(frozen=True)
 class GaussianCopula:
-    """Rows are draws of a normal distribution, each coordinate taken through the quantiles of its column.
+    """Rows are draws of a normal distribution, with each coordinate mapped to the quantiles of its column.
 
-    A number is the quantile of the train values at the level of its coordinate, interpolated. Categories divide the
-    normal line at cut points, in their order, so that each has its share of train. Correlations of the normal
-    coordinates are estimated from scores: of a number its normal score, of a category the mean of its interval. Two
-    columns then have cov(s, t) / (var(s) var(t)), which undoes to first order what intervals take away.
+    A numeric value is the interpolated quantile of the train values at the level of its coordinate. The categories of a
+    column divide the normal distribution into intervals, in their order, whose probabilities are their shares in train.
+    Correlations of the normal coordinates are estimated from scores: the normal score of a number, and the mean of the
+    interval of a category. The correlation of two columns is cov(s, t) / (var(s) var(t)), which corrects to first order
+    for the variance lost within intervals.
 
     Attributes:
         rows: that it was fitted to.
-        sorted: of each column its train values that are there, ascending.
-        cuts: of each column of categories the levels at which each ends; None of numbers.
+        sorted: for each column its observed train values, ascending.
+        cuts: for each categorical column the levels at which its categories end; None for a numeric one.
         correlation: `(D, D)`, positive definite.
     """
 
@@ -34,7 +35,7 @@ class GaussianCopula:
 
     @classmethod
     def fit(cls, rows: Rows) -> "GaussianCopula":
-        """To train rows; a column without any value stays one."""
+        """Fit to train rows; samples of a column without observed values are missing."""
         ordered: list[Values] = []
         cuts: list[Values | None] = []
         scores: list[Values] = []
@@ -52,7 +53,7 @@ class GaussianCopula:
             else:
                 share = np.bincount(seen.astype(np.int64), minlength=len(column.categories)) / len(seen)
                 ends = np.cumsum(share)
-                ends = np.where(ends > 1 - 1e-9, 1.0, ends)  # what no row has comes after the end, never by rounding
+                ends = np.where(ends > 1 - 1e-9, 1.0, ends)  # so that rounding never draws a category without rows
                 cuts.append(ends)
                 score = _interval_means(ends, share)[np.nan_to_num(values).astype(np.int64)]
                 score = np.where(np.isnan(values), np.nan, score)
@@ -60,7 +61,7 @@ class GaussianCopula:
         return cls(rows, tuple(ordered), tuple(cuts), _correlation(np.column_stack(scores)))
 
     def sample(self, count: int, seed: int) -> Rows:
-        """So many rows, with a value in every column that has one in train."""
+        """`count` rows, with a value in every column that has one in train."""
         normal = np.random.default_rng(seed).multivariate_normal(
             np.zeros(len(self.correlation)), self.correlation, count, method="eigh"
         )
@@ -77,13 +78,13 @@ class GaussianCopula:
 
 
 def _interval_means(ends: Values, share: Values) -> Values:
-    """The mean of a standard normal number within each interval of levels; 0 in one that is empty."""
+    """The mean of a standard normal variable within each interval of levels; 0 for an empty interval."""
     density = norm.pdf(norm.ppf(np.concatenate([[0.0], ends]).clip(0, 1)))
     return np.where(share > 0, (density[:-1] - density[1:]) / np.where(share > 0, share, 1.0), 0.0)
 
 
 def _correlation(scores: Values) -> Values:
-    """Of columns of scores `(N, D)`, each pair over the rows that have both; the nearest that is positive definite."""
+    """Correlations of columns of scores `(N, D)`, each pair over its complete rows, made positive definite."""
     there = ~np.isnan(scores)
     filled = np.where(there, scores - np.nanmean(scores, 0), 0.0)
     both = (there.T.astype(np.float64) @ there).clip(min=1)
@@ -91,7 +92,7 @@ def _correlation(scores: Values) -> Values:
     variance = np.diag(covariance).copy()
     varied = variance > 1e-12
     scale = np.where(varied, variance, 1.0)
-    # Of two numbers both variances are close to 1; a correlation of ties is kept within its bounds by the clip.
+    # For two numeric columns both variances are near 1; ties may give values above 1, which are clipped.
     found = (covariance / np.outer(scale, scale)).clip(-HIGHEST, HIGHEST)
     found[~varied] = found[:, ~varied] = 0.0
     np.fill_diagonal(found, 1.0)

@@ -1,8 +1,7 @@
-"""How many rows baselines get, so that those of a task take about a minute on two processor cores, however large the
-data are.
+"""Maximum numbers of rows for baselines, so that those of a task take about a minute on two CPU cores for any data.
 
-A train split is in random order, so its first rows are a random part of it. A test split is in the order of the data,
-so a part of it is drawn.
+A train split is in random order, so its first rows are a random subset. A test split is in the order of the data, so a
+subset of it is drawn.
 """
 
 import torch
@@ -13,21 +12,20 @@ from vaelab.data.plain import enough
 
 # Isolation forests cost about 2.5 microseconds for each train row and 25 for each test row of 40 columns (200 trees).
 FOREST_TRAIN, FOREST_TEST = 300_000, 300_000
-# Nearest neighbours cost a distance for each pair of a train and a test row: about (128 + R) x 0.05 ns on one core for
-# rows of R numbers. These allow about 25 s of one core, and all of MNIST (54,000 x 10,000 pairs of 784 numbers).
+# Nearest neighbours need a distance for each pair of a train and a test row: about (128 + R) x 0.05 ns on one core for
+# rows of R values. These limits allow about 25 s on one core, and all of MNIST (54,000 x 10,000 pairs of 784 values).
 NEAREST_TRAIN, NEAREST_WORK, PAIR = 60_000, 500_000_000_000, 128
-NEAREST_TEST = 1_000  # test rows at the least: fewer say too little, so that wider rows get fewer train rows
+NEAREST_TEST = 1_000  # minimum of test rows, since fewer give noisy metrics; wider rows get fewer train rows instead
 
 
 def nearest_limits(train: int, test: int, size: int) -> tuple[int, int]:
-    """Rows of each split that nearest neighbours are looked for among and for.
+    """Numbers of train and test rows for nearest neighbours.
 
-    Test rows are left out first, which makes a number less certain; with fewer train rows all of them would be further
-    away.
+    Test rows are reduced first, which makes a metric less certain; with fewer train rows all distances would be larger.
 
     Args:
-        train, test: rows that there are.
-        size: numbers in a row.
+        train, test: available rows.
+        size: values of a row.
     """
     train = min(train, NEAREST_TRAIN)
     affordable = NEAREST_WORK // (size + PAIR)  # pairs
@@ -36,17 +34,17 @@ def nearest_limits(train: int, test: int, size: int) -> tuple[int, int]:
 
 
 def held_in_memory(rows: int, spec: DataSpec) -> int:
-    """Rows of a split that a method gets which holds all of them at once as plain numbers; see `plain.enough`."""
+    """Rows of a split for a method that holds all of them in memory as plain numbers; see `plain.enough`."""
     return min(rows, enough(spec))
 
 
 def drawn(total: int, most: int, group: Tensor | None = None) -> Tensor:
-    """At most `most` of `total` places, ascending, always the same ones.
+    """At most `most` of `total` indices, ascending, always the same.
 
     Args:
-        total: places to draw from.
-        most: how many.
-        group: `(total,)` bool; both kinds keep their share, and one place at the least.
+        total: number of indices to draw from.
+        most: maximum number.
+        group: `(total,)` bool; both values keep their share, and at least one index each.
     """
     if total <= most:
         return torch.arange(total)
@@ -60,5 +58,5 @@ def drawn(total: int, most: int, group: Tensor | None = None) -> Tensor:
 
 
 def rows_used(used: int, total: int, split: str) -> str:
-    """In words, such as `60,000 of 416,304 train rows, drawn at random`."""
+    """A description such as `60,000 of 416,304 train rows, drawn at random`."""
     return f"all {total:,} {split} rows" if used == total else f"{used:,} of {total:,} {split} rows, drawn at random"

@@ -8,10 +8,10 @@ from vaelab.data.plain import from_plain, plain
 
 
 class LinearDenoiser:
-    """Every clean value as a linear function of all corrupted values of its example.
+    """Each clean value as a linear function of all corrupted values of its example.
 
-    Scikit-learn's ridge regression with a penalty of 1, which matters only where columns are
-    collinear; under Gaussian noise it is the Wiener filter of the training examples.
+    Scikit-learn's ridge regression with a penalty of 1, which matters only for collinear columns. Under Gaussian noise
+    it is the Wiener filter of the training examples.
     """
 
     def __init__(self, noisy: Tensor, clean: Tensor, spec: DataSpec) -> None:

@@ -1,4 +1,4 @@
-"""A first-order Markov chain over frames: the baseline of likelihood."""
+"""A first-order Markov chain over frames, a baseline of the likelihood."""
 
 from dataclasses import dataclass
 
@@ -9,8 +9,8 @@ from vaelab.core.spec import DataSpec, observed_mask
 from vaelab.data.music.notes import FIRST_PITCH, HOLD, sounding
 from vaelab.data.music.transposition import transposed_roll, transposed_tokens
 
-ADDED = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)  # k, of which the best on validation is taken
-ABOVE = 3  # voices before a voice in the same frame that it depends on
+ADDED = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)  # values of k; the best on validation is used
+ABOVE = 3  # a voice depends on up to this many voices before it in the same frame
 CHUNK = 512
 
 
@@ -18,10 +18,10 @@ CHUNK = 512
 class Markov:
     """p(frame | the frame before), as a product over voices, with k added to every count.
 
-    A voice's token depends on what this voice sounded in the frame before (the pitch, whether struck there or held,
-    or a rest, or that there is no frame before), on the place in the quarter, and on which of the three voices before
+    The token of a voice depends on the state of this voice in the frame before (the pitch, whether struck or held
+    there, or a rest, or no frame before), on the position in the quarter, and on which of the three voices before
     it strike a note in this frame. A pitch of a roll depends on whether it sounded in the frame before and on the
-    place in the quarter. The place is counted from the beginning of the window.
+    position in the quarter. Positions are counted from the beginning of the window.
     """
 
     spec: DataSpec
@@ -31,7 +31,7 @@ class Markov:
 
     @classmethod
     def fit(cls, spec: DataSpec, steps_per_quarter: int, train: Tensor, transpose: int) -> "Markov":
-        """Count in `train: (N, *shape)`, and in it moved up and down by at most `transpose` semitones; k is 1."""
+        """Count `train: (N, *shape)`, also transposed up and down by at most `transpose` semitones; k is 1."""
         counts = torch.zeros(1)
         for semitones in range(-transpose, transpose + 1):
             for part in train.split(CHUNK):
@@ -45,7 +45,7 @@ class Markov:
         return cls(spec, steps_per_quarter, counts.view(_sizes(spec, steps_per_quarter)), 1.0)
 
     def nll_per_step(self, values: Tensor) -> float:
-        """Nats per frame of `(N, *shape)`: all nats over all frames that are there."""
+        """Nats per frame of `(N, *shape)`: total nats over all observed frames."""
         smoothed = self.counts + self.added
         log_p = (smoothed / smoothed.sum(1, keepdim=True)).log()
         nats, frames = 0.0, 0
@@ -59,7 +59,7 @@ class Markov:
 def fit_markov(
     spec: DataSpec, steps_per_quarter: int, train: Tensor, val: Tensor, transpose: int
 ) -> tuple[Markov, float]:
-    """The chain that predicts `val` best, of all k and of train with and without transposition; its nats a frame."""
+    """The best chain on `val`, over all k, fitted to train with and without transposition; and its nats per frame."""
     chains = [Markov.fit(spec, steps_per_quarter, train, most) for most in sorted({0, transpose})]
     tried = [Markov(spec, steps_per_quarter, chain.counts, added) for chain in chains for added in ADDED]
     scored = [(chain.nll_per_step(val), number) for number, chain in enumerate(tried)]
@@ -74,12 +74,12 @@ def _sizes(spec: DataSpec, steps_per_quarter: int) -> tuple[int, int]:
 
 
 def _events(values: Tensor, spec: DataSpec, steps_per_quarter: int) -> tuple[Tensor, Tensor, Tensor]:
-    """`(N, F, T)` values to the number of each value's context, the value, and whether it is there."""
+    """`(N, F, T)` values to each value's context index, the value, and whether it is observed."""
     observed = observed_mask(values)
     outcome = values.nan_to_num().long().clamp(min=0)
     voices, steps = spec.shape
     if spec.kind == "tokens":
-        state, first, states = sounding(outcome), HOLD, spec.levels or 0  # what sounds is never a hold
+        state, first, states = sounding(outcome), HOLD, spec.levels or 0  # a sounding pitch is never a hold
         strikes = torch.nn.functional.pad((outcome >= FIRST_PITCH).long(), (0, 0, ABOVE, 0))
         struck = sum(strikes[:, ABOVE - n : ABOVE - n + voices] * 2 ** (n - 1) for n in range(1, ABOVE + 1))
         patterns = 2**ABOVE

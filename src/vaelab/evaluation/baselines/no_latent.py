@@ -1,4 +1,4 @@
-"""The decoder of a run without a latent: what an autoregressive decoder reaches by itself."""
+"""The decoder of a run without a latent: the likelihood of an autoregressive decoder alone."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -25,11 +25,11 @@ NAME = "no_latent"
 
 
 def no_latent(model: Model, data: DataModule, cache: BaselineCache, say: Callable[[str], None]) -> dict[str, float]:
-    """`baseline/no_latent/` nll, nll_per_step, perplexity and, of text, bits_per_character on the test split.
+    """`baseline/no_latent/` nll, nll_per_step, perplexity and, for text, bits_per_character on the test split.
 
-    It has the decoder of `model`, its optimizer, schedule, examples and as many steps, without word dropout, which is
-    there to make a decoder ask its code. The weights that are likeliest on the validation split are kept, as the
-    run's are. Empty for a model that no trainer has had. `say` is told the step.
+    It has the decoder of `model`, its optimizer, schedule, examples and number of steps, but no word dropout, whose
+    purpose is to make a decoder use its latent. As for the run, the weights with the highest likelihood on the
+    validation split are kept. Empty for a model without a trainer. `say` reports the step.
     """
     trainer: Any = data.trainer
     module = trainer.lightning_module if trainer is not None else None
@@ -50,7 +50,7 @@ def no_latent(model: Model, data: DataModule, cache: BaselineCache, say: Callabl
 
     def compute() -> dict[str, float]:
         note(
-            f"trains the decoder without a latent too, {budget.steps} steps, to compare with; "
+            f"trains the decoder without a latent too, {budget.steps} steps, as a baseline; "
             "task.no_latent_baseline=false leaves it out"
         )
         alone = _decoder_alone(model, data, optimization)
@@ -61,7 +61,7 @@ def no_latent(model: Model, data: DataModule, cache: BaselineCache, say: Callabl
 
 
 def _decoder_alone(model: Model, data: DataModule, optimization: Optimization) -> DecoderAlone:
-    """The run's decoder, untrained. Its latent is one number, so that runs with any latent share it."""
+    """The run's decoder, untrained. Its latent has one dimension, so that runs with any latent share the baseline."""
     about, builder = model.architecture, optimization.builder
     with torch.random.fork_rng():
         torch.manual_seed(mix(data.seed, NAME))
@@ -75,7 +75,7 @@ def _decoder_alone(model: Model, data: DataModule, optimization: Optimization) -
 
 
 def _test_batches(data: DataModule) -> int | None:
-    """Batches of the test split that the run measured; None for all."""
+    """Number of batches of the test split that the run measures; None for all."""
     trainer: Any = data.trainer
     tested, own = sum(trainer.num_test_batches), len(data.test_dataloader())  # of this device
     return int(tested) * trainer.world_size if tested < own else None

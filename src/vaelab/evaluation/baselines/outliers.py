@@ -17,21 +17,21 @@ from vaelab.data.plain import enough, plain, plain_size
 from vaelab.evaluation.baselines.limits import FOREST_TEST, FOREST_TRAIN, drawn, held_in_memory, nearest_limits
 
 MOST_COMPONENTS, TREES, NEIGHBOURS = 64, 200, (1, 2, 5, 10, 20, 50)
-EXACT = 2**24  # values
+EXACT = 2**24  # values up to which PCA is computed in double precision
 TUNED = 2_000  # validation examples that settings are chosen on
 TUNING = "chosen by the likelihood of the validation split"
-PART = 10_000  # test examples at once
+PART = 10_000  # test examples processed at once
 
 Scores = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Rows:
-    """What a score is fitted to, and what it is taken of.
+    """The rows that a score is fitted to and computed for.
 
     Attributes:
-        train: rows of the train split, the first of its random order.
-        test: `(M,)` places of the test split, ascending.
+        train: rows of the train split, from the start of its random order.
+        test: `(M,)` indices of the test split, ascending.
     """
 
     train: int
@@ -40,12 +40,12 @@ class Rows:
 
 @dataclass(frozen=True)
 class OutlierScore:
-    """A method, what it depends on besides the data, and how many rows it gets.
+    """A method, its settings, and its limits of rows.
 
     Attributes:
-        score: gives each of `rows.test` a number, `(M,)`.
+        score: returns a score for each of `rows.test`, `(M,)`.
         settings: as plain data.
-        limits: of train and test rows; takes how many there are and how many numbers a row has.
+        limits: maps the numbers of train and test rows and the size of a row to the numbers of rows used.
     """
 
     score: Callable[[DataModule, Rows], Scores]
@@ -53,27 +53,27 @@ class OutlierScore:
     limits: Callable[[int, int, int], tuple[int, int]]
 
     def rows(self, data: DataModule) -> Rows:
-        """What it gets of this data; normal and anomalous test examples keep their shares."""
+        """The rows for these data; normal and anomalous test examples keep their shares."""
         known, total = held_in_memory(len(data.split["train"]), data.spec), len(data.split["test"])
         train, test = self.limits(known, total, plain_size(data.spec))
         return Rows(train, drawn(total, test, data.is_anomaly("test")))
 
 
 def pca_error(data: DataModule, rows: Rows) -> Scores:
-    """Squared reconstruction error of test examples from principal components, `(M,)`.
+    """Squared reconstruction error of PCA for test examples, `(M,)`.
 
-    How many is chosen on the validation split, which holds normal examples as train does: those that make it likeliest
-    under probabilistic PCA (Tipping and Bishop, 1999, equation 4).
+    The number of components is chosen on the validation split, which contains normal examples as train does: the one
+    with the highest likelihood under probabilistic PCA (Tipping and Bishop, 1999, equation 4).
     """
     train = data.rows("train", enough(data.spec)).numpy()
     if train.size <= EXACT:
-        train = train.astype(np.float64)  # the variance that is left may be far below that of the first component
+        train = train.astype(np.float64)  # the residual variance may be far below that of the first component
     most = min(MOST_COMPONENTS, *train.shape)
-    with np.errstate(invalid="ignore"):  # rows that are all the same have no variance to take shares of
+    with np.errstate(invalid="ignore"):  # equal rows have no variance to divide by
         found = PCA(most, random_state=0).fit(train)
 
     def squares(part: Tensor) -> tuple[Scores, Scores]:
-        """Of the scores of each component, `(N, K)`, and of what the first k leave unexplained, `(N, K + 1)`."""
+        """Squares of the scores of each component, `(N, K)`, and of the residuals of the first k, `(N, K + 1)`."""
         numbers = plain(part, data.spec).double().numpy()
         explained = found.transform(numbers) ** 2
         whole = ((numbers - found.mean_) ** 2).sum(1, keepdims=True)
@@ -87,12 +87,12 @@ def pca_error(data: DataModule, rows: Rows) -> Scores:
 
 
 def _ppca_log_likelihood(variances: Scores, total: float, size: int, explained: Scores, left: Scores) -> Scores:
-    """Mean log-likelihood of rows under 1 to K components, `(K,)`; -inf where these leave no variance for noise.
+    """Mean log-likelihood of rows under 1 to K components, `(K,)`; -inf if no variance is left for the noise.
 
     Args:
         variances: of the components, `(K,)`.
-        total: variance of all numbers of a row.
-        size: numbers of a row.
+        total: total variance of a row.
+        size: values of a row.
         explained, left: of the rows; see `pca_error`.
     """
     found = np.full(len(variances), -np.inf)
@@ -115,15 +115,15 @@ def isolation_forest(data: DataModule, rows: Rows) -> Scores:
 def knn_distance(data: DataModule, rows: Rows) -> Scores:
     """Distance of test examples to their k-th nearest training example (Ramaswamy et al., 2000), `(M,)`.
 
-    k is chosen on the validation split: that under which it is likeliest, if the density is k / (N V), V the volume of
-    the ball that holds the k nearest (Loftsgaarden and Quesenberry, 1965).
+    k is chosen on the validation split, by the likelihood under the density k / (N V), where V is the volume of the
+    ball that contains the k nearest examples (Loftsgaarden and Quesenberry, 1965).
     """
     train = data.rows("train", rows.train).numpy()
     most = min(NEIGHBOURS[-1], len(train))
     neighbours = NearestNeighbors(n_neighbors=most, algorithm="brute").fit(train)
     held_out = data.clean("val", torch.arange(min(len(data.split["val"]), TUNED)))
     distances = neighbours.kneighbors(plain(held_out, data.spec).numpy())[0]
-    smallest = max(1e-6 * float(np.median(distances)), 1e-12)  # of rows that come several times
+    smallest = max(1e-6 * float(np.median(distances)), 1e-12)  # for duplicate rows
     options = [k for k in NEIGHBOURS if k <= most] or [most]
 
     def log_density(k: int) -> float:
@@ -148,6 +148,6 @@ OUTLIER_SCORES = {
 
 
 def _of_each(data: DataModule, rows: Rows, score: Callable[[Tensor], Scores]) -> Scores:
-    """Scores of the chosen test examples, some at once."""
+    """Scores of the chosen test examples, computed in parts."""
     parts = (data.clean("test", places) for places in rows.test.split(PART))
     return np.concatenate([score(part) for part in parts]).astype(np.float64)

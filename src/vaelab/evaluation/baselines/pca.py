@@ -13,14 +13,14 @@ from vaelab.errors import ConfigError
 class PCA:
     """Scikit-learn's PCA (Hotelling, 1933) of examples as plain rows; see `vaelab.data.plain`.
 
-    It is fitted in place: `rows: (N, R)` are overwritten, since a copy of them may be a gigabyte.
+    `rows: (N, R)` are overwritten by the fit, since a copy of them may take a gigabyte.
     """
 
     def __init__(self, components: int, rows: Tensor, spec: DataSpec) -> None:
         if components > min(rows.shape):
             raise ConfigError(f"PCA has at most {min(rows.shape)} components here, not {components}")
         self._spec = spec
-        with np.errstate(invalid="ignore"):  # rows that are all the same have no variance to take shares of
+        with np.errstate(invalid="ignore"):  # equal rows have no variance to divide by
             self._fitted = decomposition.PCA(components, copy=False, random_state=0).fit(rows.numpy())
 
     def encode(self, examples: Tensor) -> Tensor:
@@ -29,7 +29,7 @@ class PCA:
         return rows.new_tensor(self._fitted.transform(rows.numpy()))
 
     def decode(self, scores: Tensor) -> Tensor:
-        """`(N, components)` to `(N, *shape)`; values may leave the data's range."""
+        """`(N, components)` to `(N, *shape)`; values can lie outside the data's range."""
         return from_plain(self.decode_rows(scores), self._spec)
 
     def decode_rows(self, scores: Tensor) -> Tensor:
@@ -38,6 +38,6 @@ class PCA:
 
 
 def fit_pca(data: DataModule, components: int) -> PCA:
-    """Fitted to the clean train split, or `enough` of it; as many components as there are, if fewer than asked for."""
+    """PCA of the clean train split, or `enough` of it; with fewer components if the data do not have as many."""
     rows = data.rows("train", enough(data.spec))
     return PCA(min(components, *rows.shape), rows, data.spec)

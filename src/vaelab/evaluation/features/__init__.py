@@ -1,4 +1,4 @@
-"""What turns examples into features, between which sets of examples are compared."""
+"""Feature extractors, in whose features sets of examples are compared."""
 
 from vaelab.evaluation.features.choice import EXTRACTORS, Choice, ExtractorName, refuse_absent
 from vaelab.evaluation.features.extractor import Extractor

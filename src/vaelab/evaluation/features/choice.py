@@ -1,4 +1,4 @@
-"""Which extractor a run uses: the one that was named, or the best that this data and machine have."""
+"""The extractor of a run: the one that is named, or the best one available for the data and the machine."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,18 +19,18 @@ from vaelab.evaluation.features.values import Values
 
 ExtractorName = Literal["auto", "inception", "torchmetrics", "classifier", "random", "values"]
 EXTRACTORS: tuple[str, ...] = get_args(ExtractorName)
-FEW_VALUES = 256  # up to here a covariance of the values themselves can be taken
+FEW_VALUES = 256  # maximum size of an example for features that are the values themselves
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What was asked for.
+    """The extractor in the config.
 
     Attributes:
-        name: of the extractor; `auto` is inception where its file and a GPU are, else the classifier
-            where images have labels, else values where an example is no image and small, else random.
-        inception: where the TorchScript lies.
-        folder: where classifiers and features of real data are kept.
+        name: of the extractor. `auto` is inception if its file exists and there is a GPU, else the classifier if images
+            have labels, else values for small examples other than images, else random.
+        inception: path of the TorchScript file.
+        folder: where classifiers and features of real data are cached.
     """
 
     name: str
@@ -38,13 +38,13 @@ class Choice:
     folder: Path
 
     def build(self, data: DataModule, device: torch.device) -> Extractor:
-        """Make the extractor, ready on `device`; on the CPU where that is Apple's GPU.
+        """Build the extractor on `device`, or on the CPU if the device is Apple's GPU.
 
         Raises:
-            ConfigError: it was named and is not to be had; says how to get it.
+            ConfigError: it was named and is not available; says how to get it.
         """
         name = self._resolve(data, device)
-        if device.type == "mps":  # has no adaptive pooling to sizes that do not divide the input's, nor all of resizing
+        if device.type == "mps":  # lacks adaptive pooling to sizes that do not divide the input's, and some resizing
             device = torch.device("cpu")
         if name == "inception":
             refuse_absent(self, data.spec)
@@ -58,7 +58,7 @@ class Choice:
         return Values(data, device) if name == "values" else RandomNetwork(data, device)
 
     def trainless(self, data: DataModule, device: torch.device) -> bool:
-        """Whether the features of these data are the same whatever they were trained on."""
+        """Whether the features do not depend on a train split."""
         return self._resolve(data, device) in ("inception", "torchmetrics")
 
     def _resolve(self, data: DataModule, device: torch.device) -> str:
@@ -72,19 +72,19 @@ class Choice:
 
 
 def refuse_absent(choice: Choice, spec: DataSpec) -> None:
-    """Refuse, before anything is trained, an extractor that is named and cannot be had.
+    """Refuse, before training, an extractor that is named but not available.
 
     Raises:
-        ConfigError: says how to get it, or what to use in its place.
+        ConfigError: says how to get it, or what to use instead.
     """
     name = choice.name
     if name in ("inception", "torchmetrics") and not _fits_inception(spec):
         raise ConfigError(
-            f"task.extractor={name}: fits grey and colour images in [0, 1], {spec.name} is not; use task.extractor=auto"
+            f"task.extractor={name}: needs grey or colour images in [0, 1], {spec.name} is not; use task.extractor=auto"
         )
     if name == "inception" and not choice.inception.is_file():
         raise ConfigError(
-            f"task.extractor=inception: {choice.inception} is not there; put {CONTRACT} there "
+            f"task.extractor=inception: {choice.inception} does not exist; put {CONTRACT} there "
             "or name it with task.inception=<file>, or use task.extractor=classifier"
         )
     if name == "torchmetrics" and not has_torch_fidelity():

@@ -20,18 +20,18 @@ from vaelab.errors import CheckpointError
 from vaelab.evaluation.features.extractor import Extractor, weights_hash
 from vaelab.evaluation.features.resize import limit_side, limited_size
 
-FORMAT = 1  # raise when the network or its training changes
+FORMAT = 1  # raise it when the network or its training changes
 FEATURES, LONGEST, BATCH, MOST = 64, 64, 128, 60_000
-STEPS = (300, 1_500)  # at least, at most; three epochs between them
+STEPS = (300, 1_500)  # minimum and maximum; three epochs in between
 
 
 class Classifier(Extractor):
-    """The 64 activations before the last nonlinearity of a convolutional network of two strided layers.
+    """The 64 activations before the last nonlinearity of a network with two strided convolutional layers.
 
-    They are standardised over the train split, since the kernel distance depends on their scale. The
-    network is trained on the labelled train examples (60,000 of them at most), seeded, and kept in
-    `folder` under a hash of the data, so that all runs on the same data share one, also those that
-    hide labels. Images whose longer side is above 64 pixels are shrunk to that.
+    They are standardised over the train split, since the kernel distance depends on their scale. The network is trained
+    on the labelled train examples (60,000 of them at most), seeded, and cached in `folder` under a hash of the data, so
+    that all runs on the same data share one, including runs that hide labels. Images whose longer side is above 64
+    pixels are shrunk to 64.
     """
 
     def __init__(self, data: DataModule, folder: Path, device: torch.device) -> None:
@@ -59,22 +59,22 @@ class Classifier(Extractor):
         return self._net[0](limit_side(examples, LONGEST))
 
     def maps(self, examples: Tensor) -> list[Tensor]:
-        """What its two convolutional layers give for `(B, C, H, W)`, `(B, F, H', W')` each, with gradients."""
+        """Outputs of its two convolutional layers for `(B, C, H, W)`, `(B, F, H', W')` each, with gradients."""
         first_conv, silu, second_conv = list(self._net[0].children())[:3]
         first = silu(first_conv(limit_side(examples, LONGEST)))
         return [first, silu(second_conv(first))]
 
     def freeze(self) -> None:
-        """Take no gradient for its weights."""
+        """Disable gradients of its weights."""
         self._net.requires_grad_(False)
 
     def move(self, device: torch.device) -> None:
-        """Put the network on a device."""
+        """Move the network to a device."""
         self.device = device
         self._net.to(device)
 
     def classes(self, examples: Tensor) -> Tensor:
-        """The likeliest class of `(B, C, H, W)` examples, `(B,)` on the CPU."""
+        """The most likely class of `(B, C, H, W)` examples, `(B,)` on the CPU."""
         return self._net(limit_side(examples.to(self.device), LONGEST)).argmax(1).cpu()
 
     def _train(self, data: DataModule) -> dict[str, Any]:
@@ -108,7 +108,7 @@ class Classifier(Extractor):
         return facts
 
     def _write(self, facts: dict[str, Any]) -> None:
-        """Whole or not at all; a read-only place costs time, not the run."""
+        """Write completely or not at all; on a read-only disk the network is trained again each time."""
         with suppress(OSError, SafetensorError):
             weights = {name: value.cpu().contiguous() for name, value in self._net.state_dict().items()}
             with replacing(self._path) as partial:
@@ -122,7 +122,7 @@ def can_classify(data: DataModule) -> bool:
 
 
 def _network(channels: int, size: tuple[int, int], classes: int) -> nn.Sequential:
-    """Two parts, `(B, C, H, W)` to features and features to scores; the same weights at each call."""
+    """Two parts, `(B, C, H, W)` to features and features to scores; the same initial weights at each call."""
     pooled = tuple(min(4, ceil(side / 4)) for side in size)
     with torch.random.fork_rng(devices=[]):
         torch.random.default_generator.manual_seed(0)
@@ -140,7 +140,7 @@ def _network(channels: int, size: tuple[int, int], classes: int) -> nn.Sequentia
 
 
 def _fit(net: nn.Module, images: Tensor, labels: Tensor, steps: int) -> None:
-    """Adam on the cross entropy, its rate rising and falling once; batches are a function of the seed."""
+    """Adam on the cross entropy, with a learning rate that rises and falls once; batches depend on the seed."""
     net.train()
     device = next(net.parameters()).device
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
@@ -149,7 +149,7 @@ def _fit(net: nn.Module, images: Tensor, labels: Tensor, steps: int) -> None:
     order = torch.randperm(len(images), generator=generator)
     taken = 0
     for _ in range(steps):
-        if taken and taken + BATCH > len(order):  # whole batches, or all there is
+        if taken and taken + BATCH > len(order):  # full batches only, unless there are too few examples for one
             order, taken = torch.randperm(len(images), generator=generator), 0
         rows = order[taken : taken + BATCH]
         taken += BATCH
@@ -162,6 +162,6 @@ def _fit(net: nn.Module, images: Tensor, labels: Tensor, steps: int) -> None:
 
 
 def _key(data: DataModule) -> str:
-    """Of what it is trained and tried on; neither corruption nor binarization on the fly changes that."""
+    """A hash of its train and test data; corruption and dynamic binarization do not change it."""
     key = [FORMAT, data.spec.name, list(data.spec.shape), data.fingerprint(for_measuring=True)]
     return hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]

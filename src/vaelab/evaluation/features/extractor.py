@@ -1,4 +1,4 @@
-"""What an extractor is."""
+"""The interface of an extractor."""
 
 import hashlib
 from abc import ABC, abstractmethod
@@ -10,12 +10,12 @@ from torch import Tensor
 
 
 class Extractor(ABC):
-    """Maps examples to features. Numbers taken with two extractors say nothing of each other.
+    """Maps examples to features. Numbers of two extractors cannot be compared.
 
     Attributes:
-        about: what a number taken with it depends on, as plain data: its name, the number of features,
-            how examples are resized, and a short hash of its weights.
-        costly: whether features of real data are worth a file.
+        about: metadata of numbers computed with it, as plain data: its name, the number of features, how examples are
+            resized, and a short hash of its weights.
+        costly: whether features of real data are cached in a file.
     """
 
     costly: ClassVar[bool] = False
@@ -35,12 +35,12 @@ class Extractor(ABC):
 
 
 def _single(values: Tensor) -> Tensor:
-    """Numbers in single precision; tokens as they are."""
+    """Floats in single precision; tokens unchanged."""
     return values.float() if values.is_floating_point() else values
 
 
 def weights_hash(tensors: Mapping[str, Tensor]) -> str:
-    """Twelve hexadecimal digits that change with any weight."""
+    """Twelve hexadecimal digits of a hash of all weights."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         digest.update(name.encode())

@@ -1,4 +1,4 @@
-"""Inception-v3, the network of the FID literature, from a file that the user put there."""
+"""Inception-v3, the network of the FID literature, from a file that the user provides."""
 
 import hashlib
 from pathlib import Path
@@ -18,8 +18,8 @@ CONTRACT = "a TorchScript that takes (B, 3, 299, 299) floats in [-1, 1) and retu
 class Inception(Extractor):
     """2,048 pooled features of Inception-v3 (Szegedy et al., 2016; Heusel et al., 2017).
 
-    Images are rounded to 8 bits, grey ones repeated in three channels, resized to 299 x 299 as
-    TensorFlow 1 did, and scaled to (x - 128) / 128: what the published numbers were taken with.
+    Images are rounded to 8 bits, grey ones repeated in three channels, resized to 299 x 299 as TensorFlow 1 does, and
+    scaled to (x - 128) / 128, as for published numbers.
 
     Args:
         path: the TorchScript. Only load files you trust: a TorchScript is a program.
@@ -48,10 +48,10 @@ class Inception(Extractor):
 
     def features(self, examples: Tensor) -> Tensor:
         """See `Extractor.features`."""
-        batches = (eight_bits(part) for part in examples.split(64))  # 299 x 299 each: room for few
+        batches = (eight_bits(part) for part in examples.split(64))  # few at once, since each is 299 x 299
         return torch.cat([self._net((resize_tensorflow1(b, SIDE) - 128) / 128) for b in batches])
 
 
 def eight_bits(images: Tensor) -> Tensor:
-    """`(B, 1 or 3, H, W)` in [0, 1] to three channels of whole numbers in 0..255, as floats."""
+    """`(B, 1 or 3, H, W)` in [0, 1] to three channels of integers in 0..255, as floats."""
     return (images.clamp(0, 1) * 255).round().expand(-1, 3, -1, -1)

@@ -1,4 +1,4 @@
-"""Features of a network that never learned anything."""
+"""Features of an untrained random network."""
 
 import torch
 from torch import Tensor, nn
@@ -15,8 +15,8 @@ FEATURES, LONGEST = 64, 64
 class RandomNetwork(Extractor):
     """64 seeded random features, for data without labels (Naeem et al., 2020, section 3.2, on random embeddings).
 
-    Of images: two strided convolutions with He's initial weights, pooled to at most 2 x 2 places, then a
-    random projection. Of anything else: a random projection of all values. Standardised over train.
+    For images: two strided convolutions with He's initialisation, pooled to at most 2 x 2 positions, then a random
+    projection. For other data: a random projection of all values. Standardised over train.
     """
 
     def __init__(self, data: DataModule, device: torch.device) -> None:

@@ -1,4 +1,4 @@
-"""Features of real examples, kept in files where they cost much."""
+"""Features of real examples, cached in files if they are costly."""
 
 import hashlib
 import json
@@ -21,11 +21,11 @@ def real_features(
     """`(N, D)` features of real examples.
 
     Args:
-        extractor: what takes them.
-        folder: where they are kept, if the extractor is costly.
+        extractor: computes the features.
+        folder: where they are cached, if the extractor is costly.
         fingerprint: of the data, its split and its scaling.
-        rows: which of its examples, in words.
-        examples: gives them, `(N, *shape)`; asked only where no file has the features.
+        rows: a description of the examples.
+        examples: returns them, `(N, *shape)`; called only if no file has the features.
     """
     if not extractor.costly:
         return extractor.extract(examples().split(512))

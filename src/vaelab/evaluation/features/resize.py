@@ -1,4 +1,4 @@
-"""Resizing of images before features are taken."""
+"""Resizing of images before feature extraction."""
 
 import torch
 from torch import Tensor
@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 
 def limit_side(images: Tensor, longest: int) -> Tensor:
-    """`(B, C, H, W)` as it is, or shrunk with an antialiasing filter until no side is longer than `longest`."""
+    """`(B, C, H, W)` shrunk with an antialiasing filter until no side is longer than `longest`; or unchanged."""
     size = limited_size(images.shape[-2:], longest)
     if size == tuple(images.shape[-2:]):
         return images
@@ -14,14 +14,14 @@ def limit_side(images: Tensor, longest: int) -> Tensor:
 
 
 def limited_size(size: tuple[int, ...], longest: int) -> tuple[int, int]:
-    """Height and width that `limit_side` gives."""
+    """Height and width of the output of `limit_side`."""
     height, width = size
     scale = min(1.0, longest / max(height, width))
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
 def resize_tensorflow1(images: Tensor, side: int) -> Tensor:
-    """`(B, C, H, W)` to `(B, C, side, side)` as TensorFlow 1 did it, and with it the numbers of the FID literature.
+    """`(B, C, H, W)` to `(B, C, side, side)` as TensorFlow 1 resizes, and therefore as in the FID literature.
 
     Output pixel i is read at i * H / side, without the usual half-pixel shift and without antialiasing.
     """

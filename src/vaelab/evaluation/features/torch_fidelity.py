@@ -1,4 +1,4 @@
-"""Torchmetrics' own Inception-v3, which comes with the package torch-fidelity."""
+"""Torchmetrics' own Inception-v3, from the package torch-fidelity."""
 
 from importlib.util import find_spec
 from typing import ClassVar
@@ -13,7 +13,7 @@ from vaelab.evaluation.features.inception import FEATURES, eight_bits
 
 
 class TorchFidelity(Extractor):
-    """The network of `torchmetrics.image.fid`; torch-fidelity downloads its weights when first asked."""
+    """The network of `torchmetrics.image.fid`; torch-fidelity downloads its weights at the first use."""
 
     costly: ClassVar[bool] = True
 
@@ -23,7 +23,7 @@ class TorchFidelity(Extractor):
             self._net = FrechetInceptionDistance(FEATURES).inception.to(device)
         except (ModuleNotFoundError, OSError) as error:
             raise ConfigError(
-                f"task.extractor=torchmetrics: its weights cannot be had here ({error}); "
+                f"task.extractor=torchmetrics: its weights cannot be downloaded or read ({error}); "
                 "use task.extractor=inception with a local file, or classifier"
             ) from error
         self.about = {
@@ -39,5 +39,5 @@ class TorchFidelity(Extractor):
 
 
 def has_torch_fidelity() -> bool:
-    """Whether the package can be imported."""
+    """Whether the package is installed."""
     return find_spec("torch_fidelity") is not None

@@ -1,4 +1,4 @@
-"""The values of an example themselves."""
+"""The values of an example as its features."""
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from vaelab.evaluation.features.moments import MOST, Moments
 
 
 class Values(Extractor):
-    """Every value less its mean over its deviation in the train split; constant ones are only centred."""
+    """Every value minus its mean, divided by its standard deviation in train; constant values are only centred."""
 
     def __init__(self, data: DataModule, device: torch.device) -> None:
         super().__init__(device)

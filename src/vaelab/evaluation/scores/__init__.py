@@ -1,4 +1,4 @@
-"""Anomaly scores of a trained model, and what is made of them: a ranking, a threshold, a detector."""
+"""Anomaly scores of a trained model, their ranking, thresholds and detectors."""
 
 from vaelab.evaluation.scores.column_parts import column_parts
 from vaelab.evaluation.scores.combined import Combined

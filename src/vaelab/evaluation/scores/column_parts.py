@@ -1,4 +1,4 @@
-"""Which columns of a row make its score as high as it is."""
+"""Attribution of a row's score to its columns."""
 
 import torch
 from torch import Tensor
@@ -12,16 +12,15 @@ from vaelab.evaluation.scores.standard import MOST_COMPARED, PART
 
 @torch.no_grad()
 def column_parts(detector: Detector, x: Tensor, name: str) -> Tensor:
-    """What each column adds to a score of rows, 0 where its value is missing.
+    """The part of each column in the score of rows, 0 for a missing value.
 
-    `reconstruction` is a sum over columns. Any other score is taken again with one column replaced by its usual value
-    (`usual_values`); the part of the column is by how much the score falls. These parts do not sum to the score.
-
-    A detector of earlier versions keeps no training rows: its parts are always those of `reconstruction`.
+    `reconstruction` is a sum over columns. For any other score, the score is computed again with one column replaced by
+    its usual value (`usual_values`); the column's part is the decrease of the score. These parts do not sum to the
+    score. A detector of earlier versions has no training rows: its parts are always those of `reconstruction`.
 
     Args:
         detector: fitted.
-        x: `(B, D)` as the likelihood explains them.
+        x: `(B, D)`, the target of the likelihood.
         name: of the score.
 
     Returns:
@@ -45,13 +44,13 @@ def column_parts(detector: Detector, x: Tensor, name: str) -> Tensor:
 
 
 def usual_values(x: Tensor, kept: Tensor, spec: DataSpec) -> Tensor:
-    """What each column has in the training rows that are like a row in all its other columns.
+    """The usual value of each column, from training rows that are similar to a row in all other columns.
 
-    Of the 5 nearest ones the median of a number and the commonest category. A column takes no part in the search for
-    its own value, so that an unusual one does not decide what is usual.
+    It is the median of a number or the most common category among the 5 nearest rows. A column is left out of the
+    search for its own value, so that an unusual value does not affect what is usual.
 
     Args:
-        x: `(B, D)`, NaN where a value is missing: it is compared with none.
+        x: `(B, D)`, NaN for missing values, which do not count in distances.
         kept: `(N, D)` training rows.
         spec: of the data.
 

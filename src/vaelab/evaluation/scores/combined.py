@@ -1,4 +1,4 @@
-"""Several scores as one."""
+"""A combination of several scores."""
 
 from collections.abc import Iterable, Mapping
 
@@ -9,15 +9,16 @@ from vaelab.evaluation.scores.score import Score
 from vaelab.evaluation.scores.standard import MOST_COMPARED, PART, Standard, thinned
 from vaelab.models import Model
 
-TINY = 1e-12  # an error of 0 has a logarithm too
+TINY = 1e-12  # added before taking the logarithm, since an error may be 0
 
 
 class Combined(Score):
-    """The mean of several scores, each on the scale that it has among training examples (`Standard`).
+    """The mean of several scores, each standardised over training examples (`Standard`).
 
-    One sees what another misses: a bound on log p(x) sees what breaks the model's rules, and neighbours what lies where
-    no training example was; the error of a whole image sees a wrong object, and a local score a small defect. Errors
-    are taken by their logarithm, since a few large ones would else decide.
+    The scores complement each other. A bound on log p(x) is high for violations of the structure that the model has
+    learned, and neighbours for regions without training examples. The error of a whole image is high for a wrong
+    object, and a local score for a small defect. Errors are replaced by their logarithms, since a few large ones would
+    otherwise dominate.
 
     Args:
         parts: scores by name, which are fitted before this one.
@@ -26,7 +27,7 @@ class Combined(Score):
     def __init__(self, parts: Mapping[str, Score]) -> None:
         super().__init__()
         self.standard = Standard(len(parts))
-        self._parts = tuple(parts.items())  # a tuple, since their state is saved under their own names
+        self._parts = tuple(parts.items())  # a tuple, so that they are not registered and saved twice
 
     @property
     def parts(self) -> tuple[tuple[str, Score], ...]:
@@ -34,7 +35,7 @@ class Combined(Score):
         return self._parts
 
     def fit(self, model: Model, normal: Iterable[Tensor]) -> None:
-        """Learn how large the scores are on batches `(B, *shape)` of training examples."""
+        """Learn the scales of the scores from batches `(B, *shape)` of training examples."""
         done = [part.is_standardised for _, part in self._parts]
         scores = []
         for x in thinned(normal, MOST_COMPARED).split(PART):
@@ -45,7 +46,7 @@ class Combined(Score):
             }
             scores.append(self._side_by_side(each))
         self.standard.fit(torch.cat(scores))
-        # Of neighbours a training example is one of its own: what they learnt without that stays.
+        # A training example is its own nearest neighbour, so the scale from `Neighbours.fit`, without itself, is used.
         self.standard.median[done], self.standard.spread[done] = 0.0, 1.0
 
     def forward(self, model: Model, x: Tensor) -> Tensor:
@@ -53,7 +54,7 @@ class Combined(Score):
         return self.together({name: part(model, x) for name, part in self._parts})
 
     def together(self, scores: Mapping[str, Tensor]) -> Tensor:
-        """What the scores of its parts, `(B,)` each by name, amount to; `(B,)`."""
+        """The combined score from the scores of its parts, `(B,)` each by name; `(B,)`."""
         standardised: Tensor = self.standard(self._side_by_side(scores))
         return standardised.mean(1)
 

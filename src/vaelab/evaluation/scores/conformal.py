@@ -1,4 +1,4 @@
-"""A threshold whose rate of false alarms is known."""
+"""A threshold with a guaranteed false-alarm rate."""
 
 from dataclasses import asdict, dataclass
 from math import ceil, inf, isfinite
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vaelab.config.builder import check_arguments
 
-MOST_COUNTED = 100_000  # examples of which the probability of each number of alarms is computed
+MOST_COUNTED = 100_000  # maximum number of examples for an exact distribution of the number of alarms
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,9 @@ class Threshold:
 
     Attributes:
         score: the name of the score.
-        value: infinite where `n` clean examples are too few for `rate`: then nothing is an alarm.
-        rate: the false-alarm rate that is not exceeded, on average over validation sets.
-        n: clean validation examples it was taken from.
+        value: infinite if `n` clean examples are too few for `rate`: then nothing is an alarm.
+        rate: upper bound of the false-alarm rate, on average over validation sets.
+        n: number of clean validation examples that it was computed from.
     """
 
     score: str
@@ -31,7 +31,7 @@ class Threshold:
     n: Annotated[int, Ge(0)]
 
     def alarms(self, scores: Tensor) -> Tensor:
-        """`(N,)` scores to `(N,)` bool. A score that is no number is an alarm: what cannot be scored is not normal."""
+        """`(N,)` scores to `(N,)` bool. NaN is an alarm, since an example that cannot be scored is not normal."""
         return (scores > self.value) | scores.isnan()
 
     def to_json(self) -> dict[str, Any]:
@@ -54,13 +54,12 @@ class Threshold:
 def conformal_threshold(score: str, clean: Tensor, rate: float) -> Threshold:
     """The ceil((n + 1)(1 - rate))-th smallest of n clean scores (split conformal; Vovk et al., 2005).
 
-    The chance that a further exchangeable score lies above it is at most `rate`, whatever the scores'
-    distribution, and at least `rate - 1/(n + 1)` where they have no ties. With n < `examples_needed(rate)`
-    no finite value does.
+    The probability that a new exchangeable score lies above it is at most `rate`, for any distribution of the scores,
+    and at least `rate - 1/(n + 1)` if there are no ties. With n < `examples_needed(rate)` no finite value does.
 
     Args:
         score: its name.
-        clean: `(n,)` scores of normal validation examples, none of which was trained on.
+        clean: `(n,)` scores of normal validation examples, which were not trained on.
         rate: of false alarms, in (0, 1).
     """
     rank = _rank(len(clean), rate)
@@ -69,29 +68,29 @@ def conformal_threshold(score: str, clean: Tensor, rate: float) -> Threshold:
 
 
 def alarms_by_chance(threshold: Threshold, count: int, level: float = 0.99) -> int:
-    """How many of `count` further normal examples raise an alarm at most, with the probability `level`.
+    """The maximum number of alarms among `count` new normal examples, with probability `level`.
 
-    A threshold that is the r-th smallest of n scores has a false-alarm rate of its own, which varies with those n as
-    Beta(n + 1 - r, r); so the number of alarms is beta-binomial, whatever the distribution of the scores (Angelopoulos
-    and Bates, 2023, section 3.2). It supposes that examples are exchangeable: one by one, not windows that overlap.
+    A threshold that is the r-th smallest of n scores has a false-alarm rate that varies with these n as Beta(n + 1
+    - r, r). The number of alarms is therefore beta-binomial, for any distribution of the scores (Angelopoulos and
+    Bates, 2023, section 3.2). This assumes exchangeable examples: separate ones, not overlapping windows.
 
     Args:
-        threshold: finite; an infinite one raises none.
-        count: of examples.
+        threshold: finite; an infinite one gives no alarms.
+        count: number of examples.
         level: in (0, 1).
     """
     rank = _rank(threshold.n, threshold.rate)
     if rank > threshold.n or not count:
         return 0
-    drawn = min(count, MOST_COUNTED)  # of more, as large a share of all
+    drawn = min(count, MOST_COUNTED)  # for a larger count, the same share of it is used
     chances = betabinom.pmf(np.arange(drawn + 1), drawn, threshold.n + 1 - rank, rank)
     return ceil(int(np.searchsorted(chances.cumsum(), level)) / drawn * count)
 
 
 def examples_needed(rate: float) -> int:
-    """The least number of clean examples with which a finite threshold keeps `rate`."""
+    """The smallest number of clean examples with which a finite threshold guarantees `rate`."""
     return ceil(1 / rate - 1 - 1e-9)
 
 
 def _rank(count: int, rate: float) -> int:
-    return max(1, ceil((count + 1) * (1 - rate) - 1e-9))  # less what floating point may add to a whole number
+    return max(1, ceil((count + 1) * (1 - rate) - 1e-9))  # the margin removes floating-point errors above an integer

@@ -20,24 +20,24 @@ from vaelab.models import Model
 from vaelab.models.saved_model import ABOUT, load_model
 
 THRESHOLD, STATE = "threshold.json", "scores.safetensors"  # in the run folder's model/
-CLEAN = "clean_scores.safetensors"  # there too: what set the threshold; detectors of earlier versions have none
-MOST_SAMPLES = 1_000_000  # K that a file may ask for; all K latents of an example are in memory at once
-KEPT = "neighbours.codes"  # in the latter; detectors of earlier versions have none
-WEIGHTS = "model.safetensors"  # beside them
+CLEAN = "clean_scores.safetensors"  # in the same folder: the scores that set the threshold; missing in old versions
+MOST_SAMPLES = 1_000_000  # upper bound of K in a file; all K latents of an example are in memory at once
+KEPT = "neighbours.codes"  # in STATE; missing in detectors of earlier versions
+WEIGHTS = "model.safetensors"  # in the same folder
 
 
 class Detector:
-    """The scores that a model has, fitted to normal data, and the threshold of one of them.
+    """The scores of a model, fitted to normal data, and the threshold for one of them.
 
     Args:
         model: in evaluation mode.
         nll_samples: K of the importance-weighted nll.
-        kept: training examples whose codes it holds before it is fitted; None for a detector of earlier versions, which
-            knew no neighbours.
+        kept: number of training examples whose codes are loaded later; 0 if it will be fitted, None for a detector of
+            earlier versions, without neighbours.
 
     Attributes:
-        threshold: above which a score is an alarm; set by the caller.
-        clean: `(n,)` scores of the normal validation examples that set it; None of a run of an earlier version.
+        threshold: a score above it is an alarm; set by the caller.
+        clean: `(n,)` scores of the normal validation examples that set it; None for a run of an earlier version.
     """
 
     def __init__(self, model: Model, nll_samples: int, kept: int | None = 0) -> None:
@@ -47,18 +47,18 @@ class Detector:
         self.clean: Tensor | None = None
 
     def fit(self, normal: Callable[[], Iterable[Tensor]]) -> None:
-        """Learn what is usual from what `normal()` yields: batches `(B, *shape)` of training examples."""
+        """Fit the scores to batches `(B, *shape)` of training examples, which `normal()` yields."""
         for score in self.scores.values():
             assert isinstance(score, Score)
             score.fit(self.model, normal())
 
     @torch.no_grad()
     def score(self, x: Tensor, name: str | None = None) -> Tensor:
-        """Scores of `x: (B, *shape)`, the larger the more anomalous, `(B,)`.
+        """Scores of `x: (B, *shape)`, larger is more anomalous, `(B,)`.
 
         Args:
-            x: what the likelihood explains, in the data's range: clean, and binarized where the data were.
-            name: which score; that of the threshold if None.
+            x: the target of the likelihood, in the data's range: clean, and binarized if the data were.
+            name: of the score; that of the threshold if None.
         """
         if name is None:
             name = self._threshold.score
@@ -66,7 +66,7 @@ class Detector:
 
     @torch.no_grad()
     def score_all(self, x: Tensor) -> dict[str, Tensor]:
-        """Every score of `x: (B, *shape)` by name, `(B,)` each; what one of them consists of is computed once."""
+        """Every score of `x: (B, *shape)` by name, `(B,)` each; shared parts are computed once."""
         x, found = x.to(self.model.device), dict[str, Tensor]()
         for name, score in self.scores.items():
             if isinstance(score, Combined):
@@ -76,7 +76,7 @@ class Detector:
         return found
 
     def alarms(self, x: Tensor) -> Tensor:
-        """Which of `x: (B, *shape)` lie above the threshold, `(B,)` bool."""
+        """Which of `x: (B, *shape)` have a score above the threshold, `(B,)` bool."""
         return self._threshold.alarms(self.score(x))
 
     @property
@@ -86,7 +86,7 @@ class Detector:
         return self.threshold
 
     def files(self) -> dict[str, bytes | str]:
-        """What the run folder keeps beside the model, by path within it."""
+        """The files that the run folder keeps with the model, by path within it."""
         about = self._threshold.to_json() | {"nll_samples": self.nll_samples}
         state = {name: value.contiguous().cpu() for name, value in self.scores.state_dict().items()}
         binary = save(state, {DIGEST: digest(state)})
@@ -101,11 +101,11 @@ class Detector:
 
     @classmethod
     def load(cls, run: str | Path, trusted: tuple[str, ...] = ()) -> "Detector":
-        """Bring back the detector of a run folder, on the CPU.
+        """Load the detector of a run folder, on the CPU.
 
         Raises:
-            CheckpointError: the folder holds no model, or one that was not trained with `task=anomaly`, or a detector
-                that is broken or of another model.
+            CheckpointError: the folder has no model, or one that was not trained with `task=anomaly`, or the detector
+                is broken or of another model.
         """
         run = Path(run)
         model = load_model(run, trusted)
@@ -113,7 +113,7 @@ class Detector:
 
     @classmethod
     def restored(cls, model: Model, folder: Path) -> "Detector":
-        """The detector that lies in a run's `model/`, for the model that is there too, in evaluation mode.
+        """The detector in a run's `model/`, for its model, in evaluation mode.
 
         Raises:
             CheckpointError: there is none, or it is broken or of another model.
@@ -125,7 +125,7 @@ class Detector:
         with torch.device("meta"):
             outline = _scores(model, samples, kept)
         if threshold.score not in outline:
-            raise CheckpointError(f"{folder / THRESHOLD}: {brief(threshold.score)} is no score of this model")
+            raise CheckpointError(f"{folder / THRESHOLD}: {brief(threshold.score)} is not a score of this model")
         state.refuse_others(outline.state_dict(), ABOUT)
         detector = cls(model, samples, kept)
         detector.scores.load_state_dict(state.load())
@@ -134,10 +134,10 @@ class Detector:
 
 
 def _read_clean(folder: Path, threshold: Threshold) -> Tensor | None:
-    """The scores that set a threshold, `(n,)`; None where the run has kept none.
+    """The scores that set a threshold, `(n,)`; None if the run has not saved them.
 
     Raises:
-        CheckpointError: the file is broken or holds others.
+        CheckpointError: the file is broken or has other scores.
     """
     path = folder / CLEAN
     if not path.exists():
@@ -149,7 +149,7 @@ def _read_clean(folder: Path, threshold: Threshold) -> Tensor | None:
 
 
 def _scores(model: Model, nll_samples: int, kept: int | None) -> nn.ModuleDict:
-    """Those that a model has, by name, not fitted yet; `kept` as in `Detector`."""
+    """The scores that exist for a model, by name, unfitted; `kept` as in `Detector`."""
     found: dict[str, Score] = {"reconstruction": Reconstruction(), "latent": Latent(model.latent_dim)}
     if model.likelihood.spec.support not in ("categories", "mixed"):
         found["relative"] = Relative()
@@ -167,7 +167,7 @@ def _scores(model: Model, nll_samples: int, kept: int | None) -> nn.ModuleDict:
 
 
 def has_detector(folder: Path) -> bool:
-    """Whether a run's `model/` holds one."""
+    """Whether a run's `model/` has a detector."""
     return all((folder / name).exists() for name in (THRESHOLD, STATE))
 
 
@@ -186,12 +186,12 @@ def read_threshold(folder: Path) -> tuple[Threshold, int]:
     except (KeyError, TypeError, ConfigError) as error:
         raise CheckpointError(f"{folder / THRESHOLD}: is broken ({brief(str(error))})") from error
     if type(samples) is not int or not 0 < samples <= MOST_SAMPLES:
-        raise CheckpointError(f"{folder / THRESHOLD}: nll_samples should be a whole number up to {MOST_SAMPLES:,}")
+        raise CheckpointError(f"{folder / THRESHOLD}: nll_samples should be an integer up to {MOST_SAMPLES:,}")
     return threshold, samples
 
 
 def same_weights(model: Model, folder: Path) -> bool:
-    """Whether a model has the weights in a run's `model/`, in its own precision; True where none lie there."""
+    """Whether a model has the weights in a run's `model/`, in its own precision; True if there are none."""
     path = folder / WEIGHTS
     if not path.is_file():
         return True

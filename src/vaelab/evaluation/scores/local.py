@@ -1,4 +1,4 @@
-"""Where an example is unusual for that place: errors in small surroundings, beside those of the training examples."""
+"""Local scores: errors in small neighbourhoods, compared with those of training examples at the same position."""
 
 from collections.abc import Iterable
 
@@ -10,21 +10,20 @@ from vaelab.core.spec import DataSpec
 from vaelab.evaluation.scores.score import Score, reconstruct
 from vaelab.models import Model
 
-SCALES = (3, 9)  # sides of the surroundings, in pixels or steps
-FLOOR = 1e-3  # added to squared errors: below it differences are noise, with data in [0, 1] or of deviation 1
-SHARE = 0.01  # of the places, the most unusual ones, that make the score of an example
-POOLED = (
-    0.2  # share of the mean variance of all places in that of one: few training examples say little of a single one
-)
+SCALES = (3, 9)  # sides of the neighbourhoods, in pixels or steps
+FLOOR = 1e-3  # added to squared errors; smaller differences are noise, for data in [0, 1] or with deviation 1
+SHARE = 0.01  # share of the positions, the most unusual ones, that determine the score of an example
+# Weight of the mean variance over all positions in the variance at each, which few training examples estimate poorly.
+POOLED = 0.2
 
 
 class Local(Score):
-    """The mean over the most unusual 1 % of places, of how unusual the reconstruction error there is.
+    """The mean, over the most unusual 1 % of positions, of how unusual the reconstruction error is there.
 
-    The squared error, summed over channels, is averaged over surroundings of 3 and of 9 pixels; its logarithm is
-    compared with the mean and the deviation that it has at this place over the training examples. So a small defect
-    counts as much in a large image as in a small one, and errors count less where they are always large, such as at
-    edges. Of series, surroundings are steps.
+    The squared error, summed over channels, is averaged over neighbourhoods of 3 and of 9 pixels. Its logarithm is
+    standardised by the mean and standard deviation at this position over the training examples. So a small defect has
+    the same effect in a large image as in a small one, and errors count less where they are always large, such as at
+    edges. For series, neighbourhoods are steps.
 
     Args:
         spec: of images or series without missing values.
@@ -42,11 +41,11 @@ class Local(Score):
 
     @property
     def sides(self) -> tuple[int, ...]:
-        """Of the surroundings, in pixels or steps."""
+        """Sides of the neighbourhoods, in pixels or steps."""
         return tuple(self._scales)
 
     def fit(self, model: Model, normal: Iterable[Tensor]) -> None:
-        """Learn how large errors are at each place from batches `(B, *shape)` of training examples."""
+        """Learn the size of errors at each position from batches `(B, *shape)` of training examples."""
         count, total, squares = (
             0,
             torch.zeros_like(self.mean).cpu().double(),
@@ -71,14 +70,14 @@ class Local(Score):
         return unusual.topk(most).values.mean((1, 2))
 
     def where(self, model: Model, x: Tensor) -> Tensor:
-        """How unusual each place is, in standard deviations: `(B, *shape[1:])` for `x: (B, *shape)`."""
+        """How unusual each position is, in standard deviations: `(B, *shape[1:])` for `x: (B, *shape)`."""
         return self._standardised(model, x).mean(1)
 
     def _standardised(self, model: Model, x: Tensor) -> Tensor:
         return (self._errors(model, x) - self.mean) / self.deviation
 
     def _errors(self, model: Model, x: Tensor) -> Tensor:
-        """`(B, scales, *shape[1:])` logarithms of squared errors in the surroundings of each place."""
+        """`(B, scales, *shape[1:])` logarithms of squared errors in the neighbourhood of each position."""
         errors = (reconstruct(model, x) - x).square().sum(1, keepdim=True).float()
         pool = F.avg_pool2d if errors.dim() == 4 else F.avg_pool1d
         around = [pool(errors, side, 1, side // 2, count_include_pad=False) for side in self._scales]
@@ -86,5 +85,5 @@ class Local(Score):
 
 
 def is_local(spec: DataSpec) -> bool:
-    """Whether examples have places, at each of which there is a number."""
+    """Whether examples have positions with a numeric value at each."""
     return spec.kind in ("image", "series") and spec.support != "categories" and not spec.has_missing

@@ -1,4 +1,4 @@
-"""How far an example is from the normal training examples nearest to it."""
+"""The distance of an example from its nearest normal training examples."""
 
 from collections.abc import Iterable
 
@@ -13,21 +13,20 @@ from vaelab.evaluation.scores.standard import MOST_COMPARED, PART, Standard, thi
 from vaelab.models import Model
 
 NEAREST = 5  # training examples whose distances are averaged
-SAME = 1e-5  # of the length of two examples: a distance below it is rounding, which depends on the batch
-MOST_KEPT, MOST_VALUES = 10_000, 2**24  # training examples whose codes are kept, and values of their reconstructions
+SAME = 1e-5  # relative to the length of two examples; smaller distances are rounding, which depends on the batch
+MOST_KEPT, MOST_VALUES = 10_000, 2**24  # kept codes of training examples, and values of their reconstructions, at most
 
 
 class Neighbours(Score):
-    """Mean distance to the 5 nearest of the normal training examples, of the codes and of the values.
+    """Mean distance to the 5 nearest normal training examples, in codes and in values.
 
-    Values are compared with what the model makes of those examples, so that their codes are all that is kept. Either
-    distance is put on the scale of the training examples' own (`Standard`), and the score is the mean of both. Of
-    tokens the codes alone are compared. After Ramaswamy et al. (2000), in the space of a model's features as in
-    Bergman et al. (2020).
+    Values are compared with the model's reconstructions of these examples, so that only their codes are kept. Both
+    distances are standardised over training examples (`Standard`), and the score is their mean. For tokens only codes
+    are compared. It follows Ramaswamy et al. (2000), in the space of a model's features as in Bergman et al. (2020).
 
     Args:
-        latent_dim: numbers of a code.
-        kept: training examples that it is going to be given the codes of, where it is not fitted.
+        latent_dim: dimensions of a code.
+        kept: number of training examples whose codes will be loaded, if it is not fitted.
         spec: of the data.
     """
 
@@ -38,10 +37,10 @@ class Neighbours(Score):
         super().__init__()
         self.register_buffer("codes", torch.zeros(kept, latent_dim))
         self.standard = Standard(1 if spec.support == "categories" else 2)
-        self._decoded: Tensor | None = None  # from the codes, when it is first needed
+        self._decoded: Tensor | None = None  # decoded from the codes at the first use
 
     def fit(self, model: Model, normal: Iterable[Tensor]) -> None:
-        """Keep codes of batches `(B, *shape)`, as many as there is room for, and learn how far they are apart."""
+        """Keep codes of batches `(B, *shape)`, up to the limits, and learn the scale of their distances."""
         size = max(plain_size(model.likelihood.spec), model.latent_dim)
         examples = thinned(normal, max(NEAREST + 1, min(MOST_KEPT, MOST_VALUES // size)))
         self.codes = torch.cat([model.encode(part.to(model.device)) for part in examples.split(PART)])
@@ -50,20 +49,20 @@ class Neighbours(Score):
         self.standard.fit(self._distances(model, examples[compared].to(model.device), compared))
 
     def forward(self, model: Model, x: Tensor) -> Tensor:
-        """`x: (B, *shape)`; `(B,)`, 0 where the distances are those of a usual training example."""
+        """`x: (B, *shape)`; `(B,)`, 0 for the median distances of training examples."""
         found: Tensor = self.standard(self._distances(model, x).float().to(self.codes.device))
         return found.mean(1)
 
     def examples(self, model: Model, most: int) -> Tensor:
-        """What the model makes of at most `most` of the training examples, evenly spaced; `(N, *shape)`."""
+        """Reconstructions of at most `most` of the training examples, evenly spaced; `(N, *shape)`."""
         chosen = torch.linspace(0, len(self.codes) - 1, min(len(self.codes), most)).round().long()
         return torch.cat([model.decode(part) for part in self.codes[chosen.to(self.codes.device)].split(PART)])
 
     def _distances(self, model: Model, x: Tensor, own: Tensor | None = None) -> Tensor:
-        """`(B, kinds)` mean distances, on the CPU; `own` are places among the kept that are the examples themselves."""
+        """`(B, kinds)` mean distances, on the CPU; `own` are the indices of the examples themselves among the kept."""
         spec = model.likelihood.spec
         parts = []
-        for first in range(0, max(1, len(x)), PART):  # of no examples there are no distances, and no error
+        for first in range(0, max(1, len(x)), PART):  # also runs once for an empty batch
             part = x[first : first + PART]
             skipped = None if own is None else own[first : first + PART]
             kinds = [_nearest(model.encode(part).cpu().double(), self.codes.cpu(), skipped)]
@@ -73,12 +72,12 @@ class Neighbours(Score):
         return torch.cat(parts)
 
     def _nearest_values(self, model: Model, x: Tensor, skipped: Tensor | None) -> Tensor:
-        """`(B,)` mean distances of values; those that are missing in `x` add nothing, as in a score of errors."""
+        """`(B,)` mean distances of values; missing values of `x` add nothing, as in a score of errors."""
         spec = model.likelihood.spec
         if self._decoded is None:
             self._decoded = torch.cat([_numbers(model.decode(part), spec) for part in self.codes.split(PART)])
         distance = _nearest(_numbers(x, spec), self._decoded, skipped)
-        if spec.has_missing and spec.kind == "series":  # a long series is no further away for its length
+        if spec.has_missing and spec.kind == "series":  # scaled to full length: the length itself is not unusual
             values = number_of_values(x, spec)
             assert isinstance(values, Tensor)
             distance = distance * (spec.size / values.clamp(min=1)).sqrt().cpu()
@@ -86,14 +85,14 @@ class Neighbours(Score):
 
 
 def _numbers(x: Tensor, spec: DataSpec) -> Tensor:
-    """`(B, *shape)` to `(B, R)` float64 on the CPU: a 0 or 1 for each category, NaN where a value is missing."""
+    """`(B, *shape)` to `(B, R)` float64 on the CPU: categories one-hot, NaN for missing values."""
     return (features(x, spec.columns) if spec.columns else x.flatten(1)).cpu().double()
 
 
 def _nearest(rows: Tensor, kept: Tensor, skipped: Tensor | None) -> Tensor:
-    """Mean distance of `rows: (B, R)`, over what is not NaN, to the nearest of `kept: (N, R)`; `(B,)`.
+    """Mean distance of `rows: (B, R)`, over values that are not NaN, to the nearest of `kept: (N, R)`; `(B,)`.
 
-    `skipped: (B,)` are places in `kept` that do not count.
+    `skipped: (B,)` are indices in `kept` that do not count.
     """
     observed, kept = ~rows.isnan(), kept.double()
     filled = rows.nan_to_num()
@@ -101,7 +100,7 @@ def _nearest(rows: Tensor, kept: Tensor, skipped: Tensor | None) -> Tensor:
     lengths = of_kept + filled.square().sum(1, keepdim=True)
     squares = lengths - 2 * filled @ kept.T
     squares[squares < SAME**2 * lengths] = 0
-    skips = skipped is not None and len(kept) > 1  # one kept example alone is compared with itself
+    skips = skipped is not None and len(kept) > 1  # a single kept example is compared with itself
     if skips:
         squares[torch.arange(len(rows)), skipped] = torch.inf
     nearest = squares.topk(min(NEAREST, len(kept) - skips), largest=False)

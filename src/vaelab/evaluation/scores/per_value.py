@@ -1,4 +1,4 @@
-"""What single values and steps of an example add to its reconstruction error."""
+"""Parts of single values and steps in the reconstruction error of an example."""
 
 import torch
 from torch import Tensor
@@ -9,9 +9,10 @@ from vaelab.models import Model
 
 
 def value_errors(model: Model, x: Tensor) -> Tensor:
-    """What each value adds to the reconstruction score, 0 where one is missing; `(B, *shape)` for `x: (B, *shape)`.
+    """The part of each value in the reconstruction score, 0 if it is missing; `(B, *shape)` for `x: (B, *shape)`.
 
-    Squared errors of numbers; of a row with categories -log p(value | z) in nats, z the code or the posterior's mean.
+    Squared errors for numeric data; for rows with categories -log p(value | z) in nats, where z is the code or the
+    posterior mean.
     """
     spec = model.likelihood.spec
     observed = observed_mask(x)
@@ -25,14 +26,14 @@ def value_errors(model: Model, x: Tensor) -> Tensor:
 
 @torch.no_grad()
 def step_errors(model: Model, x: Tensor) -> Tensor:
-    """The squared reconstruction error of each step, a mean over its values that are there.
+    """The squared reconstruction error of each step, averaged over its observed values.
 
     Args:
         model: in evaluation mode.
-        x: `(B, *F, T)`, uncorrupted, NaN where a value is missing.
+        x: `(B, *F, T)`, uncorrupted, NaN for missing values.
 
     Returns:
-        `(B, T)`, NaN where a step has no value.
+        `(B, T)`, NaN for a step without observed values.
     """
     observed = observed_mask(x)
     squares = (reconstruct(model, x) - x).square().where(observed, x.new_zeros(()))

@@ -1,4 +1,4 @@
-"""How well a score ranks anomalies above normal examples, with intervals."""
+"""How well a score ranks anomalies above normal examples, with bootstrap intervals."""
 
 from typing import Any, NamedTuple
 
@@ -26,7 +26,7 @@ def estimates(
     Args:
         scores: `(N,)`, larger is more anomalous.
         anomalous: `(N,)`, with both kinds.
-        k: how many examples of the largest scores are looked at; as many as there are anomalies if None.
+        k: number of examples with the largest scores; the number of anomalies if None.
         prevalence: see `precision_at_prevalence`.
     """
     counts = Grouped(scores, anomalous).counts
@@ -47,10 +47,10 @@ def intervals(
     resamples: int = 1000,
     prevalence: float | None = None,
 ) -> dict[str, Interval]:
-    """The same numbers with percentile intervals.
+    """The same metrics with percentile intervals.
 
-    Normal and anomalous examples are drawn again separately (a stratified bootstrap; Efron and
-    Tibshirani, 1993, chapter 13), with a fixed seed.
+    Normal and anomalous examples are resampled separately (a stratified bootstrap; Efron and Tibshirani, 1993, chapter
+    13), with a fixed seed.
 
     Args:
         scores, anomalous, k: as in `estimates`; k is the same for each resample.
@@ -73,7 +73,7 @@ def intervals(
 
 
 class Grouped:
-    """Examples counted by score, largest first, so that a resample costs two counts and no sort."""
+    """Counts of examples by score, largest first, so that a resample needs two counts and no sorting."""
 
     def __init__(self, scores: NDArray[np.float64], anomalous: NDArray[np.bool_]) -> None:
         distinct, group = np.unique(-scores, return_inverse=True)
@@ -86,32 +86,32 @@ class Grouped:
         return normal, anomalies
 
     def resampled(self, generator: np.random.Generator) -> tuple[Counts, Counts]:
-        """Counts of as many normal examples and anomalies, drawn with replacement."""
+        """Counts of as many normal examples and as many anomalies, drawn with replacement."""
         return self._counted(*(g[generator.integers(len(g), size=len(g))] for g in self._groups))
 
 
 def auroc(normal: Counts, anomalies: Counts) -> float:
-    """The chance that an anomaly scores above a normal example, ties half.
+    """The probability that an anomaly scores above a normal example; ties count half.
 
     Args:
-        normal, anomalies: `(G,)` examples of each distinct score, the largest score first.
+        normal, anomalies: `(G,)` number of examples with each distinct score, the largest score first.
     """
     above = np.cumsum(anomalies) - 0.5 * anomalies
     return float((normal * above).sum() / (normal.sum() * anomalies.sum()))
 
 
 def auprc(normal: Counts, anomalies: Counts) -> float:
-    """Average precision: the sum of precisions, each weighed by the recall gained at it."""
+    """Average precision: the sum of precisions, each weighted by the recall gained at it."""
     found = np.cumsum(anomalies)
     looked_at = np.maximum(found + np.cumsum(normal), 1)
     return float((anomalies * found / looked_at).sum() / found[-1])
 
 
 def precision_at_prevalence(prevalence: float, normal: Counts, anomalies: Counts) -> float:
-    """The share of anomalies among as many of the highest scores as there are anomalies, at their share of the data.
+    """Precision at k = the number of anomalies, for the share of anomalies in the data instead of the test split.
 
-    A test split to which all anomalies went has more of them than the data have. So its normal examples and its
-    anomalies are weighted by what share of the data they are.
+    A test split that contains all anomalies has a higher share of them than the data. Its normal examples and anomalies
+    are therefore weighted by their shares in the data.
 
     Args:
         prevalence: share of anomalies in the data, in (0, 1).
@@ -122,7 +122,7 @@ def precision_at_prevalence(prevalence: float, normal: Counts, anomalies: Counts
 
 
 def precision_at(k: float, normal: NDArray[Any], anomalies: NDArray[Any]) -> float:
-    """Anomalies among the k largest scores, over k; of tied ones at the end, their share."""
+    """Share of anomalies among the k largest scores; ties at the k-th score count by their share."""
     looked_at = np.cumsum(normal + anomalies)
     last = int(np.searchsorted(looked_at, k))
     before = looked_at[last] - normal[last] - anomalies[last]

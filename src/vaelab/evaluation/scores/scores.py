@@ -12,10 +12,10 @@ from vaelab.models import Model
 
 
 class Reconstruction(Score):
-    """||x - x^||^2 with x^ decoded from the code or the posterior's mean, summed over the values that are there.
+    """||x - x^||^2 with x^ decoded from the code or the posterior mean, summed over the observed values.
 
-    Of data with categories it is -log p(x|z) at that code, in nats. Of series it is the mean over the values that
-    are there times those of a whole example, so that a long one is no anomaly for its length.
+    For data with categories it is -log p(x|z) at that code, in nats. For series it is the mean squared error over
+    observed values, scaled to full length, so that long series do not score higher merely for being long.
     """
 
     def forward(self, model: Model, x: Tensor) -> Tensor:
@@ -25,18 +25,18 @@ class Reconstruction(Score):
             return -model.log_likelihood(model.encode(x), x)
         values = spec.size if spec.kind == "series" else number_of_values(x, spec)
         each = squared_error_of_each(reconstruct(model, x), x, spec)
-        return (each.nan_to_num() if spec.has_missing else each) * values  # no value, no error
+        return (each.nan_to_num() if spec.has_missing else each) * values  # an example without values has no error
 
 
-TINY = 1e-6  # a blank example has nothing to explain, and must not divide by zero
+TINY = 1e-6  # added to the norm, which is 0 for a blank example
 
 
 class Relative(Score):
-    """||x - x^||^2 / ||x||, with x^ from the code or the posterior's mean.
+    """||x - x^||^2 / ||x||, with x^ from the code or the posterior mean.
 
-    The geometric mean of the squared error and of the part of x that is left unexplained,
-    ||x - x^||^2 / ||x||^2. The error alone is small for whatever is faint, such as a 1 before a model of
-    8s; the part alone is small for whatever is bold. For data that are zero where there is nothing.
+    It is the geometric mean of the squared error and of the relative error ||x - x^||^2 / ||x||^2. The squared error
+    alone is small for every faint image, such as a 1 for a model of 8s; the relative error alone is small for images
+    with many bright pixels. It suits data where 0 means empty.
     """
 
     is_error = True
@@ -53,8 +53,7 @@ class Relative(Score):
 class Latent(Score):
     """Mahalanobis distance of the code, or posterior mean, from those of the training examples.
 
-    Their covariance is shrunk (Ledoit and Wolf, 2004), so that dimensions that the model leaves unused
-    do not decide.
+    Their covariance is shrunk (Ledoit and Wolf, 2004), so that dimensions that the model does not use do not dominate.
     """
 
     mean: Tensor
@@ -66,7 +65,7 @@ class Latent(Score):
         self.register_buffer("precision", torch.eye(latent_dim))
 
     def fit(self, model: Model, normal: Iterable[Tensor]) -> None:
-        """Mean and precision of the codes of batches `(B, *shape)`."""
+        """Fit mean and precision to the codes of batches `(B, *shape)`."""
         codes = torch.cat([model.encode(x).cpu().double() for x in normal])
         fitted = LedoitWolf().fit(codes.numpy())
         self.mean.copy_(torch.from_numpy(fitted.location_))
@@ -78,11 +77,11 @@ class Latent(Score):
         return ((centred @ self.precision) * centred).sum(1).clamp(min=0).sqrt()
 
 
-DRAWS = 8  # z for each example; the KL is exact, so that only log p(x|z) is sampled
+DRAWS = 8  # z for each example; the KL is exact, so only log p(x|z) is sampled
 
 
 class Elbo(Score):
-    """-elbo = KL - E_q[log p(x|z)] in nats, at beta = 1, its expectation over fixed draws."""
+    """-elbo = KL - E_q[log p(x|z)] in nats, at beta = 1, with the expectation over fixed draws."""
 
     needs_rate = True
 

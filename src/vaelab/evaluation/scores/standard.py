@@ -1,4 +1,4 @@
-"""What is usual among training examples: some of them, and a scale on which their scores have the same size."""
+"""Subsets of training examples, and standardisation of scores over them."""
 
 from collections.abc import Iterable
 
@@ -6,17 +6,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-MOST_COMPARED = 2_000  # training examples that say what is usual
-PADDING = -1  # behind the end of a sequence of tokens; nothing else is cut
+MOST_COMPARED = 2_000  # training examples that scores are standardised over
+PADDING = -1  # after the end of a sequence of tokens; only these are cropped
 PART = 256  # examples whose scores are computed at once
 
 
 def thinned(batches: Iterable[Tensor], most: int) -> Tensor:
     """At most `most` examples of batches `(B, *shape)`, evenly spaced over all of them, on the CPU.
 
-    More than half as many are found wherever there are enough, however many batches there are: each time that there
-    are too many, every other one is left out, and of later ones too. Batches of tokens, each cut to its own longest
-    sequence, are padded to the longest that is kept.
+    If there are enough, more than half of `most` are kept, for any number of batches: each time that there are too
+    many, every other one is dropped, also of later ones. Batches of tokens, each cropped to its longest sequence, are
+    padded to the longest that is kept.
     """
     kept: list[Tensor] = []
     stride, seen = 1, 0
@@ -31,7 +31,7 @@ def thinned(batches: Iterable[Tensor], most: int) -> Tensor:
 
 
 class Standard(torch.nn.Module):
-    """Scores of several kinds on one scale: less the training examples' median, over their interquartile range."""
+    """Standardises scores of several kinds by the median and the interquartile range over training examples."""
 
     median: Tensor
     spread: Tensor
@@ -42,15 +42,15 @@ class Standard(torch.nn.Module):
         self.register_buffer("spread", torch.ones(kinds))
 
     def fit(self, usual: Tensor) -> None:
-        """From scores of training examples, `(N, kinds)`."""
+        """Fit to scores of training examples, `(N, kinds)`."""
         usual = usual.cpu().double()  # Apple's GPUs have no double precision
         low, median, high = usual.quantile(torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64), dim=0)
         spread = high - low
-        # where half of them are the same, such as the distances of rows that come several times
+        # if at least half of them are equal, such as the distances of duplicate rows
         spread = torch.where(spread > 0, spread, usual.std(0, correction=0))
         self.median.copy_(median)
         self.spread.copy_(torch.where(spread > 0, spread, 1.0))
 
     def forward(self, scores: Tensor) -> Tensor:
-        """`(B, kinds)` to the same, 0 what is usual."""
+        """`(B, kinds)` to standardised scores, where 0 is usual."""
         return (scores - self.median) / self.spread

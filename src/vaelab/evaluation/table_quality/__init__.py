@@ -1,1 +1,1 @@
-"""How close generated rows of a table are to real ones, in the units of its columns."""
+"""The similarity of generated and real rows of a table, in the units of its columns."""

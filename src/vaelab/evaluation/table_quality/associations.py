@@ -1,4 +1,4 @@
-"""How columns go together, as a matrix; and how far two such matrices are apart."""
+"""Associations of columns as a matrix, and the distance of two such matrices."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,21 +6,25 @@ from scipy.stats import rankdata
 
 from vaelab.evaluation.table_quality.rows import Rows, Values
 
-MOST_COLUMNS = 50  # the first ones: pairs are as many as the square
-FEWEST = 5  # rows that have both values
+MOST_COLUMNS = 50  # from the first on; the number of pairs grows with its square
+FEWEST = 5  # minimum number of rows with both values
 
 
 def associations(rows: Rows) -> Values:
-    """How strongly each pair of columns goes together, `(D, D)`; NaN where a column is constant or too few rows have
+    """Strength of the association of each pair of columns, `(D, D)`; NaN if a column is constant or too few rows have
     both values.
 
-    Of two numbers Spearman's rank correlation, -1 to 1. Of two categories Cramer's V, 0 to 1, with the correction of
-    Bergsma (2013) for its bias. Of a number and a category the correlation ratio of the number's ranks, 0 to 1: the
-    root of the share of variance that lies between categories, corrected for as many groups as there are (epsilon
-    squared; Kelley, 1935). Rows with both values count. Diagonals are 1.
+    | columns | measure |
+    |---|---|
+    | two numeric | Spearman's rank correlation, -1 to 1 |
+    | two categorical | Cramer's V with the bias correction of Bergsma (2013), 0 to 1 |
+    | one of each | correlation ratio of the ranks, 0 to 1 |
+
+    The correlation ratio is the root of the share of variance between categories, corrected for the number of
+    categories (epsilon squared; Kelley, 1935). Rows with both values count. Diagonals are 1.
 
     Args:
-        rows: at most the first 50 columns are looked at.
+        rows: at most the first 50 columns are used.
     """
     columns = rows.columns[:MOST_COLUMNS]
     found = np.full((len(columns), len(columns)), np.nan)
@@ -47,14 +51,14 @@ def associations(rows: Rows) -> Values:
 def association_difference(real: Values, generated: Values) -> Values:
     """Absolute differences `(D, D)` of two matrices of `associations`.
 
-    A pair that has no association in the generated rows, where a column may be constant, counts as one of 0. What has
-    none in the real rows is NaN.
+    A pair without an association in the generated rows, where a column may be constant, counts as 0. A pair without one
+    in the real rows is NaN.
     """
     return np.abs(real - np.nan_to_num(generated))
 
 
 def correlation_distance(real: Values, generated: Values) -> float | None:
-    """The mean of `association_difference` over pairs of different columns; None where no pair has one."""
+    """The mean of `association_difference` over pairs of different columns; None if no pair has one."""
     pairs = association_difference(real, generated)[np.triu_indices(len(real), 1)]
     pairs = pairs[~np.isnan(pairs)]
     return float(pairs.mean()) if len(pairs) else None
@@ -66,7 +70,7 @@ def spearman(first: Values, second: Values) -> float:
 
 
 def cramers_v(first: Values, second: Values) -> float:
-    """Of two columns of categories `(N,)`; bias-corrected (Bergsma, 2013, eq. 5)."""
+    """Association of two categorical columns `(N,)`; bias-corrected (Bergsma, 2013, eq. 5)."""
     counts = _crossed(first, second)
     total = counts.sum()
     expected = counts.sum(1, keepdims=True) * counts.sum(0, keepdims=True) / total
@@ -78,7 +82,7 @@ def cramers_v(first: Values, second: Values) -> float:
 
 
 def correlation_ratio(numbers: Values, categories: Values) -> float:
-    """Of a column of numbers, by their ranks, and one of categories, `(N,)` each."""
+    """Association of a numeric column, by its ranks, and a categorical one, `(N,)` each."""
     ranks = rankdata(numbers)
     group = np.unique(categories, return_inverse=True)[1]
     sizes = np.bincount(group)

@@ -1,4 +1,4 @@
-"""How far the columns of generated rows are from those of real ones, one column at a time."""
+"""Distances between the columns of generated and of real rows, one column at a time."""
 
 import csv
 import io
@@ -14,12 +14,12 @@ MEASURES: dict[Kind, str] = {"number": "Kolmogorov-Smirnov", "category": "total 
 
 @dataclass(frozen=True)
 class ColumnDistance:
-    """Of one column.
+    """The distance of one column.
 
     Attributes:
         name, kind: of the column.
         distance: 0 to 1.
-        missing: shares of rows without a value, of real and of generated ones.
+        missing: shares of rows with a missing value, of real and of generated ones.
     """
 
     name: str
@@ -31,12 +31,12 @@ class ColumnDistance:
 def column_distances(real: Rows, generated: Rows) -> list[ColumnDistance]:
     """The distance of each column; a missing value counts as a value of its own.
 
-    Numbers have the Kolmogorov-Smirnov distance, the largest difference of the two cumulative distributions, where
-    what is missing lies above all numbers. Categories have the total variation, half the sum of absolute differences
-    of shares. Both are 0 for equal distributions and 1 for those that have no value in common.
+    Numeric columns have the Kolmogorov-Smirnov distance, the largest difference of the two cumulative distributions,
+    with missing values above all numbers. Categorical columns have the total variation, half the sum of absolute
+    differences of shares. Both are 0 for equal distributions and 1 for distributions without a common value.
 
     Args:
-        real, generated: of the same columns, with at least one row each.
+        real, generated: rows with the same columns, at least one row each.
     """
     found = []
     for place, column in enumerate(real.columns):
@@ -51,7 +51,7 @@ def column_distances(real: Rows, generated: Rows) -> list[ColumnDistance]:
 
 
 def kolmogorov_smirnov(first: Values, second: Values) -> float:
-    """The largest difference of two empirical distribution functions, `(N,)` and `(M,)`; NaN lies above all."""
+    """The largest difference of two empirical distribution functions, `(N,)` and `(M,)`; NaN counts as above all."""
     first, second = (np.sort(np.where(np.isnan(values), np.inf, values)) for values in (first, second))
     at = np.concatenate([first, second])
     below = [np.searchsorted(values, at, side="right") / len(values) for values in (first, second)]
@@ -59,7 +59,7 @@ def kolmogorov_smirnov(first: Values, second: Values) -> float:
 
 
 def total_variation(first: Values, second: Values, categories: int) -> float:
-    """Half the sum of differences of the shares of categories `0 ... categories - 1`; NaN is one more of them."""
+    """Half the summed differences of the shares of categories `0 ... categories - 1`; NaN is one more category."""
     shares = []
     for values in (first, second):
         codes = np.where(np.isnan(values), categories, values).astype(np.int64)
@@ -68,7 +68,7 @@ def total_variation(first: Values, second: Values, categories: int) -> float:
 
 
 def to_csv(distances: Sequence[ColumnDistance]) -> str:
-    """A line for each column, the farthest first."""
+    """A CSV line for each column, the largest distance first."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["column", "kind", "measure", "distance", "missing_in_test", "missing_in_samples"])

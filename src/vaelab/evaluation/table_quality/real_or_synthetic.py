@@ -1,4 +1,4 @@
-"""Whether a classifier tells generated rows from real ones (a classifier two-sample test)."""
+"""Whether a classifier can distinguish generated rows from real ones (a classifier two-sample test)."""
 
 import numpy as np
 from sklearn.metrics import roc_auc_score
@@ -7,18 +7,18 @@ from sklearn.model_selection import StratifiedKFold
 from vaelab.evaluation.table_quality.boosting import classifier, inputs, rows_learned
 from vaelab.evaluation.table_quality.rows import Rows
 
-FOLDS, FEWEST = 5, 10  # rows of each kind below which nothing is measured
+FOLDS, FEWEST = 5, 10  # folds, and minimum number of rows of each kind
 
 
 def real_or_synthetic_auroc(real: Rows, generated: Rows) -> float | None:
-    """AUROC of gradient-boosted trees that tell the two apart, each row by trees that did not see it.
+    """AUROC of gradient-boosted trees that classify real against generated rows, with cross-validation.
 
-    Lopez-Paz and Oquab (2017), with AUROC in place of accuracy. 0.5 says that they cannot be told apart, 1 that every
-    row can. With few rows chance alone may take it some hundredths below or above 0.5.
+    Lopez-Paz and Oquab (2017), with AUROC in place of accuracy. 0.5 means that they cannot be distinguished, 1 that
+    every row can. With few rows it can deviate from 0.5 by some hundredths by chance.
 
     Args:
-        real, generated: of the same columns; as many of each are taken. Of more real rows some are drawn, since files
-            often come sorted; of more generated ones the first.
+        real, generated: rows with the same columns; the same number of each is used. Real rows are drawn at random,
+            since files are often sorted; generated ones are taken from the start.
 
     Returns:
         The mean over five folds; None with fewer than 10 rows of each.

@@ -1,4 +1,4 @@
-"""Train on synthetic, test on real: what a model learns from generated rows is worth on real ones.
+"""Train on synthetic, test on real (TSTR): the score on real rows of a model trained on generated rows.
 
 Esteban, Hyland and Raetsch (2017). One column is the target, and gradient-boosted trees predict it from all others.
 """
@@ -15,22 +15,22 @@ from vaelab.evaluation.scores.ranking import auroc
 from vaelab.evaluation.table_quality.boosting import classifier, inputs, regressor, rows_learned
 from vaelab.evaluation.table_quality.rows import Rows, Values
 
-MOST_CLASSES = 101  # of a target: as many as a column has by default, and "(other)"
-FEW_CLASSES = 20  # of a column of categories that is taken for the target unless one is named
-FEWEST = 10  # rows with a target that trees are learned from, and that they are tested on
-CHANCE = {True: 0.5, False: 0.0}  # AUROC of classes, and R^2 of numbers
-CLEAR = {True: 0.6, False: 0.1}  # of trees that learned from real rows: no ratio to less says much
+MOST_CLASSES = 101  # of a target: the default maximum of categories, and "(other)"
+FEW_CLASSES = 20  # maximum of a categorical column that is chosen as target if none is named
+FEWEST = 10  # minimum number of training rows, and of test rows, with a target
+CHANCE = {True: 0.5, False: 0.0}  # AUROC for classes, and R^2 for numbers
+CLEAR = {True: 0.6, False: 0.1}  # minimum score of trees trained on real rows for a meaningful ratio
 Weights = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Exam:
-    """Real rows with a target, that predictions are measured on.
+    """Real rows with a target, on which predictions are evaluated.
 
     Attributes:
-        target: the place of the column that is predicted.
-        rows: with a value of it, and of classes only those that are measured.
-        classes: places of the categories that are measured; empty where the target is a number.
+        target: index of the column that is predicted.
+        rows: rows with an observed target; for classes only those that are evaluated.
+        classes: indices of the categories that are evaluated; empty for a numeric target.
     """
 
     target: int
@@ -44,13 +44,13 @@ class Exam:
 
     @property
     def strata(self) -> NDArray[np.int64]:
-        """`(N,)`: rows of one number are drawn again among themselves."""
+        """`(N,)`: rows with the same number are resampled among themselves."""
         return np.unique(self.truth, return_inverse=True)[1] if self.classes else np.zeros(len(self.rows), np.int64)
 
     def predicted(self, learned_from: Rows) -> Values:
-        """What trees that learned from other rows predict, `(N, K)`: chances of `classes`, or `(N, 1)` numbers.
+        """Predictions of trees trained on other rows, `(N, K)`: probabilities of `classes`, or `(N, 1)` numbers.
 
-        A class that those rows lack has the chance 0 everywhere, so that it is told from no other.
+        A class that those rows lack has probability 0 everywhere, and so the AUROC of chance.
         """
         known = learned_from.chosen(~np.isnan(learned_from.values[:, self.target]))
         known = known.chosen(slice(rows_learned(len(known.columns))))
@@ -75,9 +75,9 @@ class Exam:
 
 
 def find_target(train: Rows) -> int | None:
-    """The column that is predicted where none is named: the last one of few categories, or else of numbers.
+    """The column that is predicted if none is named: the last one with few categories, or else the last numeric one.
 
-    Columns that have one value only are passed over.
+    Columns with only one value are skipped.
 
     Args:
         train: real rows.
@@ -93,16 +93,16 @@ def find_target(train: Rows) -> int | None:
 
 
 def exam_of(target: int, train: Rows | None, test: Rows) -> Exam | str:
-    """What predictions of a column are measured on, or why none can be.
+    """The prediction problem for a column, or the reason why there is none.
 
     Args:
-        target: its place.
-        train: real rows, whose classes are those that could be learned; None where there are none.
+        target: index of the column.
+        train: real rows, whose classes are those that could be learned; None if there are none.
         test: real rows.
     """
     column, name = test.columns[target], test.columns[target].name
     if len(test.columns) < 2:
-        return "there is no column beside the target"
+        return "there is no column besides the target"
     known = test.chosen(~np.isnan(test.values[:, target]))
     if len(known) < FEWEST:
         return f"{len(known)} test rows with a value of {name} are too few"
@@ -110,7 +110,7 @@ def exam_of(target: int, train: Rows | None, test: Rows) -> Exam | str:
         return f"{taught} train rows with a value of {name} are too few"
     if column.kind == "number":
         if (known.values[:, target] == known.values[0, target]).all():
-            return f"{name} has one value in the test split"
+            return f"{name} has only one value in the test split"
         return Exam(target, known, ())
     if len(column.categories) > MOST_CLASSES:
         return f"{name} has more than {MOST_CLASSES} categories"
@@ -118,21 +118,21 @@ def exam_of(target: int, train: Rows | None, test: Rows) -> Exam | str:
     if train is not None:
         classes = classes[np.isin(classes, train.values[:, target])]
     if len(classes) < 2:
-        return f"{name} has fewer than two classes that train and test have both"
+        return f"{name} has fewer than two classes that occur in both train and test"
     known = known.chosen(np.isin(known.values[:, target], classes))
     return Exam(target, known, tuple(int(number) for number in classes))
 
 
 @dataclass(frozen=True)
 class Score:
-    """How good predictions are: macro one-vs-rest AUROC of classes, R^2 of numbers.
+    """The quality of predictions: macro one-vs-rest AUROC for classes, R^2 for numbers.
 
-    AUROC needs no threshold, and the mean over classes gives a rare class as much weight as a common one, so that
-    the score does not depend on how often each occurs.
+    AUROC needs no threshold, and the mean over classes gives rare and common classes the same weight, so the score does
+    not depend on their frequencies.
 
     Attributes:
-        exam: what they are measured on.
-        predicted: of one or several learners, `(N, K)` each; the score is the mean of theirs.
+        exam: the prediction problem.
+        predicted: of one or several learners, `(N, K)` each; the score is the mean over learners.
     """
 
     exam: Exam
@@ -140,7 +140,7 @@ class Score:
 
     @cached_property
     def value(self) -> float:
-        """On all rows."""
+        """The score of all rows."""
         return self._mean(np.ones(len(self.exam.rows), np.int64), range(len(self.predicted)))
 
     @cached_property
@@ -150,22 +150,21 @@ class Score:
 
     @property
     def near_chance(self) -> str:
-        """Why it may be that of chance, in words; empty if it is clearly better.
+        """The reason why the score may be due to chance, in words; empty if it is clearly better.
 
-        It is if it reaches `CLEAR`, and its interval lies above chance: on a few rows .65 may come by chance, and the
-        ratio of two scores near .5 is near 1 whatever they are.
+        It is clearly better if it reaches `CLEAR` and its interval lies above chance: on a few rows a score of .65 may
+        be due to chance, and the ratio of two scores near .5 is always near 1.
         """
         chance, clear = CHANCE[bool(self.exam.classes)], CLEAR[bool(self.exam.classes)]
         if self.value < clear:
             return f"a score of {self.value:.3f}, below {clear:g}, where {chance:g} is chance"
         if self.interval[0] <= chance:
-            return (
-                f"a score of {self.value:.3f} with a 95 % interval from {self.interval[0]:.3f}, which holds {chance:g}"
-            )
+            low = self.interval[0]
+            return f"a score of {self.value:.3f} with a 95 % interval from {low:.3f}, which contains {chance:g}"
         return ""
 
     def at(self, weights: Weights, generator: np.random.Generator) -> float:
-        """Where each row counts so many times, `(N,)`, and learners are drawn again, as in a resample."""
+        """The score with each row repeated `weights: (N,)` times and learners resampled too, for a bootstrap."""
         return self._mean(weights, generator.integers(len(self.predicted), size=len(self.predicted)).tolist())
 
     def _mean(self, weights: Weights, learners: Iterable[int]) -> float:
@@ -176,9 +175,9 @@ class Score:
 
     @cached_property
     def _grouped(self) -> list[list[tuple[NDArray[np.int64], NDArray[np.bool_], int]]]:
-        """Of each learner and class the place of each row among distinct scores, the largest first."""
+        """For each learner and class, the rank of each row among distinct scores, the largest first."""
         found: list[list[tuple[NDArray[np.int64], NDArray[np.bool_], int]]] = []
-        two = len(self.exam.classes) == 2  # where the two are each other's rest, and one AUROC says all
+        two = len(self.exam.classes) == 2  # then each class is the rest of the other, and one AUROC is sufficient
         for each in self.predicted:
             found.append([])
             for place, number in enumerate(self.exam.classes[1:] if two else self.exam.classes):
