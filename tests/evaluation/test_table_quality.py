@@ -212,7 +212,7 @@ def column(values: list[float] | NDArray[np.float64], categories: tuple[str, ...
     ("rows", "reason"),
     [
         (column([1.0] * 5 + [NAN] * 20), "5 test rows with a value of t are too few"),
-        (column([1.0] * 20), "t has one value in the test split"),
+        (column([1.0] * 20), "t has only one value in the test split"),
         (column([0.0] * 20, ("a", "b")), "t has fewer than two classes"),
         (Rows((RowColumn("t"),), np.arange(20.0)[:, None]), "there is no column besides the target"),
     ],

@@ -226,7 +226,7 @@ def test_a_sampler_of_version_0_1_is_a_fitted_prior(latents: torch.Tensor, run: 
     (run / "model" / "sampler.json").write_text(json.dumps(about))
     assert torch.equal(load_fitted_prior(run).sample(50, seed=1), prior.sample(50, seed=1))
     (run / "model" / "sampler.json").write_text('{"sampler": "standard_normal", "latent_dim": 2}')
-    with pytest.raises(CheckpointError, match="keeps no fitted prior"):
+    with pytest.raises(CheckpointError, match="has no fitted prior"):
         load_fitted_prior(run)
 
 
@@ -274,7 +274,7 @@ def test_a_prior_for_another_model_is_refused(run: Path) -> None:
 
 def test_a_run_without_one_says_how_to_get_one(run: Path) -> None:
     for place in (run, run / "nowhere"):
-        with pytest.raises(CheckpointError, match="keeps no fitted prior; fitted_prior=<option> makes one"):
+        with pytest.raises(CheckpointError, match="has no fitted prior; fitted_prior=<option> fits one"):
             load_fitted_prior(place)
 
 

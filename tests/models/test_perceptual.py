@@ -89,7 +89,7 @@ def test_a_run_learns_by_it_and_keeps_nothing_of_the_network(train: Callable[...
     (lambda folder: ExportedLayers(1.0, None), "perceptual.path: needs a file"),
     (lambda folder: ExportedLayers(1.0, str(folder / "none.pt2")), "none.pt2: no such file"),
     (lambda folder: ExportedLayers(1.0, __file__), "is not a file written by torch.export.save"),
-    (lambda folder: ExportedLayers(1.0, str(exported(folder, Layers(), 16))), r"any number of images \[1, 8, 8\]"),
+    (lambda folder: ExportedLayers(1.0, str(exported(folder, Layers(), 16))), r"every number of images \[1, 8, 8\]"),
 ])  # fmt: skip
 def test_a_network_that_cannot_be_had_is_one_message(
     digits: Digits, tmp_path: Path, make: Callable[[Path], ExportedLayers], said: str

@@ -143,4 +143,4 @@ def test_a_process_whose_others_do_not_come_can_be_ended(tmp_path: Path) -> None
     said, _ = run.communicate(timeout=30)
     assert run.returncode == 143, said
     assert said.count("error: ") == 1, said
-    assert "interrupted while the other processes of this run were awaited" in said
+    assert "interrupted while waiting for the other processes of this run" in said

@@ -299,7 +299,7 @@ def test_denoising_compares_input_and_output_with_the_clean_image(vae, make_batc
 )
 def test_categories_alone_have_no_squared_error(task: Task, vae) -> None:
     answers = DataSpec("answers", "table", (2,), "mixed", columns=(Column("a", ("x", "y")), Column("b", ("u", "v"))))
-    with pytest.raises(ConfigError, match="answers has no numeric column; task=generation"):
+    with pytest.raises(ConfigError, match="answers has no numeric column; use task=generation"):
         task.check(vae, answers, corrupts=True)
     assert list(Task().metrics("val", vae, answers)) == ["category_accuracy"]
 

@@ -131,7 +131,7 @@ def test_a_run_goes_on_after_a_plateau(table: str, train: Any, capsys: Any) -> N
     ("words", "message"),
     [
         (("effort=long",), "effort=long"),
-        (("effort=best", "trainer.max_epochs=3"), "trainer.max_epochs=3 says how long to train already"),
+        (("effort=best", "trainer.max_epochs=3"), "trainer.max_epochs=3 already fixes the length of training"),
         (("budget.steps=-1",), "budget.steps=-1"),
         (("budget.patience=2",), "budget.patience=2"),
         (("+budget.minutes=2",), "unknown key budget.minutes"),

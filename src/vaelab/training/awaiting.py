@@ -89,7 +89,7 @@ class _Watch:
             began = now if began is None else began
             told = told or (None if code is None else (code, now))
             if told is not None and now - told[1] > ANSWER:
-                self._end("interrupted while the other processes of this run were awaited", told[0])
+                self._end("interrupted while waiting for the other processes of this run", told[0])
             stopped.end_if_lost(self._failed)
             if now - began > self._patience:
                 self._end(f"the other processes of this run have not come within {self._patience:.0f} seconds", 1)

@@ -155,7 +155,7 @@ def check_compilation(choice: Compile, model: Model, data: DataModule) -> None:
 def _obstacle(model: Model, data: DataModule) -> str | None:
     """The reason why this objective cannot be compiled; None if it can."""
     if data.lengths_vary:
-        return "batches of these sequences differ in length, and each length would be compiled anew"
+        return "batches of these sequences differ in length, and each length would be compiled again"
     if len(model.phases) > 1:
         return "training has several phases, and only the objective of a single one is compiled"
     if model.perceptual is not None:
