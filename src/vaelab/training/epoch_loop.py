@@ -177,7 +177,7 @@ def _steps_at_once(precision: Precision) -> bool:
 
 
 def _period(callback: Callback, trainer: Trainer) -> int:
-    """0 if a callback does not depend on steps, 1 if it needs each of them."""
+    """The interval, in optimizer steps, at which a callback needs a step; 0 for none, 1 for every step."""
     if isinstance(callback, LastCheckpoint):
         return callback.every or 0
     if type(callback) is ModelCheckpoint:
