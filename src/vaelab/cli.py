@@ -149,9 +149,9 @@ def _usage() -> str:
         return [f"  {rows[n]:{width}}  {c.what}" for n, c in COMMANDS.items() if c.of_model == of_model]
 
     return "\n".join([
-        "usage: vaelab <command> ...", "", "Train models, and look at runs:", "", *lines(of_model=False), "",
+        "usage: vaelab <command> ...", "", "Train models and inspect runs:", "", *lines(of_model=False), "",
         "Use a trained model. RUN is a run folder, its folder model, or owner/name on the Hugging Face hub:", "",
-        *lines(of_model=True), "", "vaelab <command> --help says more; vaelab --version says which version this is.",
+        *lines(of_model=True), "", "vaelab <command> --help describes a command; vaelab --version prints the version.",
     ])  # fmt: skip
 
 
@@ -586,25 +586,27 @@ class Command:
 COMMANDS = {
     "train": Command("[overrides]", "train or evaluate; vaelab train --help lists every option", train),
     "eval": Command("RUN [overrides]", "evaluate a trained model, without training", evaluate),
-    "runs": Command("[FOLDER]", "what runs there are, filtered and sorted; the best, and how to do it again", runs),
-    "rerun": Command("RUN", "train again from the record of a run, and compare the numbers", _rerun),
-    "reproduce": Command("NAME", "train an experiment again; does the number hold that is recorded?", _reproduce),
-    "compare": Command("FOLDER ...", "one table and one figure of finished runs", compare),
-    "dashboard": Command("[FOLDER ... or PROJECT]", "W&B workspaces, and a report that compares runs", dashboard),
-    "init": Command("NAME", "a small project of your own: options, a backbone, a test", init),
+    "runs": Command("[FOLDER]", "list, filter and sort runs; show the best one and how to repeat it", runs),
+    "rerun": Command("RUN", "train again from the record of a run, and compare the results", _rerun),
+    "reproduce": Command("NAME", "train an experiment again, and check its recorded result", _reproduce),
+    "compare": Command("FOLDER ...", "compare finished runs in one table and one figure", compare),
+    "dashboard": Command("[FOLDER ... or PROJECT]", "make W&B workspaces, and a report that compares runs", dashboard),
+    "init": Command("NAME", "start a small project of your own: options, a backbone, a test", init),
     "completion": Command("bash|zsh|fish", "complete commands, options and keys when you press TAB", _completion),
-    "doctor": Command("", "what this machine has for training, and what is wrong with it", _doctor),
-    "info": Command("RUN", "what a model is, and what can be done with it", info, True),
-    "sample": Command("RUN -o DIR", "new examples: images, rows, music, text, series", sample, True),
-    "reconstruct": Command("RUN FILES -o DIR", "what is left of files after encoding and decoding", reconstruct, True),
-    "denoise": Command("RUN FILES -o DIR", "the likeliest originals of corrupted files", denoise, True),
-    "encode": Command("RUN FILES -o FILE", "the codes of files, as a table", encode, True),
-    "decode": Command("[RUN] CODES -o DIR", "the examples of codes", decode, True),
-    "interpolate": Command("RUN A B -o DIR", "what lies between two examples", interpolate, True),
-    "traverse": Command("RUN A -o DIR", "what single numbers of a code do", traverse, True),
-    "score": Command("RUN FILES -o FILE", "how anomalous files are, which raise an alarm, and why", score, True),
-    "export": Command("RUN -o DIR", "encoder, decoder and score as ONNX and torch.export programs", export, True),
-    "push": Command("RUN OWNER/NAME", "share a model with its card on the hub, or as a folder", push, True),
-    "pull": Command("OWNER/NAME -o DIR", "fetch a model that was shared", pull, True),
-    "explore": Command("RUN [FILES]", "a page in the browser: sliders, samples, your files, a map", explore, True),
+    "doctor": Command("", "check this machine: versions, devices, trackers, folders, problems", _doctor),
+    "info": Command("RUN", "describe a model, and list what can be done with it", info, True),
+    "sample": Command("RUN -o DIR", "generate new examples: images, rows, music, text, series", sample, True),
+    "reconstruct": Command("RUN FILES -o DIR", "encode and decode files", reconstruct, True),
+    "denoise": Command("RUN FILES -o DIR", "restore corrupted files", denoise, True),
+    "encode": Command("RUN FILES -o FILE", "encode files, and write their codes as a table", encode, True),
+    "decode": Command("[RUN] CODES -o DIR", "decode codes into examples", decode, True),
+    "interpolate": Command("RUN A B -o DIR", "decode the codes between two examples", interpolate, True),
+    "traverse": Command("RUN A -o DIR", "change one latent dimension at a time, and decode", traverse, True),
+    "score": Command("RUN FILES -o FILE", "score files for anomalies: scores, alarms, causes", score, True),
+    "export": Command("RUN -o DIR", "export encoder, decoder and score to ONNX and torch.export", export, True),
+    "push": Command("RUN OWNER/NAME", "upload a model with its card to the hub, or write it as a folder", push, True),
+    "pull": Command("OWNER/NAME -o DIR", "download a model from the hub", pull, True),
+    "explore": Command(
+        "RUN [FILES]", "explore a model in the browser: sliders, samples, your files, a map", explore, True
+    ),
 }

@@ -65,7 +65,7 @@ def test_every_verb_works_on_files_of_every_modality(tmp_path: Path, say: Say, k
         (("encode", run, given, "-o", out / "z.parquet"), "wrote "),
         (("decode", run, out / "z.parquet", "-o", out / "again"), "wrote "),
         (("interpolate", run, one, one, "-n", 3, "-o", out / "i"), "wrote 3 steps"),
-        (("traverse", run, one, "-n", 3, "-o", out / "t"), "wrote 3 numbers"),
+        (("traverse", run, one, "-n", 3, "-o", out / "t"), "wrote 3 dimensions"),
         (("score", run, given, "-o", out / "scores.csv"), "wrote "),
     ]:
         code, told, errors = say(*words)
@@ -138,11 +138,11 @@ def test_codes_in_parquet_name_their_run(tmp_path: Path, say: Say, monkeypatch: 
     assert first == second == third
     pd.DataFrame({"z0": [1.0]}).to_parquet("other.parquet")
     assert "does not name the run" in say("decode", "other.parquet", "-o", "d")[2]
-    assert "name both" in say("decode", "codes.csv", "-o", "d")[2]
+    assert "name the run and the file" in say("decode", "codes.csv", "-o", "d")[2]
     run.rename(tmp_path / "moved")
     code, _, errors = say("decode", "../z.parquet", "-o", "d")
     assert (code, errors.count("\n")) == (2, 1)
-    assert "which is not there now" in errors
+    assert "which no longer exists" in errors
     assert not Path("d").exists()
 
 

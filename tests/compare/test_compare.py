@@ -189,7 +189,7 @@ def test_a_run_that_trains_again_is_left_out(
     (again / "model").mkdir()
     (again / "model/training.json").write_text('{"data": {"content": "ab"}}')
     assert list(rows(tmp_path)) == ["as it is"]
-    assert f"{again}: its training was taken up again" in capsys.readouterr().err
+    assert f"{again}: its training was resumed" in capsys.readouterr().err
 
 
 def test_runs_on_data_that_changed_are_no_repeats(make_run: Make, tmp_path: Path) -> None:

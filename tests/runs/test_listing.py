@@ -291,7 +291,7 @@ def test_the_best_comes_first(several: Path, names: List, arguments: list[str], 
         (["--sort", "fid"], "none of these runs has this number"),
         (["--where", "latent_dim"], "is no condition; .*in quotes|with quotes"),
         (["--where", "latent_dim>many"], "many is no number"),
-        (["--where", "started>yesterday"], "yesterday is no date, which is written 2026-01-31"),
+        (["--where", "started>yesterday"], "yesterday is not a date, which is written 2026-01-31"),
         (["--where", "started=2026-02-30"], "2026-02-30"),
     ],
 )
@@ -360,7 +360,7 @@ def test_only_the_first_of_many_fill_the_terminal(logs: Path, capsys: pytest.Cap
     for number in range(60):
         make_run(logs / str(number))
     runs([str(logs)])
-    assert "the first 50 of 60; --limit 0 shows all" in capsys.readouterr().out
+    assert "the first 50 of 60 runs; --limit 0 shows all" in capsys.readouterr().out
     runs([str(logs), "--limit", "0"])
     assert len(capsys.readouterr().out.splitlines()) == 62
 
@@ -391,7 +391,7 @@ def test_one_run_ends_with_the_command_that_does_it_again(several: Path, capsys:
     runs([str(several), "--where", "data=mnist", "--sort", "test/nll", "--limit", "1"])
     shown = capsys.readouterr().out
     best = next(run for run in found(several).values() if "latent_dim=10" in run.contents.overrides)
-    assert f"do it again and compare the numbers:\n  vaelab rerun {best.path}\n" in shown
+    assert f"repeat it and compare the results:\n  vaelab rerun {best.path}\n" in shown
     assert shlex.split(shown.splitlines()[-1]) == ["vaelab", "train", "data=mnist", "latent_dim=10"]
     Path("train.py").touch()
     runs([str(several), "--where", "folder=b"])
@@ -414,7 +414,7 @@ def test_a_run_that_went_on_is_done_again_from_its_beginning(logs: Path, capsys:
     shown = capsys.readouterr().out
     assert f"  vaelab rerun {folder}\n" in shown
     assert shlex.split(shown.splitlines()[-1]) == ["vaelab", "train", "latent_dim=4", "trainer.max_epochs=9"]
-    assert "without words that choose code (--config-dir, hydra, trusted)" in shown
+    assert "without the words that select code (--config-dir, hydra, trusted)" in shown
 
 
 def test_what_a_run_repeats_is_a_column_and_a_condition(logs: Path, names: List) -> None:

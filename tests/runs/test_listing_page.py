@@ -141,7 +141,7 @@ def test_paper_shows_the_table_alone(page: Path, tab: Tab) -> None:
 
 def test_a_place_that_cannot_be_written_is_an_error(page: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(ConfigError, match="--page <file> names another place"):
+    with pytest.raises(ConfigError, match="--page <file> names another file"):
         runs([str(page.parent), "--page", str(tmp_path / "file" / "runs.html")])
 
 

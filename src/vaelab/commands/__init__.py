@@ -1,1 +1,1 @@
-"""What the shell does with a trained model, one file for each kind of result. Nothing here imports torch at its top."""
+"""Commands that use a trained model, one file for each kind of result. No module here imports torch at its top."""

@@ -12,35 +12,38 @@ if TYPE_CHECKING:
 
     from vaelab.trained import Trained
 
-MOST = 10  # dimensions of a traversal, where none is named
-WHICH = "of several examples the first; words such as data.encoding=latin-1 say how they are read"
+MOST = 10  # dimensions of a traversal, if none are named
+WHICH = "its first example is used; words such as data.encoding=latin-1 set how files are read"
 
 
 def interpolate(arguments: list[str]) -> None:
-    """Write what lies between two examples.
+    """Decode the codes between two examples, and write the results.
 
     Raises:
         UserError: there is no such model or file, or one cannot be used.
     """
     made = parser(
         "interpolate",
-        "Writes what a model decodes on the way from one code to another: of images a strip (strip.png) and a film\n"
-        "(film.gif), of music a MIDI file for each step, of text and tables a line or row for each step.",
+        "Interpolates between the codes of two examples, and writes what the model decodes at each step: for images a\n"
+        "strip (strip.png) and an animation (film.gif), for music one MIDI file per step, for text and tables one\n"
+        "line or row per step.",
         [
-            ("logs/generation/images-vae/<date> a.png b.png -o between/", "nine images, the ends included"),
+            ("logs/generation/images-vae/<date> a.png b.png -o between/", "nine images, including both ends"),
             ("logs/generation/images-vae/<date> a.png b.png -n 25 --spherical -o between/", "along a great circle"),
         ],
     )
-    made.add_argument("files", nargs="+", metavar="FILE", help=f"two files, A and B; {WHICH}")
-    made.add_argument("-n", "--count", type=a_count, default=9, metavar="N", help="steps, the ends included; 9")
+    made.add_argument("files", nargs="+", metavar="FILE", help=f"two files, A and B; of each, {WHICH}")
     made.add_argument(
-        "--spherical", action="store_true", help="keep the length of codes on the way, as draws of N(0, I) have it"
+        "-n", "--count", type=a_count, default=9, metavar="N", help="number of steps, including both ends (default: 9)"
+    )
+    made.add_argument(
+        "--spherical", action="store_true", help="interpolate along a great circle (slerp), for codes of N(0, I)"
     )
     add_common(made, "the folder for the results")
     options = made.parse_intermixed_args(arguments)
     folder = output_folder(options)
     if options.count < 2:
-        raise ConfigError("-n 1: a way has two ends; at least 2")
+        raise ConfigError("-n 1: an interpolation has two ends; use at least 2")
     trained = loaded(options)
     import torch
 
@@ -53,24 +56,35 @@ def interpolate(arguments: list[str]) -> None:
 
 
 def traverse(arguments: list[str]) -> None:
-    """Write what single numbers of a code do.
+    """Change one dimension of a code at a time, decode, and write the results.
 
     Raises:
         UserError: there is no such model or file, or one cannot be used.
     """
     made = parser(
         "traverse",
-        "Changes one number of the code of an example at a time, and writes what the model decodes: of images a\n"
-        "picture with a row for each number (strip.png), those first that change the picture most.",
+        "Changes one dimension of the code of an example at a time, and writes what the model decodes: for images one\n"
+        "picture (strip.png) with a row per dimension. Dimensions that change the output most come first.",
         [
-            ("logs/generation/images-vae/<date> a.png -o around/", "the ten numbers that matter most"),
-            ("logs/generation/images-vae/<date> a.png --dims 3,7 --range 2 -o around/", "two of them, by up to 2"),
+            ("logs/generation/images-vae/<date> a.png -o around/", "the ten dimensions with the largest effect"),
+            (
+                "logs/generation/images-vae/<date> a.png --dims 3,7 --range 2 -o around/",
+                "dimensions 3 and 7, from -2 to 2",
+            ),
         ],
     )
     made.add_argument("files", nargs="+", metavar="FILE", help=f"a file; {WHICH}")
-    made.add_argument("-n", "--count", type=a_count, default=7, metavar="N", help="steps of each number; 7")
-    made.add_argument("--dims", metavar="NUMBERS", help="of the code, counted from 0; those that matter most")
-    made.add_argument("--range", type=float, default=3.0, metavar="R", help="how far each goes from 0, up and down; 3")
+    made.add_argument(
+        "-n", "--count", type=a_count, default=7, metavar="N", help="steps for each dimension (default: 7)"
+    )
+    made.add_argument(
+        "--dims",
+        metavar="NUMBERS",
+        help="dimensions of the code, from 0, such as 3,7 (default: the 10 largest effects)",
+    )
+    made.add_argument(
+        "--range", type=float, default=3.0, metavar="R", help="vary each dimension from -R to R (default: 3)"
+    )
     add_common(made, "the folder for the results")
     options = made.parse_intermixed_args(arguments)
     folder = output_folder(options)
@@ -88,16 +102,16 @@ def traverse(arguments: list[str]) -> None:
     for row, dim in enumerate(dims):
         codes[row, :, dim] = steps
     _write(trained, folder, trained.decode(codes.flatten(0, 1), label), options.count)
-    wrote(len(dims), "number", folder, more=f" (z{', z'.join(map(str, dims))}; {options.count} steps each)")
+    wrote(len(dims), "dimension", folder, more=f" (z{', z'.join(map(str, dims))}; {options.count} steps each)")
 
 
 def linear(a: "Tensor", b: "Tensor", shares: "Tensor") -> "Tensor":
-    """`(n, size)` codes on the line from `a` to `b`."""
+    """Return `(n, size)` codes on the straight line from `a` to `b`."""
     return a + shares[:, None] * (b - a)
 
 
 def spherical(a: "Tensor", b: "Tensor", shares: "Tensor") -> "Tensor":
-    """`(n, size)` codes on a great circle, with lengths that change evenly (Shoemake, 1985; White, 2016).
+    """Return `(n, size)` codes on a great circle; the norm changes linearly (Shoemake, 1985; White, 2016).
 
     slerp(a, b, t) = (sin((1 - t) w) a + sin(t w) b) / sin(w), w the angle between them.
     """
@@ -106,7 +120,7 @@ def spherical(a: "Tensor", b: "Tensor", shares: "Tensor") -> "Tensor":
     lengths = torch.stack([a.norm(), b.norm()]).clamp(min=1e-12)
     one, other = a / lengths[0], b / lengths[1]
     angle = (one @ other).clamp(-1, 1).acos()
-    if angle < 1e-4 or torch.pi - angle < 1e-4:  # one circle or many: the line says the same or as much
+    if angle < 1e-4 or torch.pi - angle < 1e-4:  # parallel or opposite codes: the circle is the line, or not unique
         return linear(a, b, shares)
     t = shares[:, None]
     direction = (((1 - t) * angle).sin() * one + (t * angle).sin() * other) / angle.sin()
@@ -116,14 +130,14 @@ def spherical(a: "Tensor", b: "Tensor", shares: "Tensor") -> "Tensor":
 def by_effect(
     trained: "Trained", code: "Tensor", reach: float, places: "Tensor | None" = None, label: str | None = None
 ) -> list[int]:
-    """Places of a code, those first whose change from `-reach` to `reach` changes the decoded example most.
+    """Order the dimensions of a code: those first whose change from `-reach` to `reach` changes the output most.
 
-    Args:
-        trained: decodes.
-        code: `(size,)`, of which one number at a time is changed.
-        reach: how far from 0.
-        places: `(n,)` those that are tried; None for all.
-        label: of the example, for a model that is given labels.
+        Args:
+    trained: the model that decodes.
+            code: `(size,)`; one dimension at a time is changed.
+            reach: the largest absolute value that a dimension is set to.
+            places: `(n,)` indices of the dimensions to try; None for all.
+            label: the label of the example, for a model conditioned on labels.
     """
     import torch
 
@@ -140,15 +154,15 @@ def by_effect(
 def _dims(words: str, size: int) -> list[int]:
     parts = words.split(",")
     if not all(part.strip().isdecimal() and int(part) < size for part in parts):
-        raise ConfigError(f"--dims {words}: should be numbers from 0 to {size - 1} with commas between them")
+        raise ConfigError(f"--dims {words}: should be numbers from 0 to {size - 1}, separated by commas")
     return [int(part) for part in parts]
 
 
 def _files(trained: "Trained", words: list[str], count: int) -> list[Path]:
-    """So many files that words name; the other words say how they are read.
+    """Return the `count` files that are named; the other words set how files are read.
 
     Raises:
-        ConfigError: there are more or fewer.
+        ConfigError: more or fewer files are named.
     """
     paths = read_settings(trained, words)
     if len(paths) != count:
@@ -157,10 +171,10 @@ def _files(trained: "Trained", words: list[str], count: int) -> list[Path]:
 
 
 def _first(trained: "Trained", file: Path) -> tuple["Tensor", str | None]:
-    """The code of the first example of a file, and its label where the model is given labels."""
+    """Return the code of the first example of a file, and its label if the model is conditioned on labels."""
     part = next(iter(trained.adapter.read(trained.adapter.find([file]))), None)
     if part is None:
-        raise DataError(f"{file}: holds no example that can be used")
+        raise DataError(f"{file}: contains no usable example")
     labels = trained.labels_of(part)
     return trained.codes(part)[0], None if labels is None else labels[0]
 
@@ -178,7 +192,7 @@ def _write(trained: "Trained", folder: Path, values: "Tensor", columns: int) -> 
 
 
 def save_film(frames: list[Any], path: Path) -> None:
-    """A film that goes forth and back, eight pictures a second."""
+    """Save an animation that runs forward and backward, at eight frames per second."""
     from vaelab.atomic_write import replacing
 
     there_and_back = [frame.convert("RGB") for frame in [*frames, *frames[-2:0:-1]]]

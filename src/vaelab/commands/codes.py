@@ -26,22 +26,22 @@ if TYPE_CHECKING:
     from vaelab.trained.adapter import Part
 
 SUFFIXES = (".parquet", ".csv", ".npy")
-LABEL = "label"  # the column of labels, of a model that is given them
+LABEL = "label"  # the column of labels, for a model conditioned on labels
 
 
 def encode(arguments: list[str]) -> None:
-    """Write the codes of files.
+    """Encode files, and write their codes.
 
     Raises:
         UserError: there is no such model or file, or one cannot be used.
     """
     made = parser(
         "encode",
-        "Writes the code of every example of files: a row for each, with where it comes from, and the columns z0, z1\n"
-        "and so on. A .npy file holds the codes alone. vaelab decode is the way back.",
+        "Writes the code of every example in the files: one row per example, with its file and position, and the\n"
+        "columns z0, z1 and so on. A .npy file holds only the codes. vaelab decode turns codes into examples again.",
         [
-            ("logs/embedding/images-vae/<date> photos/ -o codes.parquet", "of all pictures of a folder"),
-            ("logs/embedding/table-vae/<date> later.csv -o codes.csv", "of the rows of a table"),
+            ("logs/embedding/images-vae/<date> photos/ -o codes.parquet", "all images of a folder"),
+            ("logs/embedding/table-vae/<date> later.csv -o codes.csv", "the rows of a table"),
         ],
     )
     add_files(made)
@@ -55,17 +55,17 @@ def encode(arguments: list[str]) -> None:
         for part in trained.adapter.read(files):
             rows.add(named(part, len(files)), coded(trained, part, done))
         if not rows.count:
-            raise DataError("no file can be used, so nothing is written")
+            raise DataError("no file is usable, so nothing is written")
     wrote(rows.count, "code", path, more=f" ({trained.latent_dim} numbers each)")
 
 
 def _place(run: str) -> str:
-    """Where a run lies, whatever the current folder is later; of the hub its name."""
+    """Return the absolute path of a run; for a model of the hub, its name."""
     return str(Path(run).absolute()) if Path(run).exists() else run
 
 
 def coded(trained: "Trained", part: "Part", done: Any) -> "pd.DataFrame":
-    """The codes of a part as columns."""
+    """Return the codes of a part as columns z0, z1 and so on."""
     import pandas as pd
 
     codes = trained.codes(part, done).numpy()
@@ -75,7 +75,7 @@ def coded(trained: "Trained", part: "Part", done: Any) -> "pd.DataFrame":
 
 
 def named(part: "Part", files: int) -> "pd.DataFrame":
-    """What names each example of a part: the file where there are several, and its place within it."""
+    """Return the columns that identify each example: its file, if there are several, and its position in it."""
     import pandas as pd
 
     columns = dict(part.columns)
@@ -85,11 +85,11 @@ def named(part: "Part", files: int) -> "pd.DataFrame":
 
 
 class Rows:
-    """A file of rows that is written whole or not at all, some rows at a time.
+    """Write a file of rows in chunks; the file appears only when it is complete.
 
     Args:
-        path: ends with `.parquet`, `.csv` or `.npy`; the last takes only columns of codes.
-        about: plain data, kept in a Parquet file.
+        path: ends with `.parquet`, `.csv` or `.npy`; a `.npy` file takes only columns of codes.
+        about: plain data that is stored as metadata of a Parquet file.
     """
 
     def __init__(self, path: Path, about: dict[str, Any]) -> None:
@@ -105,7 +105,7 @@ class Rows:
         return self
 
     def add(self, names: "pd.DataFrame", values: "pd.DataFrame") -> None:
-        """More rows."""
+        """Append rows."""
         import pandas as pd
 
         self.count += len(values)
@@ -138,7 +138,7 @@ class Rows:
         if self.path.suffix.lower() == ".npy" and self._codes and written:
             import numpy as np
 
-            content = BytesIO()  # a full disk is told better by a file that is written at once
+            content = BytesIO()  # a full disk gives a clearer error if the file is written in one go
             np.save(content, np.concatenate(self._codes))
             self._partial.write_bytes(content.getbuffer())
         elif self.path.suffix.lower() == ".parquet" and self._writer is not None:
@@ -146,24 +146,24 @@ class Rows:
 
 
 def decode(arguments: list[str]) -> None:
-    """Write the examples of codes.
+    """Decode codes, and write the examples.
 
     Raises:
         UserError: there is no such model or file, or the codes are not those of the model.
     """
     made = parser(
         "decode",
-        "Writes the examples that codes stand for. Codes come from vaelab encode, or from elsewhere: the columns z0,\n"
-        "z1 and so on of a Parquet or CSV file, or a .npy file of shape (N, numbers of a code). A Parquet file of\n"
-        "vaelab encode names its run, so that RUN may be left out.",
+        "Decodes codes, and writes the examples. Codes are the columns z0, z1 and so on of a Parquet or CSV file, or\n"
+        "a .npy file of shape (N, dimensions of the code). vaelab encode writes such files. A Parquet file of vaelab\n"
+        "encode names its run, so RUN may be omitted.",
         [
-            ("codes.parquet -o again/", "by the model that encoded them"),
+            ("codes.parquet -o again/", "with the model that encoded them"),
             ("logs/embedding/table-vae/<date> codes.csv -o again/", "rows of a table"),
         ],
     )
     made.add_argument("codes", nargs="?", metavar="CODES", help="a .parquet, .csv or .npy file")
     made.add_argument(
-        "--label", metavar="NAME", help="of a model that is given labels, for all; the column label unless named"
+        "--label", metavar="NAME", help="label for all examples, if the model takes labels (default: the column label)"
     )
     add_common(made, "the folder for the results")
     options = made.parse_intermixed_args(arguments)
@@ -171,7 +171,7 @@ def decode(arguments: list[str]) -> None:
     if options.codes is None:
         options.run, options.codes = run_of(Path(options.run)), options.run
     elif (other := _other_run(Path(options.codes), options.run)) is not None:
-        note(f"{options.codes}: was encoded by {other}, and is decoded by {options.run}")
+        note(f"{options.codes}: was encoded by {other}, but is decoded by {options.run}")
     trained = loaded(options)
     codes, names, labels = read_codes(Path(options.codes), trained.latent_dim)
     import torch
@@ -190,7 +190,7 @@ def decode(arguments: list[str]) -> None:
 
 
 def _other_run(path: Path, run: str) -> str | None:
-    """The run that a file of codes names, where that is another one."""
+    """Return the run that a file of codes names, if it is not `run`."""
     if path.suffix.lower() != ".parquet" or not path.is_file():
         return None
     try:
@@ -202,14 +202,16 @@ def _other_run(path: Path, run: str) -> str | None:
 
 
 def run_of(path: Path) -> str:
-    """The run that encoded a Parquet file of codes.
+    """Return the run that encoded a Parquet file of codes.
 
     Raises:
-        ConfigError: the file names none, or one that is not there.
-        DataError: the file is not there or is broken.
+        ConfigError: the file names no run, or one that does not exist.
+        DataError: the file does not exist or is damaged.
     """
     if path.suffix.lower() != ".parquet" or path.is_dir():
-        raise ConfigError(f"vaelab decode RUN {path}: name both; only a .parquet file of codes names its run by itself")
+        raise ConfigError(
+            f"vaelab decode RUN {path}: name the run and the file; only a .parquet file of codes names its run"
+        )
     if not path.is_file():
         raise DataError(f"{path}: no such file")
     import pyarrow as pa
@@ -221,17 +223,17 @@ def run_of(path: Path) -> str:
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from error
     if not isinstance(run, str):
-        raise ConfigError(f"{path}: does not name the run that encoded it; vaelab decode RUN {path}")
+        raise ConfigError(f"{path}: does not name the run that encoded it; type vaelab decode RUN {path}")
     if Path(run).is_absolute() and not Path(run).exists():
-        raise ConfigError(f"{path}: was encoded by {run}, which is not there now; vaelab decode RUN {path}")
+        raise ConfigError(f"{path}: was encoded by {run}, which no longer exists; type vaelab decode RUN {path}")
     return run
 
 
 def read_codes(path: Path, size: int) -> tuple[Any, list[str] | None, list[str] | None]:
-    """`(N, size)` float32, names where a column `file` has a different one for each, and the column of labels.
+    """Return `(N, size)` float32 codes, file names if the column `file` is unique per row, and the labels.
 
     Raises:
-        DataError: the file is not there, is broken, or holds other codes.
+        DataError: the file does not exist, is damaged, or holds codes of another size.
     """
     import numpy as np
     import pandas as pd
@@ -247,7 +249,7 @@ def read_codes(path: Path, size: int) -> tuple[Any, list[str] | None, list[str] 
             codes = np.load(path, allow_pickle=False, mmap_mode="r")
             if codes.ndim != 2 or codes.shape[1] != size or codes.dtype.kind not in "fiu":
                 raise DataError(
-                    f"{path}: holds {codes.dtype} of shape {list(codes.shape)}; codes are numbers ['N', {size}]"
+                    f"{path}: holds {codes.dtype} of shape {list(codes.shape)}; codes have shape ['N', {size}]"
                 )
         else:
             frame = pd.read_parquet(path) if suffix == ".parquet" else pd.read_csv(path, dtype={LABEL: str})
@@ -265,22 +267,22 @@ def read_codes(path: Path, size: int) -> tuple[Any, list[str] | None, list[str] 
                 labels = [str(label) for label in frame[LABEL].astype(object).where(frame[LABEL].notna(), "")]
     except DataError:
         raise
-    except Exception as error:  # whatever a library makes of broken bytes
+    except Exception as error:  # a library may raise any error for a damaged file
         raise DataError(
             f"{path}: cannot be read ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
         ) from error
     codes = np.ascontiguousarray(codes, np.float32)
     if not len(codes):
-        raise DataError(f"{path}: holds no code")
+        raise DataError(f"{path}: contains no codes")
     if not np.isfinite(codes).all():
         raise DataError(
-            f"{path}: row {int(np.argwhere(~np.isfinite(codes))[0][0])} holds a value that is no finite number"
+            f"{path}: row {int(np.argwhere(~np.isfinite(codes))[0][0])} has a value that is not a finite number"
         )
     return codes, names, labels
 
 
 def _stems(files: list[str]) -> list[str] | None:
-    """Names of files without folders and suffixes; None where two are the same, or one is no name."""
+    """Return file names without folders and suffixes; None if two are equal, or one is not a valid name."""
     stems = [Path(file).stem for file in files]
     fits = len(set(stems)) == len(stems) and all(stem not in ("", ".", "..") and "/" not in stem for stem in stems)
     return stems if fits else None

@@ -10,33 +10,35 @@ def export(arguments: list[str]) -> None:
     """Write encoder, decoder and score as programs that run without vaelab.
 
     Raises:
-        UserError: there is no such model, a part that is asked for cannot be exported, or a program is not the model.
+        UserError: there is no such model, a requested part cannot be exported, or a program differs from the model.
     """
     made = parser(
         "export",
         "Writes the encoder, the decoder and the anomaly score of a model as ONNX and torch.export programs, which\n"
-        "run without vaelab. They take any number of examples and scale inside: pixels from 0 to 255, columns and\n"
-        "channels in the units of the files. export.json says what they take and give. Each file is read back and\n"
-        "compared with the model. Resizing of images and tokens of texts stay outside; a decoder that generates step\n"
-        "by step is refused.",
+        "run without vaelab. They take any number of examples, and scale the inputs themselves: pixels from 0 to 255,\n"
+        "columns and channels in the units of the files. export.json describes inputs and outputs. Each file is read\n"
+        "back and compared with the model. Images must be resized and texts tokenized before; an autoregressive\n"
+        "decoder cannot be exported.",
         [
-            ("logs/anomaly/images-ae/<date> -o exported/", "all that the model has, in both formats"),
-            ("logs/embedding/table-vae/<date> --to onnx --parts encoder -o exported/", "one file and export.json"),
+            ("logs/anomaly/images-ae/<date> -o exported/", "all parts of the model, in both formats"),
+            ("logs/embedding/table-vae/<date> --to onnx --parts encoder -o exported/", "one program and export.json"),
         ],
     )
-    made.add_argument("--to", type=_words, default="onnx,torch", metavar="FORMATS", help="onnx, torch, or onnx,torch")
+    made.add_argument(
+        "--to", type=_words, default="onnx,torch", metavar="FORMATS", help="onnx, torch, or onnx,torch (the default)"
+    )
     made.add_argument(
         "--parts", type=_words, metavar="PARTS",
-        help="encoder, decoder, score, or several with commas; all that can be exported if it is not given",
+        help="encoder, decoder, score, or several with commas (default: all that can be exported)",
     )  # fmt: skip
-    made.add_argument("--score", metavar="NAME", help="another score than that of the threshold, without an alarm")
+    made.add_argument("--score", metavar="NAME", help="a score other than that of the threshold; it has no alarm")
     add_common(made, "the folder for the programs")
     options = made.parse_args(arguments)
     folder = output_folder(options)
     trained = loaded(options)
     about = trained.export(folder, options.to, options.parts, options.score)
     for part, reason in about["not_exported"].items():
-        note(f"{part}: is left out; {reason}")
+        note(f"{part}: is not exported; {reason}")
     programs: dict[str, Any] = about["programs"]
     files = [file for one in programs.values() for file in one["files"].values()]
     print(
@@ -46,5 +48,5 @@ def export(arguments: list[str]) -> None:
 
 
 def _words(text: str) -> list[str]:
-    """Words with commas between them."""
+    """Split words at commas."""
     return [word.strip() for word in text.split(",") if word.strip()]

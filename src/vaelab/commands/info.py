@@ -9,19 +9,19 @@ if TYPE_CHECKING:
     from vaelab.trained import Trained
 
 
-SHOWN = 12  # numbers of a run
+SHOWN = 12  # metrics of a run that are shown
 
 
 def info(arguments: list[str]) -> None:
-    """Say what a model is.
+    """Describe a model.
 
     Raises:
         UserError: there is no such model.
     """
     made = parser(
         "info",
-        "Says what a trained model is: data, sizes, numbers on the test split, the command that trained it, and what\n"
-        "can be done with it.",
+        "Describes a trained model: its data, sizes, metrics on the test split, the command that trained it, and the\n"
+        "commands that can use it.",
         [
             ("logs/generation/digits-vae/<date>", "for people"),
             ("logs/generation/digits-vae/<date> --json", "for programs"),
@@ -43,7 +43,7 @@ def info(arguments: list[str]) -> None:
 
 
 def commands_for(trained: "Trained") -> list[str]:
-    """Commands that fit a model."""
+    """Return the commands that can use a model."""
     if trained.reading is None:
         return ["info", "export"]
     usual = ["sample", "reconstruct", "denoise", "encode", "decode", "interpolate", "traverse", "score", "export"]

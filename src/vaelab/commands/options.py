@@ -1,4 +1,4 @@
-"""What all commands that use a trained model have in common: their options, their progress, their last line."""
+"""Options, progress bar and last line that all commands which use a trained model share."""
 
 import argparse
 import gc
@@ -18,12 +18,12 @@ RUN = "a run folder, its folder model, or owner/name on the Hugging Face hub"
 
 
 def parser(name: str, what: str, examples: list[tuple[str, str]]) -> argparse.ArgumentParser:
-    """The parser of one command.
+    """Make the parser of one command.
 
-    Args:
-        name: of the command.
-        what: it does, a sentence or two.
-        examples: command lines, each with what it is for.
+        Args:
+    name: the name of the command.
+            what: what the command does, in a sentence or two.
+            examples: pairs of a command line and what it does.
     """
     width = max(len(line) for line, _ in examples)
     shown = "\n".join(f"  vaelab {name} {line:{width}}  {why}" for line, why in examples)
@@ -39,36 +39,47 @@ def parser(name: str, what: str, examples: list[tuple[str, str]]) -> argparse.Ar
 
 
 def add_common(made: argparse.ArgumentParser, output: str | None, seeded: bool = False, needed: bool = True) -> None:
-    """Options that stand behind a command's own.
+    """Add the options that follow a command's own options.
 
     Args:
         made: the parser.
-        output: what `-o` names; None for a command that writes nothing.
-        seeded: whether something is drawn.
+        output: help for `-o`; None for a command that writes nothing.
+        seeded: whether the command draws random numbers.
         needed: whether `-o` must be given.
     """
     if output is not None:
         made.add_argument("-o", "--output", required=needed, metavar="PATH", help=output)
-        made.add_argument("--overwrite", action="store_true", help="write in the place of files that are there")
+        made.add_argument("--overwrite", action="store_true", help="overwrite existing files")
     if seeded:
         made.add_argument(
-            "--seed", type=a_seed, default=0, metavar="N", help="of the draws; the same seed, the same result"
+            "--seed",
+            type=a_seed,
+            default=0,
+            metavar="N",
+            help="random seed; the same seed gives the same result (default: 0)",
         )
     made.add_argument(
-        "--device", default="auto", metavar="NAME", help="cpu, cuda, mps or cuda:1; auto: a GPU if there is one"
+        "--device",
+        default="auto",
+        metavar="NAME",
+        help="cpu, cuda, mps or cuda:1 (default: auto, which uses CUDA if available)",
     )
     made.add_argument(
-        "--trust", action="append", default=[], metavar="PACKAGE", help="whose classes the model's files may name"
+        "--trust",
+        action="append",
+        default=[],
+        metavar="PACKAGE",
+        help="a package whose classes the model's files may name",
     )
 
 
 def loaded(options: argparse.Namespace) -> "Trained":
-    """The model that a command line names, on the device that it names.
+    """Load the model that a command line names, on the device that it names.
 
     Raises:
-        UserError: there is none, it is broken, or the machine has no such device.
+        UserError: there is no such model, it is damaged, or the machine has no such device.
     """
-    gc.disable()  # a quarter of the time of imports: nothing in them is garbage
+    gc.disable()  # garbage collection would take a quarter of the import time, and find nothing
     try:
         import torch
 
@@ -93,26 +104,26 @@ def loaded(options: argparse.Namespace) -> "Trained":
 
 
 def a_seed(word: str) -> int:
-    """A whole number that a generator takes."""
+    """Parse a seed: a whole number from 0 to 2^63 - 1."""
     if not word.isdecimal() or int(word) >= 2**63:
         raise argparse.ArgumentTypeError(f"{word}: should be a whole number from 0 to 2^63 - 1")
     return int(word)
 
 
 def add_files(made: argparse.ArgumentParser) -> None:
-    """What a command reads."""
+    """Add the files that a command reads."""
     made.add_argument(
         "files", nargs="+", metavar="FILE",
-        help="files, or folders of them; words such as data.encoding=latin-1 say how they are read",
+        help="files or folders of files; words such as data.encoding=latin-1 set how they are read",
     )  # fmt: skip
 
 
 def find(trained: "Trained", words: list[str]) -> list[tuple[Path, Path]]:
-    """The files that words name; see `Adapter.find`. Words such as `data.encoding=latin-1` say how they are read.
+    """Find the files that are named; see `Adapter.find`. Words such as `data.encoding=latin-1` set how they are read.
 
     Raises:
-        ConfigError: such a word does not fit, or no file is named.
-        DataError: a file is not there.
+        ConfigError: such a word is not valid, or no file is named.
+        DataError: a file does not exist.
     """
     paths = read_settings(trained, words)
     if not paths:
@@ -121,10 +132,10 @@ def find(trained: "Trained", words: list[str]) -> list[tuple[Path, Path]]:
 
 
 def read_settings(trained: "Trained", words: list[str]) -> list[Path]:
-    """Have files read as words such as `data.encoding=latin-1` say; the other words are paths.
+    """Apply words such as `data.encoding=latin-1`, which set how files are read; return the other words as paths.
 
     Raises:
-        ConfigError: such a word does not fit.
+        ConfigError: such a word is not valid.
     """
     settings = [word for word in words if word.startswith("data.") and "=" in word and not Path(word).exists()]
     if settings:
@@ -139,19 +150,19 @@ def read_settings(trained: "Trained", words: list[str]) -> list[Path]:
 
 
 def output_folder(options: argparse.Namespace) -> Path:
-    """The folder that `-o` names.
+    """Return the folder that `-o` names.
 
     Raises:
-        ConfigError: it is a file, or holds files already and `--overwrite` is not said.
+        ConfigError: it is a file, or is not empty and `--overwrite` is not given.
     """
     return an_output_folder(options.output, "-o", options.overwrite)
 
 
 def an_output_folder(place: str, option: str, overwrite: bool) -> Path:
-    """The folder that an option names.
+    """Return the folder that an option names.
 
     Raises:
-        ConfigError: it is a file, or holds files already and may not be written over.
+        ConfigError: it is a file, or is not empty and may not be overwritten.
     """
     folder = Path(place)
     if folder.exists() and not folder.is_dir():
@@ -162,10 +173,10 @@ def an_output_folder(place: str, option: str, overwrite: bool) -> Path:
 
 
 def output_file(options: argparse.Namespace, suffixes: tuple[str, ...]) -> Path:
-    """The file that `-o` names.
+    """Return the file that `-o` names.
 
     Raises:
-        ConfigError: it has another suffix, is a folder, or is there already and `--overwrite` is not said.
+        ConfigError: it has another suffix, is a folder, or exists and `--overwrite` is not given.
     """
     path = Path(options.output)
     if path.suffix.lower() not in suffixes:
@@ -173,17 +184,17 @@ def output_file(options: argparse.Namespace, suffixes: tuple[str, ...]) -> Path:
     if path.is_dir():
         raise ConfigError(f"-o {path}: is a folder; name a file")
     if path.exists() and not options.overwrite:
-        raise ConfigError(f"-o {path}: is there already; name another file, or add --overwrite")
+        raise ConfigError(f"-o {path}: exists already; name another file, or add --overwrite")
     return path
 
 
 @contextmanager
 def progress(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """A bar on the terminal, gone at the end; nothing where the output goes elsewhere.
+    """Show a progress bar on a terminal and remove it at the end; show nothing if standard error is not a terminal.
 
-    Args:
-        what: is done.
-        total: examples; None where nobody knows.
+        Args:
+    what: the description next to the bar.
+            total: number of examples; None if it is unknown.
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -197,12 +208,12 @@ def progress(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
 
 
 def wrote(count: int, one: str, place: Path, several: str | None = None, more: str = "") -> None:
-    """The last line."""
+    """Print the last line: what was written, and where."""
     print(f"wrote {counted(count, one, several)} to {place}{more}")
 
 
 def a_count(word: str) -> int:
-    """A whole number of at least 1."""
+    """Parse a whole number of at least 1."""
     if not word.isdecimal() or int(word) < 1:
         raise argparse.ArgumentTypeError(f"{word}: should be a whole number of at least 1")
     return int(word)

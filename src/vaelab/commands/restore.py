@@ -13,17 +13,17 @@ if TYPE_CHECKING:
 
 
 def reconstruct(arguments: list[str]) -> None:
-    """Write what is left of files after encoding and decoding.
+    """Encode and decode files, and write the reconstructions.
 
     Raises:
         UserError: there is no such model or file, or one cannot be used.
     """
     _run(
         "reconstruct",
-        "Encodes and decodes files, and writes what is left of them under the same names. Images keep their size and\n"
-        "transparency; tables, series, MIDI files and texts likewise. Missing values are filled in.",
+        "Encodes and decodes files, and writes the reconstructions under the same names. Images keep their size and\n"
+        "transparency; tables, series, MIDI files and texts keep their format. Missing values are filled in.",
         [
-            ("logs/compression/images-ae/<date> photos/ -o again/", "all pictures of a folder"),
+            ("logs/compression/images-ae/<date> photos/ -o again/", "all images of a folder"),
             ("logs/generation/table-vae/<date> later.csv -o again/", "the rows of a table"),
         ],
         arguments,
@@ -31,17 +31,17 @@ def reconstruct(arguments: list[str]) -> None:
 
 
 def denoise(arguments: list[str]) -> None:
-    """Write the likeliest originals of corrupted files.
+    """Restore corrupted files.
 
     Raises:
         UserError: there is no such model or file, or one cannot be used.
     """
     _run(
         "denoise",
-        "Writes the likeliest originals of corrupted files under the same names; for a model of task=denoising.",
+        "Restores corrupted files, and writes the results under the same names. Needs a model of task=denoising.",
         [
-            ("logs/denoising/images-ae/<date> noisy/ -o clean/", "all pictures of a folder"),
-            ("logs/denoising/images-ae/<date> scan.png -o clean/ --tile", "a large picture, in overlapping patches"),
+            ("logs/denoising/images-ae/<date> noisy/ -o clean/", "all images of a folder"),
+            ("logs/denoising/images-ae/<date> scan.png -o clean/ --tile", "a large image, in overlapping patches"),
         ],
         arguments,
     )
@@ -52,7 +52,7 @@ def _run(name: str, what: str, examples: list[tuple[str, str]], arguments: list[
     add_files(made)
     made.add_argument(
         "--tile", action="store_true",
-        help="of images: patches of the model's size that overlap and are blended, in place of one that is resized",
+        help="process images in overlapping patches of the model's size and blend them, instead of resizing the image",
     )  # fmt: skip
     add_common(made, "the folder for the results")
     options = made.parse_intermixed_args(arguments)
@@ -79,16 +79,16 @@ def _whole(trained: "Trained", name: str, files: list[tuple[Path, Path]], folder
         except UserError as error:
             raise type(error)(f"{error}{_besides(count, folder)}") from error
     if not count:
-        raise DataError("no file can be used, so nothing is written")
+        raise DataError("no file is usable, so nothing is written")
     return count
 
 
 def _tiled(trained: "Trained", name: str, files: list[tuple[Path, Path]], folder: Path) -> int:
-    """Pictures in patches.
+    """Process images in overlapping patches; return the number of files written.
 
     Raises:
-        ConfigError: the model is not one of images.
-        DataError: names the pictures that cannot be read.
+        ConfigError: the model was not trained on images.
+        DataError: images cannot be read; the message names them.
     """
     import torch
 
@@ -97,7 +97,7 @@ def _tiled(trained: "Trained", name: str, files: list[tuple[Path, Path]], folder
 
     adapter = trained.adapter
     if not isinstance(adapter, Images):
-        raise ConfigError(f"--tile: is for images, and the model was trained on {trained.spec.kind} data")
+        raise ConfigError(f"--tile: works on images only, but the model was trained on {trained.spec.kind} data")
     made = trained.reconstructed if name == "reconstruct" else trained.restored
     size = trained.spec.shape[1], trained.spec.shape[2]
     broken, count = [], 0

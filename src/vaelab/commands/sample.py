@@ -9,29 +9,37 @@ KINDS = {"image": "image", "table": "row", "series": "series", "roll": "piece"}
 
 
 def sample(arguments: list[str]) -> None:
-    """Draw new examples.
+    """Draw new examples from a model, and write them.
 
     Raises:
         UserError: there is no such model, label or prior, or the folder cannot be written.
     """
     made = parser(
         "sample",
-        "Draws new examples and writes them as files of their kind: PNG files and a grid, rows as CSV and Parquet\n"
-        "with the columns and types of the data, MIDI files with previews to hear, text, series as .npy and CSV.\n"
-        "Of a model that is given labels, labels.csv says which label each sample was drawn for.",
+        "Draws new examples, and writes them in the format of the data: images as PNG files and a grid; rows as CSV\n"
+        "and Parquet with the columns and types of the data; music as MIDI files with audio previews; text; series as\n"
+        ".npy and CSV. For a model conditioned on labels, labels.csv lists the label of each sample.",
         [
             ("logs/generation/digits-vae/<date> -n 64 -o samples/", "64 images and a grid of them"),
             ("logs/generation/table-vae/<date> -n 10000 -o rows/", "10,000 synthetic rows"),
         ],
     )
-    made.add_argument("-n", "--count", type=a_count, default=64, metavar="N", help="how many; 64")
-    made.add_argument("--temperature", type=float, default=1.0, metavar="T", help="below 1: more usual, less varied; 1")
-    made.add_argument("--label", metavar="NAME", help="of a model that is given labels; all in turn unless named")
+    made.add_argument("-n", "--count", type=a_count, default=64, metavar="N", help="number of examples (default: 64)")
+    made.add_argument(
+        "--temperature",
+        type=float,
+        default=1.0,
+        metavar="T",
+        help="below 1, samples are more typical and less varied (default: 1)",
+    )
+    made.add_argument(
+        "--label", metavar="NAME", help="draw for this label, if the model takes labels (default: each in turn)"
+    )
     made.add_argument(
         "--prior", choices=["own", "fitted"],
-        help="the model's own prior, or the one that the run fitted to its codes; fitted where there is one",
+        help="the model's own prior, or the prior that the run fitted to its codes (default: fitted, if there is one)",
     )  # fmt: skip
-    add_common(made, "the folder for them", seeded=True)
+    add_common(made, "the folder for the samples", seeded=True)
     options = made.parse_args(arguments)
     folder = output_folder(options)
     trained = loaded(options)

@@ -17,7 +17,7 @@ from vaelab.commands.options import (
 from vaelab.errors import ConfigError, DataError
 from vaelab.notes import counted, note
 
-SCORED_AGAIN, LEAST = 30_000, 50  # rows, one for each column of those that are explained; and those at least
+SCORED_AGAIN, LEAST = 30_000, 50  # copies of rows scored to explain alarms, one per column; fewest rows to explain
 
 if TYPE_CHECKING:
     from vaelab.trained import Trained
@@ -25,25 +25,31 @@ if TYPE_CHECKING:
 
 
 def score(arguments: list[str]) -> None:
-    """Write how anomalous each example of files is, whether that is an alarm, and why.
+    """Write the anomaly score of each example, whether it raises an alarm, and the cause.
 
     Raises:
-        UserError: there is no such model or file, one cannot be used, or the run keeps no threshold for a rate.
+        UserError: there is no such model or file, one cannot be used, or the run has no threshold for alarms.
     """
     made = parser(
         "score",
-        "Scores every example of files: a row for each with its score, whether that is above the run's threshold,\n"
-        "and its p-value, the chance that a normal example scores as high. Of tables it names the columns that made\n"
-        "the score, of images --maps draws the places. The scores are those of the run's own scores.csv.",
+        "Scores every example in the files. Each row has the anomaly score, whether it exceeds the run's threshold,\n"
+        "and its p-value: the probability that a normal example has a score at least as high. For tables, it names\n"
+        "the columns that contribute most to the score; for images, --maps writes heat maps. The scores are computed\n"
+        "as those in scores.csv of the run.",
         [
             ("logs/anomaly/table-vae/<date> later.csv -o scores.csv", "the rows of a table"),
-            ("logs/anomaly/images-ae/<date> photos/ -o scores.csv --maps maps/", "pictures, with heat maps"),
+            ("logs/anomaly/images-ae/<date> photos/ -o scores.csv --maps maps/", "images, with heat maps"),
         ],
     )
     add_files(made)
-    made.add_argument("--score", metavar="NAME", help="another score than that of the threshold, without a verdict")
-    made.add_argument("--false-alarm-rate", type=float, metavar="RATE", help="of normal examples; that of the run")
-    made.add_argument("--maps", metavar="DIR", help="of images: a folder for heat maps")
+    made.add_argument("--score", metavar="NAME", help="a score other than that of the threshold; it has no alarm")
+    made.add_argument(
+        "--false-alarm-rate",
+        type=float,
+        metavar="RATE",
+        help="rate of alarms among normal examples (default: that of the run)",
+    )
+    made.add_argument("--maps", metavar="DIR", help="a folder for heat maps of images")
     add_common(made, "the file for the scores: .csv or .parquet")
     options = made.parse_intermixed_args(arguments)
     path = output_file(options, (".csv", ".parquet"))
@@ -54,12 +60,12 @@ def score(arguments: list[str]) -> None:
     verdict = threshold is not None and name == threshold.score
     if options.false_alarm_rate is not None and not verdict:
         raise ConfigError(
-            f"--false-alarm-rate: the run's threshold is one of another score than {name}; leave out one of them"
+            f"--false-alarm-rate: the run's threshold is for another score than {name}; omit one of the two options"
         )
     if options.maps and trained.spec.kind != "image":
-        raise ConfigError(f"--maps: is for images, and the model was trained on {trained.spec.kind} data")
+        raise ConfigError(f"--maps: works on images only, but the model was trained on {trained.spec.kind} data")
     if threshold is None:
-        note(f"the run was not trained with task=anomaly, so no score is known to be an alarm; the score is {name}")
+        note(f"the run was not trained with task=anomaly, so it has no threshold for alarms; the score is {name}")
     files = find(trained, options.files)
     alarms = 0
     with Rows(path, {"run": str(Path(options.run)), "score": name}) as rows, progress("scoring", None) as done:
@@ -72,7 +78,7 @@ def score(arguments: list[str]) -> None:
             if maps is not None:
                 _draw_maps(trained, part, maps)
         if not rows.count:
-            raise DataError("no file can be used, so nothing is written")
+            raise DataError("no file is usable, so nothing is written")
     told = f", {counted(alarms, 'alarm')}" if verdict else ""
     drawn = f" and heat maps to {maps}" if maps is not None else ""
     print(f"wrote {counted(rows.count, 'score')} ({name}{told}) to {path}{drawn}")
@@ -93,7 +99,7 @@ def _columns(trained: "Trained", part: "Part", scores: Any, name: str, threshold
 
 
 def _draw_maps(trained: "Trained", part: "Part", folder: Path) -> None:
-    """The places of each picture that are unusual, red over the picture."""
+    """Write a heat map of each image, with its unusual regions in red."""
     import torch
 
     from vaelab.trained.images import save_map

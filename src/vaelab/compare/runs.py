@@ -108,7 +108,7 @@ def read_run(folder: Path) -> Run:
     about = _training(folder)
     if "steps" not in about:
         raise UnfinishedError(
-            "its training was taken up again and has not ended, so its numbers are not those of its config; "
+            "its training was resumed and has not ended, so its numbers are not those of its config; "
             f"{typed_path('resume', folder)} ends it"
         )
     content = about.get("data", {}).get("content", "") if isinstance(about.get("data"), dict) else ""

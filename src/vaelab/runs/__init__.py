@@ -1,1 +1,1 @@
-"""`vaelab runs`: every run in a folder, whatever became of it. Imports no torch."""
+"""`vaelab runs`: lists every run in a folder, whatever its status. Imports no torch."""

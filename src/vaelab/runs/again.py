@@ -1,4 +1,4 @@
-"""The command lines that do a run again."""
+"""The command lines that repeat a run."""
 
 import os
 import shlex
@@ -15,16 +15,16 @@ RERUN = ["vaelab", "rerun"]
 
 
 def again(run: ListedRun) -> str:
-    """The whole command line of a run, with the seed that was drawn if one was.
+    """Return the complete command line of a run, with its seed, also if that was drawn at random.
 
-    The words come from the run folder, which may be a stranger's. Each is quoted, so that a shell takes it for a word,
-    and words that choose code are left out. The program is this one, whatever the folder says.
+    The words come from the run folder, which may be untrusted. Each is quoted, so that a shell treats it as one word,
+    and words that select code are omitted. The program is always this one, whatever the folder says.
     """
     return shlex.join([*_program(), *_words(run)[0]])
 
 
 def rerun(run: ListedRun) -> str:
-    """What to type to do a run again from its record, and to compare the numbers."""
+    """Return the command that repeats a run from its record and compares the results."""
     return shlex.join([*RERUN, run.path])
 
 
@@ -33,7 +33,7 @@ def _program() -> list[str]:
 
 
 def _words(run: ListedRun) -> tuple[list[str], bool]:
-    """The words of a run, and whether some were left out since only the user may type them."""
+    """Return the words of a run, and whether words were omitted that only the user may type."""
     try:
         typed_then = shlex.split(run.contents.command)
     except ValueError:
@@ -55,12 +55,12 @@ def _chooses_code(word: str) -> bool:
 
 
 def hides_secrets(command: str) -> bool:
-    """Whether a word has to be typed anew, since it was a secret that is written nowhere."""
+    """Whether a word must be typed again, because it was a secret and is not stored."""
     return HIDDEN in command
 
 
 def ways_on(run: ListedRun) -> list[tuple[str, str]]:
-    """What can be done with a run, in words, and the command or file for it."""
+    """Return what can be done with a run: pairs of a description, and the command or file."""
     found = []
     if os.path.isfile(page := os.path.join(run.path, "report.html")):
         found.append(("its report", page))
@@ -68,7 +68,7 @@ def ways_on(run: ListedRun) -> list[tuple[str, str]]:
         program = "python train.py" if os.path.isfile("train.py") else "vaelab train"
         found.append(("go on with it", f"{program} {typed_path('resume', run.path)}"))
     if os.path.isfile(os.path.join(run.path, "config.yaml")) and run.status != "running":
-        found.append(("do it again and compare the numbers", rerun(run)))
-    left_out = ", without words that choose code (--config-dir, hydra, trusted)" if _words(run)[1] else ""
-    found.append((f"its whole command line{left_out}", again(run)))
+        found.append(("repeat it and compare the results", rerun(run)))
+    left_out = ", without the words that select code (--config-dir, hydra, trusted)" if _words(run)[1] else ""
+    found.append((f"its full command line{left_out}", again(run)))
     return found

@@ -1,4 +1,4 @@
-"""What a listing shows of each run."""
+"""The columns of a listing."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -17,9 +17,9 @@ class Columns:
     """The columns of a listing.
 
     Attributes:
-        names: in order; the folder and the status first.
-        differing: for each run, the words in which it differs from the others; empty where that is no column.
-        shared: the words that all runs have, where these are no columns.
+        names: the names in order; folder and status come first.
+        differing: for each run, the words in which it differs from the others; empty if that is not a column.
+        shared: the words that all runs have in common, if they are not columns.
     """
 
     names: list[str]
@@ -28,27 +28,27 @@ class Columns:
 
     @property
     def whole(self) -> list[str]:
-        """The names with all of the first words, for those who read no line above the table."""
+        """Return the names including shared first words, for formats without a line above the table."""
         if not self.shared or "started" not in self.names:
             return self.names
         at = self.names.index("started") + 1
         return [*self.names[:at], *SENTENCE, *(name for name in self.names[at:] if name not in SENTENCE)]
 
     def cell(self, run: ListedRun, name: str) -> Any:
-        """What stands in a column; None for nothing."""
+        """Return the value of a run in a column; None if there is none."""
         return self.differing[run.name] or None if name == DIFFERS else run.value(name)
 
 
 def choose(runs: Sequence[ListedRun], named: Sequence[str] | None, asked: Sequence[str]) -> Columns:
-    """The columns that were named, else the usual ones.
+    """Choose the columns: those that were named, else the default ones.
 
-    These are the first words of each run as far as runs differ in them, what else tells the runs apart, and the
-    headline numbers that any run has.
+    The default columns are the first words of each run if runs differ in them, the other words in which runs differ,
+    and the headline metrics that at least one run has.
 
     Args:
-        runs: that are wanted, shown or not.
-        named: full names; None for the usual ones.
-        asked: full names that runs were filtered and sorted by, which are shown in any case, unless all are the same.
+        runs: all runs that match, shown or not.
+        named: full names; None for the default columns.
+        asked: full names by which runs were filtered and sorted. They are shown too, unless all values are equal.
     """
     if named is not None:
         return Columns(list(dict.fromkeys(["folder", "status", *named])), {}, [])

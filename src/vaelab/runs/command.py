@@ -19,23 +19,23 @@ from vaelab.terminal import console
 SHOWN = 50  # rows on the terminal
 EXAMPLES = """\
 examples:
-  vaelab runs                                                   what there is, the latest first
+  vaelab runs                                                   all runs, the latest first
   vaelab runs --where data=mnist --where 'latent_dim>8' --sort test/elbo
-  vaelab runs --where data=mnist --sort nll --limit 1           the best run, and the command that does it again
+  vaelab runs --where data=mnist --sort nll --limit 1           the best run, and the command that repeats it
   vaelab runs --where status=failed --columns why
   vaelab runs logs/generation --columns model.beta,fid --csv > runs.csv
-  vaelab runs --page                                            a page with pictures that sorts and filters
+  vaelab runs --page                                            a page with figures, which sorts and filters
 
-conditions: = != > < >= <= and ~ (holds a text); on any key of the config, any number, and status, folder, started,
-seconds, why. Several must all hold. Numbers sort with the best first. nll is short for test/nll.
-Dates are those of this machine: started>=2026-01-31, 'started<2026-01-31 14:30'."""
+conditions: = != > < >= <= and ~ (contains a text), on any key of the config, any metric, and status, folder, started,
+seconds, why. A run must fulfil all conditions. Metrics sort with the best value first. nll is short for test/nll.
+Dates are in the local time of this machine: started>=2026-01-31, 'started<2026-01-31 14:30'."""
 
 
 def runs(arguments: list[str]) -> None:
-    """List the runs in a folder, whatever became of them.
+    """List the runs in a folder, whatever their status.
 
     Raises:
-        ConfigError: there is no such folder, no run knows a key that was named, or the page cannot be
+        ConfigError: there is no such folder, no run has a key that was named, or the page cannot be
             written.
     """
     parser = argparse.ArgumentParser(
@@ -44,26 +44,40 @@ def runs(arguments: list[str]) -> None:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("folder", nargs="?", default="logs", metavar="FOLDER", help="that holds run folders; logs")
     parser.add_argument(
-        "--where", action="append", default=[], metavar="CONDITION", help="such as data=mnist, 'latent_dim>8', tags~old"
+        "folder", nargs="?", default="logs", metavar="FOLDER", help="a folder that contains run folders (default: logs)"
+    )
+    parser.add_argument(
+        "--where",
+        action="append",
+        default=[],
+        metavar="CONDITION",
+        help="such as data=mnist, 'latent_dim>8' or tags~old",
     )
     parser.add_argument("--sort", type=_names, default=[], metavar="KEYS", help="such as test/elbo or data,nll")
-    parser.add_argument("--reverse", action="store_true", help="the worst, or the oldest, first")
-    parser.add_argument("--columns", type=_names, metavar="KEYS", help="such as model.beta,test/fid; the usual ones")
-    parser.add_argument("--limit", type=_count, metavar="N", help=f"at most N runs; {SHOWN} on the terminal, 0 for all")
+    parser.add_argument("--reverse", action="store_true", help="reverse the order: the worst or the oldest first")
+    parser.add_argument(
+        "--columns", type=_names, metavar="KEYS", help="such as model.beta,test/fid (default: chosen by content)"
+    )
+    parser.add_argument(
+        "--limit", type=_count, metavar="N", help=f"show at most N runs, 0 for all (default: {SHOWN} on the terminal)"
+    )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--csv", action="store_true", help="print CSV")
-    form.add_argument("--json", action="store_true", help="print JSON, without --columns all that is known")
+    form.add_argument("--json", action="store_true", help="print JSON; without --columns, everything that is known")
     form.add_argument(
-        "--page", nargs="?", const="", metavar="FILE", help="write a page with pictures; <FOLDER>/runs.html"
+        "--page",
+        nargs="?",
+        const="",
+        metavar="FILE",
+        help="write an HTML page with figures (default: <FOLDER>/runs.html)",
     )
     options = parser.parse_args(arguments)
     found, unreadable = list_runs(options.folder)
     for line in unreadable:
         console(stderr=True).print(f"left out: {line}", soft_wrap=True)
     if not found:
-        raise ConfigError(f"{options.folder}: holds no run; vaelab runs <folder> lists the runs in another one")
+        raise ConfigError(f"{options.folder}: holds no run; vaelab runs <folder> lists the runs of another folder")
     known = known_keys(found)
     conditions = parse_conditions(options.where, known, found)
     sort = [resolve(key, known, "--sort") for key in options.sort]
@@ -89,11 +103,11 @@ def runs(arguments: list[str]) -> None:
             write_file(place, text)
         except OSError as error:
             raise ConfigError(
-                f"{place}: cannot be written ({error.strerror}); --page <file> names another place"
+                f"{place}: cannot be written ({error.strerror}); --page <file> names another file"
             ) from error
         console().print(f"{counted(len(shown), 'run')} in {place}", soft_wrap=True)
     elif not shown:
-        console().print(f"{counted(len(found), 'run')} in {options.folder}, none of which is as --where says")
+        console().print(f"{counted(len(found), 'run')} in {options.folder}, none of which fulfils --where")
     else:
         show(shown, columns, wanted, f"{counted(len(wanted), 'run')} in {options.folder}")
 
@@ -104,5 +118,5 @@ def _names(words: str) -> list[str]:
 
 def _count(word: str) -> int:
     if not word.isdecimal():
-        raise argparse.ArgumentTypeError(f"{word}: is no number of runs")
+        raise argparse.ArgumentTypeError(f"{word}: is not a number of runs")
     return int(word)

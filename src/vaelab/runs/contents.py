@@ -1,4 +1,4 @@
-"""What the files of one run folder say, broken and half-written ones included."""
+"""The contents of one run folder, also if files are damaged or incomplete."""
 
 import json
 import os
@@ -17,29 +17,29 @@ from vaelab.record.state import RunState, RunStatus, read_state
 CONFIG, CHOICES, OVERRIDES, METRICS = "config.yaml", "choices.yaml", "overrides.yaml", "metrics.json"
 ENVIRONMENT, STATE, TRAINING, CURVES = "environment.json", "state.json", "model/training.json", "metrics.csv"
 READ = (CONFIG, CHOICES, OVERRIDES, METRICS, ENVIRONMENT, STATE, TRAINING)
-WATCHED = (CURVES, "checkpoints/last.ckpt")  # not read: when they were written says whether a run goes on
+WATCHED = (CURVES, "checkpoints/last.ckpt")  # not read: their times show whether a run is still active
 
 Signature = tuple[int, int, int] | None  # of a file: when it was written and changed, in ns, and its size in bytes
 
 
 @dataclass(frozen=True)
 class Contents:
-    """What the files say.
+    """The contents of the files.
 
     Attributes:
-        config: one level deep, as `model.beta` to 4.0.
-        choices: the option of each group.
-        overrides: what was typed.
-        metrics: finite numbers; empty while the run is trained again, since they are then not those of its config.
-        state: None for a run that is older than this record.
-        ended: whether the training of the numbers has ended, as far as the model's record says.
+        config: flat, with dotted keys, such as `model.beta` to 4.0.
+        choices: the chosen option of each group.
+        overrides: the overrides that were typed.
+        metrics: finite numbers; empty while the run is trained further, since they do not belong to its config then.
+        state: `state.json`; None for a run of a version that did not write it.
+        ended: whether the training behind the metrics has ended, according to the record of the model.
         has_numbers: whether there is a `metrics.json`.
-        started: ISO 8601; empty if nothing says it.
-        command: the command line that was typed; of a run that went on, the first.
-        went_on: whether it is one that was resumed.
-        seed: of the run, drawn ones included.
-        repeats: the folder of the run that this one does again; empty for one that does none.
-        broken: why files cannot be read, one line each.
+        started: ISO 8601; empty if unknown.
+        command: the command line that was typed; for a resumed run, the first one.
+        went_on: whether the run was resumed.
+        seed: the seed of the run, also if it was drawn at random.
+        repeats: the folder of the run that this run repeats; empty if it repeats none.
+        broken: one line for each file that cannot be read, with the reason.
     """
 
     config: dict[str, Any] = field(default_factory=dict)
@@ -57,15 +57,15 @@ class Contents:
     broken: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
-        """As plain data."""
+        """Return plain data."""
         return vars(self) | {"state": None if self.state is None else self.state.to_json()}
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> "Contents":
-        """From what `to_json` gave and a file kept.
+        """Restore from the plain data of `to_json`.
 
         Raises:
-            KeyError, TypeError, ValueError: it is something else.
+            KeyError, TypeError, ValueError: the data have another form.
         """
         state = None if found["state"] is None else RunState.from_json(found["state"])
         contents = cls(**{**found, "state": state})
@@ -83,16 +83,16 @@ class Contents:
 
 
 def signatures(folder: str) -> dict[str, Signature]:
-    """By which a later look sees that a file has changed, for each file that is read."""
+    """Return a signature of each file that is read; a later change of the file changes its signature."""
     return {name: _signature(f"{folder}/{name}") for name in READ}
 
 
 def read_contents(folder: str, known: Mapping[str, Signature]) -> Contents:
-    """What the files say; those that cannot be read are named in `broken`.
+    """Read the files; those that cannot be read are named in `broken`.
 
     Args:
-        folder: of the run.
-        known: the signatures of its files; what has none is not there.
+        folder: the run folder.
+        known: the signatures of its files; a file without one does not exist.
     """
     broken: list[str] = []
 
@@ -105,7 +105,7 @@ def read_contents(folder: str, known: Mapping[str, Signature]) -> Contents:
             broken.append(_why(name, error))
             return empty
         if empty is not None and not isinstance(found, type(empty)):
-            broken.append(f"{name} holds something else than expected")
+            broken.append(f"{name} has unexpected contents")
             return empty
         return found
 
@@ -120,7 +120,7 @@ def read_contents(folder: str, known: Mapping[str, Signature]) -> Contents:
         broken.append(f"{CONFIG} is missing")
     numbers = {str(name): number for name, value in metrics.items() if (number := _number(value)) is not None}
     if len(numbers) < len(metrics):
-        broken.append(f"{METRICS} holds something else where a number belongs")
+        broken.append(f"{METRICS} holds a value that is not a number")
     ended = "steps" in training
     earlier = environment.get("history")
     first = earlier[0] if isinstance(earlier, list) and earlier and isinstance(earlier[0], dict) else environment
@@ -143,32 +143,32 @@ def read_contents(folder: str, known: Mapping[str, Signature]) -> Contents:
 
 
 def last_written(folder: str) -> float:
-    """When a file of the run was last written, in seconds since 1970; 0 if there is none."""
+    """Return when a file of the run was last written, in seconds since 1970; 0 if there is none."""
     found = [_signature(f"{folder}/{name}") for name in (*READ, *WATCHED)]
     return max((about[0] for about in found if about is not None), default=0) / 1e9
 
 
 def seen_status(folder: str, contents: Contents) -> tuple[RunStatus, str]:
-    """What became of the run and why, judged now: what a file says of a process may be long past."""
+    """Return the status of the run and the reason, as of now: the process that a file names may have ended since."""
     if contents.broken:
         more = f" and {len(contents.broken) - 1} more" if len(contents.broken) > 1 else ""
         return RunStatus.BROKEN, contents.broken[0] + more
     if contents.state is not None:
         status, why = contents.state.seen(
             last_written(folder) if contents.state.status == RunStatus.RUNNING else 0.0
-        )  # nothing is asked of the disk for runs that have ended
+        )  # runs that have ended need no access to the disk
         if status == RunStatus.FINISHED and not contents.has_numbers:
             return RunStatus.BROKEN, f"{METRICS} is missing"
         return status, why
     if not contents.ended and contents.has_numbers:
-        return RunStatus.INTERRUPTED, "its training was taken up again and has not ended"
+        return RunStatus.INTERRUPTED, "its training was resumed and has not ended"
     if contents.has_numbers:
         return RunStatus.FINISHED, ""
-    return RunStatus.INTERRUPTED, "it has no numbers, and is older than the record that would say why"
+    return RunStatus.INTERRUPTED, "it has no metrics, and its version of vaelab did not record why"
 
 
 def _signature(path: str) -> Signature:
-    """None for a file that is not there; one that may not be looked at is there."""
+    """Return None for a file that does not exist; a file without permission to look at it counts as existing."""
     try:
         about = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -179,10 +179,10 @@ def _signature(path: str) -> Signature:
 
 
 def _text(path: str) -> str:
-    """Of a regular file of a usual size: a pipe would never end, and a device hold more than memory."""
+    """Read a regular file of limited size: a pipe would never end, and a device may hold more than memory."""
     about = os.stat(path)
     if not S_ISREG(about.st_mode):
-        raise ValueError("is no file")
+        raise ValueError("is not a file")
     if about.st_size > LARGEST:
         raise ValueError(f"is larger than {LARGEST:,} bytes")
     with open(path, encoding="utf-8") as file:
@@ -209,14 +209,14 @@ def _number(value: Any) -> float | None:
 
 
 def _plain(value: Any) -> Any:
-    """As JSON gives it back: a date, for instance, as text."""
+    """Return the value as JSON restores it, for example a date as text."""
     if isinstance(value, list):
         return [_plain(part) for part in value]
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)
 
 
 def _date(found: Any) -> str:
-    """ISO 8601, of a moment that this machine can show; else empty."""
+    """Return a time in ISO 8601 that this machine can display; else an empty text."""
     try:
         datetime.fromisoformat(found).astimezone()
     except (TypeError, ValueError, OverflowError, OSError):

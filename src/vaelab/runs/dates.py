@@ -1,4 +1,4 @@
-"""When something was, as people write and read it: in the time of this machine unless a zone is named."""
+"""Dates as people write them: in the local time of this machine, unless a time zone is given."""
 
 import re
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ class Span:
     end: float
 
     def holds(self, operator: str, when: float) -> bool:
-        """Whether a moment is in the span (`=`), not in it (`!=`), or before or after all of it or a part of it.
+        """Whether a time is inside the span (`=`), outside (`!=`), or before or after the span.
 
-        `>` and `<` leave the span out, `>=` and `<=` take it in.
+        `>` and `<` exclude the span, `>=` and `<=` include it.
         """
         return {
             "=": self.begin <= when < self.end, "!=": not self.begin <= when < self.end, ">": when >= self.end,
@@ -29,29 +29,29 @@ class Span:
 
 
 def span(text: str) -> Span:
-    """What a date stands for: all of a day or minute, if it says no more.
+    """Parse a date. A date without a time is a whole day, and a time without seconds a whole minute.
 
     Raises:
-        ValueError: it is no date.
+        ValueError: it is not a date.
     """
     found = _WRITTEN.fullmatch(text.strip())
     if found is None:
-        raise ValueError("is no date")
+        raise ValueError("is not a date")
     zone = (found["zone"] or "").replace("Z", "+00:00")
     begin = datetime.fromisoformat(f"{found['day']}T{found['minute'] or '00:00'}{found['second'] or ''}{zone}")
     length = {"days": 1} if found["minute"] is None else {"minutes": 1} if found["second"] is None else {"seconds": 1}
     try:
-        # A day of this machine may have 23 or 25 hours: the next one begins where its clock says 0:00.
+        # A local day may have 23 or 25 hours: the next one begins at 0:00 of the local clock.
         return Span(begin.timestamp(), (begin + timedelta(**length)).timestamp())
     except (OverflowError, OSError) as error:
-        raise ValueError("is no date that a clock can show") from error
+        raise ValueError("is not a date that this machine can display") from error
 
 
 def local(iso: str) -> datetime:
-    """A moment in ISO 8601, in the time of this machine."""
+    """Parse a time in ISO 8601, and convert it to the local time of this machine."""
     return datetime.fromisoformat(iso).astimezone()
 
 
 def shown(iso: str) -> str:
-    """The same to the minute."""
+    """Format a time in ISO 8601 in local time, to the minute."""
     return f"{local(iso):%Y-%m-%d %H:%M}"

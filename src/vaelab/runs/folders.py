@@ -1,4 +1,4 @@
-"""Run folders, found on disk."""
+"""Find run folders on disk."""
 
 import os
 from collections.abc import Iterator
@@ -6,16 +6,18 @@ from collections.abc import Iterator
 from vaelab.record.state import FILE as STATE
 
 CONFIG = "config.yaml"
-BESIDE = frozenset({"environment.json", "metrics.json", "choices.yaml", "checkpoints"})  # one of them beside a config
-DEEPEST = 24  # folders within each other
+BESIDE = frozenset(
+    {"environment.json", "metrics.json", "choices.yaml", "checkpoints"}
+)  # a run folder has a config and one of these
+DEEPEST = 24  # nested folders
 
 
 def run_folders(root: str, unreadable: list[str]) -> Iterator[str]:
-    """Run folders in or below a folder, links followed, each once; nothing is looked for within a run folder.
+    """Yield each run folder in or below a folder once. Links are followed; run folders are not searched further.
 
     Args:
         root: an existing folder.
-        unreadable: takes `<folder>: <why>` for each that cannot be opened.
+        unreadable: receives `<folder>: <why>` for each folder that cannot be opened.
     """
     seen: set[tuple[int, int]] = set()
     waiting = [(root, 0)]
@@ -24,7 +26,7 @@ def run_folders(root: str, unreadable: list[str]) -> Iterator[str]:
         try:
             about = os.stat(folder)
             if (about.st_dev, about.st_ino) in seen:
-                continue  # reached by a link before, perhaps by one that leads upward
+                continue  # already reached through a link, perhaps one to a parent folder
             seen.add((about.st_dev, about.st_ino))
             names, below = set(), []
             with os.scandir(folder) as entries:
@@ -44,5 +46,5 @@ def run_folders(root: str, unreadable: list[str]) -> Iterator[str]:
 def _is_folder(entry: "os.DirEntry[str]") -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link that leads to itself
+    except OSError:  # a link to itself
         return False

@@ -11,7 +11,7 @@ from vaelab.runs.listed import OWN, SENTENCE, ListedRun, text
 
 
 def as_csv(runs: Sequence[ListedRun], columns: Columns) -> str:
-    """The columns of the table, with all digits of each number."""
+    """Return the columns of the table as CSV, with all digits of each number."""
     shown = columns.whole
 
     def cell(run: ListedRun, name: str) -> Any:
@@ -22,7 +22,7 @@ def as_csv(runs: Sequence[ListedRun], columns: Columns) -> str:
 
 
 def as_json(runs: Sequence[ListedRun], columns: Columns, named: bool) -> str:
-    """A list of objects, one a line: the columns that were named, else all that is known of each run."""
+    """Return a list of objects, one per line: the columns that were named, else everything known of each run."""
     if named:
         found = [{name: columns.cell(run, name) for name in columns.names} for run in runs]
     else:
@@ -37,7 +37,7 @@ def as_json(runs: Sequence[ListedRun], columns: Columns, named: bool) -> str:
 
 
 def _finite(value: Any) -> Any:
-    """The same with numbers that JSON does not have, such as an infinite setting, as text."""
+    """Return the value with numbers that JSON does not have, such as infinity, as text."""
     if isinstance(value, dict):
         return {key: _finite(inner) for key, inner in value.items()}
     if isinstance(value, list):

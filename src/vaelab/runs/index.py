@@ -1,10 +1,9 @@
-"""What was read of run folders is kept, so that only what has changed since is read again.
+"""An index of run folders, so that only files that have changed are read again.
 
-The index is a file in the user's cache, never in the folder of the runs: nobody else writes it, and a folder that
-cannot be written to has one too. It says nothing that the files do not: an entry counts only as long as every file of
-the run has the same times and size, and an index that is broken, or was written by another version, counts as none.
-Runs that are gone are dropped when the folder is listed; the index of a folder that nobody lists any more after half a
-year.
+The index is a file in the user's cache, never in the folder of the runs. So nobody else writes it, and a read-only
+folder has one too. An entry is valid only while every file of the run has the same times and size. An index that is
+damaged, or was written by another version, is ignored. Runs that no longer exist are removed when the folder is
+listed. The index of a folder that is not listed for half a year is removed.
 """
 
 import json
@@ -19,15 +18,15 @@ from vaelab import __version__
 from vaelab.atomic_write import write_file
 from vaelab.runs.contents import Contents, Signature, read_contents, signatures
 
-FORM = 2  # of an entry; a change of what is read needs another number
-SETTLED = 2 * 10**9  # nanoseconds after which a file that changes again gets another time on every file system
+FORM = 2  # version of an entry; increase it when other contents are read
+SETTLED = 2 * 10**9  # nanoseconds after which another change of a file changes its time on every file system
 LARGEST = 2**29  # bytes
-MOST_FILES = 64  # listed folders, of which files are kept
-OLDEST = 180 * 24 * 3600.0  # seconds after which a file that was not written to is dropped
+MOST_FILES = 64  # folders whose index is kept
+OLDEST = 180 * 24 * 3600.0  # seconds after which an index that was not written is removed
 
 
 def index_file(root: str) -> Path | None:
-    """Where the index of a folder lies; None where the user has no home."""
+    """Return the path of the index of a folder; None if the user has no home folder."""
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     if not os.path.isabs(cache):
         return None
@@ -36,7 +35,7 @@ def index_file(root: str) -> Path | None:
 
 
 class Index:
-    """What is known of the run folders below one folder.
+    """The index of the run folders below one folder.
 
     Args:
         root: the folder that is listed.
@@ -49,11 +48,11 @@ class Index:
         self._changed = False
 
     def contents(self, name: str, folder: str) -> Contents:
-        """What the files of a run say.
+        """Return the contents of a run folder.
 
-        Args:
-            name: of its folder, relative to the listed one.
-            folder: its path.
+                Args:
+        name: the path of the run folder relative to the listed folder.
+                    folder: the path of the run folder.
         """
         found = signatures(folder)
         kept = self._before.get(name)
@@ -66,14 +65,14 @@ class Index:
         contents = read_contents(folder, found)
         self._changed = True
         newest = max((max(about[:2]) for about in found.values() if about is not None), default=0)
-        # A file that is written to now may change again without a change of its time; one that could not be read may
-        # be readable next time.
+        # A file that was written just now may change again without a new time; a file that could not be read may be
+        # readable next time.
         if newest < time.time_ns() - SETTLED and not contents.broken:
             self._now[name] = {"files": _listed(found), "says": contents.to_json()}
         return contents
 
     def write(self) -> None:
-        """Keep it, if there is anything new and it can be written. Two commands at once each write a whole file."""
+        """Write the index, if anything is new and the cache is writable. Concurrent commands write whole files."""
         if self._path is None or not (self._changed or len(self._now) < len(self._before)):
             return
         with suppress(OSError, ValueError, TypeError):
@@ -84,7 +83,7 @@ class Index:
 
 
 def drop_old(path: Path) -> None:
-    """Remove files of folders that are listed no more: those of one kind with a file that was just written."""
+    """Remove old index files of the same kind as the file at `path`, which was just written."""
     kind = path.name.rpartition("-")[0]
     written = {}
     for other in path.parent.glob(f"{kind}-*.json"):
@@ -112,5 +111,5 @@ def _read(path: Path | None) -> dict[str, Any]:
 
 
 def _listed(found: dict[str, Signature]) -> dict[str, list[int] | None]:
-    """As JSON gives it back."""
+    """Return the signatures as JSON restores them."""
     return {name: None if about is None else list(about) for name, about in found.items()}

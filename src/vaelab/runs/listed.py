@@ -1,4 +1,4 @@
-"""One run of a listing, and what can be asked of it by name."""
+"""One run of a listing, with its values by name."""
 
 import os
 from collections.abc import Iterable
@@ -15,8 +15,16 @@ from vaelab.runs.contents import Contents, last_written, seen_status
 from vaelab.runs.folders import run_folders
 from vaelab.runs.index import Index
 
-OWN = ("folder", "status", "started", "seconds", "why", "command", "repeats")  # what is neither config nor number
-SENTENCE = ("task", "data", "model")  # the first words of a run, which every run has
+OWN = (
+    "folder",
+    "status",
+    "started",
+    "seconds",
+    "why",
+    "command",
+    "repeats",
+)  # names that are neither config keys nor metrics
+SENTENCE = ("task", "data", "model")  # the first words that describe a run; every run has them
 
 
 @dataclass(frozen=True)
@@ -24,13 +32,13 @@ class ListedRun:
     """A run folder.
 
     Attributes:
-        path: where it lies, as somebody here would type it.
-        name: the same, relative to the listed folder.
-        status: what became of it, judged when it was listed.
-        why: one line on that, where there is something to say.
-        run: its config and numbers.
-        contents: all that its files say.
-        started: ISO 8601; where nothing says it, when the last file was written.
+        path: its path, as it would be typed in the current folder.
+        name: its path relative to the listed folder.
+        status: its status at the time of the listing.
+        why: one line on the reason, if there is one.
+        run: its config and metrics.
+        contents: the contents of all its files.
+        started: ISO 8601; if unknown, when the last file was written.
     """
 
     path: str
@@ -42,7 +50,7 @@ class ListedRun:
     started: str
 
     def values(self, key: str) -> list[Any]:
-        """What a key stands for: nothing, one value, or the option of a group and the value of the same name."""
+        """Return the values of a key: none, one, or the option of a group and the value of the same name."""
         if key in OWN:
             found = self._own(key)
             return [] if found is None else [found]
@@ -53,22 +61,22 @@ class ListedRun:
         return [name, *found] if name else found
 
     def value(self, key: str) -> Any:
-        """The first of them; None for none."""
+        """Return the first value of a key; None if there is none."""
         found = self.values(key)
         return found[0] if found else None
 
     def option(self, group: str) -> str:
-        """The option of a group by name; empty if nothing is known of it."""
+        """Return the chosen option of a group; empty if unknown."""
         return option(self.run, group)
 
     @property
     def when(self) -> float:
-        """When it started, in seconds since 1970."""
+        """When the run started, in seconds since 1970."""
         return datetime.fromisoformat(self.started).timestamp()
 
     @property
     def seconds(self) -> float | None:
-        """How long it took; None where it has not ended or nothing says it."""
+        """How long the run took, in seconds; None if it has not ended or the time is unknown."""
         state = self.contents.state
         if state is None or not state.ended:
             return None
@@ -83,13 +91,13 @@ class ListedRun:
 
 
 def list_runs(root: str) -> tuple[list[ListedRun], list[str]]:
-    """Every run in or below a folder, the latest first, and what could not be opened.
+    """Return every run in or below a folder, the latest first, and a line for each folder that could not be opened.
 
     Raises:
         ConfigError: there is no such folder, or it cannot be opened.
     """
     if not os.path.isdir(root):
-        raise ConfigError(f"{root}: no such folder; vaelab runs <folder> lists the runs in another one")
+        raise ConfigError(f"{root}: no such folder; vaelab runs <folder> lists the runs of another folder")
     index, unreadable = Index(root), list[str]()
     found = []
     for folder in run_folders(root, unreadable):
@@ -102,7 +110,7 @@ def list_runs(root: str) -> tuple[list[ListedRun], list[str]]:
 
 
 def known_keys(runs: Iterable[ListedRun]) -> set[str]:
-    """Every name that some run knows something under."""
+    """Return every name under which at least one run has a value."""
     found = {*OWN, *SENTENCE}
     for run in runs:
         found.update(run.run.metrics, run.run.config, run.run.choices)
@@ -110,7 +118,7 @@ def known_keys(runs: Iterable[ListedRun]) -> set[str]:
 
 
 def text(value: Any) -> str:
-    """A value as it would be typed, for people."""
+    """Format a value as it would be typed."""
     if isinstance(value, float) and not isinstance(value, bool):
         return f"{value:.15g}"
     return shown(value)

@@ -1,4 +1,4 @@
-"""A listing as one page that opens offline, with pictures."""
+"""A listing as one HTML page with figures, which opens offline."""
 
 import os
 from collections import Counter
@@ -21,29 +21,29 @@ from vaelab.runs.dates import shown as moment
 from vaelab.runs.listed import SENTENCE, ListedRun, text
 from vaelab.runs.thumbnails import Thumbnail, thumbnails
 
-CHOSEN = ("status", *SENTENCE)  # columns of few values, which a menu filters by
+CHOSEN = ("status", *SENTENCE)  # columns with few values, which have a filter menu
 HEADS = {"started": "when"}
 
 
 def runs_page(
     runs: Sequence[ListedRun], columns: Columns, title: str, command: str, beside: Path, root: str = ""
 ) -> str:
-    """The page: a row for each run.
+    """Return the HTML page, with a row for each run.
 
-    Args:
-        runs: in order.
-        columns: of the table.
-        title: of the page.
-        command: what made it.
-        beside: the folder that the page lies in, from which links lead to reports.
-        root: the folder that is listed.
+        Args:
+            runs: the runs in order.
+    columns: the columns of the table.
+            title: the title of the page.
+            command: the command that made it.
+            beside: the folder of the page; links to reports are relative to it.
+            root: the folder that is listed.
     """
     pictures = thumbnails(runs, root)
     names = [name for name in columns.names if name != "folder"]
     head = ['<th scope="col" data-kind="text">run</th>']
-    head += ['<th scope="col" data-kind="none">picture</th>'] if pictures else []
+    head += ['<th scope="col" data-kind="none">figure</th>'] if pictures else []
     head += [_head(name, runs, columns) for name in names]
-    head += ['<th scope="col" data-kind="text">to do it again</th>']
+    head += ['<th scope="col" data-kind="text">command to repeat it</th>']
     rows = []
     for run in runs:
         cells = [f'<th scope="row">{_link(run, beside)}</th>']
@@ -87,7 +87,7 @@ def _cell(run: ListedRun, name: str, value: Any) -> str:
 
 
 def _link(run: ListedRun, beside: Path) -> str:
-    """The name of a run, which leads to its report if it has one."""
+    """Return the name of a run, as a link to its report if it has one."""
     name = escape(printable(run.name))
     report = os.path.join(run.path, "report.html")
     if not os.path.isfile(report):

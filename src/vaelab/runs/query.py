@@ -1,4 +1,4 @@
-"""Which runs are wanted, and in which order: `--where 'latent_dim>8' --sort test/elbo`."""
+"""Filter and sort runs: `--where 'latent_dim>8' --sort test/elbo`."""
 
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -25,12 +25,12 @@ DATES = ("started",)
 
 @dataclass(frozen=True)
 class Condition:
-    """What a run must fulfil, such as `latent_dim>8`.
+    """A condition that a run must fulfil, such as `latent_dim>8`.
 
     Attributes:
-        key: a name that some run knows.
-        operator: `=`, `!=`, `>`, `<`, `>=`, `<=`, or `~` for a part of a text.
-        wanted: what stands behind it.
+        key: a name under which at least one run has a value.
+        operator: `=`, `!=`, `>`, `<`, `>=`, `<=`, or `~` (contains a text).
+        wanted: the value after the operator.
     """
 
     key: str
@@ -38,7 +38,7 @@ class Condition:
     wanted: str
 
     def holds(self, run: ListedRun) -> bool:
-        """Whether a run fulfils it; one that knows nothing under the name does not."""
+        """Whether a run fulfils the condition; a run without a value under the name does not."""
         if self.key in DATES and self.operator != "~":
             return span(self.wanted).holds(self.operator, run.when)
         values = run.values(self.key)
@@ -59,19 +59,19 @@ class Condition:
 
 
 def parse_conditions(words: Sequence[str], known: set[str], runs: Sequence[ListedRun]) -> list[Condition]:
-    """The conditions of `--where`, all of which must hold.
+    """Parse the conditions of `--where`, all of which must hold.
 
     Raises:
-        ConfigError: a word is no condition, no run knows the key, a number is compared with a text, or a date with what
-            is none.
+        ConfigError: a word is not a condition, no run has the key, a number is compared with a text, or a date with
+            something that is not a date.
     """
     found = []
     for word in words:
         parsed = _CONDITION.fullmatch(word)
         if parsed is None:
             raise ConfigError(
-                f"--where {word}: is no condition; write --where data=mnist or --where 'latent_dim>8' (with quotes, "
-                "since a shell takes < and > for itself)"
+                f"--where {word}: is not a condition; write --where data=mnist or --where 'latent_dim>8' (with quotes, "
+                "because < and > have a meaning in a shell)"
             )
         key, operator, wanted = parsed.groups()
         condition = Condition(resolve(key, known, "--where"), "=" if operator == "==" else operator, _unquoted(wanted))
@@ -80,7 +80,7 @@ def parse_conditions(words: Sequence[str], known: set[str], runs: Sequence[Liste
         elif operator in _ORDERS and _number(wanted) is None:
             values = [value for run in runs for value in run.values(condition.key)]
             if values and not any(isinstance(value, str) for value in values):
-                raise ConfigError(f"--where {word}: {wanted or 'nothing'} is no number, and {condition.key} is one")
+                raise ConfigError(f"--where {word}: {wanted or 'nothing'} is not a number, but {condition.key} is")
         found.append(condition)
     return found
 
@@ -93,15 +93,15 @@ def _refuse_no_date(word: str, wanted: str) -> None:
 
 
 def resolve(key: str, known: set[str], option: str) -> str:
-    """The full name of a key: `nll` is `test/nll`, as in `vaelab compare --metrics`.
+    """Return the full name of a key: `nll` is `test/nll`, as in `vaelab compare --metrics`.
 
-    Args:
-        key: as it was typed.
-        known: every name that some run knows.
-        option: that it was typed for, such as `--sort`.
+        Args:
+    key: the key as it was typed.
+            known: every name under which at least one run has a value.
+            option: the option that it was typed for, such as `--sort`.
 
-    Raises:
-        ConfigError: no run knows it; names the nearest that one does.
+        Raises:
+            ConfigError: no run has it; the message names the most similar known key.
     """
     key = ALIASES.get(key, key)
     if key in known:
@@ -109,20 +109,20 @@ def resolve(key: str, known: set[str], option: str) -> str:
     if f"test/{key}" in known:
         return f"test/{key}"
     if metric(key) is not None and not any(name.endswith(f".{key}") for name in known):
-        raise ConfigError(f"{option} {key}: none of these runs has this number; {did_you_mean(key, _numbers(known))}")
-    raise ConfigError(f"{option} {key}: no run has such a key or number; {did_you_mean(key, known)}")
+        raise ConfigError(f"{option} {key}: none of these runs has this metric; {did_you_mean(key, _numbers(known))}")
+    raise ConfigError(f"{option} {key}: no run has such a key or metric; {did_you_mean(key, known)}")
 
 
 def in_order(runs: Iterable[ListedRun], keys: Sequence[str], reverse: bool = False) -> list[ListedRun]:
-    """Runs sorted by keys, the first one counting most.
+    """Sort runs by keys, the first key first.
 
-    Of a number that has a direction, the best comes first, of a date the latest; everything else ascends. A run that
-    has no value comes last, also in reverse.
+    Metrics with a direction sort with the best first, dates with the latest first, everything else in ascending
+    order. A run without a value comes last, also in reverse.
 
     Args:
-        runs: in the order that stays where values are equal.
-        keys: full names.
-        reverse: the worst, the oldest or the largest first.
+        runs: the runs; the sort is stable.
+        keys: full names of the keys.
+        reverse: sort with the worst, the oldest or the largest first.
     """
     found = list(runs)
     for key in reversed(keys):

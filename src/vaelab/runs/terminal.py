@@ -23,17 +23,17 @@ STYLES = {
 }  # fmt: skip
 HEADS = {"started": "when"}
 LEAST = {DIFFERS: 30, "repeats": 16, "why": 16}  # characters of a text that is cut
-WIDE = 60  # characters of a text that is cut where the terminal has no width of its own
+WIDE = 60  # characters of a cut text, if the terminal has no width of its own
 
 
 def show(runs: Sequence[ListedRun], columns: Columns, of_all: Sequence[ListedRun], title: str) -> None:
-    """Print the table, how many runs there are of each kind, and of a single run what can be done with it.
+    """Print the table, the number of runs of each status, and for a single run the commands that can use it.
 
-    Args:
-        runs: that are shown.
-        columns: of the table.
-        of_all: every run that was wanted, shown or not.
-        title: what is listed.
+        Args:
+    runs: the runs to show.
+            columns: the columns of the table.
+            of_all: all runs that match, shown or not.
+            title: what is listed.
     """
     from rich.text import Text
 
@@ -54,7 +54,7 @@ def show(runs: Sequence[ListedRun], columns: Columns, of_all: Sequence[ListedRun
         if name in LEAST:
             widths[place] = min(widths[place], WIDE)
     if room is not None:
-        # The sentence of a run says more than its last numbers.
+        # The words that describe a run are worth more than its last metrics.
         texts = [place for place, name in enumerate(names) if name in LEAST]
         least = {place: min(widths[place], LEAST[names[place]]) if place in texts else widths[place] for place in shown}
         while sum(least[p] + 2 for p in shown) - 2 > room and (spare := [p for p in shown if p > 1 and numeric[p]]):
@@ -83,9 +83,11 @@ def show(runs: Sequence[ListedRun], columns: Columns, of_all: Sequence[ListedRun
     for run, cells in zip(runs, rows, strict=True):
         out.print(line(cells, status=run.status), soft_wrap=True)
     if len(runs) < len(of_all):
-        out.print(f"the first {len(runs):,} of {len(of_all):,}; --limit 0 shows all", soft_wrap=True)
+        out.print(f"the first {len(runs):,} of {len(of_all):,} runs; --limit 0 shows all", soft_wrap=True)
     if left_out:
-        out.print(f"more numbers than fit: {', '.join(reversed(left_out))}; --columns chooses", soft_wrap=True)
+        out.print(
+            f"metrics that do not fit: {', '.join(reversed(left_out))}; select columns with --columns", soft_wrap=True
+        )
     if len(runs) == 1:
         _show_ways_on(runs[0])
 
@@ -98,8 +100,8 @@ def _show_ways_on(run: ListedRun) -> None:
         out.print(f"\n{run.status}: {run.why}", soft_wrap=True)
     for what, command in ways_on(run):
         out.print(f"\n{what}:\n  {printable(command)}", soft_wrap=True)
-        if what == "its whole command line" and hides_secrets(command):
-            out.print("  (type what is hidden again: secrets are not kept)", soft_wrap=True)
+        if what == "its full command line" and hides_secrets(command):
+            out.print("  (secrets are not stored: type the hidden values again)", soft_wrap=True)
 
 
 def _cell(value: Any, name: str) -> str:

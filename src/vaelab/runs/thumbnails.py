@@ -1,4 +1,4 @@
-"""A small picture of each run: the first of its figures."""
+"""Thumbnails of runs: a small version of the first figure of each."""
 
 import json
 import os
@@ -17,11 +17,11 @@ from vaelab.captions import in_order
 from vaelab.runs.index import drop_old, index_file
 from vaelab.runs.listed import ListedRun
 
-SIZE = (120, 90)  # pixels, at most; twice as many as are shown, for fine screens
-LARGEST, MOST_PIXELS = 2**24, 2**25  # bytes and pixels of a picture that is read
-MOST_KEPT = 20_000  # pictures of one listed folder
-LARGEST_KEPT = 2**28  # bytes of the file that keeps them
-FORM = 1  # of what is kept
+SIZE = (120, 90)  # pixels at most; twice the displayed size, for high-resolution screens
+LARGEST, MOST_PIXELS = 2**24, 2**25  # largest image that is read, in bytes and in pixels
+MOST_KEPT = 20_000  # thumbnails of one listed folder
+LARGEST_KEPT = 2**28  # bytes of the file that stores them
+FORM = 1  # version of the stored data
 
 
 @dataclass(frozen=True)
@@ -33,15 +33,15 @@ class Thumbnail:
 
     @property
     def source(self) -> str:
-        """For an image in a page."""
+        """The data URL of the image, for an HTML page."""
         return f"data:image/jpeg;base64,{self.jpeg}"
 
 
 def thumbnails(runs: Sequence[ListedRun], root: str) -> dict[str, Thumbnail]:
-    """Of each run that has a figure, by its name; what was made before is made again only where the figure changed.
+    """Return the thumbnail of each run that has a figure, by the run's name. Unchanged figures are not read again.
 
     Args:
-        runs: of a listing.
+        runs: the runs of a listing.
         root: the folder that is listed.
     """
     index = index_file(root)
@@ -71,7 +71,7 @@ def thumbnails(runs: Sequence[ListedRun], root: str) -> dict[str, Thumbnail]:
 
 
 def _still_there(before: Mapping[str, Any], now: Mapping[str, Any], root: str) -> dict[str, Any]:
-    """What was kept of runs that were not asked for this time, less those that are gone."""
+    """Return the stored thumbnails of runs that are not in this listing but still exist."""
     return {name: kept for name, kept in before.items() if name not in now and os.path.isdir(os.path.join(root, name))}
 
 
@@ -84,7 +84,7 @@ def _first(folder: str) -> Path | None:
 
 
 def _key(figure: Path) -> str:
-    """By which a later look sees that it has changed; empty for what is no picture that may be read."""
+    """Return a key that changes when the figure changes; empty if the file cannot be read as an image."""
     try:
         about = figure.stat()
     except OSError:
@@ -93,7 +93,7 @@ def _key(figure: Path) -> str:
 
 
 def _small(figure: Path) -> str | None:
-    """As base64; None for what is no picture, or too large a one."""
+    """Return a JPEG in base64; None if the file is not an image, or is too large."""
     from PIL import Image
 
     try:
