@@ -75,7 +75,7 @@ def test_a_file_that_does_not_say_where_its_keys_belong_is_refused(
 ) -> None:
     with pytest.raises(SystemExit):
         settled("paths: {log_dir: x}\n", "logger=none")
-    assert "its first line has to be # @package _global_" in capsys.readouterr().err
+    assert "its first line must be # @package _global_" in capsys.readouterr().err
     settled("", "logger=none")
 
 

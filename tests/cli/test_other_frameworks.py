@@ -49,7 +49,7 @@ def test_a_word_of_the_template_is_a_word_of_vaelab(
     said = capsys.readouterr().err
     assert said.startswith("note: ")
     assert said.count("\n") == 1
-    assert ("needs no -m" in said) == (len(own) < len(typed))
+    assert ("-m is not needed" in said) == (len(own) < len(typed))
 
 
 def test_words_of_vaelab_are_left_alone(capsys: pytest.CaptureFixture[str]) -> None:
@@ -66,7 +66,7 @@ def test_a_search_by_the_name_of_the_template_is_the_same_search(tmp_path: Path)
     line = [sys.executable, str(REPOSITORY / "train.py"), "-m", "hparams_search=optuna", *small]
     done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    assert "note: hparams_search=optuna is sweep=optuna here, and it needs no -m" in done.stderr
+    assert "note: hparams_search=optuna is sweep=optuna here, and -m is not needed" in done.stderr
     (record,) = tmp_path.rglob("search.json")
     assert "sweep=optuna" in record.read_text()
     assert "hparams_search" not in record.read_text()
@@ -183,7 +183,7 @@ def test_an_evaluation_is_a_command_line_of_train() -> None:
         (["a", "b"], "not a and b"),
         (["a", "ckpt_path=b"], "not a and ckpt_path=b"),
         (["a", "train=true"], "never trains"),
-        (["a", "resume=b"], "resume=b: vaelab eval does not go on with training"),
+        (["a", "resume=b"], "resume=b: vaelab eval does not resume training"),
     ],
 )
 def test_a_wrong_evaluation_is_refused(words: list[str], message: str) -> None:

@@ -38,7 +38,7 @@ def chosen(in_process: Callable[..., None], monkeypatch: pytest.MonkeyPatch, tmp
 @pytest.mark.long
 def test_an_encoder_alone_has_the_decoder_of_the_data(chosen: Choose, capsys: pytest.CaptureFixture[str]) -> None:
     assert chosen("encoder=mine") == ["ConvEncoder/MLPDecoder"]
-    assert "no decoder=mine for encoder=mine, so it is decoder=mlp" in capsys.readouterr().err
+    assert "no decoder=mine for encoder=mine, so decoder=mlp is used" in capsys.readouterr().err
     assert chosen("encoder=mine", "decoder=conv") == ["ConvEncoder/ConvDecoder"]
     assert capsys.readouterr().err == ""
     assert chosen("-m", "encoder=mine,resnet") == ["ConvEncoder/MLPDecoder", "ResNetEncoder/ResNetDecoder"]

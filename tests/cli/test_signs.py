@@ -15,7 +15,7 @@ from vaelab.command_line.explain import explain
 def test_a_sign_is_typed_as_its_word(typed: str, instead: str) -> None:
     with pytest.raises(OverrideParseException) as refused:
         OverridesParser.create().parse_overrides([typed])
-    assert explain(refused.value, [typed]) == f"{typed}: a command line needs the word: {instead}"
+    assert explain(refused.value, [typed]) == f"{typed}: use the name instead of the character: {instead}"
 
 
 def test_of_other_keys_the_parser_says_what_is_wrong() -> None:

@@ -48,7 +48,7 @@ def test_a_package_that_does_not_fit_or_is_missing_is_named(
     monkeypatch.setattr(findings, "requires", lambda name: needed)
     assert doctor([]) == 1
     said = capsys.readouterr().out
-    assert "does not fit: pip install 'torch>=99'" in said
+    assert "is not a supported version: pip install 'torch>=99'" in said
     assert "no-such-package is not installed" in said
     assert "vaelab[music]" in said
 

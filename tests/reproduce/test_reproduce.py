@@ -100,7 +100,7 @@ def test_an_experiment_is_trained_again_and_judged(
     assert reproduce("small", "--from", str(run), value=1e9) == 0
     assert "small: 1 of 1 numbers hold" in capsys.readouterr().out
     assert reproduce("other", "--from", str(run)) == 2
-    assert "is no run of other, which has latent_dim=4" in capsys.readouterr().err
+    assert "is not a run of other, which has latent_dim=4" in capsys.readouterr().err
     assert reproduce("small", "--cfg", "job") == 0
 
 

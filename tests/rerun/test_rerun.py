@@ -124,7 +124,7 @@ def test_a_run_done_again_has_the_same_bits_and_another_seed_is_named(
     assert other.differing("config") == {"seed": ("1", "2")}
     assert other.differing("start")
     assert "the likeliest cause: config, seed" in other.out
-    assert "start: other weights; the loss of the first step is " in other.out
+    assert "start: different weights; the loss at the first step is " in other.out
 
     compared = vaelab("rerun", str(same.made / "model"), "--compare", str(other.made))
     assert (compared.code, compared.made, compared.last) == (3, None, other.last)
@@ -141,7 +141,7 @@ def test_a_drawn_seed_is_used_again_and_a_resumed_run_is_trained_at_one_go(vaela
     assert again.made is not None
     assert again.last.startswith("the same bit for bit")
     assert again.verdict["training_loss"]["logged"] == 2
-    assert "start: the same weights; the same loss of the first step" in again.out
+    assert "start: the same weights; equal loss at the first step" in again.out
     assert again.differing("course") == {"parts of the run": ("2", "1")}
     seeds = [yaml.safe_load((folder / "config.yaml").read_text())["seed"] for folder in (first.made, again.made)]
     assert seeds[0] == seeds[1]
@@ -267,7 +267,7 @@ def test_what_a_tampered_record_says_is_not_done_but_named(
     assert not (tmp_path / "elsewhere").exists()
     assert yaml.safe_load((again.made / "config.yaml").read_text())["model"]["_target_"] == "vaelab.models.VAE"
     assert "\x1b[31m" not in again.out
-    assert "what is recorded is no commit" in again.out
+    assert "the record is not a commit" in again.out
     assert again.differing("config")["model._target_"] == ("os.system", "vaelab.models.VAE")
 
 

@@ -76,7 +76,7 @@ def test_numbers_that_one_run_has_do_not_decide(tmp_path: Path, then: Path) -> N
     found = of(then, make_run(tmp_path / "now", val__loss=90.0, test__fid=3.0))
     matches = {number.name: number.match for number in found.numbers}
     assert matches == {"val/loss": Match.SAME, "test/nll": Match.ONLY_THEN, "test/fid": Match.ONLY_NOW}
-    assert found.verdict == "the same bit for bit: all 1 number; 2 numbers only one of the runs has"
+    assert found.verdict == "the same bit for bit: all 1 number; 2 numbers in only one of the runs"
     assert found.exit_code == 0
     assert numbers_of_both({}, {}) == []
 
@@ -113,15 +113,17 @@ def test_the_first_step_at_which_training_differs() -> None:
 
 def test_other_first_weights_other_data_and_a_later_step_are_told_apart(tmp_path: Path, then: Path) -> None:
     weights = of(then, run(tmp_path / "a", losses=(3.5, 2.0), first_weights="b" * 32, first_loss=3.9))
-    assert weights.start == "start: other weights; the loss of the first step is 4 then, 3.9 now"
-    assert weights.course == ("training: the loss first differs at step 0, the first that both logged: 3 then, 3.5 now")
+    assert weights.start == "start: different weights; the loss at the first step is 4 then, 3.9 now"
+    assert weights.course == (
+        "training: the loss first differs at step 0, the first step that both logged: 3 then, 3.5 now"
+    )
     data = of(then, run(tmp_path / "b", losses=(3.5, 2.0), first_loss=3.9))
-    assert data.start.endswith("3.9 now; so it is not the start but the data, their order or the noise")
+    assert data.start.endswith("3.9 now; so the data, their order or the noise differ, not the initial weights")
     later = of(then, run(tmp_path / "c", losses=(3.0, 2.5)))
-    assert later.start == "start: the same weights; the same loss of the first step"
+    assert later.start == "start: the same weights; equal loss at the first step"
     assert later.course == "training: the loss first differs at step 1: 2 then, 2.5 now"
     rounding = of(then, run(tmp_path / "d", losses=(3.0, 2.0000001)))
-    assert rounding.course.endswith("; nowhere by more than rounding")
+    assert rounding.course.endswith("; never by more than rounding")
 
 
 def test_runs_without_numbers_are_compared_by_their_losses(tmp_path: Path, then: Path) -> None:
@@ -179,7 +181,7 @@ def test_words_are_the_likeliest_cause_and_a_tracker_is_none(tmp_path: Path, the
 def test_a_fault_is_reported_where_nothing_that_is_recorded_differs(tmp_path: Path, then: Path) -> None:
     found = of(then, run(tmp_path / "now", numbers=81.0))
     assert found.differences == []
-    assert "worth reporting" in found.why
+    assert "please report it" in found.why
     assert of(then, run(tmp_path / "same")).why == ""
     on_gpu = {"machine": MACHINE | {"cuda": "12.4"}, "device": "NVIDIA H200"}
     pair = [run(tmp_path / name, numbers=number, **on_gpu) for name, number in (("a", 80.0), ("b", 81.0))]
@@ -192,7 +194,7 @@ def test_an_older_record_is_no_difference_but_not_recorded(tmp_path: Path, then:
     assert found.differences == []
     assert {"processor", "first weights", "train split", "packages"} <= set(found.not_recorded["then"])
     assert "now" not in found.not_recorded
-    assert "what only one of them recorded may be the cause" in found.why
+    assert "the cause may be something that only one of them recorded" in found.why
 
 
 def test_parts_of_a_resumed_run_are_all_named(tmp_path: Path, then: Path) -> None:
@@ -218,7 +220,7 @@ def test_commits_and_uncommitted_changes(tmp_path: Path) -> None:
     words = f"{between:,} commit{'' if between == 1 else 's'}"
     assert (apart(before, now), apart(now, before)) == (f"{words} later", f"{words} earlier")
     assert apart("0" * 40, now) == f"{'0' * 12} is not in this repository"
-    assert apart("--output=/tmp/x", now) == "what is recorded is no commit"
+    assert apart("--output=/tmp/x", now) == "the record is not a commit"
     one = run(tmp_path / "a", git={"commit": before, "dirty": False})
     other = run(tmp_path / "b", git={"commit": now, "dirty": True}, numbers=81.0)
     (other / "changes.patch").write_text("diff --git a/src/a.py b/src/a.py\n+1\ndiff --git a/src/b.py b/src/b.py\n+2\n")
@@ -291,8 +293,8 @@ def test_what_is_no_run_is_refused(tmp_path: Path, then: Path) -> None:
     assert "needs a run folder" in refusal()
     assert f"{tmp_path / 'no'}: no such folder" in refusal(str(tmp_path / "no"))
     (tmp_path / "empty").mkdir()
-    assert "is no run folder" in refusal(str(tmp_path / "empty"))
-    assert f"is no run, but holds some; name one of them: vaelab rerun {then}" in refusal(str(tmp_path))
+    assert "is not a run folder" in refusal(str(tmp_path / "empty"))
+    assert f"is not a run, but contains runs; name one of them: vaelab rerun {then}" in refusal(str(tmp_path))
     (tmp_path / "sweep").mkdir()
     for number in range(12):
         make_run(tmp_path / "sweep" / str(number))
@@ -308,15 +310,15 @@ def test_a_run_that_is_running_or_lacks_its_record_is_refused(tmp_path: Path, th
     assert "is still running" in refusal(str(tmp_path / "now"))
     assert "is still running" in refusal(str(then), "--compare", str(tmp_path / "now"))
     (then / "config.yaml").unlink()
-    assert "config.yaml is missing, so nobody can tell what was run" in refusal(str(then))
+    assert "config.yaml is missing, so the run cannot be repeated" in refusal(str(then))
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["-m", "seed=1"], "--multirun: one run is done again"),
+        (["-m", "seed=1"], "--multirun: rerun repeats one run"),
         (["seed=1,2"], "seed=1,2: names several values"),
-        (["resume=x"], "begins anew"),
+        (["resume=x"], "starts from the beginning"),
         (["sweep=optuna"], "not a search"),
         (["--compare"], "--compare: needs a run folder"),
         (["--compare", "SELF"], "is the same run"),

@@ -128,7 +128,7 @@ def test_a_click_sorts(page: Path, tab: Tab) -> None:
     assert click("data")[-2:] == ["run1", "run0"]
     assert click("run")[1:] == ["größe #1?", "run0", "run1", "run2"]
     assert typed(tab, "mnist") == ["run0", "run1"]  # in the order that was chosen
-    assert tab.run("[...document.querySelectorAll('thead th')].some(one => one.textContent === 'picture')")
+    assert tab.run("[...document.querySelectorAll('thead th')].some(one => one.textContent === 'figure')")
 
 
 def test_paper_shows_the_table_alone(page: Path, tab: Tab) -> None:

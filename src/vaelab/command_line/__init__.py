@@ -1,1 +1,1 @@
-"""What the command line adds to Hydra's: a user's own settings, own encoders, and errors for people."""
+"""Additions to Hydra's command line: a user's own settings, own encoders, and readable errors."""

@@ -9,12 +9,12 @@ from vaelab.quoting import quoted
 USAGE = """\
 usage: vaelab eval <run folder or checkpoint> [overrides]
 
-Evaluates a trained model, and trains nothing. Config, data and split are those of its run. Overrides change them:
+Evaluates a trained model without training. Config, data and split are those of its run; overrides change them:
 
-       vaelab eval logs/generation/digits-vae/<date>                       the test numbers again
-       vaelab eval logs/generation/digits-vae/<date> task=embedding        under another task
+       vaelab eval logs/generation/digits-vae/<date>                       the test metrics again
+       vaelab eval logs/generation/digits-vae/<date> task=embedding        as another task
        vaelab eval logs/anomaly/table-vae/<date> data.path=later.csv       on other data
-       vaelab eval ckpt_path=<run folder>/checkpoints/last.ckpt            with the last weights
+       vaelab eval ckpt_path=<run folder>/checkpoints/last.ckpt            with the last checkpoint
 
 It is a short form of `vaelab train train=false ckpt_path=<run folder or checkpoint> [overrides]`."""
 
@@ -22,7 +22,7 @@ _ASKED = "vaelab eval <run folder or checkpoint> [overrides]"
 
 
 def evaluation_words(arguments: list[str]) -> list[str]:
-    """The command line of `vaelab train` that evaluates what a command line of `vaelab eval` names.
+    """Return the command line of `vaelab train` that does what a command line of `vaelab eval` asks for.
 
     Raises:
         ConfigError: it names no checkpoint or several, or asks for training.
@@ -36,7 +36,7 @@ def evaluation_words(arguments: list[str]) -> list[str]:
     for word in others:
         key = word.lstrip("+").partition("=")[0]
         if key == "resume":
-            raise ConfigError(f"{word}: vaelab eval does not go on with training; name the run alone: {_ASKED}")
+            raise ConfigError(f"{word}: vaelab eval does not resume training; name only the run: {_ASKED}")
         if key == "train":
             raise ConfigError(f"{word}: vaelab eval never trains; leave it out")
     if not named:
@@ -47,10 +47,10 @@ def evaluation_words(arguments: list[str]) -> list[str]:
 
 
 def behind_run(line: str) -> str | None:
-    """What an unfinished command line has behind its run, of which the last word may be completed; None without a run.
+    """Return what follows the run in an unfinished command line, for shell completion; None without a run.
 
     Args:
-        line: behind `vaelab eval`.
+        line: the text after `vaelab eval`.
     """
     words = line.split()
     last = "" if line.endswith(" ") or not words else words.pop()
@@ -60,5 +60,5 @@ def behind_run(line: str) -> str | None:
 
 
 def _is_place(word: str) -> bool:
-    """Whether a word names a folder or a file and is no override; a name may hold an equals sign."""
+    """Whether a word names a folder or file and is not an override; a file name may contain an equals sign."""
     return "=" not in word or os.path.exists(word)

@@ -1,4 +1,4 @@
-"""Turn what Hydra and OmegaConf say of a command line into one message with a remedy."""
+"""Turn errors of Hydra and OmegaConf about a command line into one message with a remedy."""
 
 import re
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ _MANUAL = re.compile(r"\s*(?:See https://hydra\.cc/\S+ for details|Config search
 
 
 def explain(error: Exception, overrides: list[str]) -> str:
-    """One message for a config that could not be composed."""
+    """Return one message for a config that could not be composed."""
     text = str(error)
     if (found := _UNKNOWN_OPTION.search(text)) and "/" in found["option"]:
         group, _, option = found["option"].rpartition("/")
@@ -52,14 +52,14 @@ def explain(error: Exception, overrides: list[str]) -> str:
     text = _MANUAL.sub("", text).replace("\\'", "'")
     if isinstance(error, OverrideParseException):
         if word := _word_for(error.override):
-            return f"{error.override}: a command line needs the word: {word}"
+            return f"{error.override}: use the name instead of the character: {word}"
         text = f"{error.override}: cannot be read as key=value ({text}); spaces, commas and brackets need quotes"
     return " ".join(line.strip() for line in text.splitlines() if line.strip()) or type(error).__name__
 
 
 def _word_for(override: str) -> str | None:
-    """What is typed in place of a sign that Hydra takes for its own, such as a comma of `data.decimal`."""
-    from vaelab.data.tables import delimiters, notation  # not before it is needed, since they load pyarrow
+    """Return the name for a character with a meaning in Hydra, such as the comma of `data.decimal`."""
+    from vaelab.data.tables import delimiters, notation  # imported here because they load pyarrow
 
     words = {"data.decimal": notation.WORD, "data.thousands": notation.WORD, "data.delimiter": delimiters.WORD}
     key, _, value = override.partition("=")
@@ -68,7 +68,7 @@ def _word_for(override: str) -> str | None:
 
 
 def missing_option(error: Exception) -> tuple[str, str]:
-    """Group and name of an option that does not exist; two empty texts if the error is another."""
+    """Return group and name of an option that does not exist; two empty texts for another error."""
     found = _UNKNOWN_OPTION.search(str(error))
     group, _, option = found["option"].rpartition("/") if found else ("", "", "")
     return group, option
@@ -87,17 +87,17 @@ def _unknown_option(group: str, option: str, known: list[str]) -> str:
 
 
 def _there_already(key: str, overrides: list[str]) -> str:
-    """A plus sign in front of a key that the config has."""
+    """Explain a plus sign in front of a key that exists."""
     typed = next((word for word in overrides if word.partition("=")[0] == f"+{key}"), f"+{key}=...")
     return f"{typed}: the config has {key} already, so leave out the plus sign: {typed[1:]}"
 
 
 def _unknown_place(key: str, text: str) -> str:
-    """An option for a place within the config, such as a part of a chain, where none stands."""
+    """Explain an option for a place in the config, such as a part of a chain, that has no option yet."""
     listed = _PLACES.search(text)
     near = nearest(key, [name for name in listed["known"].split(", ") if "@" in name]) if listed else None
     meant = f"did you mean {near}? " if near else ""
-    return f"{key}: no option stands there; {meant}+{key}=... adds one"
+    return f"{key}: there is no option at this place; {meant}+{key}=... adds one"
 
 
 def _unknown_key(key: str, overrides: list[str]) -> str:
@@ -112,16 +112,16 @@ def _unknown_key(key: str, overrides: list[str]) -> str:
         return f"unknown key {key}; {option} leaves {above} out"
     known = [*names, *(name for name in _flat(config) if not name.endswith("._target_"))]
     if key in known:
-        return f"unknown key {key}; another override has taken it out"
+        return f"unknown key {key}; another override has removed it"
     if instead := instead_of_key(key, known):
         return f"unknown key {key}; {instead}"
     if options := _options_with(key):
         return f"unknown key {key}; it is one of {' and '.join(options)}"
-    if near := nearest(key, known, likeness=0.8):  # plain enough to answer without importing what the node names
+    if near := nearest(key, known, likeness=0.8):  # so similar that the class of the node need not be imported
         return f"unknown key {key}; did you mean {near}?"
     unset = _unset(config, key)
     if key in unset:
-        return f"unknown key {key}; the config does not set it but {unset[key]} takes it: write +{key}=..."
+        return f"unknown key {key}; {unset[key]} takes it, but the config does not set it: write +{key}=..."
     near = nearest(key, [*known, *unset])
     if near in unset and near not in known:
         return f"unknown key {key}; did you mean +{near}?"
@@ -129,7 +129,7 @@ def _unknown_key(key: str, overrides: list[str]) -> str:
 
 
 def _options_with(key: str) -> list[str]:
-    """The options of the launcher that have a key, which is none of the chosen one."""
+    """Return the options of the launcher that have a key which the chosen option lacks."""
     group, _, name = key.partition(".")
     if group != "launcher" or not name:
         return []
@@ -139,7 +139,7 @@ def _options_with(key: str) -> list[str]:
 
 
 def _unset(config: DictConfig, key: str) -> dict[str, str]:
-    """Keys beside `key` that the class of their node takes and the config does not set, with the class."""
+    """Return keys beside `key` that the class of their node takes and the config does not set, with the class."""
     from vaelab.check import COLLECTIONS, COMPONENTS
     from vaelab.config.builder import Builder
     from vaelab.config.signature import arguments
@@ -178,7 +178,7 @@ def _names_options(value: object) -> bool:
 
 
 def _options(text: str, group: str) -> list[str]:
-    """The options of a group that Hydra lists; of an option within a list of several, it only lists where it looked."""
+    """Return the options of a group that Hydra lists; for an option in a list of several, Hydra lists only folders."""
     lines = text.partition("Available options in")[2].partition("Config search path")[0].splitlines()[1:]
     if lines:
         return [line.strip() for line in lines if line.strip()]
@@ -187,10 +187,10 @@ def _options(text: str, group: str) -> list[str]:
 
 
 def _composed(overrides: list[str]) -> tuple[DictConfig, list[str]]:
-    """The config with the options that the command line chose where they exist, and the names of the groups."""
+    """Return the config with those chosen options that exist, and the names of the groups."""
     names = groups(config_dir())
     chosen = [o for o in overrides if o.partition("=")[0] in names]
-    before = GlobalHydra.instance().hydra  # that of a sweep which goes on with its other jobs
+    before = GlobalHydra.instance().hydra  # that of a sweep, which continues with its other jobs
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(config_dir()), version_base="1.3"):

@@ -1,4 +1,4 @@
-"""`local/default.yaml`, a user's own settings: those for options that are not chosen are left out."""
+"""`local/default.yaml`, a user's own settings. Settings for options that are not chosen are ignored."""
 
 import re
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ GLOBAL = "# @package _global_"
 
 @contextmanager
 def local_settings(config: DictConfig) -> Iterator[None]:
-    """Settle a composed config, and name the file of a user's own settings in what is wrong with one of them.
+    """Apply a user's own settings to a composed config, and name their file in errors about them.
 
     Raises:
         ConfigError: see `LocalSettings.settle`.
@@ -34,7 +34,7 @@ def local_settings(config: DictConfig) -> Iterator[None]:
 
 
 class LocalSettings:
-    """The settings of the local option of a composed config; none if there is no file.
+    """The settings of the `local` option of a composed config; empty if there is no file.
 
     Needs Hydra's config of the job that runs.
     """
@@ -50,27 +50,27 @@ class LocalSettings:
         self._keys = [] if self.file is None else list(_leaves(_read(self.file)))
 
     def settle(self, config: DictConfig) -> None:
-        """Take out of a config what the file sets for options that were not chosen.
+        """Remove from a config what the file sets for options that were not chosen.
 
-        A key of an option that is not chosen has no meaning beside the chosen one; what the chosen one has stays, and
-        what no option has stays too, for the check of the config to name it.
+        Keys that belong only to options which are not chosen are removed. Keys of the chosen option stay. Keys that no
+        option has stay too, so that the check of the config reports them.
 
         Raises:
-            ConfigError: the file says nothing of where its keys belong, or it names a key that no option has.
+            ConfigError: the file lacks its `@package` line, or it names a key that no option has.
         """
         if self.file is None:
             return
         if config.get("local"):
-            raise ConfigError(f"{self.file}: its first line has to be {GLOBAL}")
+            raise ConfigError(f"{self.file}: its first line must be {GLOBAL}")
         with open_dict(config):
-            config.pop("local", None)  # of a file without a line
+            config.pop("local", None)  # from a file without that line
             for key in self._keys:
                 place = None if self._is_typed(key) else self._unused(config, key)
                 if place is not None:
                     _remove(config, place)
 
     def named(self, error: ConfigError) -> ConfigError:
-        """The same error, with the file in front if it is of one of its keys."""
+        """Return the error, with the name of the file in front if it is about one of its keys."""
         message = str(error)
         for key in self._keys:
             named = "|".join(map(re.escape, _prefixes(key)))
@@ -79,12 +79,12 @@ class LocalSettings:
         return error
 
     def _is_typed(self, key: tuple[str, ...]) -> bool:
-        """Whether a word of the command line is about a key: a wrong word is not to be lost with the key."""
+        """Whether a word of the command line is about a key: a mistyped word must not be removed with the key."""
         below = ".".join(key) + "."
         return any(prefix in self._typed for prefix in _prefixes(key)) or any(w.startswith(below) for w in self._typed)
 
     def _unused(self, config: DictConfig, key: tuple[str, ...]) -> tuple[str, ...] | None:
-        """The place to take out for a key; None if it stays."""
+        """Return the part of the config to remove for a key; None if the key stays."""
         from vaelab.check import COLLECTIONS
 
         if key[0] in COLLECTIONS and len(key) > 1:
@@ -99,7 +99,7 @@ class LocalSettings:
         return key if any(self._has(group, option, name) for option in self._options(group)) else None
 
     def _group(self, key: tuple[str, ...]) -> tuple[str | None, str]:
-        """The config group that a key lies in, such as `model/schedule`, and its name there."""
+        """Return the config group of a key, such as `model/schedule`, and its name in the group."""
         for length in range(len(key) - 1, 0, -1):
             group = "/".join(key[:length])
             if any((folder / group).is_dir() for folder in self._folders):
@@ -113,7 +113,7 @@ class LocalSettings:
         return option is not None and name in self._contents(group, option)
 
     def _contents(self, group: str, option: str) -> dict[str, Any]:
-        """What an option sets, the options that it builds on included."""
+        """Return what an option sets, including the options that it builds on."""
         path = next((p for folder in self._folders if (p := folder / group / f"{option}.yaml").is_file()), None)
         if path is None:
             return {}
@@ -127,7 +127,7 @@ class LocalSettings:
         return contents | data
 
     def _class_takes(self, config: DictConfig, group: str, name: str) -> bool:
-        """Whether the chosen option's class takes a key that its file does not set."""
+        """Whether the class of the chosen option takes a key that its file does not set."""
         from vaelab.check import COMPONENTS
         from vaelab.config.builder import Builder
 
@@ -137,10 +137,10 @@ class LocalSettings:
         try:
             return name in arguments(Builder(config.get("trusted") or []).resolve(config[group], group, kind))
         except ConfigError:
-            return True  # for the check of the config to say
+            return True  # the check of the config reports it
 
     def _refuse_unknown(self, key: tuple[str, ...]) -> None:
-        """A mistyped key of a logger or callback that is not chosen is found before it is."""
+        """Refuse a mistyped key of a logger or callback, also if that is not chosen now."""
         from vaelab.check import COLLECTIONS
         from vaelab.config.builder import Builder
 
@@ -175,12 +175,12 @@ def _leaves(node: dict[Any, Any], above: tuple[str, ...] = ()) -> Iterator[tuple
 
 
 def _prefixes(key: tuple[str, ...]) -> list[str]:
-    """The key with dots, and each that it lies in, the longest first."""
+    """Return the dotted key and its parents, the longest first."""
     return [".".join(key[:length]) for length in range(len(key), 0, -1)]
 
 
 def _remove(config: DictConfig, place: tuple[str, ...]) -> None:
-    """Take a key out, and the parents that it leaves empty."""
+    """Remove a key, and parents that become empty."""
     name, *inside = place
     child = config.get(name)
     if inside and isinstance(child, DictConfig):

@@ -1,4 +1,4 @@
-"""`encoder=mine` alone: the decoder follows the encoder, and there need not be one of that name."""
+"""`encoder=mine` without a decoder of that name: the decoder that fits the data is used."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -18,14 +18,14 @@ T = TypeVar("T")
 
 
 def decoder_instead(error: Exception, overrides: list[str], folders: list[Path]) -> str | None:
-    """The override that gives an encoder without a decoder of its name the one of the data; None for another error.
+    """Return the override that chooses the data's usual decoder if the encoder has none of its name; else None.
 
-    It is said on the screen. Nobody has typed the decoder that is missing, so it is no mistake to name.
+        A note is printed. Nobody typed the missing decoder, so it is not an error.
 
-    Args:
-        error: what Hydra said of the overrides.
-        overrides: of one run.
-        folders: of config groups.
+        Args:
+            error: the error of Hydra.
+    overrides: the overrides of one run.
+    folders: the folders of config groups.
     """
     group, name = missing_option(error)
     if group != "decoder" or any(override.lstrip("+").startswith("decoder=") for override in overrides):
@@ -35,17 +35,17 @@ def decoder_instead(error: Exception, overrides: list[str], folders: list[Path])
     usual = _usual_decoder(overrides, folders)
     if usual is None or usual == name:
         return None
-    say(f"note: there is no decoder={name} for encoder={name}, so it is decoder={usual}; decoder=... chooses another")
+    say(f"note: there is no decoder={name} for encoder={name}, so decoder={usual} is used; decoder=... chooses another")
     return f"decoder={usual}"
 
 
 def with_decoder(compose: Callable[[list[str]], T], overrides: list[str], folders: list[Path]) -> T:
-    """What `compose` makes of overrides; a decoder that an encoder of the user's own lacks is added to them.
+    """Compose overrides; if an encoder of the user's own has no decoder, add the usual one to the overrides.
 
-    Args:
-        compose: raises what Hydra raises.
-        overrides: of one run; changed in place.
-        folders: of config groups.
+        Args:
+            compose: a function that composes overrides and raises Hydra's errors.
+    overrides: the overrides of one run; changed in place.
+    folders: the folders of config groups.
     """
     try:
         return compose(overrides)
@@ -58,7 +58,7 @@ def with_decoder(compose: Callable[[list[str]], T], overrides: list[str], folder
 
 
 def _usual_decoder(overrides: list[str], folders: list[Path]) -> str | None:
-    """The decoder that the same groups have without a choice of the encoder."""
+    """Return the decoder that is chosen if the encoder is not."""
     names = {name for folder in folders for name in groups(folder)} - {"encoder", "experiment", "hydra", "local"}
     chosen = [override for override in overrides if override.partition("=")[0] in names and "," not in override]
     searched = ",".join(quoted(f"file://{folder.absolute()}") for folder in folders if folder != config_dir())

@@ -1,17 +1,17 @@
-"""Words that mean the same as a word of vaelab, for whoever knows them from lightning-hydra-template."""
+"""Names from lightning-hydra-template that mean the same as a name of vaelab."""
 
 from vaelab.config.command_line import parts
 from vaelab.signals import say
 
 SAME = {"hparams_search": "sweep"}  # groups
-WITHOUT = ("logger=null", "callbacks=null")  # which have an option `none`
+WITHOUT = ("logger=null", "callbacks=null")  # these groups have an option `none`
 _MULTIRUN = ("-m", "--multirun")
 
 
 def own_words(arguments: list[str]) -> list[str]:
-    """A command line in vaelab's own words; what was changed is said on the screen.
+    """Translate a command line into vaelab's own names, and print what was changed.
 
-    A search needs no `--multirun`, so that beside `hparams_search=` it is left out.
+    A search needs no `--multirun`, so it is removed beside `hparams_search=`.
     """
     flags, words = parts(arguments)
     own = [_own_word(word) for word in words]
@@ -20,7 +20,7 @@ def own_words(arguments: list[str]) -> list[str]:
         return arguments
     searches = any(instead.startswith("sweep=") and instead != "sweep=null" for _, instead in changed)
     left = [flag for flag in flags if not (searches and flag in _MULTIRUN)]
-    without = "" if left == flags else ", and it needs no -m"
+    without = "" if left == flags else ", and -m is not needed"
     for word, instead in changed:
         say(f"note: {word} is {instead} here{without if instead.startswith('sweep=') else ''}")
     return [*left, *own]

@@ -1,4 +1,4 @@
-"""`extras.enforce_tags=true`: no run without tags."""
+"""`extras.enforce_tags=true`: runs without tags are refused."""
 
 import sys
 
@@ -7,15 +7,15 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from vaelab.config.recorded import parse_word, written
 from vaelab.errors import ConfigError
 
-_TRUE = ("true", "1", "on", "t", "yes", "y")  # as the check of the config reads it
+_TRUE = ("true", "1", "on", "t", "yes", "y")  # as the check of the config parses it
 
 
 def lacks_tags(config: DictConfig, debug: str | None) -> bool:
-    """Whether a new run would have to have tags and has none.
+    """Whether a new run needs tags and has none.
 
     Args:
-        config: composed.
-        debug: the option of the group `debug`; runs of debugging need no tags.
+        config: the composed config.
+        debug: the option of the group `debug`; debugging runs need no tags.
     """
     enforced = OmegaConf.select(config, "extras.enforce_tags", throw_on_resolution_failure=False)
     if str(enforced).lower() not in _TRUE or debug not in (None, "null") or config.get("resume"):
@@ -25,7 +25,7 @@ def lacks_tags(config: DictConfig, debug: str | None) -> bool:
 
 
 def refuse_untagged(config: DictConfig, debug: str | None) -> None:
-    """Refuse a run without tags where nobody is asked for them.
+    """Refuse a run without tags if the user is not asked for them.
 
     Raises:
         ConfigError: the tags are missing.
@@ -35,10 +35,10 @@ def refuse_untagged(config: DictConfig, debug: str | None) -> None:
 
 
 def ask_for_tags() -> list[str]:
-    """The tags that somebody types who is asked for them.
+    """Ask the user for tags.
 
     Raises:
-        ConfigError: nobody can be asked, or the answer was empty.
+        ConfigError: there is no terminal, or the answer was empty.
     """
     if not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
         raise _missing()
@@ -50,7 +50,7 @@ def ask_for_tags() -> list[str]:
 
 
 def tags_word(tags: list[str]) -> str:
-    """The override that sets tags, without quotes where it needs none."""
+    """Return the override that sets tags; it has quotes only if needed."""
     bare = f"tags=[{','.join(tags)}]"
     word = parse_word(bare)
     return bare if word is not None and word.value() == tags else written("tags", tags)

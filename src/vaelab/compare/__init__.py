@@ -1,1 +1,1 @@
-"""`vaelab compare`: any set of finished runs as one table and one figure. Imports no torch."""
+"""`vaelab compare`: compares finished runs in one table and one figure. Imports no torch."""

@@ -1,4 +1,4 @@
-"""Every row of a comparison against one of them, over the seeds that both have."""
+"""Compare every row of a table with a baseline row, over the seeds that both have."""
 
 import os
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ from vaelab.metrics import direction
 
 @dataclass(frozen=True)
 class Against:
-    """Differences from one row.
+    """Differences from a baseline row.
 
     Attributes:
-        baseline: the row.
-        others: all other rows, each with its differences by column; a column without a shared seed is not there.
+        baseline: the baseline row.
+        others: all other rows, each with its differences by column; columns without a shared seed are absent.
     """
 
     baseline: Row
@@ -25,15 +25,15 @@ class Against:
 
 
 def against(table: Table, named: str) -> Against:
-    """The rows of a table against the one that is named.
+    """Compare the rows of a table with the row that is named.
 
     Args:
-        table: of a comparison.
-        named: a run folder of the row, a folder that holds only runs of it, its label, or words of its label that no
+        table: the table of a comparison.
+        named: a run folder of the row, a folder that contains only runs of it, its label, or words of its label that no
             other row has.
 
     Raises:
-        ConfigError: no row is meant, or several are.
+        ConfigError: no row matches, or several do.
     """
     baseline = _row(table, named)
     others = []
@@ -48,7 +48,7 @@ def against(table: Table, named: str) -> Against:
 
 
 def difference(column: str, pair: Paired) -> tuple[str, str, str]:
-    """In words: the difference, its interval with the number of pairs, and whether it is better."""
+    """Return as text: the difference, its interval with the number of pairs, and whether it is better."""
     seeds = f"{pair.pairs} seed{'s' if pair.pairs > 1 else ''}"
     ends = "no interval" if pair.interval is None else f"95 %: {pair.interval[0]:.3g} to {pair.interval[1]:.3g}"
     return f"{pair.by:+.3g}", f"{ends}, {seeds}", pair.verdict(direction(column))
@@ -66,9 +66,11 @@ def _row(table: Table, named: str) -> Row:
     labels = [row.label for row in table.rows]
     if found:
         several = "; ".join(row.label for row in found[:3])
-        raise ConfigError(f"--baseline {named}: means {len(found)} rows ({several}{'; ...' if len(found) > 3 else ''})")
+        raise ConfigError(
+            f"--baseline {named}: matches {len(found)} rows ({several}{'; ...' if len(found) > 3 else ''})"
+        )
     raise ConfigError(
-        f"--baseline {named}: is no row and no run folder of this comparison; {did_you_mean(named, labels)}"
+        f"--baseline {named}: is neither a row nor a run folder of this comparison; {did_you_mean(named, labels)}"
     )
 
 

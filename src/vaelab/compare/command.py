@@ -22,25 +22,27 @@ def compare(arguments: list[str]) -> None:
     """Print a table of finished runs, and write it with a figure as CSV, PNG and HTML.
 
     Raises:
-        ConfigError: a folder holds no finished run, no run has a metric that was named, or nothing can be written.
+        ConfigError: a folder contains no finished run, no run has a metric that was named, or output cannot be written.
     """
     parser = argparse.ArgumentParser(
         "vaelab compare",
-        description="One table and one figure of finished runs. Runs that differ only in a seed are repeats (mean, "
-        "deviation and 95 %% interval); runs that differ only in the task share a row.",
+        description="Compares finished runs in one table and one figure. Runs that differ only in a seed are repeats, "
+        "shown with mean, standard deviation and 95 % interval. Runs that differ only in the task share a row.",
     )
-    parser.add_argument("folders", nargs="+", type=Path, help="run folders, or folders that hold some (a multirun's)")
+    parser.add_argument(
+        "folders", nargs="+", type=Path, help="run folders, or folders that contain runs, such as a sweep"
+    )
     parser.add_argument(
         "--metrics",
         type=lambda text: text.split(","),
-        help="such as mse,fid,val/elbo, or panel mse for one task's; the usual ones",
+        help="such as mse,fid,val/elbo, or 'denoising mse' for one task (default: headline metrics)",
     )
     parser.add_argument(
         "--baseline",
         metavar="ROW",
-        help="a run folder or the name of a row: differences from it over shared seeds, with 95 %% intervals",
+        help="a run folder or the name of a row; shows differences from it over shared seeds, with 95 %% intervals",
     )
-    parser.add_argument("--out", type=Path, help="where to write comparison.*; the first folder")
+    parser.add_argument("--out", type=Path, help="the folder to write comparison.* to (default: the first folder)")
     options = parser.parse_args(arguments)
     runs = told_apart_by_data(find_runs(options.folders))
     table = tabulate(runs, options.metrics)
@@ -61,13 +63,13 @@ def compare(arguments: list[str]) -> None:
 def write(
     table: Table, runs: list[Run], out: Path, title: str, command: str, differences: Against | None = None
 ) -> list[str]:
-    """The table as CSV, its figures as PNG, and a page with both; returns the names of the files.
+    """Write the table as CSV, its figures as PNG, and a page with both; return the names of the files.
 
-    The figures are `comparison.png`, `comparison_curves.png` where runs have curves of validation, and
-    `rate_distortion.png` of compression runs.
+    The figures are `comparison.png`, `comparison_curves.png` if runs have validation curves, and
+    `rate_distortion.png` for compression runs.
     """
     from vaelab.compare.curves import draw_curves
-    from vaelab.compare.figure import draw  # matplotlib takes a while
+    from vaelab.compare.figure import draw  # matplotlib is slow to import
     from vaelab.compare.rate_distortion import draw_curve
 
     write_file(out / "comparison.csv", _csv(table, differences))
@@ -88,7 +90,7 @@ def write(
 
 
 def _csv(table: Table, differences: Against | None) -> str:
-    """Each row with its folders, seeds and settings; of each number the mean, deviation and interval, and the runs."""
+    """Return each row with folders, seeds and settings, and for each metric mean, deviation, interval and runs."""
     parts = ("", " deviation", " low", " high", " runs")
     less = ("", " low", " high", " seeds") if differences is not None else ()
     pairs = {} if differences is None else {id(row): found for row, found in differences.others}

@@ -1,4 +1,4 @@
-"""The curves of runs over one another, read from each run's `metrics.csv`."""
+"""The validation curves of several runs in one figure, read from each run's `metrics.csv`."""
 
 import csv
 import os
@@ -18,17 +18,17 @@ from vaelab.metrics import aim, curves, direction
 FILE = "metrics.csv"
 LARGEST = 2**26  # bytes of a file that is read
 MOST_PANELS = 3
-NAMED = 12  # rows that are told apart by colour
-POINTS = 400  # of a line
-FIRST = ("elbo", "mse", "reconstruction", "kl")  # what a validation says most with; the others after these
+NAMED = 12  # rows that have a colour of their own
+POINTS = 400  # points of a line
+FIRST = ("elbo", "mse", "reconstruction", "kl")  # the most informative metrics come first
 
 Line = list[tuple[int, float]]
 
 
 def draw_curves(table: Table) -> Figure | None:
-    """A panel for each number that was logged on the validation split, a line for each run; None without any.
+    """Draw a panel for each metric logged on the validation split, with a line for each run; None if there is none.
 
-    Runs of one row have one colour. Of many rows only the best are coloured and named.
+    Runs of one row have one colour. If there are many rows, only the best are coloured and named.
     """
     found = [(row, [_read(member.folder / FILE) for member in row.members]) for row in table.rows]
     known = {name for _, runs in found for run in runs for name in run}
@@ -40,7 +40,7 @@ def draw_curves(table: Table) -> Figure | None:
     ranked = sorted(range(len(found)), key=lambda place: _rank(found[place], shown[0]))
     coloured = ranked[: NAMED // 2] if several else list(range(len(found)))
     colours = {place: colormaps["tab20" if len(coloured) > 10 else "tab10"](n) for n, place in enumerate(coloured)}
-    below = 0.25 + 0.17 * -(-(len(coloured) + several) // 2)  # inches, of the legend; a layout that measures takes long
+    below = 0.25 + 0.17 * -(-(len(coloured) + several) // 2)  # inches for the legend; an automatic layout is slow
     wide, tall = 4.6 * len(shown), 4.0 + below
     figure = Figure(figsize=(wide, tall), dpi=110)
     figure.subplots_adjust(0.6 / wide, (below + 0.4) / tall, 1 - 0.15 / wide, 1 - 0.35 / tall, 0.18)
@@ -67,7 +67,7 @@ def _panel(
                 )  # fmt: skip
                 label = None  # once for each row
                 last += [value for _, value in line[len(line) // 10 :]]
-    if last:  # the first steps would press all others into one line
+    if last:  # the first steps would compress the others into a flat line
         low, high = min(last), max(last)
         room = 0.04 * (high - low) or abs(high) * 0.04 or 1.0
         axes.set_ylim(low - room, high + room)
@@ -78,7 +78,7 @@ def _panel(
 
 
 def _rank(found: tuple[Row, list[dict[str, Line]]], name: str) -> float:
-    """Less for a better row, by the best that each of its runs reached."""
+    """Return a sort key, smaller for a better row, from the best value of each of its runs."""
     larger = direction(name) == "max"
     best = [(max if larger else min)(value for _, value in run[name]) for run in found[1] if run.get(name)]
     if not best:
@@ -87,7 +87,7 @@ def _rank(found: tuple[Row, list[dict[str, Line]]], name: str) -> float:
 
 
 def _read(path: Path) -> dict[str, Line]:
-    """Of each number on the validation split, its finite values by step, thinned out; nothing of a broken file."""
+    """Read the finite validation values of each metric by step, thinned out; empty if the file is damaged."""
     try:
         about = os.stat(path)
         if not S_ISREG(about.st_mode) or about.st_size > LARGEST:
@@ -100,10 +100,12 @@ def _read(path: Path) -> dict[str, Line]:
             found: dict[str, Line] = {name: [] for _, name in places}
             for row in rows:
                 if len(row) != len(head):
-                    continue  # the last one, cut short
+                    continue  # the last line, cut short
                 for place, name in places:
                     if row[place] and isfinite(value := float(row[place])):
                         found[name].append((int(row[step]), value))
     except (OSError, ValueError, csv.Error):
         return {}
-    return {name: line[:: -(len(line) // POINTS + 1)][::-1] for name, line in found.items() if line}  # with the last
+    return {
+        name: line[:: -(len(line) // POINTS + 1)][::-1] for name, line in found.items() if line
+    }  # keep the last point

@@ -1,4 +1,4 @@
-"""One panel a column: points where rows differ by name, lines where they differ by one number."""
+"""One panel per column: points if rows differ by name, lines if they differ in one numeric setting."""
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -7,16 +7,16 @@ from vaelab.compare.table import Table
 from vaelab.metrics import aim
 
 TICKS = 8  # numbers below a logarithmic axis
-MANY = 24  # rows that are drawn smaller
-ABOVE = 6  # the legend, which covers the lines of baselines but no run
+MANY = 24  # rows above which they are drawn smaller
+ABOVE = 6  # z-order of runs: above the legend, which may cover lines of baselines but no run
 COLORS = ("tab:orange", "tab:green", "tab:purple", "tab:brown")
 
 
 def draw(table: Table, title: str) -> Figure:
-    """The figure of a comparison, baselines as dashed lines; a run that nothing beats is red."""
+    """Draw the figure of a comparison. Baselines are dashed lines; the best run is red."""
     axis = _numbers([row.label for row in table.rows])
     many = axis is None and len(table.rows) > MANY
-    columns = min(6 if many else 3, len(table.columns))  # many names are written once, left of all panels
+    columns = min(6 if many else 3, len(table.columns))  # many names are written only once, left of all panels
     rows = -(-len(table.columns) // columns)
     height = 2.6 if axis else 0.9 + (0.14 if many else 0.28) * len(table.rows)
     figure = Figure(figsize=(4.2 * columns, height * rows + 0.4), dpi=120, layout="constrained")
@@ -39,7 +39,7 @@ def draw(table: Table, title: str) -> Figure:
 
 
 def _long_figure(longest: int, columns: int, rows: int, height: float) -> Figure:
-    """For many rows, with margins by the length of their names: to measure all of them takes half a second."""
+    """Make a figure for many rows. Margins follow from the length of names: measuring all of them is slow."""
     left, width, tall = 0.3 + 0.055 * min(longest, 90), 2.0 * columns, height * rows + 0.6
     figure = Figure(figsize=(left + width + 0.1, tall), dpi=110)
     figure.subplots_adjust(
@@ -49,7 +49,7 @@ def _long_figure(longest: int, columns: int, rows: int, height: float) -> Figure
 
 
 def _numbers(labels: list[str]) -> tuple[str, list[float]] | None:
-    """The key and the values, where all rows differ in one number."""
+    """Return the key and its values if all rows differ in one numeric setting."""
     pairs = [label.partition("=") for label in labels]
     if len(labels) < 3 or len({key for key, _, _ in pairs}) > 1:
         return None
@@ -65,7 +65,7 @@ def _points(axes: Axes, table: Table, column: str, named: bool) -> None:
     for color, wins in (("tab:blue", False), ("tab:red", True)):
         points = [(place, value) for place, value in found if (value == best) == wins]
         spreads = [table.rows[place].spread(column) or float("nan") for place, _ in points]
-        if points:  # all at once: a call for each takes seconds for a hundred rows
+        if points:  # one call for all: a call for each takes seconds for a hundred rows
             axes.errorbar(
                 [value for _, value in points], [place for place, _ in points], xerr=spreads,
                 fmt="o", markersize=5 if len(table.rows) <= MANY else 3.5, color=color, capsize=3, zorder=ABOVE,
@@ -108,7 +108,7 @@ def _line(axes: Axes, table: Table, column: str, key: str, numbers: list[float])
 
 
 def _flat_baselines(table: Table, column: str) -> list[tuple[str, float]]:
-    """Baselines that are the same beside every row."""
+    """Return the baselines that have the same value for every row."""
     found: dict[str, set[float]] = {}
     for row in table.rows:
         for name, numbers in row.baselines.items():

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import sqrt
 from statistics import NormalDist, mean, stdev
 
-# Of Student's t with 1, 2, ... 30 degrees of freedom, the point that 97.5 % lie below.
+# 97.5 % quantiles of Student's t with 1, 2, ... 30 degrees of freedom.
 _POINTS = (12.706205, 4.302653, 3.182446, 2.776445, 2.570582, 2.446912, 2.364624, 2.306004, 2.262157, 2.228139,
            2.200985, 2.178813, 2.160369, 2.144787, 2.13145, 2.119905, 2.109816, 2.100922, 2.093024, 2.085963,
            2.079614, 2.073873, 2.068658, 2.063899, 2.059539, 2.055529, 2.051831, 2.048407, 2.04523,
@@ -14,12 +14,12 @@ _POINTS = (12.706205, 4.302653, 3.182446, 2.776445, 2.570582, 2.446912, 2.364624
 
 @dataclass(frozen=True)
 class Paired:
-    """How far a number is from that of a baseline with the same seeds.
+    """The paired difference between a number and that of a baseline, over shared seeds.
 
     Attributes:
-        by: mean of the differences, above 0 where the number is larger than the baseline's.
-        interval: 95 %, of the mean; None for fewer than two pairs.
-        pairs: how many seeds both have.
+        by: mean of the differences; positive if the number is larger than the baseline's.
+        interval: the 95 % confidence interval of the mean; None for fewer than two pairs.
+        pairs: the number of shared seeds.
     """
 
     by: float
@@ -27,10 +27,10 @@ class Paired:
     pairs: int
 
     def verdict(self, better: str | None) -> str:
-        """Whether it is better than the baseline: only where 0 is outside the interval.
+        """Say whether the number is better or worse than the baseline; only if 0 is outside the interval.
 
         Args:
-            better: `max` or `min`; None where neither more nor less is better, and nothing is said.
+            better: `max` or `min`; None if neither direction is better, which gives an empty text.
         """
         if better is None or self.interval is None:
             return ""
@@ -41,10 +41,10 @@ class Paired:
 
 
 def t_point(freedom: int) -> float:
-    """What 97.5 % of Student's t lie below.
+    """Return the 97.5 % quantile of Student's t.
 
     Args:
-        freedom: degrees of it, at least 1.
+        freedom: degrees of freedom, at least 1.
     """
     if freedom < 1:
         raise ValueError("Student's t has at least one degree of freedom")
@@ -56,7 +56,7 @@ def t_point(freedom: int) -> float:
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """The 95 % interval of the mean that the values are draws of; None for fewer than two."""
+    """Return the 95 % confidence interval of the mean; None for fewer than two values."""
     if len(values) < 2:
         return None
     half = t_point(len(values) - 1) * stdev(values) / sqrt(len(values))
@@ -64,9 +64,9 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float] | None:
 
 
 def difference_interval(one: Sequence[float], other: Sequence[float]) -> tuple[float, float] | None:
-    """The 95 % interval of the difference of two means, whose values have nothing to do with each other, by Welch.
+    """Return the 95 % interval of the difference of two means of independent samples (Welch's t-test).
 
-    None where either has fewer than two values. Degrees of freedom are rounded down (Welch, 1947).
+    None if either has fewer than two values. Degrees of freedom are rounded down (Welch, 1947).
     """
     if len(one) < 2 or len(other) < 2:
         return None
@@ -80,11 +80,11 @@ def difference_interval(one: Sequence[float], other: Sequence[float]) -> tuple[f
 
 
 def paired(values: Mapping[str, Sequence[float]], baseline: Mapping[str, Sequence[float]]) -> Paired | None:
-    """The difference over the seeds that both have; None if they share none.
+    """Return the paired difference over shared seeds; None if there are none.
 
     Args:
-        values: the numbers of each seed; several of one seed count as their mean.
-        baseline: the same.
+        values: the numbers of each seed; several numbers of one seed are averaged.
+        baseline: the numbers of the baseline, likewise.
     """
     shared = [seed for seed in values if seed in baseline]
     if not shared:

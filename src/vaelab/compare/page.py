@@ -1,4 +1,4 @@
-"""A comparison as one page that opens offline."""
+"""A comparison as one HTML page, which opens offline."""
 
 import os
 from html import escape
@@ -22,15 +22,15 @@ def comparison_page(
     differences: Against | None = None,
     beside: Path | None = None,
 ) -> str:
-    """The page; the best of each column, baselines included, is bold.
+    """Return the HTML page. The best value of each column, including baselines, is bold.
 
-    Args:
-        table: what is compared.
-        title: of the page.
-        command: what made it.
-        pictures: PNG bytes by name.
-        differences: from the row that was named as the baseline; None for none.
-        beside: the folder that the page lies in, from which links lead to the reports of runs; None for no links.
+        Args:
+    table: the table of the comparison.
+            title: the title of the page.
+            command: the command that made it.
+            pictures: PNG bytes by name.
+            differences: differences from the baseline row; None if none was named.
+            beside: the folder of the page; links to reports of runs are relative to it. None for no links.
     """
     placed = any(row.members for row in table.rows)
     baselines = table.baselines()
@@ -59,7 +59,10 @@ def comparison_page(
         head += ['<th scope="col" data-kind="text">seeds</th>', '<th scope="col" data-kind="text">folders</th>']
     parts = [html_table("runs and baselines", head, rows, "sortable compared")]
     if differences is not None:
-        parts += [f"<h2>Less the baseline: {escape(differences.baseline.label)}</h2>", _differences(differences, table)]
+        parts += [
+            f"<h2>Differences from the baseline: {escape(differences.baseline.label)}</h2>",
+            _differences(differences, table),
+        ]
     parts.append(gallery(pictures))
     if len(table.rows) > 1 and table.keys:
         parts.append('<div class="folds">' + fold("what the rows differ in", _settings(table)) + "</div>")
@@ -67,7 +70,7 @@ def comparison_page(
 
 
 def _where(row: Row, beside: Path | None) -> str:
-    """The cells of the seeds and the folders of a row; a folder leads to its report if it has one."""
+    """Return the cells with the seeds and folders of a row; a folder links to its report if it has one."""
     links = []
     for member in row.members:
         name, report = escape(printable(str(member.folder))), member.folder / "report.html"
@@ -94,8 +97,8 @@ def _differences(found: Against, table: Table) -> str:
                 f'<td class="n" data-value="{pairs[column].by!r}">{by}{told}<small class="below">{sure}</small></td>'
             )
         rows.append(f'<tr><th scope="row">{escape(row.label)}</th>{cells}</tr>')
-    said = "Each run less the run of the baseline with the same seed, mean and 95 % interval by Student's t. "
-    said += "Better and worse are said where 0 is outside the interval."
+    said = "The difference between each run and the baseline run with the same seed, mean and 95 % interval. "
+    said += "Rows are marked better or worse if 0 is outside the interval."
     return f"<p>{escape(said)}</p>" + html_table("differences from the baseline", head, rows, "sortable compared")
 
 
@@ -116,10 +119,10 @@ def _head(column: str) -> str:
 
 
 def _about(table: Table, baselines: int) -> str:
-    """Such as `3 rows of runs and 2 of baselines, by 4 numbers; the best of each is marked.`"""
+    """Return a summary such as `3 rows of runs and 2 of baselines, 4 metrics; the best of each is marked.`"""
     beside = f" and {baselines} of baselines" if baselines else ""
-    columns = "1 number; the best" if len(table.columns) == 1 else f"{len(table.columns)} numbers; the best of each"
-    lines = [f"{len(table.rows)} row{'s' if len(table.rows) > 1 else ''} of runs{beside}, by {columns} is marked."]
+    columns = "1 metric; the best" if len(table.columns) == 1 else f"{len(table.columns)} metrics; the best of each"
+    lines = [f"{len(table.rows)} row{'s' if len(table.rows) > 1 else ''} of runs{beside}, {columns} is marked."]
     if any(row.spread(column) is not None for row in table.rows for column in table.columns):
         lines.append(
             "Runs that differ only in a seed share a row: mean ± standard deviation, and the 95 % interval of the mean."

@@ -6,11 +6,11 @@ from matplotlib.figure import Figure
 
 from vaelab.compare.runs import Run
 
-RATE = "bits_coded"  # tables of the training split, as a coder would have them
+RATE = "bits_coded"  # bits under an entropy model of the train split, which a real coder would have
 
 
 def draw_curve(runs: list[Run], labels: list[str]) -> Figure | None:
-    """Every run at every number of bits that its code was quantised to, PCA's beside it; None below two such runs."""
+    """Draw the rate-distortion curve of every run, and PCA's as a baseline; None for fewer than two such runs."""
     measured = {
         f"{label}#{number}": run.metrics
         for number, (run, label) in enumerate(zip(runs, labels, strict=True))
@@ -18,7 +18,7 @@ def draw_curve(runs: list[Run], labels: list[str]) -> Figure | None:
     }
     if len(measured) < 2:
         return None
-    from vaelab.figures.rate_distortion import rate_distortion_curve, sweep_points  # its package takes torch along
+    from vaelab.figures.rate_distortion import rate_distortion_curve, sweep_points  # its package imports torch
 
     points, baseline = sweep_points(measured, RATE)
     named = [(rate, mse, _short(label)) for rate, mse, label in points]
@@ -26,5 +26,5 @@ def draw_curve(runs: list[Run], labels: list[str]) -> Figure | None:
 
 
 def _short(label: str) -> str:
-    """`latent_dim=8 model.beta=0.02#3, 4 bit` as `latent_dim=8 beta=0.02, 4 bit`."""
+    """Shorten `latent_dim=8 model.beta=0.02#3, 4 bit` to `latent_dim=8 beta=0.02, 4 bit`."""
     return re.sub(r"#\d+(?=, )", "", re.sub(r"\b[\w.]+\.(?=\w+=)", "", label))

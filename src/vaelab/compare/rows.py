@@ -1,7 +1,7 @@
-"""Which runs belong into one row of a comparison, and what the row is called.
+"""Group runs into the rows of a comparison, and label the rows.
 
-Runs are held against each other by their resolved configs, so that a value counts the same whether it was typed, came
-with an experiment or is a default.
+Runs are compared by their resolved configs, so it does not matter whether a value was typed, comes from an experiment
+or is a default.
 """
 
 from collections.abc import Hashable, Iterable
@@ -12,16 +12,16 @@ from typing import Any
 from vaelab.compare.runs import Run
 from vaelab.errors import printable
 
-SEEDS = ("seed", "data.seed", "data.split_seed")  # runs that differ in these alone are repeats of one another
-# What changes no number of a run: where it writes, what it prints, whom it tells.
+SEEDS = ("seed", "data.seed", "data.split_seed")  # runs that differ only in these are repeats of each other
+# Keys without influence on results: where a run writes, what it prints, which trackers it uses.
 SILENT = (
     "paths", "logger", "tags", "resume", "trusted", "storage", "trainer.default_root_dir",
     "trainer.enable_progress_bar", "trainer.enable_model_summary", "trainer.profiler", "trainer.log_every_n_steps",
 )  # fmt: skip
-PLACES = ("dirpath", "output_dir", "data_dir")  # of a callback, a data set or a task
-# What may go with a task: runs of several tasks share a row although they differ in these.
+PLACES = ("dirpath", "output_dir", "data_dir")  # paths of callbacks, data sets and tasks
+# Keys that may depend on the task: runs of several tasks share a row although they differ in these.
 OF_THE_TASK = ("task", "corruption", "data.normal")
-# The words of the sentence, which name a row before any key does.
+# Groups that name a row before other keys do.
 GROUPS = ("data", "model", "model/schedule", "encoder", "decoder", "likelihood", "corruption", "optimizer",
           "scheduler", "trainer")  # fmt: skip
 UNNAMED = "as it is"
@@ -29,24 +29,23 @@ CONTENT = "data.content"
 
 
 def identities(runs: list[Run]) -> list[Hashable]:
-    """What decides the row of each run: its config less seeds, and less what goes with its task where tasks differ."""
+    """Return what determines the row of each run: its config without seeds, and without task-dependent keys."""
     tasks = {run.task for run in runs}
     bound = _bound(runs) if len(tasks) > 1 else set()
     return [
         frozenset(
             (key, _value(value))
             for key, value in run.config.items()
-            if value is not None and _counts(key) and key not in bound  # what is null is as if it was not there
+            if value is not None and _counts(key) and key not in bound  # null counts as absent
         )
         for run in runs
     ]
 
 
 def told_apart_by_data(runs: list[Run]) -> list[Run]:
-    """The same runs; where the same config was run on data whose contents differ, `data.content` tells them apart.
+    """Return the runs; if one config was run on data with different contents, add `data.content` to tell them apart.
 
-    Of tables and series, the stored values also depend on the split, so only runs of one split are held against each
-    other.
+    For tables and series, the stored values also depend on the split, so only runs with the same split are compared.
     """
     contents: dict[Hashable, dict[Any, set[str]]] = {}
     found = identities(runs)
@@ -63,7 +62,7 @@ def told_apart_by_data(runs: list[Run]) -> list[Run]:
 
 
 def labels(runs: list[Run]) -> list[str]:
-    """What tells each run's row from the others, as words that could be typed."""
+    """Return the label of each run's row: words that distinguish it from other rows, as they could be typed."""
     found = identities(runs)
     rows: dict[Hashable, list[Run]] = {}
     for run, identity in zip(runs, found, strict=True):
@@ -74,10 +73,10 @@ def labels(runs: list[Run]) -> list[str]:
 
 
 def differing(runs: list[Run]) -> dict[str, list[str]]:
-    """Groups and keys in which runs differ, each with the word of every run, such as `model.beta=4`.
+    """Return the groups and keys in which runs differ, each with the word of every run, such as `model.beta=4`.
 
-    The groups come first, then the keys that somebody typed. What follows from these is left out, such as the class of
-    an option; where nothing was typed, every other key in which they differ is there.
+    Groups come first, then keys that were typed. Keys that follow from these are omitted, such as the class of an
+    option. If nothing was typed, all keys in which runs differ are included.
     """
     rows = [[run] for run in runs]
     keys = _candidates(rows, _bound(runs) if len({run.task for run in runs}) > 1 else set())
@@ -88,24 +87,24 @@ def differing(runs: list[Run]) -> dict[str, list[str]]:
 
 @lru_cache(4096)
 def _counts(key: str) -> bool:
-    """Whether two runs that differ in a key are two rows; asked for each key of each run."""
+    """Whether two runs that differ in this key belong to two rows; called for each key of each run."""
     return key not in SEEDS and not within(key, SILENT) and key.rpartition(".")[2] not in PLACES
 
 
 def _value(value: Any) -> str:
-    """The same for 4 and 4.0, which are the same setting."""
+    """Return a text that is equal for 4 and 4.0, which are the same setting."""
     if isinstance(value, list):
         return f"[{','.join(map(_value, value))}]"
     return repr(float(value)) if isinstance(value, int) and not isinstance(value, bool) else repr(value)
 
 
 def within(key: str, places: Iterable[str]) -> bool:
-    """Whether a key is one of these, or below one."""
+    """Whether a key is one of `places`, or below one."""
     return any(key == place or key.startswith(f"{place}.") for place in places)
 
 
 def _bound(runs: list[Run]) -> set[str]:
-    """Keys that go with the task: the same in all runs of one task."""
+    """Return the keys that depend on the task: equal in all runs of one task."""
     keys = {key for run in runs for key in run.config if within(key, OF_THE_TASK)}
     values: dict[tuple[str, str], set[str]] = {}
     for run in runs:
@@ -116,17 +115,17 @@ def _bound(runs: list[Run]) -> set[str]:
 
 
 def _named(rows: list[list[Run]], bound: set[str]) -> list[str]:
-    """A name for each row: the fewest words, in the order of the sentence, that tell it from every other."""
+    """Return a name for each row: the fewest words that distinguish it from every other row."""
     if len(rows) == 1:
         return [UNNAMED]
     chosen: list[str] = []
     parted: list[tuple[str, ...]] = [()] * len(
         rows
-    )  # the words of each row so far; rows that have the same ones are not told apart yet
+    )  # the words of each row so far; rows with equal words are not distinguished yet
     words = {key: [word(row[0], key) for row in rows] for key in _candidates(rows, bound)}
     while len(set(parted)) < len(rows):
         gains = {key: len(set(zip(parted, values, strict=True))) for key, values in words.items() if key not in chosen}
-        # The first that tells any rows apart: a word of the sentence says more than the keys that follow from it.
+        # Take the first key that distinguishes any rows: an option says more than the keys that follow from it.
         best = next((key for key in gains if gains[key] > len(set(parted))), None)
         assert best is not None, "rows differ in a key that counts"
         chosen.append(best)
@@ -135,7 +134,7 @@ def _named(rows: list[list[Run]], bound: set[str]) -> list[str]:
 
 
 def _candidates(rows: list[list[Run]], bound: set[str]) -> list[str]:
-    """Groups, then keys that somebody typed, then all other keys in which rows differ."""
+    """Return groups, then keys that were typed, then all other keys in which rows differ."""
     runs = [row[0] for row in rows]
     keys = [key for run in runs for key in run.config if _counts(key) and key not in bound]
     differing = [key for key in dict.fromkeys(keys) if len({word(run, key) for run in runs}) > 1]
@@ -146,7 +145,7 @@ def _candidates(rows: list[list[Run]], bound: set[str]) -> list[str]:
 
 
 def word(run: Run, key: str) -> str:
-    """`model=ae`, `model.beta=4`; empty where a run has no such key."""
+    """Return a word such as `model=ae` or `model.beta=4`; empty if a run has no such key."""
     if key in GROUPS:
         return f"{key}={option(run, key)}" if option(run, key) else ""
     if key not in run.config:
@@ -157,14 +156,14 @@ def word(run: Run, key: str) -> str:
 
 
 def option(run: Run, group: str) -> str:
-    """The option of a group by name; of an older run that did not record it, what its class is called."""
+    """Return the chosen option of a group; for an older run without that record, the name of its class."""
     place = group.replace("/", ".")
     target = str(run.config.get(f"{place}._target_", "")).rpartition(".")[2].lower()
     return printable(run.choices.get(group) or str(run.config.get(f"{place}.name") or "") or target, 200)
 
 
 def shown(value: Any) -> str:
-    """As it would be typed."""
+    """Format a value as it would be typed."""
     if isinstance(value, list):
         return f"[{','.join(map(shown, value))}]"
     text = str(value).lower() if isinstance(value, bool) else "null" if value is None else str(value)

@@ -1,4 +1,4 @@
-"""Finished runs, found on disk."""
+"""Find finished runs on disk."""
 
 import json
 from dataclasses import dataclass, field
@@ -15,24 +15,24 @@ from vaelab.metrics import Direction
 from vaelab.quoting import typed_path
 from vaelab.terminal import console
 
-LARGEST = 2**22  # bytes of a file that is read; a few thousand are usual
+LARGEST = 2**22  # bytes of the largest file that is read; a few thousand are usual
 BROKEN = (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, yaml.YAMLError)
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder with its numbers.
+    """A run folder with its metrics.
 
     Attributes:
-        folder: where it lies.
+        folder: its path.
         task: the class name of its task in lower case, such as `denoising`.
-        config: the resolved config, one level deep: `model.beta` to 4.0.
-        choices: group to the name of its option, as far as the run recorded or was told it.
-        overrides: what was typed, in order.
+        config: the resolved config, flat, with dotted keys such as `model.beta` to 4.0.
+        choices: group to the name of its option, as far as the run recorded it or it was typed.
+        overrides: the overrides that were typed, in order.
         metrics: the finite numbers of `metrics.json`.
-        content: a digest of the data that were read; empty for a run that did not record it.
-        watched: the number of the validation split by which its best checkpoint was chosen, and whether more or less of
-            it is better; None for a run that did not record it.
+        content: a digest of the data; empty if the run did not record it.
+        watched: the validation metric that selected the best checkpoint, and whether it is maximised or minimised;
+            None if the run did not record it.
     """
 
     folder: Path
@@ -46,25 +46,25 @@ class Run:
 
 
 class UnfinishedError(Exception):
-    """Why the numbers of a run are not those of its config."""
+    """The metrics of a run do not belong to its config; the message says why."""
 
 
 def find_runs(places: list[Path]) -> list[Run]:
-    """Every run with a `metrics.json` in or under the given folders, in the order of their names.
+    """Find every run with a `metrics.json` in or below the given folders, in the order of their names.
 
-    A run whose files are broken is left out, and named on the terminal. So is one whose training was taken up again
-    and has not ended: its config says what it will be, its numbers what it was.
+    Runs with damaged files are omitted, and named on the terminal. So are runs whose training was resumed and has not
+    ended: their config describes the resumed run, and their metrics the earlier one.
 
     Raises:
-        ConfigError: a place does not exist or holds no finished run, or all runs are broken.
+        ConfigError: a place does not exist or contains no finished run, or all runs are damaged.
     """
     folders: dict[Path, None] = {}
     for place in places:
         if not place.is_dir():
-            raise ConfigError(f"{place}: no such folder; give run folders, or a folder that holds some")
+            raise ConfigError(f"{place}: no such folder; name run folders, or folders that contain runs")
         found = sorted(path.parent for path in place.rglob("metrics.json") if (path.parent / "config.yaml").is_file())
         if not found:
-            raise ConfigError(f"{place}: holds no finished run (metrics.json beside config.yaml)")
+            raise ConfigError(f"{place}: contains no finished run (a folder with metrics.json and config.yaml)")
         folders |= dict.fromkeys(sorted(found, key=_natural))
     runs, broken = [], []
     for folder in folders:
@@ -72,7 +72,7 @@ def find_runs(places: list[Path]) -> list[Run]:
             runs.append(read_run(folder))
         except BROKEN as error:
             reason = (str(error).splitlines() or [""])[0] or type(error).__name__
-            broken.append(f"{folder}: is no whole run folder ({printable(reason, 200)})")
+            broken.append(f"{folder}: is not a complete run folder ({printable(reason, 200)})")
         except UnfinishedError as error:
             broken.append(f"{folder}: {error}")
     if not runs:
@@ -83,16 +83,16 @@ def find_runs(places: list[Path]) -> list[Run]:
 
 
 def _natural(folder: Path) -> list[tuple[bool, int, str]]:
-    """Job 2 before job 10."""
+    """Sort key that puts job 2 before job 10."""
     return [(not part.isdigit(), int(part) if part.isdigit() else 0, part) for part in folder.parts]
 
 
 def read_run(folder: Path) -> Run:
-    """A run that has ended.
+    """Read a run that has ended.
 
     Raises:
-        UnfinishedError: its numbers are not those of its config.
-        Exception: one of `BROKEN`, where its files are none of a run.
+        UnfinishedError: its metrics do not belong to its config.
+        Exception: one of `BROKEN`, if its files are not those of a run.
     """
     metrics = {
         printable(name, 100): _number(value) for name, value in mapping(folder / "metrics.json", json.loads).items()
@@ -108,8 +108,8 @@ def read_run(folder: Path) -> Run:
     about = _training(folder)
     if "steps" not in about:
         raise UnfinishedError(
-            "its training was resumed and has not ended, so its numbers are not those of its config; "
-            f"{typed_path('resume', folder)} ends it"
+            "its training was resumed and has not ended, so its metrics do not belong to its config; "
+            f"{typed_path('resume', folder)} finishes it"
         )
     content = about.get("data", {}).get("content", "") if isinstance(about.get("data"), dict) else ""
     finite = {name: value for name, value in metrics.items() if isfinite(value)}
@@ -118,7 +118,7 @@ def read_run(folder: Path) -> Run:
 
 
 def _training(folder: Path) -> dict[str, Any]:
-    """What the run says of its training; of an older one only that it has ended."""
+    """Return the run's record of its training; for an older run only that it has ended."""
     path = folder / "model" / "training.json"
     return mapping(path, json.loads) if path.is_file() else {"steps": None}
 
@@ -127,50 +127,50 @@ def _watched(about: dict[str, Any]) -> tuple[str, Direction] | None:
     found = about.get("watched")
     name, better = (found.get("name"), found.get("better")) if isinstance(found, dict) else (None, None)
     if not isinstance(name, str) or not name.startswith("val/") or better not in ("min", "max"):
-        return None  # a number of another split would choose by what is kept for the test
+        return None  # a metric of another split would select by the test data
     return printable(name, 100), better
 
 
 def _text(path: Path) -> str:
-    """Of a regular file of a usual size: a pipe would never end, and a device hold more than memory."""
+    """Read a regular file of limited size: a pipe would never end, and a device may hold more than memory."""
     about = path.stat()
     if not S_ISREG(about.st_mode):
-        raise ValueError(f"{path.name} is no file")
+        raise ValueError(f"{path.name} is not a file")
     if about.st_size > LARGEST:
         raise ValueError(f"{path.name} is larger than {LARGEST:,} bytes")
     return path.read_text(encoding="utf-8")
 
 
 def mapping(path: Path, parse: Any) -> dict[str, Any]:
-    """What a file of a run folder holds.
+    """Read a mapping from a file of a run folder.
 
-    Args:
-        path: of the file.
-        parse: text to data.
+        Args:
+    path: the file.
+            parse: a function that parses text.
 
-    Raises:
-        Exception: one of `BROKEN`, where it is missing, too large, or no names with values.
+        Raises:
+            Exception: one of `BROKEN`, if it is missing, too large, or not a mapping.
     """
     found = parse(_text(path))
     if not isinstance(found, dict):
-        raise ValueError(f"{path.name} holds no names with values")
+        raise ValueError(f"{path.name} does not hold a mapping")
     return found
 
 
 def _number(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"metrics.json holds {value!r} where a number belongs")
+        raise ValueError(f"metrics.json holds {value!r} instead of a number")
     return float(value)
 
 
 def _typed_choices(typed: list[str], config: dict[str, Any]) -> dict[str, str]:
-    """The options that were named, of a run that is older than the record of all choices."""
+    """Return the options that were typed, for an older run that did not record all choices."""
     pairs = (word.partition("=") for word in typed)
     return {key: option for key, _, option in pairs if isinstance(config.get(key), dict)}
 
 
 def flat(node: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested names joined with dots; lists stay whole."""
+    """Flatten a mapping: nested names are joined with dots; lists stay whole."""
     rows: dict[str, Any] = {}
     for key, value in node.items():
         if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Rows of runs that are told the same, columns that were measured."""
+"""The table of a comparison: rows of runs with equal settings, columns of metrics."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from vaelab.notes import some
 
 @dataclass(frozen=True)
 class Member:
-    """One run of a row: its folder, and its seeds in words such as `1`, or `1 data.split_seed=2`."""
+    """One run of a row: its folder, and its seeds as text such as `1` or `1 data.split_seed=2`."""
 
     folder: Path
     seed: str
@@ -24,15 +24,15 @@ class Member:
 
 @dataclass
 class Row:
-    """Runs whose configs are the same.
+    """A row: runs whose configs are equal except for seeds and task.
 
     Attributes:
-        label: the words in which they differ from other rows.
-        values: column to the numbers of the runs, one for each repeat.
-        beside: baseline to column to its numbers, one for each repeat.
-        members: the runs, each once.
-        by_seed: column to the seeds to the numbers of the runs with these.
-        words: key to the word of the row, such as `model.beta=4`, for each key in which rows differ.
+        label: the words that distinguish the row from other rows.
+        values: column to its values, one for each repeat.
+        beside: baseline to column to its values, one for each repeat.
+        members: the distinct runs.
+        by_seed: column to seeds to the values of the runs with these seeds.
+        words: for each key in which rows differ, the word of this row, such as `model.beta=4`.
     """
 
     label: str
@@ -44,44 +44,44 @@ class Row:
 
     @property
     def seeds(self) -> list[str]:
-        """Of its runs, each once."""
+        """The distinct seeds of the runs."""
         return list(dict.fromkeys(member.seed for member in self.members if member.seed))
 
     @property
     def baselines(self) -> dict[str, dict[str, float]]:
-        """Baseline to column to its mean over the repeats."""
+        """Return baseline to column to its mean over the repeats."""
         return {name: {column: mean(values) for column, values in found.items()} for name, found in self.beside.items()}
 
     def mean(self, column: str) -> float | None:
-        """Over the repeats; None where nothing was measured."""
+        """Return the mean over the repeats; None if nothing was measured."""
         return mean(self.values[column]) if column in self.values else None
 
     def spread(self, column: str) -> float | None:
-        """Standard deviation over the repeats; None for fewer than two."""
+        """Return the standard deviation over the repeats; None for fewer than two."""
         return stdev(self.values[column]) if len(self.values.get(column, ())) > 1 else None
 
     def interval(self, column: str) -> tuple[float, float] | None:
-        """95 % interval of the mean over the repeats; None for fewer than two."""
+        """Return the 95 % interval of the mean over the repeats; None for fewer than two."""
         return mean_interval(self.values.get(column, ()))
 
 
 @dataclass
 class Table:
-    """What a comparison shows, row by row."""
+    """The rows and columns of a comparison."""
 
     columns: list[str]
     rows: list[Row]
 
     @property
     def keys(self) -> list[str]:
-        """In which rows differ."""
+        """The keys in which rows differ."""
         return list(dict.fromkeys(key for row in self.rows for key in row.words))
 
     def best(self, column: str) -> float | None:
-        """The best number of a column, baselines included; None if there is nothing to choose from.
+        """Return the best value of a column, including baselines; None if there are no values.
 
-        What no run is meant to beat, such as the train split itself, takes no part. A number of which neither more nor
-        less is better, such as a threshold, has no best.
+        References that no run is meant to beat, such as the train split itself, are excluded. A metric without a
+        direction, such as a threshold, has no best value.
         """
         found = [value for row in self.rows if (value := row.mean(column)) is not None]
         rivals = [numbers.get(column) for _, name, numbers in self.baselines() if not is_reference(name)]
@@ -89,7 +89,7 @@ class Table:
         return best(column, found) if len(found) > 1 else None
 
     def baselines(self) -> list[tuple[str, str, dict[str, float]]]:
-        """Whom it stands beside, the baseline and its numbers; the same beside several rows is named once."""
+        """Return label of the row, baseline, and its values; a baseline shared by several rows appears once."""
         beside: dict[tuple[str, str], list[str]] = {}
         found: dict[tuple[str, str], dict[str, float]] = {}
         for row in self.rows:
@@ -101,22 +101,22 @@ class Table:
 
 
 def number(value: float | None, spread: float | None = None) -> str:
-    """Four digits, and a deviation where there is one."""
+    """Format a value with four digits, and its deviation if there is one."""
     if value is None:
         return ""
     return f"{value:.4g}" if spread is None else f"{value:.4g} ± {spread:.2g}"
 
 
 def tabulate(runs: list[Run], metrics: list[str] | None = None) -> Table:
-    """Put runs into rows.
+    """Group runs into the rows of a table.
 
-    Runs are compared by their resolved configs. Those that differ only in the task, and in what goes with it, share a
-    row; those that differ only in a seed are repeats. A metric that several tasks report is a column for each of them.
+    Runs are compared by their resolved configs. Runs that differ only in the task and in keys that depend on it
+    share a row; runs that differ only in a seed are repeats. A metric that several tasks report has a column for each.
 
     Args:
-        runs: from `find_runs`.
-        metrics: such as `test/mse`, or `mse` for short, of every task that reports it; `denoising mse` of
-            one task; the usual ones if None.
+        runs: the runs, from `find_runs`.
+        metrics: such as `test/mse`, or `mse` for short, for every task that reports it; `denoising mse` for one task;
+            None for the headline metrics.
 
     Raises:
         ConfigError: no run has a metric that was named.
@@ -132,7 +132,7 @@ def tabulate(runs: list[Run], metrics: list[str] | None = None) -> Table:
         row.words |= {key: found[place] for key, found in words.items() if key not in SEEDS and found[place]}
         copy = (identity, run.task, *(repr(run.config.get(key)) for key in SEEDS), tuple(sorted(run.metrics.items())))
         if copy in counted:
-            continue  # the same run once more says nothing about its spread
+            continue  # the same run twice says nothing about the deviation
         counted.add(copy)
         row.members.append(Member(run.folder, seeds[place]))
         for column, (task, name) in wanted.items():
@@ -151,9 +151,9 @@ def tabulate(runs: list[Run], metrics: list[str] | None = None) -> Table:
 
 
 def _seeds(runs: list[Run]) -> list[str]:
-    """The seeds of each run in words: `seed`, and each other one in which runs differ and that does not follow it.
+    """Return the seeds of each run as text: `seed`, and other seeds in which runs differ and that are set separately.
 
-    Empty for a run whose config has none.
+    Empty for a run without a seed in its config.
     """
     others = [
         key
@@ -170,7 +170,7 @@ def _seeds(runs: list[Run]) -> list[str]:
 
 
 def _columns(runs: list[Run], tasks: list[str], metrics: list[str] | None) -> dict[str, tuple[str, str]]:
-    """Column to the task and the name in its `metrics.json`."""
+    """Map each column to the task and the name of the metric in `metrics.json`."""
     known = {task: dict.fromkeys(name for run in runs if run.task == task for name in run.metrics) for task in tasks}
     everything = sorted({name for names in known.values() for name in names})
     if metrics is None:
@@ -179,7 +179,7 @@ def _columns(runs: list[Run], tasks: list[str], metrics: list[str] | None) -> di
         if not names:
             example = next((name for name in everything), "")
             hint = f"they have {some(everything)}; --metrics {example} shows one" if example else "they have none"
-            raise ConfigError(f"no run has a number of the usual ones ({', '.join(headlines()[:5])}, ...): {hint}")
+            raise ConfigError(f"no run has one of the default metrics ({', '.join(headlines()[:5])}, ...): {hint}")
     else:
         chosen = {}
         for asked in metrics:
@@ -189,7 +189,9 @@ def _columns(runs: list[Run], tasks: list[str], metrics: list[str] | None) -> di
             if not having:
                 wanted = f"{only} {name}".strip()
                 of_a_task = [f"{only} {n}" for n in known.get(only, {})]
-                raise ConfigError(f"--metrics {asked}: no run has it; {did_you_mean(wanted, of_a_task or everything)}")
+                raise ConfigError(
+                    f"--metrics {asked}: no run has this metric; {did_you_mean(wanted, of_a_task or everything)}"
+                )
             chosen[name] = [*chosen.get(name, []), *having]
         names = list(chosen)
     return {
@@ -200,7 +202,7 @@ def _columns(runs: list[Run], tasks: list[str], metrics: list[str] | None) -> di
 
 
 def _together(labels: list[str], rows: int) -> str:
-    """What labels have in common, word by word; `all` for all rows."""
+    """Return the words that labels have in common; `all` for all rows."""
     if len(labels) == rows:
         return "all"
     common = [word for word in labels[0].split() if all(word in label.split() for label in labels)]

@@ -1,4 +1,4 @@
-"""A comparison on the terminal. Names come from configs and folders: they are shown as typed, whatever is in them."""
+"""A comparison on the terminal. Names come from configs and folders, and are shown literally."""
 
 import os
 import sys
@@ -14,11 +14,11 @@ from vaelab.compare.table import Row, Table, number
 from vaelab.errors import printable
 from vaelab.terminal import console
 
-NAMED = 4  # folders of a row that are named one by one
+NAMED = 4  # folders of a row that are listed individually
 
 
 def show(table: Table) -> None:
-    """Print it; the best of each column, baselines included, is bold. Folders are left out where they do not fit."""
+    """Print a table. The best value of each column, including baselines, is bold. Folders are omitted if too long."""
     out = _console()
     printed = _printed(table, placed=any(row.members for row in table.rows))
     if Measurement.get(out, out.options.update(max_width=10_000), printed).maximum > out.width:
@@ -29,7 +29,7 @@ def show(table: Table) -> None:
 
 
 def _printed(table: Table, placed: bool) -> Printed:
-    """The table, with the folders of runs if they are `placed`."""
+    """Return the table; with the folders of runs if `placed`."""
     seeded = any(row.members for row in table.rows)
     heads = ["run", *table.columns, *(["seeds"] if seeded else []), *(["folder"] if placed else [])]
     printed = Printed()
@@ -58,9 +58,9 @@ def _printed(table: Table, placed: bool) -> Printed:
 
 
 def show_against(found: Against, columns: Sequence[str]) -> None:
-    """Print how far every other row is from the baseline."""
+    """Print the difference of every other row from the baseline."""
     title = Text(f"\nbaseline: {found.baseline.label}", "italic")
-    printed = Printed("less the baseline", title=title, title_justify="left")
+    printed = Printed("difference from the baseline", title=title, title_justify="left")
     for column in columns:
         printed.add_column(Text(column), justify="right")
     for row, pairs in found.others:
@@ -75,11 +75,11 @@ def show_against(found: Against, columns: Sequence[str]) -> None:
         printed.add_row(Text(row.label), *cells)
     out = _console()
     out.print(printed)
-    out.print("paired over shared seeds; better and worse: 0 is outside the 95 % interval, by Student's t")
+    out.print("paired over shared seeds; better or worse: 0 is outside the 95 % interval (Student's t)")
 
 
 def folders_of(row: Row) -> str:
-    """Where the runs of a row lie, as a shell reads it: `logs/sweep/{0,1,2}`; some of many."""
+    """Return the folders of a row in shell syntax: `logs/sweep/{0,1,2}`; only the first of many."""
     folders = [str(member.folder) for member in row.members]
     if len(folders) == 1:
         return printable(folders[0])

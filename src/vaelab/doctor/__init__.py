@@ -1,1 +1,1 @@
-"""What this machine has, and what is wrong with it."""
+"""`vaelab doctor`: checks this machine for what training needs."""

@@ -9,26 +9,38 @@ from vaelab.terminal import console
 
 EXAMPLES = """\
 examples:
-  vaelab doctor                                versions, devices and their speed, trackers, folders, what is wrong
-  vaelab doctor --json                         the same for programs; useful in a report of a fault
+  vaelab doctor                                versions, devices and their speed, trackers, folders, problems
+  vaelab doctor --json                         the same as JSON; useful in a bug report
 
-exit codes: 0; 1 where something is wrong that makes runs fail."""
+exit codes: 0 no problems; 1 a problem would make runs fail."""
 
 
 def doctor(arguments: list[str]) -> int:
-    """Say what this machine has and what is wrong, and return the exit code.
+    """Print the state of this machine and its problems, and return the exit code.
 
     Args:
-        arguments: behind `vaelab doctor`.
+        arguments: the arguments after `vaelab doctor`.
     """
     parser = argparse.ArgumentParser(
         "vaelab doctor",
-        description="Says what this machine has for training, and what is wrong with it. Nothing is sent anywhere.",
+        description="Checks what this machine has for training, and lists problems. Nothing is sent over the network.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--log-dir", type=Path, default=Path("logs"), metavar="FOLDER", help="paths.log_dir; logs")
-    parser.add_argument("--data-dir", type=Path, default=Path("data"), metavar="FOLDER", help="paths.data_dir; data")
+    parser.add_argument(
+        "--log-dir",
+        type=Path,
+        default=Path("logs"),
+        metavar="FOLDER",
+        help="the folder of paths.log_dir (default: logs)",
+    )
+    parser.add_argument(
+        "--data-dir",
+        type=Path,
+        default=Path("data"),
+        metavar="FOLDER",
+        help="the folder of paths.data_dir (default: data)",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(arguments)
     found = look({"paths.log_dir": options.log_dir, "paths.data_dir": options.data_dir})
@@ -44,5 +56,5 @@ def doctor(arguments: list[str]) -> int:
     for problem in found.problems:
         out.print(f"wrong: {problem}", soft_wrap=True, style="red", highlight=False, markup=False)
     if not found.problems:
-        out.print("nothing is wrong", style="green")
+        out.print("no problems found", style="green")
     return int(bool(found.problems))

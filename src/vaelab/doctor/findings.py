@@ -1,4 +1,4 @@
-"""What is asked of a machine, one function for each kind of thing."""
+"""The checks of a machine, one function for each topic."""
 
 import os
 import platform
@@ -14,19 +14,19 @@ from typing import Any
 
 from packaging.requirements import Requirement
 
-SIDE, SECONDS = 1_024, 0.5  # of the matrices whose product is timed, and how long it is repeated
-LEAST_FREE = 2e9  # bytes on a disk, below which runs soon fail
+SIDE, SECONDS = 1_024, 0.5  # size of the matrices whose product is timed, and for how many seconds
+LEAST_FREE = 2e9  # free bytes on a disk; with less, runs soon fail
 SHOWN = ("torch", "lightning", "hydra-core", "torchmetrics", "wandb")
 
 
 @dataclass
 class Findings:
-    """What was found.
+    """The result of the checks.
 
     Attributes:
-        rows: what there is, `(name, value)`.
-        notes: what works, but not as well as it could, with what to do.
-        problems: what makes runs fail, with what to do.
+        rows: facts, as `(name, value)`.
+        notes: things that work, but not as well as they could, with a remedy.
+        problems: things that make runs fail, with a remedy.
     """
 
     rows: list[tuple[str, str]] = field(default_factory=list)
@@ -34,15 +34,15 @@ class Findings:
     problems: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
-        """As plain data."""
+        """Return plain data."""
         return {"found": dict(self.rows), "notes": self.notes, "problems": self.problems}
 
 
 def look(folders: dict[str, Path]) -> Findings:
-    """Look at everything.
+    """Run all checks.
 
     Args:
-        folders: that runs write to and read from, by the key of the config.
+        folders: the folders that runs write to and read from, by config key.
     """
     found = Findings()
     _packages(found)
@@ -63,7 +63,7 @@ def _packages(found: Findings) -> None:
             found.problems.append(f"{needed.name} is not installed: pip install '{needed}'")
         elif installed is not None and not needed.specifier.contains(installed, prereleases=True):
             found.problems.append(
-                f"{needed.name} {installed} does not fit: pip install '{needed.name}{needed.specifier}'"
+                f"{needed.name} {installed} is not a supported version: pip install '{needed.name}{needed.specifier}'"
             )
         if extra is not None:
             extras.setdefault(extra, []).append("" if installed else needed.name)
@@ -76,7 +76,7 @@ def _packages(found: Findings) -> None:
 
 
 def _requirements() -> Iterator[tuple[Requirement, str | None]]:
-    """Each package that vaelab needs, and the extra that needs it."""
+    """Yield each package that vaelab needs, with the extra that needs it."""
     for text in (requires("vaelab") if _installed("vaelab") else None) or ():
         needed = Requirement(text)
         if needed.marker is None:
@@ -114,7 +114,7 @@ def _devices(found: Findings) -> None:
         found.rows.append(("GPU", "none that torch can see"))
         if torch.version.cuda is None and shutil.which("nvidia-smi"):
             found.notes.append(
-                "there is a GPU, and this torch is built without CUDA: pytorch.org says which one to install"
+                "there is a GPU, but this torch is built without CUDA; see pytorch.org for the right build"
             )
     for device in devices:
         try:
@@ -122,11 +122,13 @@ def _devices(found: Findings) -> None:
         except RuntimeError as error:  # such as a GPU without free memory
             found.problems.append(f"{device}: cannot multiply matrices ({str(error).splitlines()[0]})")
             continue
-        found.rows.append((f"speed of {device}", f"{' and '.join(speeds)}, billions of operations a second (products)"))
+        found.rows.append(
+            (f"speed of {device}", f"{' and '.join(speeds)}, billions of operations per second in matrix products")
+        )
 
 
 def _speed(device: Any, precision: str) -> float:
-    """Billions of additions and multiplications a second in products of matrices."""
+    """Return the billions of additions and multiplications per second in matrix products."""
     import torch
 
     matrix = torch.ones(SIDE, SIDE, dtype=getattr(torch, precision), device=device)
@@ -157,7 +159,7 @@ def _trackers(found: Findings) -> None:
     if os.environ.get("WANDB_MODE") in ("offline", "disabled"):
         said = f"WANDB_MODE={os.environ['WANDB_MODE']}"
     else:
-        said = "logged in" if _knows_wandb() else "offline: nobody is logged in (wandb login)"
+        said = "logged in" if _knows_wandb() else "offline: not logged in (wandb login)"
     found.rows.append(("W&B", said))
     if address := os.environ.get("MLFLOW_TRACKING_URI"):
         from vaelab.secrets import redact_text
@@ -166,7 +168,7 @@ def _trackers(found: Findings) -> None:
 
 
 def _knows_wandb() -> bool:
-    """Whether there is a key, without asking the service."""
+    """Whether there is an API key, without contacting the service."""
     if os.environ.get("WANDB_API_KEY"):
         return True
     from netrc import NetrcParseError, netrc
@@ -186,7 +188,9 @@ def _folders(found: Findings, folders: dict[str, Path]) -> None:
         free = shutil.disk_usage(place).free
         found.rows.append((key, f"{folder}, {free / 1e9:.1f} GB free"))
         if free < LEAST_FREE:
-            found.problems.append(f"{key}={folder}: {free / 1e9:.1f} GB are free; name another disk, or make room")
+            found.problems.append(
+                f"{key}={folder}: {free / 1e9:.1f} GB are free; free some space, or choose another disk"
+            )
         try:
             with tempfile.TemporaryFile(dir=place):
                 pass

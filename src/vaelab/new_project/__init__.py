@@ -1,1 +1,1 @@
-"""A small project of one's own: options, a backbone, a test."""
+"""`vaelab init`: writes a small project of the user's own: options, a backbone, a test."""

@@ -21,20 +21,20 @@ def init(arguments: list[str]) -> None:
     """Write a small project: options, an experiment, a backbone and a test of it.
 
     Args:
-        arguments: behind `vaelab init`.
+        arguments: the arguments after `vaelab init`.
 
     Raises:
-        ConfigError: the name is no name of a Python package, or its folder is there already.
+        ConfigError: the name is not a valid name of a Python package, or its folder exists already.
         FaultError: the folder cannot be written.
     """
     parser = argparse.ArgumentParser(
         "vaelab init",
-        description="Writes a small project of your own that runs at once: a folder of options, an experiment, a\n"
-        "backbone and a test.",
+        description="Writes a small project of your own that works right away: a folder of options, an experiment,\n"
+        "a backbone and a test.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("name", metavar="NAME", help="of the folder and of the package in it")
+    parser.add_argument("name", metavar="NAME", help="name of the folder and of the Python package in it")
     folder = Path(parser.parse_args(arguments).name)
     name = folder.name
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or iskeyword(name) or name in ("vaelab", "tests", "conf"):
@@ -43,7 +43,7 @@ def init(arguments: list[str]) -> None:
             "my_project"
         )
     if folder.exists():
-        raise ConfigError(f"vaelab init {folder}: is there already; choose another name")
+        raise ConfigError(f"vaelab init {folder}: exists already; choose another name")
     try:
         _write(folder, name)
     except OSError as error:
@@ -52,7 +52,7 @@ def init(arguments: list[str]) -> None:
 
 
 def _write(folder: Path, name: str) -> None:
-    """All files, in a folder that is there only when they all are."""
+    """Write all files; the folder appears only when it is complete."""
     partial = folder.with_name(f".{name}.part")
     shutil.rmtree(partial, ignore_errors=True)
     for source in sorted(path for path in FILES.rglob(f"*{SUFFIX}") if path.is_file()):

@@ -1,1 +1,1 @@
-"""Numbers that experiments gave and others published, and whether an experiment gives them again."""
+"""`vaelab reproduce`: recorded results of experiments, published results, and a check that experiments reach them."""

@@ -23,26 +23,26 @@ PLACES = ("hydra.run.dir", "hydra.sweep.dir", "paths.log_dir", "paths.output_dir
 STYLES = {Verdict.HOLDS: "green", Verdict.BETTER: "green", Verdict.MISSED: "red", Verdict.MISSING: "red"}
 EXAMPLES = """\
 examples:
-  vaelab reproduce --list                            every result: its number, what is published, how long it takes
-  vaelab reproduce mnist_vae                         train it again, and say whether the number holds
-  vaelab reproduce mnist_vae data.download=true      with further words, as for vaelab train
-  vaelab reproduce mnist_vae --from logs/reproduce/mnist_vae/2026-01-31_12-00-00     a run or sweep that is there
+  vaelab reproduce --list                            list all results: measured number, published number, training time
+  vaelab reproduce mnist_vae                         train it again, and check its recorded number
+  vaelab reproduce mnist_vae data.download=true      with further overrides, as for vaelab train
+  vaelab reproduce mnist_vae --from logs/reproduce/mnist_vae/2026-01-31_12-00-00     check an existing run or sweep
 
-exit codes: 0 every number holds or is better; 3 one does not; 2 the command line is wrong; of a run that fails or is
-interrupted, its own."""
+exit codes: 0 every number is as recorded or better; 3 a number is worse; 2 the command line is wrong. If a run fails
+or is interrupted, its own exit code."""
 
 Train = Callable[[list[str]], int]
 
 
 def reproduce(arguments: list[str], train: Train) -> int:
-    """Do an experiment again, hold its numbers against the recorded ones, and return the exit code.
+    """Repeat an experiment, compare its numbers with the recorded ones, and return the exit code.
 
     Args:
-        arguments: behind `vaelab reproduce`.
+        arguments: the arguments after `vaelab reproduce`.
         train: runs a command line in this process, and returns its exit code.
 
     Raises:
-        ConfigError: the command line names no result, or words that cannot be taken.
+        ConfigError: the command line names no result, or overrides that are not allowed.
     """
     parser = _parser()
     given, more = parser.parse_known_args(arguments)
@@ -50,7 +50,9 @@ def reproduce(arguments: list[str], train: Train) -> int:
     words = [word for word in [given.name, *given.overrides, *more] if word]
     if given.list or given.page is not None:
         if words or given.origin:
-            raise ConfigError(f"{' '.join(words) or '--from'}: --list and --page train nothing, so they stand alone")
+            raise ConfigError(
+                f"{' '.join(words) or '--from'}: --list and --page train nothing, so other arguments are not allowed"
+            )
         if given.list:
             _list(list(results.values()))
         else:
@@ -64,23 +66,25 @@ def reproduce(arguments: list[str], train: Train) -> int:
     result = result_of(given.name, results)
     if given.origin:
         if words[1:]:
-            raise ConfigError(f"{' '.join(words[1:])}: --from trains nothing, so it takes no other words")
+            raise ConfigError(f"{' '.join(words[1:])}: --from trains nothing, so overrides are not allowed")
         return _verdict(result, Path(given.origin))
     for word in words[1:]:
         if word.lstrip("+").partition("=")[0] in PLACES:
             raise ConfigError(f"{word}: the run goes to {FOLDER}/{result.name}; leave it out")
         for own in result.words:
             if "=" in own and own != word and own.partition("=")[0] == word.partition("=")[0]:
-                raise ConfigError(f"{word}: {result.name} is of {own}; leave it out, or use vaelab train")
+                raise ConfigError(f"{word}: {result.name} uses {own}; leave it out, or use vaelab train")
     folder = FOLDER / result.name / f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
     flags, overrides = parts([*result.words, *words[1:]])
     place = [f"hydra.{kind}.dir={quoted(str(folder))}" for kind in ("run", "sweep")]
     say(f"python train.py {shlex.join([*flags, *overrides])}")
     code = train([*flags, *overrides, *place])
-    if not code and not folder.is_dir():  # nothing was to be trained, as with --cfg job
+    if not code and not folder.is_dir():  # nothing was trained, as with --cfg job
         return 0
     if code:
-        say(f"when it has gone on to its end: vaelab reproduce {result.name} --from {shlex.quote(str(folder))}")
+        say(
+            f"when it has been resumed to its end: vaelab reproduce {result.name} --from {shlex.quote(str(folder))}"
+        )
         return code
     return _verdict(result, folder)
 
@@ -130,16 +134,20 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "vaelab reproduce",
         usage="vaelab reproduce NAME [overrides] | NAME --from FOLDER | --list | --page [FILE]",
-        description="Trains an experiment again, and says whether the number that was recorded for it holds.",
+        description="Trains an experiment again, and checks its numbers against the recorded ones.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("name", nargs="?", metavar="NAME", help="of a result")
-    parser.add_argument("overrides", nargs="*", help="further words, as for vaelab train")
-    parser.add_argument("--from", dest="origin", metavar="FOLDER", help="judge this run or sweep, and train nothing")
-    parser.add_argument("--list", action="store_true", help="show every result")
+    parser.add_argument("name", nargs="?", metavar="NAME", help="the name of a result; see --list")
+    parser.add_argument("overrides", nargs="*", help="further overrides, as for vaelab train")
+    parser.add_argument("--from", dest="origin", metavar="FOLDER", help="check this run or sweep instead of training")
+    parser.add_argument("--list", action="store_true", help="list all results")
     parser.add_argument(
-        "--page", nargs="?", const=PAGE, metavar="FILE", help="write the table of all results as Markdown"
+        "--page",
+        nargs="?",
+        const=PAGE,
+        metavar="FILE",
+        help=f"write the table of all results as Markdown (default: {PAGE})",
     )
     return parser

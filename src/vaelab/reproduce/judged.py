@@ -1,4 +1,4 @@
-"""Whether the numbers of runs are those that were recorded."""
+"""Compare the numbers of runs with the recorded ones."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from vaelab.runs.listed import ListedRun, text
 
 
 class Verdict(StrEnum):
-    """Of one number."""
+    """The verdict on one number."""
 
     HOLDS = "holds"
     BETTER = "better"
@@ -28,13 +28,13 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Judged:
-    """One number, as recorded and as seen.
+    """One recorded number, and the value of the runs.
 
     Attributes:
-        number: as recorded.
-        seen: the mean over the runs that it belongs to; None without any.
-        runs: how many these are.
-        verdict: whether it holds.
+        number: the recorded number.
+        seen: the mean over the runs that it belongs to; None if there are none.
+        runs: the number of these runs.
+        verdict: how the value compares with the recorded number.
     """
 
     number: Number
@@ -44,16 +44,16 @@ class Judged:
 
 
 def judge(result: Result, runs: Sequence[ListedRun]) -> list[Judged]:
-    """Each number of a result in the finished ones of some runs."""
+    """Judge each number of a result by the finished runs."""
     finished = [run for run in runs if run.status == RunStatus.FINISHED]
     return [_judged(number, finished) for number in result.numbers]
 
 
 def refuse_others(result: Result, runs: Sequence[ListedRun]) -> None:
-    """Refuse to judge runs of something else.
+    """Refuse runs that do not belong to a result.
 
     Raises:
-        ConfigError: a run is not of the experiment, or has another option or value than the command of the result.
+        ConfigError: a run belongs to another experiment, or has another option or value than the command of the result.
     """
     for run in runs:
         for word in result.words:
@@ -61,7 +61,7 @@ def refuse_others(result: Result, runs: Sequence[ListedRun]) -> None:
             if not equals or key == "logger" or "," in value:
                 continue
             if value not in [text(one) for one in run.values(key)]:
-                raise ConfigError(f"{run.path}: is no run of {result.name}, which has {word}")
+                raise ConfigError(f"{run.path}: is not a run of {result.name}, which has {word}")
 
 
 def _judged(number: Number, runs: Sequence[ListedRun]) -> Judged:
@@ -88,7 +88,7 @@ def _is(run: ListedRun, key: str, wanted: object) -> bool:
 
 
 def meets(number: Number, value: float) -> bool | None:
-    """Whether a value is as good as what was aimed at; None where nothing was."""
+    """Whether a value reaches the target; None if there is no target."""
     if number.wanted is None:
         return None
     return value <= number.wanted if direction(number.metric) == "min" else value >= number.wanted

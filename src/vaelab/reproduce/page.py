@@ -11,13 +11,13 @@ HEAD = """\
 
 This page is written by `vaelab reproduce --page`, from `src/vaelab/reproduce/results.yaml`.
 
-    vaelab reproduce --list                 # all of them, in the terminal
-    vaelab reproduce mnist_vae              # train it again: does the number hold?
-    vaelab reproduce mnist_vae --from RUN   # the same for a run that is there
+    vaelab reproduce --list                 # list all results in the terminal
+    vaelab reproduce mnist_vae              # train it again, and check its number
+    vaelab reproduce mnist_vae --from RUN   # check an existing run
 
-`here` is what was seen on two processor cores; behind ± is the interval in which a repetition is expected. A number
-that is worse than that makes the command exit with 3. `wanted` is what was aimed at. Numbers that miss it stay in the
-table.
+`here` was measured on two processor cores. The value after ± is half of the interval in which a repetition is expected.
+If a number is worse than that, the command exits with 3. `wanted` is the target. Numbers that miss the target stay in
+the table.
 
 | result | number | here | published | wanted | minutes |
 |---|---|---|---|---|---|
@@ -28,7 +28,7 @@ UNMEASURED = "not measured yet"
 
 
 def results_page(results: Iterable[Result]) -> str:
-    """The whole page in Markdown."""
+    """Return the page in Markdown."""
     results = list(results)
     rows = [_row(result, number, first=n == 0) for result in results for n, number in enumerate(result.numbers)]
     rows += [f"| [{one.name}](#{one.name}) | {UNMEASURED} | | | | |" for one in results if not one.numbers]
@@ -36,17 +36,17 @@ def results_page(results: Iterable[Result]) -> str:
 
 
 def of_runs(number: Number) -> str:
-    """Which runs of a sweep a number belongs to, in words; empty for a single run."""
+    """Describe the runs of a sweep that a number belongs to; empty for a single run."""
     return ", ".join(f"{key}={text(value)}" for key, value in number.of.items())
 
 
 def interval(number: Number) -> str:
-    """The number with half of its interval."""
+    """Format a number with half of its interval."""
     return f"{text(number.value)} ± {text(number.within)}"
 
 
 def reached(number: Number) -> str:
-    """What was aimed at, and whether it was reached; empty where nothing was."""
+    """Describe the target, and whether it was reached; empty if there is no target."""
     if number.wanted is None:
         return ""
     return f"{text(number.wanted)}: {'reached' if meets(number, number.value) else 'missed'}"

@@ -1,4 +1,4 @@
-"""What experiments gave, from `results.yaml`, which ships with vaelab."""
+"""The recorded results of experiments, from `results.yaml`, which is part of the package."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ class Number:
     """One number of an experiment.
 
     Attributes:
-        metric: such as `test/nll`, as `metrics.json` has it.
-        value: what was seen; the mean over the runs that `of` chooses.
+        metric: such as `test/nll`, as in `metrics.json`.
+        value: the measured value; the mean over the runs that `of` selects.
         within: half of the interval in which a repetition is expected, such as twice the standard deviation over seeds.
-        of: which runs of a sweep it belongs to, by keys of their config; empty for a single run.
-        published: what the paper has; empty where it has nothing to compare with.
-        source: of that number.
-        wanted: what was aimed at; None for nothing. A number that misses it stays in the table as missed.
+        of: config keys that select the runs of a sweep; empty for a single run.
+        published: the value in the paper; empty if it has none to compare with.
+        source: the source of the published value.
+        wanted: the target; None for none. A number that misses its target stays in the table, marked as missed.
     """
 
     metric: str
@@ -37,15 +37,15 @@ class Number:
 
 @dataclass(frozen=True)
 class Result:
-    """What one command gave.
+    """The result of one command.
 
     Attributes:
-        name: what `vaelab reproduce` calls it.
-        about: one line.
-        words: behind `python train.py`.
-        minutes: it took on two processor cores, test included; 0 where it has not been measured yet.
-        numbers: none where the experiment has not been measured yet.
-        note: what was found, and what was tried where a number is missed.
+        name: its name for `vaelab reproduce`.
+        about: a description in one line.
+        words: the arguments of `python train.py`.
+        minutes: the time on two processor cores, including the test; 0 if it has not been measured yet.
+        numbers: the recorded numbers; none if the experiment has not been measured yet.
+        note: what was found, and what was tried if a number misses its target.
     """
 
     name: str
@@ -57,32 +57,32 @@ class Result:
 
     @property
     def experiment(self) -> str:
-        """The option of `experiment` in its words; empty for none."""
+        """The option of `experiment` among its words; empty if there is none."""
         named = [word.partition("=")[2] for word in self.words if word.startswith("experiment=")]
         return named[0] if named else ""
 
 
 def recorded(file: Path = FILE) -> dict[str, Result]:
-    """All results by name, in the order of the file."""
+    """Read all results by name, in the order of the file."""
     found: Any = config_data(file.read_text(encoding="utf-8"))
     return {name: _result(name, about) for name, about in found.items()}
 
 
 def result_of(name: str, results: Mapping[str, Result]) -> Result:
-    """One of them by name.
+    """Return a result by name.
 
     Raises:
-        ConfigError: there is none of this name.
+        ConfigError: there is no result of this name.
     """
     if name in results:
         return results[name]
     near = nearest(name, list(results))
-    meant = f"did you mean {near}?" if near else "vaelab reproduce --list shows them"
+    meant = f"did you mean {near}?" if near else "vaelab reproduce --list shows all results"
     raise ConfigError(f"vaelab reproduce {name}: there is no result of this name; {meant}")
 
 
 def without_result(experiments: Iterable[str], results: Mapping[str, Result]) -> list[str]:
-    """Experiments that no result is of."""
+    """Return the experiments without a recorded result."""
     measured = {result.experiment for result in results.values()}
     return sorted(set(experiments) - measured)
 

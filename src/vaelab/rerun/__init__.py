@@ -1,1 +1,1 @@
-"""`vaelab rerun`: a run done again from its record, and its numbers held against the first ones. Imports no torch."""
+"""`vaelab rerun`: repeats a run from its record, and compares the results of the two runs. Imports no torch."""

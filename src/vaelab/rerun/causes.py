@@ -1,4 +1,4 @@
-"""What differs between the records of two runs, the likeliest cause of other numbers first."""
+"""Differences between the records of two runs, the likeliest cause of different results first."""
 
 import re
 from collections.abc import Iterator
@@ -15,8 +15,8 @@ from vaelab.runs.contents import Contents
 from vaelab.runs.listed import text
 
 NOTHING = "nothing"
-NO_NUMBERS = (*SILENT, "notes")  # keys that change none
-_DIGITS = 8  # of a digest that are shown
+NO_NUMBERS = (*SILENT, "notes")  # keys that do not affect results
+_DIGITS = 8  # digits of a digest that are shown
 _OF_DATA = {
     "examples": ("examples",), "stored values": ("content",), "train split": ("splits", "train"),
     "validation split": ("splits", "val"), "test split": ("splits", "test"), "which data": ("source",),
@@ -27,22 +27,22 @@ _OF_MACHINE = {
     "variables for threads": ("machine", "thread_variables"), "device": ("device",), "CUDA": ("machine", "cuda"),
     "cuDNN": ("machine", "cudnn"), "processors": ("machine", "cpus"), "operating system": ("platform",),
 }  # fmt: skip
-_OF_GPU = ("CUDA", "cuDNN")  # which a run without one has not
+_OF_GPU = ("CUDA", "cuDNN")  # recorded only by runs on a GPU
 _FILE = re.compile(r"^diff --git a/.+ b/(.+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Something that two runs recorded differently.
+    """A difference between the records of two runs.
 
     Attributes:
         kind: config, code, keys (that only one version has), packages, Python, machine, devices, data, start,
-            precision, or course.
-        what: a key, or a few words.
-        then: as the first run recorded it.
-        now: as the second one did.
-        more: what else is known of it.
-        changes_numbers: False for what changes none, such as a tracker.
+            precision, or course (how the run was executed, such as in several parts).
+        what: a key or a short description.
+        then: the value in the first run.
+        now: the value in the second run.
+        more: additional information.
+        changes_numbers: False if it does not affect results, such as a tracker.
     """
 
     kind: str
@@ -54,14 +54,14 @@ class Difference:
 
 
 def differences(then: ComparedRun, now: ComparedRun) -> list[Difference]:
-    """All of them; what changes no number stands last."""
+    """Return all differences; those that do not affect results come last."""
     kinds = (_config, _code, _keys, _packages, _python, _machine, _devices, _data, _start, _precision, _course)
     found = list(chain.from_iterable(kind(then, now) for kind in kinds))
     return [*(one for one in found if one.changes_numbers), *(one for one in found if not one.changes_numbers)]
 
 
 def not_recorded(then: ComparedRun, now: ComparedRun) -> dict[str, list[str]]:
-    """What only one of two runs recorded, by `then` and `now` for the one that did not."""
+    """Return what only one of two runs recorded; the key, `then` or `now`, is the run that did not record it."""
     of_machine = {what: names for what, names in _OF_MACHINE.items() if what not in _OF_GPU}
     told = {what: (then.told(*names), now.told(*names)) for what, names in of_machine.items()}
     told["number of devices"] = (then.told("machine", "devices"), now.told("machine", "devices"))
@@ -80,10 +80,10 @@ def not_recorded(then: ComparedRun, now: ComparedRun) -> dict[str, list[str]]:
 
 
 def _config(then: ComparedRun, now: ComparedRun) -> Iterator[Difference]:
-    """Options, then keys, those first that were typed for one of the runs only."""
+    """Yield differing options, then differing keys; those that were typed for only one of the runs come first."""
     before, after = then.contents, now.contents
     places = {}
-    if before.choices and after.choices:  # not of a run that is older than the record of its options
+    if before.choices and after.choices:  # older runs did not record their options
         groups = dict.fromkeys((*before.choices, *after.choices))
         places = {config_place(group): group for group in groups if _option(before, group) != _option(after, group)}
     for place, group in places.items():
@@ -105,7 +105,7 @@ def _config(then: ComparedRun, now: ComparedRun) -> Iterator[Difference]:
 
 
 def _keys(then: ComparedRun, now: ComparedRun) -> Iterator[Difference]:
-    """Keys that only one of the runs has and nobody typed: of another version, or of another option."""
+    """Yield keys that only one run has and that were not typed: they belong to another version or another option."""
     known = {one.what for one in _config(then, now)}
     for key in sorted(then.contents.config.keys() ^ now.contents.config.keys()):
         one, other = _value(then, key), _value(now, key)
@@ -122,7 +122,7 @@ _MISSING = object()
 
 
 def _value(run: ComparedRun, key: str) -> Any:
-    """A value of the config; of a path in the folder of all data its place therein."""
+    """Return a value of the config; a path inside the data folder is relative to that folder."""
     value, data = run.contents.config.get(key, _MISSING), run.contents.config.get("paths.data_dir")
     if isinstance(value, str) and isinstance(data, str) and data and value.startswith(f"{data}/"):
         return f"<data>{value[len(data) :]}"
@@ -130,7 +130,7 @@ def _value(run: ComparedRun, key: str) -> Any:
 
 
 def _knows(contents: Contents, group: str) -> bool:
-    """Whether the version that wrote a record has a group. An option such as `none` leaves no key of the config."""
+    """Whether the version that wrote a record knows a group. An option such as `none` leaves no key in the config."""
     return group in contents.choices or any(within(key, [config_place(group)]) for key in contents.config)
 
 
@@ -141,7 +141,7 @@ def _option(contents: Contents, group: str) -> str:
 def _alike(one: Any, other: Any) -> bool:
     if isinstance(one, bool) != isinstance(other, bool):
         return False
-    return bool(one == other) or {id(one), id(other)} == {id(_MISSING), id(None)}  # null is as if it was not there
+    return bool(one == other) or {id(one), id(other)} == {id(_MISSING), id(None)}  # null counts as absent
 
 
 def _is_silent(key: str) -> bool:
@@ -234,7 +234,7 @@ def _start(then: ComparedRun, now: ComparedRun) -> Iterator[Difference]:
 
 
 def same_start(then: ComparedRun, now: ComparedRun) -> bool | None:
-    """Whether two runs began with the same weights; None where that is not recorded."""
+    """Whether two runs began with the same weights; None if that is not recorded."""
     first = [at(run.parts[0], ["first_weights"]) if run.parts else None for run in (then, now)]
     return None if None in first else first[0] == first[1]
 
@@ -245,13 +245,13 @@ def _precision(then: ComparedRun, now: ComparedRun) -> Iterator[Difference]:
     recorded = all(any("compiled_from" in part for part in run.parts) for run in (then, now))
     if recorded and compiled[0] != compiled[1]:
         one, other = (f"from step {step}" if step else "not at all" for step in compiled)
-        yield Difference("precision", "compiled", one, other, "compile=false compiles in no run")
+        yield Difference("precision", "compiled", one, other, "compile=false never compiles")
 
 
 def _course(then: ComparedRun, now: ComparedRun) -> Iterator[Difference]:
     one, other = (len(run.parts) for run in (then, now))
     if one != other and min(one, other) > 0:
-        yield Difference("course", "parts of the run", str(one), str(other), "a resumed run has several")
+        yield Difference("course", "parts of the run", str(one), str(other), "a run that was resumed has several")
 
 
 def _told(kind: str, what: str, then: ComparedRun, now: ComparedRun, *names: str) -> Iterator[Difference]:

@@ -1,4 +1,4 @@
-"""Which run a path on the command line names."""
+"""Find the run that a path on the command line names."""
 
 import os
 from pathlib import Path
@@ -13,23 +13,23 @@ from vaelab.runs.folders import run_folders
 
 NEEDED = ("config.yaml", "overrides.yaml")
 OF_A_RUN = ("state.json", "environment.json", "metrics.json", "choices.yaml", *NEEDED)
-NAMED = 5  # runs in a message
+NAMED = 5  # runs that are listed in a message
 
 
 def chosen_run(text: str, needed: tuple[str, ...] = NEEDED) -> ComparedRun:
-    """What the folder of a run says.
+    """Read the run that a path names.
 
     Args:
-        text: the run folder, or a checkpoint or model folder in it.
-        needed: files without which nothing can be done.
+        text: a run folder, or a checkpoint or model folder in it.
+        needed: files that must exist.
 
     Raises:
-        ConfigError: it is no run, holds several of them, lacks a file, or still runs.
+        ConfigError: it is not a run, contains several runs, lacks a file, or is still running.
     """
     place = Path(text)
     if not os.path.lexists(place):
         raise ConfigError(
-            f"{text}: no such folder; vaelab rerun <run folder> does a run again, and vaelab runs lists the runs"
+            f"{text}: no such folder; vaelab rerun <run folder> repeats a run, and vaelab runs lists all runs"
         )
     inside = place if place.is_dir() else place.parent
     above = inside.parent if inside.name in ("checkpoints", "model") else inside
@@ -39,8 +39,8 @@ def chosen_run(text: str, needed: tuple[str, ...] = NEEDED) -> ComparedRun:
     missing = [name for name in needed if not (folder / name).is_file()]
     if missing:
         raise ConfigError(
-            f"{folder}: {' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing, so nobody can tell "
-            "what was run"
+            f"{folder}: {' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing, so the run "
+            "cannot be repeated"
         )
     run = read_run(folder)
     status, why = seen_status(str(folder), run.contents)
@@ -50,21 +50,21 @@ def chosen_run(text: str, needed: tuple[str, ...] = NEEDED) -> ComparedRun:
 
 
 def _in_absolute(place: Path) -> Path | None:
-    """The run folder of a path such as `.`, whose own name says nothing."""
+    """Return the run folder of a relative path such as `.`."""
     found = run_folder(place)
     return None if found is None else Path(os.path.relpath(found))
 
 
 def _what_it_is(place: Path) -> str:
-    """Why a path names no run."""
+    """Say why a path is not a run."""
     below = sorted(run_folders(str(place), []), key=_natural) if place.is_dir() else []
     if not below:
-        return "is no run folder (it has no config.yaml); vaelab runs lists the runs"
+        return "is not a run folder (it has no config.yaml); vaelab runs lists all runs"
     commands = [f"vaelab rerun {printable(path, 200)}" for path in below]
-    kind = "is the folder of a sweep" if (place / "sweep.json").is_file() else "is no run, but holds some"
+    kind = "is the folder of a sweep" if (place / "sweep.json").is_file() else "is not a run, but contains runs"
     return f"{kind}; name one of them: {some(commands, NAMED)}"
 
 
 def _natural(path: str) -> list[tuple[bool, int, str]]:
-    """Job 2 before job 10."""
+    """Sort key that puts job 2 before job 10."""
     return [(not part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in Path(path).parts]

@@ -25,24 +25,24 @@ from vaelab.run_folder import can_go_on
 from vaelab.signals import say
 
 INTERRUPTED = (129, 130, 143)  # exit codes after SIGHUP, SIGINT and SIGTERM
-REFUSED = {"resume": "a run that is done again begins anew", "sweep": "one run is done again, not a search"}
+REFUSED = {"resume": "a repeated run starts from the beginning", "sweep": "rerun repeats one run, not a search"}
 EXAMPLES = """\
 examples:
-  vaelab rerun logs/generation/digits-vae/2026-01-31_12-00-00                the same run; are its numbers the same?
-  vaelab rerun logs/generation/digits-vae/2026-01-31_12-00-00 logger=null trainer=gpu     with other words
+  vaelab rerun logs/generation/digits-vae/2026-01-31_12-00-00                repeat the run; are the results the same?
+  vaelab rerun logs/generation/digits-vae/2026-01-31_12-00-00 logger=null trainer=gpu    with other overrides
   vaelab rerun logs/generation/multirun/2026-01-31_12-00-00/3                one job of a sweep
-  vaelab rerun <run folder> --compare <run folder>                           compares two runs, and trains nothing
+  vaelab rerun <run folder> --compare <run folder>                          compare two runs without training
 
-exit codes: 0 the numbers match, bit for bit or to rounding; 3 they do not; 2 the command line is wrong; of a run that
-fails or is interrupted, its own."""
+exit codes: 0 results match, bit for bit or up to rounding; 3 results differ; 2 the command line is wrong. If the run
+fails or is interrupted, its own exit code."""
 
 
 @dataclass
 class Repetition:
-    """A run that is about to be done again.
+    """A run that is about to be repeated.
 
     Attributes:
-        run: its folder.
+        run: the folder of the run to repeat.
         made: the folder of the new run, once it is known.
     """
 
@@ -50,21 +50,21 @@ class Repetition:
     made: Path | None = None
 
     def compose(self, words: list[str]) -> Continuation:
-        """The command line of the new run.
+        """Compose the command line of the new run.
 
         Raises:
-            CheckpointError: the record is broken, or words have to be typed again.
+            CheckpointError: the record is damaged, or words must be typed again.
         """
         return compose_rerun(self.run, words)
 
     def begin(self, folder: Path) -> None:
-        """Take note of the folder of the new run.
+        """Store the folder of the new run.
 
         Raises:
-            ConfigError: it is that of the run itself.
+            ConfigError: it is the folder of the run to repeat.
         """
         if folder.exists() and folder.samefile(self.run):
-            raise ConfigError(f"{folder}: is the run that is done again; the new one needs another folder")
+            raise ConfigError(f"{folder}: is the run to repeat; the new run needs another folder")
         self.made = folder
 
 
@@ -72,14 +72,14 @@ Train = Callable[[list[str], Repetition], int]
 
 
 def rerun(arguments: list[str], train: Train) -> int:
-    """Do a run again from its record, hold its numbers against the first ones, and return the exit code.
+    """Repeat a run from its record, compare its results with those of the first run, and return the exit code.
 
     Args:
-        arguments: behind `vaelab rerun`.
-        train: runs the words of a repetition in this process, and returns an exit code.
+        arguments: the arguments after `vaelab rerun`.
+        train: runs a command line in this process, and returns its exit code.
 
     Raises:
-        ConfigError: the command line names no run that can be done again.
+        ConfigError: the command line names no run that can be repeated.
     """
     if {"-h", "--help"} & set(arguments):
         _parser().print_help()
@@ -87,30 +87,30 @@ def rerun(arguments: list[str], train: Train) -> int:
     arguments, other = _without_compare(arguments)
     flags, words = parts(arguments)
     if not words:
-        raise ConfigError("vaelab rerun: needs a run folder: vaelab rerun <run folder>; vaelab runs lists them")
+        raise ConfigError("vaelab rerun: needs a run folder: vaelab rerun <run folder>; vaelab runs lists all runs")
     named, words = words[0], words[1:]
     if "=" in named and not os.path.lexists(named):
         raise ConfigError(f"vaelab rerun {named}: the run folder comes first: vaelab rerun <run folder> {named}")
     if other is not None:
         if flags or words:
-            raise ConfigError(f"{' '.join([*flags, *words])}: --compare trains nothing, so it takes no other words")
+            raise ConfigError(f"{' '.join([*flags, *words])}: --compare trains nothing, so overrides are not allowed")
         return _compare(named, other)
     _refuse(flags, words)
     then = chosen_run(named)
     for line in then.contents.broken:
-        say(f"note: {then.folder}: {line}; it is compared as far as it can be read")
+        say(f"note: {then.folder}: {line}; only what can be read is compared")
     again = Repetition(then.folder)
     variables = at(then.parts[0], ["machine", "thread_variables"]) if then.parts else None
     with threads_as_recorded(variables if isinstance(variables, dict) else {}) as chosen:
         if chosen:
-            say(f"note: {' '.join(chosen)}, as the run had it")
+            say(f"note: {' '.join(chosen)}, as in the run")
         code = train([*flags, *words], again)
     if again.made is None or not (again.made / "config.yaml").is_file() or not _is_first():
-        return code  # nothing was run, or another process compares
+        return code  # nothing was run, or another process does the comparison
     if code in INTERRUPTED:
         if can_go_on(again.made):
             compare = ["vaelab", "rerun", str(then.folder), "--compare", str(_as_typed(again.made))]
-            say(f"when it has gone on to its end, {shlex.join(compare)} compares the two")
+            say(f"after it has been resumed and has finished, compare the two runs with {shlex.join(compare)}")
         return code
     found = compared(then, read_run(_as_typed(again.made)))
     _keep(found, again.made)
@@ -131,7 +131,7 @@ def _compare(named: str, other: str) -> int:
 
 
 def _repeats(now: ComparedRun, then: ComparedRun) -> bool:
-    """Whether a run does the other one again; then its folder keeps the comparison."""
+    """Whether a run is a repetition of the other one; then the comparison is stored in its folder."""
     named = now.contents.repeats
     try:
         return bool(named) and Path(named).samefile(then.folder)
@@ -147,7 +147,7 @@ def _keep(found: Comparison, folder: Path) -> None:
 
 
 def _finite(value: Any) -> Any:
-    """Plain data as JSON takes it: what is no number is null."""
+    """Return plain data for JSON: NaN and infinity become null."""
     if isinstance(value, dict):
         return {key: _finite(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
@@ -156,25 +156,25 @@ def _finite(value: Any) -> Any:
 
 
 def _refuse(flags: list[str], words: list[str]) -> None:
-    """Refuse what is about several runs, or about another one.
+    """Refuse arguments that mean several runs, or another run.
 
     Raises:
-        ConfigError: names it.
+        ConfigError: there is such an argument; the message names it.
     """
     if {"-m", "--multirun"} & set(flags):
-        raise ConfigError("--multirun: one run is done again; leave it out")
+        raise ConfigError("--multirun: rerun repeats one run; leave it out")
     for text in words:
         word = parse_word(text)
         if word is None:
             continue
         if word.is_sweep_override():
-            raise ConfigError(f"{text}: names several values, and one run is done again; give one value")
+            raise ConfigError(f"{text}: names several values, but rerun repeats one run; give one value")
         if word.key_or_group in REFUSED and word.value() is not None:
             raise ConfigError(f"{text}: {REFUSED[word.key_or_group]}; leave it out")
 
 
 def _without_compare(arguments: list[str]) -> tuple[list[str], str | None]:
-    """The arguments without `--compare OTHER`, and the folder that it names."""
+    """Return the arguments without `--compare OTHER`, and the folder that it names."""
     rest: list[str] = []
     other: str | None = None
     waiting = iter(arguments)
@@ -190,7 +190,7 @@ def _without_compare(arguments: list[str]) -> tuple[list[str], str | None]:
 
 
 def _as_typed(folder: Path) -> Path:
-    """A folder as somebody here would type it."""
+    """Return a folder as it would be typed in the current folder."""
     return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
 
 
@@ -204,13 +204,13 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "vaelab rerun",
         usage="vaelab rerun RUN [overrides] | vaelab rerun RUN --compare OTHER",
-        description="Trains again from the record of a run, in a run folder of its own, and says whether the numbers "
-        "are\nthe same. If they are not, it says what differs: config, code, packages, machine or data, and the first "
-        "step\nat which training differs.",
+        description="Trains again from the record of a run, in a new run folder, and compares the results.\nIf they "
+        "differ, it lists the differences in config, code, packages, machine and data, and\nthe first step at "
+        "which the training losses differ.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("run", metavar="RUN", help="a run folder, or a checkpoint or model folder in it")
-    parser.add_argument("overrides", nargs="*", help="words that win over those of the run, as for vaelab train")
-    parser.add_argument("--compare", metavar="OTHER", help="compare with this run, and train nothing")
+    parser.add_argument("overrides", nargs="*", help="overrides that replace those of the run, as for vaelab train")
+    parser.add_argument("--compare", metavar="OTHER", help="compare with this run instead of training")
     return parser

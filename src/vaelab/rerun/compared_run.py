@@ -1,4 +1,4 @@
-"""What a run folder says that bears on its numbers. It may be a stranger's, half-written, or of an older version."""
+"""The part of a run folder that affects its results. It may be untrusted, incomplete, or of an older version."""
 
 import json
 import math
@@ -14,21 +14,21 @@ from vaelab.errors import printable
 from vaelab.runs.contents import Contents, read_contents, signatures
 
 CHANGES, ENVIRONMENT, TRAINING = "changes.patch", "environment.json", "model/training.json"
-LARGEST = 2**22  # bytes of a file that is read
+LARGEST = 2**22  # bytes of the largest file that is read
 LONGEST = 200  # characters of a value that is shown
 _TIME = re.compile(r"(?:^|[/_])(?:seconds|time|duration|per_second)(?:$|[/_])")
 
 
 @dataclass(frozen=True)
 class ComparedRun:
-    """A run folder.
+    """A run folder to compare.
 
     Attributes:
-        folder: where it lies.
-        contents: config, options, numbers and state, as a listing reads them.
-        parts: `environment.json` of each part of the run, the first one first; one part unless it was resumed.
-        trained_on: the data, as the run recorded them.
-        changes: how its code differed from its commit.
+        folder: its path.
+        contents: config, options, metrics and state, as `vaelab runs` reads them.
+        parts: `environment.json` of each part of the run in order; a run that was not resumed has one part.
+        trained_on: the run's record of its data.
+        changes: the uncommitted changes of its code.
     """
 
     folder: Path
@@ -39,24 +39,24 @@ class ComparedRun:
 
     @property
     def numbers(self) -> dict[str, float]:
-        """Validation and test, without times."""
+        """Return the validation and test metrics, without times."""
         names = sorted(self.contents.metrics, key=lambda name: (not name.startswith("val/"), name))
         kept = [name for name in names if name.startswith(("val/", "test/")) and not _TIME.search(name)]
         return {name: self.contents.metrics[name] for name in kept}
 
     def told(self, *names: str) -> str | None:
-        """What its parts recorded under nested names, each value once; None where no part has recorded it."""
+        """Return the distinct values that its parts recorded under nested names; None if no part recorded it."""
         found = [_text(value) for part in self.parts if (value := at(part, names)) is not None]
         return " and ".join(dict.fromkeys(found)) or None
 
     def data(self, *names: str) -> str | None:
-        """What is recorded of its data; None for what is not."""
+        """Return a recorded value about its data; None if it is not recorded."""
         value = at(self.trained_on, names)
         return _text(value) if value not in (None, "", 0) else None
 
 
 def read_run(folder: Path) -> ComparedRun:
-    """Read a run folder. What is missing or broken is taken as not recorded; `contents.broken` names such files."""
+    """Read a run folder. Missing or damaged files count as not recorded; `contents.broken` names them."""
     contents = read_contents(str(folder), signatures(str(folder)))
     environment = _json(folder / ENVIRONMENT)
     history = environment.get("history")
@@ -69,7 +69,7 @@ def read_run(folder: Path) -> ComparedRun:
 
 
 def read_text(path: Path, most: int) -> str | None:
-    """A regular file of a usual size; None for anything else."""
+    """Read a regular file of at most `most` bytes; None for anything else."""
     try:
         about = os.stat(path)
         if not S_ISREG(about.st_mode) or about.st_size > most:
@@ -80,7 +80,7 @@ def read_text(path: Path, most: int) -> str | None:
 
 
 def at(data: Any, names: Iterable[str]) -> Any:
-    """The value under nested names; None if there is none."""
+    """Return the value under nested names; None if there is none."""
     for name in names:
         data = data.get(name) if isinstance(data, dict) else None
     return data

@@ -1,4 +1,4 @@
-"""Two runs held against each other: the verdict, and what may be behind it."""
+"""The comparison of two runs: the verdict, and the likely cause of a difference."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -16,19 +16,19 @@ DIFFERS = 3  # exit code
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two runs, `then` and `now`.
+    """The comparison of two runs, `then` (the first) and `now` (the second).
 
     Attributes:
-        then: the first one's folder.
-        now: the second one's.
-        numbers: of validation and test.
-        courses: of the training losses; None where the runs have no step in common.
-        same_start: whether they began with the same weights; None where that is not recorded.
-        first_loss: of the first step; None where not both recorded it.
-        differences: between their records.
-        not_recorded: what only one of them recorded, by the one that did not.
-        unreadable: files that are missing or broken, with their folder.
-        hints: why numbers may differ although nothing that is recorded does.
+        then: the folder of the first run.
+        now: the folder of the second run.
+        numbers: the validation and test metrics.
+        courses: the training losses; None if the runs have no logged step in common.
+        same_start: whether they began with the same weights; None if that is not recorded.
+        first_loss: the loss of the first step; None unless both recorded it.
+        differences: the differences between their records.
+        not_recorded: what only one of them recorded, by the run that did not record it.
+        unreadable: files that are missing or damaged, with their folder.
+        hints: why results may differ although the records do not.
     """
 
     then: str
@@ -44,9 +44,9 @@ class Comparison:
 
     @property
     def match(self) -> Match | None:
-        """How the runs stand to each other: by their numbers, or by their training losses where they share none.
+        """How well the runs match: by their metrics, or by their training losses if they share no metric.
 
-        None where there is nothing to compare.
+        None if there is nothing to compare.
         """
         found = {number.match for number in self.numbers} - {Match.ONLY_THEN, Match.ONLY_NOW}
         if not found and self.courses is not None:
@@ -56,22 +56,22 @@ class Comparison:
 
     @property
     def exit_code(self) -> int:
-        """0 where the numbers match, bit for bit or to rounding."""
+        """0 if the metrics match, bit for bit or up to rounding; else 3."""
         return 0 if self.match in (Match.SAME, Match.ROUNDING) else DIFFERS
 
     @property
     def verdict(self) -> str:
-        """One line."""
+        """The verdict in one line."""
         matches = [number.match for number in self.numbers]
         shared = [found for found in matches if found not in (Match.ONLY_THEN, Match.ONLY_NOW)]
         alone = len(matches) - len(shared)
-        beside = f"; {counted(alone, 'number')} only one of the runs has" if alone else ""
+        beside = f"; {counted(alone, 'number')} in only one of the runs" if alone else ""
         if self.match is None:
-            return f"nothing to compare: the runs share no number and no step of training{beside}"
+            return f"nothing to compare: the runs share no number and no training step{beside}"
         if not shared:
             assert self.courses is not None
             losses = counted(self.courses.logged, "logged training loss", "logged training losses")
-            return f"{self.match}: {losses}, and there are no other numbers to compare{beside}"
+            return f"{self.match}: {losses}; there are no other numbers to compare{beside}"
         if self.match == Match.SAME:
             return f"{Match.SAME}: all {counted(len(shared), 'number')}{beside}"
         if self.match == Match.ROUNDING:
@@ -84,39 +84,39 @@ class Comparison:
 
     @property
     def course(self) -> str:
-        """Where the training losses part, in words; empty where nothing can be said."""
+        """Describe the first step at which the training losses differ; empty if unknown."""
         found = self.courses
         if found is None:
             return ""
         if found.differs is None:
             losses = counted(found.logged, "logged loss", "logged losses")
-            return f"training: the same in {losses}, up to step {found.last}"
-        first = ", the first that both logged" if found.differs == found.first else ""
+            return f"training: equal in {losses}, up to step {found.last}"
+        first = ", the first step that both logged" if found.differs == found.first else ""
         line = f"training: the loss first differs at step {found.differs}{first}: {found.then:.9g} then, "
         line += f"{found.now:.9g} now"
         if found.beyond_rounding is None:
-            line += "; nowhere by more than rounding"
+            line += "; never by more than rounding"
         elif found.beyond_rounding != found.differs:
-            line += f"; by more than rounding from step {found.beyond_rounding}"
+            line += f"; by more than rounding since step {found.beyond_rounding}"
         return line
 
     @property
     def start(self) -> str:
-        """How the runs began, in words; empty where it is not recorded."""
+        """Describe how the runs began; empty if it is not recorded."""
         if self.same_start is None:
             return ""
-        weights = "the same weights" if self.same_start else "other weights"
+        weights = "the same weights" if self.same_start else "different weights"
         if self.first_loss is None:
             return f"start: {weights}"
         then, now = self.first_loss.then, self.first_loss.now
         if self.first_loss.match == Match.SAME:
-            return f"start: {weights}; the same loss of the first step"
-        where = "; so it is not the start but the data, their order or the noise" if self.same_start else ""
-        return f"start: {weights}; the loss of the first step is {then:.9g} then, {now:.9g} now{where}"
+            return f"start: {weights}; equal loss at the first step"
+        where = "; so the data, their order or the noise differ, not the initial weights" if self.same_start else ""
+        return f"start: {weights}; the loss at the first step is {then:.9g} then, {now:.9g} now{where}"
 
     @property
     def why(self) -> str:
-        """One line on what may be behind numbers that differ; empty where they are the same."""
+        """Name the likely cause of different results in one line; empty if they are equal."""
         if self.match in (Match.SAME, None):
             return ""
         causes = [one for one in self.differences if one.changes_numbers]
@@ -124,12 +124,12 @@ class Comparison:
             names = some([one.what for one in causes if one.kind == causes[0].kind], 5)
             return f"the likeliest cause: {causes[0].kind}" + (f", {names}" if names != causes[0].kind else "")
         if self.hints:
-            return f"nothing that is recorded differs; {'; '.join(self.hints)}"
+            return f"nothing recorded differs; {'; '.join(self.hints)}"
         if self.not_recorded:
-            return "nothing that both runs recorded differs; what only one of them recorded may be the cause"
+            return "the records of both runs agree; the cause may be something that only one of them recorded"
         return (
-            "nothing that is recorded differs, so the numbers should be the same. This is a fault of vaelab that is "
-            "worth reporting, with both run folders"
+            "nothing recorded differs, so the results should be equal. This is probably a bug in vaelab; "
+            "please report it with both run folders"
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -150,7 +150,7 @@ class Comparison:
 
 
 def compared(then: ComparedRun, now: ComparedRun) -> Comparison:
-    """Hold two runs against each other."""
+    """Compare two runs."""
     return Comparison(
         str(then.folder),
         str(now.folder),
@@ -166,19 +166,19 @@ def compared(then: ComparedRun, now: ComparedRun) -> Comparison:
 
 
 def _first_loss(then: ComparedRun, now: ComparedRun) -> Number | None:
-    """Of the first part of each run, where each recorded one."""
+    """Return the first loss of the first part of each run, if both recorded it."""
     found = [at(run.parts[0], ["first_loss"]) if run.parts else None for run in (then, now)]
     before, after = (value if isinstance(value, float) else None for value in found)
     return None if before is None or after is None else Number("first_loss", before, after)
 
 
 def _hints(then: ComparedRun, now: ComparedRun) -> list[str]:
-    """What makes numbers differ from run to run on one machine."""
+    """Return what makes results differ between equal runs on one machine."""
     found = []
     on_gpu = any(run.told("machine", "cuda") for run in (then, now))
     if on_gpu and any(run.contents.config.get("trainer.deterministic") is not True for run in (then, now)):
-        found.append("a GPU adds numbers in another order each time, unless trainer.deterministic=true")
+        found.append("a GPU sums in a different order each time, unless trainer.deterministic=true")
     compiled = any(run.told("compiled_from") for run in (then, now))
     if compiled and any(run.contents.config.get("compile") == "auto" for run in (then, now)):
-        found.append("compile=auto decides by the pace of the machine; compile=false gives the same bits each time")
+        found.append("compile=auto decides by measured speed; compile=false gives the same bits each time")
     return found

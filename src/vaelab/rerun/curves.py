@@ -9,23 +9,23 @@ from vaelab.rerun.compared_run import read_text
 from vaelab.rerun.numbers import Match, match
 
 FILE = "metrics.csv"
-LOSSES = ("train/loss_step", "train/loss")  # the mean of the last logged steps, and of an epoch
-Place = tuple[int, str]  # a step and one of them
-LARGEST = 2**28  # bytes
+LOSSES = ("train/loss_step", "train/loss")  # the mean since the last log, and the mean of an epoch
+Place = tuple[int, str]  # a step and the name of a loss
+LARGEST = 2**28  # bytes of the largest file that is read
 
 
 @dataclass(frozen=True)
 class Courses:
-    """The training losses of two runs, where both logged one. Each is the mean of some steps up to the one it is at.
+    """The training losses at steps that both runs logged. Each is a mean over the steps before its log.
 
     Attributes:
-        logged: how many these are.
-        first: of them.
-        last: of them.
-        differs: the first step at which the losses are not the same bit for bit; None where all are.
-        then: the loss of the first run there.
-        now: that of the second one.
-        beyond_rounding: the first step at which they differ by more than rounding; None where there is none.
+        logged: the number of shared logged losses.
+        first: the first shared step.
+        last: the last shared step.
+        differs: the first step at which the losses are not equal bit for bit; None if all are equal.
+        then: the loss of the first run at that step.
+        now: the loss of the second run at that step.
+        beyond_rounding: the first step at which they differ by more than rounding; None if there is none.
     """
 
     logged: int
@@ -38,20 +38,20 @@ class Courses:
 
 
 def training_losses(folder: Path) -> dict[Place, float]:
-    """The logged training losses; as far as the file can be read, and nothing without one."""
+    """Read the logged training losses, as far as the file can be read; empty if there is no file."""
     found: dict[Place, float] = {}
     try:
         for row in csv.DictReader(StringIO(read_text(folder / FILE, LARGEST) or "", newline="")):
             for name in LOSSES:
                 if row.get(name):
                     found[int(row["step"]), name] = float(row[name])
-    except (ValueError, KeyError, TypeError, csv.Error):  # cut short, or edited
+    except (ValueError, KeyError, TypeError, csv.Error):  # truncated or edited
         pass
     return found
 
 
 def courses(then: dict[Place, float], now: dict[Place, float]) -> Courses | None:
-    """How the losses of two runs stand to each other; None where they share none."""
+    """Compare the losses of two runs; None if they share no step."""
     shared = sorted(then.keys() & now.keys(), key=lambda place: (place[0], LOSSES.index(place[1])))
     if not shared:
         return None

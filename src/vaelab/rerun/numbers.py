@@ -1,15 +1,15 @@
-"""Whether two runs have the same numbers."""
+"""Compare the metrics of two runs."""
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-ROUNDING = 1e-5  # relative difference up to which numbers of single precision are equal to rounding
+ROUNDING = 1e-5  # relative difference up to which float32 results count as equal up to rounding
 
 
 class Match(StrEnum):
-    """How a number of one run stands to that of another."""
+    """How a metric of one run compares with that of another."""
 
     SAME = "the same bit for bit"
     ROUNDING = "equal to rounding"
@@ -20,7 +20,7 @@ class Match(StrEnum):
 
 @dataclass(frozen=True)
 class Number:
-    """A number of two runs; None where a run does not have it."""
+    """A metric of two runs; None for a run that does not have it."""
 
     name: str
     then: float | None
@@ -28,19 +28,19 @@ class Number:
 
     @property
     def difference(self) -> float | None:
-        """Now less then."""
+        """The value now minus the value then."""
         return None if self.then is None or self.now is None else self.now - self.then
 
     @property
     def match(self) -> Match:
-        """How the two stand to each other."""
+        """How the two values compare."""
         if self.then is None:
             return Match.ONLY_NOW
         return Match.ONLY_THEN if self.now is None else match(self.then, self.now)
 
 
 def match(then: float, now: float) -> Match:
-    """How two values stand to each other; two that are no numbers are the same."""
+    """Compare two values; NaN equals NaN."""
     if then == now or (math.isnan(then) and math.isnan(now)):
         return Match.SAME
     close = math.isclose(then, now, rel_tol=ROUNDING, abs_tol=0.0)
@@ -48,5 +48,5 @@ def match(then: float, now: float) -> Match:
 
 
 def numbers_of_both(then: Mapping[str, float], now: Mapping[str, float]) -> list[Number]:
-    """Every number that one of two runs has, in the order of the first, then of the second."""
+    """Return every metric of either run, in the order of the first run, then of the second."""
     return [Number(name, then.get(name), now.get(name)) for name in {**then, **now}]

@@ -10,15 +10,15 @@ from vaelab.rerun.numbers import Match
 from vaelab.terminal import console
 
 STYLES = {Match.SAME: "green", Match.ROUNDING: "green", Match.DIFFERENT: "red"}
-SHOWN = 15  # differences of one kind that are named one by one
+SHOWN = 15  # differences of one kind that are listed individually
 
 
 def show(found: Comparison, kept: bool) -> None:
-    """Print the numbers, where training parts, what differs between the records, and the verdict as the last line.
+    """Print the metrics, the first different step, the differences between the records, and the verdict as last line.
 
     Args:
-        found: what to show.
-        kept: whether the folder of the second run has it in `rerun.json`.
+        found: the comparison.
+        kept: whether the comparison was written to `rerun.json` in the folder of the second run.
     """
     from rich.table import Table
     from rich.text import Text
@@ -44,7 +44,7 @@ def show(found: Comparison, kept: bool) -> None:
     if found.why:
         out.print(found.why, soft_wrap=True)
     if kept:
-        out.print(f"all of it: {printable(found.now)}/{FILE}", soft_wrap=True)
+        out.print(f"full comparison: {printable(found.now)}/{FILE}", soft_wrap=True)
     out.print(found.verdict, style=STYLES.get(found.match, "red") if found.match else "red", soft_wrap=True)
 
 
@@ -52,7 +52,7 @@ def _show_differences(found: Comparison) -> None:
     out = console()
     matter = [one for one in found.differences if one.changes_numbers]
     if matter:
-        out.print("\nwhat differs between the runs:", soft_wrap=True)
+        out.print("\ndifferences between the runs:", soft_wrap=True)
     for kind in dict.fromkeys(one.kind for one in matter):
         these = [one for one in matter if one.kind == kind]
         for one in these[:SHOWN]:
@@ -61,7 +61,7 @@ def _show_differences(found: Comparison) -> None:
             out.print(f"  {kind}: {len(these) - SHOWN} more", soft_wrap=True)
     silent = [one for one in found.differences if not one.changes_numbers]
     if silent:
-        out.print(f"\nwhat differs and changes no number: {counted(len(silent), 'key')}", soft_wrap=True)
+        out.print(f"\ndifferences that do not affect results: {counted(len(silent), 'key')}", soft_wrap=True)
         for one in silent[:SHOWN]:
             out.print(f"  {_line(one)}", soft_wrap=True)
     for side, names in found.not_recorded.items():
