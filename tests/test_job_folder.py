@@ -112,11 +112,11 @@ def test_a_chosen_folder_goes_on_with_the_same_command_line_alone(tmp_path: Path
     again = JobFolder(None, WORDS, chosen)
     again.claim(str(tmp_path))
     assert again.goes_on == chosen
-    with pytest.raises(ConfigError, match=f"{chosen}: holds a run of another command line; resume="):
+    with pytest.raises(ConfigError, match=f"{chosen}: contains a run of another command line; resume it with resume="):
         JobFolder(None, ["seed=4"], chosen).claim(str(tmp_path))
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "letter.txt").touch()
-    with pytest.raises(ConfigError, match="is not empty and holds no run"):
+    with pytest.raises(ConfigError, match="is not empty and contains no run"):
         JobFolder(None, WORDS, tmp_path / "own").claim(str(tmp_path))
 
 

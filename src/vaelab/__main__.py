@@ -3,8 +3,8 @@
 import sys
 from pathlib import Path
 
-if Path(sys.path[0]) == Path(__file__).parent:  # a trial or another process of a run starts this file by its name
-    del sys.path[0]  # in which modules of Python would be found under their names, such as `secrets`
+if Path(sys.path[0]) == Path(__file__).parent:  # a trial or another process of a run starts this file by its path
+    del sys.path[0]  # its modules would shadow modules of Python, such as `secrets`
 
 from vaelab.start import main
 

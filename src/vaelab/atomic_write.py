@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, also when several processes write one at once."""
+"""Atomic writes: a file appears only when it is complete, also if several processes write it at once."""
 
 import json
 import os
@@ -16,11 +16,11 @@ _IN_RUST = re.compile(r"\(os error (\d+)\)")
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to; it takes the place of `path` at the end, and is removed after an error.
+    """Yield a temporary path beside `path`; it replaces `path` at the end, and is removed after an error.
 
     Raises:
-        OSError: the folder cannot be made or the file cannot be written; it names `path`. Libraries that report the
-            system's errors as their own, such as a full disk as a RuntimeError, raise it too.
+        OSError: the folder cannot be made or the file cannot be written; it names `path`. Errors of libraries that wrap
+            a system error, such as a RuntimeError for a full disk, are converted too.
     """
     partial = None
     try:
@@ -29,7 +29,7 @@ def replacing(path: Path) -> Iterator[Path]:
         partial = Path(name)
         os.close(handle)
         yield partial
-        partial.chmod(0o666 & ~_umask())  # a temporary file is for its owner alone
+        partial.chmod(0o666 & ~_umask())  # a temporary file is readable only by its owner
         os.replace(partial, path)
     except BaseException as error:
         if partial is not None:
@@ -42,13 +42,13 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def remove_half_written(folder: Path, besides: Collection[str] = ()) -> None:
-    """Remove what a process that was killed left of files that it was writing, such as `.last.ckpt.k3v9x_2a`.
+    """Remove incomplete temporary files of a process that was killed, such as `.last.ckpt.k3v9x_2a`.
 
-    To be called where no process writes in the folder. Links are not followed.
+    Call it only while no process writes in the folder. Links are not followed.
 
     Args:
-        folder: of a run.
-        besides: names of folders in it that others write.
+        folder: the run folder.
+        besides: names of subfolders that other processes write; they are skipped.
     """
     for path in folder.rglob(".*"):
         ours = _PARTIAL.fullmatch(path.name) and path.relative_to(folder).parts[0] not in besides
@@ -58,28 +58,28 @@ def remove_half_written(folder: Path, besides: Collection[str] = ()) -> None:
 
 
 def write_file(path: Path, content: str | bytes) -> None:
-    """Text as UTF-8."""
+    """Write bytes, or text as UTF-8."""
     with replacing(path) as partial:
         partial.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 def write_json(path: Path, data: Any) -> None:
-    """Plain data."""
+    """Write plain data as JSON."""
     write_file(path, json.dumps(data, indent=2, allow_nan=False) + "\n")
 
 
 def require_folder(folder: Path) -> None:
-    """Refuse to write into a run folder that somebody has removed: what is written now would be all that is in it.
+    """Refuse to write into a run folder that was removed: a new one would contain only the file written now.
 
     Raises:
-        FileNotFoundError: names the folder.
+        FileNotFoundError: the folder does not exist; the message names it.
     """
     if not folder.is_dir():
         raise FileNotFoundError(ENOENT, os.strerror(ENOENT), str(folder))
 
 
 def _system_code(error: BaseException) -> int | None:
-    """The `errno` behind an error of this package, of torch, which hides it, or of safetensors, which tells it."""
+    """Return the `errno` behind an error of this package, of torch (which hides it), or of safetensors."""
     if isinstance(error, OSError):
         return error.errno
     if isinstance(error, RuntimeError) and isinstance(error.__context__, OSError):
@@ -89,7 +89,7 @@ def _system_code(error: BaseException) -> int | None:
 
 
 def _umask() -> int:
-    """What the process leaves out of the rights of new files; it can only be read by setting it."""
+    """Return the umask of the process; it can only be read by setting it."""
     mask = os.umask(0)
     os.umask(mask)
     return mask

@@ -1,7 +1,7 @@
-"""Read files that may come from somebody else.
+"""Read untrusted files.
 
-Sizes are checked before memory is taken, nothing in a file is run, and whatever is wrong ends in one message that
-names the file.
+Sizes are checked before memory is allocated, nothing in a file is executed, and every error is one message that names
+the file.
 """
 
 import hashlib
@@ -16,19 +16,19 @@ from torch import Tensor
 
 from vaelab.errors import CheckpointError, printable
 
-MOST_BYTES = 2**24  # of a JSON file; a few kilobytes are usual
-MOST_CONTAINERS = 2**18  # lists and objects in it, each of which takes twenty times its text in memory
-DEEPEST = 32  # lists and objects within each other
+MOST_BYTES = 2**24  # bytes of a JSON file; a few kilobytes are usual
+MOST_CONTAINERS = 2**18  # lists and objects in a JSON file; each takes twenty times the size of its text in memory
+DEEPEST = 32  # nested lists and objects
 MOST_HEADER = 2**22  # bytes of names and shapes in a file of weights: some forty thousand tensors
-LONGEST_MESSAGE = 600  # characters of what is passed on about a file
-DIGEST = "sha256"  # under which a file of weights keeps what `digest` gives
-FLOATS = {"F64": torch.float64, "F32": torch.float32, "BF16": torch.bfloat16}  # precisions that weights are trained in
+LONGEST_MESSAGE = 600  # characters of a text from a file in a message
+DIGEST = "sha256"  # metadata key for the result of `digest` in a file of weights
+FLOATS = {"F64": torch.float64, "F32": torch.float32, "BF16": torch.bfloat16}  # floating-point types of weights
 DTYPES = FLOATS | {"I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8,
                    "BOOL": torch.bool}  # fmt: skip
 
 
 def excess_of(content: bytes, most_bytes: int | None = None) -> str | None:
-    """Why `read_json` would not read JSON of this size; None if it would."""
+    """Return why `read_json` would refuse this content; None if it would not."""
     most = MOST_BYTES if most_bytes is None else most_bytes
     if len(content) > most:
         return f"is larger than {most:,} bytes"
@@ -38,11 +38,11 @@ def excess_of(content: bytes, most_bytes: int | None = None) -> str | None:
 
 
 def read_json(path: Path, most_bytes: int = MOST_BYTES) -> Any:
-    """Plain data.
+    """Read plain data from a JSON file.
 
     Raises:
-        CheckpointError: it is no file, larger or more nested than plain data of its kind is, no UTF-8, no JSON, or
-            holds a number that is not finite.
+        CheckpointError: it is not a file, is too large or too deeply nested, is not UTF-8 or not JSON, or contains a
+            number that is not finite.
     """
     content = read_bytes(path, most_bytes)
     if excess := excess_of(content, most_bytes):
@@ -56,10 +56,10 @@ def read_json(path: Path, most_bytes: int = MOST_BYTES) -> Any:
 
 
 def read_bytes(path: Path, most: int) -> bytes:
-    """All of a file of at most so many bytes.
+    """Read a file of at most `most` bytes.
 
     Raises:
-        CheckpointError: it is no file, larger, or cannot be read.
+        CheckpointError: it is not a file, is larger, or cannot be read.
     """
     refuse_no_file(path)
     try:
@@ -77,12 +77,12 @@ def _not_finite(name: str) -> NoReturn:
 
 
 def _check_depth_and_texts(data: Any) -> None:
-    """Level by level, since a recursion would itself fail on what it looks for."""
+    """Check level by level, since a recursive check would itself fail on deeply nested data."""
     level = [data]
     for _ in range(DEEPEST):
         for part in level:
             if isinstance(part, str):
-                part.encode()  # an escaped half of a surrogate pair is no text, and cannot be shown
+                part.encode()  # an escaped half of a surrogate pair is not text, and cannot be printed
         level = [
             inner
             for part in level
@@ -91,18 +91,18 @@ def _check_depth_and_texts(data: Any) -> None:
         ]
         if not level:
             return
-    raise ValueError(f"more than {DEEPEST} lists or objects lie within each other")
+    raise ValueError(f"more than {DEEPEST} nested lists or objects")
 
 
 class Weights:
     """A safetensors file. Only its header is read until `load` is called.
 
     Attributes:
-        layout: shape and safetensors' name of the dtype of each tensor.
-        metadata: texts by name; what `digest` gave when the file was written is under `sha256`, if there is one.
+        layout: shape and dtype (as named by safetensors) of each tensor.
+        metadata: texts by name; `sha256` holds the `digest` at the time of writing, if there is one.
 
     Raises:
-        CheckpointError: it is no file, or cut short, or no safetensors.
+        CheckpointError: it is not a file, is truncated, or is not safetensors.
     """
 
     def __init__(self, path: Path) -> None:
@@ -124,14 +124,14 @@ class Weights:
             raise ValueError(f"it begins with a header of {length:,} bytes")
 
     def refuse_others(self, state: Mapping[str, Tensor], described: str) -> None:
-        """Compare names, shapes and dtypes with those of a module; any precision of numbers may stand for another.
+        """Compare names, shapes and dtypes with those of a module; floating-point types may differ.
 
         Args:
-            state: its `state_dict`, which may lie on the meta device.
-            described: what says that the module is so, such as `model.json`.
+            state: the `state_dict` of the module, which may be on the meta device.
+            described: the file that describes the module, such as `model.json`.
 
         Raises:
-            CheckpointError: names the first difference.
+            CheckpointError: they differ; the message names the first difference.
         """
         for name, tensor in state.items():
             if name not in self.layout:
@@ -153,10 +153,10 @@ class Weights:
         )
 
     def load(self) -> dict[str, Tensor]:
-        """All tensors, on the CPU.
+        """Load all tensors to the CPU.
 
         Raises:
-            CheckpointError: a number is not finite, or the file is not as it was written.
+            CheckpointError: a number is not finite, or the file has changed since it was written.
         """
         try:
             with safe_open(self.path, "pt") as file:
@@ -171,12 +171,12 @@ class Weights:
             ):
                 raise CheckpointError(f"{self.path}: {brief(name)} holds NaN or infinity")
         if DIGEST in self.metadata and self.metadata[DIGEST] != digest(tensors):
-            raise CheckpointError(f"{self.path}: is broken, it is not as it was written (its {DIGEST} differs)")
+            raise CheckpointError(f"{self.path}: is broken: it has changed since it was written (its {DIGEST} differs)")
         return tensors
 
 
 def digest(tensors: Mapping[str, Tensor]) -> str:
-    """Of names, dtypes, shapes and values on the CPU; in hexadecimal."""
+    """Return a hexadecimal digest of names, dtypes, shapes and values of tensors on the CPU."""
     of = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         of.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
@@ -185,9 +185,9 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
 
 
 def lies_whole(tensor: Tensor) -> bool:
-    """Whether each number of a tensor has a place of its own in memory: a tensor of one number can pose as a billion.
+    """Whether each element of a tensor has its own memory: a tensor with strides of 0 can be arbitrarily large.
 
-    The order of the numbers is free, since weights of images may lie with their channels last.
+    Any memory order is allowed, since image weights may use the channels-last format.
     """
     if tensor.layout is not torch.strided or tensor.is_nested or tensor.is_quantized or tensor.is_meta:
         return False
@@ -202,15 +202,15 @@ def lies_whole(tensor: Tensor) -> bool:
 
 
 def folder_with(run: Path, names: Iterable[str], what: str) -> Path:
-    """`model/` of a run folder, or the folder itself, with all of these files.
+    """Return `model/` of a run folder, or the folder itself, whichever contains all of these files.
 
     Raises:
-        CheckpointError: one is missing, so that the folder holds no `what`.
+        CheckpointError: a file is missing, so the folder holds no `what`.
     """
     try:
         folder = run / "model" if (run / "model").is_dir() else run
         missing = [name for name in names if not (folder / name).exists()]
-    except OSError as error:  # such as a folder that may not be entered
+    except OSError as error:  # such as a folder without permission
         broken(run, error)
     if missing:
         raise CheckpointError(f"{run}: holds no {what} ({missing[0]} is missing)")
@@ -218,10 +218,10 @@ def folder_with(run: Path, names: Iterable[str], what: str) -> Path:
 
 
 def refuse_no_file(path: Path) -> None:
-    """A folder, a pipe or a device in the place of a file would fail later, or never end.
+    """Refuse a folder, a pipe or a device, which would fail later or never end.
 
     Raises:
-        CheckpointError: it is none.
+        CheckpointError: it is not a regular file.
     """
     try:
         if path.is_file():
@@ -233,7 +233,7 @@ def refuse_no_file(path: Path) -> None:
 
 
 def broken(path: Path, error: Exception) -> NoReturn:
-    """Say that a file cannot be read.
+    """Raise an error for a file that cannot be read.
 
     Raises:
         CheckpointError: always.
@@ -243,5 +243,5 @@ def broken(path: Path, error: Exception) -> NoReturn:
 
 
 def brief(text: str) -> str:
-    """What a file says, fit for a message."""
+    """Shorten a text from a file for a message."""
     return printable(" ".join(text.split()), LONGEST_MESSAGE)

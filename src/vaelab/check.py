@@ -43,30 +43,33 @@ OPTIONAL = {
     "adversary",
     "perceptual",
     "fitted_prior",
-}  # groups that may be null: a model has its own, or none
-COLLECTIONS: dict[str, type] = {"callbacks": L.Callback, "logger": Logger}  # name -> node, or null to leave one out
-OF_PHASES = {"optimizer": "lr", "scheduler": "warmup_steps"}  # what a phase may have of its own, and a setting of it
-# What may be `auto` of the Trainer, and what stands for it while its settings are checked.
+}  # groups that may be null: the model has its own, or needs none
+COLLECTIONS: dict[str, type] = {"callbacks": L.Callback, "logger": Logger}  # name -> node, or null to disable an entry
+OF_PHASES = {
+    "optimizer": "lr",
+    "scheduler": "warmup_steps",
+}  # groups that a phase may override, with an example setting
+# Settings of the Trainer that may be `auto`, and placeholders for the check.
 AUTO_SETTINGS = {"precision": None, "max_epochs": 1, "check_val_every_n_epoch": 1}
 RECORDS: dict[str, type] = {"budget": Budget, "extras": Extras}
 PATHS = ("log_dir", "data_dir", "output_dir")
 
 
 def check(config: DictConfig) -> tuple[dict[str, Any], Builder]:
-    """Resolve a composed config into plain data and check every key, type and range in it.
+    """Resolve a composed config to plain data, and check every key, type and range.
 
-    Returns the plain config and the builder that trusts what the config trusts.
+    Returns the plain config, and a builder with the config's trusted packages.
 
     Raises:
-        ConfigError: names the first key that is unknown, missing or does not fit.
+        ConfigError: a key is unknown or missing, or a value is not valid; the message names the first such key.
     """
     try:
         plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
     except OmegaConfBaseException as error:
-        if (own := own_error(error)) is not None:  # of a resolver
+        if (own := own_error(error)) is not None:  # raised by a resolver
             raise own from error
         raise ConfigError(str(error).splitlines()[0] + f" (key {error.full_key})") from error
-    plain.pop("launcher", None)  # of a sweep, and no setting of a run
+    plain.pop("launcher", None)  # a setting of sweeps, not of a run
     groups = {*COMPONENTS, *COLLECTIONS, "paths", "phases", *RECORDS}
     given = {key: value for key, value in plain.items() if key not in groups}
     known = [field.name for field in fields(Settings)]
@@ -76,7 +79,7 @@ def check(config: DictConfig) -> tuple[dict[str, Any], Builder]:
     for field in fields(Settings):
         if field.name not in given and field.default_factory is MISSING:
             raise ConfigError(f"{field.name}: needs a value")
-    for key in ("resume", "ckpt_path"):  # a run in the folder of a sweep has a number for a name
+    for key in ("resume", "ckpt_path"):  # YAML reads the folder name of a sweep's job as a number
         given |= {key: str(given[key])} if type(given.get(key)) in (int, float) else {}
     plain |= asdict(Settings(**check_arguments(Settings, given, "")))
     builder = Builder(plain["trusted"])
@@ -93,7 +96,7 @@ def check(config: DictConfig) -> tuple[dict[str, Any], Builder]:
         if not isinstance(node, dict):
             raise ConfigError(f"{group}={node}: choose an option of the group, see --help")
         if group == "data" and plain["seed"] is None and node.get("seed", 0) is None:
-            node = {**node, "seed": 0}  # one is drawn when the run begins
+            node = {**node, "seed": 0}  # the seed is drawn when the run begins
         if group == "trainer":
             _check_trainer(builder, node)
         else:
@@ -114,7 +117,7 @@ def check(config: DictConfig) -> tuple[dict[str, Any], Builder]:
 
 
 def _checked_record(node: Any, key: str, record: type) -> dict[str, Any]:
-    """A node with the fields of a record, all of them."""
+    """Check a node that must have all fields of a record."""
     names = [field.name for field in fields(record)]
     if not isinstance(node, dict):
         raise ConfigError(
@@ -128,7 +131,7 @@ def _checked_record(node: Any, key: str, record: type) -> dict[str, Any]:
 
 
 def _checked_phases(builder: Builder, plain: dict[str, Any]) -> dict[str, Any]:
-    """`phases.<name>.optimizer` and `.scheduler`: nodes, or settings that differ from those of the first phase."""
+    """Check `phases.<name>.optimizer` and `.scheduler`: nodes, or settings that override those of the first phase."""
     phases = plain.get("phases") or {}
     if not isinstance(phases, dict):
         raise ConfigError(
@@ -148,7 +151,7 @@ def _checked_phases(builder: Builder, plain: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_trainer(builder: Builder, node: dict[str, Any]) -> None:
-    """As any node, but that some settings may be `auto`: what that is, is known when model, device and data are."""
+    """Check the Trainer's node. Settings may be `auto`, which is resolved when model, device and data are known."""
     known = {key: value for key, value in AUTO_SETTINGS.items() if node.get(key) == AUTO}
     try:
         builder.check({**node, **known}, "trainer", COMPONENTS["trainer"])

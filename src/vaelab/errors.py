@@ -1,18 +1,18 @@
-"""Errors meant for the person at the keyboard: one message, no traceback, a non-zero exit code."""
+"""Errors for the user: one message, no traceback, a non-zero exit code."""
 
 import re
 
 from vaelab.secrets import redact_text
 
-# Control characters, those that turn the direction of what follows, other ends of a line, and halves of a character.
+# Control characters, characters that change the text direction, other line ends, and lone surrogates.
 OBEYED = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _GAP = re.compile(r"[\n\r\t][ \n\r\t]*")
 
 
 class UserError(Exception):
-    """Something the user can put right. The message names the key, file or value, and the remedy, and no secret.
+    """An error that the user can fix. The message names the key, file or value and the remedy, and contains no secret.
 
-    It is one line, without characters that a terminal obeys, whatever is in a file that it quotes.
+    It is one line without terminal control characters, also if it quotes a file that has some.
     """
 
     exit_code = 1
@@ -22,7 +22,7 @@ class UserError(Exception):
 
 
 def own_error(error: BaseException) -> UserError | None:
-    """The error of this kind that a library has wrapped in one of its own, if it is one."""
+    """Return the UserError that a library has wrapped in an error of its own, if there is one."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, UserError):
         cause = cause.__cause__ or cause.__context__
@@ -30,36 +30,36 @@ def own_error(error: BaseException) -> UserError | None:
 
 
 def printable(text: str, longest: int | None = None) -> str:
-    """What a file or a user says, fit for a message.
+    """Make a text from a file or a user safe for a message.
 
     Args:
-        text: in which characters that a terminal obeys become escapes, such as `\\x1b`.
-        longest: characters that are shown at most; None for all.
+        text: the text; terminal control characters become escapes, such as `\\x1b`.
+        longest: the largest number of characters; None for all.
     """
     text = text if longest is None or len(text) <= longest else f"{text[:longest]}..."
     return OBEYED.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 class ConfigError(UserError):
-    """A key, option or value that does not fit."""
+    """A key, option or value is not valid."""
 
     exit_code = 2
 
 
 class DataError(UserError):
-    """A data set that is missing, empty or broken."""
+    """A data set is missing, empty or damaged."""
 
 
 class CheckpointError(UserError):
-    """A checkpoint or run folder that is missing, broken or of another architecture."""
+    """A checkpoint or run folder is missing or damaged, or has another architecture."""
 
 
 class DamagedError(CheckpointError):
-    """A checkpoint that is cut short or is not what was written; an older one may do."""
+    """A checkpoint is truncated or has changed since it was written; an older one may work."""
 
 
 class InterruptionError(UserError):
-    """The run was told to stop from outside."""
+    """The run was stopped by a signal."""
 
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
@@ -67,4 +67,4 @@ class InterruptionError(UserError):
 
 
 class DivergenceError(UserError):
-    """A loss or weight that is no longer a number."""
+    """A loss or weight is NaN or infinite."""

@@ -1,6 +1,6 @@
 """How the processes of a run were started: by vaelab itself, by torchrun, or by SLURM, which may start them again.
 
-Imports nothing heavy: the command line asks before a run begins.
+Imports no heavy modules: the command line needs it before a run begins.
 """
 
 import os
@@ -15,7 +15,7 @@ from vaelab.errors import ConfigError
 from vaelab.faults import FaultError
 
 ANSWER = 300.0  # seconds for torchrun's agent to answer
-INTERACTIVE = ("bash", "interactive")  # names of SLURM jobs in which a person types commands
+INTERACTIVE = ("bash", "interactive")  # names of interactive SLURM jobs
 _DRAWN = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # an identifier that torchrun --standalone draws
 _OF_TORCHRUN = (
     "RANK", "LOCAL_RANK", "GROUP_RANK", "ROLE_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE",
@@ -26,17 +26,17 @@ Launcher = Literal["torchrun", "slurm"]
 
 @dataclass(frozen=True)
 class Launch:
-    """What a launcher says of this process in its environment.
+    """What a launcher tells this process through environment variables.
 
     Attributes:
-        launcher: that started the process.
-        job: names the job, the same after each restart; empty if the launcher gives no name of its own.
-        identity: tells the job from others that run at the same time, and is the same after each restart.
-        attempt: how often the job was started before.
-        rank: of this process among all processes of the run, from 0.
-        world: processes of the run.
-        per_node: processes on this node.
-        nodes: of the run.
+        launcher: the launcher that started the process.
+        job: the name of the job, the same after each restart; empty if the launcher gives none.
+        identity: identifies the job among jobs that run at the same time; the same after each restart.
+        attempt: how often the job has been restarted.
+        rank: the rank of this process among all processes of the run, from 0.
+        world: the number of processes of the run.
+        per_node: the number of processes on this node.
+        nodes: the number of nodes of the run.
     """
 
     launcher: Launcher
@@ -50,24 +50,24 @@ class Launch:
 
     @property
     def first(self) -> bool:
-        """Whether this is the process that writes files and messages."""
+        """Whether this is the process that writes files and prints messages."""
         return self.rank == 0
 
     def folder_name(self, words: list[str]) -> str:
-        """The name of the run folder: of the job, and of what the command line says, since a job may have several runs.
+        """Return the name of the run folder. It depends on the command line too, since a job may have several runs.
 
         Args:
-            words: of the command line.
+            words: the words of the command line.
         """
         name = re.sub(r"[^A-Za-z0-9._-]", "-", self.job)[:60].strip(".-")
         return f"{self.launcher}-{name}-{sha256(' '.join(words).encode()).hexdigest()[:6]}"
 
 
 def launched(environment: Mapping[str, str] = os.environ) -> Launch | None:
-    """Who started this process; None if a person did, or vaelab itself.
+    """Return how this process was launched; None if a user or vaelab itself started it.
 
     Raises:
-        ConfigError: a variable of the launcher does not hold a number.
+        ConfigError: a variable of the launcher is not a number.
     """
     if "TORCHELASTIC_RUN_ID" in environment:
         return _torchrun(environment)
@@ -77,18 +77,18 @@ def launched(environment: Mapping[str, str] = os.environ) -> Launch | None:
 
 
 def by_itself(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a process that a launched one starts for a run of its own: no launcher counts it."""
+    """Return an environment without a launcher's variables, for a child process with a run of its own."""
     kept = {name: value for name, value in environment.items() if name not in _OF_TORCHRUN}
     kept = {name: value for name, value in kept.items() if not name.startswith("TORCHELASTIC_")}
-    # Lightning and `launched` take the processes of such a job for what a person types in it.
+    # Lightning and `launched` treat processes of such a job as typed by a user.
     return kept | ({"SLURM_JOB_NAME": INTERACTIVE[1]} if "SLURM_JOB_ID" in kept else {})
 
 
 def from_launcher(what: Literal["per_node", "nodes"], launcher: Launcher) -> int:
-    """How many processes each node has, or how many nodes there are, for the config of a trainer.
+    """Return the number of processes per node, or the number of nodes, for the config of a trainer.
 
     Raises:
-        ConfigError: another launcher started this process, or none.
+        ConfigError: this process was not started by the launcher.
     """
     found = launched()
     if found is None or found.launcher != launcher:
@@ -100,36 +100,38 @@ def from_launcher(what: Literal["per_node", "nodes"], launcher: Launcher) -> int
 
 
 def counts(launch: Launch | None, devices: object, nodes: object) -> tuple[Any, Any]:
-    """Devices of each node, and nodes: where a trainer takes whatever there is, what a launcher has started.
+    """Return devices per node and nodes; `auto` devices become the number of processes that a launcher started.
 
     Args:
-        launch: who started this process, if a launcher did.
-        devices: `trainer.devices`; `auto` for whatever there is.
+        launch: how this process was launched; None without a launcher.
+        devices: `trainer.devices`; `auto` for all that are available.
         nodes: `trainer.num_nodes`.
     """
-    alone = launch is None or (launch.launcher == "slurm" and launch.world == 1)  # which starts the others itself
+    alone = launch is None or (
+        launch.launcher == "slurm" and launch.world == 1
+    )  # then Lightning starts the other processes
     if alone or launch is None or devices != "auto":
         return devices, nodes
     return launch.per_node, launch.nodes
 
 
 def refuse_other_counts(launch: Launch | None, devices: object, nodes: object) -> None:
-    """Refuse settings of the trainer that are not what a launcher has started, before each process trains by itself.
+    """Refuse trainer settings that do not match what a launcher started: each process would train separately.
 
     Args:
-        launch: who started this process, if a launcher did.
+        launch: how this process was launched; None without a launcher.
         devices: `trainer.devices`.
         nodes: `trainer.num_nodes`.
 
     Raises:
-        ConfigError: names the counts, and the option of `trainer` that takes them from the launcher.
+        ConfigError: the counts differ; the message names the option of `trainer` that takes them from the launcher.
     """
     if launch is None or launch.world == 1:
         return
     if launch.world % launch.nodes:
         raise ConfigError(
-            f"{launch.launcher} started {launch.world} processes on {launch.nodes} nodes; each node needs as many as "
-            "the others"
+            f"{launch.launcher} started {launch.world} processes on {launch.nodes} nodes; all nodes need the same "
+            "number"
         )
     if (str(devices), str(nodes)) != (str(launch.per_node), str(launch.nodes)):
         raise ConfigError(
@@ -141,7 +143,7 @@ def refuse_other_counts(launch: Launch | None, devices: object, nodes: object) -
 def _torchrun(environment: Mapping[str, str]) -> Launch:
     identity = environment["TORCHELASTIC_RUN_ID"]
     named = identity != "none" and not _DRAWN.fullmatch(identity)
-    if identity == "none":  # what `torchrun --nnodes=2 --master-addr=...` says, and what it says on one node
+    if identity == "none":  # the value of `torchrun --nnodes=2 --master-addr=...`, also on one node
         identity = f"{environment.get('MASTER_ADDR', '')}:{environment.get('MASTER_PORT', '')}"
     world = _number(environment, "WORLD_SIZE", 1)
     per_node = _number(environment, "LOCAL_WORLD_SIZE", world)
@@ -158,7 +160,7 @@ def _torchrun(environment: Mapping[str, str]) -> Launch:
 
 
 def _slurm(environment: Mapping[str, str]) -> Launch:
-    """A task that srun started, or the batch script itself, which is one process."""
+    """Return the launch of an srun task, or of the batch script itself, which is one process."""
     job = environment["SLURM_JOB_ID"]
     if "SLURM_ARRAY_TASK_ID" in environment:
         job = f"{environment.get('SLURM_ARRAY_JOB_ID', job)}_{environment['SLURM_ARRAY_TASK_ID']}"
@@ -179,15 +181,15 @@ def _number(environment: Mapping[str, str], name: str, otherwise: int) -> int:
     if not text:
         return otherwise
     if not text.isdecimal():
-        raise ConfigError(f"{name}={text}: the launcher should give a whole number")
+        raise ConfigError(f"{name}={text}: the launcher should set a whole number")
     return int(text)
 
 
 def agent_store() -> Any:
-    """The store that torchrun's agent keeps for its processes on all nodes.
+    """Connect to the store that torchrun's agent provides for its processes on all nodes.
 
     Raises:
-        ConfigError: it keeps none.
+        ConfigError: the agent provides none.
         FaultError: it does not answer.
     """
     from torch.distributed import DistStoreError, TCPStore

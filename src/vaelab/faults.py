@@ -1,4 +1,4 @@
-"""What the machine does to a run, such as a full disk or too little memory, as one message with a remedy."""
+"""Convert errors caused by the machine, such as a full disk or too little memory, to one message with a remedy."""
 
 import os
 import re
@@ -9,25 +9,25 @@ from pathlib import Path
 from vaelab.errors import UserError
 from vaelab.quoting import typed_path
 
-_FULL = "HYDRA_FULL_ERROR=1 shows where"
+_FULL = "HYDRA_FULL_ERROR=1 shows the traceback"
 _PEER = re.compile(r"Connection ((closed|reset) by peer|was likely closed)")
 _NO_MEMORY = re.compile(r"can't allocate memory|not enough memory|out of memory|Cannot allocate memory", re.IGNORECASE)
 
 
 class FaultError(UserError):
-    """Something that the machine refused: room on a disk, memory, the right to write."""
+    """An error caused by the machine: no disk space, no memory, or no write permission."""
 
 
 def fault(
     error: BaseException, folder: Path, batch_size: int | None = None, output_lost: bool = False
 ) -> FaultError | None:
-    """The message for an error that the machine has caused; None for any other, which keeps its traceback.
+    """Return an error with a message if the machine caused it; None for any other error, which keeps its traceback.
 
     Args:
-        error: that nobody has caught.
-        folder: of the run.
-        batch_size: of the run, to name a smaller one.
-        output_lost: whether nobody reads what the run prints any more.
+        error: the uncaught error.
+        folder: the run folder.
+        batch_size: the batch size of the run, for a suggestion of a smaller one.
+        output_lost: whether the reader of the run's output has ended.
     """
     if is_out_of_memory(error):
         return FaultError(f"out of memory ({_first_line(error)}); {_less_memory(batch_size)}; {_FULL}")
@@ -35,7 +35,7 @@ def fault(
         return None
     if output_lost and error.errno in (EPIPE, EIO):
         what: str | None = "the program or terminal that read this run's output has ended"
-    elif error.errno is None:  # Lightning's own, of a checkpoint that is gone
+    elif error.errno is None:  # raised by Lightning for a checkpoint that no longer exists
         missing = isinstance(error, FileNotFoundError) and len(folder.parts) > 1 and str(folder) in str(error)
         what = str(error) if missing else None
     else:
@@ -46,13 +46,13 @@ def fault(
 
 
 def how_to_go_on(folder: Path) -> str:
-    """What to type after a run has ended early."""
+    """Return what to type after a run has ended early."""
     resumable = (folder / "checkpoints" / "last.ckpt").is_file()
     return f"go on with {typed_path('resume', folder)}" if resumable else "no checkpoint had been written yet"
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether the host or a device had no memory left; torch has an error of its own for some of that only."""
+    """Whether the host or a device ran out of memory; torch has an own error class for some cases only."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     return isinstance(error, RuntimeError) and bool(_NO_MEMORY.search(str(error)))
@@ -60,7 +60,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def is_peer_lost(error: BaseException) -> bool:
     """Whether the connection to another process of the run is lost."""
-    network = type(error).__name__ == "DistNetworkError"  # torch's own, which not every build of it has
+    network = type(error).__name__ == "DistNetworkError"  # a class of torch that not every build has
     return network or (isinstance(error, RuntimeError) and bool(_PEER.search(str(error))))
 
 
@@ -91,7 +91,7 @@ def _system_fault(code: int, filename: object, folder: Path) -> str | None:
 
 
 def _room(path: Path) -> str:
-    """How much is left where a file should have gone."""
+    """Return the free space at the place of a file."""
     place = next((p for p in (path, *path.parents) if p.is_dir()), None)
     try:
         free = 0 if place is None else shutil.disk_usage(place).free

@@ -1,4 +1,4 @@
-"""One run folder for all processes of a job, which a restarted job finds again. Imports nothing heavy."""
+"""One run folder for all processes of a job; a restarted job finds it again. Imports no heavy modules."""
 
 import json
 import os
@@ -20,23 +20,23 @@ from vaelab.secrets import redact_override
 from vaelab.stopped_processes import StoppedProcesses
 
 FILE = "launch.json"
-"""What the first process of a job tells the others and later starts: which start of which job claimed the folder."""
+"""The file in which the first process of a job records which start of which job claimed the folder."""
 PATIENCE = 300.0  # seconds for the first process to claim the folder; imports from a slow disk take minutes
-LOOK = 0.2  # seconds between looks
+LOOK = 0.2  # seconds between checks
 OUTPUT_DIR = "paths.output_dir"
 _KEY = "vaelab/run_folder"
 
 
 @dataclass
 class JobFolder:
-    """Where the run of this process goes, if a launcher started it or the user chose the folder.
+    """The run folder of this process, if a launcher started it or the user chose the folder.
 
     Attributes:
-        launch: who started the process; None if the user did.
-        words: of the command line, without secrets.
-        chosen: the folder that `paths.output_dir` names.
-        goes_on: the folder, if it holds a run of the same command line to go on with; known after `claim`.
-        finished: whether that run is finished.
+        launch: how the process was launched; None if the user started it.
+        words: the words of the command line, without secrets.
+        chosen: the folder that `paths.output_dir` names; None if it is not set.
+        goes_on: the folder, if it contains a run of the same command line to resume; set by `claim`.
+        finished: whether that run has finished.
     """
 
     launch: Launch | None
@@ -47,11 +47,11 @@ class JobFolder:
     _kept: ExitStack = field(default_factory=ExitStack)
 
     current: ClassVar["JobFolder | None"] = None
-    """Of this process; None where a new folder is made for each run."""
+    """The job folder of this process; None if a new folder is made for each run."""
 
     @classmethod
     def of(cls, launch: Launch | None, words: list[str], chosen: Path | None) -> "JobFolder | None":
-        """The job of this process; None for a run that a person started, in a folder of its own."""
+        """Return the job folder of this process; None for a run that a user started in a new folder."""
         if launch is not None and (by_sweep := os.environ.get(RUN_DIR)):  # a job of a sweep on a cluster
             chosen = Path(by_sweep)
         elif os.environ.get(RUN_DIR) or (launch is None and chosen is None):
@@ -59,14 +59,14 @@ class JobFolder:
         return cls(launch, [redact_override(word) for word in words], chosen)
 
     def claim(self, parent: str) -> str:
-        """Make and return the run folder, or find the one that the first process or an earlier start made.
+        """Create the run folder, or find the folder of the first process or an earlier start; return it.
 
         Args:
-            parent: where runs of this kind go.
+            parent: the folder for runs of this kind.
 
         Raises:
-            ConfigError: the folder holds a run of another command line.
-            FaultError: it cannot be made, or the first process does not tell.
+            ConfigError: the folder contains a run of another command line.
+            FaultError: it cannot be created, or the first process does not respond.
         """
         launch = self.launch
         place = self.chosen if launch is None else self.chosen or self._place(launch, parent)
@@ -83,24 +83,24 @@ class JobFolder:
 
     @property
     def _key(self) -> str:
-        """In the store of torchrun, which outlives its processes."""
+        """The key in the store of torchrun, which survives restarts of its processes."""
         return f"{_KEY}/{0 if self.launch is None else self.launch.attempt}"
 
     def _place(self, launch: Launch, parent: str) -> Path | None:
-        """The folder, as far as the name of the job or an earlier start tells; None if it is to be a new one."""
+        """Return the folder that follows from the job's name or an earlier start; None for a new folder."""
         if launch.job:
             return Path(parent, launch.folder_name(self.words))
         earlier = sorted(Path(parent).glob(f"*/{FILE}"), reverse=True) if launch.attempt else []
         return next((path.parent for path in earlier if _read(path).get("job") == launch.identity), None)
 
     def _begin(self, place: Path | None, parent: str = "") -> str:
-        """As the first process: go on with what is there, or begin."""
+        """As the first process: resume the run in the folder, or begin a new one."""
         if place is None:
             place = Path(claim_run_dir(None, parent))
             self._keep(place)
             return str(place)
         make(place)
-        self._keep(place)  # before anything in it is read, claimed or written: another process may be starting there
+        self._keep(place)  # first of all: another process may be starting in the same folder
         if (place / "config.yaml").is_file():
             self._refuse_other_words(place)
             state = state_of(place)
@@ -113,33 +113,33 @@ class JobFolder:
             make(place)
             self._keep(place)
         elif place.is_dir() and any(path.name != FILE for path in place.iterdir()):
-            raise ConfigError(f"{place}: the folder is not empty and holds no run; name another one")
+            raise ConfigError(f"{place}: the folder is not empty and contains no run; name another folder")
         return claim_chosen(place)
 
     def _keep(self, place: Path) -> None:
         self._kept.enter_context(in_one_process(place, "run"))
 
     def leave(self) -> None:
-        """Let other processes have the folder, at the end."""
+        """Release the folder at the end."""
         self._kept.close()
 
     def _refuse_other_words(self, place: Path) -> None:
         if _read(place / FILE).get("words") != self.words:
             raise ConfigError(
-                f"{place}: holds a run of another command line; {typed_path('resume', place)} goes on with it, and "
-                "another folder takes a new run"
+                f"{place}: contains a run of another command line; resume it with {typed_path('resume', place)}, or "
+                "choose another folder for a new run"
             )
 
     def _follow(self, store: Any, place: Path | None) -> str:
-        """As another process: wait until the first one has told the folder, and until both see the same in it.
+        """As another process: wait until the first process has announced the folder, and both see the same folder.
 
-        torchrun keeps a store that the processes of all nodes reach. SLURM has none, but there the folder is known by
-        the name of the job, and a file in it says which start of the job has claimed it.
+        torchrun has a store that processes of all nodes can reach. SLURM has none, but there the folder follows from
+        the name of the job, and a file in it records which start of the job has claimed it.
         """
         until, stopped = monotonic() + PATIENCE, StoppedProcesses()
         found: dict[str, Any] = {}
         while monotonic() < until:
-            # Read anew each time: before the first process is here again, what it told before a restart is there.
+            # Read again each time: until the first process has restarted, the record is that of its previous start.
             if store is not None:
                 found = json.loads(store.get(self._key).decode()) if store.check([self._key]) else {}
             elif place is not None:
@@ -162,10 +162,10 @@ class JobFolder:
 
 
 def chosen_folder(words: list[str]) -> Path | None:
-    """The run folder that `paths.output_dir` names on a command line; None if it names none.
+    """Return the run folder that `paths.output_dir` names on a command line; None if it is not set.
 
     Raises:
-        ConfigError: it does not name one folder.
+        ConfigError: its value is not the path of one folder.
     """
     found = None
     for text in words:
@@ -174,7 +174,7 @@ def chosen_folder(words: list[str]) -> Path | None:
         word = parse_word(text)
         value = None if word is None or word.is_sweep_override() else word.value()
         if text.startswith("+") and not text.startswith("++"):
-            raise ConfigError(f"{text}: the key is there already; leave out the plus")
+            raise ConfigError(f"{text}: the config has this key already; leave out the plus sign")
         if value is None or "${" in str(value):
             raise ConfigError(f"{text}: should be the path of one folder")
         found = Path(str(value))
@@ -182,14 +182,14 @@ def chosen_folder(words: list[str]) -> Path | None:
 
 
 def run_dir(resume: str | None, parent: str) -> str:
-    """The folder of a run: the resumed one, that of the job, or a new one."""
+    """Return the folder of a run: the resumed folder, the folder of the job, or a new one."""
     if resume or JobFolder.current is None:
         return claim_run_dir(resume, parent)
     return JobFolder.current.claim(parent)
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """What the first process told; nothing where there is no such file."""
+    """Read the record of the first process; empty if there is no such file."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,7 +1,7 @@
-"""Whether a process that somebody has noted still lives. Needs nothing but the standard library.
+"""Whether a recorded process is still alive. Needs only the standard library.
 
-A number alone says little: the system gives it to another process later. So the start of the process is noted too,
-and which boot of which machine the two belong to.
+A process id alone is not enough, since the system reuses it. So the start time of the process is recorded too, with the
+machine and its boot.
 """
 
 import os
@@ -12,14 +12,14 @@ from time import time
 
 
 def is_alive(pid: int, born: int | None) -> bool | None:
-    """Whether the process lives that was noted on this machine since it was started.
+    """Whether a process that was recorded since the last boot of this machine is still alive.
 
     Args:
-        pid: its number.
-        born: what `born_of` said of it.
+        pid: its process id.
+        born: its start time from `born_of`.
 
     Returns:
-        None where the system does not say, such as in a container that hides the processes of others.
+        None if unknown, for example in a container that hides other processes.
     """
     if os.name != "posix":
         return None  # on Windows, the signal 0 ends a process
@@ -29,29 +29,29 @@ def is_alive(pid: int, born: int | None) -> bool | None:
         return True if not os.path.isdir("/proc/self") else None
     found = _stat(pid)
     if found is None:
-        return None if _has_process(pid) else False  # it may have ended between the two looks
+        return None if _has_process(pid) else False  # it may have ended between the two checks
     return not _is_zombie(found) and _start(found) == born
 
 
 def born_of(pid: int) -> int | None:
-    """When a process began, in ticks since its machine did; None for one that is gone or where nothing says it."""
+    """Return the start time of a process in clock ticks since boot; None if it has ended or this is unknown."""
     found = _stat(pid)
     return None if found is None or _is_zombie(found) else _start(found)
 
 
 def boot() -> str | None:
-    """Names this start of the machine: after another, numbers and times of processes mean others. None if unknown."""
+    """Return an id of the current boot: process ids and times are valid only within one boot. None if unknown."""
     return _first_line("/proc/sys/kernel/random/boot_id")
 
 
 def booted_at() -> float | None:
-    """When this start of the machine was, in seconds since 1970; None where the system does not say."""
+    """Return the boot time in seconds since 1970; None if unknown."""
     line = _first_line("/proc/uptime")
     return None if line is None else time() - float(line.split()[0])
 
 
 def namespace() -> int | None:
-    """Names the container whose numbers of processes this process sees; None where the system does not say."""
+    """Return an id of the process namespace (container) of this process; None if unknown."""
     try:
         return os.stat("/proc/self/ns/pid").st_ino
     except OSError:
@@ -59,7 +59,7 @@ def namespace() -> int | None:
 
 
 def machine() -> str:
-    """Within which numbers of processes have a meaning: the name of the machine first, then its boot and container."""
+    """Return the scope in which process ids are valid: machine name, boot and container."""
     return f"{platform.node()} {boot() or ''} {namespace() or ''}"
 
 
@@ -69,21 +69,21 @@ def _has_process(pid: int) -> bool:
     except (ProcessLookupError, OverflowError):
         return False
     except OSError:
-        pass  # somebody else's
+        pass  # it belongs to another user
     return True
 
 
 def _stat(pid: int) -> list[str] | None:
-    """What follows the name in `/proc/<pid>/stat`."""
+    """Return the fields after the name in `/proc/<pid>/stat`."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
-    return re.sub(r"^.*\)", "", text, flags=re.DOTALL).split()  # a name may hold spaces and brackets
+    return re.sub(r"^.*\)", "", text, flags=re.DOTALL).split()  # a name may contain spaces and brackets
 
 
 def _is_zombie(stat: list[str]) -> bool:
-    return bool(stat) and stat[0] in "ZX"  # it has ended, and its parent has not asked yet
+    return bool(stat) and stat[0] in "ZX"  # it has ended, but its parent has not collected it
 
 
 def _start(stat: list[str]) -> int | None:

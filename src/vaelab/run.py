@@ -81,20 +81,20 @@ from vaelab.training.seeding import OneSeed, choose_seed, seed_all
 from vaelab.training.time_limit import TimeLimit
 from vaelab.training.weight_average import Averaging, in_evaluation
 
-_SHARED = SharedExamples()  # among the jobs of a sweep
+_SHARED = SharedExamples()  # shared by the jobs of a sweep
 
 
 @stoppable
 def run(config: DictConfig, continued: Continuation | None = None) -> float | None:
-    """Train and evaluate what a composed config describes; returns the number the task watches.
+    """Train and evaluate what a composed config describes; return the metric that the task watches.
 
     Args:
-        config: composed, not resolved.
-        continued: the run that it was composed from, where it goes on with one or evaluates one.
+        config: the composed config, not resolved.
+        continued: the run that it was composed from, if it resumes, evaluates or repeats one.
 
     Raises:
-        vaelab.errors.UserError: something in the config, the data or a checkpoint does not fit, the run was told to
-            stop, or the machine refused something; see `stoppable`.
+        vaelab.errors.UserError: the config, the data or a checkpoint is not valid, the run was stopped by a signal, or
+            the machine caused an error; see `stoppable`.
     """
     drawn = draw_seed(config)
     cfg, builder = check(config)
@@ -122,7 +122,7 @@ def run(config: DictConfig, continued: Continuation | None = None) -> float | No
     if task.pictures_every is not None and not sharded:
         callbacks += [TrainingPictures(task, record.folder)]
     elif task.pictures_every not in (None, AUTO):
-        note("no pictures while training: one process draws them, and with trainer.strategy=fsdp none has all weights")
+        note("no figures during training: one process draws them, and with trainer.strategy=fsdp none has all weights")
     callbacks += [Resumption(trained_on.to_json()), *([OneSeed(seed, data)] if drawn else [])]
     averaging = averaging_of_run(cfg, callbacks, start)
     if cfg["train"]:
@@ -130,7 +130,7 @@ def run(config: DictConfig, continued: Continuation | None = None) -> float | No
         refuse_unknown_monitors(callbacks, task.validation_names(model, data))
     trainer = build_trainer(builder, cfg, callbacks, module, data.batch_size)
 
-    # Not before all is checked, and no tracker refuses: a refused resume must leave the run as it was.
+    # Only after all checks, and after the trackers: a refused resume must leave the run unchanged.
     record.take_over()
     with (
         record.kept_state() as running,
@@ -145,7 +145,7 @@ def run(config: DictConfig, continued: Continuation | None = None) -> float | No
             mention_start(start, goes_on=bool(cfg["resume"]))
         perceptual = None if model.perceptual is None else model.perceptual.about
         record.begin(seed, data, trainer, trained_on, weights_now, steps, averaging, perceptual)
-        gc.enable()  # the command line disables it while modules are imported, and W&B's are by now
+        gc.enable()  # the command line disables it during imports, which are complete now
         trainer.loggers = loggers
         record.log_config(trainer, model)
         numbers: dict[str, float] = {}
@@ -158,7 +158,7 @@ def run(config: DictConfig, continued: Continuation | None = None) -> float | No
             )
             told = any(isinstance(callback, TimeLimit) and callback.has_said for callback in callbacks)
             if start is not None and cfg["resume"] and trainer.global_step == start.step and not told:
-                note(f"no step was left to train after {start.step}; trainer.max_epochs=<more> goes on")
+                note(f"training was already complete at step {start.step}; train longer with trainer.max_epochs=<more>")
             if sharded:
                 module = sharding.undivided(module, build_model(model.architecture, builder))
                 model = module.model
@@ -186,7 +186,7 @@ def run(config: DictConfig, continued: Continuation | None = None) -> float | No
 def opened_loggers(
     builder: Builder, cfg: dict[str, Any], record: RunRecord, position: Callable[[int], dict[str, float]]
 ) -> Iterator[list[Logger]]:
-    """The curves of the run folder and every tracker, closed at the end whatever happens."""
+    """Open the logger of the run folder and every tracker; close them at the end in any case."""
     loggers = [CurveLogger(record.folder), *build_all(builder, cfg, "logger")]
     for tracker in trackers_among(loggers):
         tracker.position = position
@@ -195,7 +195,7 @@ def opened_loggers(
 
 
 def position_of(trainer: L.Trainer, data: DataModule) -> Callable[[int], dict[str, float]]:
-    """Where a step, counted from 0, stands on the axes of epochs and of examples seen, its own included."""
+    """Return a function that maps a step, from 0, to its epoch and the number of examples seen, including its own."""
 
     def position(step: int) -> dict[str, float]:
         batches, train = int(min(trainer.num_training_batches, 2**62)), data.epoch_size
@@ -213,13 +213,13 @@ def position_of(trainer: L.Trainer, data: DataModule) -> Callable[[int], dict[st
 def build(
     cfg: dict[str, Any], builder: Builder, start: Start | None = None, shared: SharedExamples | None = None
 ) -> tuple[DataModule, TrainingModule, Task, TrainedOn]:
-    """Data first, since every size in the model is derived from what one example is.
+    """Build data, model and task. Data come first, since all sizes in the model follow from one example.
 
-    Where there are weights to start from, examples are prepared as their run did, and what these weights fit is
-    checked; else examples may be `shared` with other jobs of this process.
+    If there are weights to start from, data are preprocessed as in their run, and the weights are checked against the
+    model; else data may be `shared` with other jobs of this process.
 
     Returns:
-        Data, the module that trains the model, task, and what the model is trained on, or was.
+        The data, the module that trains the model, the task, and what the model is or was trained on.
     """
     corruption = builder.build(cfg["corruption"], "corruption", COMPONENTS["corruption"])
     task: Task = builder.build(cfg["task"], "task", COMPONENTS["task"])
@@ -240,7 +240,7 @@ def build(
     if start is not None:
         start.refuse_another(about, advise=cfg["train"] and not cfg["resume"])
         outline = outlined(about, builder, len(start.weights), str(start.path))
-        if outline is not None:  # before memory is taken for a model that is larger than the weights are
+        if outline is not None:  # before memory is allocated for a model larger than the weights
             start.refuse_misfit(outline, about)
     else:
         refuse_too_large(about, builder, len(data.split["train"]))
@@ -270,7 +270,7 @@ def build(
 
 
 def perceptual_of(cfg: dict[str, Any], builder: Builder, data: DataModule) -> Perceptual | None:
-    """The perceptual term of a run that trains; None without one."""
+    """Build the perceptual term of a run that trains; None if it has none."""
     if cfg.get("perceptual") is None or not cfg["train"]:
         return None
     found: Perceptual = builder.build(cfg["perceptual"], "perceptual", COMPONENTS["perceptual"])
@@ -279,27 +279,25 @@ def perceptual_of(cfg: dict[str, Any], builder: Builder, data: DataModule) -> Pe
 
 
 def settle_label(cfg: dict[str, Any], builder: Builder, task: Task, new: bool) -> None:
-    """Replace `auto` of `data.label_as_column`, of a new model, by what the task needs.
+    """For a new model, replace `data.label_as_column=auto` by what the task needs.
 
-    A model that is given labels (`model.condition=label`) or infers them draws samples for labels, and where train is
-    restricted to some labels, there is little to generate: the label is no column then. Nor is one that is hidden.
+    The label is not a column if the model is conditioned on labels (`model.condition=label`) or infers them, since it
+    then draws samples for labels; nor if train is restricted to some labels, or if labels are hidden.
 
     Raises:
-        ConfigError: the label is asked for as a column of a model that is given it or infers it, which would be told
-            what to say, or where labels are hidden.
+        ConfigError: the label is requested as a column, but the model is conditioned on it or infers it, or labels are
+            hidden: the model would read the answer.
     """
     data = cfg["data"]
     model_class: Any = produced(builder.resolve(cfg["model"], "model", Model))
     infers = model_class.infers_label
     if new and data.get("label_as_column") is True and (infers or data.get("labelled") is not None):
         why = "the model infers the label" if infers else f"data.labelled={data['labelled']} hides labels"
-        raise ConfigError(
-            f"data.label_as_column=true: {why}, which it would read in the column; leave label_as_column out"
-        )
+        raise ConfigError(f"data.label_as_column=true: {why}, but the column would show it; leave label_as_column out")
     if new and data.get("label_as_column") is True and cfg["model"].get("condition") is not None:
         raise ConfigError(
-            "data.label_as_column=true: model.condition=label gives the model the label that it would have to "
-            "generate; leave one of them out"
+            "data.label_as_column=true: model.condition=label already gives the model the label that the column "
+            "would have it generate; leave one of them out"
         )
     if new and data.get("label_as_column") == "auto":
         named = data["label"] is not None and str(data["label"]) not in map(str, data["drop"])
@@ -308,9 +306,9 @@ def settle_label(cfg: dict[str, Any], builder: Builder, task: Task, new: bool) -
 
 
 def settle_budget(cfg: dict[str, Any], data: DataModule) -> None:
-    """Replace `auto` among the Trainer's settings by numbers.
+    """Replace `auto` in the Trainer's settings by numbers.
 
-    Where a number says how long to train, `budget` and `effort` are None from here on.
+    If the length of training is set by a number, `budget` and `effort` are None afterwards.
     """
     budget, effort = Budget(**cfg["budget"]), cfg["effort"]
     chosen = cfg["trainer"].get("max_epochs") == AUTO and not counts_steps(cfg["trainer"])
@@ -319,15 +317,16 @@ def settle_budget(cfg: dict[str, Any], data: DataModule) -> None:
 
 
 def refuse_other_phases(model: Model, optimization: Optimization) -> None:
-    """Refuse optimizers that do not fit the phases of a model, before any tracker opens.
+    """Refuse optimizers that do not match the phases of a model, before any tracker opens.
 
     Raises:
-        ConfigError: an optimizer is for no phase or does not fit, or needs a closure where there are several phases.
+        ConfigError: an optimizer is for an unknown phase, is not valid, or needs a closure in training with several
+            phases.
     """
     names = [phase.name for phase in model.phases]
     for name in optimization.phases:
         if name not in names:
-            raise ConfigError(f"phases.{name}: training has no such phase, only {' and '.join(names)}")
+            raise ConfigError(f"phases.{name}: there is no such phase, only {' and '.join(names)}")
     for phase in model.phases:
         optimizer = optimization.configure(weights_of(model, phase), 1, phase.name)["optimizer"]
         if len(names) > 1 and needs_closure(optimizer):
@@ -338,10 +337,10 @@ def refuse_other_phases(model: Model, optimization: Optimization) -> None:
 
 
 def refuse_other_optimizers(start: Start, model: Model, optimization: Optimization) -> None:
-    """Refuse states of optimizers that are not those of the phases of a model.
+    """Refuse optimizer states that do not match the phases of a model.
 
     Raises:
-        CheckpointError: there are more or fewer of them, or one does not fit.
+        CheckpointError: their number differs, or one does not match.
     """
     states, phases = start.state["optimizer_states"], len(model.phases)
     for part in ("optimizer_states", "lr_schedulers"):
@@ -352,7 +351,7 @@ def refuse_other_optimizers(start: Start, model: Model, optimization: Optimizati
 
 
 def begin(model: Model, data: DataModule) -> None:
-    """Show a new model what it asks to see of the train split."""
+    """Give a new model the train examples that it asks for."""
     count = min(model.start_examples, len(data.split["train"]))
     shown = data.mean().new_empty(0, *data.spec.shape)
     if count:
@@ -362,14 +361,14 @@ def begin(model: Model, data: DataModule) -> None:
 
 
 def new_data(cfg: dict[str, Any], builder: Builder, corruption: Corruption) -> DataModule:
-    """The data of the config, not yet read."""
+    """Build the data of the config, not yet read."""
     data: DataModule = builder.build(cfg["data"], "data", COMPONENTS["data"], corruption=corruption)
     data.storage = cfg["storage"]
     return data
 
 
 def prepare(data: DataModule) -> None:
-    """Read and split."""
+    """Read and split the data."""
     data.prepare_data()
     data.setup()
 
@@ -377,9 +376,9 @@ def prepare(data: DataModule) -> None:
 def data_for(
     start: Start, cfg: dict[str, Any], builder: Builder, corruption: Corruption, task: Task
 ) -> tuple[DataModule, TrainedOn]:
-    """Data for weights that were trained before, and what these are trained on; none of that is held out now.
+    """Return data for existing weights, and what they were trained on; their train examples are not held out now.
 
-    Of other data than those that it was trained on, a model is evaluated on all examples.
+    On data other than those of its training, a model is evaluated on all examples.
     """
     use: Use = "resume" if cfg["resume"] else "training" if cfg["train"] else "evaluation"
     known = trained_before(start)
@@ -401,7 +400,7 @@ def data_for(
     if other and known.content == now.content:  # a copy of the same data
         data, now = read(all_as_test=False)
     elif evaluates and not other and known.content not in ("", now.content) and known.folder != now.folder:
-        data, now = read(all_as_test=True)  # other data of the same name
+        data, now = read(all_as_test=True)  # other data with the same name
     if remark := known.allows(now, use):
         note(remark)
     if use == "resume":
@@ -410,7 +409,7 @@ def data_for(
 
 
 def trained_before(start: Start) -> TrainedOn | None:
-    """What weights were trained on, as far as their run tells."""
+    """Return what weights were trained on, as far as their run recorded it."""
     if start.trained_on is not None:
         return TrainedOn.from_json(start.trained_on)
     node = read_recorded(start.model_folder.parent).config.get("data")
@@ -420,7 +419,7 @@ def trained_before(start: Start) -> TrainedOn | None:
 def build_trainer(
     builder: Builder, cfg: dict[str, Any], callbacks: list[L.Callback], module: TrainingModule, batch_size: int
 ) -> L.Trainer:
-    """Lightning's Trainer, taking steps in blocks; loggers are opened when all else is ready."""
+    """Build Lightning's Trainer, which runs steps in blocks; loggers open when everything else is ready."""
     auto = cfg["trainer"].get("precision") == AUTO
     settings = cfg["trainer"] | ({"precision": None} if auto else {})
     launch = launched()
@@ -457,14 +456,14 @@ def build_trainer(
 
 
 def build_all(builder: Builder, cfg: dict[str, Any], group: str) -> list[Any]:
-    """Every node of a collection that is not null."""
+    """Build every node of a collection that is not null."""
     nodes = (cfg[group] or {}).items()
     kind = COLLECTIONS[group]
     return [builder.build(node, f"{group}.{name}", kind) for name, node in nodes if node is not None]
 
 
 def build_callbacks(builder: Builder, cfg: dict[str, Any], best: BestValidation) -> list[L.Callback]:
-    """The callbacks of the config; what stops or keeps the best watches what the task watches, unless told."""
+    """Build the callbacks of the config. By default, early stopping and checkpoints watch the metric of the task."""
     watching = {"monitor": best.monitor, "mode": best.mode}
     nodes = {
         name: node | {key: value for key, value in watching.items() if node.get(key) == "task"}
@@ -481,10 +480,10 @@ def build_callbacks(builder: Builder, cfg: dict[str, Any], best: BestValidation)
 
 
 def averaging_of_run(cfg: dict[str, Any], callbacks: list[L.Callback], start: Start | None) -> Averaging | None:
-    """How the weights that a run leaves are averaged; None where they are not.
+    """Return how the final weights of a run are averaged; None if they are not.
 
     Raises:
-        ConfigError: the config averages twice, or a run would go on with another average than it has.
+        ConfigError: the config averages twice, or a resumed run would use another average.
     """
     if not cfg["train"]:
         return None if start is None else start.averaging
@@ -497,7 +496,7 @@ def averaging_of_run(cfg: dict[str, Any], callbacks: list[L.Callback], start: St
 
 
 def refuse_unknown_monitors(callbacks: list[L.Callback], known: set[str]) -> None:
-    """Lightning would notice a monitor that nothing logs after the first epoch only."""
+    """Refuse a monitor that nothing logs; Lightning would only notice it after the first epoch."""
     for callback in callbacks:
         monitor = getattr(callback, "monitor", None)
         if monitor is not None and not monitor.startswith("train/") and monitor not in known:
@@ -505,10 +504,10 @@ def refuse_unknown_monitors(callbacks: list[L.Callback], known: set[str]) -> Non
 
 
 def draw_seed(config: DictConfig) -> bool:
-    """Draw the seed if the config has none, before anything follows it by interpolation; says whether it did."""
+    """Draw a seed if the config has none, before other keys interpolate it; return whether it was drawn."""
     try:
         drawn: bool = config.get("seed", 0) is None
-    except OmegaConfBaseException:  # the check says what is wrong
+    except OmegaConfBaseException:  # the check reports the error
         return False
     if drawn:
         config.seed = choose_seed(None)
@@ -516,13 +515,13 @@ def draw_seed(config: DictConfig) -> bool:
 
 
 def find_start(cfg: dict[str, Any], continued: Continuation | None) -> Start | None:
-    """The weights to start from, and all the rest of a run that goes on."""
+    """Return the weights to start from, with the whole state for a resumed run."""
     if cfg["resume"]:
         return read_last(Path(cfg["resume"]))
     if cfg["ckpt_path"]:
         if not cfg["train"] and continued is None and run_folder(Path(cfg["ckpt_path"])):
             raise ConfigError(
-                "train=false: is not typed but comes from an option, and the config would not be the run's"
+                "train=false: must be typed, since an option that sets it would not use the config of the run"
             )
         return read_start(find_checkpoint(cfg["ckpt_path"]))
     if not cfg["train"]:
@@ -531,23 +530,23 @@ def find_start(cfg: dict[str, Any], continued: Continuation | None) -> Start | N
 
 
 def mention_start(start: Start, goes_on: bool) -> None:
-    """Say where training begins: at a step of the run that goes on, or anew from the weights of another run."""
+    """Print where training begins: at a step of the resumed run, or from the start with weights of another run."""
     if goes_on:
-        note(f"goes on from step {start.step:,}")
+        note(f"resumes from step {start.step:,}")
     elif (folder := run_folder(start.path)) is not None and can_go_on(folder):
         on = typed_path("resume", folder)
-        note(f"ckpt_path begins a new run from the weights in {start.path}; {on} goes on with that run")
+        note(f"ckpt_path starts a new run from the weights in {start.path}; to resume that run, use {on}")
 
 
 def stand_at(trainer: L.Trainer, step: int) -> None:
-    """Let a trainer that only tests stand where training ended: scheduled terms are those of that step."""
+    """Set the step of a trainer that only tests to the end of training, so that schedules have their last values."""
     loop = trainer.fit_loop.epoch_loop
     loop.automatic_optimization.optim_progress.optimizer.step.total.completed = step
-    loop.manual_optimization.optim_step_progress.total.completed = step  # which counts where there are several phases
+    loop.manual_optimization.optim_step_progress.total.completed = step  # the counter that is used with several phases
 
 
 def wanted_prior(cfg: dict[str, Any], builder: Builder, task: Task) -> FittedPrior | None:
-    """The prior that is to be fitted to the codes of the trained model, not yet fitted; None for none."""
+    """Build the prior to fit to the codes of the trained model, not yet fitted; None if there is none."""
     if not cfg.get("fitted_prior"):  # null, or the option `none`
         return task.fitted_prior()
     prior: FittedPrior = builder.build(cfg["fitted_prior"], "fitted_prior", COMPONENTS["fitted_prior"])
@@ -555,23 +554,23 @@ def wanted_prior(cfg: dict[str, Any], builder: Builder, task: Task) -> FittedPri
 
 
 def take_weights(model: Model, best: Path | None) -> None:
-    """Give a model its best weights, which the test pass takes too; those in hand where none were kept."""
+    """Load the best weights into a model, for the test too; keep the current weights if no best were saved."""
     if best is not None:
         refuse_damaged(best)
         model.load_state_dict(in_evaluation(torch.load(best, map_location=model.device, weights_only=True)))
 
 
 def best_checkpoint(trainer: L.Trainer) -> Path | None:
-    """What the fit kept as its best; None where it kept nothing (`debug=fdr`): the weights in hand then."""
+    """Return the best checkpoint; None if none was saved (`debug=fdr`), which means the current weights."""
     best = getattr(trainer.checkpoint_callback, "best_model_path", "")
     return Path(best) if best else None
 
 
 def devices_of(cfg: dict[str, Any]) -> tuple[int, int]:
-    """How many devices a run uses on each node, and on how many nodes; 0 devices where a machine decides on several.
+    """Return the number of devices per node, and of nodes; 0 devices if the machine decides and it may be several.
 
-    A run over several devices starts other processes, each of which runs its command line again. So a job of a sweep
-    that does must be a process of its own.
+    A run on several devices starts other processes, each of which runs its command line again. So such a job of a
+    sweep must be a process of its own.
     """
     trainer = cfg["trainer"]
     devices, nodes = trainer.get("devices"), int(trainer.get("num_nodes") or 1)
@@ -588,20 +587,20 @@ def devices_of(cfg: dict[str, Any]) -> tuple[int, int]:
 
 
 def refuse_several_devices(cfg: dict[str, Any]) -> None:
-    """Refuse a job of a sweep over several devices that is no process of its own.
+    """Refuse a job of a sweep on several devices that is not a process of its own.
 
     Raises:
-        ConfigError: names launchers under which it is one.
+        ConfigError: it is not; the message names launchers under which it is.
     """
     if devices_of(cfg) != (1, 1):
         raise ConfigError(
-            "trainer.devices: each job of a sweep over several devices must be a process of its own, which "
-            "hydra/launcher does not make; use launcher=local, joblib or slurm in its place"
+            "trainer.devices: each job of a sweep on several devices must be a process of its own, which "
+            "hydra/launcher does not start; use launcher=local, joblib or slurm instead"
         )
 
 
 def quieten(ignore_warnings: bool) -> None:
-    """Silence what Lightning says of itself at each start; warnings that a user can act on stay, unless told."""
+    """Silence Lightning's startup messages; keep warnings that a user can act on, unless `ignore_warnings`."""
     if ignore_warnings:
         warnings.simplefilter("ignore")
     for name in ("lightning.pytorch", "lightning.fabric"):
@@ -611,7 +610,7 @@ def quieten(ignore_warnings: bool) -> None:
         ".*smaller than the logging interval.*",
         ".*Checkpoint directory.*exists.*",
         ".*dirpath has changed.*",  # a checkpoint evaluated from another run folder
-        ".*callbacks used to create the checkpoint.*",  # `Resumption` says what matters of it
+        ".*callbacks used to create the checkpoint.*",  # `Resumption` reports what matters
         ".*sync_dist=True.*",  # what is logged here is the same on all devices already
     )
     for message in messages:

@@ -332,7 +332,10 @@ def test_what_is_no_file_is_said(tmp_path: Path, say: Say) -> None:
     run = image_run(tmp_path)
     (tmp_path / "link.png").symlink_to("gone.png")
     os.mkfifo(tmp_path / "pipe.png")
-    for name, why in (("link.png", "is a link to gone.png, which is not there"), ("pipe.png", "is no file or folder")):
+    for name, why in (
+        ("link.png", "is a link to gone.png, which does not exist"),
+        ("pipe.png", "is neither a file nor a folder"),
+    ):
         assert why in say("encode", run, tmp_path / name, "-o", tmp_path / "z.csv")[2]
     table = table_run(tmp_path / "t") if (tmp_path / "t").mkdir() is None else run
     people(4).to_csv(tmp_path / "~tilde.csv", index=False)

@@ -229,7 +229,7 @@ def test_one_hostile_file_takes_no_other_run_with_it(
     hostile.unlink()
     os.mkfifo(hostile) if content is None else hostile.write_text(content)
     assert list(rows(tmp_path)) == ["as it is"]
-    assert f"left out: {hostile.parent}: is no whole run folder" in capsys.readouterr().err
+    assert f"left out: {hostile.parent}: is not a complete run folder" in capsys.readouterr().err
 
 
 def test_a_seed_that_is_no_number_and_a_value_with_escapes_are_shown_harmlessly(make_run: Make, tmp_path: Path) -> None:
@@ -301,8 +301,8 @@ def test_files_hold_the_numbers_and_no_link(make_run: Make, tmp_path: Path, caps
     ("arguments", "message"),
     [
         (["nowhere"], "nowhere: no such folder"),
-        (["empty"], "empty: holds no finished run"),
-        (["runs", "--metrics", "msee"], "no run has it; did you mean test/mse?"),
+        (["empty"], "empty: contains no finished run"),
+        (["runs", "--metrics", "msee"], "no run has this metric; did you mean test/mse?"),
     ],
 )
 def test_mistakes_get_one_message(
@@ -318,7 +318,7 @@ def test_mistakes_get_one_message(
 def test_a_run_cut_short_is_named(make_run: Make, tmp_path: Path) -> None:
     run = make_run(test__mse=1.0)
     (run / "metrics.json").write_text("{")
-    with pytest.raises(ConfigError, match="is no whole run folder"):
+    with pytest.raises(ConfigError, match="is not a complete run folder"):
         find_runs([tmp_path])
 
 
@@ -330,7 +330,7 @@ def test_comparing_imports_no_torch(make_run: Make, tmp_path: Path) -> None:
 
 
 def test_what_a_number_is_taken_of_is_said_of_each_ending() -> None:
-    features = "Frechet distance of features of samples"
-    fitted = "under the prior that was fitted to codes"
+    features = "Frechet distance between features of samples and of real examples"
+    fitted = "under the prior fitted to codes"
     assert described("test/fid_class_3_fitted") == f"{features}, within class 3, {fitted}"
     assert described("test/fid_class_latent") == f"{features}, within class latent"

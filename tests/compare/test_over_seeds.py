@@ -138,7 +138,7 @@ def test_a_baseline_is_named_by_a_folder_or_by_its_words(runs: Path, named: str)
 def test_a_baseline_that_is_none_or_several_is_an_error(runs: Path) -> None:
     with pytest.raises(ConfigError, match=r"did you mean model\.beta=1"):
         against(table_of(runs), "model.bta=1")
-    with pytest.raises(ConfigError, match="means 3 rows"):
+    with pytest.raises(ConfigError, match="matches 3 rows"):
         against(table_of(runs), str(runs))
 
 
@@ -168,7 +168,7 @@ def test_the_page_shows_differences_settings_and_the_way_to_reports(runs: Path, 
         tab.open(runs / "comparison.html")
         assert tab.overflow() <= 0
     assert (tab.errors, tab.requests) == ([], [])
-    assert tab.run("document.querySelector('h2').textContent") == "Less the baseline: model.beta=1"
+    assert tab.run("document.querySelector('h2').textContent") == "Differences from the baseline: model.beta=1"
     assert tab.run("document.querySelector('.folders a').getAttribute('href')") == "1-2/report.html"
     assert tab.run("[...document.querySelectorAll('summary')].map(one => one.textContent)") == [
         "what the rows differ in"
@@ -256,4 +256,4 @@ def test_names_are_shown_as_they_were_typed(tmp_path: Path, capsys: pytest.Captu
         assert printed.count(f"{odd.replace('/', '')}beside") == 1
     assert f"baseline:task.name={ODD[0]}" in printed
     compare([str(tmp_path), "--out", str(tmp_path / "out")])
-    assert "[broken]:smile:: is no whole run folder" in capsys.readouterr().err
+    assert "[broken]:smile:: is not a complete run folder" in capsys.readouterr().err

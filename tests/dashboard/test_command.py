@@ -36,7 +36,7 @@ def copied(run: Path, to: Path, **logger: object) -> Path:
     [
         (["a/b/c"], "a/b/c: no such folder"),
         (["tests/dashbord"], "tests/dashbord: no such folder"),
-        (["tests"], "holds no finished run"),
+        (["tests"], "contains no finished run"),
         (["p?x"], "p?x: is no project of W&B, which is <project> or <entity>/<project>"),
         (["--entity", "a/b"], "--entity a/b: is no name"),
         (["--task", "denoisng"], "--task denoisng: there is no such task; did you mean denoising?"),

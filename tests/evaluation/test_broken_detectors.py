@@ -100,7 +100,7 @@ def test_the_state_of_scores_is_held_against_the_model(folder: Path) -> None:
     state = load_file(path)
     whole = path.read_bytes()
     path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    assert "is not as it was written" in refused(folder)
+    assert "it has changed since it was written" in refused(folder)
     path.write_bytes(whole[:-9])
     assert "scores.safetensors: is broken or cut short" in refused(folder)
     (name,) = [name for name in state if name.endswith("precision")]

@@ -25,7 +25,7 @@ def test_it_trains_and_its_test_passes(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 @pytest.mark.parametrize(("name", "said"), [
     ("My-Project", "small letters"), ("class", "small letters"), ("vaelab", "small letters"),
-    ("there", "is there already"),
+    ("there", "exists already"),
 ])  # fmt: skip
 def test_a_name_that_cannot_be_is_one_message_and_leaves_nothing(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, said: str

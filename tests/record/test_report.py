@@ -110,7 +110,7 @@ def test_everything_else_is_folded_away() -> None:
     assert re.findall(r"<details><summary>([\w ]+\w)", page) == [
         "all numbers", "how numbers were taken", "words", "environment",
     ]  # fmt: skip
-    for text in ("squared error of a value", "rows 5", "a text", "torch 2.13.0"):
+    for text in ("mean squared error per value", "rows 5", "a text", "torch 2.13.0"):
         assert text in page[page.index("<details") :]
 
 

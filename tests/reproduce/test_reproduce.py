@@ -124,7 +124,7 @@ def test_numbers_of_a_sweep_are_means_over_the_runs_that_they_belong_to(
     (("small", "--from", "x"), "x: no such folder"),
     (("small", "latent_dimm=3"), "did you mean latent_dim?"),
     (("small", "hydra.run.dir=x"), "the run goes to logs/reproduce/small"),
-    (("small", "encoder.hidden=[9]"), "small is of encoder.hidden=[8]; leave it out"),
+    (("small", "encoder.hidden=[9]"), "small uses encoder.hidden=[8]; leave it out"),
     (("--page", "small"), "should be a file that ends with .md"),
 ])  # fmt: skip
 def test_a_wrong_command_line_is_one_message(

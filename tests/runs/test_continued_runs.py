@@ -189,7 +189,7 @@ def test_a_resumed_run_keeps_its_history_and_its_seed(run: Path, train: Train) -
 
 def test_a_run_that_is_done_says_so(run: Path, train: Train, capsys: pytest.CaptureFixture[str]) -> None:
     train(f"resume={run}", "test=false")
-    assert "no step was left" in capsys.readouterr().err
+    assert "training was already complete" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -279,7 +279,7 @@ def test_other_columns_are_refused(of_people: Autoencoder) -> None:
         of_people.transform(mixed().rename(columns={"age": "years"}))
     with (
         pytest.warns(UserWarning, match="does not have valid feature names"),
-        pytest.raises(ValueError, match="no numbers: city, since, country; give a DataFrame"),
+        pytest.raises(ValueError, match="not numeric: city, since, country; give a DataFrame"),
     ):
         of_people.transform(np.zeros((2, 6)))
     with pytest.raises(ValueError, match="codes of shape"):

@@ -191,7 +191,7 @@ def test_compression_has_its_curve(made: Made) -> None:
     sweep = made(*jobs, watched=("val/mse", "min"))
     end_sweep(sweep)
     assert (sweep.folder / "rate_distortion.png").is_file()
-    assert "The error of the reconstruction over the bits" in (sweep.folder / "sweep.html").read_text()
+    assert "Reconstruction error over the bits" in (sweep.folder / "sweep.html").read_text()
 
 
 def test_a_page_that_cannot_be_written_is_one_line(made: Made, capsys: pytest.CaptureFixture[str]) -> None:

@@ -154,7 +154,7 @@ def test_a_run_reports_scores_and_draws_them(train: Callable[..., Path], tmp_pat
     for name in ("shape", "scale", "orientation", "position_x", "position_y"):
         assert f"test/mig_factor_{name}" in numbers
     assert {"factors.png", "traversals.png"} <= {path.name for path in (run / "figures").iterdir()}
-    assert "What each latent variable says of each factor" in (run / "report.html").read_text()
+    assert "Latent variables and factors of variation" in (run / "report.html").read_text()
 
 
 def test_a_model_of_another_task_is_scored_without_training(train: Callable[..., Path], tmp_path: Path) -> None:

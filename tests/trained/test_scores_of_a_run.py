@@ -118,5 +118,5 @@ def test_a_detector_of_which_a_part_is_lost_is_one_message(run: Path, tmp_path: 
         (tmp_path / "model" / name).unlink()
     trained = vaelab.load(tmp_path / "model")
     assert len(trained.encode(rows(3))) == 3
-    with pytest.raises(CheckpointError, match=f"{lost[0]} is missing, and .* is there"):
+    with pytest.raises(CheckpointError, match=f"{lost[0]} is missing, but .* exists"):
         trained.score(rows(3))

@@ -19,18 +19,18 @@ FLOATS = torch.rand(2, 3, 8, 8)
 
 
 @pytest.mark.parametrize(("given", "said"), [
-    ((FLOATS * 255).byte(), r"a tensor of uint8 is given; the model takes floats in \[0, 1\]: divide pixels by 255"),
+    ((FLOATS * 255).byte(), r"a tensor of uint8 was given; the model takes floats in \[0, 1\]: divide pixels by 255"),
     (FLOATS * 255, r"values are from .* those of the model are in \[0, 1\]"),
-    (FLOATS[:, :1], r"a tensor of shape \[2, 1, 8, 8\] is given; the model takes \['N', 3, 8, 8\]"),
+    (FLOATS[:, :1], r"a tensor of shape \[2, 1, 8, 8\] was given; the model takes \['N', 3, 8, 8\]"),
     (FLOATS[0], r"add a dimension in front"),
     (FLOATS[:0], r"a tensor of shape \[0, 3, 8, 8\]"),
     (FLOATS.where(FLOATS > 0.1, torch.nan), "a value is NaN"),
-    (FLOATS.numpy()[0].transpose(1, 2, 0), "image 0: is an array of float32, and pixels are uint8 from 0 to 255"),
-    (np.zeros((4, 4, 2), np.uint8), r"image 0: has the shape \[4, 4, 2\]; pixels are"),
+    (FLOATS.numpy()[0].transpose(1, 2, 0), "image 0: is an array of float32, but pixels must be uint8 from 0 to 255"),
+    (np.zeros((4, 4, 2), np.uint8), r"image 0: has shape \[4, 4, 2\]; pixels must be"),
     ([], "no image was given"),
     (["nowhere.png"], "nowhere.png: cannot be read"),
     ([3], "image 0: is int; give PIL images"),
-    (Image.new("F", (4, 4), 0.5), "32-bit pixels, whose range is not known"),
+    (Image.new("F", (4, 4), 0.5), "32-bit pixels of unknown range"),
 ])  # fmt: skip
 def test_what_is_no_image_of_the_model_is_named(tmp_path: Path, given: Any, said: str) -> None:
     with pytest.raises(DataError, match=said):
@@ -53,12 +53,12 @@ def test_what_is_no_row_of_the_model_is_named(tmp_path: Path, change: Any, said:
 def test_other_things_are_named(tmp_path: Path) -> None:
     for made, given, said in [
         (numbers_run, np.zeros((2, 3)), r"shape \[2, 3\] is given"),
-        (series_run, np.zeros((2, 3, 16)), r"shape \[2, 3, 16\] is given; series of this model are \[2, 16\]"),
-        (series_run, np.zeros((2, 2, 17)), "series of 17 steps are given; those of this model have 16"),
+        (series_run, np.zeros((2, 3, 16)), r"shape \[2, 3, 16\] was given; series of this model have shape \[2, 16\]"),
+        (series_run, np.zeros((2, 2, 17)), "series of 17 steps were given; those of this model have 16"),
         (series_run, np.full((2, 16), np.nan), "a value is missing"),
-        (text_run, [1, 2], "list is given; give a string"),
+        (text_run, [1, 2], "list was given; give a string"),
         (text_run, torch.rand(2, 11), "tokens are whole numbers"),
-        (text_run, torch.full((2, 11), 99), "tokens are from 0 to"),
+        (text_run, torch.full((2, 11), 99), "tokens should be 0 to"),
     ]:
         folder = tmp_path / str(len(list(tmp_path.iterdir())))
         folder.mkdir()
@@ -231,7 +231,7 @@ def test_texts_that_are_cut_are_told_for_strings_and_files(tmp_path: Path, capsy
     for given in (texts, tmp_path / "later.txt"):
         trained.encode(given)
         told.append("".join(capsys.readouterr()))
-    assert "1 of 2 texts are cut: the model's sequences have 11 tokens" in told[0]
+    assert "1 of 2 texts are truncated: the model's sequences have 11 tokens" in told[0]
     assert told[0] == told[1]
 
 

@@ -230,7 +230,7 @@ def test_a_phase_takes_settings_and_an_optimizer_of_its_own(train: Any) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["+phases.critic.optimizer.lr=1"], "phases.critic: training has no such phase, only model and discriminator"),
+        (["+phases.critic.optimizer.lr=1"], "phases.critic: there is no such phase, only model and discriminator"),
         (["+phases.discriminator.optimizer.lrr=1"], "unknown key phases.discriminator.optimizer.lrr"),
         (["+phases.discriminator.optimiser.lr=1"], "unknown key phases.discriminator.optimiser; did you mean"),
         (["+phases.discriminator.scheduler._target_=torch.optim.Adam"], "should be a LearningRate"),

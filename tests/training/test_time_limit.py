@@ -50,7 +50,7 @@ def test_no_step_is_lost_where_training_ends_within_an_epoch(
         train(f"resume={run}")
         again = capsys.readouterr().out
         assert said.partition("; ")[0] in again
-        assert "no step was left" not in again
+        assert "training was already complete" not in again
     train(f"resume={run}", "trainer.max_time=00:01:00:00" if "max_time" in ends else "trainer.max_steps=-1")
     whole = train(*SMALL)
     ours = weights(run)

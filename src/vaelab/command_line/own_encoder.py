@@ -20,12 +20,12 @@ T = TypeVar("T")
 def decoder_instead(error: Exception, overrides: list[str], folders: list[Path]) -> str | None:
     """Return the override that chooses the data's usual decoder if the encoder has none of its name; else None.
 
-        A note is printed. Nobody typed the missing decoder, so it is not an error.
+    A note is printed. Nobody typed the missing decoder, so it is not an error.
 
-        Args:
-            error: the error of Hydra.
-    overrides: the overrides of one run.
-    folders: the folders of config groups.
+    Args:
+        error: the error of Hydra.
+        overrides: the overrides of one run.
+        folders: the folders of config groups.
     """
     group, name = missing_option(error)
     if group != "decoder" or any(override.lstrip("+").startswith("decoder=") for override in overrides):
@@ -42,10 +42,10 @@ def decoder_instead(error: Exception, overrides: list[str], folders: list[Path])
 def with_decoder(compose: Callable[[list[str]], T], overrides: list[str], folders: list[Path]) -> T:
     """Compose overrides; if an encoder of the user's own has no decoder, add the usual one to the overrides.
 
-        Args:
-            compose: a function that composes overrides and raises Hydra's errors.
-    overrides: the overrides of one run; changed in place.
-    folders: the folders of config groups.
+    Args:
+        compose: a function that composes overrides and raises Hydra's errors.
+        overrides: the overrides of one run; changed in place.
+        folders: the folders of config groups.
     """
     try:
         return compose(overrides)

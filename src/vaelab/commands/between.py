@@ -132,12 +132,12 @@ def by_effect(
 ) -> list[int]:
     """Order the dimensions of a code: those first whose change from `-reach` to `reach` changes the output most.
 
-        Args:
-    trained: the model that decodes.
-            code: `(size,)`; one dimension at a time is changed.
-            reach: the largest absolute value that a dimension is set to.
-            places: `(n,)` indices of the dimensions to try; None for all.
-            label: the label of the example, for a model conditioned on labels.
+    Args:
+        trained: the model that decodes.
+        code: `(size,)`; one dimension at a time is changed.
+        reach: the largest absolute value that a dimension is set to.
+        places: `(n,)` indices of the dimensions to try; None for all.
+        label: the label of the example, for a model conditioned on labels.
     """
     import torch
 

@@ -20,10 +20,10 @@ RUN = "a run folder, its folder model, or owner/name on the Hugging Face hub"
 def parser(name: str, what: str, examples: list[tuple[str, str]]) -> argparse.ArgumentParser:
     """Make the parser of one command.
 
-        Args:
-    name: the name of the command.
-            what: what the command does, in a sentence or two.
-            examples: pairs of a command line and what it does.
+    Args:
+        name: the name of the command.
+        what: what the command does, in a sentence or two.
+        examples: pairs of a command line and what it does.
     """
     width = max(len(line) for line, _ in examples)
     shown = "\n".join(f"  vaelab {name} {line:{width}}  {why}" for line, why in examples)
@@ -192,9 +192,9 @@ def output_file(options: argparse.Namespace, suffixes: tuple[str, ...]) -> Path:
 def progress(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
     """Show a progress bar on a terminal and remove it at the end; show nothing if standard error is not a terminal.
 
-        Args:
-    what: the description next to the bar.
-            total: number of examples; None if it is unknown.
+    Args:
+        what: the description next to the bar.
+        total: number of examples; None if it is unknown.
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -24,13 +24,13 @@ def comparison_page(
 ) -> str:
     """Return the HTML page. The best value of each column, including baselines, is bold.
 
-        Args:
-    table: the table of the comparison.
-            title: the title of the page.
-            command: the command that made it.
-            pictures: PNG bytes by name.
-            differences: differences from the baseline row; None if none was named.
-            beside: the folder of the page; links to reports of runs are relative to it. None for no links.
+    Args:
+        table: the table of the comparison.
+        title: the title of the page.
+        command: the command that made it.
+        pictures: PNG bytes by name.
+        differences: differences from the baseline row; None if none was named.
+        beside: the folder of the page; links to reports of runs are relative to it. None for no links.
     """
     placed = any(row.members for row in table.rows)
     baselines = table.baselines()

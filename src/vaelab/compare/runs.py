@@ -144,12 +144,12 @@ def _text(path: Path) -> str:
 def mapping(path: Path, parse: Any) -> dict[str, Any]:
     """Read a mapping from a file of a run folder.
 
-        Args:
-    path: the file.
-            parse: a function that parses text.
+    Args:
+        path: the file.
+        parse: a function that parses text.
 
-        Raises:
-            Exception: one of `BROKEN`, if it is missing, too large, or not a mapping.
+    Raises:
+        Exception: one of `BROKEN`, if it is missing, too large, or not a mapping.
     """
     found = parse(_text(path))
     if not isinstance(found, dict):

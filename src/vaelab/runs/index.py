@@ -50,9 +50,9 @@ class Index:
     def contents(self, name: str, folder: str) -> Contents:
         """Return the contents of a run folder.
 
-                Args:
-        name: the path of the run folder relative to the listed folder.
-                    folder: the path of the run folder.
+        Args:
+            name: the path of the run folder relative to the listed folder.
+            folder: the path of the run folder.
         """
         found = signatures(folder)
         kept = self._before.get(name)

@@ -30,13 +30,13 @@ def runs_page(
 ) -> str:
     """Return the HTML page, with a row for each run.
 
-        Args:
-            runs: the runs in order.
-    columns: the columns of the table.
-            title: the title of the page.
-            command: the command that made it.
-            beside: the folder of the page; links to reports are relative to it.
-            root: the folder that is listed.
+    Args:
+        runs: the runs in order.
+        columns: the columns of the table.
+        title: the title of the page.
+        command: the command that made it.
+        beside: the folder of the page; links to reports are relative to it.
+        root: the folder that is listed.
     """
     pictures = thumbnails(runs, root)
     names = [name for name in columns.names if name != "folder"]

@@ -95,13 +95,13 @@ def _refuse_no_date(word: str, wanted: str) -> None:
 def resolve(key: str, known: set[str], option: str) -> str:
     """Return the full name of a key: `nll` is `test/nll`, as in `vaelab compare --metrics`.
 
-        Args:
-    key: the key as it was typed.
-            known: every name under which at least one run has a value.
-            option: the option that it was typed for, such as `--sort`.
+    Args:
+        key: the key as it was typed.
+        known: every name under which at least one run has a value.
+        option: the option that it was typed for, such as `--sort`.
 
-        Raises:
-            ConfigError: no run has it; the message names the most similar known key.
+    Raises:
+        ConfigError: no run has it; the message names the most similar known key.
     """
     key = ALIASES.get(key, key)
     if key in known:

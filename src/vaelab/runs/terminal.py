@@ -29,11 +29,11 @@ WIDE = 60  # characters of a cut text, if the terminal has no width of its own
 def show(runs: Sequence[ListedRun], columns: Columns, of_all: Sequence[ListedRun], title: str) -> None:
     """Print the table, the number of runs of each status, and for a single run the commands that can use it.
 
-        Args:
-    runs: the runs to show.
-            columns: the columns of the table.
-            of_all: all runs that match, shown or not.
-            title: what is listed.
+    Args:
+        runs: the runs to show.
+        columns: the columns of the table.
+        of_all: all runs that match, shown or not.
+        title: what is listed.
     """
     from rich.text import Text
 

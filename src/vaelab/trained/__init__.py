@@ -1,4 +1,4 @@
-"""What a run has trained, as a tool: files and objects in, the same kind out."""
+"""A trained model, ready for use: it takes files and objects, and returns the same kind."""
 
 from vaelab.trained.trained import Trained, load
 

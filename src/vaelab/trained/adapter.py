@@ -1,4 +1,4 @@
-"""Between what people hold, files and objects, and the values that a model sees."""
+"""Convert between files or objects of a user and the values that a model sees."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -22,19 +22,19 @@ from vaelab.data.reading import Reading
 from vaelab.errors import DataError
 from vaelab.notes import note, some
 
-AT_ONCE = 256  # examples that a model sees at once
+AT_ONCE = 256  # examples per batch
 
 
 @dataclass(frozen=True)
 class Part:
-    """Some examples, ready for a model.
+    """Some examples, prepared for a model.
 
     Attributes:
-        count: N of them.
-        batches: called with a device, yields them in order.
-        columns: what names each example, as columns of a table with a cell for each, such as `file`.
-        stem: of files that are written for these examples: a path without a suffix, relative to the folder.
-        origin: what an adapter needs to give the same kind back.
+        count: the number N of examples.
+        batches: a function that takes a device and yields batches in order.
+        columns: columns that identify each example, with a cell for each, such as `file`.
+        stem: the path of files written for these examples, relative to the output folder and without a suffix.
+        origin: what an adapter needs in order to return the same kind.
     """
 
     count: int
@@ -45,86 +45,86 @@ class Part:
 
 
 class Adapter(ABC):
-    """Reads and writes examples of one kind for one model.
+    """Reads and writes examples of one data kind for one model.
 
     Args:
-        reading: how the model's examples were read.
+        reading: how the examples of the model were read.
     """
 
     suffixes: ClassVar[tuple[str, ...]]
-    """Of files that it reads, in lower case."""
+    """Suffixes of the files that it reads, in lower case."""
     what: ClassVar[str]
-    """One such file, for messages: `an image`."""
+    """Name of one such file in messages: `an image`."""
     holds: ClassVar[str]
-    """Objects that it takes, for messages."""
+    """Objects that it takes, described for messages."""
 
     def __init__(self, reading: Reading) -> None:
         self.reading = reading
 
     @property
     def spec(self) -> DataSpec:
-        """Of the examples that the model was trained on."""
+        """The specification of the examples that the model was trained on."""
         return self.reading.spec
 
     @cached_property
     def scratch(self) -> Path:
-        """A folder for examples that are too many for memory; gone with this adapter."""
+        """A temporary folder for examples that do not fit in memory; removed with this adapter."""
         folder = mkdtemp(prefix="vaelab-")
         finalize(self, rmtree, folder, ignore_errors=True)
         return Path(folder)
 
     @abstractmethod
     def read(self, files: Sequence[tuple[Path, Path]]) -> Iterator[Part]:
-        """Examples of files, some at a time.
+        """Read the examples of files, in parts.
 
         Args:
-            files: each with its path below the folder that was named, without its suffix.
+            files: pairs of a file and its path below the named folder, without the suffix.
 
         Raises:
-            DataError: names the file that cannot be used.
+            DataError: a file cannot be used; the message names it.
         """
 
     @abstractmethod
     def take(self, things: Any) -> Part:
-        """Examples of objects.
+        """Prepare examples from objects.
 
         Raises:
-            DataError: says what does not fit.
+            DataError: the objects are not what the model takes.
         """
 
     @abstractmethod
     def give(self, values: Tensor, part: Part | None = None, drawn: bool = False) -> Any:
-        """Objects of values `(N, *shape)` on the CPU, as a model gives them.
+        """Convert values `(N, *shape)` on the CPU, as a model returns them, to objects.
 
         Args:
-            values: of a model.
-            part: what they were made of, whose kind, size or index they take; None for new ones.
+            values: the values.
+            part: the examples they were made from, whose kind, size or index they take; None for new examples.
             drawn: see `write_samples`.
         """
 
     @abstractmethod
     def write(self, folder: Path, values: Tensor, part: Part) -> list[Path]:
-        """Write values `(N, *shape)` that were made of a part, under the names of its files; returns the paths."""
+        """Write values `(N, *shape)` made from a part, under the names of its files; return the paths."""
 
     @abstractmethod
     def write_samples(self, folder: Path, values: Tensor, stem: str = "sample", drawn: bool = True) -> list[Path]:
-        """Write new examples, and what shows all of them at once; returns the paths, the latter first.
+        """Write new examples and an overview of all of them; return the paths, the overview first.
 
         Args:
-            folder: that they are written to.
-            values: `(N, *shape)`, as a model gives them.
-            stem: of the names of files.
-            drawn: whether they were drawn, so that numbers of tables are within the range of train, with as many
-                decimals; means of p(x|z) are written as they are.
+            folder: the output folder.
+            values: `(N, *shape)`, as a model returns them.
+            stem: the start of the file names.
+            drawn: whether they are samples. Then numbers of tables stay in the range of the train split and have its
+                number of decimals; means of p(x|z) are written unchanged.
         """
 
     def find(self, paths: Sequence[Path]) -> list[tuple[Path, Path]]:
-        """Files that paths name, and those in folders, each with its path below the folder without its suffix.
+        """Find the files that paths name, and the files in folders, each with its path below the folder without suffix.
 
-        Two files that differ only in their suffix keep it, so that none is written in the place of another.
+        Two files that differ only in their suffix keep it, so that one does not overwrite the other.
 
         Raises:
-            DataError: a path is not there, or holds no file that can be read.
+            DataError: a path does not exist, or contains no readable file.
         """
         found: list[tuple[Path, Path]] = []
         for path in paths:
@@ -134,7 +134,7 @@ class Adapter(ABC):
                 others = [file for file in listing.files if file not in set(files)]
                 if not files:
                     lines = "; ".join(listing.skipped(others, self.what)) or "it is empty"
-                    raise DataError(f"{path}: holds no {self.what.split(' ', 1)[1]} ({lines})")
+                    raise DataError(f"{path}: contains no {self.what.split(' ', 1)[1]} ({lines})")
                 for line in listing.skipped(others, self.what):
                     note(line)
                 within = sorted(files, key=lambda file: natural(file.relative_to(path).as_posix()))
@@ -142,9 +142,9 @@ class Adapter(ABC):
             elif path.is_file():
                 found.append((path, Path(path.name)))
             elif path.is_symlink():
-                raise DataError(f"{path}: is a link to {path.readlink()}, which is not there")
+                raise DataError(f"{path}: is a link to {path.readlink()}, which does not exist")
             elif path.exists():
-                raise DataError(f"{path}: is no file or folder")
+                raise DataError(f"{path}: is neither a file nor a folder")
             else:
                 raise DataError(f"{path}: no such file or folder{self._near(path)}")
         return _named_apart(found)
@@ -161,7 +161,7 @@ class Adapter(ABC):
 
 
 def _named_apart(found: list[tuple[Path, Path]]) -> list[tuple[Path, Path]]:
-    """Names without their suffixes, where no two are the same then.
+    """Remove the suffixes of names, unless two would become equal.
 
     Raises:
         DataError: files of several folders have the same name.
@@ -172,17 +172,17 @@ def _named_apart(found: list[tuple[Path, Path]]) -> list[tuple[Path, Path]]:
     places = [place for _, place in named]
     if len(set(places)) < len(places):
         same = [str(file) for file, place in named if places.count(place) > 1]
-        raise DataError(f"{some(same)}: have the same name, so that one would be written in the place of the other; "
+        raise DataError(f"{some(same)}: have the same name, so one would overwrite the other; "
                         "name their common folder")  # fmt: skip
     return named
 
 
 def batch_of(values: Tensor, label: Tensor | None = None, clean: Tensor | None = None) -> Batch:
-    """Values `(B, *shape)` as a model sees them."""
+    """Make a batch of values `(B, *shape)` as a model sees them."""
     label = values.new_full((len(values),), -1, dtype=torch.int64) if label is None else label
     return Batch(values, values, label, values if clean is None else clean, ExampleNoise(0, range(len(values))), 1.0)
 
 
 def batches_of(values: Tensor) -> Callable[[torch.device], Iterator[Batch]]:
-    """The same of many."""
+    """Return a function that yields batches of values `(N, *shape)`."""
     return lambda device: (batch_of(part.to(device)) for part in values.split(AT_ONCE))

@@ -1,4 +1,4 @@
-"""What a trained model is, as plain data: for `vaelab info`, and for the card that a shared model has."""
+"""A description of a trained model as plain data, for `vaelab info` and for its model card."""
 
 import shlex
 from pathlib import Path
@@ -11,7 +11,7 @@ from vaelab.trained.trained import Trained
 
 
 def facts(trained: Trained) -> dict[str, Any]:
-    """What is known of a model and of the run that trained it."""
+    """Describe a model and the run that trained it."""
     spec, model = trained.spec, trained.model
     run = trained.folder.parent if trained.folder.name == "model" else None
     found: dict[str, Any] = {
@@ -35,12 +35,14 @@ def facts(trained: Trained) -> dict[str, Any]:
         found["fitted prior"] = trained.fitted.name
     if (threshold := trained.scorer.threshold) is not None:
         above = f"{threshold.score} above {threshold.value:.6g}, false-alarm rate {threshold.rate:g}"
-        found["alarm"] = above if threshold.value < float("inf") else "never: there were too few validation examples"
+        found["alarm"] = (
+            above if threshold.value < float("inf") else "never: too few validation examples for a threshold"
+        )
     return found if run is None else found | _of_run(run)
 
 
 def kind_of(trained: Trained) -> str:
-    """`image`, `table`, `series`, `text` or `music`."""
+    """Return `image`, `table`, `series`, `text` or `music`."""
     reader = None if trained.reading is None else trained.reading.reader
     return {"text": "text", "midi": "music"}.get(str(reader), trained.spec.kind)
 
@@ -52,7 +54,7 @@ def _latent(model: Model) -> str:
 
 
 def _of_run(run: Path) -> dict[str, Any]:
-    """What a run folder says; nothing that cannot be read."""
+    """Read facts from a run folder; files that cannot be read are skipped."""
     found: dict[str, Any] = {}
     environment, metrics = _plain(run / "environment.json"), _plain(run / "metrics.json")
     if isinstance(command := environment.get("command"), str):
@@ -75,7 +77,7 @@ def _plain(path: Path) -> dict[str, Any]:
 
 
 def without_places(command: str) -> str:
-    """A command line without paths of the machine that it was typed on: `data.path=<path>`."""
+    """Replace local paths in a command line: `data.path=<path>`."""
     try:
         words = shlex.split(command)
     except ValueError:

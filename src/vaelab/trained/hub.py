@@ -1,7 +1,7 @@
-"""A trained model as a repository of the Hugging Face hub: its files, and a card that says what it is.
+"""A trained model as a repository of the Hugging Face hub: its files and a model card.
 
-The files follow the conventions of `huggingface_hub.PyTorchModelHubMixin`: weights in `model.safetensors`, what they
-are in `config.json`, a card in `README.md`.
+The files follow the conventions of `huggingface_hub.PyTorchModelHubMixin`: weights in `model.safetensors`,
+their description in `config.json`, the card in `README.md`.
 """
 
 import json
@@ -19,28 +19,28 @@ from vaelab.trained.trained import Trained
 FILES = ("model.json", "model.safetensors", "data.json", "training.json", "table.json", "series.json", "tokenizer.json",
          "music.json", "threshold.json", "scores.safetensors", "clean_scores.safetensors", "fitted_prior.json",
          "fitted_prior.safetensors")  # fmt: skip
-"""Files of a `model/` that are shared. Nothing else of a run is."""
+"""Files of a `model/` that are shared. Nothing else of a run is uploaded."""
 CARD, CONFIG = "README.md", "config.json"
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 PIPELINES = {"image": "unconditional-image-generation", "text": "text-generation", "table": "tabular-classification"}
 
 
 def is_hub_id(name: str) -> bool:
-    """Whether it may name a repository: `owner/name`."""
+    """Whether a text may name a repository: `owner/name`."""
     return ID.fullmatch(name) is not None and ".." not in name
 
 
 def lay_out(trained: Trained, folder: Path, repository: str | None = None, licence: str | None = None) -> list[Path]:
-    """Write what a repository of the model holds.
+    """Write the files of a repository of the model.
 
     Args:
         trained: the model.
-        folder: that is written to; made if it is not there.
+        folder: the output folder; it is created if needed.
         repository: `owner/name`, for the card.
         licence: such as `mit` or `cc-by-4.0`, for the card.
 
     Returns:
-        The paths.
+        The paths of the files.
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
@@ -55,7 +55,7 @@ def lay_out(trained: Trained, folder: Path, repository: str | None = None, licen
 
 
 def card(trained: Trained, repository: str | None = None, licence: str | None = None) -> str:
-    """The card of a model in Markdown, with the header that the hub reads. Paths of this machine are left out."""
+    """Return the card of a model in Markdown, with the metadata header of the hub and without local paths."""
     known, kind = facts(trained), kind_of(trained)
     tags = ["vaelab", "autoencoder", *(["variational-autoencoder"] if trained.model.has_rate else []), kind,
             "model_hub_mixin", "pytorch_model_hub_mixin"]  # fmt: skip
@@ -71,14 +71,14 @@ def card(trained: Trained, repository: str | None = None, licence: str | None = 
         "## Use", "", "    pip install vaelab",
         f"    vaelab info {place}", f"    vaelab sample {place} -n 16 -o samples/", "",
         "```python", "import vaelab", "", f'trained = vaelab.load("{place}")', "```", "",
-        "Loading it runs no code of this repository: weights are safetensors, all else is plain data.", "",
-        "## What it is", "", "| | |", "|---|---|", *rows,
+        "Loading it runs no code from this repository: weights are safetensors, and everything else is plain data.", "",
+        "## Description", "", "| | |", "|---|---|", *rows,
     ]  # fmt: skip
     if numbers:
-        lines += ["", "## Test numbers", "", "| number | value |", "|---|---|"]
+        lines += ["", "## Test metrics", "", "| metric | value |", "|---|---|"]
         lines += [f"| {name} | {value:.6g} |" for name, value in numbers.items()]
     if command:
-        lines += ["", "## How it was trained", "", f"    {command}"]
+        lines += ["", "## Training command", "", f"    {command}"]
     return "\n".join(lines) + "\n"
 
 
@@ -94,12 +94,12 @@ def _cell(value: Any) -> str:
 
 
 def push(trained: Trained, repository: str, private: bool = False, licence: str | None = None) -> str:
-    """Upload a model with its card; makes the repository if it is not there. Returns its address.
+    """Upload a model with its card, and return its address. The repository is created if needed.
 
-    The token is that of `hf auth login`, or of the environment variable HF_TOKEN.
+    The token comes from `hf auth login` or from the environment variable HF_TOKEN.
 
     Raises:
-        ConfigError: the name is none of a repository.
+        ConfigError: the name is not the name of a repository.
         UserError: the hub cannot be reached, or refuses.
     """
     from tempfile import TemporaryDirectory
@@ -113,26 +113,26 @@ def push(trained: Trained, repository: str, private: bool = False, licence: str 
         try:
             address = api.create_repo(repository, private=private, exist_ok=True)
             api.upload_folder(repo_id=repository, folder_path=scratch, commit_message="Upload a model of vaelab")
-        except Exception as error:  # the client's HTTP library, and so the type, differs between its versions
+        except Exception as error:  # the type of the error depends on the version of the client
             raise UserError(
-                f"{repository}: could not be uploaded ({_first_line(error)}); hf auth login says who you are"
+                f"{repository}: could not be uploaded ({_first_line(error)}); log in with hf auth login"
             ) from error
     return str(address)
 
 
 def pull(repository: str, folder: Path | None = None, revision: str | None = None) -> Path:
-    """Download a model; returns its folder.
+    """Download a model, and return its folder.
 
     Only files that vaelab reads are downloaded. They are checked when the model is loaded.
 
     Args:
         repository: `owner/name`.
-        folder: for the files; None for the hub's cache on this machine.
-        revision: a branch, tag or commit; None for the newest.
+        folder: the output folder; None for the local cache of the hub.
+        revision: a branch, tag or commit; None for the newest commit.
 
     Raises:
-        ConfigError: the name is none of a repository.
-        CheckpointError: the hub cannot be reached, has no such repository, or one that holds no model of vaelab.
+        ConfigError: the name is not the name of a repository.
+        CheckpointError: the hub cannot be reached, or has no such repository, or that contains no model of vaelab.
     """
     from huggingface_hub import snapshot_download
 
@@ -145,15 +145,15 @@ def pull(repository: str, folder: Path | None = None, revision: str | None = Non
             )
         )  # fmt: skip
     except Exception as error:  # see `push`
-        raise CheckpointError(f"{repository}: cannot be had from the hub ({_first_line(error)})") from error
+        raise CheckpointError(f"{repository}: cannot be downloaded from the hub ({_first_line(error)})") from error
     if not (place / "model.json").is_file():
-        raise CheckpointError(f"{repository}: holds no model of vaelab (model.json is missing)")
+        raise CheckpointError(f"{repository}: contains no model of vaelab (model.json is missing)")
     return place
 
 
 def _check_id(repository: str) -> None:
     if not is_hub_id(repository):
-        raise ConfigError(f"{repository}: is no name of a repository; owner/name is one")
+        raise ConfigError(f"{repository}: is not the name of a repository; use the form owner/name")
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""Pictures: files of any size and mode, PIL images, and NumPy arrays of pixels."""
+"""Images: files of any size and mode, PIL images, and NumPy arrays of pixels."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -24,19 +24,19 @@ from vaelab.figures.images import tile
 from vaelab.notes import counted, note, some
 from vaelab.trained.adapter import AT_ONCE, Adapter, Part
 
-SHOWN = 96  # pixels of a side, to which small images are enlarged in the grid
+SHOWN = 96  # side in pixels to which small images are enlarged in the grid
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-SAVED_AS = {"PA": "RGBA", "RGBa": "RGBA", "La": "LA", "HSV": "RGB", "RGBX": "RGB"}  # modes that no file holds
+SAVED_AS = {"PA": "RGBA", "RGBa": "RGBA", "La": "LA", "HSV": "RGB", "RGBX": "RGB"}  # modes that no file format stores
 
 
 @dataclass(frozen=True)
 class Origin:
-    """What pictures were before they were prepared.
+    """The original form of images, before preprocessing.
 
     Attributes:
-        frames: of each.
-        kind: of the objects that were given: `pil`, `array` (of one picture), `arrays`, or `files`.
-        one: whether a single one was given, not a sequence.
+        frames: the original frame of each image.
+        kind: the kind of objects that were given: `pil`, `array` (one image), `arrays`, or `files`.
+        one: whether a single image was given instead of a sequence.
     """
 
     frames: list[Frame]
@@ -48,8 +48,8 @@ class Images(Adapter):
     """See `Adapter`.
 
     Attributes:
-        whole: whether a picture is brought to the model's size with nothing cut off, whatever the model was trained
-            with, so that what comes back can take the picture's own size.
+        whole: whether images are resized to the model's size without cropping, whatever the model was trained with, so
+            that results can be resized to the original size.
     """
 
     suffixes = SUFFIXES
@@ -59,17 +59,17 @@ class Images(Adapter):
 
     @property
     def decoding(self) -> Decoding:
-        """How files become pixels."""
+        """How files are decoded to pixels."""
         how, (channels, height, width) = self.reading.settings, self.spec.shape
         fit: Fit = "stretch" if self.whole else how["fit"]
         color: Any = {1: "grey", 3: "rgb", 4: "rgba"}.get(channels)
         if color is None:
-            raise DataError(f"{self.spec.name}: images of {channels} channels are in no file; give tensors")
+            raise DataError(f"{self.spec.name}: no image file has {channels} channels; give tensors")
         background = background_color(tuple(how["background"]))
         return Decoding((height, width), fit, color, background, how["max_pixels"], skip_broken=False)
 
     def read(self, files: Sequence[tuple[Path, Path]]) -> Iterator[Part]:
-        """A picture a file, `AT_ONCE` of them at a time; one that cannot be used ends the reading after all others."""
+        """Read one image per file, `AT_ONCE` files at a time; unusable files raise an error after all others."""
         broken: list[str] = []
         for first in range(0, len(files), AT_ONCE):
             some_files, images = [], []
@@ -91,7 +91,7 @@ class Images(Adapter):
         """PIL images, arrays of uint8 pixels, paths, or a sequence of them."""
         one = isinstance(things, Image.Image | str | Path) or (isinstance(things, np.ndarray) and things.ndim < 4)
         if not one and not isinstance(things, Iterable):
-            raise DataError(f"{type(things).__name__} is given; give {self.holds}")
+            raise DataError(f"{type(things).__name__} was given; give {self.holds}")
         given = [things] if one else list(things)
         if not given:
             raise DataError("no image was given")
@@ -119,11 +119,11 @@ class Images(Adapter):
         return decode_one(encoded, how), frame_of(encoded, how.max_pixels)
 
     def _decoded_object(self, image: Image.Image, name: str) -> tuple[NDArray[np.uint8], Frame]:
-        """Through the bytes of a file, so that objects and files are prepared alike."""
+        """Decode an object via the bytes of a file, so that objects and files are prepared in the same way."""
         if 0 in image.size:
             raise UnusableError("has no pixels")
         if image.mode == "I":
-            raise UnusableError("has 32-bit pixels, whose range is not known; give uint8 or 16-bit pixels")
+            raise UnusableError("has 32-bit pixels of unknown range; give uint8 or 16-bit pixels")
         with BytesIO() as buffer:
             try:
                 upright = ImageOps.exif_transpose(image)
@@ -147,11 +147,11 @@ class Images(Adapter):
         return Part(len(images), partial(self.batches, values), files, Path(), origin)
 
     def batches(self, pixels: Tensor, device: torch.device) -> Iterator[Batch]:
-        """Prepared as in training: levels, and zeros and ones where the model was trained on them.
+        """Yield batches prepared as in training, including quantisation to levels and binarization.
 
         Args:
             pixels: `(N, C, H, W)` uint8.
-            device: where they go to.
+            device: the device of the batches.
         """
         binarize = self.reading.settings["binarize"]
         for first in range(0, len(pixels), AT_ONCE):
@@ -169,7 +169,7 @@ class Images(Adapter):
             yield Batch(values, values, label, part, noise, 1.0)
 
     def give(self, values: Tensor, part: Part | None = None, drawn: bool = False) -> Any:
-        """PIL images in the size of those that they were made of; NumPy arrays where such were given."""
+        """Return PIL images in the size of the given images; NumPy arrays if arrays were given."""
         origin = part.origin[0] if part is not None and part.origin else None
         frames = origin.frames if origin else [None] * len(values)
         images = [framed(picture(value), frame) for value, frame in zip(values, frames, strict=True)]
@@ -181,7 +181,7 @@ class Images(Adapter):
         return np.stack(arrays) if len({array.shape for array in arrays}) == 1 else arrays
 
     def write(self, folder: Path, values: Tensor, part: Part) -> list[Path]:
-        """`<name>.png` each, in the size of the file."""
+        """Write `<name>.png` for each image, in the size of its file."""
         origin, stems = part.origin
         paths = []
         for value, frame, stem in zip(values, origin.frames, stems, strict=True):
@@ -190,7 +190,7 @@ class Images(Adapter):
         return paths
 
     def write_samples(self, folder: Path, values: Tensor, stem: str = "sample", drawn: bool = True) -> list[Path]:
-        """`<stem>-1.png` and so on, and `grid.png`."""
+        """Write `<stem>-1.png` and so on, and `grid.png`."""
         digits = len(str(len(values)))
         paths = [folder / "grid.png"]
         grid = tile(enlarged(values), ceil(len(values) ** 0.5)).permute(2, 0, 1)
@@ -204,13 +204,13 @@ class Images(Adapter):
 def tiled(
     image: NDArray[np.uint8], size: tuple[int, int], overlap: float = 0.5
 ) -> tuple[NDArray[np.uint8], list[tuple[int, int]]]:
-    """Patches of a picture `(C, H, W)` that cover it: `(N, C, *size)`, and where each begins; for `blended`.
+    """Split an image `(C, H, W)` into overlapping patches `(N, C, *size)`; return them and their positions.
 
-    A picture that is smaller than a patch is continued by its mirror image.
+    An image that is smaller than a patch is padded by reflection.
     """
     height, width = size
     down, right = max(0, height - image.shape[1]), max(0, width - image.shape[2])
-    while down or right:  # a mirror image is no longer than the picture
+    while down or right:  # a reflection cannot be longer than the image
         more = (min(down, image.shape[1] - 1) or down, min(right, image.shape[2] - 1) or right)
         mode: Any = "reflect" if image.shape[1] > more[0] and image.shape[2] > more[1] else "edge"
         image = np.pad(image, ((0, 0), (0, more[0]), (0, more[1])), mode=mode)
@@ -220,7 +220,7 @@ def tiled(
 
 
 def blended(patches: Tensor, places: Sequence[tuple[int, int]], size: tuple[int, int]) -> Tensor:
-    """One picture `(C, *size)` of patches `(N, C, h, w)`: each counts most in its middle."""
+    """Blend patches `(N, C, h, w)` to one image `(C, *size)`; the weight of a patch is largest at its centre."""
     channels, height, width = patches.shape[1:]
     weight = torch.outer(_ramp(height), _ramp(width))
     bottom, right = max(y for y, _ in places) + height, max(x for _, x in places) + width
@@ -237,13 +237,13 @@ def _begins(length: int, size: int, overlap: float) -> list[int]:
 
 
 def _ramp(size: int) -> Tensor:
-    """A triangle, nowhere 0."""
+    """Return a triangular window without zeros."""
     places = torch.arange(size, dtype=torch.float32)
     return torch.minimum(places + 1, size - places)
 
 
 def picture(value: Tensor) -> Image.Image:
-    """`(C, H, W)` in [0, 1] as an image."""
+    """Convert `(C, H, W)` in [0, 1] to a PIL image."""
     pixels = (value.detach().float().cpu().nan_to_num().clamp(0, 1) * 255).round().to(torch.uint8).numpy()
     if pixels.shape[0] not in MODES:
         raise DataError(f"images of {pixels.shape[0]} channels cannot be shown; ask for tensors")
@@ -251,13 +251,13 @@ def picture(value: Tensor) -> Image.Image:
 
 
 def enlarged(values: Tensor) -> Tensor:
-    """Images `(N, C, H, W)`, pixels repeated where they are too small to be seen."""
+    """Enlarge small images `(N, C, H, W)` by repeating pixels."""
     larger = max(1, SHOWN // max(values.shape[2:]))
     return values.repeat_interleave(larger, 2).repeat_interleave(larger, 3)
 
 
 def heat_map(value: Tensor, places: Tensor) -> Tensor:
-    """A picture `(C, H, W)` in grey, the redder the more unusual a place of `(H, W)` is among all: `(3, H, W)`."""
+    """Return an image `(C, H, W)` in grey as `(3, H, W)`; pixels with higher values in `places: (H, W)` are redder."""
     low, high = places.min(), places.max()
     heat = (places - low) / (high - low) if high > low else torch.zeros_like(places)
     grey = value[:3].mean(0) * 0.6 + 0.2
@@ -265,13 +265,13 @@ def heat_map(value: Tensor, places: Tensor) -> Tensor:
 
 
 def save_map(value: Tensor, places: Tensor, frame: Frame, path: Path) -> None:
-    """A picture beside the same in grey, the redder the more unusual a place is among those of the picture.
+    """Save an image beside its heat map: the image in grey, with more unusual pixels redder.
 
     Args:
         value: `(C, H, W)` in [0, 1].
-        places: `(H, W)`.
-        frame: whose size the two take.
-        path: of the PNG file.
+        places: `(H, W)`, how unusual each pixel is.
+        frame: the original frame, whose size both take.
+        path: the PNG file.
     """
     red = heat_map(value, places)
     original = value[:3] if value.shape[0] >= 3 else value[:1].expand(3, -1, -1)
@@ -283,7 +283,7 @@ def save_map(value: Tensor, places: Tensor, frame: Frame, path: Path) -> None:
 
 
 def framed(image: Image.Image, frame: Frame | None) -> Image.Image:
-    """In the size of the file that it was made of, with its opacity."""
+    """Resize an image to its original size, and restore its transparency."""
     if frame is None:
         return image
     if image.size != frame.size:
@@ -294,13 +294,13 @@ def framed(image: Image.Image, frame: Frame | None) -> Image.Image:
 
 
 def save_png(image: Image.Image, path: Path) -> None:
-    """Written whole or not at all."""
+    """Save a PNG file; it appears only when it is complete."""
     with replacing(path) as partial_path:
         image.save(partial_path, "PNG")
 
 
 def whole_pictures(adapter: Images) -> Images:
-    """An adapter that cuts nothing off."""
+    """Return an adapter that does not crop images."""
     whole = Images(adapter.reading)
     whole.whole = True
     return whole
@@ -315,28 +315,28 @@ def _encoded(file: Path) -> EncodedImage:
 
 
 def _picture(array: NDArray[Any], name: str) -> Image.Image:
-    """An array of pixels as an image.
+    """Convert an array of pixels to an image.
 
     Raises:
-        DataError: it is none.
+        DataError: the array does not contain pixels.
     """
     if array.dtype != np.uint8:
         raise DataError(
-            f"{name}: is an array of {array.dtype}, and pixels are uint8 from 0 to 255; values in [0, 1] are given as "
+            f"{name}: is an array of {array.dtype}, but pixels must be uint8 from 0 to 255; give values in [0, 1] as "
             "a float tensor (N, C, H, W)"
         )
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[..., 0]
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)) or 0 in array.shape:
         raise DataError(
-            f"{name}: has the shape {list(array.shape)}; pixels are (H, W), (H, W, C) or (N, H, W, C) with 1, 3 or 4 "
+            f"{name}: has shape {list(array.shape)}; pixels must be (H, W), (H, W, C) or (N, H, W, C) with 1, 3 or 4 "
             "channels"
         )
     return Image.fromarray(np.ascontiguousarray(array))
 
 
 def whole_picture(file: Path, decoding: Decoding) -> tuple[NDArray[np.uint8], Frame]:
-    """A picture in its own size, `(C, H, W)`.
+    """Read an image in its original size, `(C, H, W)`.
 
     Raises:
         UnusableError: it cannot be read.

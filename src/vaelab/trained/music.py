@@ -31,7 +31,7 @@ class Music(Adapter):
     holds = "paths of MIDI files, or mido.MidiFile objects"
 
     def read(self, files: Sequence[tuple[Path, Path]]) -> Iterator[Part]:
-        """The windows of a file at a time."""
+        """Read the windows of one file at a time."""
         for file, stem in files:
             with TemporaryDirectory(prefix="vaelab-") as scratch:
                 place = Path(scratch) / "music" / f"piece{file.suffix}"
@@ -57,7 +57,7 @@ class Music(Adapter):
         return Part(len(rows), batches, columns, stem, (data, file))
 
     def take(self, things: Any) -> Part:
-        """One file, by its path or as a `mido.MidiFile`."""
+        """Prepare one file, given by its path or as a `mido.MidiFile`."""
         if isinstance(things, str | Path):
             if not Path(things).is_file():
                 raise DataError(f"{things}: no such file")
@@ -73,7 +73,7 @@ class Music(Adapter):
 
     @cached_property
     def _about(self) -> tuple[str, int, int]:
-        """The form, the lowest pitch and the steps of a quarter."""
+        """Return the form, the lowest pitch and the steps per quarter note."""
         path = self.reading.folder / FORMAT_FILE
         about = read_json(path)
         try:
@@ -82,38 +82,38 @@ class Music(Adapter):
             raise CheckpointError(f"{path}: does not describe music") from error
 
     def notes(self, values: Tensor) -> list[list[Note]]:
-        """The notes of each voice of an example `(*shape)`."""
+        """Return the notes of each voice of an example `(*shape)`."""
         form, lowest, _ = self._about
         return from_tokens(values, lowest) if form == "tokens" else from_roll(values, lowest)
 
     @property
     def steps_per_quarter(self) -> int:
-        """Steps of a quarter note."""
+        """Return the steps per quarter note."""
         return self._about[2]
 
     def wav(self, values: Tensor) -> bytes:
-        """A preview of an example that can be heard; see `write_wav`."""
+        """Return an audio preview of an example; see `write_wav`."""
         return write_wav(self.notes(values), self.steps_per_quarter)
 
     def midi(self, values: Tensor) -> bytes:
-        """An example as a file."""
+        """Return an example as the bytes of a MIDI file."""
         form, _, steps = self._about
         return write_midi(self.notes(values), steps, CHOIR if form == "tokens" else PIANO)
 
     def give(self, values: Tensor, part: Part | None = None, drawn: bool = False) -> Any:
-        """`mido.MidiFile` objects: one for each example, or for the whole piece that was given."""
+        """Return `mido.MidiFile` objects: one for each example, or one for a piece that was given."""
         if part is None:
             return [mido().MidiFile(file=BytesIO(self.midi(value))) for value in values]
         return mido().MidiFile(file=BytesIO(self.midi(whole(values))))
 
     def write(self, folder: Path, values: Tensor, part: Part) -> list[Path]:
-        """`<name>.mid`, the windows of the piece one after the other."""
+        """Write `<name>.mid` with the windows of the piece in sequence."""
         path = folder / f"{part.stem}.mid"
         write_file(path, self.midi(whole(values)))
         return [path]
 
     def write_samples(self, folder: Path, values: Tensor, stem: str = "sample", drawn: bool = True) -> list[Path]:
-        """`sample-1.mid` and so on, each beside a preview that can be heard, `sample-1.wav`."""
+        """Write `sample-1.mid` and so on, each with an audio preview `sample-1.wav`."""
         digits, paths = len(str(len(values))), []
         for number, value in enumerate(values, 1):
             name = f"{stem}-{number:0{digits}d}"
@@ -124,5 +124,5 @@ class Music(Adapter):
 
 
 def whole(values: Tensor) -> Tensor:
-    """Windows `(N, F, T)`, one after the other: `(F, N T)`."""
+    """Join windows `(N, F, T)` in sequence: `(F, N T)`."""
     return torch.cat(list(values), dim=-1)

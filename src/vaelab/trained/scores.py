@@ -1,4 +1,4 @@
-"""Anomaly scores of new examples: how unusual each is, whether that is an alarm, and why."""
+"""Anomaly scores of new examples, alarms, and explanations."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,12 +24,12 @@ from vaelab.models import Model
 
 
 class Scorer:
-    """Scores examples by a trained model, with the detector that its run keeps.
+    """Scores examples with a trained model and the detector of its run.
 
     Attributes:
-        detector: of the run, or a new one, which has only scores that need no fit and no threshold.
-        threshold: of the run; None where it keeps none.
-        clean: `(n,)` scores that set it, ascending; None of a run of an earlier version.
+        detector: the detector of the run; else a new one, which has only scores that need no fit, and no threshold.
+        threshold: the threshold of the run; None if it has none.
+        clean: `(n,)` ascending scores of normal examples that determined it; None for a run of an earlier version.
     """
 
     def __init__(self, model: Model, folder: Path) -> None:
@@ -48,7 +48,7 @@ class Scorer:
 
     @property
     def names(self) -> list[str]:
-        """Scores that can be taken; without a detector, those that need not know what is usual."""
+        """The available scores; without a detector, those that need no normal training examples."""
         known = [*self.detector.scores]
         return (
             known
@@ -57,7 +57,7 @@ class Scorer:
         )
 
     def name(self, asked: str | None) -> str:
-        """The score to be taken: the one of the threshold unless another is asked for.
+        """Return the name of the score to use: the score of the threshold unless another is requested.
 
         Raises:
             ConfigError: the model has no such score.
@@ -69,11 +69,11 @@ class Scorer:
         return asked or usual
 
     def at_rate(self, rate: float | None) -> Threshold | None:
-        """The threshold for a false-alarm rate; the run's own for None.
+        """Return the threshold for a false-alarm rate; the run's own threshold for None.
 
         Raises:
-            CheckpointError: the run keeps no threshold, or not the scores that another needs.
-            ConfigError: it is no rate, or there are too few scores for it.
+            CheckpointError: the run has no threshold, or not the scores that another rate needs.
+            ConfigError: the rate is not between 0 and 1, or there are too few scores for it.
         """
         if rate is None or (self.threshold is not None and rate == self.threshold.rate):
             return self.threshold
@@ -81,7 +81,7 @@ class Scorer:
             raise ConfigError(f"false-alarm rate {rate}: should be a number between 0 and 1")
         if self.threshold is None:
             raise CheckpointError(
-                f"{self.folder}: holds no detector, so no score is known to be an alarm; train with task=anomaly"
+                f"{self.folder}: holds no detector, so there is no threshold for alarms; train with task=anomaly"
             )
         if self.clean is None:
             raise CheckpointError(
@@ -92,15 +92,15 @@ class Scorer:
         if not np.isfinite(found.value):
             least = 1 / (len(self.clean) + 1)
             raise ConfigError(
-                f"false-alarm rate {rate:g}: {len(self.clean)} validation examples can promise no less than {least:.2g}"
+                f"false-alarm rate {rate:g}: {len(self.clean)} validation examples allow no rate below {least:.2g}"
             )
         return found
 
     def p_values(self, scores: NDArray[np.float64]) -> NDArray[np.float64] | None:
-        """`(N,)`: the share of normal validation examples that score at least as high, the example itself counted.
+        """Return `(N,)`: the share of normal validation examples with a score at least as high, including the example.
 
-        (1 + #{clean >= s}) / (n + 1), a conformal p-value (Vovk et al., 2005; Bates et al., 2023): of normal examples
-        it is below p with a probability of at most p. None where the run has not kept the scores.
+        (1 + #{clean >= s}) / (n + 1), a conformal p-value (Vovk et al., 2005; Bates et al., 2023): for normal examples
+        it is below p with a probability of at most p. None if the run did not keep the scores.
         """
         if self.clean is None:
             return None
@@ -109,14 +109,14 @@ class Scorer:
         return found
 
     def columns(self, x: Tensor, name: str) -> Tensor:
-        """What each column of rows `(B, D)` adds to a score; see `column_parts`."""
+        """Return the contribution of each column of rows `(B, D)` to a score; see `column_parts`."""
         return column_parts(self.detector, x, name)
 
     @torch.no_grad()
     def where(self, x: Tensor) -> Tensor:
-        """How unusual each place is: of images `(B, H, W)`, of series `(B, T)`.
+        """Return how unusual each position is: `(B, H, W)` for images, `(B, T)` for series.
 
-        Of images it is the local score where the run has fitted one, else the squared error, summed over channels.
+        For images, this is the local score if the run fitted one, else the squared error summed over channels.
         """
         if self.model.likelihood.spec.kind == "series":
             return step_errors(self.model, x)
@@ -127,22 +127,22 @@ class Scorer:
 
 
 def _refuse_half(folder: Path) -> None:
-    """Refuse a folder that has lost a part of its detector: its scores would be those of a run without one.
+    """Refuse a folder with an incomplete detector, whose scores would be those of a run without a detector.
 
     Raises:
-        CheckpointError: names the file that is missing.
+        CheckpointError: a file is missing; the message names it.
     """
     there = [name for name in (THRESHOLD, STATE, CLEAN) if (folder / name).exists()]
     lost = [name for name in (THRESHOLD, STATE) if name not in there]
     if there and lost:
         raise CheckpointError(
-            f"{folder}: {lost[0]} is missing, and {there[0]} is there, so a part of the run's detector is lost; copy "
+            f"{folder}: {lost[0]} is missing, but {there[0]} exists, so the run's detector is incomplete; copy "
             "the whole folder again"
         )
 
 
 def in_words(parts: NDArray[np.float64], names: list[str], most: int = 3) -> Iterator[str]:
-    """The columns that made each score, those of the largest parts first: `amount (61 %), country (20 %)`."""
+    """Yield the columns with the largest contributions to each score: `amount (61 %), country (20 %)`."""
     for row in parts:
         positive = np.clip(np.nan_to_num(row), 0, None)
         total = positive.sum()

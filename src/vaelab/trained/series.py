@@ -29,7 +29,7 @@ class SeriesFiles(Adapter):
     holds = "a NumPy array (channels, steps) or (N, channels, steps), or a path of a CSV, Parquet or .npy file"
 
     def read(self, files: Sequence[tuple[Path, Path]]) -> Iterator[Part]:
-        """All series of a file at a time, or the windows of a recording."""
+        """Read all series of a file at a time, or the windows of a recording."""
         for file, stem in files:
             with TemporaryDirectory(prefix="vaelab-") as scratch:
                 yield self._of_file(file, stem, Path(scratch))
@@ -48,7 +48,7 @@ class SeriesFiles(Adapter):
         return Part(len(rows), batches, columns or {"series": rows.tolist()}, stem, origin)
 
     def take(self, things: Any) -> Part:
-        """An array in the units of the files, or a path."""
+        """Prepare an array in the units of the files, or a path."""
         if isinstance(things, str | Path):
             file = Path(things)
             if not file.is_file():
@@ -56,21 +56,21 @@ class SeriesFiles(Adapter):
             return self._of_file(file, Path(file.stem), self.scratch)
         try:
             array = np.asarray(things)
-        except ValueError as error:  # rows of several lengths
-            raise DataError(f"{type(things).__name__} is given; give {self.holds}") from error
+        except ValueError as error:  # rows of different lengths
+            raise DataError(f"{type(things).__name__} was given; give {self.holds}") from error
         shape = self.spec.shape
         if array.dtype.kind not in "fiu":
-            raise DataError(f"an array of {array.dtype} is given; give {self.holds}")
+            raise DataError(f"an array of {array.dtype} was given; give {self.holds}")
         one = array.ndim == 2
         array = array[None] if one else array
         if array.ndim != 3 or array.shape[1] != shape[0] or not len(array):
             raise DataError(
-                f"an array of shape {list(np.shape(things))} is given; series of this model are {list(shape)}"
+                f"an array of shape {list(np.shape(things))} was given; series of this model have shape {list(shape)}"
             )
         if array.shape[2] > shape[1] or (array.shape[2] < shape[1] and not self.spec.has_missing):
-            raise DataError(f"series of {array.shape[2]} steps are given; those of this model have {shape[1]}")
+            raise DataError(f"series of {array.shape[2]} steps were given; those of this model have {shape[1]}")
         if np.isinf(array).any() or (np.isnan(array).any() and not self.spec.has_missing):
-            raise DataError("a value is missing or infinite, and the model was trained on data without any")
+            raise DataError("a value is missing or infinite, but the model was trained on data without missing values")
         padded = np.full((len(array), *shape), np.nan)
         padded[..., : array.shape[2]] = array
         values = self._empty.format.encode(torch.from_numpy(padded))
@@ -79,16 +79,16 @@ class SeriesFiles(Adapter):
 
     @cached_property
     def _empty(self) -> Series:
-        """The scales of the model, without series."""
+        """Return the scaling of the model, without series."""
         return cast(Series, self.reading.module(Path("no series"), Path("no folder")))
 
     @property
     def channels(self) -> tuple[str, ...]:
-        """Names of the channels."""
+        """Return the names of the channels."""
         return tuple(self._empty.format.channels)
 
     def give(self, values: Tensor, part: Part | None = None, drawn: bool = False) -> Any:
-        """Arrays `(N, channels, steps)` in the units of the files, as long as those that were given."""
+        """Return arrays `(N, channels, steps)` in the units of the files, as long as the given series."""
         restored = self._empty.restore(values).numpy()
         if part is None or not isinstance(part.origin[0], np.ndarray):
             return restored
@@ -97,9 +97,9 @@ class SeriesFiles(Adapter):
         return restored[0] if one else restored
 
     def write(self, folder: Path, values: Tensor, part: Part) -> list[Path]:
-        """A .npy file of a .npy file; a table with a row for each step of a recording; else a .npy of all series.
+        """Write a .npy file for a .npy file; for a recording, a table with a row per step; else one .npy of all series.
 
-        A table has the time column of its file.
+        The table keeps the time column of its file.
         """
         restored = self._empty.restore(values).numpy()
         file, _, firsts, times = part.origin
@@ -111,7 +111,7 @@ class SeriesFiles(Adapter):
         return [self._steps(folder / f"{stem}.csv", joined(restored, firsts), times)]
 
     def _steps(self, path: Path, series: Any, times: Any) -> Path:
-        """`(C, T)` as a table with a column for each channel, after that of the times where there are any."""
+        """Write `(C, T)` as a table with a column for each channel, after a time column if there are times."""
         names = list(self._empty.format.channels)
         rows = ([None if np.isnan(value) else f"{value:.9g}" for value in step] for step in series.T)
         if times is not None:
@@ -128,7 +128,7 @@ class SeriesFiles(Adapter):
         return path
 
     def write_samples(self, folder: Path, values: Tensor, stem: str = "samples", drawn: bool = True) -> list[Path]:
-        """`samples.npy`, `(N, channels, steps)`, and `samples.csv` with the first of them."""
+        """Write `samples.npy`, `(N, channels, steps)`, and `samples.csv` with the first samples."""
         written = self._empty.written(stem, values)
         for name, content in written.items():
             write_file(folder / name, content)
@@ -136,7 +136,7 @@ class SeriesFiles(Adapter):
 
 
 def joined(windows: Any, firsts: Sequence[int]) -> Any:
-    """A recording `(C, T)` of windows `(N, C, steps)` that begin at steps `firsts`; where they overlap, their mean."""
+    """Join windows `(N, C, steps)` that begin at steps `firsts` to a recording `(C, T)`; overlaps are averaged."""
     length = max(firsts) + windows.shape[2]
     total, count = np.zeros((windows.shape[1], length)), np.zeros((windows.shape[1], length))
     for window, first in zip(windows, firsts, strict=True):

@@ -30,14 +30,14 @@ class Tables(Adapter):
     holds = "a pandas DataFrame, a path of a CSV or Parquet file, or a NumPy array (N, columns) where all are numbers"
 
     def read(self, files: Sequence[tuple[Path, Path]]) -> Iterator[Part]:
-        """All rows of a file at a time."""
+        """Read all rows of a file at a time."""
         for file, stem in files:
             with TemporaryDirectory(prefix="vaelab-") as scratch:
                 data = self._prepared(self._module(file, Path(scratch)))
                 yield self._part(data, stem, file)
 
     def take(self, things: Any) -> Part:
-        """A DataFrame, a path, or an array of numbers."""
+        """Prepare a DataFrame, a path, or an array of numbers."""
         if isinstance(things, str | Path):
             file = Path(things)
             if not file.is_file():
@@ -50,7 +50,7 @@ class Tables(Adapter):
             raise DataError(f"columns have {frame.columns.nlevels} names each (a MultiIndex); give each one name")
         if not frame.columns.is_unique:
             raise DataError(
-                f"columns have the same name: {some(list(map(str, frame.columns[frame.columns.duplicated()])))}"
+                f"several columns have the same name: {some(list(map(str, frame.columns[frame.columns.duplicated()])))}"
             )
         module = self._module(Path("the DataFrame"), self.scratch)
         rows = self._arrow(frame)
@@ -58,7 +58,7 @@ class Tables(Adapter):
         return self._part(self._prepared(module), Path("rows"), things, frame.index)
 
     def _arrow(self, frame: pd.DataFrame) -> pa.Table:
-        """Columns in the types that a file of them would have; those that no model sees are left out."""
+        """Convert a DataFrame to the types that a file would have; columns that the model does not use are omitted."""
         known = {field.name for field in self._empty.format.fields}
         frame = frame.rename(columns=str)
         frame = frame[[name for name in frame.columns if name in known or name == self._empty.label]]
@@ -70,30 +70,30 @@ class Tables(Adapter):
             text = field.arrow.startswith(("string", "large_string", "dictionary"))
             if field.name in table.column_names and text and pa.types.is_floating(table[field.name].type):
                 column = frame[field.name]
-                if column.isna().all():  # an object column of nothing else
+                if column.isna().all():  # an object column without other values
                     place = table.column_names.index(field.name)
                     table = table.set_column(place, field.name, pa.nulls(len(frame), pa.string()))
         return table
 
     def _framed(self, things: Any) -> pd.DataFrame:
-        """Numbers as columns of the names that the model knows."""
+        """Convert numbers to columns with the names that the model knows."""
         fields = self._empty.format.fields
         try:
             array = np.asarray(things)
-        except ValueError as error:  # rows of several lengths
-            raise DataError(f"{type(things).__name__} is given; give {self.holds}") from error
+        except ValueError as error:  # rows of different lengths
+            raise DataError(f"{type(things).__name__} was given; give {self.holds}") from error
         if array.ndim == 1:
             array = array[None]
         if array.ndim != 2 or array.shape[1] != len(fields) or array.dtype.kind not in "fiub":
-            raise DataError(f"an array of {array.dtype} and shape {list(array.shape)} is given; give {self.holds}")
+            raise DataError(f"an array of {array.dtype} and shape {list(array.shape)} was given; give {self.holds}")
         texts = [field.name for field in fields if field.kind != "number" or is_time(field)]
         if texts:
-            raise DataError(f"an array has no place for columns that are no numbers: {some(texts)}; give a DataFrame")
+            raise DataError(f"an array cannot hold columns that are not numeric: {some(texts)}; give a DataFrame")
         return pd.DataFrame(array, columns=[field.name for field in fields])
 
     @cached_property
     def _empty(self) -> Table:
-        """The format of the model's rows, without rows."""
+        """Return the format of the model's rows, without rows."""
         return self._module(Path("no rows"), self.scratch)
 
     def _module(self, file: Path, scratch: Path) -> Table:
@@ -112,7 +112,7 @@ class Tables(Adapter):
         return Part(len(rows), batches, data.origins(rows) or {"row": rows.tolist()}, stem, (data, things, index))
 
     def give(self, values: Tensor, part: Part | None = None, drawn: bool = False) -> Any:
-        """A DataFrame in the original columns and types; an array where one was given."""
+        """Return a DataFrame with the original columns and types; an array if one was given."""
         if part is None:
             return self._empty.format.with_constants(self._empty.restore(values, within_train=drawn)).to_pandas()
         data, things, index = part.origin
@@ -125,7 +125,7 @@ class Tables(Adapter):
         return frame if index is None else _typed_as(frame, things)
 
     def write(self, folder: Path, values: Tensor, part: Part) -> list[Path]:
-        """A file of the same rows and kind, CSV or Parquet."""
+        """Write a file with the same rows in the same format, CSV or Parquet."""
         data, file, _ = part.origin
         suffix = ".parquet" if Path(file).suffix.lower() == ".parquet" else ".csv"
         content = data.written("rows", values, generated=False)[f"rows{suffix}"]
@@ -134,7 +134,7 @@ class Tables(Adapter):
         return [path]
 
     def write_samples(self, folder: Path, values: Tensor, stem: str = "samples", drawn: bool = True) -> list[Path]:
-        """`samples.csv` and `samples.parquet`."""
+        """Write `samples.csv` and `samples.parquet`."""
         written = self._empty.written(stem, values, generated=drawn)
         for name, content in written.items():
             write_file(folder / name, content)
@@ -142,7 +142,7 @@ class Tables(Adapter):
 
 
 def _typed_as(frame: pd.DataFrame, given: pd.DataFrame) -> pd.DataFrame:
-    """With dates and texts in the types of the frame that was given: a file may have held others in training."""
+    """Convert dates and texts to the types of the given frame: the files for training may have had others."""
     names = {str(name): name for name in given.columns}  # such as the numbers of columns without names
     for name in frame.columns:
         of = given[names[name]].dtype
@@ -153,12 +153,12 @@ def _typed_as(frame: pd.DataFrame, given: pd.DataFrame) -> pd.DataFrame:
 
 
 def _as_type(column: "pd.Series[Any]", of: Any) -> "pd.Series[Any]":
-    """A column in another type.
+    """Convert a column to another type.
 
-    Categories that the type lacks are added to it, where they have no order. Dates without a zone are in UTC.
+    Categories that the type lacks are added to it if they are unordered. Dates without a time zone are in UTC.
 
     Raises:
-        TypeError, ValueError: a value fits none of this type.
+        TypeError, ValueError: a value cannot be converted.
     """
     if isinstance(of, pd.CategoricalDtype):
         values = column.astype(of.categories.dtype)

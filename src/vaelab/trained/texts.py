@@ -28,7 +28,7 @@ class Texts(Adapter):
     holds = "a string, a list of strings, or a path (pathlib.Path) of a text, JSONL, CSV or Parquet file"
 
     def read(self, files: Sequence[tuple[Path, Path]]) -> Iterator[Part]:
-        """All examples of a file at a time: its lines, its rows, or windows of it."""
+        """Read all examples of a file at a time: its lines, its rows, or its windows."""
         for file, stem in files:
             with TemporaryDirectory(prefix="vaelab-") as scratch:
                 yield self._of_file(file, stem, Path(scratch))
@@ -46,29 +46,29 @@ class Texts(Adapter):
         return Part(len(rows), batches, columns, stem, (file, False))
 
     def take(self, things: Any) -> Part:
-        """Strings; a `Path` names a file."""
+        """Prepare strings, or the file that a `Path` names."""
         if isinstance(things, Path):
             if not things.is_file():
                 raise DataError(f"{things}: no such file")
             return self._of_file(things, Path(things.stem), self.scratch)
         texts = [things] if isinstance(things, str) else list(things) if isinstance(things, Iterable) else []
         if not texts or not all(isinstance(text, str) for text in texts):
-            raise DataError(f"{type(things).__name__} is given; give {self.holds}")
+            raise DataError(f"{type(things).__name__} was given; give {self.holds}")
         names = {"text": list(range(len(texts)))}
         return Part(len(texts), batches_of(self._encoded(texts)), names, Path("texts"), (None, isinstance(things, str)))
 
     def _encoded(self, texts: list[str]) -> Tensor:
-        """`(N, T)` tokens, the end of each line included, -1 after it."""
+        """Encode texts to tokens `(N, T)`, including the end of each line, with -1 after it."""
         steps, end = self.spec.shape[-1], self.spec.end
         rows = [np.asarray(row, np.int64) for row in self._empty.tokens.encode(texts)]
         rows = [row if end is None else np.append(row, end) for row in rows]
         long = sum(len(row) > steps for row in rows)
         if long:
-            note(f"{long} of {len(rows)} texts are cut: the model's sequences have {steps} tokens")
+            note(f"{long} of {len(rows)} texts are truncated: the model's sequences have {steps} tokens")
         short = [number for number, row in enumerate(rows) if len(row) < steps]
         if short and not self.spec.has_missing:
             raise DataError(
-                f"text {short[0]}: has {len(rows[short[0]])} tokens; the model takes texts of {steps} and more"
+                f"text {short[0]}: has {len(rows[short[0]])} tokens; the model takes texts of at least {steps} tokens"
             )
         if empty := [number for number, row in enumerate(rows) if not len(row)]:
             raise DataError(f"text {empty[0]}: is empty")
@@ -79,25 +79,25 @@ class Texts(Adapter):
 
     @cached_property
     def _empty(self) -> Text:
-        """The tokens of the model, without texts."""
+        """Return the tokens of the model, without texts."""
         return cast(Text, self.reading.module(Path("no text"), Path("no folder")))
 
     def decoded(self, values: Tensor) -> list[str]:
-        """Tokens `(N, T)` as strings."""
+        """Decode tokens `(N, T)` to strings."""
         return [self._empty.tokens.decode([t for t in row if t >= 0]) for row in values.tolist()]
 
     def give(self, values: Tensor, part: Part | None = None, drawn: bool = False) -> Any:
-        """Strings; one where one was given."""
+        """Return a list of strings; one string if one was given."""
         texts = self.decoded(values)
         return texts[0] if part is not None and part.origin[1] else texts
 
     def write(self, folder: Path, values: Tensor, part: Part) -> list[Path]:
-        """`<name>.txt` with a line for each, or `<name>.jsonl` where texts hold several lines."""
+        """Write `<name>.txt` with one text per line, or `<name>.jsonl` if texts have several lines."""
         stem = str(part.stem)
         return self._written(folder, values, stem)
 
     def write_samples(self, folder: Path, values: Tensor, stem: str = "samples", drawn: bool = True) -> list[Path]:
-        """`samples.txt`, or `samples.jsonl` where texts hold several lines."""
+        """Write `samples.txt`, or `samples.jsonl` if texts have several lines."""
         return self._written(folder, values, stem)
 
     def _written(self, folder: Path, values: Tensor, stem: str) -> list[Path]:

@@ -1,4 +1,4 @@
-"""A trained model as a tool: what people hold goes in, and the same kind comes out."""
+"""A trained model, ready for use: it takes objects of the user, and returns the same kind."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -29,7 +29,7 @@ from vaelab.trained.scores import Scorer, in_words
 
 Prior = Literal["own", "fitted"]
 Progress = Callable[[int], None]
-LEAST_SEED, MOST_SEED = -(2**63), 2**64 - 1  # what torch takes
+LEAST_SEED, MOST_SEED = -(2**63), 2**64 - 1  # the range that torch accepts
 FITTED = ("fitted_prior.json", "sampler.json")
 
 
@@ -39,22 +39,21 @@ class Trained:
         trained = vaelab.load("logs/generation/images-vae/<date>")
         restored = trained.denoise(Image.open("noisy.png"))  # a PIL image of the same size
 
-    It takes what people hold, prepares it as the run prepared its own data, and gives the same kind back:
+    It takes objects of the kinds below, preprocesses them as the run preprocessed its data, and returns the same kind:
 
-    - images: PIL images, paths, uint8 arrays `(H, W)`, `(H, W, C)` or `(N, H, W, C)`; gives PIL images, or arrays for
+    - images: PIL images, paths, uint8 arrays `(H, W)`, `(H, W, C)` or `(N, H, W, C)`; returns PIL images, or arrays for
       arrays
-    - tables: pandas DataFrames, paths, arrays `(N, columns)` where all columns are numbers; gives DataFrames, or arrays
+    - tables: pandas DataFrames, paths, arrays `(N, columns)` if all columns are numeric; returns DataFrames, or arrays
       for arrays
-    - series: arrays `(channels, steps)` or `(N, channels, steps)` in the units of the files, paths; gives arrays
-    - text: strings, lists of strings, a `pathlib.Path` of a file; gives strings
-    - music: paths of MIDI files, `mido.MidiFile`; gives `mido.MidiFile`
+    - series: arrays `(channels, steps)` or `(N, channels, steps)` in the units of the files, paths; returns arrays
+    - text: strings, lists of strings, a `pathlib.Path` of a file; returns strings
+    - music: paths of MIDI files, `mido.MidiFile`; returns `mido.MidiFile`
 
-    A float tensor `(N, *shape)` is taken as the model sees examples, and a tensor comes back. Nothing that comes back
-    carries gradients.
+    A tensor `(N, *shape)` is taken in the model's own scale, and a tensor is returned. Results carry no gradients.
 
     Attributes:
         model: the module, in evaluation mode.
-        folder: of the model, a run's `model/`.
+        folder: the folder of the model, `model/` of a run.
     """
 
     def __init__(self, model: Model, folder: Path, trusted: tuple[str, ...] = ()) -> None:
@@ -65,16 +64,16 @@ class Trained:
 
     @property
     def spec(self) -> DataSpec:
-        """What one example is."""
+        """The specification of one example."""
         return self.model.likelihood.spec
 
     @property
     def latent_dim(self) -> int:
-        """Numbers of the flat code."""
+        """Dimensions of the flat code."""
         return self.model.latent_dim
 
     def to(self, device: str | torch.device) -> Self:
-        """Compute on another device, such as `cpu`, `cuda` or `cuda:1`.
+        """Move the model to a device, such as `cpu`, `cuda` or `cuda:1`.
 
         Raises:
             ConfigError: this machine has no such device.
@@ -86,30 +85,30 @@ class Trained:
     # In and out
 
     def encode(self, things: Any) -> Any:
-        """Codes: the posterior means of a VAE, the codes of an autoencoder.
+        """Encode examples: posterior means for a VAE, codes for an autoencoder.
 
         Returns:
             `(N, size)` float32; a tensor for tensors.
 
         Raises:
-            DataError: things are not what the model takes; says what it takes.
+            DataError: things are not what the model takes; the message says what it takes.
         """
         part = self.part(things)
         codes = self.codes(part)
         return codes if isinstance(things, Tensor) else codes.numpy()
 
     def decode(self, codes: Any, label: Any = None) -> Any:
-        """Examples of codes `(N, size)`, the means of p(x|z).
+        """Decode codes `(N, size)` to examples, the means of p(x|z).
 
         Args:
             codes: from `encode`, or made otherwise; one row or many.
-            label: of a model that is given labels: one, or one for each code, empty for none; None for none.
+            label: for a model conditioned on labels: one label, or one for each code, empty for none; None for none.
 
         Returns:
             Objects of the data's kind; a tensor `(N, *shape)` for a tensor.
 
         Raises:
-            DataError: codes are of another size or not finite.
+            DataError: codes have another size or are not finite.
         """
         flat = self._checked_codes(codes)
         values = self._on_cpu(
@@ -127,39 +126,39 @@ class Trained:
         prior: Prior | None = None,
         as_tensor: bool = False,
     ) -> Any:
-        """New examples.
+        """Draw new examples.
 
         Args:
-            count: of them.
-            temperature: scales the spread of the prior; below 1 samples are more usual and less varied.
-            label: of a model that is given labels or infers them: one for all, or one for each; None takes all in turn,
-                or draws them of p(y).
-            seed: of the draws: the same seed gives the same examples.
-            prior: `own`, that of the model, or `fitted`, the one that the run fitted to its codes; None is the fitted
-                one where there is one.
-            as_tensor: whether to give `(count, *shape)` as the model sees examples.
+            count: the number of examples.
+            temperature: scales the spread of the prior; below 1, samples are more typical and less varied.
+            label: for a model conditioned on labels or inferring them: one for all, or one for each. None takes all
+                labels in turn, or draws them from p(y).
+            seed: the random seed: the same seed gives the same examples.
+            prior: `own`, the prior of the model, or `fitted`, the prior that the run fitted to its codes; None for the
+                fitted prior if there is one.
+            as_tensor: whether to return a tensor `(count, *shape)` in the model's own scale.
 
         Raises:
-            CheckpointError: `fitted` is asked for, and the run keeps none.
+            CheckpointError: `fitted` is requested, but the run has no fitted prior.
             ConfigError: a number is out of its range, or the model has no such label.
         """
         values = self.sampled(count, temperature, label, seed, prior)
         return values if as_tensor else self.adapter.give(values, drawn=True)
 
     def reconstruct(self, things: Any) -> Any:
-        """What is left of examples after encoding and decoding; missing values of tables and series are filled in."""
+        """Encode and decode examples; missing values of tables and series are filled in."""
         return self._back(things, self.reconstructed)
 
     def denoise(self, things: Any) -> Any:
-        """The likeliest originals of corrupted examples."""
+        """Estimate the clean originals of corrupted examples."""
         return self._back(things, self.restored)
 
     def score(self, things: Any, score: str | None = None) -> Any:
-        """How anomalous examples are, the larger the more.
+        """Return anomaly scores of examples; larger is more anomalous.
 
         Args:
             things: examples.
-            score: which; the one of the run's threshold if None, and `reconstruction` of a run without one.
+            score: the score to use; None for that of the run's threshold, or `reconstruction` without a threshold.
 
         Returns:
             `(N,)` float64; a tensor for tensors.
@@ -168,12 +167,12 @@ class Trained:
         return found if isinstance(things, Tensor) else found.numpy()
 
     def classify(self, things: Any) -> pd.DataFrame:
-        """The label of examples, by a model that infers it (`model=m2`).
+        """Classify examples with a model that infers labels (`model=m2`).
 
             trained.classify(images)["label"]
 
         Returns:
-            A row for each example, with the index of a DataFrame that was given: `label`, the name of the likeliest
+            A row for each example, with the index of the given DataFrame, if any: `label`, the name of the likeliest
             class, its `probability` under q(y|x), and `probability_<class>` of every class.
 
         Raises:
@@ -191,38 +190,38 @@ class Trained:
         return _indexed_as(things, pd.DataFrame(columns))
 
     def detect(self, things: Any, false_alarm_rate: float | None = None) -> pd.DataFrame:
-        """Scores and what they mean.
+        """Score examples, and decide which raise an alarm.
 
         Args:
             things: examples.
-            false_alarm_rate: the share of normal examples that may be alarms; that of the run if None.
+            false_alarm_rate: the share of normal examples that may raise an alarm; None for the rate of the run.
 
         Returns:
-            A row for each example, with the index of a DataFrame that was given: `score`, `alarm`, and `p_value`: the
-            chance that a normal example scores as high.
+            A row for each example, with the index of the given DataFrame, if any: `score`, `alarm`, and `p_value`: the
+            probability that a normal example scores at least as high.
 
         Raises:
-            CheckpointError: the run was not trained with `task=anomaly`, or keeps no scores for another rate.
-            ConfigError: there are too few of them for this rate.
+            CheckpointError: the run was not trained with `task=anomaly`, or did not keep the scores for another rate.
+            ConfigError: there are too few scores for this rate.
         """
         threshold = self.scorer.at_rate(false_alarm_rate)
         if threshold is None:
             raise CheckpointError(
-                f"{self.folder}: holds no detector, so no score is known to be an alarm; train with task=anomaly"
+                f"{self.folder}: holds no detector, so there is no threshold for alarms; train with task=anomaly"
             )
         return _indexed_as(things, self.verdicts(self.scored(self.part(things), threshold.score), threshold))
 
     def explain(self, things: Any, score: str | None = None) -> Any:
-        """Why examples score as they do.
+        """Explain the scores of examples.
 
         Returns:
-            Of tables a DataFrame, with the index of one that was given: what each column adds to the score, and
-            `because`, the same in words. Of images and series arrays `(N, H, W)` or `(N, T)`: how unusual each place
-            is.
+            For tables a DataFrame, with the index of the given DataFrame, if any: the contribution of each column to
+            the score, and `because`, the same as text. For images and series, arrays `(N, H, W)` or `(N, T)`: how
+            unusual each position is.
 
         Raises:
-            ConfigError: the score is another than `reconstruction`, and the run was not trained with `task=anomaly`.
-            DataError: text and music have no such parts.
+            ConfigError: the score is not `reconstruction`, and the run was not trained with `task=anomaly`.
+            DataError: the data are text or music, which have no explanations.
         """
         part = self.part(things)
         if self.spec.kind == "table":
@@ -241,24 +240,25 @@ class Trained:
             trained.export("exported")
             scores = onnxruntime.InferenceSession("exported/score.onnx").run(["score"], {"x": pixels})
 
-        They take any number of examples N, and scale inside: images are float32 `(N, C, H, W)`, pixels from 0 to 255,
-        of the model's size; rows of tables float64 `(N, columns)` in the units of the file, dates as counts, categories
-        by their number; series float64 `(N, channels, steps)` in the units of the files; tokens int64. NaN is a missing
-        value. Codes are float32 `(N, size)`, scores float64 `(N,)` in the score's own unit. `export.json` says this
-        for each program. Each file is read back and compared with the model on batches of 1, 3 and 7 examples.
+        They take any number of examples N, and scale the inputs themselves: images are float32 `(N, C, H, W)`,
+        pixels from 0 to 255, of the model's size; rows of tables float64 `(N, columns)` in the units of the file, dates
+        as counts, categories by index; series float64 `(N, channels, steps)` in the units of the files; tokens int64.
+        NaN is a missing value. Codes are float32 `(N, size)`, scores float64 `(N,)` in the score's own unit.
+        `export.json` describes this for each program. Each file is read back and compared with the model on batches
+        of 1, 3 and 7 examples.
 
         Args:
             folder: gets `encoder.onnx`, `encoder.pt2` and so on, and `export.json`, all or none of them; files of an
                 earlier export in it are replaced.
             to: `onnx`, which needs `pip install 'vaelab[export]'`, and `torch`.
-            parts: `encoder`, `decoder`, `score`; None is all that can be exported.
-            score: which; the one of the run's threshold if None, with its alarm, and `reconstruction` of a run without.
+            parts: `encoder`, `decoder`, `score`; None for all that can be exported.
+            score: the score to export; None for that of the run's threshold, with its alarm, or else `reconstruction`.
 
         Returns:
-            What `export.json` holds; `not_exported` there has the reason for each part that is left out.
+            The contents of `export.json`; `not_exported` there has the reason for each part that is omitted.
 
         Raises:
-            ConfigError: a name is unknown, a package is missing, or a part that was asked for, or every part, cannot be
+            ConfigError: a name is unknown, a package is missing, or a requested part, or every part, cannot be
                 exported.
             UserError: a program differs from the model by more than 1e-4.
         """
@@ -270,10 +270,10 @@ class Trained:
 
     @cached_property
     def adapter(self) -> Adapter:
-        """What reads and writes examples of this kind.
+        """The adapter that reads and writes examples of this kind.
 
         Raises:
-            DataError: the model was trained on a data module of a user's own, which says nothing of files.
+            DataError: the model was trained on a data module of a user's own, which defines no files.
         """
         if self.reading is None:
             raise DataError(
@@ -284,14 +284,14 @@ class Trained:
 
     @cached_property
     def reading(self) -> Reading | None:
-        """How examples were read."""
+        """How examples were read; None if the run does not say."""
         return read_reading(self.folder, self.spec)
 
     def read_with(self, settings: Mapping[str, Any]) -> None:
         """Read files with other settings than the run, such as `{"encoding": "latin-1", "delimiter": "semicolon"}`.
 
         Raises:
-            ConfigError: one is unknown or does not fit.
+            ConfigError: a setting is unknown or not valid.
             DataError: the run does not say how files are read.
         """
         reading = self.adapter.reading.changed(settings)
@@ -304,13 +304,13 @@ class Trained:
 
     @cached_property
     def fitted(self) -> FittedPrior | None:
-        """The prior that the run fitted to its codes; None for none."""
+        """The prior that the run fitted to its codes; None if there is none."""
         if not any((self.folder / name).is_file() for name in FITTED):
             return None
         return load_fitted_prior(self.folder, self._trusted)
 
     def part(self, things: Any) -> Part:
-        """Examples of objects or of a tensor.
+        """Prepare examples from objects or a tensor.
 
         Raises:
             DataError: things are not what the model takes.
@@ -323,35 +323,37 @@ class Trained:
         return self.adapter.take(things)
 
     def checked(self, values: Tensor) -> Tensor:
-        """`(N, *shape)` as the model sees examples.
+        """Check a tensor `(N, *shape)` in the model's own scale, and return it.
 
         Raises:
-            DataError: the shape, the type or a value is not that of the model's data.
+            DataError: the shape, the type or a value does not match the model's data.
         """
         spec, shape = self.spec, tuple(self.spec.shape)
         values = values.detach()
         if tuple(values.shape[1:]) != shape or not len(values):
             one = " (add a dimension in front: x[None])" if tuple(values.shape) == shape else ""
-            raise DataError(f"a tensor of shape {list(values.shape)} is given; the model takes {['N', *shape]}{one}")
+            raise DataError(f"a tensor of shape {list(values.shape)} was given; the model takes {['N', *shape]}{one}")
         if spec.support == "categories":
             if values.is_floating_point() or values.dtype == torch.bool:
-                raise DataError(f"a tensor of {_dtype(values)} is given; tokens are whole numbers (torch.int64)")
+                raise DataError(f"a tensor of {_dtype(values)} was given; tokens are whole numbers (torch.int64)")
             if values.min() < -2 or values.max() >= (spec.levels or 0):
                 raise DataError(
-                    f"tokens are from 0 to {(spec.levels or 1) - 1}, -1 for padding; these are from {values.min()} to "
+                    f"tokens should be 0 to {(spec.levels or 1) - 1}, -1 for padding; these are from {values.min()} to "
                     f"{values.max()}"
                 )
             return values.long()
         if not values.is_floating_point():
             what = " in [0, 1]: divide pixels by 255" if spec.bounded else ""
-            raise DataError(f"a tensor of {_dtype(values)} is given; the model takes floats{what}")
+            raise DataError(f"a tensor of {_dtype(values)} was given; the model takes floats{what}")
         missing = ~observed_mask(values)
         if missing.any() and not spec.has_missing:
-            raise DataError("a value is NaN, and the model was trained on data without missing values")
+            raise DataError("a value is NaN, but the model was trained on data without missing values")
         there = values[~missing]
         if there.numel() and (not there.isfinite().all() or (spec.bounded and (there.min() < 0 or there.max() > 1))):
             usual = "in [0, 1]" if spec.bounded else "finite"
-            raise DataError(f"values are from {there.min():.4g} to {there.max():.4g}; those of the model are {usual}")
+            raise DataError(
+                f"values are from {there.min():.4g} to {there.max():.4g}; the model takes values that are {usual}"
+            )
         if spec.columns:
             self._check_categories(values)
         return values.to(self.model.dtype)
@@ -366,15 +368,15 @@ class Trained:
 
     @torch.no_grad()
     def codes(self, part: Part, progress: Progress | None = None) -> Tensor:
-        """`(N, size)` of a part, on the CPU."""
+        """Return the codes `(N, size)` of a part, on the CPU."""
         return self._on_cpu(
             self.model.encode(batch.x, self._condition(batch)) for batch in self._batches(part, progress)
         )
 
     def labels_of(self, part: Part) -> list[str] | None:
-        """The label of each example of a part as the model is given it, empty where it has none.
+        """Return the label of each example of a part, empty if it has none.
 
-        None of a model that is given no labels.
+        None for a model that is not conditioned on labels.
         """
         if not self.model.conditional:
             return None
@@ -383,11 +385,11 @@ class Trained:
         return [names[int(number)] for some in numbers if some is not None for number in some]
 
     def reconstructed(self, part: Part, progress: Progress | None = None) -> Tensor:
-        """`(N, *shape)` of a part, on the CPU."""
+        """Return the reconstructions `(N, *shape)` of a part, on the CPU."""
         return self._examples(part, self._again, progress)
 
     def restored(self, part: Part, progress: Progress | None = None) -> Tensor:
-        """`(N, *shape)` of a part, on the CPU: the likeliest originals."""
+        """Return the estimated clean originals `(N, *shape)` of a part, on the CPU."""
         return self._examples(part, lambda batch: self.model.restore(batch.x, self._condition(batch)), progress)
 
     def _again(self, batch: Batch) -> Tensor:
@@ -396,7 +398,7 @@ class Trained:
 
     @torch.no_grad()
     def scored(self, part: Part, name: str, progress: Progress | None = None) -> Tensor:
-        """`(N,)` float64 of a part, on the CPU."""
+        """Return the scores `(N,)` float64 of a part, on the CPU."""
         return self._on_cpu(
             self.scorer.detector.score(batch.target, name).double() for batch in self._batches(part, progress)
         )
@@ -409,11 +411,11 @@ class Trained:
 
     @torch.no_grad()
     def explained(self, part: Part, name: str, which: Tensor | None = None) -> pd.DataFrame:
-        """See `explain`; of tables, for the rows `which` if it names some, ascending: each is scored again."""
+        """See `explain`; for tables. If `which` is given, only for these rows (ascending): each is scored again."""
         if name != "reconstruction" and self.scorer.threshold is None:
             raise ConfigError(
-                f"score={name}: training rows tell what columns add to it, which a run of task=anomaly keeps, and "
-                f"{self.folder} holds none; score=reconstruction can be explained without them"
+                f"score={name}: explaining it needs training rows, which a run of task=anomaly keeps, but "
+                f"{self.folder} has none; score=reconstruction can be explained without them"
             )
         rows = [batch.target for batch in self._batches(part)]
         chosen = torch.cat(rows) if which is None else torch.cat(rows)[which.to(rows[0].device)]
@@ -423,9 +425,9 @@ class Trained:
         return pd.DataFrame(parts, columns=names).assign(because=[*in_words(parts, names)])
 
     def places(self, part: Part) -> Tensor:
-        """See `explain`; of images and series, on the CPU."""
+        """See `explain`; for images and series, on the CPU."""
         if self.spec.kind not in ("image", "series"):
-            raise DataError(f"{self.spec.name}: scores of {self.spec.kind} data are explained for no part of them")
+            raise DataError(f"{self.spec.name}: scores of {self.spec.kind} data cannot be explained")
         return self._on_cpu(self.scorer.where(batch.target) for batch in self._batches(part))
 
     @torch.no_grad()
@@ -438,11 +440,11 @@ class Trained:
         prior: Prior | None = None,
         progress: Progress | None = None,
     ) -> Tensor:
-        """`(count, *shape)` new examples, on the CPU; see `sample`."""
+        """Return `(count, *shape)` new examples, on the CPU; see `sample`."""
         if not _is_whole(count):
             raise ConfigError(f"count={count!r}: should be a whole number of samples")
         if count < 1:
-            raise ConfigError(f"{count} samples: at least 1 is drawn")
+            raise ConfigError(f"{count} samples: should be at least 1")
         if isinstance(temperature, bool) or not isinstance(temperature, int | float | np.number):
             raise ConfigError(f"temperature={temperature!r}: should be a number above 0")
         if not (0 < temperature < float("inf")):
@@ -454,9 +456,7 @@ class Trained:
             raise ConfigError(f"prior={prior}: should be own or fitted")
         fitted = None if prior == "own" else self.fitted
         if prior == "fitted" and fitted is None:
-            raise CheckpointError(
-                f"{self.folder}: keeps no fitted prior; fitted_prior=<option> makes one when a run is trained"
-            )
+            raise CheckpointError(f"{self.folder}: keeps no fitted prior; train with fitted_prior=<option> to fit one")
         labels = self.sampled_labels(label, count)
         source = Source(self.model, fitted)
         given = None if labels is None else labels.to(self.model.device)
@@ -473,9 +473,9 @@ class Trained:
         return self._on_cpu(iter(found))
 
     def sampled_labels(self, label: Any, count: int) -> Tensor | None:
-        """Numbers of the classes that new examples are drawn of, `(count,)`: all in turn where none is named.
+        """Return class indices `(count,)` of new examples: all classes in turn if none is named.
 
-        None of a model that is given no labels.
+        None for a model that is not conditioned on labels.
 
         Raises:
             ConfigError: see `labels`.
@@ -486,10 +486,10 @@ class Trained:
         return labels
 
     def labels(self, label: Any, count: int) -> Tensor | None:
-        """Numbers of classes, `(count,)`, -1 where a name is empty; None for none.
+        """Return class indices `(count,)`, -1 for an empty name; None if no label is given.
 
         Raises:
-            ConfigError: the model is given no labels, or knows no such class.
+            ConfigError: the model is not conditioned on labels, or has no such class.
         """
         if label is None:
             return None
@@ -508,7 +508,7 @@ class Trained:
             raise ConfigError(f"label={unknown[0]}: the model has no such label; {did_you_mean(unknown[0], classes)}")
         numbers = torch.tensor([classes.index(name) if name else -1 for name in names])
         if len(numbers) not in (1, count):
-            raise ConfigError(f"{len(numbers)} labels for {count} examples; give one, or one for each")
+            raise ConfigError(f"{len(numbers)} labels for {count} examples; give one label, or one for each example")
         return numbers.expand(count) if len(numbers) == 1 else numbers
 
     def _back(self, things: Any, what: Callable[[Part], Tensor]) -> Any:
@@ -556,12 +556,12 @@ class Trained:
         given = codes.detach() if isinstance(codes, Tensor) else torch.from_numpy(_numbers(codes))
         flat = given[None] if given.dim() == 1 else given
         if flat.dim() != 2 or flat.shape[1] != self.latent_dim or not len(flat):
-            raise DataError(f"codes of shape {list(given.shape)} are given; the model has ['N', {self.latent_dim}]")
+            raise DataError(f"codes of shape {list(given.shape)} were given; the model has ['N', {self.latent_dim}]")
         if flat.is_complex() or flat.dtype == torch.bool:
-            raise DataError(f"codes of {_dtype(flat)} are given; give numbers")
+            raise DataError(f"codes of {_dtype(flat)} were given; give numbers")
         found = flat.to(self.model.dtype)
         if not found.isfinite().all():
-            raise DataError(f"codes should be finite numbers in the range of {_dtype(found)}")
+            raise DataError(f"codes must be finite numbers in the range of {_dtype(found)}")
         return found
 
     def _on_cpu(self, parts: Iterator[Tensor]) -> Tensor:
@@ -569,7 +569,7 @@ class Trained:
 
 
 def as_long_as(values: Tensor, x: Tensor) -> Tensor:
-    """Sequences `(B, *F, T)` that end where those of `x` do: missing after that."""
+    """Truncate sequences `(B, *F, T)` to the lengths of those in `x`; later steps are missing."""
     steps = torch.arange(values.shape[-1], device=values.device)
     there = observed_steps(x)
     if there.shape[-1] < values.shape[-1]:
@@ -580,29 +580,27 @@ def as_long_as(values: Tensor, x: Tensor) -> Tensor:
 
 
 def _numbers(codes: Any) -> NDArray[Any]:
-    """Codes as an array of their own, since torch warns of those that it must not write to.
+    """Copy codes to an array, since torch warns about read-only arrays.
 
     Raises:
-        DataError: they are no numbers, or rows differ in length.
+        DataError: they are not numbers, or rows differ in length.
     """
     try:
         array = np.array(codes)
-    except ValueError as error:  # rows of several lengths
-        raise DataError(
-            f"{type(codes).__name__} is given; codes are an array (N, numbers) of finite numbers"
-        ) from error
+    except ValueError as error:  # rows of different lengths
+        raise DataError(f"{type(codes).__name__} was given; codes are an array (N, size) of finite numbers") from error
     if array.dtype.kind not in "fiu" or not array.ndim:
-        raise DataError(f"{type(codes).__name__} is given; codes are an array (N, numbers) of finite numbers")
+        raise DataError(f"{type(codes).__name__} was given; codes are an array (N, size) of finite numbers")
     return array.astype(np.float64)
 
 
 def _indexed_as(things: Any, found: pd.DataFrame) -> pd.DataFrame:
-    """With the index of the DataFrame that was given, if it was one."""
+    """Set the index of the given DataFrame, if one was given."""
     return found.set_axis(things.index, axis=0) if isinstance(things, pd.DataFrame) else found
 
 
 def adapter_of(reading: Reading) -> Adapter:
-    """What reads and writes examples of this kind; a modality's packages are imported where it is used."""
+    """Return the adapter for examples of this kind; packages of a modality are imported only if needed."""
     if reading.reader == "images":
         return Images(reading)
     if reading.reader == "table":
@@ -627,7 +625,7 @@ def _is_whole(value: Any) -> bool:
 
 
 def _device(asked: Any) -> torch.device:
-    """A device that this machine has.
+    """Return a device of this machine.
 
     Raises:
         ConfigError: it has no such device.
@@ -638,7 +636,9 @@ def _device(asked: Any) -> torch.device:
         raise ConfigError(f"device={asked}: should be cpu, cuda, one of several such as cuda:1, or mps") from error
     there = torch.cuda.is_available() if device.type == "cuda" else torch.backends.mps.is_available()
     if device.type in ("cuda", "mps") and not there:
-        raise ConfigError(f"device={asked}: this machine has none that torch can use; leave it out or say device=cpu")
+        raise ConfigError(
+            f"device={asked}: this machine has no such device that torch can use; leave it out, or use device=cpu"
+        )
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ConfigError(f"device={asked}: this machine has {torch.cuda.device_count()}, counted from cuda:0")
     return device
@@ -651,7 +651,7 @@ def _dtype(values: Tensor) -> str:
 def load(run: str | Path, trusted: tuple[str, ...] = (), device: str = "cpu") -> Trained:
     """See `vaelab.load`."""
     if not isinstance(run, str | Path):
-        raise ConfigError(f"{run!r} is given; give the path of a run folder, or owner/name of a model on the hub")
+        raise ConfigError(f"{run!r} was given; give the path of a run folder, or owner/name of a model on the hub")
     found = _device(device)
     place = Path(run).expanduser()
     if isinstance(run, str) and not place.exists():

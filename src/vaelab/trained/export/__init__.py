@@ -1,4 +1,4 @@
-"""A trained model as programs that run without vaelab: ONNX, and `torch.export`."""
+"""Export a trained model to programs that run without vaelab: ONNX and `torch.export`."""
 
 from vaelab.trained.export.export import EXPORT, FORMATS, PARTS, export
 

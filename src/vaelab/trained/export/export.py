@@ -1,4 +1,4 @@
-"""Encoder, decoder and score of a trained model as files that run without vaelab."""
+"""Write encoder, decoder and score of a trained model as files that run without vaelab."""
 
 from __future__ import annotations
 
@@ -40,23 +40,23 @@ if TYPE_CHECKING:
 
 EXPORT = "export.json"
 FORMATS, PARTS = ("onnx", "torch"), ("encoder", "decoder", "score")
-TOLERANCE = 1e-4  # in units of the model, of its size for values above 1
-CHECKED = (3, 1, 7)  # examples at once; the first of these batches is traced
-GENERATED = ("reconstruction", "relative", "local", "neighbours")  # scores that decode
+TOLERANCE = 1e-4  # absolute, in units of the model; relative for values above 1
+CHECKED = (3, 1, 7)  # batch sizes of the check; the first batch is traced
+GENERATED = ("reconstruction", "relative", "local", "neighbours")  # scores that use the decoder
 
 
 @dataclass(frozen=True)
 class _Part:
-    """A program to be written.
+    """A program to write.
 
     Attributes:
-        name: of the part.
-        program: it.
+        name: the name of the part.
+        program: the module.
         inputs: batches of its arguments by name.
-        expected: what the model gives for each batch: each output, and what `difference` takes beside it.
-        outputs: names.
-        about: what inputs and outputs are, by name, as plain data.
-        more: what else is to be known of it.
+        expected: the results of the model for each batch: each output, with the other arguments of `difference`.
+        outputs: the names of the outputs.
+        about: a description of inputs and outputs by name, as plain data.
+        more: further facts for `export.json`.
     """
 
     name: str
@@ -79,7 +79,7 @@ def export(
 
     Raises:
         ConfigError: a format, a part or a score is unknown, a part cannot be exported, or a package is missing.
-        UserError: a program is not the model.
+        UserError: a program differs from the model.
         OSError: the folder cannot be written.
     """
     to = [to] if isinstance(to, str) else to
@@ -87,7 +87,7 @@ def export(
     refuse_unknown(to, FORMATS, "to")
     refuse_unknown(PARTS if parts is None else parts, PARTS, "parts")
     if score is not None and parts is not None and "score" not in parts:
-        raise ConfigError(f"score={score}: the score is not among the parts; add it to them, or leave it out")
+        raise ConfigError(f"score={score}: score is not among the parts; add it, or omit the score")
     refuse_missing(to)
     made = _Programs(trained, score)
     programs: dict[str, Any] = {}
@@ -119,16 +119,16 @@ def export(
 
 
 def refuse_unknown(names: Sequence[str], known: Sequence[str], option: str) -> None:
-    """See that words are known ones.
+    """Refuse unknown names.
 
     Raises:
-        ConfigError: one is not, or there is none.
+        ConfigError: a name is unknown, or there is none.
     """
     if not names:
         raise ConfigError(f"{option}=: name one or more of {', '.join(known)}")
     for name in names:
         if name not in known:
-            raise ConfigError(f"{option}={name}: should be of {', '.join(known)}; {did_you_mean(name, known)}")
+            raise ConfigError(f"{option}={name}: should be one of {', '.join(known)}; {did_you_mean(name, known)}")
 
 
 def _versions(to: Sequence[str]) -> dict[str, str]:
@@ -145,8 +145,8 @@ def _written(part: _Part, to: Sequence[str], folder: Path) -> dict[str, Any]:
     """Write a part in each format, and check each.
 
     Raises:
-        NotExportedError: it has no such form.
-        UserError: it is not the model.
+        NotExportedError: it cannot be written in this format.
+        UserError: it differs from the model.
     """
     exported = trace(part.program, part.inputs[0])
     files: dict[str, str] = {}
@@ -173,7 +173,7 @@ def _described(name: str, values: Tensor, about: Mapping[str, Any]) -> dict[str,
 
 
 def _largest(part: _Part, path: Path, format: str) -> float:
-    """How far a file is from the model, over all batches and outputs."""
+    """Return the largest difference between a file and the model, over all batches and outputs."""
     try:
         reloaded = Reloaded(path, format)
         found = [reloaded(inputs) for inputs in part.inputs]
@@ -188,11 +188,11 @@ def _largest(part: _Part, path: Path, format: str) -> float:
 
 
 class _Programs:
-    """The parts of one model, and what it gives for examples that they are checked with.
+    """The parts of one model, and its results for the examples of the check.
 
     Args:
         trained: the model.
-        score: which is exported; that of the threshold if None.
+        score: the score to export; the score of the threshold if None.
     """
 
     def __init__(self, trained: Trained, score: str | None) -> None:
@@ -208,10 +208,10 @@ class _Programs:
         self.labels = [self._labels(len(x)) for x in self.x]
 
     def part(self, name: str) -> _Part:
-        """One of them.
+        """Return a part.
 
         Raises:
-            NotExportedError: the model has none that can be exported; says why.
+            NotExportedError: the part cannot be exported; the message says why.
         """
         build: Callable[[], _Part] = {"encoder": self._encoder, "decoder": self._decoder, "score": self._score}[name]
         with torch.no_grad():
@@ -229,15 +229,14 @@ class _Programs:
     def _decoder(self) -> _Part:
         if self.model.autoregressive:
             raise NotExportedError(
-                f"{type(self.model.decoder).__name__} generates step by step, each step from those before it, and "
-                "such a loop is not exported"
+                f"{type(self.model.decoder).__name__} is autoregressive, and its loop over steps cannot be exported"
             )
         codes = self._codes()
         expected = []
         for code, label in zip(codes, self.labels, strict=True):
             values = self.model.decode(code, label)
             expected.append([(self.units.reference_given(values), self.units.size, values)])
-        about = {"input code": {"unit": "a code, as the encoder gives it"}} | self._about_label()
+        about = {"input code": {"unit": "a code, as returned by the encoder"}} | self._about_label()
         return _Part(
             "decoder", DecoderProgram(self.traced, self.units), self._inputs("code", codes), expected,
             DecoderProgram.outputs, about | {"output x": self.units.about(True)}, {},
@@ -248,8 +247,8 @@ class _Programs:
         assert isinstance(module, Score)
         if self.model.autoregressive and self.spec.support != "categories" and self._decodes(module):
             raise NotExportedError(
-                f"{self.score} compares with what {type(self.model.decoder).__name__} generates step by step, and such "
-                "a loop is not exported"
+                f"{self.score} uses the output of {type(self.model.decoder).__name__}, which is autoregressive, "
+                "and its loop over steps cannot be exported"
             )
         threshold = self.scorer.threshold
         threshold = threshold if threshold is not None and threshold.score == self.score else None
@@ -258,11 +257,11 @@ class _Programs:
         for seen in self.seen:
             scores = self.scorer.detector.score(seen, self.score).double()
             outputs = [(scores, one, scores)]
-            if threshold is not None:  # rounding may move a score over the threshold
+            if threshold is not None:  # rounding may move a score across the threshold
                 clear = (scores - threshold.value).abs() > TOLERANCE * max(1.0, abs(threshold.value))
                 outputs.append((threshold.alarms(scores), one, clear | scores.isnan()))
             expected.append(outputs)
-        about = self._about("x") | {"output score": {"unit": f"{self.score}, the larger the more anomalous"}}
+        about = self._about("x") | {"output score": {"unit": f"{self.score}, larger is more anomalous"}}
         more: dict[str, Any] = {"score": self.score}
         if threshold is not None:
             about["output alarm"] = {"unit": "whether the score is above the threshold"}
@@ -271,7 +270,7 @@ class _Programs:
         return _Part("score", program, self._inputs("x", self.x, False), expected, program.outputs, about, more)
 
     def _decodes(self, score: Score) -> bool:
-        """Whether a score compares an example with what is decoded from codes."""
+        """Whether a score compares an example with decoder output."""
         if isinstance(score, Combined):
             return any(self._decodes(part) for _, part in score.parts)
         known = dict(self.scorer.detector.scores.items())
@@ -285,7 +284,7 @@ class _Programs:
 
     def _about_label(self) -> dict[str, dict[str, Any]]:
         classes = [*self.spec.classes]
-        return {"input label": {"unit": "the number of the label, from 0; -1 for none", "classes": classes}}
+        return {"input label": {"unit": "index of the label, from 0; -1 for none", "classes": classes}}
 
     def _inputs(self, name: str, values: list[Tensor], labelled: bool = True) -> list[dict[str, Tensor]]:
         found = []
@@ -294,13 +293,13 @@ class _Programs:
         return found
 
     def _labels(self, count: int) -> Tensor | None:
-        """Classes in turn, and none."""
+        """Return each class in turn, and no class."""
         if not self.model.conditional:
             return None
         return torch.arange(count) % (len(self.spec.classes) + 1) - 1
 
     def _examples(self, trained: Trained) -> list[Tensor]:
-        """Batches of examples as a program takes them: what the model samples, with gaps where data have them."""
+        """Return batches of examples as a program takes them: samples of the model, with missing values if allowed."""
         values = trained.sampled(sum(CHECKED), prior="own")
         values = torch.nn.functional.pad(
             values, (0, self.spec.shape[-1] - values.shape[-1]),

@@ -1,4 +1,4 @@
-"""A folder of files that belong together, written whole or not at all."""
+"""Write a folder of files that belong together; they appear only when all are complete."""
 
 import os
 import tempfile
@@ -10,12 +10,12 @@ from shutil import rmtree
 
 @contextmanager
 def whole_folder(folder: Path, last: str, stale: Sequence[str]) -> Iterator[Path]:
-    """A folder beside `folder` to write to; its files take their places at the end, and none does after an error.
+    """Yield a temporary folder beside `folder`. Its files move to `folder` at the end, or are removed after an error.
 
     Args:
-        folder: may be there; files that it holds under other names stay.
-        last: the file that says what the others are; it is moved after them.
-        stale: names of files of an earlier such folder, which are removed if there are no new ones.
+        folder: may exist; files in it with other names stay.
+        last: the file that describes the others; it is moved last.
+        stale: names of files of an earlier export, which are removed unless they are replaced.
 
     Raises:
         OSError: the folder cannot be made.
@@ -24,12 +24,12 @@ def whole_folder(folder: Path, last: str, stale: Sequence[str]) -> Iterator[Path
     partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         yield partial
-        partial.chmod(0o777 & ~_umask())  # a temporary folder is for its owner alone
+        partial.chmod(0o777 & ~_umask())  # a temporary folder is readable only by its owner
         if not folder.exists() or not any(folder.iterdir()):
             os.replace(partial, folder)
             return
         new = sorted((path.name for path in partial.iterdir()), key=lambda name: name == last)
-        (folder / last).unlink(missing_ok=True)  # it would describe files that are another's from here on
+        (folder / last).unlink(missing_ok=True)  # it would no longer describe the files
         for name in stale:
             if name not in new:
                 (folder / name).unlink(missing_ok=True)
@@ -40,7 +40,7 @@ def whole_folder(folder: Path, last: str, stale: Sequence[str]) -> Iterator[Path
 
 
 def _umask() -> int:
-    """What the process leaves out of the rights of new files; it can only be read by setting it."""
+    """Return the umask of the process; it can only be read by setting it."""
     mask = os.umask(0)
     os.umask(mask)
     return mask

@@ -1,4 +1,4 @@
-"""Writing a program as ONNX or with `torch.export`, reading it back, and how far it is from the model."""
+"""Write a program as ONNX or with `torch.export`, read it back, and measure its difference from the model."""
 
 import logging
 import warnings
@@ -25,14 +25,14 @@ aten = torch.ops.aten
 
 
 class NotExportedError(Exception):
-    """A program that cannot be made; the message is the reason."""
+    """A program cannot be exported; the message is the reason."""
 
 
 def refuse_missing(to: Sequence[str]) -> None:
-    """See that the packages of formats are there.
+    """Refuse formats whose packages are not installed.
 
     Raises:
-        ConfigError: names one that is not installed.
+        ConfigError: a package is not installed; the message names it.
     """
     for name in (name for format in to for name in NEEDED[format] if find_spec(name) is None):
         raise ConfigError(f"export: ONNX needs the package {name}; pip install 'vaelab[export]'")
@@ -40,7 +40,7 @@ def refuse_missing(to: Sequence[str]) -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Nothing that exporters say reaches the terminal: their errors are exceptions, and what they make is checked."""
+    """Silence the output of exporters: their errors are exceptions, and their results are checked."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -52,14 +52,14 @@ def quiet() -> Iterator[None]:
 
 
 def trace(program: nn.Module, inputs: Mapping[str, Tensor]) -> ExportedProgram:
-    """A program as a graph that takes any number of examples.
+    """Trace a program to a graph that takes any number of examples.
 
     Args:
-        program: in evaluation mode.
-        inputs: of several examples, by the names of its arguments, in their order.
+        program: the module, in evaluation mode.
+        inputs: a batch of several examples, by the names of its arguments, in their order.
 
     Raises:
-        NotExportedError: it does what no graph can.
+        NotExportedError: it cannot be traced to a graph.
     """
     batch = Dim("batch")
     shapes = {name: {0: batch} for name in inputs}
@@ -72,7 +72,7 @@ def trace(program: nn.Module, inputs: Mapping[str, Tensor]) -> ExportedProgram:
 
 
 def _lean(exported: ExportedProgram) -> ExportedProgram:
-    """Without what it computes in vain, weights that it never reads (an encoder needs no decoder), and paths."""
+    """Remove unused computations, unused weights (an encoder needs no decoder), and paths of this machine."""
     signature, graph = exported.graph_signature, exported.graph
     graph.eliminate_dead_code()
     placeholders = {node.name: node for node in graph.find_nodes(op="placeholder")}
@@ -88,7 +88,7 @@ def _lean(exported: ExportedProgram) -> ExportedProgram:
     for name in [*exported.state_dict]:
         if name not in read:
             del exported.state_dict[name]
-    for node in graph.nodes:  # lines of code, with folders of this machine
+    for node in graph.nodes:  # source locations, which contain folders of this machine
         node.meta.pop("stack_trace", None)
     exported.graph_module.recompile()
     return exported
@@ -100,16 +100,16 @@ def write(
     """Write a file.
 
     Args:
-        exported: from `trace`.
+        exported: the result of `trace`.
         format: `onnx` or `torch`.
-        path: of the file.
-        inputs, outputs: names.
+        path: the file.
+        inputs, outputs: the names of inputs and outputs.
 
     Returns:
-        What is to be known of it, as plain data.
+        A description of the program, as plain data.
 
     Raises:
-        NotExportedError: the format has no form of it.
+        NotExportedError: it cannot be written in this format.
         OSError: the file cannot be written.
     """
     try:
@@ -136,7 +136,7 @@ def write(
 
 
 def _strip(model: Any) -> None:
-    """Take out of a model of `onnx_ir` what says how it was made, and name the number of examples `batch`."""
+    """Remove metadata about its creation from a model of `onnx_ir`, and name the batch dimension `batch`."""
     model.producer_name, model.producer_version = "vaelab", __version__
     values = [*model.graph.inputs, *model.graph.outputs, *model.graph.initializers.values()]
     functions = [node for function in model.functions.values() for node in function]
@@ -179,10 +179,10 @@ def _brief(error: Exception) -> str:
 
 
 class Reloaded:
-    """A file of a program, read as its users read it.
+    """An exported file, loaded as users load it.
 
     Args:
-        path: of the file.
+        path: the file.
         format: `onnx` or `torch`.
     """
 
@@ -199,7 +199,7 @@ class Reloaded:
                 self._module = torch.export.load(path).module()
 
     def __call__(self, inputs: Mapping[str, Tensor]) -> list[Tensor]:
-        """What it gives for some examples."""
+        """Return its outputs for a batch."""
         if self._onnx:
             given = {name: values.numpy() for name, values in inputs.items()}
             return [torch.from_numpy(values) for values in self._session.run(None, given)]
@@ -209,12 +209,12 @@ class Reloaded:
 
 
 def difference(found: Tensor, expected: Tensor, unit: Tensor, large: Tensor) -> float:
-    """The largest difference in units of the model, over the size of a value where that is above 1.
+    """Return the largest difference in units of the model; relative to the value where that is above 1.
 
     Args:
-        found, expected: `(N, ...)` of a program and of the model.
-        unit: what one unit of the model is in theirs.
-        large: `(N, ...)` the values in units of the model; of values that are true or false those that must be equal.
+        found, expected: `(N, ...)` outputs of a program and of the model.
+        unit: the size of one unit of the model in their unit.
+        large: `(N, ...)` the values in units of the model; for boolean outputs, which of them must be equal.
     """
     if found.shape != expected.shape or found.dtype != expected.dtype:
         return float("inf")

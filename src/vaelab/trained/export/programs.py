@@ -1,4 +1,4 @@
-"""What is exported: encoder, decoder and score, with the scaling inside."""
+"""The exported programs: encoder, decoder and score, each with its scaling."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ class EncoderProgram(nn.Module):
         self.model, self.units = model, units
 
     def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:
-        """`x: (N, *shape)` in the units of a user, `label: (N,)` int64, -1 for none; `(N, size)`."""
+        """Map `x: (N, *shape)` in the user's units and `label: (N,)` int64, -1 for none, to codes `(N, size)`."""
         return self.model.encode(self.units.seen(x), label)
 
 
@@ -34,7 +34,7 @@ class DecoderProgram(nn.Module):
         self.model, self.units = model, units
 
     def forward(self, code: Tensor, label: Tensor | None = None) -> Tensor:
-        """`code: (N, size)`, `label: (N,)` int64, -1 for none; `(N, *shape)` in the units of a user."""
+        """Map `code: (N, size)` and `label: (N,)` int64, -1 for none, to `(N, *shape)` in the user's units."""
         return self.units.given(self.model.decode(code, label))
 
 

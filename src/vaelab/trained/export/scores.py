@@ -37,7 +37,7 @@ from vaelab.trained.export.formats import NotExportedError
 
 
 class Traced(nn.Module, ABC):
-    """A score of one model.
+    """A score of one model, as a module.
 
     Args:
         model: in evaluation mode.
@@ -65,7 +65,7 @@ class Plain(Traced):
 
 
 class TracedLocal(Traced):
-    """`Local`: averages over surroundings are convolutions with ones, over the number of places within the example."""
+    """`Local`: averages over neighbourhoods are convolutions with ones, divided by the number of positions inside."""
 
     mean: Tensor
     deviation: Tensor
@@ -95,7 +95,7 @@ class TracedLocal(Traced):
 
 
 class TracedNeighbours(Traced):
-    """`Neighbours`: the codes of training examples, and what the model makes of them, are constants."""
+    """`Neighbours`: the codes of training examples, and their decoded values, are constants."""
 
     codes: Tensor
     decoded: Tensor
@@ -156,7 +156,7 @@ class TracedCombined(Traced):
 
 
 class Recorded:
-    """`FixedNoise` as tensors that are drawn once: a `Noise` that remembers what it was asked for."""
+    """`FixedNoise` as tensors that are drawn once: a `Noise` that records its calls."""
 
     def __init__(self, seed: int) -> None:
         self._fixed, self.drawn = FixedNoise(seed, 1), dict[str, Tensor]()
@@ -175,7 +175,7 @@ class Recorded:
 
 
 class Replayed:
-    """A `Noise` that gives what was recorded to each of some examples."""
+    """A `Noise` that returns the recorded noise for each example."""
 
     def __init__(self, drawn: dict[str, Tensor], count: Any) -> None:
         self._drawn, self._count = drawn, count

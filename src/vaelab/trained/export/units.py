@@ -1,4 +1,4 @@
-"""Between the values that a program takes and those that a model sees: the scaling that a program has inside."""
+"""The scaling inside a program: between the values that a program takes and those that a model sees."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -23,17 +23,17 @@ from vaelab.errors import ConfigError
 
 SECONDS = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
 CHANNELS = {1: ("grey",), 3: ("red", "green", "blue"), 4: ("red", "green", "blue", "alpha")}
-NORMALLY = 3.0  # largest normal score that random numbers for the check have
+NORMALLY = 3.0  # largest absolute normal score of the random numbers for the check
 
 
 class Units(nn.Module, ABC):
-    """What the examples of a program are, and how they become what the model sees.
+    """The units of a program's examples, and their conversion to what the model sees.
 
     Args:
         spec: of the model's data.
 
     Attributes:
-        dtype: of the values that a program takes and gives.
+        dtype: the type of the values that a program takes and returns.
     """
 
     dtype: torch.dtype = torch.float32
@@ -44,40 +44,40 @@ class Units(nn.Module, ABC):
 
     @abstractmethod
     def seen(self, x: Tensor) -> Tensor:
-        """`(N, *shape)` as a program takes them, to what the model sees."""
+        """Convert `(N, *shape)` from the program's input units to what the model sees."""
 
     @abstractmethod
     def given(self, values: Tensor) -> Tensor:
-        """`(N, *shape)` as the model gives them, to what a program gives."""
+        """Convert `(N, *shape)` from the model's output to the program's output units."""
 
     @abstractmethod
     def reference(self, x: Tensor) -> Tensor:
-        """`seen`, by the code that prepares data for training."""
+        """`seen`, computed with the code that prepares training data."""
 
     @abstractmethod
     def reference_given(self, values: Tensor) -> Tensor:
-        """`given`, by the code that brings the values of a model back."""
+        """`given`, computed with the code that converts model output back."""
 
     @abstractmethod
     def examples(self, values: Tensor) -> Tensor:
-        """What a program would have to be given for it to see about `values: (N, *shape)`."""
+        """Return program inputs that the model would see approximately as `values: (N, *shape)`."""
 
     @abstractmethod
     def about(self, given: bool) -> dict[str, Any]:
-        """What the values are, as plain data.
+        """Describe the values, as plain data.
 
         Args:
-            given: whether a program gives them; else it takes them.
+            given: True for outputs of a program, False for inputs.
         """
 
     @property
     def size(self) -> Tensor:
-        """What one unit of the model is in these units; broadcasts to `(N, *shape)`."""
+        """Return the size of one model unit in these units; broadcasts to `(N, *shape)`."""
         return torch.ones(())
 
 
 class AsSeen(Units):
-    """Values as the model sees them: tokens, rolls, and data of which nothing says how they were scaled."""
+    """Values as the model sees them: tokens, piano rolls, and data without recorded scaling."""
 
     def __init__(self, spec: DataSpec) -> None:
         super().__init__(spec)
@@ -120,8 +120,8 @@ class Pixels(Units):
     """Pixels from 0 to 255.
 
     Args:
-        spec: of images.
-        binarize: how the run made zeros and ones of them.
+        spec: the specification of the images.
+        binarize: how the run binarized them.
     """
 
     def __init__(self, spec: DataSpec, binarize: str | None) -> None:
@@ -142,14 +142,14 @@ class Pixels(Units):
 
     def reference(self, x: Tensor) -> Tensor:
         """See `Units.reference`."""
-        return self.seen(x)  # the same few operations; tests hold them against `Images.batches`
+        return self.seen(x)  # the same few operations; tests compare them with `Images.batches`
 
     def reference_given(self, values: Tensor) -> Tensor:
         """See `Units.reference_given`."""
         return self.given(values)
 
     def examples(self, values: Tensor) -> Tensor:
-        """Every second one is of random pixels."""
+        """As `Units.examples`; every second example has random pixels."""
         x = (values.float().clamp(0, 1) * 255).round()
         pixels = torch.randint(0, 256, x.shape, generator=torch.Generator().manual_seed(0)).float()
         x[1::2] = pixels[1::2]
@@ -162,8 +162,8 @@ class Pixels(Units):
         if given:
             return {"unit": "pixels from 0 to 255, not rounded"} | named
         drawn = self.binarize in ("static", "dynamic")
-        binary = "; the run drew zeros and ones from grey values, so give pixels that are 0 or 255" if drawn else ""
-        return {"unit": f"pixels from 0 to 255, of the size that the model takes{binary}"} | named
+        binary = "; the run binarized grey values at random, so use only pixels 0 or 255" if drawn else ""
+        return {"unit": f"pixels from 0 to 255, of the model's image size{binary}"} | named
 
     @property
     def size(self) -> Tensor:
@@ -172,7 +172,7 @@ class Pixels(Units):
 
 
 class Columns(Units):
-    """Rows of a table: numbers in the units of the file, dates and times as counts, categories by their number."""
+    """Rows of a table: numbers in the units of the file, dates and times as counts, categories by index."""
 
     dtype = torch.float64
 
@@ -192,7 +192,7 @@ class Columns(Units):
         return self._with(values, self.scale.inverse(values[:, self.numbers]))
 
     def _with(self, rows: Tensor, numbers: Tensor) -> Tensor:
-        """Rows with other numbers."""
+        """Return rows with other values in the numeric columns."""
         columns, place = [], 0
         for at in range(rows.shape[1]):
             if at in self.numbers:
@@ -216,7 +216,7 @@ class Columns(Units):
         return rows
 
     def examples(self, values: Tensor) -> Tensor:
-        """Numbers are within three deviations: a model that was hardly trained may draw any."""
+        """As `Units.examples`; numbers are within three deviations, since a barely trained model may draw any value."""
         values = values.double()
         values[:, self.numbers] = values[:, self.numbers].clamp(-NORMALLY, NORMALLY)
         return self.reference_given(values)
@@ -227,7 +227,7 @@ class Columns(Units):
         for field, column in zip(self._format.fields, self.spec.columns, strict=True):
             one: dict[str, Any] = {"name": field.name, "kind": field.kind}
             if column.categories:
-                one |= {"unit": "the number of the category, from 0", "categories": list(column.categories)}
+                one |= {"unit": "index of the category, from 0", "categories": list(column.categories)}
             elif counted := unit_of(field):
                 since = "1970-01-01 (UTC, or local where the file has no zone)" if field.kind == "date" else "midnight"
                 one["unit"] = f"{SECONDS[counted]} since {since}"
@@ -235,7 +235,7 @@ class Columns(Units):
                 one["unit"] = "as in the file"
             found.append(one)
         missing = {"missing": "NaN"} if self.spec.has_missing and not given else {}
-        return {"unit": "a column each, see columns"} | missing | {"columns": found}
+        return {"unit": "one per column, see columns"} | missing | {"columns": found}
 
     @property
     def size(self) -> Tensor:
@@ -264,7 +264,7 @@ class Channels(Units):
         return self._scaled(values.double(), self.scale.inverse)
 
     def _scaled(self, x: Tensor, scale: Any) -> Tensor:
-        """All steps of a channel alike."""
+        """Apply the scale of a channel to all its steps."""
         channels, steps = self.spec.shape
         rows = x.transpose(1, 2).reshape(-1, channels)
         return scale(rows).view(-1, steps, channels).transpose(1, 2).contiguous()
@@ -293,16 +293,16 @@ class Channels(Units):
 
 
 class Scale(nn.Module):
-    """`Scaling` in torch, in double precision.
+    """`Scaling` in torch, in float64.
 
     Args:
-        scaling: of D columns.
+        scaling: the scaling of D columns.
 
     Attributes:
-        size: what one unit of the model is in the units of the file, about; `(D,)`.
+        size: the approximate size of one model unit in the units of the file; `(D,)`.
 
     Raises:
-        ConfigError: it has the form of an earlier version.
+        ConfigError: it was written by an earlier version.
     """
 
     first: Tensor
@@ -312,7 +312,9 @@ class Scale(nn.Module):
         super().__init__()
         self.scores = None if scaling.scores is None else nn.ModuleList(NormalScore(one) for one in scaling.scores)
         if self.scores is None and scaling.method == "quantile":
-            raise ConfigError("data.scaling=quantile: the run has it in the form of an earlier version; train it again")
+            raise ConfigError(
+                "data.scaling=quantile: the run stores it in the format of an earlier version; train it again"
+            )
         if scaling.scores is None:
             self.size = torch.from_numpy(np.array(scaling.second, dtype=np.float64))
         else:
@@ -356,14 +358,14 @@ class NormalScore(nn.Module):
             self.register_buffer(name, _double(numbers))
 
     def forward(self, column: Tensor) -> Tensor:
-        """Values `(N,)` to scores; see `NormalScores.forward`."""
+        """Map values `(N,)` to normal scores; see `NormalScores.forward`."""
         held = column.clamp(self.values[0], self.values[-1])
         right = _place(self.values, held)
         between = _interpolated(held, right, self.values, self.values, self.end, self.start)
         return torch.where(self.values[right] == held, self.middle[right], between)
 
     def inverse(self, scores: Tensor) -> Tensor:
-        """Scores `(N,)` to values; see `NormalScores.inverse`."""
+        """Map normal scores `(N,)` to values; see `NormalScores.inverse`."""
         right = _place(self.end, scores)
         found = _interpolated(scores, right, self.end, self.start, self.values, self.values)
         within = (scores >= self.start[right]) | ((right == 0) & ~scores.isnan())
@@ -374,7 +376,7 @@ class NormalScore(nn.Module):
 
 
 def _place(knots: Tensor, at: Tensor) -> Tensor:
-    """How many of `knots: (K,)` are less than each of `at: (N,)`, at most K - 1."""
+    """Return how many of `knots: (K,)` are less than each of `at: (N,)`, at most K - 1."""
     return (at.unsqueeze(1) > knots).sum(1).clamp(max=knots.shape[0] - 1)
 
 
@@ -389,14 +391,14 @@ def _double(numbers: NDArray[Any] | Sequence[float]) -> Tensor:
 
 
 def units_of(spec: DataSpec, reading: Reading | None) -> Units:
-    """The units of a model's examples.
+    """Return the units of a model's examples.
 
     Args:
         spec: of the model's data.
-        reading: how they were read; None where nothing says so.
+        reading: how they were read; None if unknown.
 
     Raises:
-        ConfigError: the run scales in a form of an earlier version.
+        ConfigError: the run stores its scaling in the format of an earlier version.
     """
     if reading is not None and reading.reader == "images":
         return Pixels(spec, reading.settings["binarize"])
