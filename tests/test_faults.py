@@ -160,7 +160,7 @@ def test_a_full_disk_is_one_message(
     if name == "config.yaml":
         assert not files  # nothing ran
     elif name != "best.ckpt" and name != "metrics.csv":
-        assert "go on with resume=" in said
+        assert "resume it with resume=" in said
         assert torch.load(next(p for p in files if p.name == "last.ckpt"), weights_only=True)["global_step"] >= 3
 
 
@@ -179,7 +179,7 @@ def test_a_run_folder_that_is_removed_is_named_and_stays_removed(
     with pytest.raises(SystemExit) as stopped:
         train(*SMALL)
     assert stopped.value.code == 1
-    assert "the run folder is gone" in message(capsys)
+    assert "the run folder no longer exists" in message(capsys)
     assert not list((tmp_path / "logs").rglob("*.*"))
 
 

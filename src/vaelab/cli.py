@@ -1,7 +1,7 @@
-"""The command line: `python train.py ...`, and the same as `vaelab train ...`.
+"""The command line: `python train.py ...`, which is the same as `vaelab train ...`, and the other commands.
 
 Nothing here imports torch, lightning or wandb, so that help, printed configs and shell completion
-answer at once.
+respond immediately.
 """
 
 import gc
@@ -91,7 +91,7 @@ _FULL = "HYDRA_FULL_ERROR"
 _FOR_THE_FIRST = 5.0  # seconds
 _MULTIRUN = ("-m", "--multirun")
 _COMPLETION = ("-sc", "--shell-completion")
-_ONE_RUN = "says how the jobs of a sweep run, and this is one run; add -m, or leave it out"
+_ONE_RUN = "sets how the jobs of a sweep run, but this is one run; add -m, or leave it out"
 
 
 @redacted_output()
@@ -110,7 +110,7 @@ def main() -> None:
             if os.environ.get(_FULL) == "1":
                 raise
             _fail(str(error), error.exit_code)
-        except BrokenPipeError:  # who read the output has seen enough
+        except BrokenPipeError:  # the reader of the output has ended
             flush_or_forget(sys.stdout)
         except OSError as error:
             if not COMMANDS[command].of_model or os.environ.get(_FULL) == "1":
@@ -133,15 +133,15 @@ def main() -> None:
 
 
 def _show() -> None:
-    """Write what was printed now, so that a full disk is an error of the command."""
+    """Flush the output now, so that a full disk is an error of the command."""
     try:
         flush_or_forget(sys.stdout)
     except OSError as error:
-        _fail(f"what is printed cannot be written ({error.strerror})", 1)
+        _fail(f"the output cannot be written ({error.strerror})", 1)
 
 
 def _usage() -> str:
-    """All commands, in two groups: what trains and looks at runs, and what uses a trained model."""
+    """Return the usage with all commands in two groups: training and inspecting runs, and using trained models."""
     rows = {name: f"{name} {command.arguments}" for name, command in COMMANDS.items()}
     width = max(map(len, rows.values()))
 
@@ -168,7 +168,7 @@ def _version() -> str:
 
 
 def _complete(arguments: list[str]) -> None:
-    """What Hydra's script for a shell asks for, of the whole command: a TAB may come before or after `train`."""
+    """Answer a request of Hydra's completion script, for the whole command: before and after the word `train`."""
     if not _asks_for_words(arguments):
         train(arguments)
         return
@@ -188,7 +188,7 @@ def evaluate(arguments: list[str]) -> None:
     """`vaelab eval`: what `vaelab train` does with `train=false` and a checkpoint.
 
     Raises:
-        ConfigError: no checkpoint is named, or several.
+        ConfigError: no checkpoint or several are named.
     """
     if {"-h", "--help"} & set(arguments):
         print(EVAL_USAGE)
@@ -217,7 +217,7 @@ def train(arguments: list[str] | None = None) -> None:
         print(help_page(_config_folders(arguments)))
     elif "--version" in arguments:
         print(_version())
-    elif _asks_for_words(arguments):  # a line that is not finished is wrong in many ways, none of them worth a word
+    elif _asks_for_words(arguments):  # an unfinished line has errors that are not worth reporting
         with suppress(SystemExit), open(os.devnull, "w") as nowhere, redirect_stderr(nowhere):
             _train(arguments)
     else:
@@ -258,11 +258,11 @@ def _code_of_training(words: list[str], again: Repetition | None = None) -> int:
 
 
 def _train(arguments: list[str], again: Repetition | None = None) -> None:
-    """Run what a command line says; where the job of this process was started before, go on with its run.
+    """Run a command line; if the job of this process was started before, resume its run.
 
     Args:
         arguments: flags and overrides.
-        again: the run that is done again, whose words are added to those of the arguments.
+        again: the run to repeat, whose words are added to the arguments.
     """
     arguments = own_words(arguments)
     job = JobFolder.current = _job_folder(arguments, again)
@@ -278,26 +278,26 @@ def _train(arguments: list[str], again: Repetition | None = None) -> None:
 
 
 def _go_on(job: JobFolder, arguments: list[str], again: Repetition | None) -> None:
-    """Go on with the run that an earlier start of a job has left, if it is not finished."""
+    """Resume the run of an earlier start of a job, unless it has finished."""
     assert job.goes_on is not None
     if again is not None:
         on = typed_path("resume", job.goes_on)
         _refuse(
             ConfigError(
-                f"{job.goes_on}: holds an earlier start of this rerun; {on} goes on with it, and "
-                "vaelab rerun <run> --compare <folder> compares the numbers"
+                f"{job.goes_on}: contains an earlier start of this rerun; resume it with {on}, and "
+                "compare the results with vaelab rerun <run> --compare <folder>"
             )
         )
     if job.finished:
-        say(f"{job.goes_on}: the run of this command line is finished")
+        say(f"{job.goes_on}: the run of this command line has finished")
         return
-    say(f"going on with {job.goes_on}")
+    say(f"resuming {job.goes_on}")
     words = [word for word in arguments if word.lstrip("+").partition("=")[0] != OUTPUT_DIR]
     _train_once([*words, f"resume={quoted(str(job.goes_on))}"])
 
 
 def _job_folder(arguments: list[str], again: Repetition | None) -> JobFolder | None:
-    """The folder that this run shares with other processes or with an earlier start; None for a new one of its own."""
+    """Return the folder that this run shares with other processes or an earlier start; None for a new folder."""
     flags, words = parts(arguments)
     only_shown = {"-c", "--cfg", "-i", "--info"} & {flag.partition("=")[0] for flag in flags}
     if only_shown or set(_MULTIRUN) & set(flags):
@@ -306,7 +306,7 @@ def _job_folder(arguments: list[str], again: Repetition | None) -> JobFolder | N
         chosen = chosen_folder(words)
         if any(word.startswith("resume=") for word in words):
             if chosen is not None:
-                raise ConfigError(f"{OUTPUT_DIR}={chosen}: resume= goes on in the folder of the run; leave it out")
+                raise ConfigError(f"{OUTPUT_DIR}={chosen}: resume= uses the folder of the run; leave it out")
             return None
         kind = [] if again is None else [f"rerun {again.run.absolute()}"]
         return JobFolder.of(launched(), [*kind, *flags, *words], chosen)
@@ -341,7 +341,7 @@ def _train_once(arguments: list[str], again: Repetition | None = None) -> None:
                 overrides = [*usual.words, *overrides]
             arguments = [*flags, *overrides]  # Hydra's parser refuses `model=ae --multirun seed=1,2`
             sys.argv = [sys.argv[0], *arguments]
-            os.environ[_FULL] = "1"  # so that Hydra hands its errors over; `job` takes it back
+            os.environ[_FULL] = "1"  # so that Hydra raises its errors; `job` resets it
             alone = [*program, *(flag for flag in flags if flag not in _MULTIRUN)]
             Sweep.program, Sweep.start = program, alone
             try:
@@ -372,12 +372,12 @@ def _train_once(arguments: list[str], again: Repetition | None = None) -> None:
 
 
 def _sweep_that_goes_on(arguments: list[str], kept: ExitStack) -> list[str] | None:
-    """The whole command line of the sweep that `resume=` names; None if it names none.
+    """Return the whole command line of the sweep that `resume=` names; None if it does not name a sweep.
 
     Args:
-        arguments: as they were typed.
-        kept: holds the folder of the sweep for this process, from before its record is read: another process that goes
-            on with the same sweep would change it.
+        arguments: the arguments as typed.
+        kept: keeps the lock of the sweep's folder, which is taken before its record is read: another process that
+            resumes the same sweep would change the record.
     """
     named = next((a.partition("=")[2] for a in reversed(arguments) if a.startswith("resume=")), "")
     folder = Path(named.strip("'\""))  # as Hydra reads it
@@ -387,7 +387,7 @@ def _sweep_that_goes_on(arguments: list[str], kept: ExitStack) -> list[str] | No
     sweep = Sweep.current = Sweep.read(folder)
     if lost := sweep.forget_lost():
         numbers = ", ".join(str(job.number) for job in lost)
-        print(f"{folder}: the results of jobs that were done are gone, so they run again: {numbers}", flush=True)
+        print(f"{folder}: the results of finished jobs are missing, so these jobs run again: {numbers}", flush=True)
     flags, overrides = parts(arguments)
     of_hydra = [o for o in overrides if o.lstrip("+~").startswith(("hydra.", "hydra/"))]
     sweep.launcher = [o for o in overrides if is_about_launcher(o)]
@@ -409,20 +409,20 @@ def _compose_and_run(
     continued: Continuation | None,
     again: Repetition | None = None,
 ) -> None:
-    """Hand over to Hydra.
+    """Call Hydra to compose the config and run it.
 
     Args:
-        wants_traceback: whether errors are shown with one.
-        relaunch: the command line of a run's other processes.
-        alone: the beginning of a command line that runs one job of a sweep by itself, to which its overrides are added.
-        continued: the run that goes on, is evaluated or done again; a job of a sweep that goes on has its own.
-        again: takes the folder of the new run, where one is done again.
+        wants_traceback: whether errors are shown with a traceback.
+        relaunch: the command line for the other processes of a run.
+        alone: the start of a command line that runs one job of a sweep; the overrides of the job are appended.
+        continued: the run to resume, evaluate or repeat; a job of a resumed sweep has its own.
+        again: receives the folder of the new run, if a run is repeated.
     """
 
     @hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="train")
     def job(config: DictConfig) -> float | None:
         if JobFolder.current is not None and JobFolder.current.goes_on is not None:
-            return None  # to be composed again, with what the run has kept
+            return None  # composed again below, with the record of the run
         if not wants_traceback:
             os.environ.pop(_FULL, None)
         # Lightning starts the other ranks of a node with this very command line, in this folder.
@@ -444,7 +444,7 @@ def _compose_and_run(
             if not in_sweep and lacks_tags(config, current.hydra.runtime.choices.get("debug")):
                 config.tags = ask_for_tags()
                 word = tags_word(list(config.tags))
-                sys.argv = [*relaunch, word]  # the other processes of the run do not ask again
+                sys.argv = [*relaunch, word]  # the other processes of the run must not ask for tags again
                 with read_write(current.hydra):
                     current.hydra.overrides.task.append(word)
             goes_on = continued
@@ -456,7 +456,7 @@ def _compose_and_run(
             find_trusted(config)
             with _kept_to_this_process(Path(current.hydra.runtime.output_dir)), local_settings(config):
                 watched = run(config, goes_on)
-            if config.resume and not in_sweep and RUN_DIR not in os.environ:  # else whoever started this run does
+            if config.resume and not in_sweep and RUN_DIR not in os.environ:  # else the starter of this run does
                 mark_done(Path(config.resume))
             return watched
         except KeyboardInterrupt as stop:
@@ -477,12 +477,12 @@ def _compose_and_run(
 
 
 def _kept_to_this_process(folder: Path) -> AbstractContextManager[None]:
-    """Refuse a run that another process runs at this moment; the first process of a run stands for all of them."""
+    """Lock a run for this process, or refuse it if another process runs it; only the first process locks."""
     return in_one_process(folder, "run") if is_first() and folder.is_dir() else nullcontext()
 
 
 def _end_sweep() -> None:
-    """Say what became of the jobs of a sweep, if there was one, and exit with 1 unless all of them are done."""
+    """Print the outcomes of a sweep's jobs, if there was a sweep, and exit with 1 unless all are done."""
     sweep = Sweep.current
     if sweep is None:
         return
@@ -497,20 +497,20 @@ def _end_sweep() -> None:
 
 
 def _import_run() -> Callable[[DictConfig, Continuation | None], float | None]:
-    """`vaelab.run.run`, and with it all that is slow to import."""
-    gc.disable()  # a quarter of the time of imports: nothing in them is garbage. `run` enables it again
+    """Import `vaelab.run.run`, with all modules that are slow to import."""
+    gc.disable()  # garbage collection would take a quarter of the import time. `run` enables it again
     try:
         with ending_at_once():
             from vaelab.run import run
     except ModuleNotFoundError as error:
         raise UserError(missing(error)) from error
     if not gc.get_freeze_count():
-        gc.freeze()  # modules stay
+        gc.freeze()  # modules are never freed
     return run
 
 
 def _for_people(error: Exception) -> UserError | None:
-    """An error of a run as one message; None where it is a fault of the program, which needs its traceback."""
+    """Convert an error of a run to one message; None for a bug in the program, which needs its traceback."""
     if isinstance(error, UserError):
         return error
     if isinstance(error, OmegaConfBaseException):
@@ -521,7 +521,7 @@ def _for_people(error: Exception) -> UserError | None:
 
 
 def _stop(code: int, run: Path | None = None) -> NoReturn:
-    """End as a process does that a signal ends, after one line, or after the table of a sweep."""
+    """End with the exit code of a signal, after one line, or after the table of a sweep."""
     sweep = Sweep.current
     if sweep is not None and sweep.begun:
         sweep.stop(code)
@@ -529,28 +529,28 @@ def _stop(code: int, run: Path | None = None) -> NoReturn:
     discard_unstarted()
     message = NOT_BEGUN
     if run is not None and run.is_dir():
-        how = f"go on with {typed_path('resume', run)}" if can_go_on(run) else "no checkpoint had been written yet"
+        how = f"resume it with {typed_path('resume', run)}" if can_go_on(run) else "no checkpoint had been written yet"
         message = f"interrupted; {how}"
     say(f"error: {message}")
     sys.exit(code)
 
 
 def _refuse(error: UserError) -> NoReturn:
-    """Say what is wrong, and leave no run folder behind where nothing ran."""
+    """Print an error, and remove the run folder if no run began."""
     if not isinstance(error, DivergenceError):
         discard_unstarted()
     _fail(str(error), error.exit_code, everywhere=isinstance(error, ConfigError))
 
 
 def _fail(message: str, code: int, everywhere: bool = False) -> NoReturn:
-    """Say what is wrong, and end.
+    """Print an error, and exit.
 
     Args:
-        message: one line.
-        code: to end with.
-        everywhere: whether all processes of a run on one machine have the same to say.
+        message: the line to print.
+        code: the exit code.
+        everywhere: whether all processes of a run on one machine have the same error.
     """
-    if not is_first():  # the first process says the same, and its end ends this one, except under srun
+    if not is_first():  # the first process prints the same, and its end ends this one, except under srun
         with ending_at_once():
             sleep(_FOR_THE_FIRST)
     if not everywhere or is_first_of_node():
@@ -568,13 +568,13 @@ def _config_folders(arguments: list[str]) -> list[Path]:
 
 @dataclass(frozen=True)
 class Command:
-    """One word behind `vaelab`.
+    """One command of `vaelab`.
 
     Attributes:
-        arguments: as the usage shows them.
-        what: it does, in a line.
-        run: given the rest of the command line.
-        of_model: whether it uses a trained model.
+        arguments: the arguments as shown in the usage.
+        what: a description in one line.
+        run: a function that takes the rest of the command line.
+        of_model: whether the command uses a trained model.
     """
 
     arguments: str

@@ -48,7 +48,7 @@ def fault(
 def how_to_go_on(folder: Path) -> str:
     """Return what to type after a run has ended early."""
     resumable = (folder / "checkpoints" / "last.ckpt").is_file()
-    return f"go on with {typed_path('resume', folder)}" if resumable else "no checkpoint had been written yet"
+    return f"resume it with {typed_path('resume', folder)}" if resumable else "no checkpoint had been written yet"
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -69,16 +69,18 @@ def _system_fault(code: int, filename: object, folder: Path) -> str | None:
     reason = os.strerror(code)
     inside = folder.absolute() in (where.absolute(), *where.absolute().parents)
     if inside and not folder.is_dir() and code in (ENOENT, ESTALE, EIO):
-        return f"{folder}: the run folder is gone ({reason}); what was in it is lost, and nothing can be written there"
+        return f"{folder}: the run folder no longer exists ({reason}); its files are lost, and nothing can be written"
     if code in (ENOSPC, EDQUOT):
         return (
-            f"{where}: cannot be written, the disk is full ({reason}{_room(where)}); make room, or name another disk "
-            "with paths.log_dir and paths.data_dir"
+            f"{where}: cannot be written, the disk is full ({reason}{_room(where)}); free some space, or choose another "
+            "disk with paths.log_dir and paths.data_dir"
         )
     if code == EFBIG:
         return f"{where}: cannot be written ({reason}); allow larger files, see ulimit -f"
     if code in (EROFS, EACCES, EPERM):
-        return f"{where}: cannot be written ({reason}); make the folder writable, or name another with paths.log_dir"
+        return (
+            f"{where}: cannot be written ({reason}); make the folder writable, or choose another one with paths.log_dir"
+        )
     if code in (EIO, ESTALE):
         return f"{where}: the disk does not answer ({reason})"
     if code == EMFILE:
@@ -86,7 +88,7 @@ def _system_fault(code: int, filename: object, folder: Path) -> str | None:
     if code == ENOMEM:
         return f"out of memory ({reason}); {_less_memory(None)}"
     if code == ENOENT and inside:
-        return f"{where}: is gone ({reason})"
+        return f"{where}: no longer exists ({reason})"
     return None
 
 

@@ -1,4 +1,4 @@
-"""The run folder. Imports nothing heavy: the command line claims the folder before a run begins."""
+"""The run folder. Imports no heavy modules: the command line claims the folder before a run begins."""
 
 import os
 from collections.abc import Iterator
@@ -19,22 +19,22 @@ BEFORE_THE_RUN = {
     "hydra.yaml", "changes.patch", "tracking.json", ".tracking.lock", "launch.json",
 }  # fmt: skip
 OF_TRACKERS = {"wandb", "tensorboard"}
-"""Folders that trackers write: one may have opened where another one refused the run."""
+"""Folders that trackers write: one tracker may have opened before another one refused the run."""
 LAST, BEFORE_LAST = "last.ckpt", "before_last.ckpt"
 RUN_DIR = "VAELAB_RUN_DIR"
-"""Environment variable: the folder of this run, where whoever started it has chosen one, as a search does."""
+"""Environment variable: the folder of this run, if its starter has chosen one, as a search does."""
 _claimed: list[Path] = []
-_kept: set[Path] = set()  # folders that other processes are refused
+_kept: set[Path] = set()  # folders that this process has locked
 
 
 def claim_run_dir(resume: str | None, parent: str) -> str:
-    """Make and return a folder that no other run has: `<parent>/<date>_<time>[-n]`, or the resumed one.
+    """Create and return a new run folder: `<parent>/<date>_<time>[-n]`, or return the resumed one.
 
-    Making it is the claim, so that two runs that start in one second, also on two machines with one
-    file system, do not share it.
+    Creating the folder is the claim. So two runs that start in the same second do not share it, also on two machines
+    with a common file system.
 
     Raises:
-        FaultError: it cannot be made.
+        FaultError: it cannot be created.
     """
     if resume:
         return resume
@@ -50,7 +50,7 @@ def claim_run_dir(resume: str | None, parent: str) -> str:
             number += 1
         except OSError as error:
             raise FaultError(
-                f"{folder}: the folder cannot be made ({error.strerror}); name another place for runs with "
+                f"{folder}: the folder cannot be created ({error.strerror}); choose another place for runs with "
                 "paths.log_dir=<another folder>"
             ) from error
         else:
@@ -59,10 +59,10 @@ def claim_run_dir(resume: str | None, parent: str) -> str:
 
 
 def claim_chosen(folder: Path) -> str:
-    """Make and return a folder that nobody else uses; one that is there already is taken.
+    """Create and return a folder that belongs to this run; an existing folder is used as it is.
 
     Raises:
-        FaultError: it cannot be made.
+        FaultError: it cannot be created.
     """
     make(folder)
     _claimed.append(folder)
@@ -70,34 +70,34 @@ def claim_chosen(folder: Path) -> str:
 
 
 def make(folder: Path) -> None:
-    """Make a folder, or leave it as it is.
+    """Create a folder, or leave an existing one as it is.
 
     Raises:
-        FaultError: it cannot be made.
+        FaultError: it cannot be created.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:
-        raise FaultError(f"{folder}: is a file, and should be a folder or nothing") from error
+        raise FaultError(f"{folder}: is a file, but should be a folder or not exist") from error
     except OSError as error:
-        raise FaultError(f"{folder}: the folder cannot be made ({error.strerror})") from error
+        raise FaultError(f"{folder}: the folder cannot be created ({error.strerror})") from error
 
 
 def claim_sweep_dir(log_dir: str, task: str) -> str:
-    """The same for a sweep: `<log_dir>/<task>/multirun/...`, or `<log_dir>/multirun/...` for one over several tasks.
+    """Create the folder of a sweep: `<log_dir>/<task>/multirun/...`, or `<log_dir>/multirun/...` for several tasks.
 
     Args:
-        log_dir: where all runs go.
-        task: of the jobs, separated by commas if they have several.
+        log_dir: the folder of all runs.
+        task: the task of the jobs, or several separated by commas.
     """
     return claim_run_dir(None, str(Path(log_dir, "multirun") if "," in task else Path(log_dir, task, "multirun")))
 
 
 def discard_unstarted() -> list[Path]:
-    """Remove the folders that this process claimed and in which nothing ran: a refused command line leaves none.
+    """Remove the folders that this process claimed but in which no run began: a refused command line leaves no folder.
 
     Returns:
-        The claimed folders in which something ran.
+        The claimed folders in which a run began.
     """
     claimed = list(_claimed)
     _claimed.clear()
@@ -105,9 +105,9 @@ def discard_unstarted() -> list[Path]:
 
 
 def discard(folder: Path) -> bool:
-    """Remove a folder if nothing ran in it and it is one, not a link; says whether it is gone.
+    """Remove a folder if no run began in it and it is not a link; return whether it was removed.
 
-    What ran has left `state.json`.
+    A run that began has written `state.json`.
     """
     if not folder.is_symlink() and all(
         path.name in BEFORE_THE_RUN or path.relative_to(folder).parts[0] in OF_TRACKERS
@@ -119,27 +119,27 @@ def discard(folder: Path) -> bool:
 
 
 def checkpoints_to_go_on_from(folder: Path) -> list[Path]:
-    """What a run may go on from: its last checkpoint, and the one before it."""
+    """Return the checkpoints from which a run may be resumed: the last one, and the one before it."""
     return [path for name in (LAST, BEFORE_LAST) if (path := folder / "checkpoints" / name).is_file()]
 
 
 def can_go_on(folder: Path) -> bool:
-    """Whether a run left a checkpoint to go on from."""
+    """Whether a run has a checkpoint from which it can be resumed."""
     return bool(checkpoints_to_go_on_from(folder))
 
 
 @contextmanager
 def in_one_process(folder: Path, what: str) -> Iterator[None]:
-    """Keep a folder to one process. What its files say may change until then, so they are read afterwards.
+    """Lock a folder for this process. Its files may change before that, so read them afterwards.
 
-    Within a process a folder may be kept twice; the outer one counts.
+    Within a process, a folder may be locked twice; only the outer lock counts.
 
     Args:
-        folder: of a run or a sweep.
-        what: it holds, such as `sweep`.
+        folder: the folder of a run or a sweep.
+        what: what it contains, such as `sweep`, for messages.
 
     Raises:
-        ConfigError: another process has the folder at this moment.
+        ConfigError: another process has locked the folder.
     """
     try:
         import fcntl
@@ -171,7 +171,7 @@ def in_one_process(folder: Path, what: str) -> Iterator[None]:
 
 
 def put_aside(folder: Path) -> None:
-    """Rename what a job left that has no checkpoint to go on from: it begins anew in a folder of its own.
+    """Rename the folder of a job that has no checkpoint, so that the job starts again in a new folder.
 
     Raises:
         FaultError: it cannot be renamed.
@@ -184,20 +184,20 @@ def put_aside(folder: Path) -> None:
     try:
         folder.rename(aside)
         if (numbers := aside / "metrics.json").is_file():
-            numbers.rename(aside / "metrics_of_failed.json")  # a comparison takes folders with metrics.json
+            numbers.rename(aside / "metrics_of_failed.json")  # a comparison reads every folder with metrics.json
     except OSError as error:
         raise FaultError(
-            f"{folder}: cannot be put aside as {aside.name} ({error.strerror}); make the folder of the sweep writable"
+            f"{folder}: cannot be renamed to {aside.name} ({error.strerror}); make the folder of the sweep writable"
         ) from error
 
 
 def redact_sweep(folder: Path) -> None:
-    """Hide the secrets in the config of a whole sweep, which Hydra's own sweeper writes as it was typed."""
+    """Hide the secrets in the config of a sweep, which Hydra's own sweeper writes as typed."""
     _redact_file(folder / "multirun.yaml")
 
 
 def redact_subfolder(folder: Path) -> None:
-    """Hide the secrets in the folder that `hydra.output_subdir=...` asks for."""
+    """Hide the secrets in the folder of `hydra.output_subdir=...`."""
     for name in ("config", "hydra", "overrides"):
         _redact_file(folder / f"{name}.yaml")
 

@@ -1,8 +1,8 @@
 """Keep keys and passwords out of everything that is written, printed or sent.
 
-A secret is recognised by one of four signs: the name that it is given to (`api_key=...`, `Authorization: Bearer ...`),
-its place in a URL, its own form (`ghp_...`, `AKIA...`, a JWT, a private key), or its value, where an environment
-variable with such a name holds the same. Imports nothing heavy: the command line needs it before anything else.
+A secret is recognised in one of four ways: by the name it is assigned to (`api_key=...`, `Authorization: Bearer ...`),
+by its place in a URL, by its form (`ghp_...`, `AKIA...`, a JWT, a private key), or by its value, if an environment
+variable with such a name has the same value. Imports no heavy modules: the command line needs it before anything else.
 """
 
 import base64
@@ -16,7 +16,7 @@ from typing import Any
 
 HIDDEN = "<hidden>"
 
-# Names. A name counts where it ends a word: `token` in `hf_token` and `accessToken`, not in `max_tokens`.
+# Names. A name counts only at the end of a word: `token` in `hf_token` and `accessToken`, not in `max_tokens`.
 _KEYS = """access account api auth client deploy encryption license master private secret service session shared
     signing ssh storage subscription wandb"""
 _TOKENS = """access api auth bearer bot csrf deploy gh github gitlab hf id login oauth personal push refresh security
@@ -43,7 +43,7 @@ _SECRET_NAME = re.compile(rf"{_NAME}$")
 _PARTS = ("token", "secret", "pass", "pw", "key", "credential", "auth", "cookie", "jwt", "dsn", "sas", "hook", "string",
           "session", "cred", "otp", "wort")  # fmt: skip
 
-# What is given to a name.
+# Values that are assigned to a name.
 _ASSIGNED = re.compile(rf"{_NAME}(?P<close>[\\'\"\])]{{0,4}})[ \t]*(?P<sign>=>|:=|=|:(?!//)|%3[ADad])[ \t]*")
 _KEY = re.compile(r"[+~\w.@/-]+")
 _TEXT_BEFORE = re.compile(r"(?P<quote>['\"]?)[+~\w.@/-]*$")
@@ -57,7 +57,7 @@ _OF_A_MESSAGE = re.compile(
     r"(?:needs?|should|must|is|was|has|cannot|unknown|names|takes|expected|not|may)\s", re.IGNORECASE
 )
 _BEHIND = re.compile(rf"(?:{_OF_A_MESSAGE.pattern}|(?:null|none|true|false)[ \t]+)(?P<value>\S+)", re.IGNORECASE)
-# Names that are often those of something else: only what looks random is hidden behind them.
+# Ambiguous names: only values that look random are hidden after them.
 _UNSURE = re.compile(
     rf"(?P<before>{_WORD_BEGINS}(?i:pass|tokens|bearer|pin|licen[sc]e|sig"
     r"|(?:secret|password|token|api[_-]?key)[_-](?:val(?:ue)?|str(?:ing)?|text|of[_-]\w+))"
@@ -68,7 +68,7 @@ _TOOL = re.compile(
     r"(?!<hidden>)(?:'[^']*'|\"[^\"]*\"|\S+)"
 )
 
-# Without a sign between: `--token x`, `password x`, `the token of the server is x`.
+# Without a separator: `--token x`, `password x`, `the token of the server is x`.
 _FLAG = re.compile(rf"(?P<before>(?<!\S)--?[\w-]*{_NAME}[ \t]+)(?!-|<hidden>)(?:'[^']*'|\"[^\"]*\"|\S+)")
 _LOGIN = re.compile(r"(?P<before>(?<!\S)(?:-u|--user)[ =]+)[^\s:]+:\S+")
 _NO_VALUE = _any(
@@ -94,7 +94,7 @@ _QUERY = re.compile(
 )
 _HOOK = re.compile(r"(?P<before>(?:hooks\.slack\.com/services|discord(?:app)?\.com/api/webhooks)/)[^\s'\"]+")
 
-# By form.
+# Secrets that are recognised by their form.
 _FORMS = re.compile(
     r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----.*?(?:-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----|\Z)"
     r"|(?<![A-Za-z0-9_])(?:"
@@ -119,19 +119,19 @@ _MARKS = ".,;:!?()[]{}'\""
 
 
 def names_secret(key: str) -> bool:
-    """Whether what is given to this key is a secret: `logger.x.api_key`, not `data.max_tokens`."""
+    """Whether the value of this key is a secret: `logger.x.api_key`, not `data.max_tokens`."""
     return bool(_SECRET_NAME.search(key))
 
 
 def redact_text(text: str, key: str = "") -> str:
-    """The text with secrets hidden; twice does the same as once. `key` is what the text is given to, if anything.
+    """Return a text with secrets hidden; this is idempotent. `key` is the key of the text, if it is a value.
 
     Commits and fingerprints stay: forty hexadecimal digits are a key of W&B unless they follow a word such as
-    `commit` or are a part of a path.
+    `commit` or are part of a path.
     """
     lower = text.lower()
-    of_column = key.startswith("data.") and key != "data.path"  # names and labels of somebody's data
-    if any(part in lower for part in _PARTS):  # most texts have none, and the patterns of names are slow
+    of_column = key.startswith("data.") and key != "data.path"  # names and labels in the user's data
+    if any(part in lower for part in _PARTS):  # most texts contain none, and the patterns of names are slow
         text = _FLAG.sub(rf"\g<before>{HIDDEN}", _hide_assigned(text, of_column))
         text = _SAID_OF.sub(_if_random, text if of_column else _SAID.sub(rf"\g<before>{HIDDEN}", text))
     text = _TOOL.sub(rf"\g<before>{HIDDEN}", _UNSURE.sub(_if_mixed, text))
@@ -146,7 +146,7 @@ def redact_text(text: str, key: str = "") -> str:
 
 
 def redact_override(override: str, key: str = "") -> str:
-    """As `redact_text`, of one `key=value` of a command line: all of the value is hidden if its key names a secret."""
+    """As `redact_text`, for one `key=value` of a command line: the whole value is hidden if its key names a secret."""
     name, _, value = override.partition("=")
     if value and _KEY.fullmatch(name) and names_secret(name) and not _PLAIN.fullmatch(value):
         return f"{name}={HIDDEN}"
@@ -156,7 +156,7 @@ def redact_override(override: str, key: str = "") -> str:
 
 
 def redact(value: Any, key: str = "") -> Any:
-    """The same plain data with secrets hidden, in keys that name one and in texts anywhere."""
+    """Return plain data with secrets hidden: values of keys that name a secret, and secrets in any text."""
     if names_secret(key) and not (value in (None, "", [], {}) or isinstance(value, bool)):
         return HIDDEN
     if isinstance(value, dict):
@@ -187,7 +187,7 @@ def _hide_assigned(text: str, only_random: bool = False) -> str:
         begin = before.start() if before else found.start()
         quote = before["quote"] if before and not found["close"] else ""
         first = found["sign"] == ":" and not found["close"] and not text[line:begin].strip(" \t-")
-        end = _end(text, start, quote, first)  # in YAML all of the line is the value
+        end = _end(text, start, quote, first)  # in YAML the rest of the line is the value
         if text[start:end] in ("", HIDDEN) or (only_random and not _is_odd(text[start:end])):
             continue
         pieces += [text[done:start], HIDDEN]
@@ -196,7 +196,7 @@ def _hide_assigned(text: str, only_random: bool = False) -> str:
 
 
 def _end(text: str, start: int, quote: str, to_line_end: bool) -> int:
-    """Where the value that begins at `start` ends."""
+    """Return the end of the value that begins at `start`."""
     if quote and (closing := text.find(quote, start)) != -1:
         return closing
     if found := _QUOTED.match(text, start) or _SCHEME.match(text, start):
@@ -229,14 +229,14 @@ def _if_mixed(found: re.Match[str]) -> str:
 
 
 def _is_odd(value: str) -> bool:
-    """Whether a value is no word of a language: letters beside digits or signs."""
+    """Whether a value is not a natural word: it has letters next to digits or symbols."""
     value = value.strip(_MARKS)
     odd = any(c.isalpha() for c in value) and any(c.isdigit() or c in "!#$%^&*" for c in value)
     return odd and len(value) >= 5
 
 
 def _is_mixed(value: str) -> bool:
-    """Whether a value is no name either, such as `resnet50`: letters and digits change often, or in two cases."""
+    """Whether a value is not even a name such as `resnet50`: letters and digits alternate often, or in mixed case."""
     value = value.strip(_MARKS)
     kinds = [c.isdigit() for c in value if c.isalnum()]
     cases = any(c.islower() for c in value) and any(c.isupper() for c in value)
@@ -245,7 +245,7 @@ def _is_mixed(value: str) -> bool:
 
 
 def _if_login(found: re.Match[str]) -> str:
-    """Hide what decodes to `user:password`."""
+    """Hide a base64 text that decodes to `user:password`."""
     try:
         decoded = base64.b64decode(found["value"], validate=True)
     except binascii.Error:
@@ -263,11 +263,11 @@ def _hide_forty(found: re.Match[str], key: str) -> str:
 
 
 def _environment() -> Iterator[str]:
-    """Values of the environment variables that name a secret."""
+    """Yield the values of environment variables whose names suggest a secret."""
     for name, value in os.environ.items():
         if _names_secret(name) and len(value) >= 6 and not os.path.exists(value):
             certain = len(value) >= 16 or (any(map(str.isdigit, value)) and not value.isdigit())
-            if certain:  # a short word or number may stand anywhere without being the secret
+            if certain:  # a short word or number may occur anywhere without being the secret
                 yield value
 
 

@@ -11,10 +11,10 @@ from vaelab.training.budget import Effort
 
 @dataclass(frozen=True)
 class Settings:
-    """What a run needs beside its config groups; `conf/train.yaml` holds the defaults."""
+    """Settings of a run outside the config groups; `conf/train.yaml` has the defaults."""
 
     latent_dim: Annotated[int, Gt(0)]
-    seed: Annotated[int, Ge(0), Lt(2**32)] | None  # what NumPy takes
+    seed: Annotated[int, Ge(0), Lt(2**32)] | None  # the range that NumPy accepts
     effort: Effort
     train: bool
     test: bool
@@ -29,12 +29,12 @@ class Settings:
 
 @dataclass(frozen=True)
 class Extras:
-    """What is done before a run; `conf/train.yaml` holds the defaults.
+    """Actions before a run; `conf/train.yaml` has the defaults.
 
     Attributes:
-        print_config: the config is shown.
-        enforce_tags: a run without tags is refused; see `vaelab.command_line.tags`.
-        ignore_warnings: warnings of Python and of libraries are hidden.
+        print_config: whether the config is printed.
+        enforce_tags: whether a run without tags is refused; see `vaelab.command_line.tags`.
+        ignore_warnings: whether warnings of Python and of libraries are hidden.
     """
 
     print_config: bool

@@ -1,6 +1,6 @@
-"""Signals that end a process: with one line before a run begins, as an exception while it is prepared.
+"""Signals that end a process: one line before a run begins, an exception while it is prepared.
 
-Needs nothing but the standard library, since it also runs where nothing else is installed.
+Needs only the standard library, since it also runs if nothing else is installed.
 """
 
 import os
@@ -21,14 +21,14 @@ ENDING = tuple(
 )  # Windows lacks two of them
 
 ENDS_WITH = "VAELAB_ENDS_WITH"
-"""Environment variable: the number and the start of the process that started this one, which ends soon after it."""
-_LOOK = 1.0  # seconds between looks at that process
-_PATIENCE = 60.0  # seconds to end by itself once it is gone
+"""Environment variable: id and start time of the parent process; this process ends soon after the parent."""
+_LOOK = 1.0  # seconds between checks of that process
+_PATIENCE = 60.0  # seconds for a normal end after the parent has ended
 NOT_BEGUN = "interrupted before the run began"
 
 
 class Terminated(KeyboardInterrupt):
-    """Told to end by a signal other than Ctrl-C's. What stops for Ctrl-C stops for it too."""
+    """A signal other than SIGINT has asked this process to end. Code that handles Ctrl-C handles it too."""
 
     def __init__(self, number: int) -> None:
         super().__init__()
@@ -42,19 +42,19 @@ def exit_code(stop: KeyboardInterrupt) -> int:
 
 @contextmanager
 def ending_at_once(message: str = NOT_BEGUN) -> Iterator[None]:
-    """While modules are imported, a signal ends the process with one line and without a run folder.
+    """During imports, end the process on a signal with one line and without a run folder.
 
-    An exception in the middle of an import may be swallowed by the module that it hits, or come out as an ImportError.
+    An exception during an import may be suppressed by the module, or be turned into an ImportError.
 
     Args:
-        message: the line.
+        message: the line to print.
     """
 
     def end(number: int, frame: FrameType | None) -> NoReturn:
         if folders := sys.modules.get("vaelab.run_folder"):
             folders.discard_unstarted()
         if is_first():
-            os.write(2, f"error: {message}\n".encode())  # a stream may be in the middle of writing something else
+            os.write(2, f"error: {message}\n".encode())  # a Python stream may be in the middle of another write
         os._exit(_code(number))
 
     with handling(end, ENDING):
@@ -63,10 +63,10 @@ def ending_at_once(message: str = NOT_BEGUN) -> Iterator[None]:
 
 @contextmanager
 def raising_when_told_to_end() -> Iterator[None]:
-    """While a run is prepared, every signal that ends a process raises, as Ctrl-C does anyway.
+    """While a run is prepared, raise an exception on every signal that ends a process, as Ctrl-C does anyway.
 
     Raises:
-        Terminated: there was such a signal, and nothing else has taken over its handling since.
+        Terminated: there was such a signal, and no other handler has been installed since.
     """
 
     with handling(raise_terminated, [number for number in ENDING if number != signal.SIGINT]):
@@ -74,12 +74,14 @@ def raising_when_told_to_end() -> Iterator[None]:
 
 
 def raise_terminated(number: int, frame: FrameType | None) -> None:
-    """The handler of signals while a run is prepared; the run itself may take its place.
+    """Handle signals while a run is prepared; the run itself may install another handler.
 
     Raises:
-        Terminated: nothing else has taken over the signal.
+        Terminated: no other handler is installed for the signal.
     """
-    if signal.getsignal(number) is raise_terminated:  # else called by Lightning's handler, which knows when to stop
+    if (
+        signal.getsignal(number) is raise_terminated
+    ):  # else it was called by Lightning's handler, which decides when to stop
         raise Terminated(number)
 
 
@@ -102,7 +104,7 @@ def handling(handler: Callable[[int, FrameType | None], Any], numbers: Any) -> I
 
 @contextmanager
 def holding_signals() -> Iterator[None]:
-    """Keep back the signals that end a process; a process that is started meanwhile keeps them until `hear_signals`."""
+    """Block the signals that end a process; a child process started meanwhile blocks them until `hear_signals`."""
     if hasattr(signal, "pthread_sigmask"):  # Windows lacks it
         signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     try:
@@ -112,22 +114,22 @@ def holding_signals() -> Iterator[None]:
 
 
 def hear_signals() -> None:
-    """Hear the signals that were kept back while this process started, and those that come."""
+    """Unblock the signals that were blocked while this process started."""
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
 
 
 def ends_with_this_process() -> str:
-    """The value of `VAELAB_ENDS_WITH` for a process that should end with this one."""
+    """Return the value of `VAELAB_ENDS_WITH` for a process that should end together with this one."""
     return f"{os.getpid()}:{born_of(os.getpid()) or ''}"
 
 
 def end_with_parent() -> None:
-    """End when the process is gone that `VAELAB_ENDS_WITH` names: it may be killed before it can end this one.
+    """End this process after the process that `VAELAB_ENDS_WITH` names, which may be killed before it can end this one.
 
-    Without the variable nothing is watched: a run or a search that a user has started outlives its shell if the shell
-    or `nohup` lets it. The first process of a run sets it for those that it starts for other devices. The variable is
-    taken out: what a run starts in the background is its own affair.
+    Without the variable nothing is watched, so a run that a user started may outlive its shell, for example under
+    `nohup`. The first process of a run sets the variable for the processes of other devices. It is removed here, so
+    that background processes of a run do not inherit it.
     """
     parent, _, born = os.environ.pop(ENDS_WITH, "").partition(":")
     if parent.isdecimal():
@@ -136,7 +138,7 @@ def end_with_parent() -> None:
 
 
 def _watch(parent: int, born: int | None) -> None:
-    """Wait for the end of a process. It need not have started this one directly: a wrapper may stand between them."""
+    """Wait for the end of a process. It need not be the direct parent: there may be a wrapper process between them."""
     direct = os.getppid() == parent
     while is_alive(parent, born) is not False and not (direct and os.getppid() != parent):
         sleep(_LOOK)
@@ -146,21 +148,21 @@ def _watch(parent: int, born: int | None) -> None:
 
 
 def _code(number: int) -> int:
-    """128 + the number; SIGUSR1 is how schedulers announce a SIGTERM, and ends as that."""
+    """Return 128 + the number. Schedulers announce a SIGTERM by SIGUSR1, so both give the code of SIGTERM."""
     return 128 + (signal.SIGTERM if number == getattr(signal, "SIGUSR1", None) else number)
 
 
 def silence_lost_output() -> bool:
-    """Whether the terminal or program that read this process's output is gone.
+    """Whether the terminal or program that read this process's output has ended.
 
-    What is printed there from now on goes nowhere: it would be an error each time, and end the saving.
+    Further output is discarded then: it would raise an error each time, and interrupt saving.
     """
     lost = False
     for stream in (sys.__stdout__, sys.__stderr__):
         with suppress(OSError, ValueError, AttributeError):
             handle = stream.fileno()  # type: ignore[union-attr]
             watched = select.poll()
-            watched.register(handle, 0)  # POLLERR and POLLHUP are always told
+            watched.register(handle, 0)  # POLLERR and POLLHUP are always reported
             if watched.poll(0):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), handle)
                 lost = True
@@ -168,16 +170,16 @@ def silence_lost_output() -> bool:
 
 
 def say(line: str) -> None:
-    """One line for the person at the keyboard; the other processes of a run over several devices stay silent."""
+    """Print one line for the user; only the first process of a run on several devices prints."""
     if is_first():
         print(line, file=sys.stderr, flush=True)
 
 
 def is_first() -> bool:
-    """Whether this is the only process of a run, or the first: by torchrun, by Lightning, by SLURM."""
+    """Whether this is the only or first process of a run, according to torchrun, Lightning or SLURM."""
     return all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
 
 
 def is_first_of_node() -> bool:
-    """Whether this is the first process of a run on its machine: what is wrong there, it can say for the others."""
+    """Whether this is the first process of a run on its machine, which reports errors of the machine for all."""
     return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "SLURM_LOCALID"))

@@ -1,6 +1,6 @@
-"""What a process does first: name what is not installed.
+"""The entry points, which first report packages that are not installed.
 
-Needs nothing but the standard library, since it also runs where nothing else is installed.
+Needs only the standard library, since it also runs if nothing else is installed.
 """
 
 import sys

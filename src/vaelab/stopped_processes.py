@@ -1,6 +1,6 @@
-"""Notice another process of the same job on this machine that the system has stopped, before the processes can talk.
+"""Detect other processes of the same run on this machine that are stopped, before the processes can communicate.
 
-Imports nothing heavy: processes wait for each other from their first lines on.
+Imports no heavy modules: processes wait for each other from the start.
 """
 
 import os
@@ -13,21 +13,21 @@ from time import monotonic, sleep
 from vaelab.external import launched
 from vaelab.run_folder import discard_unstarted
 
-SILENCE = 25.0  # seconds that a process is stopped before it counts as lost
-PAUSE = 10.0  # seconds without a look around: this process was stopped itself, as Ctrl-Z does to all of them
+SILENCE = 25.0  # seconds after which a stopped process counts as lost
+PAUSE = 10.0  # seconds without a check: this process was stopped itself, as Ctrl-Z stops all of them
 _OF_LAUNCHER = {
     "torchrun": ("RANK", "TORCHELASTIC_RUN_ID", "MASTER_PORT"),
     "slurm": ("SLURM_PROCID", "SLURM_JOB_ID", "SLURM_STEP_ID"),
 }
-"""The variable that tells processes apart, and those that all processes of a run share."""
-FIRST = 2.0  # seconds for the process that says why, before launchers end all of them
+"""The variable that distinguishes processes of a run, and the variables that they share."""
+FIRST = 2.0  # seconds for the first message, before launchers end all processes
 
 
 class StoppedProcesses:
-    """The other processes of this run on this machine, as far as their parent tells.
+    """The other processes of this run on this machine, found through their parent process.
 
-    Those of torchrun and srun have one parent, and variables that say which run they belong to. Lightning's are
-    children of the first process. Nothing is noticed where the system has no `/proc`, and of processes of other users.
+    Processes of torchrun and srun have a common parent, and variables that identify their run. Lightning's are
+    children of the first process. Nothing is detected without `/proc`, nor for processes of other users.
     """
 
     def __init__(self) -> None:
@@ -39,12 +39,12 @@ class StoppedProcesses:
         self._own = int(rank) if rank.isdecimal() else 0
 
     def end_if_lost(self, failed: Callable[[str], None] | None = None) -> None:
-        """End this process with one message if another one has been stopped for too long, and that one too.
+        """End this process and the stopped ones, with one message, if another process has been stopped for too long.
 
-        To be called every second or so.
+        Call it about every second.
 
         Args:
-            failed: keeps in the run folder why the run has ended, if it has begun.
+            failed: records in the run folder why the run has ended, if it has begun.
         """
         now = monotonic()
         if now - self._looked > PAUSE:
@@ -67,7 +67,7 @@ class StoppedProcesses:
         os._exit(1)
 
     def _ranks(self) -> dict[int, int]:
-        """Processes besides this one, by rank."""
+        """Return the ids of the other processes by rank."""
         parent = os.getppid()
         if self._launch is not None:
             same = _OF_LAUNCHER[self._launch.launcher]
@@ -86,15 +86,15 @@ class StoppedProcesses:
 
 
 def say_last(why: str, failed: Callable[[str], None] | None = None) -> None:
-    """Say why this process ends, from any thread, and leave no run folder behind where nothing ran.
+    """Print why this process ends, from any thread, and remove the run folder if no run began.
 
     Args:
-        why: one line.
-        failed: keeps that in the run folder, if the run has begun.
+        why: the line to print.
+        failed: records it in the run folder, if the run has begun.
     """
     if failed is not None:
         failed(why)
-    os.write(2, f"error: {why}\n".encode())  # the main thread may be in the middle of writing
+    os.write(2, f"error: {why}\n".encode())  # the main thread may be in the middle of another write
     discard_unstarted()
 
 
@@ -106,13 +106,13 @@ def _children(process: int) -> list[int]:
 
 
 def _of_lightning(first: int) -> dict[int, int]:
-    """What the first process of a run has started."""
+    """Return the processes that the first process of a run has started."""
     named = {process: _variables(process).get("LOCAL_RANK", "") for process in _children(first)}
     return {int(rank): process for process, rank in named.items() if rank.isdecimal()}
 
 
 def _variables(process: int) -> dict[str, str]:
-    """The environment that a process was started with."""
+    """Return the environment variables that a process was started with."""
     try:
         texts = Path(f"/proc/{process}/environ").read_bytes().decode(errors="replace").split("\0")
     except OSError:

@@ -1,4 +1,4 @@
-"""Many runs: the jobs of a sweep. A job that fails does not end the sweep; an interruption does."""
+"""Run the jobs of a sweep. A failed job does not end the sweep; an interruption does."""
 
 import os
 import sys
@@ -40,16 +40,16 @@ from vaelab.signals import ending_at_once, exit_code, say
 if TYPE_CHECKING:
     from vaelab.launch.settings import Launcher
 
-MANY = 20  # jobs whose configs take more than a few seconds to check
+MANY = 20  # jobs above which checking all configs takes more than a few seconds
 _OF_SWEEPS = ("hydra.mode", "hydra.run.", "hydra.sweep", "hydra/sweeper", "hydra.launcher", "hydra/launcher")
-_collecting = False  # whether the function of a job is called by `outcome`
+_collecting = False  # whether `outcome` is running the function of a job
 
 
 Launch = Callable[[Sequence[Sequence[str]], int], Sequence[Outcome]]
 
 
 def outcome(job: TaskFunction, config: DictConfig) -> Outcome:
-    """Run a job and say what became of it; nothing but Ctrl-C and its like is raised."""
+    """Run a job and return its outcome; only Ctrl-C and similar signals raise."""
     global _collecting
     _collecting = True
     try:
@@ -62,7 +62,7 @@ def outcome(job: TaskFunction, config: DictConfig) -> Outcome:
         return Outcome(Status.FAILED, str(error))
     except SystemExit as error:
         return Outcome(Status.FAILED, f"ended with exit code {error.code}")
-    except Exception as error:  # of any kind: the other jobs may well run
+    except Exception as error:  # of any kind: the other jobs can still run
         traceback.print_exc()
         return Outcome(Status.FAILED, f"{type(error).__name__}: {error}")
     finally:
@@ -70,20 +70,20 @@ def outcome(job: TaskFunction, config: DictConfig) -> Outcome:
 
 
 def errors_are_collected() -> bool:
-    """Whether an error in this job is for the sweep to tell, and not for the process to end with."""
+    """Whether the sweep reports an error in this job, instead of ending the process."""
     return _collecting
 
 
 class SweepRunner:
-    """Composes, checks and launches the jobs of a sweep that are missing.
+    """Composes, checks and launches the unfinished jobs of a sweep.
 
     Args:
-        sweep: its folder is claimed here if it is a new one, and is kept to this process already if it is not.
-        master: the composed config of the sweep as a whole, of which `hydra` and `launcher` matter.
-        loader: composes the config of a job.
-        launch: runs jobs in this process, each a list of overrides, of successive numbers from the given one; returns
-            what became of each.
-        at_once: how many jobs to launch together, at most.
+        sweep: the sweep; a new folder is claimed here, an existing one is already locked by this process.
+        master: the composed config of the sweep as a whole; only `hydra` and `launcher` are used.
+        loader: Hydra's config loader, which composes the config of a job.
+        launch: runs jobs in this process, each a list of overrides, numbered from the given number; returns their
+            outcomes.
+        at_once: the largest number of jobs to launch together.
     """
 
     def __init__(self, sweep: Sweep, master: DictConfig, loader: ConfigLoader, launch: Launch, at_once: int) -> None:
@@ -95,24 +95,23 @@ class SweepRunner:
         self._is_of_hydra = master.hydra.runtime.choices.get("hydra/launcher") not in (None, "basic")
         self._folders = [Path(s.path) for s in master.hydra.runtime.config_sources if s.schema == "file"]
         self._arguments: dict[int, list[str]] = {}
-        self._alone: dict[int, list[str]] = {}  # arguments of a process that runs the job by itself
+        self._alone: dict[int, list[str]] = {}  # arguments for jobs that run as a process of their own
         self._devices: dict[int, tuple[int, int]] = {}
         self._tasks: dict[str, None] = {}
         self._said: list[Usual] = []
 
     def run(self) -> list[float | None]:
-        """Run the jobs and keep the record of them; returns the numbers that the tasks of those that ran watch.
+        """Run the jobs and record them; return the metrics that their tasks watch.
 
         Raises:
-            UserError: not one of the jobs can be composed, the launcher cannot be used, or the folder of the sweep
-                cannot be.
+            UserError: no job can be composed, or the launcher or the folder of the sweep cannot be used.
         """
         sweep = self.sweep
         for job in sweep.jobs:
             if any(word.lstrip("+").partition("=")[0] == OUTPUT_DIR for word in [*job.overrides, *sweep.typed]):
                 raise ConfigError(
-                    f"{OUTPUT_DIR}: names the folder of one run, and each job of a sweep has its own; "
-                    "hydra.sweep.dir=<folder> names that of the sweep"
+                    f"{OUTPUT_DIR}: sets the folder of a single run, but each job of a sweep has its own; "
+                    "hydra.sweep.dir=<folder> sets the folder of the sweep"
                 )
         queued = settled(sweep) if sweep.resumed else []
         missing = [job for job in sweep.missing() if job not in queued]
@@ -144,7 +143,7 @@ class SweepRunner:
             return values
 
     def _launcher(self) -> "Launcher":
-        """The launcher that the command line or a user's own settings choose."""
+        """Return the launcher that the command line or the user's own settings choose."""
         with ending_at_once():
             from vaelab.launch.settings import read_launcher
         hydra, before = self._master.hydra, HydraConfig.instance().cfg
@@ -160,12 +159,12 @@ class SweepRunner:
         if launcher.kind != DEFAULT and self._is_of_hydra:
             chosen, other = (hydra.runtime.choices.get(group) for group in (GROUP, "hydra/launcher"))
             raise ConfigError(
-                f"launcher={chosen} beside hydra/launcher={other}: a sweep has one launcher; leave one out"
+                f"launcher={chosen} and hydra/launcher={other}: a sweep has one launcher; leave one of them out"
             )
         return launcher
 
     def _check(self, jobs: list[Job]) -> dict[int, UserError]:
-        """What is wrong with the configs of jobs, by number: said before any of them runs."""
+        """Check the configs of jobs before any job runs; return the errors by number."""
         if not jobs:
             return {}
         with ending_at_once():
@@ -202,11 +201,11 @@ class SweepRunner:
         return refused
 
     def _composed(self, arguments: list[str]) -> DictConfig:
-        """The config of a job; adds to its arguments a decoder that an encoder of the user's own lacks."""
+        """Compose the config of a job; add a decoder to its arguments if an encoder of the user's own has none."""
         return with_decoder(lambda words: self._loader.load_sweep_config(self._master, words), arguments, self._folders)
 
     def _typed(self, job: Job) -> list[str]:
-        """The overrides of a job; from the record of an earlier sweep, only what a file may decide."""
+        """Return the overrides of a job; from a recorded sweep, only those that a file may set."""
         sweep, of_hydra = self.sweep, self._of_hydra()
         if not sweep.resumed:
             self._alone[job.number] = [*of_hydra, *job.overrides, *_once(job.overrides)]
@@ -224,7 +223,7 @@ class SweepRunner:
         return with_usual(recorded + typed, self._say_once) + place
 
     def _of_hydra(self) -> list[str]:
-        """What is typed for Hydra itself, and is not about sweeps: where options are searched for, say."""
+        """Return the arguments for Hydra itself that do not concern sweeps, such as search paths of options."""
         words = [str(word) for word in self._master.hydra.overrides.hydra]
         return [word for word in words if not word.lstrip("+~").startswith(_OF_SWEEPS)]
 
@@ -234,7 +233,7 @@ class SweepRunner:
             say(str(usual))
 
     def _as_if_running(self, job: Job, config: DictConfig) -> DictConfig:
-        """The config that the job's function will be given; notes the job's folder."""
+        """Return the config that the job will receive; record the folder of the job."""
         plain = as_if_running(config, job.number)
         if not self.sweep.resumed:
             job.folder = str(config.hydra.sweep.subdir)
@@ -246,11 +245,11 @@ class SweepRunner:
         sweep, hydra = self.sweep, self._master.hydra
         if not sweep.resumed:
             with read_write(hydra), open_dict(hydra):
-                hydra.runtime.choices.task = ",".join(self._tasks)  # the folder is named after it
+                hydra.runtime.choices.task = ",".join(self._tasks)  # the name of the folder contains it
             sweep.folder = Path(str(hydra.sweep.dir))
             if (sweep.folder / FILE).exists():
                 on = typed_path("resume", sweep.folder)
-                raise ConfigError(f"hydra.sweep.dir={sweep.folder}: holds a sweep; {on} goes on with it")
+                raise ConfigError(f"hydra.sweep.dir={sweep.folder}: contains a sweep; {on} resumes it")
             sweep.folder.mkdir(parents=True, exist_ok=True)
             whole = redact(yaml.safe_load(OmegaConf.to_yaml(self._master)))
             write_file(sweep.folder / "multirun.yaml", yaml.safe_dump(whole, sort_keys=False))
@@ -277,7 +276,7 @@ class SweepRunner:
         return values
 
     def _needs_process(self, job: Job) -> bool:
-        """Whether a job runs over several devices."""
+        """Whether a job runs on several devices."""
         return not self._is_of_hydra and self._devices.get(job.number, (1, 1)) != (1, 1)
 
     def _outcomes(self, jobs: list[Job]) -> Sequence[Outcome]:
@@ -306,12 +305,12 @@ def _plain(node: Any) -> Any:
 
 
 def _once(words: list[str]) -> list[str]:
-    """What makes a single run of words that may choose an experiment which is a sweep by itself."""
+    """Return words that force a single run, also if an experiment among them defines a sweep."""
     return ["hydra.mode=RUN"] if any(word.startswith("experiment=") for word in words) else []
 
 
 def successive(jobs: list[Job], at_once: int) -> Iterator[list[Job]]:
-    """Parts of at most `at_once` jobs whose numbers follow one another."""
+    """Yield groups of at most `at_once` jobs with consecutive numbers."""
     part: list[Job] = []
     for job in jobs:
         if part and (len(part) == at_once or job.number != part[-1].number + 1):
@@ -323,7 +322,7 @@ def successive(jobs: list[Job], at_once: int) -> Iterator[list[Job]]:
 
 
 def _refusal(errors: list[UserError]) -> UserError:
-    """One error for a sweep of which no job can run."""
+    """Return one error for a sweep of which no job can run."""
     messages = list(dict.fromkeys(map(str, errors)))
     more = f"; and {len(messages) - 3} more" if len(messages) > 3 else ""
     refusal = type(errors[0]) if len({type(error) for error in errors}) == 1 else ConfigError

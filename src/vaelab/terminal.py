@@ -1,4 +1,4 @@
-"""Printing for people. What a user has named (columns, files, overrides) is shown as it is, whatever is in it."""
+"""Printing for people. Names of the user (columns, files, overrides) are printed literally."""
 
 from typing import TYPE_CHECKING
 
@@ -7,7 +7,7 @@ if TYPE_CHECKING:
 
 
 def console(stderr: bool = False, width: int | None = None) -> "Console":
-    """A console that takes no text for markup: `[a]` may be a column, and `:cat:` one too."""
+    """Return a console that does not interpret markup: `[a]` may be the name of a column, and `:cat:` too."""
     from rich.console import Console
 
     return Console(stderr=stderr, width=width, markup=False, emoji=False, highlight=False)

@@ -115,7 +115,7 @@ def test_twenty_kills_at_random_moments(tmp_path: Path) -> None:
         os.killpg(run.pid, signal.SIGKILL)
         run.communicate()
     said = finished(*words)
-    assert "going on with" in said
+    assert "resuming " in said
     same(folder, tmp_path / "whole")
 
 
@@ -169,7 +169,7 @@ def test_each_signal_to_each_process_saves_and_the_run_goes_on(tmp_path: Path, n
         assert monotonic() - began < 60
         assert run.returncode == {signal.SIGHUP: 129, signal.SIGINT: 130}.get(number, 143), said
         assert said.count("error: ") == 1, said
-        assert "go on with resume=" in said
+        assert "resume it with resume=" in said
         assert steps(folder) > before
         status = json.loads((folder / "state.json").read_text())["status"]
         # Ctrl-C comes to all processes of a terminal. Of one alone the others only know that it has ended.

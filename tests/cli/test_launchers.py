@@ -110,8 +110,8 @@ def test_an_option_opens_with_its_command_and_says_what_each_key_is(option: str)
         (["-m", "latent_dim=2,4", "launcher=joblib,local"], "several values; a sweep has one launcher"),
         (["-m", "latent_dim=2,4", "launcher=joblib", "+launcher._target_=os.system"], "unknown key launcher._target_"),
         (["-m", "latent_dim=0,-1", "launcher=joblib"], "latent_dim=0: should be greater than 0"),
-        (["launcher=joblib"], "launcher=joblib: says how the jobs of a sweep run, and this is one run; add -m"),
-        (["launcher=slurm", "launcher.partition=gpu"], "launcher=slurm: says how the jobs of a sweep run"),
+        (["launcher=joblib"], "launcher=joblib: sets how the jobs of a sweep run, but this is one run; add -m"),
+        (["launcher=slurm", "launcher.partition=gpu"], "launcher=slurm: sets how the jobs of a sweep run"),
         (["-m", "latent_dim=2,4", "hydra/launcher=joblib"], "launchers of this program are launcher=joblib"),
     ],
 )

@@ -381,7 +381,7 @@ def test_ctrl_c_while_the_database_is_away_loses_no_trial(begun: Begun, server: 
     search.send_signal(signal.SIGINT)
     said, _ = search.communicate(timeout=LONGEST)
     assert search.returncode == 130, said
-    assert said.splitlines()[-1] == f"error: interrupted; go on with resume={folder}"
+    assert said.splitlines()[-1] == f"error: interrupted; resume it with resume={folder}"
     server.start()
     ended = begun(f"resume={folder}", log_dir=tmp_path, VAELAB_SEARCH_STORAGE=server.address)
     said, _ = ended.communicate(timeout=LONGEST)

@@ -187,7 +187,7 @@ def test_a_sweep_that_was_killed_goes_on_in_the_same_folders(
     with monkeypatch.context() as patch:
         patch.setattr(Path, "rename", refuses)
         assert code_of(lambda: in_process(f"resume={folder}")) == 1
-    assert f"{folder}/d3: cannot be put aside as d3-failed-1 (Read-only file system); make" in capsys.readouterr().err
+    assert f"{folder}/d3: cannot be renamed to d3-failed-1 (Read-only file system); make" in capsys.readouterr().err
     in_process(f"resume={folder}")
     assert run.jobs == [("d3", 3, ""), ("d4", 4, "")]
     assert (folder / "d3-failed-1/metrics_of_failed.json").is_file()  # what the job had left is put aside
@@ -234,7 +234,7 @@ def test_a_done_job_whose_results_are_gone_runs_again(
     capsys.readouterr()
     run.jobs = []
     in_process(f"resume={folder}")
-    assert "are gone, so they run again: 0, 1\n" in capsys.readouterr().out
+    assert "are missing, so these jobs run again: 0, 1\n" in capsys.readouterr().out
     assert [(name, resumed) for name, _, resumed in run.jobs] == [("0", ""), ("1", "1")]  # measured again from it
     assert statuses(folder) == ["done"] * 3
 

@@ -274,7 +274,7 @@ def test_a_prior_for_another_model_is_refused(run: Path) -> None:
 
 def test_a_run_without_one_says_how_to_get_one(run: Path) -> None:
     for place in (run, run / "nowhere"):
-        with pytest.raises(CheckpointError, match="keeps no fitted prior; train with fitted_prior=<option>"):
+        with pytest.raises(CheckpointError, match="has no fitted prior; fitted_prior=<option> fits one"):
             load_fitted_prior(place)
 
 

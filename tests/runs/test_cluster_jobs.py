@@ -81,7 +81,7 @@ def test_a_job_on_two_nodes_that_is_requeued_ends_as_if_nothing_had_happened(clu
         jobs[name] = job
     said = told(tmp_path, jobs["requeued"])
     assert said.count(f"SLURM requeues job {jobs['requeued']}, which then resumes") == 1, said
-    assert len(re.findall("^going on with", said, re.MULTILINE)) == 1, said
+    assert len(re.findall("^resuming ", said, re.MULTILINE)) == 1, said
     (about,) = states(cluster, jobs["requeued"])
     assert about["restarts"] == 1
     whole, requeued = run_in(tmp_path / "whole"), run_in(tmp_path / "requeued")

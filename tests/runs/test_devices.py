@@ -98,4 +98,4 @@ def test_a_run_folder_that_is_removed_is_said_by_one_process(tmp_path: Path) -> 
     _, said = run.communicate(timeout=60)
     assert run.returncode == 1
     assert said.count("\n") == 1, said
-    assert "the run folder is gone" in said
+    assert "the run folder no longer exists" in said

@@ -179,7 +179,7 @@ def test_a_worker_that_is_killed_comes_back_and_the_weights_are_the_same(tmp_pat
     until_saved(job, tmp_path / "killed")
     os.kill(job.ranks()[1], signal.SIGKILL)
     assert job.end() == 0, job.said
-    assert "going on with" in job.said
+    assert "resuming " in job.said
     ours, theirs = run_in(tmp_path / "whole"), run_in(tmp_path / "killed")
     assert (ours / "metrics.csv").read_text().splitlines()[0] == (theirs / "metrics.csv").read_text().splitlines()[0]
     assert numbers(ours) == numbers(theirs)
@@ -221,7 +221,7 @@ def test_divided_weights_train_as_whole_ones_do_and_come_back_after_a_kill(tmp_p
     until_saved(job, folder)
     os.kill(job.ranks()[1], signal.SIGKILL)
     assert job.end() == 0, job.said
-    assert "going on with" in job.said
+    assert "resuming " in job.said
     two = run_in(folder)
     parts = [[int(n) for n in (folder / f"parts-{rank}.txt").read_text().split()] for rank in (0, 1)]
     (first, moments, every), (second, others, _) = parts

@@ -227,7 +227,7 @@ def test_pixels_become_what_the_data_module_makes_of_them(tmp_path: Path, binari
 
 def test_step_by_step_generation_is_refused_by_name(tmp_path: Path) -> None:
     trained = vaelab.load(text_run(tmp_path))
-    with pytest.raises(ConfigError, match="decoder: GRUDecoder generates step by step"):
+    with pytest.raises(ConfigError, match="decoder: GRUDecoder is autoregressive"):
         trained.export(tmp_path / "out", parts=["decoder"])
     assert not (tmp_path / "out").exists()
 
@@ -236,7 +236,7 @@ def test_misuse_is_named_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.
     trained = vaelab.load(numbers_run(tmp_path))
     before = sorted(path.name for path in tmp_path.iterdir())
     for settings, said in [
-        ({"to": ["onx"]}, "to=onx: should be of onnx, torch; did you mean onnx"),
+        ({"to": ["onx"]}, "to=onx: should be one of onnx, torch; did you mean onnx"),
         ({"to": []}, "to=: name one or more of onnx, torch"),
         ({"parts": ["coder"]}, "parts=coder: should be of encoder, decoder, score"),
         ({"score": "nothing"}, "score=nothing: this model has"),
@@ -456,7 +456,7 @@ def test_the_shell_says_one_line(tmp_path: Path) -> None:
     assert done.stdout.startswith("wrote 2 programs (encoder.pt2, score.pt2) to ")
     assert done.stdout.count("\n") == 1
     assert done.stderr.count("\n") == 1
-    assert done.stderr.startswith("note: decoder: is left out; GRUDecoder generates step by step")
+    assert done.stderr.startswith("note: decoder: is left out; GRUDecoder is autoregressive")
     again = subprocess.run([sys.executable, "-m", "vaelab", *map(str, words)], capture_output=True, text=True)
     assert again.returncode == 2
     assert "is not empty; name a new folder, or add --overwrite" in again.stderr

@@ -20,7 +20,7 @@ FLOATS = torch.rand(2, 3, 8, 8)
 
 @pytest.mark.parametrize(("given", "said"), [
     ((FLOATS * 255).byte(), r"a tensor of uint8 was given; the model takes floats in \[0, 1\]: divide pixels by 255"),
-    (FLOATS * 255, r"values are from .* those of the model are in \[0, 1\]"),
+    (FLOATS * 255, r"values are from .* the model takes values that are in \[0, 1\]"),
     (FLOATS[:, :1], r"a tensor of shape \[2, 1, 8, 8\] was given; the model takes \['N', 3, 8, 8\]"),
     (FLOATS[0], r"add a dimension in front"),
     (FLOATS[:0], r"a tensor of shape \[0, 3, 8, 8\]"),
@@ -30,7 +30,7 @@ FLOATS = torch.rand(2, 3, 8, 8)
     ([], "no image was given"),
     (["nowhere.png"], "nowhere.png: cannot be read"),
     ([3], "image 0: is int; give PIL images"),
-    (Image.new("F", (4, 4), 0.5), "32-bit pixels of unknown range"),
+    (Image.new("F", (4, 4), 0.5), "32-bit pixels"),
 ])  # fmt: skip
 def test_what_is_no_image_of_the_model_is_named(tmp_path: Path, given: Any, said: str) -> None:
     with pytest.raises(DataError, match=said):
@@ -52,7 +52,7 @@ def test_what_is_no_row_of_the_model_is_named(tmp_path: Path, change: Any, said:
 
 def test_other_things_are_named(tmp_path: Path) -> None:
     for made, given, said in [
-        (numbers_run, np.zeros((2, 3)), r"shape \[2, 3\] is given"),
+        (numbers_run, np.zeros((2, 3)), r"shape \[2, 3\] was given"),
         (series_run, np.zeros((2, 3, 16)), r"shape \[2, 3, 16\] was given; series of this model have shape \[2, 16\]"),
         (series_run, np.zeros((2, 2, 17)), "series of 17 steps were given; those of this model have 16"),
         (series_run, np.full((2, 16), np.nan), "a value is missing"),
@@ -192,7 +192,7 @@ def test_draws_of_wrong_types_are_one_message(tmp_path: Path, settings: Any, sai
     ("foo", "device=foo: should be cpu, cuda"),
     (None, "device=None: should be cpu, cuda"),
     ("cuda:99", "device=cuda:99: this machine has"),
-    ("mps", "device=mps: this machine has none"),
+    ("mps", "device=mps: this machine has no such device"),
 ])  # fmt: skip
 def test_a_device_that_is_not_there_is_one_message(tmp_path: Path, device: Any, said: str) -> None:
     run = image_run(tmp_path)

@@ -145,7 +145,7 @@ def test_training_saves_at_the_next_step(
         train(*SMALL, "data.batch_size=100")
     assert stopped.value.code == (129 if number == signal.SIGHUP else 143)
     run = only_run(tmp_path)
-    assert f"go on with resume={run}" in capsys.readouterr().err
+    assert f"resume it with resume={run}" in capsys.readouterr().err
     assert weights(run)["global_step"] == signals.sent_at
 
 

@@ -82,9 +82,7 @@ def reproduce(arguments: list[str], train: Train) -> int:
     if not code and not folder.is_dir():  # nothing was trained, as with --cfg job
         return 0
     if code:
-        say(
-            f"when it has been resumed to its end: vaelab reproduce {result.name} --from {shlex.quote(str(folder))}"
-        )
+        say(f"when it has been resumed to its end: vaelab reproduce {result.name} --from {shlex.quote(str(folder))}")
         return code
     return _verdict(result, folder)
 

@@ -66,7 +66,7 @@ def ways_on(run: ListedRun) -> list[tuple[str, str]]:
         found.append(("its report", page))
     if run.status not in ("finished", "running") and can_go_on(Path(run.path)):
         program = "python train.py" if os.path.isfile("train.py") else "vaelab train"
-        found.append(("go on with it", f"{program} {typed_path('resume', run.path)}"))
+        found.append(("resume it", f"{program} {typed_path('resume', run.path)}"))
     if os.path.isfile(os.path.join(run.path, "config.yaml")) and run.status != "running":
         found.append(("repeat it and compare the results", rerun(run)))
     left_out = ", without the words that select code (--config-dir, hydra, trusted)" if _words(run)[1] else ""

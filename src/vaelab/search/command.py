@@ -80,7 +80,7 @@ def search(words: SearchWords, folders: list[Path], program: Sequence[str], chos
 
 
 def _go_on(made: "Search") -> str:
-    return f"go on with {typed_path('resume', made.folder)}"
+    return f"resume it with {typed_path('resume', made.folder)}"
 
 
 def _finish(made: "Search", study: "SharedStudy", worker: "Worker", flags: Sequence[str]) -> int:

@@ -282,7 +282,7 @@ def _finish(running: Running, flags: Sequence[str]) -> int:
     if running.broken:
         raise UserError(f"wandb agent {running.path}: ended with an error: {running.broken}")
     if running.told is not None:
-        _print(f"go on with {typed_path('resume', record.folder)}")
+        _print(f"resume it with {typed_path('resume', record.folder)}")
         return Terminated(running.told).exit_code
     if not running.begun:
         _print("W&B had no trial left for this machine: the sweep is over, paused or stopped")
