@@ -62,7 +62,7 @@ def test_an_option_that_vaelab_has_itself_is_refused(
     with pytest.raises(SystemExit) as refused:
         chosen("encoder=mine")
     assert refused.value.code == 2
-    said = f"error: {own}: vaelab has model/schedule=linear itself, and takes that; give this one another name\n"
+    said = f"error: {own}: vaelab has its own model/schedule=linear, which is used; rename this one\n"
     assert capsys.readouterr().err == said
 
 

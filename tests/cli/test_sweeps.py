@@ -256,7 +256,7 @@ def test_a_record_decides_nothing_but_options_and_plain_values(
     assert run.jobs == []
     message = capsys.readouterr().err
     assert message.count("\n") == 1, message
-    assert message.endswith("type these again as when the sweep began: trusted=... +model._target_=...\n")
+    assert message.endswith("type them again as when the sweep began: trusted=... +model._target_=...\n")
     for text in ('{"jobs": []}', "[]", "{", json.dumps({"command": "", "jobs": [{"number": 0}]}),
                  json.dumps(record).replace('"folder": "1"', '"folder": "../1"')):  # fmt: skip
         (folder / "sweep.json").write_text(text)

@@ -111,7 +111,7 @@ def test_the_default_task_counts_as_typed(configs: Configs, capsys: pytest.Captu
     ((config, words),) = configs(*TABLES[1:])
     assert config["fitted_prior"]["_target_"] == "vaelab.latents.fitted.FullMixture"
     assert words[0] == "fitted_prior=mixture"
-    assert "usual for table x generation" in capsys.readouterr().err
+    assert "defaults for table x generation" in capsys.readouterr().err
     for others in (["task=embedding"], ["task=embedding,generation"], ["experiment=mnist_ladder"]):
         assert usual_for([*TABLES[1:], *others]) is None
     assert usual_for(["data=breast_cancer"]) is None  # a built-in set keeps its defaults
@@ -176,7 +176,7 @@ def test_each_job_of_a_sweep_has_what_is_usual_for_its_own_data_and_task(
 ) -> None:
     jobs = configs("-m", "task=denoising,embedding", "seed=1,2", *IMAGES)
     assert [parts_of(config) for config, _ in jobs] == [GRID, GRID, VECTOR, VECTOR]
-    assert capsys.readouterr().err.count("usual for images x denoising") == 1
+    assert capsys.readouterr().err.count("defaults for images x denoising") == 1
     jobs = configs("-m", "encoder=mlp,conv", *DENOISING)
     assert [parts_of(config)[2] for config, _ in jobs] == ["Vector", "Vector"]
 

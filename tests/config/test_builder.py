@@ -97,7 +97,7 @@ def test_a_trusted_package_may_be_named(tmp_path: Path, monkeypatch: pytest.Monk
     assert isinstance(Builder("my_nets").build({"_target_": "my_nets.small"}, "encoder", nn.Module), resolve("Net"))
     with pytest.raises(ConfigError, match=r"trusted=\[pathlib\]"):
         resolve("Path")
-    with pytest.raises(ConfigError, match=r"unregistered: is a function that no config may name.*target allows it"):
+    with pytest.raises(ConfigError, match=r"unregistered: is a function that is not registered.*target registers it"):
         resolve("unregistered")
     for name in ("Other", "no_net"):  # trust is in a package, and does not lift the kind
         with pytest.raises(ConfigError, match=rf"{name}: should be a Module"):
@@ -156,9 +156,9 @@ def test_other_things_of_theirs_and_functions_that_are_no_targets_are_refused(gr
 
 
 def test_a_class_that_is_none_by_itself_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"is abstract, it has no terms"):
+    with pytest.raises(ConfigError, match=r"is abstract: it does not define terms"):
         Builder().resolve({"_target_": "vaelab.models.Model"}, "model", Model)
-    with pytest.raises(ConfigError, match=r"is abstract, it has no load"):
+    with pytest.raises(ConfigError, match=r"is abstract: it does not define load"):
         Builder().resolve({"_target_": "vaelab.data.module.DataModule"}, "data", DataModule)
 
 

@@ -57,7 +57,7 @@ def test_the_best_checkpoint_is_not_chosen_by_two_objectives() -> None:
         ("debug=fdr", "the run has trainer.fast_dev_run=false"),
         ("trainer.limit_val_batches=1", "best checkpoint"),
         ("corruption=gaussian", "the run has corruption=none"),
-        ("task=anomaly", "train=false ckpt_path=logs/run measures it under another task"),
+        ("task=anomaly", "train=false ckpt_path=logs/run evaluates it under another task"),
         ("optimizer=adam", "the run has optimizer=adamw"),
     ],
 )

@@ -24,4 +24,4 @@ def test_the_nearest_name_is_compared_within_its_folder(typed: str, meant: str |
 
 def test_without_a_near_name_the_folder_is_listed() -> None:
     assert did_you_mean("trainer.zzz", KNOWN) == "known here: trainer.devices"
-    assert did_you_mean("zzz", map(str, range(100))) == "see --help for what there is"
+    assert did_you_mean("zzz", map(str, range(100))) == "see --help for all names"

@@ -74,7 +74,7 @@ def test_options_of_folders_that_are_named_again_are_taken(tmp_path: Path) -> No
 def test_each_job_has_its_own_of_several_values_that_are_typed() -> None:
     typed = "+trainer.benchmark=true,false"
     assert taken(["+trainer.benchmark=False"], typed) == ([], ["+trainer.benchmark=False"])
-    with pytest.raises(ConfigError, match=r"none of these"):
+    with pytest.raises(ConfigError, match=r"not among these values"):
         taken(["+trainer.benchmark=3"], typed)
     with pytest.raises(CheckpointError, match="no override"):
         taken(["model=[ae"])

@@ -327,5 +327,5 @@ def test_registered_functions_of_a_trusted_package_stand_for_what_they_return(tm
     x = torch.rand(3, 1, 5, 7)
     assert torch.equal(vaelab.load(tmp_path, trusted=(__name__,)).model.encode(x), built.encode(x))
     edit(tmp_path, "encoder._target_", f"{__name__}.refused")
-    with pytest.raises(CheckpointError, match="is a function that no config may name"):
+    with pytest.raises(CheckpointError, match="is a function that is not registered"):
         vaelab.load(tmp_path, trusted=(__name__,))

@@ -250,8 +250,8 @@ def test_what_a_tampered_record_says_is_not_done_but_named(
     assert (refused.code, refused.made) == (1, None)
     for word in bad:
         assert word in refused.err
-    assert "<hidden> stands for a secret, which is kept nowhere" in refused.err
-    assert f"error: vaelab rerun {recorded}: a run folder may come from somebody else" in refused.err
+    assert "<hidden> stands for a secret, which is not stored" in refused.err
+    assert f"error: vaelab rerun {recorded}: a run folder may be untrusted" in refused.err
     (recorded / "overrides.yaml").write_text(yaml.safe_dump(words))
     config = yaml.safe_load((recorded / "config.yaml").read_text())
     config["model"]["_target_"] = "os.system"

@@ -272,7 +272,7 @@ def test_another_average_does_not_go_on_with_a_run(
     assert stopped.value.code == 2
     message = capsys.readouterr().err
     assert message.count("\n") == 1
-    for part in (*said, "begins a new run from its weights"):
+    for part in (*said, "starts a new run from its weights"):
         assert part in message
     assert before == {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
 

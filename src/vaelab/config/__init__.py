@@ -1,1 +1,1 @@
-"""What happens to a config between the command line and the objects it names."""
+"""Compose, check and build configs: from the command line to the objects that a config names."""

@@ -1,14 +1,14 @@
-"""Check and build what `_target_` names, through an allow-list.
+"""Check and build the objects that `_target_` names, with an allow-list.
 
-A config may come from somebody else, with a model or as a file, so nothing is imported, built or called because a
-config names it, except a part of the kind that its place asks for:
+A config may be untrusted, as a file or as part of a model. So nothing in it is imported, built or called, except an
+object of the kind that its place requires:
 
-- Every place has a kind: those of the config's groups are given by the caller, those of arguments by the signature.
-  An argument whose type is no kind takes plain values, at any depth.
-- A part of a kind comes from the rooms of that kind or from a package that the user trusts. This is checked by
-  name, before anything is imported.
-- What the name stands for must be a class of the kind, or a function that is registered as a target
-  (`vaelab.config.targets`) and returns the kind.
+- Every place has a kind, a class: the caller gives the kinds of config groups, signatures those of arguments.
+  Arguments of any other type take only plain values, at any depth.
+- An object of a kind must come from the packages of that kind (`ROOMS`) or from a package that the user trusts. This
+  is checked by name, before anything is imported.
+- The name must refer to a class of the kind, or to a function that is registered as a target (`vaelab.config.targets`)
+  and returns the kind.
 - Unknown keys, wrong types and values out of range are refused before anything is built.
 """
 
@@ -30,7 +30,7 @@ from vaelab.config.targets import is_target
 from vaelab.errors import ConfigError, printable
 
 LIBRARIES = ("vaelab", "torch.nn", "torch.optim", "lightning.pytorch", "lightning.fabric", "torchmetrics")
-ROOMS = {  # of kinds that are not only found in the room where the kind itself is defined
+ROOMS = {  # packages of kinds, where these are not only the package that defines the kind
     "torch.nn.modules.module.Module": ("vaelab.backbones",),
     "torch.optim.optimizer.Optimizer": ("torch.optim",),
     "vaelab.latents.fitted.fitted_prior.FittedPrior": ("vaelab.latents", "vaelab.evaluation"),
@@ -53,8 +53,8 @@ class Builder:
     """Resolves, checks and builds config nodes of the form `{_target_: dotted.name, key: value}`.
 
     Args:
-        trusted: packages, beside those of the kind in question, whose classes and registered functions may be
-            named. They must come from the user, never from the file whose nodes are built.
+        trusted: packages, in addition to those of a kind, whose classes and registered functions may be named.
+            They must come from the user, never from the file whose nodes are built.
     """
 
     def __init__(self, trusted: Iterable[str] = ()) -> None:
@@ -64,25 +64,25 @@ class Builder:
         """Import the class or function that a node names.
 
         Args:
-            node: with a `_target_`.
-            where: the node's key, for messages.
-            kind: what the class must be, or the function must say that it returns; one of several if a tuple.
+            node: a node with a `_target_`.
+            where: the key of the node, for messages.
+            kind: the required base class, or the annotated return type of a function; a tuple allows several.
 
         Raises:
-            ConfigError: no `_target_`, one outside the rooms of the kind, one that does not exist, or one of another
-                kind.
+            ConfigError: there is no `_target_`, or it is outside the packages of the kind, does not exist, or has
+                another kind.
         """
         kinds = kind if isinstance(kind, tuple) else (kind,)
         target = node.get("_target_")
         if not isinstance(target, str):
-            raise ConfigError(f"{where}: names no class (_target_); choose an option of the group, see --help")
+            raise ConfigError(f"{where}: has no class (_target_); choose an option of the group, see --help")
         key = f"{where}._target_={_shown(target)}"
         if not _lies_in(target, (*self._rooms(kinds), *self.trusted)):
             raise ConfigError(f"{key}: {self._outside(target, kinds)}")
         module, _, name = target.rpartition(".")
         parts = target.split(".")
         if len(target) > LONGEST_SHOWN or not module or any(p.startswith("_") or not p.isidentifier() for p in parts):
-            raise ConfigError(f"{key}: is private, or no name of a class")
+            raise ConfigError(f"{key}: is private, or not the name of a class")
         try:
             holder = importlib.import_module(module)
         except ImportError as error:
@@ -92,30 +92,34 @@ class Builder:
             raise ConfigError(f"{key}: does not exist; {did_you_mean(target, offered)}")
         found = getattr(holder, name)
         if not isinstance(found, type | FunctionType):
-            raise ConfigError(f"{key}: is no class or function")
+            raise ConfigError(f"{key}: is neither a class nor a function")
         if not _lies_in(str(found.__module__), (*LIBRARIES, *self.trusted)):
             raise ConfigError(f"{key}: comes from {found.__module__}; {_remedy(found.__module__)}")
         if isinstance(found, FunctionType) and not is_target(found):
-            raise ConfigError(f"{key}: is a function that no config may name; @vaelab.config.targets.target allows it")
+            raise ConfigError(
+                f"{key}: is a function that is not registered; @vaelab.config.targets.target registers it"
+            )
         if not set(kinds) & set(produced(found).__mro__):
             raise ConfigError(f"{key}: {_should_be(kinds)}")
         if lacking := _abstract(found):
-            raise ConfigError(f"{key}: is abstract, it has no {', '.join(lacking)}; name a class that derives from it")
+            raise ConfigError(
+                f"{key}: is abstract: it does not define {', '.join(lacking)}; name a class that derives from it"
+            )
         return found
 
     def find(self, node: Any, place: Sequence[str], where: str, kind: Kind) -> tuple[Mapping[str, Any], Any]:
-        """The node at a place within another, and what it names.
+        """Return the node at a place inside another node, and the class or function that it names.
 
         Args:
-            node: of a group, such as `model`.
-            place: keys within it, such as `["schedule"]`; none for the node itself.
+            node: the node of a group, such as `model`.
+            place: keys inside it, such as `["schedule"]`; empty for the node itself.
             where, kind: see `resolve`.
 
         Raises:
-            ConfigError: no node stands there, or one that `resolve` refuses.
+            ConfigError: there is no node at this place, or `resolve` refuses it.
         """
         if not _is_node(node):
-            raise ConfigError(f"{where}: names no class (_target_)")
+            raise ConfigError(f"{where}: has no class (_target_)")
         target = self.resolve(node, where, kind)
         if not place:
             return node, target
@@ -128,12 +132,12 @@ class Builder:
         return self.find(value, rest, f"{where}.{key}", kinds)
 
     def _rooms(self, kinds: tuple[type, ...]) -> tuple[str, ...]:
-        """Where parts of these kinds are found, trusted packages aside."""
+        """Return the packages of these kinds, without trusted packages."""
         found: dict[str, None] = {}
         for kind in kinds:
             room = _room(kind.__module__)
             found |= dict.fromkeys(ROOMS.get(f"{kind.__module__}.{kind.__qualname__}", (room,) if room else ()))
-            if room and room.startswith("lightning.fabric."):  # which lightning.pytorch offers under its own name
+            if room and room.startswith("lightning.fabric."):  # lightning.pytorch exports it too
                 found[room.replace("fabric", "pytorch", 1)] = None
         return tuple(found)
 
@@ -143,7 +147,7 @@ class Builder:
         return wanted if _lies_in(target, ("vaelab",)) else f"{wanted}; {_remedy(target)}"
 
     def kinds(self, hint: Any) -> tuple[type, ...]:
-        """The classes in a type hint that a node may stand for; none where only plain values fit."""
+        """Return the classes in a type hint that a node may build; empty if only plain values are allowed."""
         if inspect.isclass(hint):
             known = _lies_in(hint.__module__, (*LIBRARIES, *self.trusted))
             return (hint,) if known and not getattr(hint, "_is_protocol", False) else ()
@@ -154,7 +158,7 @@ class Builder:
         return ()
 
     def kinds_by_name(self, hint: Any) -> tuple[type, ...]:
-        """The same for the values of a dict, such as `dict[str, Corruption]`."""
+        """As `kinds`, for the values of a dict, such as `dict[str, Corruption]`."""
         if get_origin(hint) in (Annotated, Union, UnionType):
             return tuple(kind for part in get_args(hint) for kind in self.kinds_by_name(part))
         if inspect.isclass(get_origin(hint)) and issubclass(get_origin(hint), Mapping):
@@ -164,15 +168,15 @@ class Builder:
     def check(self, node: Mapping[str, Any], where: str, kind: Kind) -> dict[str, Any]:
         """Validate a node's keys, types and ranges against the signature it names.
 
-        Returns the keyword arguments, converted (a list to a tuple where the signature says so).
-        Nested nodes are checked and left as they are.
+        Returns the converted keyword arguments (for example a list as a tuple if the signature requires it).
+        Nested nodes are checked, but not converted.
         """
         target = self.resolve(node, where, kind)
         given = {key: value for key, value in node.items() if key != "_target_"}
         return check_arguments(target, given, where, self)
 
     def build(self, node: Mapping[str, Any], where: str, kind: Kind, /, **supplied: Any) -> Any:
-        """Build a node, nested nodes first. `supplied` are arguments that the run itself knows.
+        """Build a node, nested nodes first. `supplied` are arguments that the run itself provides.
 
         Raises:
             ConfigError: an unknown or missing key, a wrong type, or a value the class refuses.
@@ -209,12 +213,12 @@ class Builder:
 def check_arguments(
     target: Any, given: Mapping[str, Any], where: str, builder: Builder | None = None
 ) -> dict[str, Any]:
-    """Hold keyword arguments against a signature; returns them converted.
+    """Check keyword arguments against a signature; return them converted.
 
-    Arguments that the signature does not name, but takes (`**kwargs`), may be plain values only.
+    Arguments that the signature takes only as `**kwargs` must be plain values.
 
     Raises:
-        ConfigError: names the first key that is unknown or whose value does not fit.
+        ConfigError: a key is unknown or its value is not valid; the message names the first such key.
     """
     known = arguments(target)
     prefix = f"{where}." if where else ""
@@ -247,25 +251,25 @@ def _is_node(value: Any) -> bool:
 
 
 def _holds_nodes(value: Any) -> bool:
-    """A dict of nodes by name, of which null leaves one out."""
+    """Whether a value is a dict of nodes by name, in which null disables an entry."""
     parts = [part for part in value.values() if part is not None] if isinstance(value, Mapping) else []
     return bool(parts) and not _is_node(value) and all(map(_is_node, parts))
 
 
 def _check_nested(node: Mapping[str, Any], kinds: tuple[type, ...], key: str, builder: Builder) -> None:
-    """An object may stand only where the signature names a class that it is."""
+    """Check a nested node: an object is allowed only if the signature names its class or a base class."""
     if not kinds:
-        raise ConfigError(f"{key}._target_={_shown(node['_target_'])}: should be a plain value, no class")
+        raise ConfigError(f"{key}._target_={_shown(node['_target_'])}: should be a plain value, not a class")
     builder.check(node, key, kinds)
 
 
 def _refuse_nodes(value: Any, key: str) -> None:
-    """Where plain values are wanted, none may lie within them either: what takes the value could build it."""
+    """Refuse nodes inside plain values: the receiver of the value could build them."""
     within = [value]
     while within:
         part = within.pop()
         if _is_node(part):
-            raise ConfigError(f"{key}: holds a _target_; it takes plain values only")
+            raise ConfigError(f"{key}: contains a _target_, but only plain values are allowed")
         if isinstance(part, Mapping):
             within += part.values()
         elif isinstance(part, Sequence) and not isinstance(part, str | bytes):
@@ -277,7 +281,7 @@ def _lies_in(name: str, places: Iterable[str]) -> bool:
 
 
 def _room(module: str) -> str | None:
-    """The part of a library that a module lies in, such as `vaelab.models`; None for any other module."""
+    """Return the library package of a module, such as `vaelab.models`; None for any other module."""
     for library in LIBRARIES:
         if module.startswith(f"{library}."):
             return f"{library}.{module.removeprefix(f'{library}.').partition('.')[0]}"
@@ -294,14 +298,14 @@ def _should_be(kinds: tuple[type, ...]) -> str:
 
 
 def produced(target: Any) -> type:
-    """What calling a class or function gives; `object` where a function does not say."""
+    """Return the type that a call of a class or function returns; `object` if a function has no annotation."""
     found = target if inspect.isclass(target) else hints(target).get("return")
     return found if inspect.isclass(found) else object
 
 
 @cache
 def _abstract(target: Any) -> list[str]:
-    """Methods that a class names and does not define, whether or not its metaclass looks for them."""
+    """Return the abstract methods that a class does not define, also if its metaclass does not check them."""
     if not inspect.isclass(target):
         return []
     named = {name for base in target.__mro__ for name, value in vars(base).items() if _is_abstract(value)}
@@ -314,9 +318,9 @@ def _is_abstract(member: Any) -> bool:
 
 @cache
 def _adapter(target: Any, key: str) -> "TypeAdapter[Any] | None":
-    """What checks and converts an argument, which takes a while to make; None for a type that nothing is known of."""
+    """Return a converter for an argument (slow to make, so it is cached); None for an unknown type."""
     hint = arguments(target)[key].hint
-    for config in (_ARBITRARY, None):  # None for a type with a config of its own
+    for config in (_ARBITRARY, None):  # None for a type that has its own config
         try:
             return TypeAdapter(hint, config=config)
         except (PydanticUserError, SchemaError):
@@ -362,7 +366,7 @@ def _reason(error: Any) -> str:
 
 
 def _shown(value: Any) -> str:
-    """A value in a message: short, and without what a terminal would obey."""
+    """Format a value for a message: short, and without terminal control characters."""
     text = value if isinstance(value, str) else ""
     for piece in () if isinstance(value, str) else json.JSONEncoder(default=str).iterencode(value):
         text += piece

@@ -1,4 +1,4 @@
-"""What may be changed when a run is gone on with, and what makes it another run."""
+"""Which settings may change when a run is resumed, and which would make it a different run."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,15 +6,15 @@ from typing import Any
 from vaelab.config.recorded import Recorded, covers, is_plain, written
 from vaelab.errors import ConfigError
 
-_WEIGHTS = "ckpt_path={folder} begins a new run from its weights"
-_ARCHITECTURE = ("its weights are those of another architecture", "begin a new run")
-_EXAMPLES = ("other examples would be in its splits, or the same ones in another form", "begin a new run")
-_STEPS = ("its steps and epochs are counted in batches, and would be others from here on", _WEIGHTS)
-_COMPARED = ("its best checkpoint so far would be compared with numbers measured in another way", _WEIGHTS)
-_TASK = (_COMPARED[0], "train=false ckpt_path={folder} measures it under another task")
-_SEED = ("a run has one seed, which orders its examples and draws its noise", _WEIGHTS)
-_STATE = ("the state of one optimizer is not that of another", _WEIGHTS)
-# The first that fits decides. What is not named is built anew from the config, and so takes effect.
+_WEIGHTS = "ckpt_path={folder} starts a new run from its weights"
+_ARCHITECTURE = ("its weights belong to another architecture", "start a new run")
+_EXAMPLES = ("its splits would contain other examples, or the same examples in another form", "start a new run")
+_STEPS = ("its steps and epochs are counted in batches, which would change", _WEIGHTS)
+_COMPARED = ("its best checkpoint so far would be compared with a metric measured in another way", _WEIGHTS)
+_TASK = (_COMPARED[0], "train=false ckpt_path={folder} evaluates it under another task")
+_SEED = ("a run has one seed, which determines the order of examples and the noise", _WEIGHTS)
+_STATE = ("an optimizer cannot use the state of another one", _WEIGHTS)
+# The first match decides. Keys that do not match are rebuilt from the config, so a change takes effect.
 REFUSED = (
     ("data._target_", _EXAMPLES),
     ("latent_dim", _ARCHITECTURE),
@@ -39,19 +39,19 @@ ALLOWED = (
     "data.path",
     "data.name",
     "data.data_dir",
-)  # the same examples elsewhere, which is checked when they are read
+)  # the same examples at another place, which is checked when they are read
 
 
 def refuse_changes(run: Recorded, config: dict[str, Any], choices: Mapping[str, Any]) -> None:
-    """Refuse to go on with a run under a config that makes it another run.
+    """Refuse to resume a run with a config that would make it a different run.
 
     Args:
-        run: what its folder says.
-        config: that it would go on with, resolved and without secrets.
-        choices: the option of each group in it.
+        run: the record in its folder.
+        config: the config to resume with, resolved and without secrets.
+        choices: the chosen option of each group.
 
     Raises:
-        ConfigError: names what the run has, and what to do instead.
+        ConfigError: a setting must not change; the message names the value of the run, and what to do instead.
     """
     changed = [key for key in differing(run.config, config) if key not in ALLOWED]
     objective = (("model", _COMPARED),) if _watches_the_loss(config) else ()
@@ -65,14 +65,14 @@ def refuse_changes(run: Recorded, config: dict[str, Any], choices: Mapping[str, 
 
 
 def _watches_the_loss(config: dict[str, Any]) -> bool:
-    """Whether the best checkpoint is chosen by what is minimised, which depends on beta and other weights."""
+    """Whether the best checkpoint is selected by the training loss, which depends on beta and other weights."""
     nodes = [config.get("task"), *(config.get("callbacks") or {}).values()]
     monitors = [node.get("monitor") for node in nodes if isinstance(node, dict)]
     return any(str(monitor).endswith("/loss") for monitor in monitors)
 
 
 def differing(run: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[str]:
-    """Keys that both configs have, with other values."""
+    """Return keys that both configs have with different values."""
     found: list[str] = []
     for name in run.keys() & now.keys():
         key, before, after = f"{prefix}{name}", run[name], now[name]
@@ -84,7 +84,7 @@ def differing(run: dict[str, Any], now: dict[str, Any], prefix: str = "") -> lis
 
 
 def _shown(key: str, config: dict[str, Any], choices: Mapping[str, Any]) -> str:
-    """A key and its value as words; an option by its name."""
+    """Return a key and its value as a word; an option by its name."""
     group, _, last = key.rpartition(".")
     if last == "_target_" and choices.get(group):
         return f"{group}={choices[group]}"

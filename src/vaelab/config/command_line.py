@@ -1,4 +1,4 @@
-"""The parts of a command line: flags of Hydra, and overrides."""
+"""Split a command line into flags of Hydra and overrides."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ _WITH_VALUE = {"-c", "--cfg", "-p", "--package", "-cp", "--config-path", "-cn", 
 
 
 def parts(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """Flags with their values, and overrides."""
+    """Return flags with their values, and overrides."""
     flags: list[str] = []
     overrides: list[str] = []
     takes_value = False
@@ -22,7 +22,7 @@ def parts(arguments: list[str]) -> tuple[list[str], list[str]]:
 
 
 def config_folders(arguments: list[str]) -> list[Path]:
-    """The folders of options that `--config-dir` names."""
+    """Return the folders of options that `--config-dir` names."""
     found = []
     for flag, value in zip(arguments, [*arguments[1:], ""], strict=False):
         name, equals, inline = flag.partition("=")
@@ -32,6 +32,6 @@ def config_folders(arguments: list[str]) -> list[Path]:
 
 
 def typed_words(hydra: Any) -> list[str]:
-    """The overrides in Hydra's own config, as they were typed: an interpolation in one of them is not resolved."""
+    """Return the overrides in Hydra's own config as they were typed, without resolving interpolations."""
     words: Any = OmegaConf.to_container(hydra.overrides.task, resolve=False)
     return [str(word) for word in words]

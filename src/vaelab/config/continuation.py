@@ -1,8 +1,8 @@
-"""Compose a run's config again: to go on with it (`resume=...`), to evaluate it (`train=false ckpt_path=...`), or to do
-all of it again (`vaelab rerun ...`).
+"""Compose the config of a run again: to resume it (`resume=...`), to evaluate it (`train=false ckpt_path=...`), or to
+repeat it (`vaelab rerun ...`).
 
-What a run folder says is data, and may come from a stranger: of it only choices among options and plain values of
-existing keys are taken; see `vaelab.config.recorded`. All else that was typed once has to be typed again.
+A run folder is data and may be untrusted: only choices among existing options and plain values of existing keys are
+taken from it; see `vaelab.config.recorded`. Everything else that was typed must be typed again.
 """
 
 from collections.abc import Iterable, Iterator
@@ -44,12 +44,12 @@ Kind = Literal["resume", "evaluation", "rerun"]
 
 BEFORE = {"latent": "vector", "shortcut": "none"}  # options of runs of version 0.1
 GLOBAL_GROUPS = ("experiment", "debug")  # their options set keys of other groups
-OWN_WORDS = {  # never those of the run
+OWN_WORDS = {  # keys that are never taken from the run
     "resume": ("resume",),
     "evaluation": ("resume", "train", "test", "ckpt_path"),
-    "rerun": ("resume",),  # of a run that went on: all of it is done again, from the beginning
+    "rerun": ("resume",),  # a resumed run is repeated as a whole, from the beginning
 }
-# Words that nobody misses: where new folders go, how a sweep is run of which this was a job, and what only trains.
+# Words that are dropped silently: where new folders go, how the sweep of this job ran, and what only affects training.
 _OF_FOLDERS = ("paths.log_dir", "paths.output_dir", "hydra.mode", "hydra.sweep", "hydra.sweeper", "launcher")
 _OF_PROCESSES = ("trainer.devices", "trainer.num_nodes", "trainer.strategy", "trainer.profiler")
 MAY_BE_DROPPED = {
@@ -61,13 +61,13 @@ MAY_BE_DROPPED = {
 
 @dataclass(frozen=True)
 class Continuation:
-    """A run that is gone on with, evaluated or done again.
+    """A run that is resumed, evaluated or repeated.
 
     Attributes:
         kind: which of the three.
-        run: what its folder says.
-        arguments: the command line that composes its config, flags included.
-        added: the words among them that nobody typed: options and values as they were in force.
+        run: the record in its folder.
+        arguments: the command line that composes its config, including flags.
+        added: the arguments that nobody typed: options and values that were in effect.
     """
 
     kind: Kind
@@ -76,15 +76,15 @@ class Continuation:
     added: frozenset[str] = field(default=frozenset())
 
     def typed(self, words: Iterable[str]) -> list[str]:
-        """Those of the words of a composed config that were typed, now or when the run began."""
+        """Return those words of a composed config that were typed, now or when the run began."""
         return [word for word in words if word not in self.added]
 
 
 def compose_again(arguments: list[str]) -> Continuation | None:
-    """What a command line goes on with or evaluates; None if it does neither.
+    """Return the run that a command line resumes or evaluates; None if it does neither.
 
     Raises:
-        CheckpointError: the run cannot be gone on with, its record is broken, or words have to be typed again.
+        CheckpointError: the run cannot be resumed, its record is damaged, or words must be typed again.
         ConfigError: the words contradict each other.
     """
     flags, words = parts(arguments)
@@ -101,18 +101,18 @@ def compose_again(arguments: list[str]) -> Continuation | None:
             raise CheckpointError("resume=...: resumes one run; leave out --multirun")
         if ckpt_path:
             raise ConfigError(
-                f"resume={resume} ckpt_path={ckpt_path}: resume goes on in the folder of a run, ckpt_path begins a new "
-                "run from the weights of another; give one of them"
+                f"resume={resume} ckpt_path={ckpt_path}: resume continues a run in its folder, ckpt_path starts a new "
+                "run from the weights of another run; give one of them"
             )
         if evaluates:
             raise ConfigError(
-                f"resume={resume} train=false: resume goes on with training; train=false ckpt_path={resume} evaluates"
+                f"resume={resume} train=false: resume continues training; train=false ckpt_path={resume} evaluates"
             )
         return _Composition("resume", _resumed(str(resume)), flags, words, typed).result(sweeps)
     if not evaluates or "ckpt_path" not in own:
         return None
     if own["ckpt_path"].is_sweep_override():
-        raise ConfigError("ckpt_path: each run has a config of its own, so evaluate one run at a time")
+        raise ConfigError("ckpt_path: each run has its own config, so evaluate one run at a time")
     folder = run_folder(Path(str(ckpt_path))) if ckpt_path else None
     if folder is None:
         return None
@@ -120,16 +120,16 @@ def compose_again(arguments: list[str]) -> Continuation | None:
 
 
 def compose_rerun(folder: Path, arguments: list[str]) -> Continuation:
-    """What does a run again from its beginning.
+    """Return the command line that repeats a run from its beginning.
 
-    Its options and values come from its folder, also those that are no longer the default, and a seed that was drawn.
+    Options and values come from its folder, including former defaults and a seed that was drawn.
 
     Args:
-        folder: of the run.
-        arguments: flags, and words that win over those of the run.
+        folder: the run folder.
+        arguments: flags, and overrides that replace those of the run.
 
     Raises:
-        CheckpointError: the record is broken, or words have to be typed again.
+        CheckpointError: the record is damaged, or words must be typed again.
     """
     flags, words = parts(arguments)
     words = [_number_as_text(word) for word in words]
@@ -138,7 +138,7 @@ def compose_rerun(folder: Path, arguments: list[str]) -> Continuation:
 
 
 def _number_as_text(text: str) -> str:
-    """A word that names a run, such as `resume=0` in the folder of a sweep, so that it is read as a path."""
+    """Quote a number in a word that names a run, such as `resume=0` in the folder of a sweep, so that it is a path."""
     word = parse_word(text) if text.startswith(("resume=", "ckpt_path=")) else None
     if word is None or word.is_sweep_override() or type(word.value()) not in (int, float):
         return text
@@ -146,7 +146,7 @@ def _number_as_text(text: str) -> str:
 
 
 def run_folder(checkpoint: Path) -> Path | None:
-    """The folder of the run that a checkpoint, a folder of them or a `model/` lies in; None outside of any run."""
+    """Return the run folder of a checkpoint, a checkpoint folder or a `model/`; None if it is not in a run."""
     inside = checkpoint.absolute()
     inside = inside if inside.is_dir() else inside.parent
     folder = inside.parent if inside.name in ("checkpoints", "model") else inside
@@ -154,53 +154,55 @@ def run_folder(checkpoint: Path) -> Path | None:
 
 
 def _value(words: dict[str, Override], key: str) -> Any:
-    """What a key is set to; None if it is not, or to several values."""
+    """Return the value that a key is set to; None if it is not set, or has several values."""
     word = words.get(key)
     return None if word is None or word.is_sweep_override() else word.value()
 
 
 def _is_false(value: Any) -> bool:
-    """As the check of the config reads it."""
+    """Whether a value is false for the check of the config."""
     return str(value).lower() in ("false", "0", "off", "f", "no", "n")
 
 
 def _resumed(resume: str) -> Recorded:
     folder = Path(resume)
     if not (folder / "overrides.yaml").is_file():
-        raise CheckpointError(f"resume={resume}: no run folder is there (overrides.yaml is missing)")
+        raise CheckpointError(f"resume={resume}: is not a run folder (overrides.yaml is missing)")
     if not can_go_on(folder):
-        raise CheckpointError(f"resume={resume}: the run has no checkpoints/last.ckpt to go on from")
+        raise CheckpointError(f"resume={resume}: the run has no checkpoints/last.ckpt to resume from")
     refuse_links_out(folder)
     return read_recorded(folder)
 
 
 class _Composition:
-    """Puts a command line together: options and values of the run first, then what is typed now."""
+    """Composes a command line: options and values of the run first, then the words typed now."""
 
     def __init__(
         self, kind: Kind, run: Recorded, flags: list[str], words: list[str], typed: dict[str, Override]
     ) -> None:
-        if kind == "resume" and isinstance(run.config.get("seed"), int):  # `seed=null` is the one that the run drew
+        if kind == "resume" and isinstance(
+            run.config.get("seed"), int
+        ):  # with `seed=null`, it is the seed that the run drew
             typed = {text: word for text, word in typed.items() if place(word) != "seed" or _plain(word) is not None}
             words = [text for text in words if text in typed or parse_word(text) is None]
         self.kind, self.run, self.flags, self.words, self.typed = kind, run, flags, words, typed
         self._folders = [config_dir(), *config_folders(flags)]
         self._searches = any(word.key_or_group == "hydra.searchpath" for word in typed.values())
         self._keys = {_key(word) for word in typed.values()}
-        # An option that is typed as the run has it changes nothing, nor the values of the run under it.
+        # Typing an option that the run already has changes nothing, nor the values of the run below it.
         new = {text: word for text, word in typed.items() if run.choices.get(_key(word), _ABSENT) != _plain(word)}
         self._places = [place(word) for word in new.values()]
         for text, word in new.items():
             if word.key_or_group in GLOBAL_GROUPS and isinstance(_plain(word), str):
                 self._places += self._set_by(text)
-        self._again: dict[str, Override] = {}  # what has to be typed again
-        self._own_options: list[str] = []  # of folders that are not named now
+        self._again: dict[str, Override] = {}  # words that must be typed again
+        self._own_options: list[str] = []  # options from folders that are not named now
 
     def result(self, sweeps: bool) -> Continuation:
-        """The whole command line.
+        """Return the whole command line.
 
         Raises:
-            CheckpointError: names all that has to be typed again.
+            CheckpointError: words must be typed again; the message lists all of them.
         """
         options = self._options()
         chosen, values = self._taken()
@@ -219,20 +221,22 @@ class _Composition:
         leaves = dict(self._leaves(base, self.run.config, known))
         self._refuse(_plain_config(base, known | leaves))
         if sweeps and self._is_sweep(base):
-            raise ConfigError("--multirun: the experiment of the run is a sweep by itself; evaluate without --multirun")
+            raise ConfigError("--multirun: the experiment of the run defines a sweep; evaluate without --multirun")
         settings = [written(key, value) for key, value in leaves.items()]
-        last = [] if sweeps else ["hydra.mode=RUN"]  # one job of a sweep goes on alone
+        last = [] if sweeps else ["hydra.mode=RUN"]  # a single job of a sweep is resumed
         arguments = [*self.flags, *options.values(), *chosen.values(), *values, *settings, *typed, *last]
         return Continuation(self.kind, self.run, arguments, frozenset([*options.values(), *settings]))
 
     def _options(self) -> dict[str, str]:
-        """The option of each group as it was in force, by the group."""
+        """Return the option of each group that was in effect."""
         found = {}
         for group, option in self.run.choices.items():
             if config_place(group).partition(".")[0] in MACHINE or group in self._keys or self._is_typed(group):
                 continue
             if not is_option(group, option):
-                raise CheckpointError(f"{self.run.folder / 'choices.yaml'}: {group}={option} is no option of a group")
+                raise CheckpointError(
+                    f"{self.run.folder / 'choices.yaml'}: {group}={option} is not an option of a group"
+                )
             if self._has(group, option):
                 found[group] = f"{group}={option}"
             else:
@@ -243,7 +247,7 @@ class _Composition:
         return found
 
     def _taken(self) -> tuple[dict[str, str], dict[str, Override]]:
-        """Of the words of the run, those that choose an option, by the group, and those that set a value."""
+        """Return the words of the run that choose an option, by group, and those that set a value."""
         chosen: dict[str, str] = {}
         values: dict[str, Override] = {}
         for text, word in self._newest().items():
@@ -264,7 +268,7 @@ class _Composition:
         return chosen, values
 
     def _newest(self) -> dict[str, Override]:
-        """The words of the run, the last one of each key."""
+        """Return the words of the run, only the last one for each key."""
         newest: dict[str, tuple[str, Override]] = {}
         for text in self.run.words:
             word = parse_word(text.replace(HIDDEN, "hidden"))
@@ -275,7 +279,7 @@ class _Composition:
         return dict(newest.values())
 
     def _chooses(self, word: Override) -> bool:
-        """Whether a word names options that there are."""
+        """Whether a word names existing options."""
         if word.type != OverrideType.CHANGE or word.is_sweep_override():
             return False
         value: Any = word.value()
@@ -284,14 +288,14 @@ class _Composition:
         return len(options) == len(named) > 0 and all(self._has(_key(word), option) for option in options)
 
     def _declines(self, text: str) -> bool:
-        """Whether a word takes out what the run had added: nothing is there to be taken out now."""
+        """Whether a word removes what the run had added, so that there is nothing to remove now."""
         word = self.typed.get(text)
         if word is None or not (word.is_delete() or (word.type == OverrideType.CHANGE and _plain(word) is None)):
             return False
         return any(w.is_add() and covers(place(word), place(w)) for w in self._newest().values())
 
     def _leaves(self, node: Any, recorded: Any, known: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-        """Keys whose value in the run is another than what its options and words give now, with that value."""
+        """Yield keys whose recorded value differs from what the run's options and words give now, with that value."""
         for name in node:
             key, child = f"{prefix}{name}", node._get_node(name)
             skipped = key in (*MACHINE, *OWN_WORDS[self.kind]) or any(covers(above, key) for above in self._places)
@@ -309,15 +313,15 @@ class _Composition:
                     self._again.setdefault(text, word)
 
     def _refuse(self, config: dict[str, Any]) -> None:
-        """Name what has to be typed again, unless the config has the value of the run all the same."""
+        """Refuse if words must be typed again, unless the config has the value of the run anyway."""
         again = [text for text, word in self._again.items() if not self._has_anyway(config, word)]
         asked = f"{_ASKED[self.kind]}{self.run.folder}"
         if again:
-            hidden = f" ({HIDDEN} stands for a secret, which is kept nowhere)" if HIDDEN in " ".join(again) else ""
+            hidden = f" ({HIDDEN} stands for a secret, which is not stored)" if HIDDEN in " ".join(again) else ""
             typed = " ".join(map(typed_word, again))
             raise CheckpointError(
-                f"{asked}: a run folder may come from somebody else, so not all of its words are taken from it. Type "
-                f"these again if they are yours, or the same keys with other values: {typed}{hidden}"
+                f"{asked}: a run folder may be untrusted, so not all of its words are used. If they are yours, type "
+                f"them again, with the same or other values: {typed}{hidden}"
             )
         if self._own_options:
             raise CheckpointError(
@@ -337,17 +341,17 @@ class _Composition:
         return there == _at(self.run.config, key) if "${" in str(value) else _holds(there, value)
 
     def _set_by(self, text: str) -> list[str]:
-        """The places of groups and keys that an option for the whole config decides on."""
+        """Return the places of groups and keys that an option for the whole config sets."""
         with_it, without = self._composed([text]), self._composed([])
         chosen, usual = (config.hydra.runtime.choices for config in (with_it, without))
         groups = [config_place(group) for group in chosen if chosen[group] != usual.get(group)]
         return [*groups, *_differing(with_it, without)]
 
     def _composed(self, words: Iterable[str]) -> DictConfig:
-        """The config that some words compose, with Hydra's own under `hydra`; interpolations stay."""
+        """Compose words to a config, with Hydra's own part under `hydra`; interpolations stay."""
         searched = [f"file://{folder.absolute()}" for folder in self._folders[1:]]
         places = [written("hydra.searchpath", searched)] if searched and not self._searches else []
-        before = GlobalHydra.instance().hydra  # that of a sweep, of which a job is composed
+        before = GlobalHydra.instance().hydra  # that of a sweep, one of whose jobs is composed
         GlobalHydra.instance().clear()
         try:
             with initialize_config_dir(str(config_dir()), version_base="1.3"):
@@ -383,7 +387,7 @@ def _key(word: Override) -> str:
 
 
 def _bare(key: str, value: Any) -> str:
-    """A plain value as an override, without quotes where it needs none."""
+    """Return a plain value as an override, with quotes only if needed."""
     bare = parse_word(f"{key}={value}") if isinstance(value, str) else None
     plain = bare is not None and not bare.is_sweep_override() and bare.value() == value
     return f"{key}={value}" if plain else written(key, value)
@@ -394,7 +398,7 @@ def _plain(word: Override) -> Any:
 
 
 def _node(config: DictConfig, key: str) -> Any:
-    """The node at a key, not resolved; None if there is none."""
+    """Return the unresolved node at a key; None if there is none."""
     node: Any = config
     for name in key.split("."):
         if not isinstance(node, DictConfig) or node._is_none() or node._is_interpolation() or name not in list(node):
@@ -408,7 +412,7 @@ def _plain_node(node: Any) -> Any:
 
 
 def _plain_config(config: DictConfig, settings: dict[str, Any]) -> dict[str, Any]:
-    """A config with some values set, as plain data; interpolations stay."""
+    """Return a config with some values set, as plain data; interpolations stay."""
     for key, value in settings.items():
         OmegaConf.update(config, key, value, merge=False)
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=False)  # type: ignore[assignment]
@@ -424,14 +428,14 @@ def _at(config: Any, key: str) -> Any:
 
 
 def _holds(config: Any, value: Any) -> bool:
-    """Whether a value is in a config, all keys of a dict included."""
+    """Whether a config contains a value; for a dict, all its keys."""
     if isinstance(value, dict):
         return all(_holds(_at(config, str(name)), part) for name, part in value.items())
     return bool(config == value)
 
 
 def _differing(one: DictConfig, other: DictConfig, prefix: str = "") -> Iterator[str]:
-    """Keys under which two configs differ, Hydra's own left out."""
+    """Yield keys in which two configs differ, without Hydra's own."""
     for name in one:
         key, node, twin = prefix + str(name), one._get_node(str(name)), _node(other, str(name))
         if key == "hydra":

@@ -1,7 +1,7 @@
-"""The page that `--help` prints, made from the comment at the top of each option's YAML.
+"""The page that `--help` prints, made from the first comment of each option's YAML file.
 
-Hydra's own help composes the config and lists every group twice; this reads first lines only, so it
-is quick and says what each option is.
+Hydra's own help composes the config and lists every group twice; this reads only first lines, so it
+is fast, and it describes each option.
 """
 
 import shutil
@@ -22,39 +22,39 @@ vaelab: train an autoencoder or a variational autoencoder.
 
   python train.py task=denoising data=fashion_mnist model=ae encoder=conv latent_dim=32
 
-reads as a sentence: for this task, on this data, with this model, these backbones. Without
-overrides it trains a VAE on handwritten digits, in under a minute, with no network and no account.
+trains for this task, on this data, with this model and these backbones. Without overrides, it
+trains a VAE on handwritten digits, in under a minute, without network access or an account.
 
 {settings}
 {options}
 {usual}
 Any value inside an option is a key:  model.beta=4  encoder.hidden=[512,512]  trainer.max_epochs=20
 
-  python train.py --cfg job [overrides]        the composed config, nothing is run
-  python train.py -m latent_dim=2,8,32         one run for each value
-  python train.py -m latent_dim=2,8 launcher=joblib   several at once; launcher=slurm: on a cluster
-  python train.py sweep=optuna                 search hyperparameters, with a page of the result
-  python train.py sweep=wandb                  the same as a sweep of W&B, whose agent starts the runs
-  python train.py resume=<run or sweep>        go on with a run, or run what is missing of a sweep, in its folder
-  python train.py train=false ckpt_path=<run>  evaluate a trained run only; vaelab eval <run> is the same
+  python train.py --cfg job [overrides]        print the composed config, and run nothing
+  python train.py -m latent_dim=2,8,32         a sweep: one run for each value
+  python train.py -m latent_dim=2,8 launcher=joblib   several runs at once; launcher=slurm: on a cluster
+  python train.py sweep=optuna                 search hyperparameters, and write a page with the results
+  python train.py sweep=wandb                  the same as a sweep of W&B, whose agents start the runs
+  python train.py resume=<run or sweep>        resume a run, or the unfinished jobs of a sweep, in its folder
+  python train.py train=false ckpt_path=<run>  evaluate a trained model; vaelab eval <run> is the same
   python train.py callbacks=[early_stopping,rich] logger=[wandb,mlflow]
-                                               several options of one group
-  python train.py --config-dir mine ...        your own options beside these
-  python train.py --hydra-help                 every flag of Hydra
-  vaelab completion bash                       TAB completes options and keys, also in zsh and fish
-  vaelab rerun <run>                           the same run again, and whether its numbers are the same
-  vaelab compare <folder> ...                  one table and one figure of finished runs
-  vaelab dashboard <folder> ...                W&B workspaces, and a report that compares runs
+                                               choose several options of one group
+  python train.py --config-dir mine ...        use your own options too
+  python train.py --hydra-help                 all flags of Hydra
+  vaelab completion bash                       complete options and keys with TAB, also in zsh and fish
+  vaelab rerun <run>                           repeat a run, and compare the results
+  vaelab compare <folder> ...                  compare finished runs in one table and one figure
+  vaelab dashboard <folder> ...                make W&B workspaces, and a report that compares runs
 
-The README shows what comes out. docs/coming_from.md has the commands of lightning-hydra-template beside these.
+The README shows results. docs/coming_from.md translates the commands of lightning-hydra-template.
 """
 
 
-USUAL = "usual beside some data and task, unless a word of yours takes its place (conf/usual.yaml)\n"
+USUAL = "added for some combinations of data and task, unless your own words replace it (conf/usual.yaml)\n"
 
 
 def summary(option: Path) -> str:
-    """The first comment line of an option's YAML, or nothing."""
+    """Return the first comment line of an option's YAML file; empty if there is none."""
     with option.open(encoding="utf-8") as lines:
         for line in lines:
             if line.startswith("#") and "@package" not in line:
@@ -65,7 +65,7 @@ def summary(option: Path) -> str:
 
 
 def settings(config: Path) -> list[tuple[str, str]]:
-    """The keys at the root of `train.yaml`, each with the comment behind it."""
+    """Return the root keys of `train.yaml`, each with the comment after it."""
     rows = []
     for line in (config / "train.yaml").read_text(encoding="utf-8").splitlines():
         if line[:1].isalpha() and "#" in line:

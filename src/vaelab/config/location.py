@@ -1,4 +1,4 @@
-"""Where the config groups lie, and a user's own packages."""
+"""The location of the config groups, and of a user's own packages."""
 
 import sys
 from collections.abc import Sequence
@@ -12,25 +12,25 @@ from vaelab.errors import ConfigError
 
 
 def config_dir() -> Path:
-    """The folder of config groups: inside an installed package, else beside `src` in a checkout."""
+    """Return the folder of config groups: inside an installed package, else next to `src` in a checkout."""
     package = Path(__file__).parents[1]
     installed = package / "conf"
     return installed if installed.is_dir() else package.parents[1] / "conf"
 
 
 def groups(folder: Path) -> list[str]:
-    """Names of the config groups directly under a config folder, sorted."""
+    """Return the sorted names of the config groups directly below a config folder."""
     return sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith((".", "_")))
 
 
 def refuse_same_options(folders: Sequence[Path]) -> None:
-    """Refuse options of a user's own that Hydra would not see, since vaelab has some of the same name.
+    """Refuse options of a user's own that vaelab's options of the same name would hide.
 
     Args:
-        folders: of `--config-dir`.
+        folders: the folders of `--config-dir`.
 
     Raises:
-        ConfigError: names the first.
+        ConfigError: there is such an option; the message names the first.
     """
     own = config_dir()
     for folder in folders:
@@ -38,14 +38,14 @@ def refuse_same_options(folders: Sequence[Path]) -> None:
             within = path.relative_to(folder)
             if len(within.parts) > 1 and within.parts[0] != "local" and (own / within).is_file():
                 word = f"{within.parent.as_posix()}={within.stem}"
-                raise ConfigError(f"{path}: vaelab has {word} itself, and takes that; give this one another name")
+                raise ConfigError(f"{path}: vaelab has its own {word}, which is used; rename this one")
 
 
 def find_trusted(config: DictConfig) -> None:
-    """Let packages of the current folder be imported that the config trusts and that are installed nowhere.
+    """Make trusted packages in the current folder importable if they are not installed.
 
-    `python` looks into the folder of the script, an installed command into none: the current folder joins what is
-    searched, in the last place, only where a trusted package lies in it. Nothing is imported.
+    `python` searches the folder of the script, an installed command searches no such folder. So the current folder is
+    appended to the search path, but only if it contains a trusted package. Nothing is imported.
     """
     packages = OmegaConf.select(config, "trusted", throw_on_resolution_failure=False)
     here = str(Path.cwd())

@@ -1,14 +1,14 @@
-"""Suggest the known name that a mistyped one was meant to be."""
+"""Suggest the known name that is most similar to a mistyped one."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 
 def nearest(name: str, known: Iterable[str], likeness: float = 0.6) -> str | None:
-    """The known name that `name` was most likely meant to be, if any is near.
+    """Return the known name that `name` most likely means; None if none is similar.
 
-    Where the folder of a dotted name is known, its last part is compared within that folder; a last
-    part that is right in another folder comes after that: `beta` means `model.beta`.
+    If the parent of a dotted name is known, its last part is compared with the names below that parent. Otherwise a
+    last part that is correct below another parent counts: `beta` means `model.beta`.
     """
     known = sorted(set(known))
     beside = _beside(name, known)
@@ -24,12 +24,12 @@ def nearest(name: str, known: Iterable[str], likeness: float = 0.6) -> str | Non
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """`did you mean X?` when a known name is near, else the list of names that could stand there."""
+    """Return `did you mean X?` if a known name is similar, else the list of possible names."""
     known = sorted(set(known))
     if near := nearest(name, known):
         return f"did you mean {near}?"
     known = _beside(name, known) or known
-    return f"known here: {', '.join(known)}" if len(known) <= 40 else "see --help for what there is"
+    return f"known here: {', '.join(known)}" if len(known) <= 40 else "see --help for all names"
 
 
 def _leaf(name: str) -> str:
@@ -37,6 +37,6 @@ def _leaf(name: str) -> str:
 
 
 def _beside(name: str, known: list[str]) -> list[str]:
-    """The known names in the folder of a dotted name."""
+    """Return the known names with the same parent as a dotted name."""
     folder = name.rpartition(".")[0]
     return [k for k in known if folder and k.rpartition(".")[0] == folder]

@@ -1,4 +1,4 @@
-"""What is taken of the overrides in `sweep.json`: the folder of a sweep may come from somebody else."""
+"""Which overrides in `sweep.json` are used: the folder of a sweep may be untrusted."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,26 +9,26 @@ from vaelab.config.recorded import MACHINE, covers, is_option, is_setting, parse
 from vaelab.errors import CheckpointError, ConfigError
 from vaelab.secrets import HIDDEN
 
-_NO_MATTER = ("paths.log_dir", "resume", "launcher")  # the jobs stay in the folder; how they run is typed
+_NO_MATTER = ("paths.log_dir", "resume", "launcher")  # the jobs stay in the folder; how they run must be typed
 
 
 def recorded_overrides(
     words: list[str], typed: list[str], record: Path, folders: Iterable[Path]
 ) -> tuple[list[str], list[str]]:
-    """Of a recorded job, the overrides that a file may decide; and those that are typed now, which win.
+    """Return the overrides of a recorded job that a file may set, and those typed now, which take precedence.
 
-    A file may choose among the options in `folders` and set existing keys to plain values. All else has to be typed
-    again. An override that is typed with several values, as when the sweep began, lets each job have its own of them.
+    A file may choose among the options in `folders` and set existing keys to plain values. Everything else must be
+    typed again. If an override is typed with several values, as when the sweep began, each job keeps its own value.
 
     Args:
         words: the overrides of the job in the file.
-        typed: overrides that are typed now.
+        typed: the overrides typed now.
         record: the file, for messages.
-        folders: of config groups, those of the user included.
+        folders: the folders of config groups, including the user's.
 
     Raises:
-        CheckpointError: names what has to be typed again.
-        ConfigError: a job has none of the values that are typed for its key.
+        CheckpointError: overrides must be typed again; the message lists them.
+        ConfigError: the value of a job is not among those typed for its key.
     """
     now = {_key(word): (text, word) for text in typed if (word := parse_word(text)) is not None}
     taken: list[str] = []
@@ -37,13 +37,13 @@ def recorded_overrides(
     for text in words:
         word = parse_word(text.replace(HIDDEN, "hidden"))
         if word is None:
-            raise CheckpointError(f"{record}: {text} is no override")
+            raise CheckpointError(f"{record}: {text} is not an override")
         key = _key(word)
         if key in now:
             several = now[key][1]
             if several.is_sweep_override():
                 if text not in _values(several):
-                    raise ConfigError(f"{now[key][0]}: a job of the sweep has {text}, which is none of these")
+                    raise ConfigError(f"{now[key][0]}: a job of the sweep has {text}, which is not among these values")
                 own.append(text)
         elif any(covers(above, place(word)) for above in _NO_MATTER):
             continue
@@ -53,8 +53,8 @@ def recorded_overrides(
             again.append(word.get_key_element() + ("" if word.is_delete() else "=..."))
     if again:
         raise CheckpointError(
-            f"{record}: may come from somebody else, so not all of its overrides are taken from it. If they are yours, "
-            f"type these again as when the sweep began: {' '.join(again)}"
+            f"{record}: may be untrusted, so not all of its overrides are used. If they are yours, "
+            f"type them again as when the sweep began: {' '.join(again)}"
         )
     return taken, own
 
@@ -64,13 +64,13 @@ def _key(word: Override) -> str:
 
 
 def _values(word: Override) -> list[str]:
-    """The overrides of single values that one of several stands for, as a sweep records them."""
+    """Split an override with several values into overrides with single values, as a sweep records them."""
     values = word.sweep_string_iterator() if word.is_discrete_sweep() else []
     return [f"{word.get_key_element()}={value}" for value in values]
 
 
 def _may_be_read(word: Override, folders: Iterable[Path]) -> bool:
-    """Whether an override only chooses an option that there is, or gives an existing key a plain value."""
+    """Whether an override only chooses an existing option, or sets an existing key to a plain value."""
     group = word.key_or_group
     if not any((folder / group).is_dir() for folder in folders):
         return is_setting(word)

@@ -1,4 +1,4 @@
-"""Nothing that this process prints holds a secret, whoever prints it: Hydra, a warning, a traceback, a library."""
+"""Hide secrets in everything that this process prints: by Hydra, warnings, tracebacks or libraries."""
 
 import logging
 import os
@@ -14,7 +14,7 @@ from vaelab.secrets import redact_text
 
 
 class RedactedStream:
-    """A text stream that hides secrets line by line; in all else the stream that it stands before."""
+    """A text stream that hides secrets line by line, and otherwise behaves like the stream that it wraps."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -22,7 +22,7 @@ class RedactedStream:
         self._lock = Lock()
 
     def write(self, text: str) -> int:
-        """Write the lines that are complete: `print` writes a line in pieces."""
+        """Write complete lines; `print` writes a line in pieces."""
         with self._lock:
             self._held += text
             complete = max(self._held.rfind("\n"), self._held.rfind("\r")) + 1
@@ -32,12 +32,12 @@ class RedactedStream:
         return len(text)
 
     def writelines(self, lines: list[str]) -> None:
-        """Write each."""
+        """Write each line."""
         for line in lines:
             self.write(line)
 
     def flush(self) -> None:
-        """Write what there is."""
+        """Write everything, including an incomplete line."""
         with self._lock:
             if self._held:
                 self._stream.write(redact_text(self._held))
@@ -50,33 +50,33 @@ class RedactedStream:
 
 @contextmanager
 def redacted_output() -> Iterator[None]:
-    """Hide secrets in what is printed and logged; in the traceback of an error that ends the process, too."""
+    """Hide secrets in printed and logged text, and in the traceback of an error that ends the process."""
     printed, written, make_record = sys.stdout, sys.stderr, logging.getLogRecordFactory()
     streams = [RedactedStream(printed), RedactedStream(written)]
     sys.stdout, sys.stderr = (cast(TextIO, stream) for stream in streams)
-    logging.setLogRecordFactory(_redacting(make_record))  # log files are no streams of ours
+    logging.setLogRecordFactory(_redacting(make_record))  # log files do not use these streams
     if sys.excepthook is sys.__excepthook__:
         sys.excepthook = print_redacted
     try:
         yield
     finally:
         for stream in streams:
-            with suppress(OSError):  # the command has said so, or failed for another reason
+            with suppress(OSError):  # the command has reported it, or failed for another reason
                 flush_or_forget(stream)
         sys.stdout, sys.stderr = printed, written
         logging.setLogRecordFactory(make_record)
 
 
 def flush_or_forget(stream: Any) -> None:
-    """Write what was printed; where nobody reads it any more, let it go nowhere.
+    """Flush a stream; if its reader has ended, discard the output.
 
     Raises:
-        OSError: it cannot be written for another reason, such as a full disk; nor is it later.
+        OSError: writing failed for another reason, such as a full disk; the output is discarded.
     """
     try:
         stream.flush()
     except OSError as error:
-        with suppress(OSError, ValueError):  # Python would try once more when it ends
+        with suppress(OSError, ValueError):  # Python would try again at exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         if not isinstance(error, BrokenPipeError):
             raise
@@ -90,7 +90,7 @@ def print_redacted(kind: type[BaseException], error: BaseException, trace: Trace
 def _redacting(make: Any) -> Any:
     def make_redacted(*args: Any, **kwargs: Any) -> logging.LogRecord:
         record: logging.LogRecord = make(*args, **kwargs)
-        with suppress(TypeError, ValueError):  # a message that does not fit its arguments is logging's to report
+        with suppress(TypeError, ValueError):  # logging itself reports a message that does not match its arguments
             text = record.getMessage()
             if (hidden := redact_text(text)) != text:
                 record.msg, record.args = hidden, ()

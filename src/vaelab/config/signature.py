@@ -1,4 +1,4 @@
-"""What a class or function can be called with."""
+"""The arguments of classes and functions."""
 
 import inspect
 from collections.abc import Iterator, Mapping
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, NotRequired, Required, Unpack, get_args, get
 
 
 class Argument(NamedTuple):
-    """A keyword argument: its type, whether a call must give it, and else its default."""
+    """A keyword argument: its type, whether it is required, and its default."""
 
     hint: Any
     required: bool
@@ -17,22 +17,22 @@ class Argument(NamedTuple):
 
 @cache
 def arguments(target: Any) -> Mapping[str, Argument]:
-    """Keyword arguments by name; `**settings: Unpack[SomeTypedDict]` (PEP 692) stands for the keys of that."""
+    """Return keyword arguments by name; `**settings: Unpack[SomeTypedDict]` (PEP 692) gives the keys of that."""
     return MappingProxyType(dict(_arguments(target)))
 
 
 def takes_any(target: Any) -> bool:
-    """Whether there are arguments that the signature does not name."""
+    """Whether the signature takes arbitrary keyword arguments."""
     return any(
         p.kind is p.VAR_KEYWORD and _unpacked(hints(target).get(p.name)) is None for p in _parameters(target).values()
     )
 
 
 def hints(target: Any) -> dict[str, Any]:
-    """Types of the arguments, `return` among them for a function; empty where they cannot be had."""
+    """Return the types of the arguments, and of `return` for a function; empty if they cannot be determined."""
     try:
         return get_type_hints(target.__init__ if inspect.isclass(target) else target, include_extras=True)
-    except (NameError, TypeError):  # annotations of a foreign class that cannot be evaluated here
+    except (NameError, TypeError):  # annotations of another package that cannot be evaluated here
         return {}
 
 
@@ -48,7 +48,7 @@ def _arguments(target: Any) -> Iterator[tuple[str, Argument]]:
 
 
 def _inherited_default(target: Any, key: str) -> Any:
-    """The default of an argument that a class hands on to the next of its bases that names it; else None."""
+    """Return the default of an argument that a class passes to a base class; None if there is none."""
     for base in target.__mro__[1:] if inspect.isclass(target) else ():
         parameter = _parameters(base).get(key)
         if parameter is not None and parameter.default is not parameter.empty:
@@ -57,7 +57,7 @@ def _inherited_default(target: Any, key: str) -> Any:
 
 
 def _parameters(target: Any) -> Mapping[str, inspect.Parameter]:
-    """None where a signature cannot be had, as of some classes that are not written in Python."""
+    """Return the parameters; empty if there is no signature, as for some classes not written in Python."""
     try:
         return inspect.signature(target).parameters
     except ValueError:
@@ -65,5 +65,5 @@ def _parameters(target: Any) -> Mapping[str, inspect.Parameter]:
 
 
 def _unpacked(hint: Any) -> Any:
-    """The TypedDict whose keys are arguments; None for any other hint."""
+    """Return the TypedDict whose keys are arguments; None for any other hint."""
     return get_args(hint)[0] if get_origin(hint) is Unpack else None

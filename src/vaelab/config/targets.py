@@ -1,7 +1,7 @@
 """Functions that a config may name as `_target_`.
 
-A class may be named where its kind is wanted. Most functions are not meant for that, and some write files or
-read them, so a function has to be registered.
+A class may be named wherever its kind is required. Most functions are not meant for that, and some read or write
+files, so a function must be registered.
 """
 
 from types import FunctionType
@@ -19,8 +19,8 @@ def target(function: Function) -> Function:
         def squared_error(spec: DataSpec) -> Likelihood: ...
 
     Raises:
-        TypeError: it is no plain function, or its return annotation is missing: what it returns decides where in a
-            config it may stand.
+        TypeError: it is not a plain function, or has no return annotation: its return type determines where in a
+            config it may be used.
     """
     if not isinstance(function, FunctionType) or function.__annotations__.get("return") is None:
         raise TypeError(f"{function}: only a function that is annotated with the class it returns can be a target")

@@ -1,8 +1,8 @@
-"""`conf/usual.yaml`: words for one kind of data under one task, in front of those that a user types.
+"""`conf/usual.yaml`: default overrides for a combination of data and task, placed before those that a user types.
 
-An option of `data` may choose options of other groups, and so may an option of `task`. Neither can choose them for the
-two together: Hydra allows no `override` in an option whose name depends on other options. So these are words like any
-others. Hydra composes them, the run folder records them, and a run that goes on has them from its record.
+An option of `data` or of `task` may choose options of other groups, but neither can do so for the combination of both:
+Hydra allows no `override` in an option whose name depends on other options. So these are ordinary overrides: Hydra
+composes them, the run folder records them, and a resumed run takes them from its record.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,21 +20,21 @@ FILE = "usual.yaml"
 OF_THE_MODEL = (
     "model", "encoder", "decoder", "latent", "latent_dim", "posterior", "prior", "shortcut", "experiment"
 )  # fmt: skip
-"""A typed word at one of these places, or below it, sets the usual words aside that have no list of their own."""
+"""A typed word at or below one of these places disables default overrides that have no `set_aside_by` of their own."""
 
 
 @dataclass(frozen=True)
 class Usual:
-    """What is usual for data under a task.
+    """Default overrides for data under a task.
 
     Attributes:
-        data, task: names of their options. The data have to be typed, and the task unless it is the default.
-        words: overrides, which are taken together or not at all.
-        why: one line.
-        beside: the option of other groups, of which no other may be typed.
-        set_aside_by: what may not be typed either: a place such as `task.sampler`, or an option such as `model=fsq`.
-            Words below a place may: they are settings of what the usual words choose. None: all of `OF_THE_MODEL`, and
-            what is below.
+        data, task: the names of their options. The data must be typed, and the task unless it is the default.
+        words: overrides, which are applied together or not at all.
+        why: the reason, in one line.
+        beside: options of other groups that must be chosen.
+        set_aside_by: words that disable the defaults if typed: a place such as `task.sampler`, or an option such as
+            `model=fsq`. Words below a place do not: they are settings of what the defaults choose. None: all places in
+            `OF_THE_MODEL` and below.
     """
 
     data: str
@@ -46,27 +46,27 @@ class Usual:
 
     @property
     def beside_words(self) -> list[str]:
-        """Data, task and what else has to be chosen."""
+        """The options of data, task and other groups that must be chosen."""
         return [f"data={self.data}", f"task={self.task}", *(f"{group}={name}" for group, name in self.beside.items())]
 
     def is_set_aside(self, words: Sequence[Override]) -> bool:
-        """Whether one of the typed words takes the place of these."""
+        """Whether one of the typed words disables these defaults."""
         if self.set_aside_by is None:
             return any(covers(above, place(word)) for above in OF_THE_MODEL for word in words)
         return any(_is_at(word, *one.split("=")) for one in self.set_aside_by for word in words)
 
     def __str__(self) -> str:
-        """As it is said on the screen."""
-        return f"usual for {self.data} x {self.task}: {' '.join(self.words)} (type your own to change)"
+        """Return the note that is printed."""
+        return f"defaults for {self.data} x {self.task}: {' '.join(self.words)} (type your own to change them)"
 
 
 def _is_at(word: Override, where: str, option: str | None = None) -> bool:
-    """Whether a word is about a place, and may choose an option there; of a sweep its jobs know."""
+    """Whether a word sets a place, and may choose the option there; for a sweep, its jobs decide."""
     return place(word) == where and (option is None or word.is_sweep_override() or word.value() == option)
 
 
 def read_usual(folder: Path) -> list[Usual]:
-    """All that the file in a config folder holds."""
+    """Read the file of a config folder."""
     entries: list[dict[str, Any]] = yaml.safe_load((folder / FILE).read_text(encoding="utf-8"))
     for entry in entries:
         entry |= {key: tuple(entry[key]) for key in ("words", "set_aside_by") if key in entry}
@@ -74,7 +74,7 @@ def read_usual(folder: Path) -> list[Usual]:
 
 
 def default_task(folder: Path) -> str | None:
-    """The task of a command line that names none: that of the settings of a user's own, if they override it."""
+    """Return the task of a command line that names none; a user's own settings may override the default."""
     for name in ("local/default.yaml", "train.yaml"):
         file = folder / name
         content = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else None
@@ -87,13 +87,13 @@ def default_task(folder: Path) -> str | None:
 
 
 def usual_for(overrides: Sequence[str]) -> Usual | None:
-    """What is usual for a command line; None where nothing is, or where a word of the user's takes its place.
+    """Return the default overrides for a command line; None if there are none, or if typed words disable them.
 
-    A command line that sweeps over the data, the task, or what may set words aside has none; each of its jobs may have
-    some.
+    A command line that sweeps over the data, the task, or over words that disable defaults has none, but each of its
+    jobs may have some.
 
     Args:
-        overrides: as they were typed, of a run or of one job of a sweep. Those that are wrong are left to Hydra.
+        overrides: the overrides as typed, of a run or of one job of a sweep. Hydra reports wrong ones.
     """
     words = [word for text in overrides if (word := parse_word(text)) is not None]
     chosen = {word.key_or_group: None if word.is_sweep_override() else word.value() for word in words}
@@ -109,11 +109,11 @@ def usual_for(overrides: Sequence[str]) -> Usual | None:
 
 
 def with_usual(words: Sequence[str], note: Callable[[Usual], None] | None = None) -> list[str]:
-    """Typed words behind those that are usual for their data and task.
+    """Prepend the default overrides for data and task to typed words.
 
     Args:
-        words: as they were typed.
-        note: is given the usual words where there are some, to say them.
+        words: the words as typed.
+        note: called with the default overrides if there are some, to print them.
     """
     usual = usual_for(words)
     if usual is None:

@@ -1,7 +1,7 @@
-"""Configs as this package writes them, read several times as fast as other YAML.
+"""A fast parser for YAML as this package writes it.
 
-A thousand run folders are listed at once. What `yaml.safe_dump` writes of nested names and plain values is read line by
-line here, each distinct value by PyYAML itself. Whatever looks different is left to PyYAML as a whole.
+A listing may read a thousand run folders. Output of `yaml.safe_dump` with nested names and plain values is parsed line
+by line here, and each distinct value by PyYAML. Any other text is parsed by PyYAML as a whole.
 """
 
 import re
@@ -11,20 +11,20 @@ from typing import Any
 from vaelab.config.recorded import DEEPEST, yaml_data
 
 _LINE = re.compile(r"( *)(?:(- )(\S.*)|([A-Za-z_][\w-]*):(?: (\S.*))?)")
-_CONSTANTS = frozenset({"null", "true", "false", "yes", "no", "on", "off"})  # no texts, even as keys
+_CONSTANTS = frozenset({"null", "true", "false", "yes", "no", "on", "off"})  # not texts, even as keys
 _QUOTED = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"\\]|\\[^\n])*\"")
 _PLAIN = re.compile(r"(?!---|\.\.\.|[-?:] |[-?:]$)[^\s\[\]{}&*!|>%@`#,\"'](?:(?!: | #|:$).)*")
 
 
 class _OtherYAMLError(Exception):
-    """The text is not of the form that is read here."""
+    """The text is not in the format that is parsed here."""
 
 
 def config_data(text: str) -> Any:
-    """The same as `yaml_data`, faster for what this package writes.
+    """Parse as `yaml_data`, but faster for text that this package wrote.
 
     Raises:
-        yaml.YAMLError, ValueError, RecursionError: it is no plain data.
+        yaml.YAMLError, ValueError, RecursionError: it is not plain data.
     """
     try:
         return _lines(text)
@@ -66,7 +66,7 @@ def _lines(text: str) -> dict[str, Any]:
             mappings[-1][1][waiting] = inner
             mappings.append((indent, inner))
             if len(mappings) > DEEPEST:
-                raise _OtherYAMLError  # PyYAML's to refuse
+                raise _OtherYAMLError  # PyYAML refuses it
         while indent < mappings[-1][0]:
             mappings.pop()
         if indent != mappings[-1][0]:
@@ -88,7 +88,7 @@ def _value(text: str) -> Any:
 
 @lru_cache(8192)
 def _scalar(text: str) -> Any:
-    """One value, which nothing can change."""
+    """Parse one immutable value."""
     if not (_PLAIN if text[0] not in "'\"" else _QUOTED).fullmatch(text) or not text.isprintable():
         raise _OtherYAMLError
     return yaml_data(text)

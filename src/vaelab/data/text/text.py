@@ -243,7 +243,9 @@ class Text(DataModule):
         steps = self._trained.shape[-1] if self._trained else lengths["max"]
         gaps = self._has_missing(lengths["min"] < steps)
         if self._too_long:
-            note(f"{self._too_long} of {encoded.num_rows} texts are cut: the model's sequences have {steps} tokens")
+            note(
+                f"{self._too_long} of {encoded.num_rows} texts are truncated: sequences of the model have {steps} tokens"
+            )
         shape = (encoded.num_rows, steps)
         padded = (Encoded.from_arrow(batch.column(0)).padded(steps) for batch in encoded.to_batches())
         values, file = self._scratch.kept(padded, shape, kind, self.storage)
