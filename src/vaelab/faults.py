@@ -72,7 +72,7 @@ def _system_fault(code: int, filename: object, folder: Path) -> str | None:
         return f"{folder}: the run folder no longer exists ({reason}); its files are lost, and nothing can be written"
     if code in (ENOSPC, EDQUOT):
         return (
-            f"{where}: cannot be written, the disk is full ({reason}{_room(where)}); free some space, or choose another "
+            f"{where}: cannot be written, the disk is full ({reason}{_room(where)}); free space, or choose another "
             "disk with paths.log_dir and paths.data_dir"
         )
     if code == EFBIG:

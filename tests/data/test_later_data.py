@@ -319,7 +319,7 @@ def test_texts_have_the_tokens_and_the_length_of_training(
     assert isinstance(data, Text)
     assert data.texts(data.clean("test")) == ["abc", "\ufffd" * 3, ("abc " * 9)[:16]]
     assert data.labels("test").tolist() == [-1] * 3
-    assert "1 of 3 texts are truncated: sequences of the model have 16 tokens" in capsys.readouterr().err
+    assert "1 of 3 texts are truncated: the model has sequences of 16 tokens" in capsys.readouterr().err
     assert data.origins(data.split["test"]) == {"file": ["later.txt"] * 3, "line": [1, 3, 4]}
 
 

@@ -42,7 +42,7 @@ OVERFITTED = np.concatenate([np.linspace(-100, -10, 10), np.linspace(-10, -60, 2
     [
         (run(values=RISING), "val/elbo was still improving when training ended; effort=best"),
         (run(values=OVERFITTED), "over-fitting: val/elbo was best at step 1,000 of 3,000, and then got worse"),
-        (run(test__active_units=3.0), "3 of the 16 numbers of a code are used; latent_dim=4 loses little"),
+        (run(test__active_units=3.0), "3 of the 16 latent dimensions are used; latent_dim=4 would lose little"),
         (
             run(
                 "compression",
@@ -52,15 +52,15 @@ OVERFITTED = np.concatenate([np.linspace(-100, -10, 10), np.linspace(-10, -60, 2
                     "baseline/pca/mse": {"the run is ahead by": -0.01, "at least": -0.02, "at most": -0.001},
                 },
             ),
-            "the baseline pca has a better mse than the run, beyond chance (0.01, the run has 0.02); model=ae",
+            "the baseline pca has a significantly better mse than the run (0.01, the run has 0.02); model=ae",
         ),
         (
             run("generation", **WORSE_FID),
-            "fitted_prior=mixture draws from where the codes are",
+            "fitted_prior=mixture samples where the codes are",
         ),
         (
             run("generation", conditional=True, **WORSE_FID),
-            "fitted_prior=mixture_by_label draws from where the codes are",
+            "fitted_prior=mixture_by_label samples where the codes are",
         ),
         (
             run("compression", size=4),
@@ -76,7 +76,7 @@ OVERFITTED = np.concatenate([np.linspace(-100, -10, 10), np.linspace(-10, -60, 2
                 baseline__gaussian_copula__tstr=0.9,
                 **{"baseline/gaussian_copula/tstr": {"the run is ahead by": -0.3, "at most": -0.2}},
             ),
-            "the baseline gaussian_copula has a better tstr than the run",
+            "the baseline gaussian_copula has a significantly better tstr than the run",
         ),
         (
             run(
@@ -88,7 +88,7 @@ OVERFITTED = np.concatenate([np.linspace(-100, -10, 10), np.linspace(-10, -60, 2
                     "baseline__gaussian_copula__tstr": 0.8,
                 },
             ),
-            "the baseline gaussian_copula has a better tstr_fitted than the run, beyond chance (0.8, the run has 0.7)",
+            "the baseline gaussian_copula has a significantly better tstr_fitted than the run (0.8, the run has 0.7)",
         ),
     ],
 )
@@ -139,7 +139,7 @@ def test_numbers_of_few_test_examples_come_with_a_note(
     np.savetxt(tmp_path / "rows.csv", values, delimiter=",", header="a,b,c", comments="")
     words = ("task=generation", "fitted_prior=none", "trainer.max_epochs=1", "task.nll_samples=2")
     run = train(*words, "data=table", f"data.path={tmp_path / 'rows.csv'}", "task.baselines=false")
-    note = "6 test examples: numbers of so few depend on chance"
+    note = "6 test examples: with so few, metrics depend on chance"
     assert (note in capsys.readouterr().out) == said
     assert (note in (run / "report.html").read_text()) == said
 

@@ -74,7 +74,7 @@ def test_own_results_come_first_and_a_baseline_that_fails_is_named_and_left_out(
     captured = capsys.readouterr()
     assert "Traceback" not in captured.err
     (line,) = (line for line in captured.err.splitlines() if "left out" in line)
-    assert line == "note: baseline/isolation_forest is left out, it failed: MemoryError: no room for trees"
+    assert line == "note: baseline/isolation_forest failed and is left out: MemoryError: no room for trees"
     assert {"baseline/pca/auroc", "baseline/knn/auroc", "test/auroc"} <= set(found)
     assert "baseline/isolation_forest/auroc" not in found
     about = json.loads((run / "metrics_metadata.json").read_text())

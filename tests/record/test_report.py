@@ -108,7 +108,7 @@ def test_everything_else_is_folded_away() -> None:
         "", ENVIRONMENT, {"test/mse": 1.0}, {"samples": png()}, {"test/mse": {"rows": 5}}, {"words": "a text"}
     )
     assert re.findall(r"<details><summary>([\w ]+\w)", page) == [
-        "all numbers", "how numbers were taken", "words", "environment",
+        "all metrics", "how metrics were measured", "words", "environment",
     ]  # fmt: skip
     for text in ("mean squared error per value", "rows 5", "a text", "torch 2.13.0"):
         assert text in page[page.index("<details") :]
@@ -121,7 +121,7 @@ def test_a_text_is_unfolded_where_there_is_nothing_else_to_look_at() -> None:
 
 def test_a_run_without_headline_numbers_shows_all_it_has() -> None:
     page = report("", ENVIRONMENT, {"test/my_number": 1.5}, {})
-    assert "<details open><summary>all numbers" in page
+    assert "<details open><summary>all metrics" in page
     assert "headlines" not in re.sub("<style>.*</style>", "", page, flags=re.DOTALL)
 
 
@@ -132,7 +132,7 @@ def test_the_best_of_a_row_is_marked_by_its_direction() -> None:
 
 
 def test_a_sentence_says_when_and_how_long() -> None:
-    assert sentence("generation", "digits", "vae") == "The model vae on digits, measured by the task generation."
+    assert sentence("generation", "digits", "vae") == "The model vae on digits, evaluated by the task generation."
     said = sentence("generation", "digits", "vae", "2026-01-31T12:05:09+01:00", 7500)
     assert said.endswith(" Started on 31 January 2026, 12:05, took 2 h 5 min.")
     assert sentence("x", "y", "z", "2026-01-31T12:05:09", 48.3).endswith("took 48 s.")
@@ -158,7 +158,7 @@ def test_a_film_stands_beside_its_figure_with_every_frame_once() -> None:
     assert re.findall(r"<small>(epoch \d)</small>", page) == ["epoch 1", "epoch 2", "epoch 3"]
     assert all(page.count(b64encode(picture).decode()) == 1 for _, picture in frames)
     titles = re.findall(r"<figcaption><b>(.*?)</b>", page)
-    assert titles == ["samples", "samples while training", "curves"]
+    assert titles == ["samples", "samples during training", "curves"]
     assert "decoded. (epoch 2)" in page
 
 

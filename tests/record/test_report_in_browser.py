@@ -84,7 +84,7 @@ def test_the_slider_moves_the_picture_by_hand_and_by_key(page: Path, tab: Tab) -
     assert tab.run("document.querySelector('.controls output').textContent") == "epoch 1"
     slider = tab.run("[...document.querySelector('input').attributes].map(one => [one.name, one.value])")
     assert ["aria-valuetext", "epoch 1"] in slider
-    assert ["aria-label", "frame of samples while training"] in slider
+    assert ["aria-label", "frame of samples during training"] in slider
 
 
 def test_it_plays_from_the_start_to_the_end_and_can_be_paused(page: Path, tab: Tab) -> None:
@@ -147,7 +147,7 @@ def test_names_with_markup_stay_text(tmp_path: Path, tab: Tab) -> None:
     tab.open(path)
     assert tab.run("document.querySelector('h1').textContent") == evil
     assert tab.run("document.querySelector('.controls output').textContent") == evil
-    assert tab.run("document.querySelector('input').getAttribute('aria-label')") == f"frame of {evil} while training"
+    assert tab.run("document.querySelector('input').getAttribute('aria-label')") == f"frame of {evil} during training"
     assert (tab.errors, tab.requests) == ([], [])
     assert tab.run("document.scripts.length") == 1
 

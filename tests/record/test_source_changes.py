@@ -49,7 +49,7 @@ def test_code_is_in_it_and_secrets_and_data_are_not(repository: Path) -> None:
     assert head == [
         "# repository: mine",
         f"# commit: {run_git(repository, 'rev-parse', 'HEAD')}",
-        "# changed and left out (no code, too large, or secret by its name): notes.IPYNB, people.csv",
+        "# changed and left out (not code, too large, or secret by its name): notes.IPYNB, people.csv",
         "# code that git does not track, without its text: new.py",
     ]
 
@@ -112,7 +112,7 @@ def test_outside_of_a_repository_there_is_none(tmp_path: Path) -> None:
 def test_without_git_it_says_that_nothing_is_known(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(repository))
     assert source_changes(repository) == (
-        f"# folder: {repository}\n# how its code differs from its commit is not known: git is not installed\n"
+        f"# folder: {repository}\n# the changes of its code are not known: git is not installed\n"
     )
     assert source_changes(repository.parent) == ""  # no repository, as far as can be seen
 

@@ -65,7 +65,7 @@ def test_other_data_are_allowed_but_not_to_go_on() -> None:
     for changes in ({"path": "other.csv"}, {"data_dir": "elsewhere"}, {"_target_": "vaelab.data.images.Digits"}):
         assert trained().allows(trained("d", "t", 90, **changes), "evaluation") is None
         assert trained().allows(trained("d", "t", 90, **changes), "training") is None
-        with pytest.raises(DataError, match="put the old data back"):
+        with pytest.raises(DataError, match="restore the old data"):
             trained().allows(trained("d", "t", 90, **changes), "resume")
 
 

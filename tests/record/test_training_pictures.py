@@ -40,7 +40,7 @@ def test_training_is_the_same_with_pictures(train: Any) -> None:
     for frames in shown.values():
         assert [label for label, _ in frames] == ["epoch 1", "epoch 2", "epoch 3"]
     page = (with_pictures / "report.html").read_text()
-    assert "samples while training" in page
+    assert "samples during training" in page
     assert "epoch 3" in page
 
 
@@ -116,7 +116,7 @@ def test_what_cannot_be_written_is_left_out_and_ends_no_training(
     monkeypatch.setattr(Task, "progress", lambda *arguments: found)
     folder = train(*SMALL, "trainer.max_epochs=1", "task.pictures_every=1")
     said = capsys.readouterr()
-    assert "pictures while training are left out, they failed: FileExistsError" in said.err + said.out
+    assert "pictures during training failed and are left out: FileExistsError" in said.err + said.out
     assert (folder / "model/model.safetensors").is_file()
 
 

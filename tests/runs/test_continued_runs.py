@@ -256,7 +256,7 @@ def test_rows_that_were_added_are_not_split_anew(on_table: tuple[Path, Path], re
     path, run = on_table
     write_table(path, 70)
     assert "data.path=" in refusal("train=false", f"ckpt_path={run}")
-    assert "put the old data back" in refusal(f"resume={run}", "trainer.max_epochs=2")
+    assert "restore the old data" in refusal(f"resume={run}", "trainer.max_epochs=2")
 
 
 def test_rows_that_were_changed_are_noticed(on_table: tuple[Path, Path], refusal: Callable[..., str]) -> None:
@@ -275,7 +275,7 @@ def test_a_copy_of_the_data_is_the_same_data(
     assert "data.split_seed=0" in refusal("train=false", f"ckpt_path={run}", f"data.path={copy}", "data.split_seed=1")
     train(f"resume={run}", f"data.path={copy}", "trainer.max_epochs=2")
     write_table(tmp_path / "other.csv", 60, seed=2)
-    assert "put the old data back" in refusal(f"resume={run}", f"data.path={tmp_path / 'other.csv'}")
+    assert "restore the old data" in refusal(f"resume={run}", f"data.path={tmp_path / 'other.csv'}")
 
 
 def test_other_data_are_evaluated_whole(on_table: tuple[Path, Path], tmp_path: Path) -> None:

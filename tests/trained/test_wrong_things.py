@@ -231,7 +231,7 @@ def test_texts_that_are_cut_are_told_for_strings_and_files(tmp_path: Path, capsy
     for given in (texts, tmp_path / "later.txt"):
         trained.encode(given)
         told.append("".join(capsys.readouterr()))
-    assert "1 of 2 texts are truncated: sequences of the model have 11 tokens" in told[0]
+    assert "1 of 2 texts are truncated: the model has sequences of 11 tokens" in told[0]
     assert told[0] == told[1]
 
 

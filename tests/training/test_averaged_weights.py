@@ -216,7 +216,7 @@ def test_what_a_run_leaves_is_the_average_of_its_best_checkpoint(train: Any) -> 
     assert not torch.equal(model["decoder.net.0.weight"], best["state_dict"]["decoder.net.0.weight"])
     about = {"decay": 0.95, "start_step": 0, "every_n_steps": 1}
     assert json.loads((run / "model/training.json").read_text())[PART] == about
-    assert "All numbers but those of train are of averaged weights, decay 0.95." in (run / "report.html").read_text()
+    assert "All metrics except those of train are of averaged weights, decay 0.95." in (run / "report.html").read_text()
     own = json.loads((run / "metrics.json").read_text())
     for start in (run, run / "model", run / "checkpoints/best.ckpt"):
         again = train("train=false", f"ckpt_path={start}", *SMALL)

@@ -1,1 +1,1 @@
-"""What a run leaves behind: its folder, and what the trackers get."""
+"""The record of a run: its folder, and what trackers receive."""

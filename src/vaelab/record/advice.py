@@ -1,4 +1,4 @@
-"""What a finished run should try next: one line where something is known to help, with the words to type."""
+"""Advice after a run: one line for each known improvement, with the words to type."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,21 +11,21 @@ from vaelab.models import Model
 from vaelab.models.proportion import as_wide_as_data
 from vaelab.training.budget import TrainingTime
 
-EARLY, LOST = 0.5, 0.2  # the best validation came in this part of training, and so much of what it gained is lost since
-UNUSED = 0.5  # part of the dimensions of a code that may be unused without a word
+EARLY, LOST = 0.5, 0.2  # over-fitting: best validation before this share of training, and this share of its gain lost
+UNUSED = 0.5  # share of unused latent dimensions up to which there is no advice
 SMALLER = ("compression", "embedding")  # tasks whose codes should be smaller than the data
-SIZES = ("hidden", "widths", "width")  # what sets the size of a backbone
+SIZES = ("hidden", "widths", "width")  # settings of the size of a backbone
 
 
 @dataclass(frozen=True)
 class Finished:
-    """What advice looks at.
+    """The facts that advice is based on.
 
     Attributes:
-        numbers, metadata: of the run, as in `metrics.json` and `metrics_metadata.json`.
-        time: what watched its training; None for a run that did not train.
-        model: that was trained.
-        task: its option.
+        numbers, metadata: as in `metrics.json` and `metrics_metadata.json`.
+        time: the callback that watched its training; None for a run that did not train.
+        model: the trained model.
+        task: the option of the task.
     """
 
     numbers: Mapping[str, float]
@@ -36,7 +36,7 @@ class Finished:
 
 
 def advice(run: Finished) -> list[str]:
-    """One line for each thing that is known to help; none where nothing is."""
+    """Return one line for each known improvement; empty if there is none."""
     return [*_training(run), *_code(run), *_baselines(run)]
 
 
@@ -50,20 +50,20 @@ def _training(run: Finished) -> list[str]:
         best = max(time.passes, key=lambda one: one[1])[0]
         return [
             f"over-fitting: {time.monitor} was best at step {best:,} of {time.passes[-1][0]:,}, and then got worse. "
-            f"The best weights were kept and measured; more data or {_smaller(run.model)} may give better ones"
+            f"The best weights were kept and evaluated; more data or {_smaller(run.model)} may give better ones"
         ]
     return []
 
 
 def _smaller(model: Model) -> str:
-    """The settings that make the networks smaller, in words."""
+    """Describe the settings that make the networks smaller."""
     sides = {side: model.architecture.get(side) or {} for side in ("encoder", "decoder")}
     names = [f"{side}.{size}" for side, node in sides.items() for size in SIZES if size in node]
     return f"a smaller {' and '.join(names)}" if names else "smaller networks"
 
 
 def _code(run: Finished) -> list[str]:
-    """A code that is no smaller than the data, where it should be; or a vector with dimensions that say nothing."""
+    """Advise on a code that should be smaller than the data but is not, or on unused latent dimensions."""
     if run.task in SMALLER and (told := as_wide_as_data(run.model)):
         return [told]
     active, size = run.numbers.get("test/active_units"), run.model.latent_dim
@@ -71,18 +71,18 @@ def _code(run: Finished) -> list[str]:
     if active is None or several or not 1 <= active < UNUSED * size:
         return []
     enough = 2 ** ceil(log2(active))
-    return [f"{active:.0f} of the {size} numbers of a code are used; latent_dim={enough} loses little"]
+    return [f"{active:.0f} of the {size} latent dimensions are used; latent_dim={enough} would lose little"]
 
 
 def _baselines(run: Finished) -> list[str]:
-    """The baseline that is better beyond chance; of several the one with the largest lead, as a part of the number."""
+    """Advise if a baseline is significantly better; of several, the one with the largest relative lead."""
     found = []
     for key, about in run.metadata.items():
         parts = key.split("/")
         if len(parts) != 3 or parts[0] != "baseline" or not isinstance(about, dict) or is_reference(parts[1]):
             continue
         if f"{key}_fitted" in run.metadata:
-            continue  # samples are drawn from the fitted prior, and it has a comparison of its own
+            continue  # samples come from the fitted prior, which has its own comparison
         if about.get("at most", 0.0) < 0:
             own, theirs = _own(run, parts[2]), run.numbers.get(key.removesuffix("_fitted"))
             if not _contradicts(parts[2], own, theirs):
@@ -92,31 +92,31 @@ def _baselines(run: Finished) -> list[str]:
         return []
     _, name, metric, own, theirs = max(found, key=lambda one: one[0])
     values = "" if own is None or theirs is None else f" ({theirs:.4g}, the run has {own:.4g})"
-    return [f"the baseline {name} has a better {metric} than the run, beyond chance{values}; {_remedy(run)}"]
+    return [f"the baseline {name} has a significantly better {metric} than the run{values}; {_remedy(run)}"]
 
 
 def _own(run: Finished, metric: str) -> float | None:
-    """The number of the run, on the examples that baselines get if it has one of these."""
+    """Return the number of the run, on the examples used for baselines if there is one."""
     names = (f"test/{metric}_baseline_examples", f"test/{metric}")
     return next((run.numbers[name] for name in names if name in run.numbers), None)
 
 
 def _contradicts(metric: str, own: float | None, theirs: float | None) -> bool:
-    """Whether the numbers that a reader sees say the opposite: an interval may be of other examples."""
+    """Whether the displayed numbers say the opposite, since an interval may be based on other examples."""
     return own is not None and theirs is not None and not is_better(metric, theirs, than=own)
 
 
 def _remedy(run: Finished) -> str:
-    """What helped most on data that nobody tuned for; see docs/defaults.md."""
+    """Return the change that helped most on untuned data; see docs/defaults.md."""
     longer = f"{'effort=best' if run.time is None else run.time.more} trains for longer"
     if run.task == "compression" and run.model.has_rate:
-        return f"model=ae puts no price on the code, and {longer}"
+        return f"model=ae has no rate term, and {longer}"
     if run.task == "denoising" and len(run.model.latent.finest.shape) == 1:
-        return f"for images model=ae encoder=conv latent=grid keeps more of each place, and {longer}"
+        return f"for images model=ae encoder=conv latent=grid keeps more local detail, and {longer}"
     fits_prior = not run.model.latent.discrete and not run.model.infers_label
     if run.task == "generation" and run.model.fitted is None and fits_prior:
         mixture = "mixture_by_label" if run.model.conditional else "mixture"
-        return f"fitted_prior={mixture} draws from where the codes are, and {longer}"
+        return f"fitted_prior={mixture} samples where the codes are, and {longer}"
     if run.task == "embedding":
         return f"another latent_dim may suit the data, and {longer}"
     return longer

@@ -1,4 +1,4 @@
-"""Find, vet and read the weights that a run starts from."""
+"""Find, check and read the weights that a run starts from."""
 
 import json
 import pickle
@@ -26,9 +26,15 @@ from vaelab.training.weight_average import PART, Averaging, in_evaluation
 
 MODEL, TRAINING = "model.safetensors", "training.json"  # in the `model/` of a run
 STATE = {"state_dict", "epoch", "global_step", "pytorch-lightning_version"}
-TRAINING_STATE = {"optimizer_states", "lr_schedulers", "loops", "callbacks"}  # to go on with training
-MOST_STRUCTURE = 2**26  # bytes of names, shapes and settings in a checkpoint; a few hundred a weight are usual
-_PARTS = ("latent_dim", "model", "encoder", "decoder", "likelihood")  # of the config, that an architecture has
+TRAINING_STATE = {"optimizer_states", "lr_schedulers", "loops", "callbacks"}  # needed to resume training
+MOST_STRUCTURE = 2**26  # bytes of names, shapes and settings in a checkpoint; a few hundred per weight are usual
+_PARTS = (
+    "latent_dim",
+    "model",
+    "encoder",
+    "decoder",
+    "likelihood",
+)  # keys of the config that an architecture consists of
 
 
 @dataclass(frozen=True)
@@ -37,12 +43,12 @@ class Start:
 
     Attributes:
         path: a `.ckpt`, or the `model.safetensors` of a run.
-        weights: by their names in the model.
-        architecture: of the model, as plain data.
-        step: optimizer steps that the run had taken in the end, as far as it is known.
-        trained_on: what the run says of its data; see `vaelab.record.trained_on`.
-        state: of training, to go on with it; empty where only weights are wanted.
-        averaging: how the weights were averaged; None where they are those of one step, as always with `state`.
+        weights: the weights by their names in the model.
+        architecture: the architecture of the model, as plain data.
+        step: the optimizer steps of the run at its end, if known.
+        trained_on: the run's record of its data; see `vaelab.record.trained_on`.
+        state: the state of training, to resume it; empty if only weights are needed.
+        averaging: how the weights were averaged; None for weights of a single step, as always with `state`.
         averaged: the names of weights that have an average in a `.ckpt`.
     """
 
@@ -61,14 +67,14 @@ class Start:
         return model_folder(self.path)
 
     def refuse_another(self, architecture: dict[str, Any], advise: bool = False) -> None:
-        """Refuse an architecture whose weights are others, before any of them is made.
+        """Refuse an architecture with other weights, before any weight is created.
 
         Args:
-            architecture: of the config.
-            advise: whether to say which words would give the architecture of the run.
+            architecture: the architecture of the config.
+            advise: whether the message says which words would give the architecture of the run.
 
         Raises:
-            CheckpointError: names the keys that differ.
+            CheckpointError: keys differ; the message names them.
         """
         before, now = flat(self.architecture), flat(architecture)
         changed = [key for key in {**before, **now} if before.get(key) != now.get(key) and _matters(key)]
@@ -82,11 +88,11 @@ class Start:
         """Refuse a model whose weights have other names or shapes.
 
         Args:
-            state: of the model, which may lie on the meta device.
-            architecture: of the model.
+            state: the `state_dict` of the model, which may be on the meta device.
+            architecture: the architecture of the model.
 
         Raises:
-            CheckpointError: names the settings that differ, or the weights.
+            CheckpointError: they differ; the message names the settings or the weights.
         """
         there = {name: tuple(value.shape) for name, value in self.weights.items()}
         here = {name: tuple(value.shape) for name, value in state.items()}
@@ -102,11 +108,11 @@ class Start:
         )
 
     def load_into(self, model: nn.Module) -> None:
-        """Give a model these weights."""
+        """Load these weights into a model."""
         model.load_state_dict(self.weights)
 
     def _advice(self, changed: list[str], before: dict[str, Any]) -> str:
-        """The words that give the architecture of the run, as far as its folder tells."""
+        """Return the words that give the architecture of the run, as far as its folder records them."""
         choices = read_recorded(self.model_folder.parent).choices
         groups = [key.partition(".")[0] for key in changed if key.endswith("._target_") and key.count(".") == 1]
         words = [f"{group}={choices[group]}" for group in groups if group in choices and group in _PARTS]
@@ -121,7 +127,7 @@ class Start:
 
 
 def find_checkpoint(path: str) -> Path:
-    """A file of weights: the one that is named, or the best one of a run folder or a folder in it.
+    """Find a file of weights: the named file, or the best one of a run folder or of a folder in it.
 
     Raises:
         CheckpointError: there is none.
@@ -133,15 +139,15 @@ def find_checkpoint(path: str) -> Path:
         for folder in (place / "checkpoints", place / "model", place):
             if (folder / name).is_file():
                 if name == "last.ckpt":
-                    note(f"{place} has no best.ckpt, so its last checkpoint is taken: {folder / name}")
+                    note(f"{place} has no best.ckpt, so its last checkpoint is used: {folder / name}")
                 return folder / name
     raise CheckpointError(
-        f"ckpt_path={path}: no checkpoint is there; give a run folder, a model/ folder or a .ckpt file"
+        f"ckpt_path={path}: there is no checkpoint; give a run folder, a model/ folder or a .ckpt file"
     )
 
 
 def model_folder(checkpoint: Path) -> Path:
-    """`model/` of the run that a checkpoint belongs to."""
+    """Return `model/` of the run that a checkpoint belongs to."""
     inside = checkpoint.absolute().parent
     if checkpoint.name == MODEL:
         return inside
@@ -149,27 +155,27 @@ def model_folder(checkpoint: Path) -> Path:
 
 
 def read_start(path: Path, resumes: bool = False) -> Start:
-    """Read weights without running code; with the state of training if the run goes on.
+    """Read weights without running code, and the state of training if the run is resumed.
 
-    Of a checkpoint with averaged weights they are the averaged ones, unless the run goes on.
+    From a checkpoint with averaged weights, the averaged ones are read, unless the run is resumed.
 
     Raises:
-        CheckpointError: the file is broken, could run code, or lacks what is needed; says what is wrong.
+        CheckpointError: the file is damaged, could run code, or is incomplete; the message says which.
     """
     start = _read_model(path) if path.suffix == ".safetensors" else _read_checkpoint(path, resumes)
     for name, value in start.weights.items():
         if not lies_whole(value):
-            raise CheckpointError(f"{path}: is broken (weight {brief(str(name))} has more numbers than the file)")
+            raise CheckpointError(f"{path}: is broken (weight {brief(str(name))} is larger than the file)")
         if not bool(torch.isfinite(value).all()):
             raise CheckpointError(f"{path}: weight {brief(str(name))} is not a number")
     return start
 
 
 def read_last(folder: Path) -> Start:
-    """What a run goes on from: its last checkpoint, or the one before it where the last one is damaged or gone.
+    """Read the checkpoint to resume from: the last one, or the one before it if the last one is damaged or missing.
 
     Args:
-        folder: of the run.
+        folder: the run folder.
 
     Raises:
         CheckpointError: neither can be used.
@@ -182,15 +188,15 @@ def read_last(folder: Path) -> Start:
             damaged = damaged or error
             continue
         if path.name == BEFORE_LAST:
-            why = damaged or f"{path.with_name(LAST)}: is gone"
-            note(f"{why}; the run goes on from the checkpoint before it, {path}")
+            why = damaged or f"{path.with_name(LAST)}: is missing"
+            note(f"{why}; the run resumes from the checkpoint before it, {path}")
         return start
     if damaged is None:
-        raise CheckpointError(f"{folder}: has no checkpoint to go on from")
+        raise CheckpointError(f"{folder}: has no checkpoint to resume from")
     both = f"; {BEFORE_LAST} beside it is damaged too" if len(checkpoints_to_go_on_from(folder)) > 1 else ""
     best = folder / "checkpoints/best.ckpt"
-    anew = f". {typed_path('ckpt_path', folder)} begins a new run from its best weights" if best.is_file() else ""
-    raise CheckpointError(f"{damaged}{both}, so the run cannot go on{anew}") from damaged
+    anew = f". {typed_path('ckpt_path', folder)} starts a new run from its best weights" if best.is_file() else ""
+    raise CheckpointError(f"{damaged}{both}, so the run cannot be resumed{anew}") from damaged
 
 
 def _read_checkpoint(path: Path, resumes: bool) -> Start:
@@ -198,14 +204,14 @@ def _read_checkpoint(path: Path, resumes: bool) -> Start:
     checkpoint: dict[str, Any] = loaded if isinstance(loaded, dict) else {}
     architecture, weights = checkpoint.get("architecture"), checkpoint.get("state_dict")
     if not isinstance(architecture, dict) or not isinstance(weights, dict) or not checkpoint.keys() >= STATE:
-        raise CheckpointError(f"{path}: is no checkpoint of vaelab")
+        raise CheckpointError(f"{path}: is not a checkpoint of vaelab")
     if not all(isinstance(value, Tensor) for value in weights.values()):
-        raise CheckpointError(f"{path}: is no checkpoint of vaelab")
+        raise CheckpointError(f"{path}: is not a checkpoint of vaelab")
     architecture = _plain(path, architecture)
     if resumes and not checkpoint.keys() >= TRAINING_STATE:
         raise CheckpointError(
-            f"{path}: holds weights but no state of training, so the run cannot go on; ckpt_path={path} begins a new "
-            "run from them"
+            f"{path}: contains weights but no state of training, so the run cannot be resumed; ckpt_path={path} "
+            "starts a new run from them"
         )
     if resumes:
         refuse_broken(path, checkpoint)
@@ -224,29 +230,29 @@ def _read_checkpoint(path: Path, resumes: bool) -> Start:
 
 
 def _plain(path: Path, architecture: dict[str, Any]) -> dict[str, Any]:
-    """An architecture as a `model.json` would hold it.
+    """Return an architecture as it would be in a `model.json`.
 
     Raises:
-        CheckpointError: no such file could hold it.
+        CheckpointError: it cannot be stored in such a file.
     """
     try:
         text = json.dumps(architecture)
     except (TypeError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path}: is broken (its architecture is no plain data)") from error
+        raise CheckpointError(f"{path}: is broken (its architecture is not plain data)") from error
     if excess := excess_of(text.encode()):
         raise CheckpointError(f"{path}: its architecture {excess}, and is not read")
     return _modern(json.loads(text))
 
 
 def _modern(architecture: dict[str, Any]) -> dict[str, Any]:
-    """Under the names of today; before there was a choice of layouts, a code was a vector."""
+    """Convert the names of earlier versions; before latent layouts could be chosen, a code was a vector."""
     spec = architecture.get("spec")
     return {"latent": dict(VECTOR)} | architecture | ({"spec": modern(spec)} if isinstance(spec, dict) else {})
 
 
 def _loaded(path: Path) -> Any:
-    """What a checkpoint holds, mapped from the file."""
-    broken = f"{path}: is broken, cut short or no checkpoint"
+    """Load a checkpoint, memory-mapped from the file."""
+    broken = f"{path}: is broken, cut short or not a checkpoint"
     refuse_no_file(path)
     if not is_zipfile(path):
         raise DamagedError(broken)
@@ -254,11 +260,11 @@ def _loaded(path: Path) -> Any:
         with ZipFile(path) as archive:
             _refuse_inflated(path, archive.infolist())
             if damaged := damaged_part(archive):
-                raise DamagedError(f"{path}: is damaged ({damaged} is not what was written)")
+                raise DamagedError(f"{path}: is damaged ({damaged} has changed since it was written)")
         return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
-            f"{path}: holds more than weights and plain data, and is not loaded (it could run code)"
+            f"{path}: contains more than weights and plain data, and is not loaded (it could run code)"
         ) from error
     except (OSError, RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError, ArithmeticError,
             AssertionError, NotImplementedError, StructError, BadZipFile) as error:  # fmt: skip
@@ -266,13 +272,13 @@ def _loaded(path: Path) -> Any:
 
 
 def _refuse_inflated(path: Path, members: list[ZipInfo]) -> None:
-    """Refuse what takes more memory or time to read than its size on disk says; torch compresses nothing.
+    """Refuse a file that needs more memory or time to read than its size on disk; torch never compresses.
 
     Raises:
-        CheckpointError: says why.
+        CheckpointError: it is such a file; the message says why.
     """
     if any(member.compress_type != ZIP_STORED for member in members):
-        raise CheckpointError(f"{path}: is compressed, which no checkpoint is, and is not read")
+        raise CheckpointError(f"{path}: is compressed, unlike any checkpoint, and is not read")
     if sum(member.file_size for member in members) > path.stat().st_size:
         raise CheckpointError(f"{path}: is broken (its parts are larger than the file)")
     if any(member.file_size > MOST_STRUCTURE for member in members if member.filename.endswith(".pkl")):
@@ -283,7 +289,7 @@ def _read_model(path: Path) -> Start:
     about = path.with_name("model.json")
     for part in (about, path):
         if not part.exists():
-            raise CheckpointError(f"{path.parent}: holds no model ({part.name} is missing)")
+            raise CheckpointError(f"{path.parent}: contains no model ({part.name} is missing)")
     architecture = read_json(about)
     if not isinstance(architecture, dict):
         raise CheckpointError(f"{about}: does not describe a model")
@@ -300,7 +306,7 @@ def _read_model(path: Path) -> Start:
 
 
 def _training_record(folder: Path) -> dict[str, Any]:
-    """What a `model/` says of the training of its model; nothing where a run is older than this record."""
+    """Read the training record of a `model/`; empty for an older run without this record."""
     path = folder / TRAINING
     if not path.exists():
         return {}
@@ -311,7 +317,7 @@ def _training_record(folder: Path) -> dict[str, Any]:
 
 
 def _matters(key: str) -> bool:
-    """Names may differ; objectives may (to fine-tune with another beta); sizes and classes may not."""
+    """Whether a key of the architecture must match: names and objectives (such as beta) may differ, sizes may not."""
     objective = key.startswith("model.") and key != "model._target_"
     return (
         not objective
@@ -321,7 +327,7 @@ def _matters(key: str) -> bool:
 
 
 def flat(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested dicts as one, keys joined with dots."""
+    """Flatten nested dicts, with keys joined by dots."""
     rows: dict[str, Any] = {}
     for key, value in data.items():
         if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""The command line that a run was started with. Imports nothing heavy."""
+"""The command line that started a run. Imports no heavy modules."""
 
 import shlex
 import sys
@@ -8,7 +8,7 @@ from vaelab.secrets import redact_override
 
 
 def command_line() -> str:
-    """What was typed, without secrets; in a job of a sweep, what would run that job alone."""
+    """Return what was typed, without secrets; for a job of a sweep, a command that runs only this job."""
     program = Path(sys.argv[0]).name
     if program == "__main__.py":
         program = "python -m vaelab"

@@ -12,7 +12,7 @@ from vaelab.errors import printable
 from vaelab.metrics import is_detail
 from vaelab.terminal import console
 
-FRAME = 3  # characters around a cell and between two
+FRAME = 3  # characters of padding and border per cell
 SHOWN_FIRST = (
     "task", "data", "model", "encoder", "decoder", "latent", "posterior", "prior", "shortcut",
     "adversary", "perceptual", "fitted_prior", "likelihood", "corruption", "optimizer", "scheduler", "trainer",
@@ -21,7 +21,7 @@ SHOWN_FIRST = (
 
 
 def print_config(config: dict[str, Any], choices: dict[str, str]) -> None:
-    """A tree of the config: each group with the option that was chosen, then the keys at the root."""
+    """Print the config as a tree: each group with its chosen option, then the root keys."""
     tree = Tree(Text("config", "bold"), guide_style="dim")
     for group in SHOWN_FIRST:
         if isinstance(config.get(group), dict):
@@ -35,7 +35,7 @@ def print_config(config: dict[str, Any], choices: dict[str, str]) -> None:
 
 
 def _grow(tree: Tree, label: Text, node: dict[str, Any]) -> None:
-    """Add a branch for a node. Texts, not strings, which Rich would search for markup."""
+    """Add a branch for a node. It uses Text objects, since Rich would interpret markup in strings."""
     flat = {key: value for key, value in node.items() if not isinstance(value, dict) and key != "_target_"}
     branch = tree.add(label.append(f"  {printable(str(node['_target_']))}", "dim") if "_target_" in node else label)
     if flat:
@@ -46,20 +46,20 @@ def _grow(tree: Tree, label: Text, node: dict[str, Any]) -> None:
 
 
 def sizes(model: nn.Module) -> dict[str, int]:
-    """Weights of a model: `parameters` in all, and those of each part that has any."""
+    """Return numbers of parameters of a model: the total as `parameters`, and those of each part that has any."""
     parts = {name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()}
     return {"parameters": sum(parts.values())} | {name: count for name, count in parts.items() if count}
 
 
 def print_size(model: nn.Module) -> None:
-    """One line: parameters, in all and by part."""
+    """Print one line: the number of parameters, total and by part."""
     known = sizes(model)
     total = known.pop("parameters")
     console().print(f"parameters: {total:,} ({', '.join(f'{name} {count:,}' for name, count in known.items())})")
 
 
 def _side_by_side(names: Sequence[str], cells: dict[str, list[str]], width: int) -> list[dict[str, list[str]]]:
-    """Columns in as many tables as it takes to show names and numbers whole: a name that is cut may be another's."""
+    """Split columns into as many tables as needed to show names and numbers in full: a cut name may be ambiguous."""
     tables: list[dict[str, list[str]]] = []
     left = 0
     for heading, column in cells.items():
@@ -73,7 +73,7 @@ def _side_by_side(names: Sequence[str], cells: dict[str, list[str]], width: int)
 
 
 def _table(names: Sequence[str], cells: dict[str, list[str]], title: str | None) -> Table:
-    """A row for each name that has a cell; on a terminal that is narrower than a name all is folded, and none cut."""
+    """Return a table with a row for each name that has a cell; on a very narrow terminal, text is wrapped, not cut."""
     table = Table(title=title, title_justify="left")
     table.add_column("metric", overflow="fold")
     for heading in cells:
@@ -85,11 +85,11 @@ def _table(names: Sequence[str], cells: dict[str, list[str]], title: str | None)
 
 
 def print_metrics(metrics: dict[str, float], folder: str, notes: Sequence[str] = ()) -> None:
-    """A table with one row a metric, validation, test and baselines side by side, notes, and where the run lies.
+    """Print a table with one row per metric (validation, test and baselines side by side), notes, and the run folder.
 
-    Columns that do not fit beside others follow in a table of their own.
+    Columns that do not fit follow in another table.
 
-    What a metric is at each strength, number of bits or quantile is left to the report.
+    Values of a metric at each strength, number of bits or quantile are only in the report.
     """
     prefixes = {name.rpartition("/")[0] for name in metrics}
     columns = ["val", "test", *sorted(prefix for prefix in prefixes if prefix.startswith("baseline/"))]

@@ -1,4 +1,4 @@
-"""`metrics.csv`: the curves of a run, one row a step."""
+"""`metrics.csv`: the curves of a run, with one row per step."""
 
 import csv
 from argparse import Namespace
@@ -17,40 +17,40 @@ FILE = "metrics.csv"
 
 
 class CurveLogger(Logger):
-    """Writes `metrics.csv` into a run folder; a resumed run goes on where its checkpoint lies.
+    """Writes `metrics.csv` to a run folder; a resumed run continues at the step of its checkpoint.
 
-    A row holds what was logged at one step. The file is written whole, now and then and at the end. Only the last row
-    changes, so the text of those before it is kept: a run of thousands of short epochs writes the file after each.
+    A row has what was logged at one step. The whole file is written from time to time and at the end. Only the last row
+    changes, so the text of earlier rows is cached: a run with thousands of short epochs writes the file after each.
     """
 
     def __init__(self, folder: str | Path) -> None:
         super().__init__()
         self.path = Path(folder) / FILE
         self._rows: list[dict[str, Any]] = []
-        self._columns: list[str] = []  # of the text
-        self._text, self._written = "", 0  # the header and the first rows, and how many these are
+        self._columns: list[str] = []  # columns of the text
+        self._text, self._written = "", 0  # text of the header and the first rows, and the number of these rows
         self._unsaved = 0
         self._resumed = self.path.is_file()
 
     @property
     def name(self) -> str:
-        """Of the logger."""
+        """The name of the logger."""
         return "curves"
 
     @property
     def version(self) -> str:
-        """One for each folder."""
+        """Empty: there is one logger per folder."""
         return ""
 
     @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
-        """Nothing: the config lies beside the curves."""
+        """Do nothing: the config is in the same folder."""
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         """Add numbers to a step's row."""
         step = step or 0
-        if self._resumed:  # what a killed run logged after its last checkpoint will be logged again
+        if self._resumed:  # rows after the last checkpoint of a killed run will be logged again
             self._resumed = False
             self._rows = [row for row in read_rows(self.path) if int(row["step"]) < step]
         values = {key: float(value) for key, value in metrics.items()}
@@ -79,7 +79,7 @@ class CurveLogger(Logger):
         self._unsaved = 0
 
     def _lines(self, rows: list[dict[str, Any]], header: bool = False) -> str:
-        """Rows as CSV."""
+        """Format rows as CSV."""
         text = StringIO(newline="")
         writer = csv.DictWriter(text, self._columns)
         if header:
@@ -89,19 +89,19 @@ class CurveLogger(Logger):
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        """Write what is left; after a failure as far as that can be done, since the failure is what matters."""
+        """Write the remaining rows; after a failure, ignore errors, since the failure matters more."""
         with suppress(OSError) if status == "failed" else nullcontext():
             self.save()
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
-    """The rows of a `metrics.csv`, empty cells left out."""
+    """Read the rows of a `metrics.csv`, without empty cells."""
     with path.open(newline="", encoding="utf-8") as file:
         return [{key: value for key, value in row.items() if value} for row in csv.DictReader(file)]
 
 
 def read_curves(path: Path) -> dict[str, list[tuple[int, float]]]:
-    """Metric name to its finite `(step, value)` pairs."""
+    """Read the finite `(step, value)` pairs of each metric."""
     curves: dict[str, list[tuple[int, float]]] = {}
     for row in read_rows(path) if path.is_file() else []:
         for key, value in row.items():

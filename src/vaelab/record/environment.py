@@ -1,4 +1,4 @@
-"""Where and how a run was made."""
+"""The environment of a run."""
 
 import platform
 from datetime import datetime
@@ -16,13 +16,13 @@ PACKAGES = ("vaelab", "torch", "lightning", "hydra-core", "torchmetrics", "wandb
 
 
 def environment(seed: int, device: torch.device, precision: str, devices: int = 1) -> dict[str, Any]:
-    """Versions, git commit, machine, seed, command line and the time, as plain data without secrets.
+    """Return versions, git commit, machine, seed, command line and time, as plain data without secrets.
 
     Args:
-        seed: of the run.
-        device: that computes.
-        precision: of training, as Lightning names it.
-        devices: how many compute.
+        seed: the seed of the run.
+        device: the device of the run.
+        precision: the precision of training, as named by Lightning.
+        devices: the number of devices.
     """
     return {
         "python": platform.python_version(),
@@ -51,9 +51,9 @@ def _cpu() -> str:
 
 
 def _git() -> dict[str, Any] | None:
-    """Commit of the folder that the package lies in, and whether the tree differs from it."""
+    """Return the commit of the package's folder, and whether the work tree differs from it."""
     here = Path(__file__).parent
     commit = git.answer(here, "rev-parse", "HEAD")
     if not commit or not git.tracks(here, Path(__file__)):
-        return None  # no repository, or one that the package is only installed inside of
+        return None  # no repository, or the package is only installed inside one
     return {"commit": commit, "dirty": bool(git.answer(here, "status", "--porcelain", "--untracked-files=no"))}

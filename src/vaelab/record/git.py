@@ -1,4 +1,4 @@
-"""Asking git about the repository that a folder lies in, of which nothing is changed."""
+"""Read-only queries to git about the repository of a folder."""
 
 import os
 import subprocess
@@ -8,14 +8,14 @@ from tempfile import TemporaryFile
 from threading import Timer
 
 PATIENCE = 10.0  # seconds for an answer
-# By which whoever started this process, such as a hook of git, may have named another repository or way to compare.
+# Variables by which the parent process, such as a git hook, may have set another repository or diff program.
 _REDIRECTING = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR", "GIT_NAMESPACE",
                 "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_PREFIX", "GIT_EXTERNAL_DIFF", "GIT_DIFF_OPTS")  # fmt: skip
 _QUIET = ("-c", "core.fsmonitor=false", "-c", "core.quotepath=true", "--literal-pathspecs", "--no-pager")
 
 
 class GitError(Exception):
-    """Git is not installed, does not answer in time, or refuses; says which, in one line."""
+    """Git is not installed, does not answer in time, or fails; the message says which, in one line."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class Repository:
 
     Attributes:
         root: its folder.
-        commit: that is checked out; empty for a repository without commits.
-        address: where it comes from, as `git remote` has it; empty for a repository that comes from nowhere.
+        commit: the checked-out commit; empty for a repository without commits.
+        address: the address of its remote; empty for a repository without a remote.
     """
 
     root: Path
@@ -34,20 +34,20 @@ class Repository:
 
 
 def ask(folder: Path, *arguments: str, most: int = 2**24, patience: float = PATIENCE) -> bytes:
-    """What git prints.
+    """Run git, and return its output.
 
     Args:
-        folder: in which git is started.
-        arguments: of git.
-        most: bytes that are read; git is ended when it has printed more, and `most + 1` bytes are returned.
+        folder: the folder in which git is started.
+        arguments: the arguments of git.
+        most: the largest number of bytes; if git prints more, it is ended, and `most + 1` bytes are returned.
         patience: seconds to wait.
 
     Raises:
-        GitError: git is not there, is not done in time, or ends with an error.
+        GitError: git is not installed, does not finish in time, or fails.
     """
     known = {name: value for name, value in os.environ.items() if name not in _REDIRECTING}
     late: list[bool] = []
-    with TemporaryFile() as said:  # a pipe that nobody reads would hold git up once it is full
+    with TemporaryFile() as said:  # a full pipe would block git
         try:
             process = subprocess.Popen(
                 ["git", *_QUIET, *arguments],
@@ -58,7 +58,7 @@ def ask(folder: Path, *arguments: str, most: int = 2**24, patience: float = PATI
                 stderr=said,
             )
         except FileNotFoundError as error:
-            raise GitError("git is not installed" if folder.is_dir() else "the folder is gone") from error
+            raise GitError("git is not installed" if folder.is_dir() else "the folder does not exist") from error
         except OSError as error:
             raise GitError(f"git cannot be started ({error.strerror})") from error
 
@@ -87,7 +87,7 @@ def ask(folder: Path, *arguments: str, most: int = 2**24, patience: float = PATI
 
 
 def answer(folder: Path, *arguments: str) -> str:
-    """What git prints, as one text; empty where it has no answer."""
+    """Return the output of git as text; empty if it fails."""
     try:
         return os.fsdecode(ask(folder, *arguments)).strip()
     except GitError:
@@ -95,10 +95,10 @@ def answer(folder: Path, *arguments: str) -> str:
 
 
 def repository(folder: Path) -> Repository | None:
-    """The repository whose work tree a folder lies in; None where there is none.
+    """Return the repository whose work tree contains a folder; None if there is none.
 
     Raises:
-        GitError: there seems to be one, and git cannot say more, such as one that belongs to another user.
+        GitError: there seems to be one, but git fails, for example because it belongs to another user.
     """
     try:
         root = Path(os.fsdecode(ask(folder, "rev-parse", "--show-toplevel").rstrip(b"\n")))
@@ -114,7 +114,7 @@ def repository(folder: Path) -> Repository | None:
 
 
 def tracks(folder: Path, path: Path) -> bool:
-    """Whether the repository that a folder lies in tracks a file."""
+    """Whether the repository of a folder tracks a file."""
     try:
         ask(folder, "ls-files", "--error-unmatch", "--", str(path))
     except GitError:
@@ -123,6 +123,6 @@ def tracks(folder: Path, path: Path) -> bool:
 
 
 def _has_repository(folder: Path) -> bool:
-    """Whether a folder lies below one that holds a `.git`; a work tree or submodule has a file of this name."""
+    """Whether a folder or a parent of it contains a `.git`, which is a file in a work tree or submodule."""
     place = Path(os.path.abspath(folder))
     return any((above / ".git").exists() for above in (place, *place.parents))

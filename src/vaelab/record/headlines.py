@@ -1,4 +1,4 @@
-"""The headline numbers of a run, each beside the best of its baselines."""
+"""The headline metrics of a run, each with its best baseline."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from vaelab.metrics import best, direction, headlines, is_better, is_reference
 
 Verdict = Literal["better", "worse", "no clear difference", "equal"]
 FITTED = "_fitted"
-FEWER = "_baseline_examples"  # of a number on the examples that baselines get, where those are fewer
+FEWER = "_baseline_examples"  # suffix of a metric on the examples used for baselines, if these are fewer
 
 
 @dataclass(frozen=True)
 class Lead:
-    """How far a run is ahead of a baseline, above 0 where it is better, with its 95 % interval."""
+    """The lead of a run over a baseline, positive if the run is better, with its 95 % interval."""
 
     by: float
     at_least: float
@@ -23,12 +23,12 @@ class Lead:
 
 @dataclass(frozen=True)
 class Rival:
-    """A baseline's number.
+    """The value of a baseline.
 
     Attributes:
-        name: of the baseline.
-        value: its number.
-        lead: of the run over it; None where no interval was measured.
+        name: the name of the baseline.
+        value: its value.
+        lead: the lead of the run over it; None if no interval was measured.
     """
 
     name: str
@@ -38,15 +38,15 @@ class Rival:
 
 @dataclass(frozen=True)
 class Headline:
-    """A headline number of a run.
+    """A headline metric of a run.
 
     Attributes:
-        name: with its split, such as `test/mse`.
-        value: the run's.
-        interval: its own 95 % interval; None where none was measured.
-        compared: the run's number on the examples that baselines get, which is mostly `value`.
-        rival: the best baseline that could take the run's place; None where there is none.
-        same_examples: whether `compared` is of the examples that baselines get, as far as the run says.
+        name: its name with the split, such as `test/mse`.
+        value: the value of the run.
+        interval: its 95 % interval; None if none was measured.
+        compared: the value of the run on the examples used for baselines, usually equal to `value`.
+        rival: the best baseline that is a real alternative to the run; None if there is none.
+        same_examples: whether `compared` was measured on the examples used for baselines, as far as is known.
         references: baselines that no run is expected to beat.
     """
 
@@ -62,8 +62,8 @@ class Headline:
     def verdict(self) -> Verdict | None:
         """Whether the run is better than the rival.
 
-        None without a rival, where neither more nor less is better, and where the numbers are of other examples. A
-        difference whose interval holds 0 is not clear. Where there is no interval, the numbers alone decide.
+        None without a rival, without a direction of the metric, or if the values were measured on different examples. A
+        difference whose interval contains 0 is not clear. Without an interval, only the values decide.
         """
         if self.rival is None or direction(self.name) is None:
             return None
@@ -79,11 +79,11 @@ class Headline:
 
 
 def headline_numbers(metrics: Mapping[str, float], metadata: Mapping[str, Any]) -> list[Headline]:
-    """The headline numbers that a run has, in the order of the registry: of the test split, else of validation.
+    """Return the headline metrics of a run in the order of the registry: on the test split, else on validation.
 
     Args:
         metrics: as in `metrics.json`.
-        metadata: as in `metrics_metadata.json`, which holds how far the run is ahead.
+        metadata: as in `metrics_metadata.json`, which contains the leads.
     """
     split = "test" if any(name.startswith("test/") for name in metrics) else "val"
     return [_headline(name, split, metrics, metadata) for name in headlines() if f"{split}/{name}" in metrics]
@@ -107,12 +107,12 @@ def _headline(name: str, split: str, metrics: Mapping[str, float], metadata: Map
 
 
 def _fewer(metrics: Mapping[str, float]) -> bool:
-    """Whether baselines get fewer examples than the run: a number that is measured on both sets differs."""
+    """Whether baselines use fewer examples than the run: a metric measured on both sets differs."""
     return any(metrics.get(key.removesuffix(FEWER)) != value for key, value in metrics.items() if key.endswith(FEWER))
 
 
 def _beside(name: str, metrics: Mapping[str, float], metadata: Mapping[str, Any]) -> list[Rival]:
-    """What every baseline has under this name; under a fitted prior the baseline's is the number without one."""
+    """Return the value of every baseline for a metric; for a fitted prior, the baseline's metric without one."""
     found = []
     names = dict.fromkeys(key.removeprefix("baseline/").rpartition("/")[0] for key in metrics if _is_baseline(key))
     for baseline in names:

@@ -1,4 +1,4 @@
-"""The machine of a run, as far as the last bits of its numbers may depend on it."""
+"""Facts about the machine that may affect the last bits of results."""
 
 import os
 import platform
@@ -9,15 +9,15 @@ import torch
 
 from vaelab.record.threads import thread_variables
 
-_BEGINNING = 2**13  # bytes of /proc/cpuinfo, in which the first processor stands
+_BEGINNING = 2**13  # bytes of /proc/cpuinfo, which include the first processor
 
 
 def machine(device: torch.device, devices: int) -> dict[str, Any]:
-    """Processor, instructions that torch uses on it, libraries of a GPU, and environment variables that set threads.
+    """Return processor, instruction set used by torch, GPU libraries, and environment variables that set threads.
 
     Args:
-        device: that computes.
-        devices: how many compute.
+        device: the device of the run.
+        devices: the number of devices.
     """
     on_gpu = device.type == "cuda"
     return {

@@ -1,4 +1,4 @@
-"""An HTML page that opens offline, with everything in it: the frame of a report and of a comparison."""
+"""A self-contained HTML page that opens offline: the frame of reports and comparisons."""
 
 from base64 import b64encode
 from collections.abc import Sequence
@@ -10,14 +10,14 @@ STYLE, SCRIPT = (Path(__file__).with_name(f"page.{kind}") for kind in ("css", "j
 
 
 def page(title: str, about: str, command: str, parts: Sequence[str], footer: str = "") -> str:
-    """The whole page.
+    """Return the whole page.
 
-    Its content policy lets a browser run the page's own script and no other, and fetch nothing.
+    Its content security policy allows only the page's own script, and no network requests.
 
     Args:
         title: plain text.
-        about: what it shows, a sentence or two of plain text.
-        command: what made it, plain text.
+        about: a description in a sentence or two of plain text.
+        command: the command that made it, plain text.
         parts: HTML, below the command.
         footer: plain text.
     """
@@ -49,13 +49,13 @@ def page(title: str, about: str, command: str, parts: Sequence[str], footer: str
 
 
 def fold(title: str, html: str, more: str = "", unfolded: bool = False) -> str:
-    """A part that is folded away until somebody clicks its title; on paper it is unfolded.
+    """Return a section that is collapsed until its title is clicked; in print it is expanded.
 
     Args:
         title: plain text.
-        html: what is folded.
-        more: plain text beside the title.
-        unfolded: whether it is open from the start.
+        html: the content.
+        more: plain text after the title.
+        unfolded: whether it is expanded from the start.
     """
     beside = f" <small>{escape(more)}</small>" if more else ""
     opened = " open" if unfolded else ""
@@ -63,13 +63,13 @@ def fold(title: str, html: str, more: str = "", unfolded: bool = False) -> str:
 
 
 def table(name: str, head: Sequence[str], rows: Sequence[str], kind: str = "") -> str:
-    """An HTML table in a box of its own, in which it scrolls where it is wider than the page.
+    """Return an HTML table in a box that scrolls if the table is wider than the page.
 
     Args:
-        name: for those who cannot see it, plain text.
+        name: the accessible name, plain text.
         head: whole `<th>` cells.
         rows: whole `<tr>` rows.
-        kind: class names of the table.
+        kind: CSS classes of the table.
     """
     named = f' class="{kind}"' if kind else ""
     lines = [f"<table{named}><thead><tr>{''.join(head)}</tr></thead>", "<tbody>", *rows, "</tbody></table>"]
@@ -77,5 +77,5 @@ def table(name: str, head: Sequence[str], rows: Sequence[str], kind: str = "") -
 
 
 def _digest(text: str) -> str:
-    """By which a content policy knows a style or a script."""
+    """Return the hash of a style or script for the content security policy."""
     return f"sha256-{b64encode(sha256(text.encode()).digest()).decode()}"

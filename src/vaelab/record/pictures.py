@@ -1,4 +1,4 @@
-"""Pictures and films of a page, as HTML with the PNG bytes in it."""
+"""Figures and animations of a page, as HTML with embedded PNG images."""
 
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
@@ -6,19 +6,19 @@ from html import escape
 
 from vaelab.captions import caption, film_caption, in_order
 
-Frames = Sequence[tuple[str, bytes]]  # of a film: a label such as "epoch 5", and a PNG
+Frames = Sequence[tuple[str, bytes]]  # frames of an animation: a label such as "epoch 5", and a PNG
 HALF = 800  # pixels: figures up to this width can be read at half the width of a page
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 def gallery(figures: Mapping[str, bytes], films: Mapping[str, Frames] | None = None) -> str:
-    """Pictures with their captions, in the order of the registry, each film after the figure of its name.
+    """Return figures with captions in the order of the registry, each animation after the figure of its name.
 
-    A film shows one frame at a time, chosen by a slider; without a script, and on paper, the first and the last.
+    An animation shows one frame at a time, chosen by a slider; without scripts and in print, the first and last frame.
 
     Args:
         figures: PNG bytes by name.
-        films: pictures taken while training, by the name of the figure, the earliest first.
+        films: figures drawn during training, by the name of the figure, the earliest first.
     """
     taken = {name: frames for name, frames in (films or {}).items() if frames}
     shown = []
@@ -31,7 +31,7 @@ def gallery(figures: Mapping[str, bytes], films: Mapping[str, Frames] | None = N
 
 
 def spoken(name: str) -> str:
-    """The alternative text of a figure: its name in words and what is seen on it, plain text."""
+    """Return the alternative text of a figure: its name and caption, plain text."""
     words, seen = name.replace("_", " "), caption(name)
     return f"{words}: {seen}" if seen else words
 
@@ -42,7 +42,7 @@ def _figure(name: str, png: bytes) -> str:
 
 
 def _film(name: str, frames: Frames) -> str:
-    title = f"{name} while training"
+    title = f"{name} during training"
     items = [
         f"<li>{_image(png, f'{spoken(name)} ({label})')}<small>{escape(label)}</small></li>" for label, png in frames
     ]
@@ -52,7 +52,7 @@ def _film(name: str, frames: Frames) -> str:
 
 
 def _image(png: bytes, spoken: str) -> str:
-    size = _size(png)  # so that the page does not jump when pictures have been decoded
+    size = _size(png)  # so that the layout does not change when images are decoded
     extent = f' width="{size[0]}" height="{size[1]}"' if size else ""
     return f'<img alt="{escape(spoken)}"{extent} src="data:image/png;base64,{b64encode(png).decode()}">'
 
@@ -62,13 +62,13 @@ def _below(name: str, text: str) -> str:
 
 
 def _extent(png: bytes) -> str:
-    """Whether a picture needs the whole width of a page; two of the others stand side by side."""
+    """Return the CSS class for the width of a figure: full width, or two side by side."""
     size = _size(png)
     return "wide" if size and size[0] > HALF else "half"
 
 
 def _size(png: bytes) -> tuple[int, int] | None:
-    """Width and height in pixels; None for bytes that are no PNG."""
+    """Return width and height in pixels; None if the bytes are not a PNG."""
     if not png.startswith(SIGNATURE) or len(png) < 24:
         return None
     return int.from_bytes(png[16:20]), int.from_bytes(png[20:24])

@@ -1,4 +1,4 @@
-"""`report.html`: one page that shows a run, with everything in it."""
+"""`report.html`: one self-contained page that shows a run."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -24,24 +24,24 @@ def report(
     films: Mapping[str, Frames] | None = None,
     about: str = "",
 ) -> str:
-    """The page: what the run is, its headline numbers, notes and pictures; everything else is folded away.
+    """Return the page: a description of the run, headline metrics, notes and figures; everything else is collapsed.
 
     Args:
-        title: of the run.
+        title: the title of the run.
         environment: as in `environment.json`.
         metrics: as in `metrics.json`; each split and each baseline becomes a column.
         figures: PNG bytes by name.
-        metadata: as in `metrics_metadata.json`: what numbers depend on.
-        texts: by name, as in `texts/`.
-        notes: plain text, a line each, above the pictures.
-        films: pictures taken while training, by the name of the figure: a label such as `epoch 5` and PNG bytes each.
-        about: what the run is, in a sentence of plain text; see `sentence`.
+        metadata: as in `metrics_metadata.json`: how metrics were measured.
+        texts: texts by name, as in `texts/`.
+        notes: lines of plain text, above the figures.
+        films: figures drawn during training, by the name of the figure: a label such as `epoch 5` and PNG bytes each.
+        about: a description of the run in a sentence of plain text; see `sentence`.
     """
     taken, texts = metadata or {}, texts or {}
     headlines = headline_table(headline_numbers(metrics, taken))
-    unseen = not set(figures) - {"curves"}  # texts are then what there is to look at
-    folded = [fold("all numbers", metrics_table(metrics), f"{len(metrics)}", unfolded=not headlines)] if metrics else []
-    folded += [fold("how numbers were taken", metadata_list(taken))] if taken else []
+    unseen = not set(figures) - {"curves"}  # then texts are the main content
+    folded = [fold("all metrics", metrics_table(metrics), f"{len(metrics)}", unfolded=not headlines)] if metrics else []
+    folded += [fold("how metrics were measured", metadata_list(taken))] if taken else []
     folded += [
         fold(name, f"<pre>{escape(text)}</pre>", "text", unfolded=unseen and not place)
         for place, (name, text) in enumerate(texts.items())
@@ -60,47 +60,47 @@ def sentence(
     seconds: float | None = None,
     weights: str | None = None,
 ) -> str:
-    """What a run is: `The model vae on digits, measured by the task generation. Started on 31 January 2026, 12:00.`
+    """Describe a run: `The model vae on digits, evaluated by the task generation. Started on 31 January 2026, 12:00.`
 
     Args:
-        task, data, model: as people call them.
-        started: ISO 8601; None where it is not known.
-        seconds: since then, until the report was written; None where that is not known.
-        weights: what kind of them the numbers are of, such as `averaged weights, decay 0.999`; None for usual ones.
+        task, data, model: their names.
+        started: ISO 8601; None if unknown.
+        seconds: the time from the start until the report was written; None if unknown.
+        weights: the kind of weights evaluated, such as `averaged weights, decay 0.999`; None for ordinary weights.
     """
-    lines = [f"The model {model} on {data}, measured by the task {task}."]
-    lines += [f"All numbers but those of train are of {weights}."] if weights else []
+    lines = [f"The model {model} on {data}, evaluated by the task {task}."]
+    lines += [f"All metrics except those of train are of {weights}."] if weights else []
     if started:
         lines.append(f"Started on {_day(started)}{f', took {_duration(seconds)}' if seconds is not None else ''}.")
     return " ".join(lines)
 
 
 def headline_table(found: Sequence[Headline]) -> str:
-    """A row for each headline number: the run's value, the best baseline's, and which of them is better.
+    """Return a table with a row for each headline metric: the values of the run and its best baseline, and the verdict.
 
-    Those with a baseline come first.
+    Metrics with a baseline come first.
     """
     rows = [_headline(one) for one in sorted(found, key=lambda one: one.rival is None)]
-    heads = ("headline number", "this run", "best baseline", "the run is ahead by", "for orientation")
+    heads = ("headline metric", "this run", "best baseline", "lead of the run", "references")
     used = [place for place in range(len(heads)) if place < 2 or any(row[place] for row in rows)]
     head = [f'<th scope="col">{heads[place]}</th>' for place in used]
     lines = [
         f'<tr><th scope="row">{row[0]}</th>{"".join(f"<td>{row[place]}</td>" for place in used[1:])}</tr>'
         for row in rows
     ]
-    return table("headline numbers", head, lines, "headlines") if rows else ""
+    return table("headline metrics", head, lines, "headlines") if rows else ""
 
 
 def note_list(notes: Sequence[str]) -> str:
-    """What a reader has to know, a line each."""
+    """Return the notes as a list, one line each."""
     lines = "".join(f"<li>{escape(note)}</li>" for note in notes)
     return f'<ul class="notes" aria-label="notes">{lines}</ul>' if lines else ""
 
 
 def metrics_table(metrics: dict[str, float]) -> str:
-    """An HTML table: a row for each metric, a column for each split and each baseline that has numbers.
+    """Return an HTML table: a row for each metric, a column for each split and each baseline with values.
 
-    The best of a row is marked, where more or less of it is better.
+    The best value of a row is marked if the metric has a direction.
     """
     cells: dict[tuple[str, str], float] = {}
     for name, value in metrics.items():
@@ -118,11 +118,11 @@ def metrics_table(metrics: dict[str, float]) -> str:
         line = (_number(cells.get((name, column)), best if column in rivals else None) for column in columns)
         what = f'<td class="about">{escape(described(name))}</td>'
         rows.append(f'<tr><th scope="row">{_breakable(name)}{_unit(name)}</th>{"".join(line)}{what}</tr>')
-    return table("all numbers", [*head, '<th scope="col">what it is</th>'], rows)
+    return table("all metrics", [*head, '<th scope="col">description</th>'], rows)
 
 
 def metadata_list(metadata: dict[str, Any]) -> str:
-    """How numbers were taken, a line each."""
+    """Return how metrics were measured, one line each."""
     lines = {
         name: ", ".join(f"{key} {value}" for key, value in about.items()) if isinstance(about, dict) else str(about)
         for name, about in metadata.items()
@@ -131,7 +131,7 @@ def metadata_list(metadata: dict[str, Any]) -> str:
 
 
 def _headline(one: Headline) -> list[str]:
-    """The cells of a row, as HTML; an empty one has nothing to say."""
+    """Return the cells of a row, as HTML."""
     name = one.name.removeprefix("test/")
     run = f"<b>{one.value:.4g}</b>{_unit(name)}"
     if verdict := one.verdict:
@@ -143,9 +143,9 @@ def _headline(one: Headline) -> list[str]:
     if one.rival is not None:
         baseline = f"<b>{one.rival.value:.4g}</b> {escape(one.rival.name)}"
         if not one.same_examples:
-            baseline += '<small class="below">on fewer examples than the run</small>'
+            baseline += '<small class="below">measured on fewer examples than the run</small>'
         elif one.compared != one.value:
-            baseline += f'<small class="below">on its examples the run has {one.compared:.4g}</small>'
+            baseline += f'<small class="below">the run has {one.compared:.4g} on these examples</small>'
         if found := one.rival.lead:
             ends = _range(found.at_least, found.at_most, digits=3)
             lead = f'{found.by:.3g}<small class="below">95 %: {ends}</small>'
@@ -166,7 +166,7 @@ def _best(name: str, values: Sequence[float]) -> float | None:
 
 
 def _listed(lines: Mapping[str, str]) -> str:
-    """An HTML list of names, each with plain text."""
+    """Return an HTML list of names, each with plain text."""
     return "<dl>" + "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in lines.items()) + "</dl>"
 
 
@@ -184,12 +184,12 @@ def _surroundings(environment: dict[str, Any]) -> dict[str, str]:
 
 
 def _unit(name: str) -> str:
-    """Of a metric, as HTML."""
+    """Return the unit of a metric, as HTML."""
     return f" <small>{escape(unit(name))}</small>" if unit(name) else ""
 
 
 def _breakable(name: str) -> str:
-    """A name as HTML that may go on in the next line after an underscore."""
+    """Return a name as HTML that may break after an underscore."""
     return escape(name).replace("_", "_<wbr>")
 
 
@@ -200,13 +200,13 @@ def _number(value: float | None, best: float | None = None) -> str:
 
 
 def _day(started: str) -> str:
-    """Such as `31 January 2026, 12:00`."""
+    """Format a date such as `31 January 2026, 12:00`."""
     when = datetime.fromisoformat(started)
     return f"{when.day} {when:%B %Y, %H:%M}"
 
 
 def _duration(seconds: float) -> str:
-    """Such as `48 s`, `12 min` or `3 h 20 min`."""
+    """Format a duration such as `48 s`, `12 min` or `3 h 20 min`."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)

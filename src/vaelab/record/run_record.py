@@ -1,4 +1,4 @@
-"""Fills the run folder at the start and at the end of a run."""
+"""Writes the run folder at the start and at the end of a run."""
 
 import json
 import logging
@@ -67,8 +67,8 @@ log = logging.getLogger(__name__)
 
 CHANGES = "changes.patch"
 PACKAGE = Path(__file__).parents[1]
-TAG = "rerun"  # of a run that does another one again, in every tracker
-FEW = 30  # test examples, below which numbers say little
+TAG = "rerun"  # tag in every tracker of a run that repeats another one
+FEW = 30  # test examples; with fewer, metrics are unreliable
 
 
 class RunRecord:
@@ -85,14 +85,14 @@ class RunRecord:
             if option and str(group).partition("/")[0] not in ("hydra", "launcher", "local")
         }
         self._choices = {group: option for group, option in self._options.items() if "@" not in group}
-        words = [word for word in typed_words(hydra) if word != "launcher=local"]  # the only one beside a single run
+        words = [word for word in typed_words(hydra) if word != "launcher=local"]  # the only launcher of a single run
         self._repeats = continued.run.folder if continued is not None and continued.kind == "rerun" else None
         self._overrides = [redact_override(word) for word in (continued.typed(words) if continued else words)]
         self._environment: dict[str, Any] = {}
         self._pictures: dict[str, bytes] = {}
         self._began, self._data = monotonic(), str(self._choices.get("data"))
         self._averaging: Averaging | None = None
-        self._unused: list[str] = []  # why the code counts as not used, if it does
+        self._unused: list[str] = []  # why the code counts as unused (posterior collapse)
         self._stages = Stages(config["trainer"].get("enable_progress_bar", True))
 
     @rank_zero_only
@@ -102,9 +102,9 @@ class RunRecord:
 
     @rank_zero_only
     def take_over(self) -> None:
-        """Before trackers open: forget which runs of them another run had in this folder, unless it goes on.
+        """Before trackers open: forget the tracker runs of an earlier run in this folder, unless it is resumed.
 
-        What a killed process was writing when it ended is removed.
+        Incomplete files of a killed process are removed.
         """
         if not self._config["resume"]:
             forget(self.folder)
@@ -123,17 +123,17 @@ class RunRecord:
         averaging: Averaging | None = None,
         perceptual: Mapping[str, Any] | None = None,
     ) -> None:
-        """Write what is known before the run, how examples are prepared included: a killed run can be used too.
+        """Write what is known before the run, including the preprocessing of data, so that a killed run is usable too.
 
         Args:
-            seed: of the run.
-            data: loaded.
-            trainer: that will train or test.
-            trained_on: the data that the model is trained on, or was if the run only evaluates it.
-            weights: that the run begins with.
-            steps: that the model was trained for, if the run only evaluates it.
-            averaging: how the weights of the model are averaged; None for not at all.
-            perceptual: the network of a perceptual term; None without one.
+            seed: the seed of the run.
+            data: the loaded data.
+            trainer: the trainer of the run.
+            trained_on: the data that the model is, or was, trained on.
+            weights: the initial weights.
+            steps: the training steps of the model, if the run only evaluates it.
+            averaging: how the weights of the model are averaged; None if they are not.
+            perceptual: the network of a perceptual term; None if there is none.
         """
         now = environment(seed, trainer.strategy.root_device, str(trainer.precision), trainer.world_size)
         self._environment = now | {"first_weights": fingerprint(weights)} | self._repeated() | self._history()
@@ -152,7 +152,7 @@ class RunRecord:
             write_file(self.folder / CHANGES, changes)
         else:
             (self.folder / CHANGES).unlink(missing_ok=True)
-        if not self._config["resume"]:  # another run was in this folder
+        if not self._config["resume"]:  # there was another run in this folder
             shutil.rmtree(self.folder / PROGRESS, ignore_errors=True)
         for name, content in data.files().items():
             write_file(self.folder / name, content)
@@ -161,10 +161,10 @@ class RunRecord:
 
     @contextmanager
     def kept_state(self) -> Iterator[Callable[[], None]]:
-        """Gives what writes into `state.json` that this process runs the run; at the end, that says what became of it.
+        """Yield a function that writes to `state.json` that this process runs the run; write the status at the end.
 
-        A run that ends before it has called that has not begun, and nothing is written; nor has one of which not
-        even the config could be written, on a full disk.
+        If the run ends before the function was called, it has not begun, and nothing is written. The same holds if not
+        even the config could be written, for example on a full disk.
         """
         if getattr(rank_zero_only, "rank", 0) != 0:
             yield lambda: None
@@ -207,13 +207,13 @@ class RunRecord:
         averaging: Averaging | None = None,
         watched: tuple[str, str] | None = None,
     ) -> None:
-        """Write on which data and for how many steps the model was trained, and how its weights were averaged.
+        """Write the data and the number of steps of training, and how the weights were averaged.
 
         Args:
             trained_on: the data.
-            steps: of the optimizer; None while it is still trained.
-            averaging: None where the weights are those of one step.
-            watched: the number by which the best checkpoint was chosen, and its direction; None where none was.
+            steps: optimizer steps; None while training is not complete.
+            averaging: None for weights of a single step.
+            watched: the metric that selected the best checkpoint, and its direction; None if none was selected.
         """
         self._averaging = averaging
         about = {"data": trained_on.to_json()} | ({} if steps is None else {"steps": steps})
@@ -223,22 +223,22 @@ class RunRecord:
 
     @rank_zero_only
     def trained_so(self, first_loss: Tensor | None, compiled_from: int | None) -> None:
-        """Write by what two runs of one config can be told apart.
+        """Write what can distinguish two runs of the same config.
 
         Args:
-            first_loss: of the first step of this part of the run; None where no step was taken.
-            compiled_from: the step from which the objective was compiled, which `compile=auto` decides by the pace.
+            first_loss: the loss of the first step of this part of the run; None if no step was taken.
+            compiled_from: the step from which the objective was compiled; `compile=auto` decides it by speed.
         """
         loss = None if first_loss is None or not isfinite(value := float(first_loss)) else value
         self._environment |= {"first_loss": loss, "compiled_from": compiled_from}
         write_json(self.folder / "environment.json", self._environment)
 
     def _repeated(self) -> dict[str, Any]:
-        """The run that this one does again."""
+        """Return the run that this run repeats."""
         return {} if self._repeats is None else {"repeats": redact_text(str(self._repeats))}
 
     def _history(self) -> dict[str, Any]:
-        """Of a resumed run: the starts before this one, the oldest first."""
+        """Return the earlier parts of a resumed run, the oldest first."""
         path = self.folder / "environment.json"
         if not self._config["resume"] or not path.is_file():
             return {}
@@ -246,18 +246,18 @@ class RunRecord:
             before = json.loads(path.read_text(encoding="utf-8"))
             repeats = {"repeats": text} if isinstance(text := before.get("repeats"), str) else {}
             return repeats | {"history": [*before.pop("history", []), before]}
-        except (ValueError, AttributeError, TypeError):  # it was cut short, or edited
+        except (ValueError, AttributeError, TypeError):  # the file was truncated or edited
             return {}
 
     @property
     def description(self) -> Description:
-        """What the run is called in every tracker."""
+        """Return the description of the run for every tracker."""
         described = describe(self.folder, self._choices, self._config.get("tags"), self._config.get("notes"))
         return described if self._repeats is None else replace(described, marks=(TAG,))
 
     @rank_zero_only
     def log_config(self, trainer: L.Trainer, model: Model) -> None:
-        """Say how large the model is, and give the trackers the config, which a resumed run may have changed."""
+        """Print the size of the model, and send the config to trackers; a resumed run may have changed it."""
         print_size(model)
         choices = {group.replace("/", "_"): option for group, option in self._choices.items()}
         for logger in trainer.loggers:
@@ -269,20 +269,20 @@ class RunRecord:
     def fitted(
         self, prior: FittedPrior, trainer: L.Trainer, model: Model, data: DataModule, start: Start | None, seed: int
     ) -> FittedPrior:
-        """A prior fitted to the codes of the trained model, by the first device; all others read what it kept.
+        """Fit a prior to the codes of the trained model on the first device; the others read the saved result.
 
-        A run that is evaluated takes the prior that it keeps, if that was asked for.
+        A run that is evaluated uses its saved prior, if a fitted prior is requested.
 
         Args:
-            prior: not yet fitted.
-            trainer: of the run.
-            model: with its best weights.
-            data: of the run.
-            start: of a run that is evaluated only; None for one that trained.
-            seed: of the run.
+            prior: the prior, not yet fitted.
+            trainer: the trainer of the run.
+            model: the model with its best weights.
+            data: the data of the run.
+            start: the start of a run that only evaluates; None for one that trained.
+            seed: the seed of the run.
 
         Raises:
-            ConfigError: the prior is none of such codes, or the data were not trained on and none was kept.
+            ConfigError: the prior does not support such codes, or the data are other data and no prior was saved.
         """
         device = trainer.strategy.root_device
         model.to(device).float().eval()
@@ -290,11 +290,11 @@ class RunRecord:
         if saved is None and data.all_as_test:
             fitted_priors.refuse_new_fit(prior)
         if trainer.is_global_zero:
-            fitted_priors.remove(self.folder / "model")  # one that an earlier part of the run fitted to other weights
-            save_model(model, self.folder / "model")  # which can be used, whatever becomes of the fit
-            with self._stages.show(
-                "fitting the prior" if saved is None else "taking the prior that was fitted"
-            ) as stage:
+            fitted_priors.remove(
+                self.folder / "model"
+            )  # a prior that an earlier part of the run fitted to other weights
+            save_model(model, self.folder / "model")  # so that the model is usable even if the fit fails
+            with self._stages.show("fitting the prior" if saved is None else "using the fitted prior") as stage:
                 if saved is None:
                     checkpoints = self.folder / "checkpoints" / "fitted_prior"
                     saved = fitted_priors.fitted_to(prior, model, data, checkpoints, seed=seed, say=stage.say)
@@ -308,9 +308,9 @@ class RunRecord:
 
     @rank_zero_only
     def finish(self, trainer: L.Trainer, model: Model, data: DataModule, task: Task, numbers: dict[str, float]) -> None:
-        """Write the model for use, then the run's own results, then measure baselines and add what they give.
+        """Write the model, then the run's own results, then measure baselines and add their results.
 
-        Each step keeps what those before it have written, whatever becomes of it. A baseline that fails is named and
+        Each step keeps what earlier steps have written, even if it fails. A baseline that fails is reported and
         left out.
         """
         model.eval()
@@ -345,10 +345,10 @@ class RunRecord:
         return Finished(numbers, metadata, time, model, str(self._choices.get("task")))
 
     def _findings(self, model: Model, data: DataModule, task: Task, whole: bool) -> Findings:
-        """The run's own results, in single precision; without a test, only whether the code is used."""
+        """Return the run's own results, in float32; without a test, only whether the code is used."""
         tested = self._config["test"]
         cache = BaselineCache(Path(self._config["paths"]["data_dir"]) / ".vaelab" / "baselines", data)
-        with torch.no_grad(), self._stages.show("measuring and drawing"):
+        with torch.no_grad(), self._stages.show("computing metrics and figures"):
             found = task.findings(model, data, cache) if tested else Findings()
             if whole and tested:
                 found.notes += _few_examples(found, data)
@@ -359,7 +359,7 @@ class RunRecord:
 
     @torch.no_grad()
     def _compare(self, found: Findings) -> Findings:
-        """Measure every baseline of `found`, and keep its numbers at once; returns all that was added."""
+        """Measure every baseline of `found`, and save each result immediately; return all that was added."""
         added = Findings()
         with self._stages.show("baseline", len(found.baselines)) as stage:
             for baseline in found.baselines:
@@ -377,17 +377,17 @@ class RunRecord:
 
     @contextmanager
     def _left_out_if_it_fails(self, what: str, found: Findings) -> Iterator[None]:
-        """Say in one line, and beside the numbers, that there is no `what`; the run goes on without it."""
+        """If `what` fails, report it in one line and in the metadata, and continue the run without it."""
         try:
             yield
-        except Exception as error:  # of a library, on data that nobody has thought of
+        except Exception as error:  # an error of a library on unusual data
             text = " ".join(f"{type(error).__name__}: {error}".split())
             found.metadata[what] = {"not measured": text}
             log.debug(f"{what} failed", exc_info=True)
-            note(f"{what} is left out, it failed: {text}")
+            note(f"{what} failed and is left out: {text}")
 
     def _publish(self, found: Findings, new: Findings, trainer: L.Trainer) -> None:
-        """Write all that is found; of it, `new` has not been written or sent to the trackers before."""
+        """Write all findings; of these, `new` has not been written or sent to trackers before."""
         self._write_numbers(found)
         numbers = {name: value for name, value in new.numbers.items() if name in found.numbers}
         for logger in trainer.loggers:
@@ -409,7 +409,7 @@ class RunRecord:
         send_results(trackers_among(trainer.loggers), self.folder, new, trainer.global_step)
 
     def _hand_over(self, trainer: L.Trainer, model: Model, data: DataModule, found: Findings) -> None:
-        """Give trackers what is final, and tell people what they must know."""
+        """Send final results to trackers, and print what the user must know."""
         trackers, step = trackers_among(trainer.loggers), trainer.global_step
         for tracker in trackers:
             for text in self._unused:
@@ -424,10 +424,10 @@ class RunRecord:
                 tracker.log_saved_model(saved)
 
     def _write_numbers(self, found: Findings) -> None:
-        """`metrics.json`, and what the numbers depend on; those that are not finite are no numbers."""
+        """Write `metrics.json` and the metadata; values that are not finite count as not measured."""
         for name in [name for name, value in found.numbers.items() if not isfinite(value)]:
             del found.numbers[name]
-            found.metadata[name] = {"not measured": "the result is no finite number"}
+            found.metadata[name] = {"not measured": "the result is not a finite number"}
         require_folder(self.folder)
         write_json(self.folder / "metrics.json", dict(sorted(found.numbers.items())))
         if found.metadata:
@@ -445,26 +445,26 @@ class RunRecord:
 
     @property
     def _weights(self) -> str | None:
-        """What kind of weights the numbers are of, where they are not simply those of a step."""
+        """Return the kind of weights behind the metrics; None for ordinary weights."""
         return None if self._averaging is None else f"averaged weights, {self._averaging}"
 
     @property
     def interrupted(self) -> str:
-        """What there is, and what to type, when the measuring of a trained model has been interrupted."""
+        """Return what exists, and what to type, after the evaluation of a trained model was interrupted."""
         if not self._config["train"]:
-            return "the same command measures again"
+            return "the same command evaluates again"
         if not any((self.folder / "checkpoints").glob("*.ckpt")):
-            return "training has ended, and no checkpoint of it was kept"
+            return "training has ended, but no checkpoint was saved"
         how = f"train=false {typed_path('ckpt_path', self.folder)}"
-        return f"training has ended, its best weights are kept; {how} measures them"
+        return f"training has ended, and its best weights are saved; {how} evaluates them"
 
 
 def _few_examples(found: Findings, data: DataModule) -> list[str]:
-    """One line where too few test examples are behind the numbers; later files that are only scored may be short."""
+    """Return one line if there are too few test examples for reliable metrics; scored files may have few rows."""
     count = len(data.split["test"])
     if count >= FEW or (data.all_as_test and "test/fid" not in found.numbers):
         return []
     return [
-        f"{counted(count, 'test example')}: numbers of so few depend on chance, fid and the like most of all; more "
-        "data, or a larger data.test_fraction, gives better ones"
+        f"{counted(count, 'test example')}: with so few, metrics depend on chance, above all fid and the like; use "
+        "more data, or a larger data.test_fraction"
     ]

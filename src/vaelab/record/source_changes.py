@@ -1,4 +1,4 @@
-"""`changes.patch`: how the code of a run differs from its commit, without secrets and without data."""
+"""`changes.patch`: the uncommitted changes of the code of a run, without secrets and without data."""
 
 import os
 import re
@@ -17,10 +17,10 @@ CODE = frozenset(
 CONFIG = frozenset(("yaml", "yml", "toml", "ini", "cfg"))
 NAMES = frozenset(("makefile", "dockerfile", "cmakelists.txt", "requirements.txt", "constraints.txt"))
 MOST = 2**20  # bytes of a patch
-LARGEST = 2**18  # bytes of a file: what is larger is data, whatever it is called
+LARGEST = 2**18  # bytes of a file; larger files count as data, whatever their names
 MOST_FILES = 500
-LISTED = 20  # files that a line of the header names
-LOOKING = 2.0  # seconds to look for files that git does not track
+LISTED = 20  # files that are listed in a line of the header
+LOOKING = 2.0  # seconds to search for untracked files
 CUT = "\n# the rest is left out: the changes are larger than 1 MB\n"
 _FOR_SECRETS = re.compile(
     r"(?:^|[._-])(?:secrets?|credentials?|passwords?|passwd|api[_-]?keys?)(?=$|[._-])|\.env(?:rc)?(?=$|\.)",
@@ -31,12 +31,12 @@ _SUBMODULE, _LINK = "160000", "120000"  # modes
 
 @dataclass
 class _Changed:
-    """Paths within a repository that differ from its commit.
+    """Paths in a repository that differ from its commit.
 
     Attributes:
-        shown: of code and config files.
-        left_out: of all others.
-        submodules: that are at another commit, or in which something differs.
+        shown: code and config files.
+        left_out: all other files.
+        submodules: submodules at another commit or with changes.
     """
 
     shown: list[str] = field(default_factory=list)
@@ -45,16 +45,15 @@ class _Changed:
 
 
 def source_changes(*folders: Path) -> str:
-    """How the tracked code in some folders differs from the commits of their repositories; empty where nothing does.
+    """Return the uncommitted changes of tracked code in some folders; empty if there are none.
 
-    For each repository there is a header, in lines that begin with `#`, and the difference as `git apply` takes it.
-    Only files of code and config are in it, by their kinds (`is_code`), and no large or binary ones. The header counts
-    what differs and is left out, and names code that git does not track. Where there is a repository and git cannot
-    say what differs, the header says so. Secrets are hidden as everywhere.
+    Each repository has a header, in lines that begin with `#`, and a patch for `git apply`. The patch has only code and
+    config files (`is_code`), and no large or binary ones. The header counts changed files that are left out, and lists
+    untracked code. If git cannot determine the changes of a repository, the header says so. Secrets are hidden.
 
     Args:
-        folders: with code of the run, such as the one that it is started in. Those that are missing and those in no
-            repository are left out.
+        folders: folders with code of the run, such as the current folder. Missing folders and folders outside any
+            repository are skipped.
     """
     found: dict[Path, tuple[Repository, list[Path]]] = {}
     parts = []
@@ -65,13 +64,13 @@ def source_changes(*folders: Path) -> str:
             if (known := repository(folder)) is not None:
                 found.setdefault(known.root, (known, []))[1].append(folder)
         except GitError as error:
-            parts.append(f"# folder: {folder}\n# how its code differs from its commit is not known: {error}\n")
+            parts.append(f"# folder: {folder}\n# the changes of its code are not known: {error}\n")
     parts += [_changes(known, places) for known, places in found.values()]
     return redact_text("\n".join(part for part in dict.fromkeys(parts) if part))
 
 
 def is_code(path: str) -> bool:
-    """Whether a path is that of a file of code or config, by its kind, and not named after secrets."""
+    """Whether a path is a code or config file by its suffix, and its name does not suggest secrets."""
     name = PurePosixPath(path)
     kind = name.suffix[1:].lower()
     known = kind in CODE or kind in CONFIG or name.name.lower() in NAMES
@@ -79,7 +78,7 @@ def is_code(path: str) -> bool:
 
 
 def _changes(known: Repository, folders: Sequence[Path]) -> str:
-    """The section of one repository."""
+    """Return the section of one repository."""
     within = _within(known.root, folders)
     head = [f"repository: {known.address or known.root.name}", f"commit: {known.commit or 'none yet'}"]
     if within != ["."]:
@@ -90,11 +89,11 @@ def _changes(known: Repository, folders: Sequence[Path]) -> str:
         new = _untracked(known.root, within)
         patch = _patch(known.root, base, changed.shown) if changed.shown else ""
     except GitError as error:
-        return _header([*head, f"how the code differs from its commit is not known: {error}"])
+        return _header([*head, f"the changes of the code are not known: {error}"])
     if not (changed.shown or changed.left_out or changed.submodules or new):
         return ""
     for what, paths in (
-        ("changed and left out (no code, too large, or secret by its name)", changed.left_out),
+        ("changed and left out (not code, too large, or secret by its name)", changed.left_out),
         ("submodule that differs, without its changes", changed.submodules),
         ("code that git does not track, without its text", new),
     ):
@@ -108,14 +107,14 @@ def _header(lines: Iterable[str]) -> str:
 
 
 def _within(root: Path, folders: Iterable[Path]) -> list[str]:
-    """The folders relative to the root of their repository, those within others left out."""
+    """Return the folders relative to the root of their repository, without folders inside others."""
     real = Path(os.path.realpath(root))
     places = sorted({Path(os.path.realpath(folder)).relative_to(real).as_posix() for folder in folders})
     return ["."] if "." in places else [p for p in places if not any(p.startswith(f"{other}/") for other in places)]
 
 
 def _changed(root: Path, base: str, within: Sequence[str]) -> _Changed:
-    """What differs, by kind. Git prints `:<modes> <hashes> <status>`, path and, after all of these, lines and path."""
+    """Return the changed paths. Git prints `:<modes> <hashes> <status>` and path, and then, for all, lines and path."""
     options = ("--raw", "--numstat", "-z", "--no-renames", "--no-ext-diff", "--no-textconv")
     fields = os.fsdecode(ask(root, "diff", base, *options, "--ignore-submodules=untracked", "--", *within)).split("\0")
     found, files, binary = _Changed(), list[str](), set[str]()
@@ -149,7 +148,7 @@ def _size(path: Path) -> int:
 
 
 def _untracked(root: Path, within: Sequence[str]) -> list[str]:
-    """Code that git neither tracks nor ignores; nothing where it takes long to look for it."""
+    """Return code that git neither tracks nor ignores; empty if the search takes too long."""
     try:
         found = ask(root, "ls-files", "--others", "--exclude-standard", "-z", "--", *within, patience=LOOKING)
     except GitError:
@@ -163,4 +162,4 @@ def _patch(root: Path, base: str, paths: Sequence[str]) -> str:
     text = content[:MOST].decode("utf-8", errors="replace")
     if len(content) <= MOST:
         return text
-    return text[: text.rfind("\n") + 1] + CUT  # no half of a line, in which no secret would be recognised
+    return text[: text.rfind("\n") + 1] + CUT  # no partial line, in which a secret might not be recognised

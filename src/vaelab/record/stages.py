@@ -1,4 +1,4 @@
-"""What is shown while a run measures: minutes without a sign of life look like a run that hangs."""
+"""Progress during evaluation: minutes without output would look like a hanging run."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,7 +7,7 @@ from time import monotonic
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-REFRESH = 0.5  # seconds between two changes of the text
+REFRESH = 0.5  # seconds between updates of the text
 
 
 class Stages:
@@ -22,7 +22,7 @@ class Stages:
 
     @contextmanager
     def show(self, what: str, steps: int | None = None) -> Iterator["Stage"]:
-        """Show that something runs until the block ends; `steps` is how many there are, None if nobody knows."""
+        """Show a stage until the block ends; `steps` is the number of its steps, None if unknown."""
         console = Console(markup=False, highlight=False)
         bar = None
         if self._visible and console.is_terminal:
@@ -41,7 +41,7 @@ class Stages:
 
 
 class Stage:
-    """One of the things that `Stages` shows."""
+    """A stage that `Stages` shows."""
 
     def __init__(self, what: str, steps: int | None, console: Console | None, bar: Progress | None) -> None:
         self._what, self._steps, self._console, self._bar = what, steps, console, bar
@@ -49,7 +49,7 @@ class Stage:
         self._begun, self._name, self._shown = 0, "", 0.0
 
     def begin(self, name: str) -> None:
-        """The next step begins."""
+        """Begin the next step."""
         self._begun, self._name = self._begun + 1, name
         if self._bar is not None and self._row is not None:
             self._bar.update(self._row, completed=self._begun - 1, now=name)
@@ -57,13 +57,13 @@ class Stage:
             self._console.print(f"{self._what} {self._begun} of {self._steps}: {name}", soft_wrap=True)
 
     def say(self, text: str) -> None:
-        """How far the step is."""
+        """Show the progress of the step."""
         if self._bar is None or self._row is None or monotonic() - self._shown < REFRESH:
             return
         self._shown = monotonic()
         self._bar.update(self._row, now=f"{self._name}, {text}")
 
     def done(self) -> None:
-        """All steps have ended."""
+        """End the last step."""
         if self._bar is not None and self._row is not None:
             self._bar.update(self._row, completed=self._begun, now="")

@@ -1,6 +1,6 @@
-"""`sweep.json`: the jobs of a sweep and what became of each, so that a sweep that was stopped can go on.
+"""`sweep.json`: the jobs of a sweep and their outcomes, so that an interrupted sweep can be resumed.
 
-Imports nothing heavy: the command line reads it before a run begins.
+Imports no heavy modules: the command line reads it before a run begins.
 """
 
 import json
@@ -24,26 +24,26 @@ FILE = "sweep.json"
 
 
 class Status(StrEnum):
-    """What became of a job."""
+    """The status of a job."""
 
     DONE = "done"
-    PRUNED = "pruned"  # ended early by a search, since others were better
+    PRUNED = "pruned"  # stopped early by a search, since other trials were better
     FAILED = "failed"
     INTERRUPTED = "interrupted"
     RUNNING = "running"
-    QUEUED = "queued"  # submitted to SLURM: it waits, runs or has ended, as the queue says
+    QUEUED = "queued"  # submitted to SLURM: the queue knows whether it waits, runs or has ended
     NOT_STARTED = "not started"
 
 
 @dataclass(frozen=True)
 class Submitted:
-    """How a job is found that was submitted to SLURM.
+    """How a job that was submitted to SLURM is found.
 
     Attributes:
-        name: of the array in the queue.
+        name: the name of its array in the queue.
         task: its number in the array.
-        id: `<array>_<task>` as SLURM numbers it; empty while it is being submitted.
-        since: when it was, in ISO 8601.
+        id: `<array>_<task>` in SLURM; empty while it is being submitted.
+        since: the time of submission, in ISO 8601.
     """
 
     name: str
@@ -57,12 +57,12 @@ class Job:
     """One job of a sweep.
 
     Attributes:
-        number: from 0, in the order of the sweep.
-        overrides: its part of the command line, without secrets where it was read from a file.
+        number: its number from 0, in the order of the sweep.
+        overrides: its part of the command line; without secrets if it was read from a file.
         folder: its run folder, relative to the sweep's.
-        status: what became of it.
+        status: its status.
         error: one line on why it failed.
-        slurm: of a job that was submitted to SLURM.
+        slurm: how it is found in SLURM, if it was submitted there.
     """
 
     number: int
@@ -79,16 +79,16 @@ class Sweep:
 
     Attributes:
         folder: the sweep's folder.
-        command: the command line that began it, without secrets.
+        command: the command line that started it, without secrets.
         jobs: in the order of their numbers.
-        launcher: overrides that choose the launcher, as they are typed now; no job has them.
-        common: overrides that every job has, where the sweep says so before all of its jobs are known.
-        typed: overrides for every job that are typed when the sweep goes on; they win over the recorded ones.
-        config_folders: whose options the recorded overrides may choose.
-        resumed: whether this is an earlier sweep that goes on.
-        continued: of such a sweep, the runs that go on from a checkpoint, by the numbers of their jobs.
-        begun: whether a job of it has been started in this process.
-        stopped: the exit code of an interruption, which ends the sweep; None where there was none.
+        launcher: overrides that choose the launcher, as typed now; jobs do not contain them.
+        common: overrides that every job has, if they are known before the jobs are.
+        typed: overrides for every job that are typed when the sweep is resumed; they replace recorded ones.
+        config_folders: folders of options that recorded overrides may choose.
+        resumed: whether this is a resumed sweep.
+        continued: in a resumed sweep, the runs that resume from a checkpoint, by the numbers of their jobs.
+        begun: whether this process has started a job of it.
+        stopped: the exit code of an interruption, which ends the sweep; None if there was none.
     """
 
     folder: Path
@@ -104,23 +104,23 @@ class Sweep:
     stopped: int | None = None
 
     current: ClassVar["Sweep | None"] = None
-    """The one that this process runs."""
+    """The sweep that this process runs."""
     start: ClassVar[list[str]] = []
-    """The beginning of a command line that runs one job by itself: program and flags."""
+    """The start of a command line that runs a single job: program and flags."""
     program: ClassVar[list[str]] = []
-    """The program alone."""
+    """The program without flags."""
 
     @classmethod
     def from_jobs(cls, jobs: Sequence[list[str]]) -> "Sweep":
-        """A new sweep over jobs, each a list of overrides. Its folder is known when the jobs have been composed."""
+        """Make a new sweep over jobs, each a list of overrides. Its folder is set when the jobs have been composed."""
         return cls(Path(), command_line(), [Job(n, overrides, str(n)) for n, overrides in enumerate(jobs)])
 
     @classmethod
     def read(cls, folder: Path) -> "Sweep":
-        """The sweep that was begun in a folder.
+        """Read the sweep of a folder.
 
         Raises:
-            CheckpointError: the record is missing or broken, or the folder of a job lies elsewhere.
+            CheckpointError: the record is missing or damaged, or the folder of a job is outside the sweep's folder.
         """
         path = folder / FILE
         try:
@@ -130,25 +130,25 @@ class Sweep:
         except OSError as error:
             raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise CheckpointError(f"{path}: is broken or cut short, so the sweep cannot go on from it") from error
+            raise CheckpointError(f"{path}: is broken or cut short, so the sweep cannot be resumed") from error
         if not jobs or len({job.number for job in jobs}) < len(jobs) or len({job.folder for job in jobs}) < len(jobs):
-            raise CheckpointError(f"{path}: is broken; it names no job, or one job twice")
+            raise CheckpointError(f"{path}: is broken: it has no jobs, or a job twice")
         sweep = cls(folder, printable(command), jobs, common=common, resumed=True)
         for job in jobs:
             job.error = printable(job.error)
             if odd := next((text for text in [job.folder, *job.overrides] if printable(text) != text), None):
                 raise CheckpointError(
-                    f"{path}: {printable(odd, 100)} of job {job.number} has a control character; take it out"
+                    f"{path}: {printable(odd, 100)} of job {job.number} has a control character; remove it"
                 )
             if not lies_within(sweep.path(job), folder):
                 raise CheckpointError(
                     f"{path}: the folder of job {job.number}, {printable(job.folder, 100)}, is a link to a place "
-                    "outside the folder of the sweep; remove the link, or put the folder itself there"
+                    "outside the folder of the sweep; replace the link by the folder, or remove it"
                 )
         return sweep
 
     def write(self) -> None:
-        """Keep what is known by now. Where the folder cannot be written, the sweep goes on and says so."""
+        """Write the current record. If the folder is not writable, print a message and continue the sweep."""
         jobs = [
             {
                 "number": job.number,
@@ -164,10 +164,10 @@ class Sweep:
             common = {"common": [redact_text(word) for word in self.common]} if self.common else {}
             write_json(self.folder / FILE, {"command": self.command, **common, "jobs": jobs})
         except OSError as error:
-            print(f"{self.folder / FILE}: cannot be written ({error.strerror}); the sweep goes on", file=sys.stderr)
+            print(f"{self.folder / FILE}: cannot be written ({error.strerror}); the sweep continues", file=sys.stderr)
 
     def stop(self, code: int) -> None:
-        """Note that the sweep was interrupted, with the exit code of the signal."""
+        """Record that the sweep was interrupted, with the exit code of the signal."""
         self.stopped = code
         for job in self.jobs:
             if job.status == Status.RUNNING:
@@ -175,11 +175,11 @@ class Sweep:
         self.write()
 
     def missing(self) -> list[Job]:
-        """The jobs that are not done."""
+        """Return the jobs that are not done."""
         return [job for job in self.jobs if job.status not in (Status.DONE, Status.PRUNED)]
 
     def forget_lost(self) -> list[Job]:
-        """Count jobs as not started that were done and have no `metrics.json` any more; returns them."""
+        """Reset jobs that were done but no longer have a `metrics.json`; return them."""
         done = [job for job in self.jobs if job.status == Status.DONE]
         lost = [job for job in done if not (self.path(job) / "metrics.json").is_file()]
         for job in lost:
@@ -187,33 +187,33 @@ class Sweep:
         return lost
 
     def path(self, job: Job) -> Path:
-        """A job's run folder."""
+        """Return the run folder of a job."""
         return self.folder / job.folder
 
     def can_go_on(self, job: Job) -> bool:
-        """Whether a job left a checkpoint to go on from."""
+        """Whether a job has a checkpoint to resume from."""
         return can_go_on(self.path(job))
 
     def varying(self, job: Job) -> list[str]:
-        """What tells a job from the others of the sweep: its overrides, but those that all have."""
+        """Return what distinguishes a job from the others: its overrides without those that all jobs have."""
         shared = set.intersection(*(set(other.overrides) for other in self.jobs)) if len(self.jobs) > 1 else set()
         shared |= set(self.common)
         return [override for override in job.overrides if override not in shared]
 
     def count(self, status: Status) -> int:
-        """Jobs of that status."""
+        """Return the number of jobs with a status."""
         return sum(job.status == status for job in self.jobs)
 
     @property
     def exit_code(self) -> int:
-        """0 where every job is done, 1 where any is not; after an interruption, that of the signal."""
+        """0 if every job is done, else 1; after an interruption, the exit code of the signal."""
         return self.stopped or int(bool(self.missing()))
 
 
 def sweep_of(run: Path) -> tuple[Sweep, Job] | None:
-    """The sweep that a run is a job of, if it is one, and which of its jobs."""
+    """Return the sweep that a run belongs to, and its job; None if it belongs to none."""
     run = run.absolute()
-    for folder in list(run.parents)[:4]:  # a job's folder may lie deeper than the sweep's own by some names
+    for folder in list(run.parents)[:4]:  # a job's folder may be nested several levels below the sweep's
         if (folder / FILE).is_file():
             try:
                 sweep = Sweep.read(folder)
@@ -224,7 +224,7 @@ def sweep_of(run: Path) -> tuple[Sweep, Job] | None:
 
 
 def mark_done(run: Path) -> None:
-    """Note in the record of its sweep, if it is a job of one, that a run which went on by itself is done."""
+    """Record in the sweep of a run, if it has one, that this run, which was resumed separately, is done."""
     if found := sweep_of(run):
         sweep, job = found
         job.status, job.error = Status.DONE, ""
@@ -241,7 +241,7 @@ def _job(entry: Any) -> Job:
     if inside.is_absolute() or not inside.parts or ".." in inside.parts:
         raise ValueError
     status, slurm = Status(entry["status"]), _submitted(entry.get("slurm"))
-    if status in (Status.RUNNING, Status.QUEUED):  # killed in the middle of it, or the record would say more
+    if status in (Status.RUNNING, Status.QUEUED):  # the sweep was killed, else the record would have a final status
         status = Status.QUEUED if slurm else Status.INTERRUPTED
     return Job(number, overrides, folder, status, str(entry["error"]), slurm)
 

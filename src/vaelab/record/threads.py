@@ -1,6 +1,6 @@
-"""Environment variables that say how many threads compute: the order of sums, and so the last bits, depend on them.
+"""Environment variables that set the number of threads: the order of sums, and so the last bits, depend on them.
 
-Imports nothing heavy: libraries read the variables when they are imported.
+Imports no heavy modules: libraries read the variables when they are imported.
 """
 
 import os
@@ -9,23 +9,23 @@ from contextlib import contextmanager
 from typing import Any
 
 VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-MOST = 256  # threads that a file may ask for
+MOST = 256  # largest number of threads that a file may set
 
 
 def thread_variables() -> dict[str, str]:
-    """Those that are set."""
+    """Return the variables that are set."""
     return {name: os.environ[name] for name in VARIABLES if name in os.environ}
 
 
 @contextmanager
 def threads_as_recorded(recorded: Mapping[str, Any]) -> Iterator[list[str]]:
-    """Set the variables as a run had them. One that is set already stays as it is.
+    """Set the variables as in a recorded run. Variables that are already set keep their values.
 
     Args:
-        recorded: what `thread_variables` gave when the run was made; whatever is no number of threads is left out.
+        recorded: the recorded result of `thread_variables`; invalid numbers of threads are ignored.
 
     Yields:
-        What was set, such as `OMP_NUM_THREADS=1`.
+        The variables that were set, such as `OMP_NUM_THREADS=1`.
     """
     chosen = {
         name: text

@@ -1,4 +1,4 @@
-"""What data a model was trained on, so that no example of its train split is ever taken for held-out data."""
+"""The record of a model's training data, so that no example of its train split is ever used as held-out data."""
 
 import hashlib
 import json
@@ -11,8 +11,8 @@ from vaelab.data.module import DataModule
 from vaelab.errors import CheckpointError, ConfigError, DataError
 from vaelab.secrets import redact
 
-SOURCE = ("_target_", "path", "name")  # with `data_dir`, where the data come from
-# What decides which rows there are and which split each is in; all else says how an example is prepared.
+SOURCE = ("_target_", "path", "name")  # together with `data_dir`, the source of the data
+# Settings that determine the rows and their splits; all others determine the preprocessing of an example.
 SPLITTING = (
     "split_seed",
     "val_fraction",
@@ -25,7 +25,7 @@ SPLITTING = (
     "steps",
     "hop",
 )
-# `label_as_column` is settled for a new model, and kept beside it afterwards. `labelled` hides labels of train alone.
+# `label_as_column` is set for a new model and stored with it. `labelled` hides labels only in the train split.
 NEITHER = ("corruption", "batch_size", "seed", "data_dir", "label_as_column", "labelled")
 
 Use = Literal["training", "resume", "evaluation"]
@@ -33,17 +33,17 @@ Use = Literal["training", "resume", "evaluation"]
 
 @dataclass(frozen=True)
 class TrainedOn:
-    """The data of a run. Digests stand for what need not be shared with a model, such as names of folders.
+    """The data of a run. Digests replace what need not be shared with a model, such as names of folders.
 
     Attributes:
-        source: a digest of which data they are.
-        folder: a digest of where these lie.
-        form: a digest of how an example is prepared.
-        settings: of the `data` group, that decide on the splits.
-        examples: N; 0 if it is not known.
-        content: a digest of the stored values, independent of the split; empty if it is not known.
-        splits: a digest of the rows of each.
-        before: of the weights that the run began with, what those were trained on; the newest first.
+        source: a digest of the identity of the data.
+        folder: a digest of their folder.
+        form: a digest of the preprocessing settings.
+        settings: settings of the `data` group that determine the splits.
+        examples: the number N of examples; 0 if unknown.
+        content: a digest of the stored values, independent of the split; empty if unknown.
+        splits: a digest of the rows of each split.
+        before: the records of the weights that the run started from, the newest first.
     """
 
     source: str
@@ -57,12 +57,12 @@ class TrainedOn:
 
     @classmethod
     def from_data(cls, data: DataModule, node: dict[str, Any], before: "TrainedOn | None" = None) -> "TrainedOn":
-        """Of data that are loaded.
+        """Make the record of loaded data.
 
         Args:
-            data: after `setup`.
-            node: of the config, that they were built from.
-            before: what the weights to start from were trained on.
+            data: the data, after `setup`.
+            node: the config node that they were built from.
+            before: the training data of the weights to start from.
         """
         earlier = () if before is None else (before, *before.before)
         return cls(
@@ -75,7 +75,7 @@ class TrainedOn:
 
     @classmethod
     def from_settings(cls, node: dict[str, Any]) -> "TrainedOn":
-        """Of a run that is older than this record: its config is all that is known."""
+        """Make the record of an older run without one: only its config is known."""
         return cls(**_digests(node))
 
     def to_json(self) -> dict[str, Any]:
@@ -88,7 +88,7 @@ class TrainedOn:
         """The inverse of `to_json`.
 
         Raises:
-            CheckpointError: it is none.
+            CheckpointError: the data have another form.
         """
         try:
             found = cls(**{**plain, "before": tuple(cls.from_json(part) for part in plain["before"])})
@@ -97,25 +97,25 @@ class TrainedOn:
             if not all(kinds):
                 raise TypeError
         except (TypeError, KeyError, RecursionError) as error:
-            raise CheckpointError("what a checkpoint says of the data that it was trained on is broken") from error
+            raise CheckpointError("the record of a checkpoint's training data is broken") from error
         return found
 
     def is_elsewhere(self, node: dict[str, Any]) -> bool:
-        """Whether a config node of data names other data; in which folder they lie does not matter."""
+        """Whether a config node names other data; their folder does not matter."""
         return self.source != _digests(node)["source"]
 
     def allows(self, now: "TrainedOn", use: Use) -> str | None:
-        """Make sure that no example of the train split is held out now.
+        """Check that no example of the train split is held out now.
 
         Args:
-            now: the data at hand and their split.
-            use: what they are for.
+            now: the current data and their split.
+            use: what they are used for.
 
         Returns:
-            A note for the user where that cannot be told, of new training from old weights.
+            A note for the user if this cannot be checked, for new training from old weights; else None.
 
         Raises:
-            ConfigError, DataError: the same data in another split, or data that have changed; says what to type.
+            ConfigError, DataError: the same data have another split, or the data changed; the message has a remedy.
         """
         for record in (self, *(self.before if use != "resume" else ())):
             if record.content and record.content == now.content and record.splits != now.splits:
@@ -125,8 +125,8 @@ class TrainedOn:
             return None
         if use == "training":
             return (
-                "the weights were trained on data of the same name, in another form or split; examples that are held "
-                "out now may be among them"
+                "the weights were trained on data with the same name, but another form or split; examples that are "
+                "held out now may have been used for training"
             )
         if self._changed(now):
             raise ConfigError(self._other_split(now))
@@ -135,11 +135,10 @@ class TrainedOn:
             same_rows and self.form != now.form
         ):
             return None
-        was = f"{self.examples:,} examples then, {now.examples:,} now" if self.content else "as far as is known"
-        remedy = "put the old data back" if use == "resume" else "later data need a path of their own: data.path=..."
+        was = f"{self.examples:,} examples then, {now.examples:,} now" if self.content else "according to its record"
+        remedy = "restore the old data" if use == "resume" else "name later data by their own path: data.path=..."
         raise DataError(
-            f"data: are not those that the model was trained on ({was}), and nobody can tell which of them it was "
-            f"trained on; {remedy}"
+            f"data: are not those that the model was trained on ({was}), so its train examples are unknown; {remedy}"
         )
 
     def _changed(self, now: "TrainedOn") -> list[str]:
@@ -151,8 +150,8 @@ class TrainedOn:
         there, here = (_words(changed, record.settings) for record in (self, now))
         how, remedy = (f"with {there}", f"; type {there}") if changed else ("in another way", "")
         return (
-            f"{here or 'data'}: the model was trained on these data, split {how}; in another split it would be tested "
-            f"on examples that it was trained on{remedy}"
+            f"{here or 'data'}: the model was trained on these data, split {how}; with this split it would be tested "
+            f"on train examples{remedy}"
         )
 
 

@@ -1,4 +1,4 @@
-"""Pictures and texts of a model that trains: `progress/<name>/epoch-0005.png`, and the same in every tracker."""
+"""Figures and texts during training: `progress/<name>/epoch-0005.png`, and the same in every tracker."""
 
 import logging
 import re
@@ -24,26 +24,26 @@ from vaelab.training.module import TrainingModule
 log = logging.getLogger(__name__)
 
 FOLDER = "progress"
-LARGEST = 2**24  # bytes of a picture that is read back
+LARGEST = 2**24  # bytes of the largest image that is read
 _NAME = re.compile(r"epoch-([0-9]{4,9})\.png")
-AUTO = 10  # pictures of a run whose length is known
+AUTO = 10  # images per name, if the length of the run is known
 
 
 class TrainingPictures(Callback):
-    """Shows what the model makes of the same few examples, now and then at the end of an epoch.
+    """Draws figures of the same few examples at the end of some epochs.
 
-    It draws from no stream of random numbers that training uses. Pictures that fail are named once and left out.
+    It uses none of the random streams of training. Figures that fail are reported once and left out.
 
     Args:
-        task: says what is shown, and every how many epochs.
-        folder: of the run.
+        task: decides what is drawn, and how often.
+        folder: the run folder.
     """
 
     def __init__(self, task: Task, folder: Path) -> None:
         self._task, self._folder, self._failed = task, folder, False
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Take them, if it is time."""
+        """Draw figures, if they are due."""
         epoch = trainer.current_epoch + 1
         last = trainer.max_epochs if trainer.max_epochs is not None and trainer.max_epochs > 0 else None
         if not trainer.fast_dev_run and not self._failed and due(epoch, self._task.pictures_every, last):  # type: ignore[attr-defined]
@@ -65,10 +65,10 @@ class TrainingPictures(Callback):
                 paths[f"{FOLDER}/{name}"] = path
             for name, text in found.texts.items():
                 write_file(self._folder / FOLDER / name / f"epoch-{epoch:04}.txt", text + "\n")
-        except Exception as error:  # pictures are no reason to end a training
+        except Exception as error:  # a failed figure must not end training
             self._failed = True
             log.debug("pictures of training failed", exc_info=True)
-            note(f"pictures while training are left out, they failed: {type(error).__name__}: {error}")
+            note(f"pictures during training failed and are left out: {type(error).__name__}: {error}")
             return
         finally:
             for part, mode in modes.items():
@@ -80,12 +80,12 @@ class TrainingPictures(Callback):
 
 
 def due(epoch: int, every: int | str | None, last: int | None) -> bool:
-    """Whether pictures are taken at the end of an epoch, counted from 1: at the first, the last, and every so many.
+    """Whether figures are drawn at the end of an epoch, counted from 1: after the first, the last, and every n-th.
 
     Args:
-        epoch: that ends.
-        every: `auto` takes about ten; of a run without a known end those of the epochs 1, 2, 4, 8, ...
-        last: epoch of the run, if that is known.
+        epoch: the epoch that ends.
+        every: n; `auto` draws about ten, or after epochs 1, 2, 4, 8, ... if the last epoch is unknown.
+        last: the last epoch of the run, if known.
     """
     if every is None:
         return False
@@ -97,7 +97,7 @@ def due(epoch: int, every: int | str | None, last: int | None) -> bool:
 
 
 def png(picture: Picture) -> bytes:
-    """A figure, or `(H, W, 1 or 3)` uint8 pixels, as a PNG file."""
+    """Return a figure, or `(H, W, 1 or 3)` uint8 pixels, as the bytes of a PNG file."""
     buffer = BytesIO()
     if isinstance(picture, Figure):
         picture.savefig(buffer, format="png")
@@ -107,10 +107,10 @@ def png(picture: Picture) -> bytes:
 
 
 def films(folder: Path, most: int = 40) -> dict[str, list[tuple[str, bytes]]]:
-    """The pictures that a run folder holds, by name, oldest first: `("epoch 5", PNG bytes)`.
+    """Return the training figures of a run folder by name, oldest first: `("epoch 5", PNG bytes)`.
 
-    Of more than `most` some are left out, evenly; the first and the last are always there. A resumed folder may come
-    from a stranger: what is not named as pictures are, is no file or is large is none of them.
+    If there are more than `most`, they are thinned out evenly, with the first and last kept. A resumed folder may be
+    untrusted: entries with other names, that are not files, or that are too large are ignored.
     """
     found = {}
     for place in sorted((folder / FOLDER).glob("*/")):
@@ -123,7 +123,7 @@ def films(folder: Path, most: int = 40) -> dict[str, list[tuple[str, bytes]]]:
 
 
 def _epoch(path: Path) -> int | None:
-    """Of a picture; None for what is none."""
+    """Return the epoch in the name of an image; None if there is none."""
     named = _NAME.fullmatch(path.name)
     try:
         about = path.stat()

@@ -1,4 +1,4 @@
-"""Distributions of gradients and weights over a training, in every tracker that shows histograms."""
+"""Histograms of gradients and weights during training, in every tracker that supports histograms."""
 
 from typing import Literal
 
@@ -19,13 +19,13 @@ BINS = 64
 
 
 class Watching(Callback):
-    """Sends histograms of the gradients, the weights or both every so many steps.
+    """Sends histograms of gradients, weights or both every `every_n_steps` steps.
 
-    All steps go through Lightning's hooks then, which costs a small model a part of its speed.
+    All steps then use Lightning's hooks, which slows down small models.
 
     Args:
-        what: is watched.
-        every_n_steps: optimizer steps between two looks.
+        what: what to watch.
+        every_n_steps: optimizer steps between two histograms.
     """
 
     def __init__(self, what: What, every_n_steps: int) -> None:
@@ -33,7 +33,7 @@ class Watching(Callback):
 
     @rank_zero_only
     def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: Optimizer) -> None:
-        """Look, if it is time."""
+        """Send histograms, if they are due."""
         step, trackers = trainer.global_step, trackers_among(trainer.loggers)
         if step % self._every or not trackers:
             return
@@ -49,11 +49,11 @@ class Watching(Callback):
 
 
 def histogram(values: Tensor) -> Histogram:
-    """Of the finite ones of any number of values."""
+    """Return the histogram of the finite values of a tensor."""
     flat = values.detach().float().flatten().cpu().double()
     flat = flat[torch.isfinite(flat)]
     low, high = (float(flat.min()), float(flat.max())) if len(flat) else (0.0, 0.0)
-    if high - low <= 1e-6 * max(abs(low), abs(high), 1e-30):  # NumPy makes no bins between numbers that are the same
+    if high - low <= 1e-6 * max(abs(low), abs(high), 1e-30):  # NumPy cannot make bins between equal numbers
         low, high = low - max(abs(low), 1e-30), high + max(abs(high), 1e-30)
     counts, edges = np.histogram(flat.numpy(), BINS, (low, high))
     return Histogram(counts.astype(np.int64), edges)

@@ -64,7 +64,7 @@ class Texts(Adapter):
         rows = [row if end is None else np.append(row, end) for row in rows]
         long = sum(len(row) > steps for row in rows)
         if long:
-            note(f"{long} of {len(rows)} texts are truncated: sequences of the model have {steps} tokens")
+            note(f"{long} of {len(rows)} texts are truncated: the model has sequences of {steps} tokens")
         short = [number for number, row in enumerate(rows) if len(row) < steps]
         if short and not self.spec.has_missing:
             raise DataError(

@@ -97,7 +97,7 @@ def test_a_service_that_never_answers_costs_a_bounded_time_and_one_line(capsys: 
     services = [Service(hang), Service(hang), Service(hang)]  # side by side
     assert told(services) < PATIENCE + 0.5
     lines = capsys.readouterr().err.splitlines()
-    assert [line for line in lines if "has not answered yet; the run goes on" in line] == lines[:3]
+    assert [line for line in lines if "has not answered yet; the run continues" in line] == lines[:3]
     missing = "not sent: 3 rows of numbers, 2 pictures, the final numbers, the end of the run"
     assert lines[3:] == [f"warning: the service did not answer; {missing}"] * 3
 
@@ -137,7 +137,9 @@ def test_what_a_service_refuses_is_left_out_and_said(capsys: pytest.CaptureFixtu
     told([service])
     assert service.taken == [entry for entry in everything(3) if entry not in ("a", "b")]
     assert service.status == "finished"
-    assert capsys.readouterr().err == "warning: the service did not take everything (too large); not sent: 2 pictures\n"
+    assert (
+        capsys.readouterr().err == "warning: the service did not accept everything (too large); not sent: 2 pictures\n"
+    )
 
 
 def test_a_run_that_a_service_refuses_does_not_begin(capsys: pytest.CaptureFixture[str]) -> None:
@@ -160,7 +162,7 @@ def test_a_service_that_cannot_begin_says_why_and_the_run_goes_on(capsys: pytest
     assert other.taken == everything(3)
     why = "warning: the service could not begin (the folder is somebody else's); "
     unsent = "3 rows of numbers, 2 pictures, the final numbers, the end of the run"
-    assert capsys.readouterr().err.splitlines() == [f"{why}the run goes on without it", f"{why}not sent: {unsent}"]
+    assert capsys.readouterr().err.splitlines() == [f"{why}the run continues without it", f"{why}not sent: {unsent}"]
 
 
 class Curves(DummyLogger):

@@ -244,7 +244,7 @@ class Text(DataModule):
         gaps = self._has_missing(lengths["min"] < steps)
         if self._too_long:
             note(
-                f"{self._too_long} of {encoded.num_rows} texts are truncated: sequences of the model have {steps} tokens"
+                f"{self._too_long} of {encoded.num_rows} texts are truncated: the model has sequences of {steps} tokens"
             )
         shape = (encoded.num_rows, steps)
         padded = (Encoded.from_arrow(batch.column(0)).padded(steps) for batch in encoded.to_batches())

@@ -1,4 +1,4 @@
-"""What a run tells a tracker that is more than a number or a picture."""
+"""Data structures that a run sends to a tracker."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Row:
-    """Numbers of one step, and when they were logged, in seconds since 1970.
+    """Metrics of one step, with the time at which they were logged, in seconds since 1970.
 
     Attributes:
-        position: of the step on other axes, by name: epochs, examples seen.
+        position: the position of the step on other axes, by name: epochs, examples seen.
     """
 
     numbers: dict[str, float]
@@ -25,7 +25,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Histogram:
-    """How often numbers lie between edges: `counts: (N,)`, `edges: (N + 1,)`."""
+    """A histogram: `counts: (N,)` of values between `edges: (N + 1,)`."""
 
     counts: NDArray[np.int64]
     edges: NDArray[np.float64]
@@ -33,18 +33,18 @@ class Histogram:
 
 @dataclass(frozen=True)
 class SavedModel:
-    """A trained model and what it comes from.
+    """A trained model and its origin.
 
     Attributes:
         folder: `model/` of the run folder: weights as safetensors, and JSON.
-        checkpoint: the best one; None where none was kept.
-        name: of the model, such as `generation-digits-vae`.
-        about: plain data without secrets: steps, what was watched, final numbers.
-        data: name of the data set.
-        fingerprint: of the examples that it was trained on.
+        checkpoint: the best checkpoint; None if none was saved.
+        name: the name of the model, such as `generation-digits-vae`.
+        about: plain data without secrets: steps, the watched metric, final metrics.
+        data: the name of the data set.
+        fingerprint: a fingerprint of the training examples.
         about_data: plain data without secrets: kind, splits, sizes.
-        source: where the data lie, without a password; None for data that are generated or come with a package.
-        example: inputs `(B, *shape)` that the model takes: numbers, or int64 tokens. The model has made them.
+        source: the location of the data, without a password; None for generated data or data of a package.
+        example: inputs `(B, *shape)` for the model: numbers, or int64 tokens. The model has generated them.
     """
 
     folder: Path

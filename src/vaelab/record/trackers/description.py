@@ -1,4 +1,4 @@
-"""What a run is called and belongs to, the same in every tracker."""
+"""The name, group and tags of a run, the same in every tracker."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,16 +11,16 @@ from vaelab.secrets import redact_override, redact_text
 
 @dataclass(frozen=True)
 class Description:
-    """What a run is called, without secrets. What an option of a tracker says of it wins.
+    """The description of a run, without secrets. Settings of a tracker take precedence over it.
 
     Attributes:
-        name: tells the run from all others: of a job of a sweep what varies, else the time at which it began.
-        group: the sweep, or the experiment; None for a run that belongs to neither.
-        task: the kind of job.
-        tags: words to find it by.
-        notes: a sentence of whoever started it.
-        sweep: the folder of the sweep, of whose jobs it is one.
-        marks: tags that it has whatever an option says, such as `rerun`.
+        name: identifies the run: for a job of a sweep the overrides that vary, else its start time.
+        group: the sweep or the experiment; None for a run that belongs to neither.
+        task: the task, used as the job type.
+        tags: the tags of the run.
+        notes: a note by the user.
+        sweep: the folder of its sweep; None if it belongs to none.
+        marks: tags that cannot be overridden, such as `rerun`.
     """
 
     name: str = "run"
@@ -35,7 +35,7 @@ class Description:
 def describe(
     folder: Path, choices: Mapping[str, str], tags: Sequence[Any] | None = None, notes: str | None = None
 ) -> Description:
-    """The description of the run in a folder, from the options that were chosen and the sweep that it is a job of."""
+    """Return the description of the run in a folder, from its chosen options and its sweep."""
     kind = f"{choices.get('data')}-{choices.get('model')}"
     known = {
         "task": choices.get("task"),

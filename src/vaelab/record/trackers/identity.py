@@ -1,4 +1,4 @@
-"""`tracking.json`: which tracker runs belong to a run folder. A resumed run goes on with the ones that it had."""
+"""`tracking.json`: the tracker runs of a run folder. A resumed run continues the same tracker runs."""
 
 import json
 import os
@@ -17,13 +17,13 @@ _writing = Lock()
 
 
 def recall(folder: Path, tracker: str) -> str | None:
-    """The id of this folder's run in a tracker, if it has one."""
+    """Return the id of this folder's run in a tracker, if it has one."""
     path = folder / FILE
     return json.loads(path.read_text(encoding="utf-8")).get(tracker) if path.is_file() else None
 
 
 def remember(folder: Path, tracker: str, run_id: str) -> None:
-    """Keep the id of this folder's run in a tracker; each tracker does so from a thread of its own."""
+    """Store the id of this folder's run in a tracker; each tracker calls this from its own thread."""
     with _writing:
         if recall(folder, tracker) != run_id:
             path = folder / FILE
@@ -32,17 +32,16 @@ def remember(folder: Path, tracker: str, run_id: str) -> None:
 
 
 def forget(folder: Path) -> None:
-    """Forget the ids: another run begins in the folder."""
+    """Remove the ids, because a new run begins in the folder."""
     (folder / FILE).unlink(missing_ok=True)
 
 
 def given(variable: str, sweep: Path | None = None) -> str | None:
-    """An id that an environment variable gives, for the first run alone that asks: two runs share none.
+    """Return an id from an environment variable, only to the first run that asks, so that two runs never share it.
 
     Args:
-        variable: such as `MLFLOW_RUN_ID`.
-        sweep: the folder of the sweep that the run is a job of; its jobs may be processes of their own, which all have
-            the variable.
+        variable: the name of the variable, such as `MLFLOW_RUN_ID`.
+        sweep: the folder of the run's sweep, whose jobs may be separate processes that all have the variable.
     """
     run_id = os.environ.get(variable)
     if not run_id or run_id in _taken:
@@ -59,7 +58,7 @@ def given(variable: str, sweep: Path | None = None) -> str | None:
 
 @contextmanager
 def alone(sweep: Path) -> Iterator[None]:
-    """Let one job of a sweep at a time look up and remember ids in the sweep's folder; others wait."""
+    """Lock the ids in the folder of a sweep, so that only one job at a time reads and stores them."""
     try:
         import fcntl
     except ImportError:  # Windows

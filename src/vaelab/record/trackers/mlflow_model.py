@@ -1,6 +1,6 @@
 """A trained model in MLflow's own format: `mlflow.pyfunc.load_model("runs:/<run id>/model").predict(x)`.
 
-MLflow imports this module where it loads such a model. No pickle is read or written.
+MLflow imports this module when it loads such a model. No pickle is read or written.
 """
 
 import json
@@ -16,8 +16,8 @@ from vaelab.record.trackers.contents import SavedModel
 
 
 def pack(model: SavedModel, folder: Path, run_id: str) -> None:
-    """Write the model as a folder that MLflow loads, with a signature and, where there is one, an input example."""
-    # MLflow warns of its own code when this is imported, and says that it checks the input example.
+    """Write the model as a folder that MLflow can load, with a signature and, if available, an input example."""
+    # MLflow warns about its own code during this import, and logs that it checks the input example.
     warnings.filterwarnings("ignore", message=".*type hint is inferred as AnyType.*")
     logging.getLogger("mlflow.pyfunc").setLevel(logging.WARNING)
     from mlflow.models import ModelSignature
@@ -39,7 +39,7 @@ def pack(model: SavedModel, folder: Path, run_id: str) -> None:
 
 
 def dataset_of(model: SavedModel) -> Any:
-    """The data of a run as one of its inputs: name, fingerprint and where they lie, and none of them."""
+    """Return the data of a run as an MLflow input: name, fingerprint and location, without the data themselves."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     profile = {name: value for name, value in model.about_data.items() if isinstance(value, int)}
@@ -56,7 +56,7 @@ def dataset_of(model: SavedModel) -> Any:
 
 
 class Reconstruction:
-    """What `predict` of MLflow's model gives: reconstructions."""
+    """The object behind `predict` of MLflow's model: it returns reconstructions."""
 
     def __init__(self, folder: Path) -> None:
         from vaelab.models.saved_model import load_model
@@ -64,7 +64,7 @@ class Reconstruction:
         self._model = load_model(folder)
 
     def predict(self, x: NDArray[Any], params: Any = None) -> NDArray[Any]:
-        """`x: (B, *shape)` as the model saw examples in training, to reconstructions of the same shape and type."""
+        """Map `x: (B, *shape)`, in the scale of training, to reconstructions of the same shape and type."""
         import torch
 
         tokens = self._model.likelihood.spec.support == "categories"
@@ -75,5 +75,5 @@ class Reconstruction:
 
 
 def _load_pyfunc(folder: str) -> Reconstruction:
-    """MLflow calls this with the folder that holds `model.json` and the weights."""
+    """Load the model; MLflow calls this with the folder that contains `model.json` and the weights."""
     return Reconstruction(Path(folder))

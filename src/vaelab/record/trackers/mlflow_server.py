@@ -1,4 +1,4 @@
-"""MLflow: a server, or a store in files."""
+"""MLflow: a server, or a local store."""
 
 import logging
 import os
@@ -30,25 +30,25 @@ from vaelab.record.trackers.tracker import Status, Tracker, flat
 from vaelab.secrets import redact, redact_text
 
 STATUS: dict[Status, str] = {"finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
-OF_A_MOMENT = {429, 502, 503, 504}  # of HTTP: too much to do, or nobody behind a proxy
-LAST = 1.0  # seconds to say how a run ended
-AT_ONCE = {"metrics": 1000, "params": 100, "tags": 100}  # in one request, as MLflow allows
-LONGEST = 6000  # characters of a parameter, as MLflow allows
+OF_A_MOMENT = {429, 502, 503, 504}  # temporary HTTP errors: overload, or no server behind a proxy
+LAST = 1.0  # seconds to send the final status of a run
+AT_ONCE = {"metrics": 1000, "params": 100, "tags": 100}  # per request, limits of MLflow
+LONGEST = 6000  # characters of a parameter, a limit of MLflow
 _NO_ANSWER = "failed with exception"
-_REPEATED = re.compile(r"too many (\d+) error responses")  # the answer that MLflow's client has had again and again
+_REPEATED = re.compile(r"too many (\d+) error responses")  # message of MLflow's client after repeated error responses
 _TAG = re.compile(r"(?!mlflow\.)\w[\w -]*")
-_NO_NAME = re.compile(r"[^\w/. :-]")  # what names of MLflow may not hold
+_NO_NAME = re.compile(r"[^\w/. :-]")  # characters that are not allowed in names of MLflow
 
 
 class MLflowTracker(Tracker, MLFlowLogger):
-    """A run of MLflow. A parameter keeps its first value there; a later one is a tag, `changed.<name>`.
+    """A run of MLflow. Parameters of MLflow cannot change; a later value becomes a tag, `changed.<name>`.
 
     Args:
         output_dir: the run folder.
-        experiment: what MLflow groups runs by.
-        name: of the run.
-        address: of the server, or `file:<folder>` or `sqlite:///<file>`.
-        patience: seconds that a server may add to the run in all.
+        experiment: the experiment that the run belongs to.
+        name: the name of the run.
+        address: the address of the server, or `file:<folder>` or `sqlite:///<file>`.
+        patience: total seconds that a server may delay the run.
     """
 
     silence = 4.0
@@ -66,21 +66,21 @@ class MLflowTracker(Tracker, MLFlowLogger):
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
-        """MLflow's client, for code of your own; takes and ignores all while there is no run, and never waits."""
+        """MLflow's client, for your own code; while there is no run, it ignores all calls. It never waits."""
         return self._mlflow_client if self._run_id else DummyLogger().experiment
 
     @property
     def name(self) -> str | None:
-        """Of the experiment."""
+        """The name of the experiment."""
         return self._experiment_name
 
     @property
     def version(self) -> str | None:
-        """The run's id, once it is known."""
+        """The id of the run, once it is known."""
         return self._run_id
 
     def begin(self) -> None:
-        """Begin a run, or go on with the one that this folder had."""
+        """Begin a run, or continue the run of this folder."""
         self._run_name = self._run_name or self.description.name
         from mlflow.exceptions import MlflowException
         from mlflow.tracking.context.registry import resolve_tags
@@ -105,7 +105,7 @@ class MLflowTracker(Tracker, MLFlowLogger):
         self._run_id, self._initialized = run_id, True
 
     def _group(self) -> str:
-        """The id of the experiment, which another run may make at the same moment."""
+        """Return the id of the experiment, which another run may create at the same time."""
         from mlflow.exceptions import MlflowException
 
         found = self._client.get_experiment_by_name(self._experiment_name)
@@ -121,7 +121,7 @@ class MLflowTracker(Tracker, MLFlowLogger):
         return str(found.experiment_id)
 
     def _tags(self, experiment: str) -> dict[str, str]:
-        """What the run is: its tags as tags, what it belongs to, and in a sweep the run of the sweep above it."""
+        """Return the tags of the run: its own tags, its group, and in a sweep the parent run."""
         of_run = self.description
         tags = {"task": of_run.task, "group": of_run.group, "mlflow.note.content": of_run.notes,
                 "tags": ", ".join((*of_run.tags, *of_run.marks))}  # fmt: skip
@@ -134,7 +134,7 @@ class MLflowTracker(Tracker, MLFlowLogger):
         return found
 
     def _parent(self, experiment: str, sweep: Path, name: str) -> str:
-        """The run that stands for a sweep; each job finds it in the folder of the sweep, and the first one makes it."""
+        """Return the parent run of a sweep; the first job creates it, and others find its id in the sweep's folder."""
         with alone(sweep):
             run_id = recall(sweep, "mlflow")
             if run_id is None:
@@ -144,7 +144,7 @@ class MLflowTracker(Tracker, MLFlowLogger):
         return str(run_id)
 
     def send_config(self, config: dict[str, Any]) -> None:
-        """As parameters, nested names joined by `/`; what a resumed run has changed as tags."""
+        """Send the config as parameters, with nested names joined by `/`; changes of a resumed run as tags."""
         from mlflow.entities import Param, RunTag
 
         given = {_name(name): str(value)[:LONGEST] for name, value in flat(config)}
@@ -155,7 +155,7 @@ class MLflowTracker(Tracker, MLFlowLogger):
         self._log("tags", tags)
 
     def send_numbers(self, rows: list[Row]) -> None:
-        """As metrics, many steps in one request."""
+        """Send numbers as metrics, many steps per request."""
         from mlflow.entities import Metric
 
         metrics = [
@@ -166,7 +166,7 @@ class MLflowTracker(Tracker, MLFlowLogger):
         self._log("metrics", metrics)
 
     def send_pictures(self, pictures: Mapping[str, Path], step: int) -> None:
-        """As artifacts: `figures/samples.png`, `progress/samples/epoch-0005.png`."""
+        """Send figures as artifacts: `figures/samples.png`, `progress/samples/epoch-0005.png`."""
         for name, path in pictures.items():
             folder, _, last = name.rpartition("/")
             self._client.log_artifact(self._run_id, str(path), folder if path.stem == last else name)
@@ -176,12 +176,12 @@ class MLflowTracker(Tracker, MLFlowLogger):
         self.send_pictures(sounds, step)
 
     def send_texts(self, texts: Mapping[str, str], step: int) -> None:
-        """As artifacts; those of a run that still trains replace what was before."""
+        """Send texts as artifacts; during training, later texts replace earlier ones."""
         for name, text in texts.items():
             self._client.log_text(self._run_id, text, f"{name}.txt")
 
     def send_tables(self, tables: Mapping[str, Path], step: int) -> None:
-        """As artifacts, the whole files."""
+        """Send tables as artifacts, as whole files."""
         for name, path in tables.items():
             self._client.log_artifact(self._run_id, str(path), name.rpartition("/")[0])
 
@@ -191,7 +191,7 @@ class MLflowTracker(Tracker, MLFlowLogger):
             self._client.log_artifact(self._run_id, str(path), name.rpartition("/")[0] or None)
 
     def send_model(self, model: SavedModel) -> None:
-        """In MLflow's own format, for `mlflow.pyfunc.load_model("runs:/<id>/model")`; its data as an input."""
+        """Send the model in MLflow's format, for `mlflow.pyfunc.load_model("runs:/<id>/model")`; its data as an input."""
         with TemporaryDirectory() as folder:
             packed = Path(folder) / "model"
             pack(model, packed, self._run_id or "")
@@ -201,20 +201,20 @@ class MLflowTracker(Tracker, MLFlowLogger):
         self._client.log_inputs(self._run_id, [dataset_of(model)])
 
     def send_alert(self, title: str, text: str) -> None:
-        """As the tag `alert`, by which runs can be found."""
+        """Send an alert as the tag `alert`, by which runs can be searched."""
         from mlflow.entities import RunTag
 
         alert = f"{title}: {text}"
-        if alert not in self._alerts:  # an attempt that got no answer is repeated
+        if alert not in self._alerts:  # an attempt without an answer is repeated
             self._alerts.append(alert)
         self._log("tags", [RunTag("alert", "; ".join(self._alerts)[:LONGEST])])
 
     def send_summary(self, numbers: dict[str, float], step: int) -> None:
-        """As one more value of each metric that was another last: MLflow shows the last one."""
+        """Send final numbers as a last value of each metric that differs, since MLflow shows the last value."""
         self.send_numbers([Row(self.differing(numbers), step, time())])
 
     def end(self, status: Status) -> None:
-        """Finished, failed or killed. With the last job that runs ends that of the sweep, until the next one begins."""
+        """End the run as finished, failed or killed. The last running job of a sweep also ends the parent run."""
         self._client.set_terminated(self._run_id, STATUS[status])
         sweep = self.description.sweep
         if sweep is not None and (parent := recall(sweep, "mlflow")) and not self._others_run(sweep, parent):
@@ -222,20 +222,20 @@ class MLflowTracker(Tracker, MLFlowLogger):
             self._client.set_terminated(parent, STATUS[whole])
 
     def _others_run(self, sweep: Path, parent: str) -> bool:
-        """Whether another job of the sweep runs at this moment. A process that was killed cannot tell the server."""
+        """Whether another job of the sweep is running. A killed process could not inform the server."""
         experiment = self._client.get_run(parent).info.experiment_id
         wanted = f"tags.mlflow.parentRunId = '{parent}' and attributes.status = 'RUNNING'"
         running = {run.info.run_id for run in self._client.search_runs([experiment], wanted, max_results=1000)}
         return bool(running - {self._run_id} - _ended_here(sweep))
 
     def may_pass(self, error: Exception) -> bool:
-        """No answer, or one of a moment. A server that fails at what it is asked will fail again."""
+        """Whether an error is temporary: no answer, or an error such as overload. Other errors would occur again."""
         from mlflow.exceptions import MlflowException
         from requests import RequestException
 
         if isinstance(error, MlflowException):
             said = error.get_http_status_code()
-            if said == 500 and _NO_ANSWER in str(error):  # what MLflow's client says where there was none
+            if said == 500 and _NO_ANSWER in str(error):  # the message of MLflow's client if there was no answer
                 found = _REPEATED.search(str(error))
                 return self.patience is not None and (found is None or int(found[1]) in OF_A_MOMENT)
             return self.patience is not None and said in OF_A_MOMENT
@@ -244,12 +244,12 @@ class MLflowTracker(Tracker, MLFlowLogger):
         return False
 
     def close(self, status: Status) -> None:
-        """The run has ended."""
+        """Note that the run has ended."""
         self._status = status
         super().close(status)
 
     def leave(self) -> None:
-        """Say how the run ended even so, if the server takes it at once: it would be RUNNING for good."""
+        """Send the final status if the server accepts it immediately; otherwise the run would stay RUNNING forever."""
         if self._run_id is not None:
             ending = Thread(target=self._end_at_last, daemon=True)
             ending.start()
@@ -275,18 +275,18 @@ def mlflow(
     patience: Annotated[float, Ge(0)],
     examples: bool,
 ) -> MLflowTracker:
-    """MLflow, at `tracking_uri` (a server, or file:<folder>), or where the variable MLFLOW_TRACKING_URI says.
+    """Make the MLflow tracker for `tracking_uri` (a server, or file:<folder>), or the variable MLFLOW_TRACKING_URI.
 
     Args:
-        patience: seconds that a server may add to a run in all where it is slow or dead.
-        examples: send what shows examples of your data.
+        patience: total seconds that a slow or unreachable server may delay a run.
+        examples: send figures, texts, tables and models, which may show examples of your data.
     """
     address = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
     if address is None:
         raise ConfigError("logger.mlflow.tracking_uri: needs a server, such as http://localhost:5000, or file:<folder>")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # MLflow 3 refuses file:<folder> without
-    # Attempts are repeated here, where a run that ends can stop them.
+    os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # MLflow 3 refuses file:<folder> without this
+    # Attempts are repeated here, where the end of a run can stop them.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
@@ -303,7 +303,7 @@ def _name(name: str) -> str:
 
 
 def _ended_here(sweep: Path) -> set[str]:
-    """Runs of jobs of a sweep whose processes are gone, as far as their folders say."""
+    """Return the MLflow runs of jobs of a sweep whose processes have ended, according to their folders."""
     ended = set[str]()
     with suppress(UserError):
         found = Sweep.read(sweep)
@@ -322,7 +322,7 @@ def _last_written(folder: Path) -> float:
 
 
 def _has_failed(sweep: Path) -> bool:
-    """Whether a job of a sweep has failed, as far as its record says."""
+    """Whether a job of a sweep has failed, according to its record."""
     with suppress(UserError):
         return Sweep.read(sweep).count(JobStatus.FAILED) > 0
     return False

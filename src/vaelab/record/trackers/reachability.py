@@ -1,4 +1,4 @@
-"""Whether a service answers at all."""
+"""Check whether a service is reachable."""
 
 from ssl import SSLError
 from threading import Event, Thread
@@ -7,7 +7,7 @@ from urllib.request import urlopen
 
 
 def answers(address: str, seconds: float) -> bool:
-    """Whether anything answers HTTP at an address in this time; to look its name up counts, which has no limit."""
+    """Whether an address answers HTTP within some seconds, including the DNS lookup, which has no limit of its own."""
     answered = Event()
 
     def ask() -> None:
@@ -17,7 +17,7 @@ def answers(address: str, seconds: float) -> bool:
         except HTTPError:
             pass  # an answer
         except URLError as error:
-            if not isinstance(error.reason, SSLError):  # a certificate that Python does not know
+            if not isinstance(error.reason, SSLError):  # an error about a certificate also shows that a server answers
                 return
         except (OSError, ValueError):
             return

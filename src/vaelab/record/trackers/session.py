@@ -1,4 +1,4 @@
-"""The trackers of one run: opened before it, closed after it, and waited for no longer than they are worth."""
+"""The trackers of one run: opened before it, closed after it, with limits on waiting for them."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -12,25 +12,26 @@ from vaelab.record.trackers.description import Description
 from vaelab.record.trackers.tracker import Status, Tracker
 from vaelab.secrets import redact_text
 
-START = 5.0  # seconds to wait for the first answers, out of the patience with a tracker
-EXIT = 1.0  # seconds of it that are left for the end of the process
-HURRY = 2.0  # seconds to wait after the run was told to stop
+START = 5.0  # seconds to wait for the first answers, part of a tracker's patience
+EXIT = 1.0  # seconds of the patience that are reserved for the end of the process
+HURRY = 2.0  # seconds to wait after the run was interrupted
 
 
 def trackers_among(loggers: Sequence[Logger]) -> list[Tracker]:
-    """Those that take more than numbers; a logger of Lightning's own takes these alone."""
+    """Return the loggers that take more than numbers; loggers of Lightning take only numbers."""
     return [logger for logger in loggers if isinstance(logger, Tracker)]
 
 
 @contextmanager
 def tracking(loggers: Sequence[Logger], description: Description | None = None) -> Iterator[None]:
-    """Open the trackers among some loggers, and close all loggers at the end whatever happens.
+    """Open the trackers among some loggers, and close all loggers at the end in any case.
 
-    Trackers are waited for side by side: several that hang cost no more than one. A run that fails raises an alert.
+    Waiting for several trackers happens in parallel, so several hanging trackers cost no more time than one. A run that
+    fails sends an alert.
 
     Args:
-        loggers: of a run.
-        description: what the run is called in every tracker.
+        loggers: the loggers of a run.
+        description: the description of the run for every tracker.
 
     Raises:
         vaelab.errors.UserError: a tracker's service refuses the run.
@@ -62,7 +63,7 @@ def tracking(loggers: Sequence[Logger], description: Description | None = None) 
 
 
 def _close(loggers: Sequence[Logger], trackers: Sequence[Tracker], status: Status, waited: float) -> None:
-    """Close all of them, whatever one of them raises; the first error of a run that had none is raised at the end."""
+    """Close all loggers, also if one of them raises; the first such error of a successful run is raised at the end."""
     errors: list[Exception] = []
     try:
         for logger in loggers:
@@ -70,7 +71,7 @@ def _close(loggers: Sequence[Logger], trackers: Sequence[Tracker], status: Statu
                 _finalize(logger, status)
             except Exception as error:
                 errors.append(error)
-                if status != "finished":  # what ended the run matters more
+                if status != "finished":  # the error that ended the run matters more
                     said = redact_text(f"{type(error).__name__}: {error}".partition("\n")[0])
                     print(f"warning: {type(logger).__name__} could not be closed ({said})", file=sys.stderr)
         ended: Status = "failed" if errors and status == "finished" else status
@@ -79,7 +80,7 @@ def _close(loggers: Sequence[Logger], trackers: Sequence[Tracker], status: Statu
         began = monotonic()
         for tracker in trackers:
             tracker.await_end(None if tracker.patience is None else began + _left(tracker.patience, ended, waited))
-    except BaseException:  # Ctrl-C while it waits
+    except BaseException:  # Ctrl-C during the wait
         for tracker in trackers:
             tracker.abandon()
         raise
@@ -92,7 +93,7 @@ def _close(loggers: Sequence[Logger], trackers: Sequence[Tracker], status: Statu
 def _finalize(logger: Logger, status: Status) -> None:
     if not isinstance(logger, Tracker):
         logger.finalize("success" if status == "finished" else "failed")
-    if type(logger) is WandbLogger:  # a user's own: in a sweep the next job begins a run of its own
+    if type(logger) is WandbLogger:  # a user's own logger: in a sweep, the next job must begin its own run
         logger.experiment.finish(exit_code=0 if status == "finished" else 1)
 
 

@@ -1,4 +1,4 @@
-"""The first rows of a table in a file, as trackers show them."""
+"""The first rows of a table file, as trackers show them."""
 
 import math
 from dataclasses import dataclass
@@ -10,16 +10,16 @@ import pyarrow as pa
 import pyarrow.csv as csv
 import pyarrow.parquet as parquet
 
-BLOCK = 2**24  # bytes of a CSV file that are read at once; the kinds of its columns follow from the first of them
+BLOCK = 2**24  # bytes per block of a CSV file; the column types follow from the first block
 
 
 @dataclass(frozen=True)
 class FirstRows:
-    """What a tracker shows of a table.
+    """The rows of a table that a tracker shows.
 
     Attributes:
-        columns: names.
-        rows: cells; None for one without a value.
+        columns: the names of columns.
+        rows: the cells; None for a missing value.
         cut: whether the file has more rows.
     """
 
@@ -29,9 +29,9 @@ class FirstRows:
 
 
 def first_rows(path: Path, most: int) -> FirstRows:
-    """At most `most` rows of a CSV or Parquet file, of which no more is read than these need.
+    """Read at most `most` rows of a CSV or Parquet file, without reading the rest.
 
-    A column of vectors becomes one column for each number, so that a tracker can draw them.
+    A column of vectors becomes one column per component, so that a tracker can plot them.
     """
     table = _first_of_parquet(path, most) if path.suffix == ".parquet" else _first_of_csv(path, most)
     flat: dict[str, list[Any]] = {}
@@ -45,13 +45,13 @@ def first_rows(path: Path, most: int) -> FirstRows:
 
 
 def _first_of_parquet(path: Path, most: int) -> pa.Table:
-    """One row more than `most`, if there is one."""
+    """Read one row more than `most`, if there is one."""
     with parquet.ParquetFile(path) as file:
         return pa.Table.from_batches(list(islice(file.iter_batches(most + 1), 1)), file.schema_arrow)
 
 
 def _first_of_csv(path: Path, most: int) -> pa.Table:
-    """At least one row more than `most`, if there is one."""
+    """Read at least one row more than `most`, if there is one."""
     batches, count = [], 0
     options = csv.ReadOptions(block_size=BLOCK, use_threads=False), csv.ParseOptions(newlines_in_values=True)
     with csv.open_csv(path, *options) as reader:
@@ -64,7 +64,7 @@ def _first_of_csv(path: Path, most: int) -> pa.Table:
 
 
 def _plain(cell: Any) -> Any:
-    """A cell that JSON knows."""
+    """Convert a cell to a JSON type."""
     if isinstance(cell, float) and not math.isfinite(cell):
         return None
     return cell if cell is None or isinstance(cell, bool | int | float | str) else str(cell)

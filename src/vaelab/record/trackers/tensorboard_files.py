@@ -19,12 +19,12 @@ from vaelab.record.trackers.contents import Histogram, Row
 from vaelab.record.trackers.table_rows import first_rows
 from vaelab.record.trackers.tracker import Status, Tracker, flat
 
-CODE = re.compile(r"z_?\d+(_\d+)*")  # a column of a code
-PROJECTED = 10_000  # codes in the embedding projector, at most
+CODE = re.compile(r"z_?\d+(_\d+)*")  # the name of a column of codes
+PROJECTED = 10_000  # largest number of codes in the embedding projector
 
 
 class TensorBoardTracker(Tracker, TensorBoardLogger):
-    """Curves, pictures, and final numbers beside the config under HParams."""
+    """Curves and figures, and final numbers with the config under HParams."""
 
     def __init__(self, output_dir: str) -> None:
         Tracker.__init__(self, "TensorBoard", patience=None)
@@ -32,24 +32,24 @@ class TensorBoardTracker(Tracker, TensorBoardLogger):
         self._config: dict[str, Any] = {}
 
     def begin(self) -> None:
-        """Have errors of TensorBoard's own thread told in one line at the end, as those of any tracker."""
+        """Collect errors of TensorBoard's own thread, which are reported in one line at the end, as for any tracker."""
         if not getattr(threading.excepthook, "quiet", False):
             threading.excepthook = _without_writers(threading.excepthook)
 
     def send_config(self, config: dict[str, Any]) -> None:
-        """As `hparams.yaml`."""
+        """Write the config as `hparams.yaml`."""
         self._config = config
         TensorBoardLogger.log_hyperparams(self, config)
         TensorBoardLogger.save(self)
 
     def send_numbers(self, rows: list[Row]) -> None:
-        """As scalars."""
+        """Write numbers as scalars."""
         for row in rows:
             for name, value in row.numbers.items():
                 self.experiment.add_scalar(name, value, row.step, walltime=row.time)
 
     def send_finals(self, numbers: dict[str, float], step: int) -> None:
-        """Nothing: `send_summary` puts them under HParams, where they make no curve of a single point."""
+        """Do nothing: `send_summary` writes them under HParams, to avoid curves with a single point."""
 
     def send_pictures(self, pictures: Mapping[str, Path], step: int) -> None:
         """As images."""
@@ -65,13 +65,13 @@ class TensorBoardTracker(Tracker, TensorBoardLogger):
                 self.experiment.add_audio(name, torch.from_numpy(samples), step, file.getframerate())
 
     def send_texts(self, texts: Mapping[str, str], step: int) -> None:
-        """As texts, each line as it is."""
+        """Write texts, each line literally."""
         for name, text in texts.items():
             lines = [f"    {line}" for line in text.splitlines()]  # Markdown shows indented lines as they are
             self.experiment.add_text(name, "\n".join(lines), step)
 
     def send_tables(self, tables: Mapping[str, Path], step: int) -> None:
-        """Latents for the embedding projector; TensorBoard has no place for other tables."""
+        """Write latents for the embedding projector; TensorBoard does not support other tables."""
         for name, path in tables.items():
             found = first_rows(path, PROJECTED)
             columns, rows = found.columns, found.rows
@@ -82,7 +82,7 @@ class TensorBoardTracker(Tracker, TensorBoardLogger):
             codes = np.array([[row[place] for place in places] for row in rows], dtype=np.float32)
             labels = [[str(row[place]) for place in about] for row in rows] if about else None
             head = [columns[place] for place in about] if about else None
-            if labels is not None and len(about) == 1:  # TensorBoard wants one column without a head
+            if labels is not None and len(about) == 1:  # TensorBoard expects a single column without a header
                 labels, head = [row[0] for row in labels], None  # type: ignore[misc]
             self.experiment.add_embedding(codes, labels, global_step=step, tag=name, metadata_header=head)
 
@@ -97,7 +97,7 @@ class TensorBoardTracker(Tracker, TensorBoardLogger):
             )  # fmt: skip
 
     def send_summary(self, numbers: dict[str, float], step: int) -> None:
-        """As `final/<name>` under HParams: a curve has no value of its own beside its last one."""
+        """Write final numbers as `final/<name>` under HParams, since a curve has no summary value."""
         from torch.utils.tensorboard.summary import hparams
 
         final = {f"final/{name}": value for name, value in numbers.items()}
@@ -117,7 +117,7 @@ class TensorBoardTracker(Tracker, TensorBoardLogger):
 
 
 def _without_writers(show: Callable[[threading.ExceptHookArgs], Any]) -> Callable[[threading.ExceptHookArgs], Any]:
-    """Show what ends a thread, unless TensorBoard's writer: the next attempt to write raises that error again."""
+    """Show errors that end a thread, except those of TensorBoard's writer, which the next write raises again."""
 
     def quiet(ended: threading.ExceptHookArgs) -> None:
         if type(ended.thread).__name__ != "_AsyncWriterThread":
@@ -129,10 +129,10 @@ def _without_writers(show: Callable[[threading.ExceptHookArgs], Any]) -> Callabl
 
 @target
 def tensorboard(output_dir: str, examples: bool) -> TensorBoardTracker:
-    """TensorBoard, its files under `<output_dir>/tensorboard`.
+    """Make the TensorBoard tracker, with files in `<output_dir>/tensorboard`.
 
     Args:
-        examples: write what shows examples of your data.
+        examples: write figures, texts and tables, which may show examples of your data.
     """
     try:
         tracker = TensorBoardTracker(output_dir)

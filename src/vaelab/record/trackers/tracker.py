@@ -1,4 +1,4 @@
-"""What a run tells an experiment tracker, and how long it waits for one."""
+"""The base class of experiment trackers: what a run sends, and how long it waits."""
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
@@ -21,60 +21,60 @@ from vaelab.record.trackers.description import Description
 Status = Literal["finished", "failed", "killed"]
 
 RETRY = 5.0  # seconds between two attempts to reach a service
-ROOM = 20_000  # messages that may wait for a slow service
-ROWS = 500  # rows of numbers that are sent at once if so many wait
+ROOM = 20_000  # largest number of messages waiting for a slow service
+ROWS = 500  # largest number of rows sent together
 _END = "the end of the run"
 
 
 @dataclass(frozen=True)
 class _Message:
-    what: str  # for the line that says what was not sent
+    what: str  # its name in the line about what was not sent
     content: Row | Callable[[], None]
     count: int = 1
 
 
 class Tracker(Logger):
-    """A tracker that is told everything by a thread of its own, in order.
+    """A tracker that receives everything in order, from a thread of its own.
 
-    Its service may be down, slow or hanging: the run goes on, and hears signals. What the service does not take is
-    said in one line at the end. `vaelab.record.trackers.session` opens and closes trackers, and waits for them.
+    If its service is down, slow or hanging, the run continues and still handles signals. What could not be sent is
+    reported in one line at the end. `vaelab.record.trackers.session` opens and closes trackers, and waits for them.
 
-    A subclass says how to `begin` and `end`, and how to send what it has a place for. These methods run in the
-    thread and may raise anything.
+    A subclass implements `begin`, `end`, and the `send_...` methods that it supports. These run in the thread and may
+    raise any error.
 
     Args:
-        label: how messages name it, with the address of its service.
-        patience: seconds that its service may add to a run in all; None for a tracker that writes files here.
+        label: its name in messages, with the address of its service.
+        patience: total seconds that its service may delay a run; None for a tracker that writes local files.
     """
 
     description = Description()
-    position: Callable[[int], dict[str, float]] | None = None  # of a step: other axes by name, such as epochs
-    examples = True  # whether it gets what shows examples of somebody's data: pictures, texts, tables, the model
-    silence: float | None = None  # seconds without a message taken after which the end of a run waits no longer
+    position: Callable[[int], dict[str, float]] | None = None  # maps a step to other axes by name, such as epochs
+    examples = True  # whether it receives what may show examples of the data: figures, texts, tables, the model
+    silence: float | None = None  # seconds without progress after which the end of a run stops waiting
 
     def __init__(self, label: str, patience: float | None) -> None:
         self.label, self.patience = label, patience
-        self.notices: list[str] = []  # for the person at the keyboard
+        self.notices: list[str] = []  # messages for the user
         self._latest: dict[str, float] = {}
         self._refusal: UserError | None = None
-        self._reason = ""  # why the service did not take something, in its words
-        self._heard = 0.0  # when it last took something
+        self._reason = ""  # why the service refused something, in its words
+        self._heard = 0.0  # when the service last accepted something
         self._unsent: Counter[str] = Counter()
         self._messages: deque[_Message] = deque()
         self._changed = Condition()
         self._tried, self._done = Event(), Event()
         self._begun = self._refused = self._closing = self._over = False
-        self.hints: list[str] = []  # what is good to know at the end, and no fault
-        self._uploading = False  # one large thing, which may take longer than `silence`
+        self.hints: list[str] = []  # useful information for the end of the run
+        self._uploading = False  # a large upload, which may take longer than `silence`
         self._thread: Thread | None = None
 
-    # What a tracker has a place for: in the thread
+    # Methods that a subclass implements; they run in the thread
 
     def begin(self) -> None:
-        """Begin the tracker's run, or go on with the one that it had.
+        """Begin the tracker's run, or continue its earlier run.
 
         Raises:
-            vaelab.errors.UserError: the service refuses the run for a reason that the user can put right.
+            vaelab.errors.UserError: the service refuses the run for a reason that the user can fix.
         """
 
     def send_config(self, config: dict[str, Any]) -> None:
@@ -84,17 +84,17 @@ class Tracker(Logger):
         """Send numbers by name, in order."""
 
     def send_finals(self, numbers: dict[str, float], step: int) -> None:
-        """Send numbers that a run has one of each, such as those of its test. They are no curves."""
+        """Send numbers that a run has only once, such as test metrics. They are not curves."""
         self.send_numbers([Row(numbers, step, time())])
 
     def send_pictures(self, pictures: Mapping[str, Path], step: int) -> None:
-        """Send PNG files by name: `figures/samples`, or `progress/samples` of a run that still trains."""
+        """Send PNG files by name: `figures/samples`, or `progress/samples` during training."""
 
     def send_sounds(self, sounds: Mapping[str, Path], step: int) -> None:
         """Send WAV files by name."""
 
     def send_texts(self, texts: Mapping[str, str], step: int) -> None:
-        """Send texts by name, lines of examples."""
+        """Send texts by name, such as lines of examples."""
 
     def send_tables(self, tables: Mapping[str, Path], step: int) -> None:
         """Send the first rows of CSV and Parquet files by name."""
@@ -103,38 +103,38 @@ class Tracker(Logger):
         """Send distributions by name."""
 
     def send_files(self, files: Mapping[str, Path]) -> None:
-        """Send files of the run folder as they are, by their paths within it."""
+        """Send files of the run folder unchanged, by their relative paths."""
 
     def send_model(self, model: SavedModel) -> None:
-        """Send the model that can be used, and say from which data it comes."""
+        """Send the trained model, with information about its data."""
 
     def send_alert(self, title: str, text: str) -> None:
-        """Tell people that something happened that they want to know before they look."""
+        """Send an alert."""
 
     def send_summary(self, numbers: dict[str, float], step: int) -> None:
-        """Make the run's final numbers those of its best checkpoint, as `metrics.json` has them."""
+        """Set the run's final numbers to those of its best checkpoint, as in `metrics.json`."""
 
     def flush(self) -> None:
-        """Write what is held in memory."""
+        """Write buffered data."""
 
     def end(self, status: Status) -> None:
         """End the tracker's run."""
 
     def may_pass(self, error: Exception) -> bool:
-        """Whether a later attempt may succeed: the service did not answer, in contrast to one that refused."""
+        """Whether a later attempt may succeed: the service did not answer, instead of refusing."""
         return False
 
     def leave(self) -> None:
-        """Leave a service that hangs, so that the end of the process does not wait for it."""
+        """Abandon a hanging service, so that the end of the process does not wait for it."""
 
     def remedy(self) -> str:
-        """How to send later what was not sent: words that follow on a semicolon."""
+        """Return how to send the rest later: words that follow a semicolon."""
         return ""
 
-    # What a run says: in the run's own thread; never waits
+    # Methods for the run; they run in the run's own thread and never wait
 
     def open(self, description: Description | None = None) -> None:
-        """Begin a run that is called so. In the other processes of a run a tracker does nothing."""
+        """Begin a run with this description. In other processes of a run, a tracker does nothing."""
         if description is not None:
             self.description = description
         if getattr(rank_zero_only, "rank", 0) == 0:
@@ -143,7 +143,7 @@ class Tracker(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        """Numbers of one step; those that a run has one of each are told apart by their names."""
+        """Log numbers of one step; final numbers, which a run has only once, are recognised by their names."""
         step = step or 0
         numbers = {name: float(value) for name, value in metrics.items()}
         self._latest |= numbers
@@ -157,43 +157,43 @@ class Tracker(Logger):
 
     @rank_zero_only
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
-        """The config."""
+        """Log the config."""
         config = dict(params if isinstance(params, Mapping) else vars(params))
         self._put(_Message("the config", partial(self.send_config, config)))
 
     @rank_zero_only
     def log_pictures(self, pictures: Mapping[str, Path], step: int) -> None:
-        """PNG files by name, which stay where they are."""
+        """Log PNG files by name; the files must stay in place."""
         self._show("pictures", dict(pictures), partial(self.send_pictures, step=step))
 
     @rank_zero_only
     def log_sounds(self, sounds: Mapping[str, Path], step: int) -> None:
-        """WAV files by name, which stay where they are."""
+        """Log WAV files by name; the files must stay in place."""
         self._show("sounds", dict(sounds), partial(self.send_sounds, step=step))
 
     @rank_zero_only
     def log_texts(self, texts: Mapping[str, str], step: int) -> None:
-        """Lines by name."""
+        """Log texts by name."""
         self._show("texts", dict(texts), partial(self.send_texts, step=step))
 
     @rank_zero_only
     def log_tables(self, tables: Mapping[str, Path], step: int) -> None:
-        """CSV and Parquet files by name, which stay where they are."""
+        """Log CSV and Parquet files by name; the files must stay in place."""
         self._show("tables", dict(tables), partial(self.send_tables, step=step))
 
     @rank_zero_only
     def log_histograms(self, histograms: Mapping[str, Histogram], step: int) -> None:
-        """Distributions by name."""
+        """Log histograms by name."""
         self._send("histograms", dict(histograms), partial(self.send_histograms, step=step))
 
     @rank_zero_only
     def log_files(self, files: Mapping[str, Path]) -> None:
-        """Files by their paths within the run folder, which stay where they are."""
+        """Log files by their paths within the run folder; the files must stay in place."""
         self._send("files", dict(files), self.send_files)
 
     @rank_zero_only
     def log_saved_model(self, model: SavedModel) -> None:
-        """The model that can be used."""
+        """Log the trained model."""
         if self.examples:
             self._put(_Message("the model", partial(self._upload, model)))
 
@@ -206,29 +206,29 @@ class Tracker(Logger):
 
     @rank_zero_only
     def log_alert(self, title: str, text: str) -> None:
-        """What people want to know before they look."""
+        """Log an alert."""
         self._put(_Message("an alert", partial(self.send_alert, title, text)))
 
     @rank_zero_only
     def log_summary(self, numbers: Mapping[str, float], step: int) -> None:
-        """The numbers of `metrics.json`."""
+        """Log the final numbers of `metrics.json`."""
         self._put(_Message("the final numbers", partial(self.send_summary, dict(numbers), step)))
 
     @rank_zero_only
     def save(self) -> None:
-        """Write what is held in memory."""
+        """Write buffered data."""
         self._put(_Message("", self.flush))
 
     @rank_zero_only
     def finalize(self, status: str = "success") -> None:
-        """Nothing: Lightning says it after the fit and after the test, and the run goes on; see `close`."""
+        """Do nothing: Lightning calls this after the fit and after the test, but the run continues; see `close`."""
 
     def differing(self, numbers: Mapping[str, float]) -> dict[str, float]:
-        """Those that are not the last ones logged under their names."""
+        """Return the numbers that differ from the last logged values of the same names."""
         return {name: value for name, value in numbers.items() if self._latest.get(name) != value}
 
     def close(self, status: Status) -> None:
-        """The run has ended."""
+        """Note that the run has ended."""
         with self._changed:
             self._closing = True
         self._put(_Message(_END, partial(self.end, status)))
@@ -236,7 +236,7 @@ class Tracker(Logger):
     # Waiting
 
     def await_begin(self, until: float) -> None:
-        """Wait for a first answer until a `monotonic` time; without end for a tracker that writes files.
+        """Wait for a first answer until a `monotonic` time; without limit for a tracker that writes files.
 
         Raises:
             vaelab.errors.UserError: the service refuses the run.
@@ -245,15 +245,15 @@ class Tracker(Logger):
             return
         self._tried.wait(None if self.patience is None else max(0.0, until - monotonic()))
         if self._refusal:
-            self._thread = None  # there is no run to say anything of
+            self._thread = None  # there is no run to send data to
             raise self._refusal
         if self._refused:
-            self.notices.append(f"{self.label} could not begin ({self._reason}); the run goes on without it")
+            self.notices.append(f"{self.label} could not begin ({self._reason}); the run continues without it")
         elif not self._begun and not self.notices:
-            self.notices.append(f"{self.label} has not answered yet; the run goes on")
+            self.notices.append(f"{self.label} has not answered yet; the run continues")
 
     def await_end(self, until: float | None) -> None:
-        """Wait for everything to be sent until a `monotonic` time, without end if None; leave what is not."""
+        """Wait until everything is sent, at most until a `monotonic` time (no limit if None); abandon the rest."""
         if self._thread is None:
             return
         if not self._wait_for_end(until):
@@ -261,13 +261,13 @@ class Tracker(Logger):
         unsent = {what: count for what, count in self._unsent.items() if what and count}
         if unsent:
             parts = [f"{count} {what}" if count > 1 else what for what, count in unsent.items()]
-            reason = f"did not take everything ({self._reason})" if self._reason else "did not answer"
+            reason = f"did not accept everything ({self._reason})" if self._reason else "did not answer"
             reason = f"could not begin ({self._reason})" if self._refused else reason
             self.notices.append(f"{self.label} {reason}; not sent: {', '.join(parts)}{self.remedy()}")
             self._leave()
 
     def _wait_for_end(self, until: float | None) -> bool:
-        """Whether everything has been sent before `until`, and without a pause longer than `silence`."""
+        """Wait, and return whether everything was sent before `until`, without a pause longer than `silence`."""
         if until is None or self.silence is None:
             return self._done.wait(None if until is None else max(0.0, until - monotonic()))
         self._heard = monotonic()
@@ -277,7 +277,7 @@ class Tracker(Logger):
         return False
 
     def abandon(self) -> None:
-        """Send no more."""
+        """Stop sending."""
         self._lose_all()
         self._leave()
 

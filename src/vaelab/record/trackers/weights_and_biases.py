@@ -1,4 +1,4 @@
-"""Weights & Biases, its files under `<run folder>/wandb`."""
+"""Weights & Biases, with files in `<run folder>/wandb`."""
 
 import netrc
 import os
@@ -34,32 +34,32 @@ from vaelab.secrets import redact, redact_override, redact_text
 
 Mode = Literal["auto", "online", "offline", "disabled"]
 
-PROBE, INIT = 3.0, 8.0  # seconds for a first answer, and for W&B to begin a run
-STEP = "trainer/global_step"  # the axis, as Lightning names it
+PROBE, INIT = 3.0, 8.0  # seconds for a first answer, and to begin a run of W&B
+STEP = "trainer/global_step"  # the step axis, as named by Lightning
 AXES = (STEP, "epoch", "trainer/examples")
-SHOWN_ROWS = 1_000  # of a table
-TESTED = "0.31.0"  # the version of W&B whose inner parts are used
-LONGEST_TAG = 64  # letters, as W&B allows
+SHOWN_ROWS = 1_000  # rows of a table
+TESTED = "0.31.0"  # the version of W&B whose private attributes are used
+LONGEST_TAG = 64  # characters, a limit of W&B
 STAGING = "WANDB_DATA_DIR"
 EXIT_CODES: dict[Status, int] = {"finished": 0, "failed": 1, "killed": 143}
-# Texts of people and machines that W&B records; environment variables set them too.
+# Settings of W&B with texts of users and machines; environment variables can set them too.
 RECORDED = ("project", "entity", "run_name", "run_group", "run_job_type", "run_notes", "run_tags", "host", "username",
             "email", "docker", "program", "notebook_name", "job_name", "x_label")  # fmt: skip
 
 
-_staging: str | None = None  # what this module has set the variable to, for the run before in a sweep
+_staging: str | None = None  # the value that this module set the variable to, for the previous run of a sweep
 
 
 class WandbTracker(Tracker, WandbLogger):
-    """A run of W&B: online where its server answers, else offline in the same folder, to be sent later.
+    """A run of W&B: online if its server answers, else offline in the same folder, to be sent later.
 
     Args:
         output_dir: the run folder.
         mode: `online`, `offline`, `disabled` or `shared`.
-        base_url: of W&B's server.
-        patience: seconds that the server may add to the run in all.
-        described: W&B's settings of what the run is; what is not among them follows from the run.
-        console: whether W&B keeps what the run prints.
+        base_url: the address of W&B's server.
+        patience: total seconds that the server may delay the run.
+        described: settings of W&B about the run; others follow from the run's description.
+        console: whether W&B stores the output of the run.
     """
 
     def __init__(
@@ -83,18 +83,18 @@ class WandbTracker(Tracker, WandbLogger):
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
-        """W&B's run, for `logger.experiment.log(...)` in code of your own.
+        """W&B's run, for `logger.experiment.log(...)` in your own code.
 
-        Takes and ignores all while there is none, and never waits: `tracking` has waited for a first answer.
+        While there is no run, it ignores all calls. It never waits: `tracking` has waited for a first answer.
         """
         return self._experiment or DummyLogger().experiment
 
     def await_begin(self, until: float) -> None:
-        """As any tracker; but while W&B records the command line, no other process may be started with it."""
+        """As for any tracker; but while W&B records the (redacted) command line, no other process may be started."""
         super().await_begin(until if sys.argv == _redacted_argv() else until + PROBE + INIT - START)
 
     def begin(self) -> None:
-        """Begin a run, or go on with the one that this folder had."""
+        """Begin a run, or continue the run of this folder."""
         if self._address and not answers(self._address, PROBE):
             self._go_offline()
         known = recall(self._folder, "wandb")
@@ -108,7 +108,7 @@ class WandbTracker(Tracker, WandbLogger):
             for path in set(self._folder.glob("wandb/*")) - before:
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
             if self._mode == "offline" or monotonic() - began < INIT:  # an answer
-                remedy = "" if self._mode == "offline" else "; logger.wandb.mode=offline asks nobody"
+                remedy = "" if self._mode == "offline" else "; logger.wandb.mode=offline needs no server"
                 raise ConfigError(f"{self.label} refuses the run ({_reason(error)}){remedy}") from error
             _session(anew=True)
             self._go_offline()
@@ -121,7 +121,7 @@ class WandbTracker(Tracker, WandbLogger):
 
     def _go_offline(self) -> None:
         self._mode, self._fell_back = "offline", True
-        self.notices.append(f"{self.label} does not answer; this run is kept offline, and can be sent later")
+        self.notices.append(f"{self.label} does not answer; this run is stored offline, and can be sent later")
 
     def _init(self, run_id: str) -> Any:
         import wandb
@@ -140,23 +140,23 @@ class WandbTracker(Tracker, WandbLogger):
                 dir=str(self._folder),
                 id=run_id,
                 mode=self._mode,  # type: ignore[arg-type]
-                resume="allow" if online else None,  # an offline run keeps its id, and is joined on syncing
+                resume="allow" if online else None,  # an offline run keeps its id, and is merged when it is synced
                 settings=wandb.Settings(
                     silent=True,
                     console="wrap" if self._console else "off",
                     init_timeout=INIT,
                     finish_timeout_raises=True,
-                    save_code=False,  # a program may hold a secret
+                    save_code=False,  # a program may contain a secret
                     **settings,
                 ),
             )
 
     def send_config(self, config: dict[str, Any]) -> None:
-        """As the run's config; what a resumed run has changed takes the place of what was."""
+        """Send the run's config; changed values of a resumed run replace earlier ones."""
         WandbLogger.log_hyperparams(self, config)
 
     def send_numbers(self, rows: list[Row]) -> None:
-        """As history; the summary holds the best of each number whose direction is known, until the run ends."""
+        """Send numbers as history; until the run ends, the summary has the best value of metrics with a direction."""
         for row in rows:
             for name in row.numbers.keys() - self._defined - set(AXES):
                 self._defined.add(name)
@@ -165,11 +165,11 @@ class WandbTracker(Tracker, WandbLogger):
             self._run.log(row.position | row.numbers | {STEP: row.step})
 
     def send_finals(self, numbers: dict[str, float], step: int) -> None:
-        """In the summary, where they make no chart of a single point."""
+        """Send final numbers to the summary, to avoid charts with a single point."""
         self._run.summary.update(numbers)
 
     def send_pictures(self, pictures: Mapping[str, Path], step: int) -> None:
-        """As images; of the same name at several steps W&B shows one with a slider."""
+        """Send figures as images; W&B shows images of the same name at several steps with a slider."""
         import wandb
 
         images = {name: wandb.Image(str(path)) for name, path in pictures.items()}
@@ -182,7 +182,7 @@ class WandbTracker(Tracker, WandbLogger):
         self._run.log({name: wandb.Audio(str(path)) for name, path in sounds.items()} | {STEP: step})
 
     def send_texts(self, texts: Mapping[str, str], step: int) -> None:
-        """As a table for each, a row a line."""
+        """Send each text as a table, with one row per line."""
         import wandb
 
         for name, text in texts.items():
@@ -190,7 +190,7 @@ class WandbTracker(Tracker, WandbLogger):
             self._run.log({name: wandb.Table(columns=["number", "text"], data=rows), STEP: step})
 
     def send_tables(self, tables: Mapping[str, Path], step: int) -> None:
-        """As tables, at most `SHOWN_ROWS` rows; the name of one that is cut says so."""
+        """Send tables with at most `SHOWN_ROWS` rows; the name of a truncated table says so."""
         import wandb
 
         for name, path in tables.items():
@@ -200,7 +200,7 @@ class WandbTracker(Tracker, WandbLogger):
             self._run.log({shown: table, STEP: step})
 
     def send_histograms(self, histograms: Mapping[str, Histogram], step: int) -> None:
-        """As histograms over steps."""
+        """Send histograms over steps."""
         import wandb
 
         drawn = {
@@ -210,7 +210,7 @@ class WandbTracker(Tracker, WandbLogger):
         self._run.log(drawn | {STEP: step})
 
     def send_files(self, files: Mapping[str, Path]) -> None:
-        """As files of the run. They are copied, so that `wandb sync` finds them wherever the run folder is then."""
+        """Send files of the run. They are copied, so that `wandb sync` finds them even if the run folder has moved."""
         for name, path in files.items():
             kept = Path(self._run.dir) / name
             kept.parent.mkdir(parents=True, exist_ok=True)
@@ -218,7 +218,7 @@ class WandbTracker(Tracker, WandbLogger):
             self._run.save(str(kept), base_path=self._run.dir, policy="now")
 
     def send_model(self, model: SavedModel) -> None:
-        """As an artifact `best` and `latest`, made from a data artifact that holds no data, only where they lie."""
+        """Send the model as an artifact `best` and `latest`, derived from a data artifact that has only a location."""
         import wandb
 
         data = wandb.Artifact(
@@ -226,41 +226,41 @@ class WandbTracker(Tracker, WandbLogger):
             type="dataset",
             metadata=dict(model.about_data) | {"fingerprint": model.fingerprint, "source": model.source},
         )
-        if model.source is not None and Path(model.source).is_file():  # of a folder W&B would list every file
+        if model.source is not None and Path(model.source).is_file():  # for a folder, W&B would list every file
             data.add_reference(Path(model.source).absolute().as_uri(), name="data", checksum=False)
-        # An offline run may use what it logs itself; W&B's own method refuses it without asking what it is.
+        # An offline run may use an artifact that it logs itself, but W&B's public method refuses any.
         _inner(self._run, "_log_artifact")(data, is_user_created=True, use_after_commit=True)
         made = wandb.Artifact(_artifact(model.name), type="model", metadata=dict(model.about))
         files = {f"model/{path.name}": path for path in sorted(model.folder.iterdir()) if path.is_file()}
         if model.checkpoint is not None:
             files["best.ckpt"] = model.checkpoint
-        # W&B would copy them all into the home of the user, where they stay until the run is sent.
+        # W&B would copy all of them to the user's home folder, where they stay until the run is sent.
         part = Path(self._run.dir).parent
         for name, path in files.items():
             made.add_file(str(_linked(path, part / "artifact" / name)), name=name, policy="immutable", skip_cache=True)
         self._run.log_artifact(made, aliases=["best", "latest"])
 
     def send_alert(self, title: str, text: str) -> None:
-        """As an alert, which W&B sends by mail or to a channel."""
+        """Send an alert, which W&B forwards by mail or to a channel."""
         self._run.alert(title, text, level="WARN")
 
     def send_summary(self, numbers: dict[str, float], step: int) -> None:
-        """As the summary, which until then holds the last value of each number."""
+        """Send final numbers as the summary."""
         self._run.summary.update(numbers)
 
     def end(self, status: Status) -> None:
-        """Finish, with the exit code of the run."""
+        """Finish the run, with its exit code."""
         try:
             self._run.finish(exit_code=EXIT_CODES[status])
             if self._mode == "offline" and not self._fell_back:
-                self.hints.append(f"W&B: kept offline{self.remedy()}")
+                self.hints.append(f"W&B: stored offline{self.remedy()}")
         except TimeoutError:
-            self.notices.append(f"{self.label} did not take everything in time{self.remedy()}")
+            self.notices.append(f"{self.label} did not accept everything in time{self.remedy()}")
         if self._fell_back:
-            self.notices.append(f"{self.label} has nothing of this run{self.remedy()}")
+            self.notices.append(f"{self.label} received nothing of this run{self.remedy()}")
 
     def leave(self) -> None:
-        """Take back the hook by which W&B waits for its service at exit: that goes on without us, for a while."""
+        """Remove the hook by which W&B waits for its service at exit; the service continues for a while by itself."""
         from wandb.sdk import wandb_setup
 
         connection = _inner(wandb_setup.singleton(), "_connection")
@@ -268,7 +268,7 @@ class WandbTracker(Tracker, WandbLogger):
             take_back()
 
     def remedy(self) -> str:
-        """The command that sends the run's files, of all parts of a run that was resumed."""
+        """Return the command that sends the run's files, including all parts of a resumed run."""
         if not self._run:
             return ""
         parts = sorted(self._folder.glob(f"wandb/*run-*-{self._run.id}"))
@@ -291,27 +291,27 @@ def wandb(
     console: bool,
     examples: bool,
 ) -> WandbTracker:
-    """Weights & Biases, its files under `<output_dir>/wandb`.
+    """Make the W&B tracker, with files in `<output_dir>/wandb`.
 
-    Mode `auto` is online where somebody is logged in (WANDB_API_KEY, or a netrc entry) and offline
-    elsewhere; the variable WANDB_MODE decides over it. It never asks for anything.
+    Mode `auto` is online if the user is logged in (WANDB_API_KEY, or a netrc entry), else offline; the
+    variable WANDB_MODE takes precedence. There are no prompts.
 
     Args:
-        name: of the run; null: of the run folder, or in a sweep what varies.
+        name: the name of the run; null: the name of the run folder, or in a sweep the overrides that vary.
         group: null: the sweep, or the experiment.
         job_type: null: the task.
-        patience: seconds that W&B may add to a run in all where its server is slow or dead.
-        console: keep what the run prints from when W&B has begun.
-        examples: send what shows examples of your data.
+        patience: total seconds that W&B may delay a run if its server is slow or unreachable.
+        console: store the output of the run after W&B has begun.
+        examples: send figures, texts, tables and models, which may show examples of your data.
 
     Raises:
-        ConfigError: a tag is longer than W&B takes, or W&B could not start.
+        ConfigError: a tag is too long for W&B, or W&B could not start.
     """
     if long := next((str(tag) for tag in tags or () if len(str(tag)) > LONGEST_TAG), None):
-        raise ConfigError(f"tags: W&B takes at most {LONGEST_TAG} letters, and {printable(long)} has {len(long)}")
+        raise ConfigError(f"tags: W&B allows at most {LONGEST_TAG} characters, but {printable(long)} has {len(long)}")
     asked = {"project": project, "run_name": name, "entity": entity, "run_group": group, "run_job_type": job_type,
              "run_notes": notes, "run_tags": tuple(map(str, tags or ()))}  # fmt: skip
-    if not _first():  # other processes tell W&B nothing
+    if not _first():  # other processes send nothing to W&B
         return WandbTracker(output_dir, "offline", "", patience, asked)
     session = _session()
     recorded = {field: asked.get(field) or getattr(session, field, None) for field in RECORDED}
@@ -324,10 +324,10 @@ def wandb(
 
 
 def _inner(owner: Any, name: str) -> Any:
-    """An attribute that W&B does not promise to keep.
+    """Return a private attribute of W&B.
 
     Raises:
-        ConfigError: W&B has another version, without it.
+        ConfigError: this version of W&B does not have it.
     """
     try:
         return getattr(owner, name)
@@ -335,13 +335,13 @@ def _inner(owner: Any, name: str) -> Any:
         import wandb
 
         raise ConfigError(
-            f"W&B {wandb.__version__} has no {type(owner).__name__}.{name}, which vaelab needs; install the version "
-            f"that it was tested with: pip install wandb=={TESTED}"
+            f"W&B {wandb.__version__} has no {type(owner).__name__}.{name}, which vaelab needs; install the tested "
+            f"version: pip install wandb=={TESTED}"
         ) from error
 
 
 def _linked(path: Path, place: Path) -> Path:
-    """The same file under another name: a resumed run replaces `path`, and this stays what it was."""
+    """Hard-link a file to another name: a resumed run replaces `path`, but the link keeps the old contents."""
     place.parent.mkdir(parents=True, exist_ok=True)
     place.unlink(missing_ok=True)
     try:
@@ -352,14 +352,14 @@ def _linked(path: Path, place: Path) -> Path:
 
 
 def _stage_in(folder: Path) -> None:
-    """Keep what W&B stages for a later upload in the run folder, unless the variable says where."""
+    """Let W&B stage later uploads in the run folder, unless an environment variable sets the place."""
     global _staging
     if os.environ.get(STAGING) in (None, _staging):
         os.environ[STAGING] = _staging = str(folder.absolute())
 
 
 def _reason(error: Exception) -> str:
-    """The first line; of pydantic's errors, the first of which only counts them, what the first of them is."""
+    """Return the first line of an error; for pydantic, whose first line is only a count, the first actual error."""
     if isinstance(error, ValidationError):
         first = error.errors()[0]
         return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
@@ -367,18 +367,20 @@ def _reason(error: Exception) -> str:
 
 
 def _artifact(name: str) -> str:
-    """A name that an artifact may have."""
+    """Convert a name to a valid artifact name."""
     return re.sub(r"[^\w.-]+", "-", name)[:100]
 
 
 def _first() -> bool:
-    """Whether this process is the first of its run; before a trainer exists, too."""
+    """Whether this process is the first of its run, also before a trainer exists."""
     return getattr(rank_zero_only, "rank", 0) == 0
 
 
 def _session(anew: bool = False) -> Any:
-    """W&B's settings of this process, from its variables and files."""
-    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # sends errors to W&B, and waits for it at exit
+    """Return W&B's settings of this process, from its environment variables and files."""
+    os.environ.setdefault(
+        "WANDB_ERROR_REPORTING", "false"
+    )  # else W&B sends its errors home, and waits for that at exit
     import wandb
 
     if anew:
@@ -386,11 +388,11 @@ def _session(anew: bool = False) -> Any:
     try:
         return wandb.setup(wandb.Settings(silent=True)).settings
     except Exception as error:
-        raise ConfigError(f"W&B could not start ({error}); logger=none does without") from error
+        raise ConfigError(f"W&B could not start ({error}); logger=none runs without it") from error
 
 
 def _reachable_mode(session: Any) -> Literal["online", "offline"]:
-    """Online where a key is known; asking for one would hang a run that nobody watches."""
+    """Return online if there is an API key, else offline; a prompt for a key would block an unattended run."""
     if session.api_key or session.identity_token_file or os.environ.get("WANDB_API_KEY"):
         return "online"
     address = urlsplit(session.base_url)
@@ -403,7 +405,7 @@ def _reachable_mode(session: Any) -> Literal["online", "offline"]:
 
 
 def _git(folder: Path) -> dict[str, Any]:
-    """The commit, and the repository's address without a password; W&B would record a token in it."""
+    """Return the commit, and the repository's address without a password, since W&B would record a token in it."""
     commit = os.environ.get("WANDB_GIT_COMMIT") or answer(folder, "rev-parse", "HEAD")
     if not commit:
         return {"disable_git": True}
@@ -417,7 +419,7 @@ def _redacted_argv() -> list[str]:
 
 @contextmanager
 def _redacted_command_line() -> Iterator[None]:
-    """W&B records the command line."""
+    """Redact the command line while W&B records it."""
     typed = sys.argv
     sys.argv = _redacted_argv()
     try:
