@@ -95,11 +95,11 @@ def server() -> Iterator[SweepServer]:
         (["sweep=wandb", "sweep.space.latent_dim=[2,0]"], "sweep.space.latent_dim: latent_dim=0: "),
         (["sweep=wandb", "sweep.space.model=[vae,nothing]"], "model has:"),
         (["sweep=wandb", "sweep.space.model/schedule=[linear,usual]"], "W&B takes letters"),
-        (["sweep=wandb", "sweep.metric=test/elbo"], "leaves nothing to test on; use val/elbo"),
+        (["sweep=wandb", "sweep.metric=test/elbo"], "must not select by the test split; use val/elbo"),
         (["sweep=wandb", "sweep.method=grid"], "sweep.method=grid takes a list"),
         (["sweep=wandb", "logger=none"], "logger=[wandb,mlflow]"),
-        (["sweep=wandb", "experiment=rate_distortion"], "is a sweep by itself"),
-        (["sweep.folder=logs/x"], "is for the trials that an agent of W&B starts"),
+        (["sweep=wandb", "experiment=rate_distortion"], "defines a sweep"),
+        (["sweep.folder=logs/x"], "is only for trials that an agent of W&B starts"),
     ],
 )
 def test_what_cannot_be_a_sweep_is_one_message_and_leaves_no_folder(
@@ -134,13 +134,13 @@ def test_without_the_server_the_file_is_written_and_the_message_says_what_to_typ
     folder = sweep_folder(tmp_path)
     assert code == 1
     (line,) = [line for line in said.splitlines() if line.startswith("error: ")]
-    assert line.startswith("error: WANDB_MODE=offline, and a sweep needs W&B's server; nothing was started")
+    assert line.startswith("error: WANDB_MODE=offline, but a sweep needs W&B's server; nothing was started")
     assert f"resume={folder}" in line
     assert f"wandb sweep {folder}/wandb_sweep.yaml" in line
     assert (folder / "wandb_sweep.yaml").is_file()
     code, said = finished(tmp_path, None, f"resume={folder}")
     assert code == 1
-    assert "error: nobody is logged in to W&B; `wandb login` logs in" in said or "does not answer" in said
+    assert "error: not logged in to W&B; run `wandb login`" in said or "does not answer" in said
 
 
 @pytest.mark.long
@@ -227,7 +227,7 @@ def test_an_interrupted_sweep_goes_on_with_its_trial_and_the_same_id(tmp_path: P
     epochs = torch.load(folder / "run0/checkpoints/last.ckpt", weights_only=True)["epoch"] + 2
     code, said = finished(tmp_path, server.address, f"resume={folder}", OFFLINE, f"trainer.max_epochs={epochs}")
     assert code == 0, said
-    assert "trial run0 goes on from its checkpoint" in said
+    assert "trial run0 resumes from its checkpoint" in said
     assert server.agents == 2
     told = [record.run for record in wandb_records(folder / "run0") if record.HasField("run")]
     assert {(one.run_id, one.sweep_id) for one in told} == {("run0", SWEEP)}

@@ -37,7 +37,7 @@ def copied(run: Path, to: Path, **logger: object) -> Path:
         (["a/b/c"], "a/b/c: no such folder"),
         (["tests/dashbord"], "tests/dashbord: no such folder"),
         (["tests"], "contains no finished run"),
-        (["p?x"], "p?x: is no project of W&B, which is <project> or <entity>/<project>"),
+        (["p?x"], "p?x: is not a project of W&B; use <project> or <entity>/<project>"),
         (["--entity", "a/b"], "--entity a/b: is no name"),
         (["--task", "denoisng"], "--task denoisng: there is no such task; did you mean denoising?"),
         (["--out", "pyproject.toml"], "pyproject.toml: exists, and vaelab dashboard did not write it"),
@@ -66,11 +66,11 @@ def test_runs_are_of_one_project_and_known_to_wandb(
     assert (made["entity"], made["project"]) == ("team", "other")
     untold = copied(two_runs[0], tmp_path / "untold")
     (untold / "tracking.json").unlink()
-    with pytest.raises(ConfigError, match="W&B knows nothing of this run; train with logger=wandb"):
+    with pytest.raises(ConfigError, match="this run has no run at W&B; train with logger=wandb"):
         build(untold)
     capsys.readouterr()
     assert build(two_runs[1], untold)["report"]["description"].startswith("1 run ")
-    assert f"W&B knows nothing of them: {untold}" in capsys.readouterr().err
+    assert f"they have no run at W&B: {untold}" in capsys.readouterr().err
     with pytest.raises(ConfigError, match="--task denoising: none of the runs has it"):
         build(two_runs[0], "--task", "denoising")
 
@@ -88,7 +88,7 @@ def test_a_run_that_was_kept_offline_is_named(
     two_runs: list[Path], build: Build, capsys: pytest.CaptureFixture[str]
 ) -> None:
     build(*two_runs)
-    assert "2 runs kept offline: panels are empty until they are sent: wandb sync" in capsys.readouterr().err
+    assert "2 runs stored offline: panels are empty until they are sent: wandb sync" in capsys.readouterr().err
 
 
 def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -238,7 +238,7 @@ def test_nobody_who_is_logged_in_is_one_message_and_nobody_is_asked(tmp_path: Pa
     )
     assert done.returncode == 1
     assert done.stderr == (
-        "error: nobody is logged in to W&B, so nothing is saved there; `wandb login` logs in; dashboard.json is "
+        "error: not logged in to W&B, so nothing was saved there; run `wandb login`; dashboard.json was "
         "written, and the same command with --push saves it later\n"
     )
     assert len(json.loads((tmp_path / "dashboard.json").read_text())["workspaces"]) == 1

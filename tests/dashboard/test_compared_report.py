@@ -142,7 +142,7 @@ def test_a_secret_and_a_bar_in_a_setting_do_no_harm(two_runs: list[Path]) -> Non
 @pytest.mark.parametrize(
     ("first", "second", "told"),
     [
-        ([1.0, 1.2], [1.1, 1.3], "; that difference is within the scatter of repeats."),
+        ([1.0, 1.2], [1.1, 1.3], "; this difference is within the variation over repeats."),
         ([1.0, 1.1], [3.0, 3.1], "b follows with 3.05 ± 0.071."),
         ([1.0], [1.0], "test/mse is 1 in all of them."),
     ],

@@ -367,5 +367,5 @@ def test_without_a_queue_nothing_is_guessed(tmp_path: Path, monkeypatch: pytest.
     folder = tmp_path / "sweep"
     sweep = recorded(folder, [Submitted(f"{name_of(folder)}-1", 0, "1_0", "")])
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(ConfigError, match=r"jobs 0 were submitted to SLURM, and this machine has no squeue"):
+    with pytest.raises(ConfigError, match=r"jobs 0 were submitted to SLURM, but this machine has no squeue"):
         settled(sweep)

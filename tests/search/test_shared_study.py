@@ -249,7 +249,7 @@ def test_what_is_searched_for_is_a_number_of_validation_with_a_direction() -> No
         Objective("val/mse", "min"),
     ]
     for settings, message in (
-        ({"metric": "test/mse"}, "leaves nothing to test on; use val/mse"),
+        ({"metric": "test/mse"}, "must not select by the test split; use val/mse"),
         ({"metric": "val/msee"}, "did you mean val/mse?"),
         ({"metric": "val/kl"}, "say which: {val/kl: min}"),
         ({"objectives": ["val/kl", "val/mse"]}, "say which"),

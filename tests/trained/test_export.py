@@ -238,7 +238,7 @@ def test_misuse_is_named_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.
     for settings, said in [
         ({"to": ["onx"]}, "to=onx: should be one of onnx, torch; did you mean onnx"),
         ({"to": []}, "to=: name one or more of onnx, torch"),
-        ({"parts": ["coder"]}, "parts=coder: should be of encoder, decoder, score"),
+        ({"parts": ["coder"]}, "parts=coder: should be one of encoder, decoder, score"),
         ({"score": "nothing"}, "score=nothing: this model has"),
     ]:
         with pytest.raises(ConfigError, match=said):

@@ -32,8 +32,8 @@ def dashboard(arguments: list[str]) -> None:
     """
     parser = argparse.ArgumentParser(
         "vaelab dashboard",
-        description="W&B dashboards: a workspace for each task, and for run folders a report that compares the\n"
-        "runs in words and panels. They are written to a file; --push saves them at W&B.",
+        description="Makes W&B dashboards: a workspace for each task, and for run folders also a report that compares\n"
+        "the runs in text and panels. They are written to a file; --push saves them at W&B.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -41,14 +41,22 @@ def dashboard(arguments: list[str]) -> None:
         "what",
         nargs="*",
         metavar="RUNS or PROJECT",
-        help=f"run folders, or folders that hold some; or a project of W&B, [<entity>/]<project>; {DEFAULT}",
+        help=f"run folders, or folders that contain runs; or a project of W&B, [<entity>/]<project> ({DEFAULT})",
     )
     parser.add_argument(
-        "--task", type=lambda text: text.split(","), help="such as denoising,anomaly; every task, or those of the runs"
+        "--task",
+        type=lambda text: text.split(","),
+        help="such as denoising,anomaly (default: the tasks of the runs, or all)",
     )
-    parser.add_argument("--out", type=Path, default=Path("dashboard.json"), help="the file; dashboard.json")
-    parser.add_argument("--entity", help="who owns the project at W&B; that of the runs, or your default one")
-    parser.add_argument("--push", action="store_true", help="save at W&B, in place of what was saved from this file")
+    parser.add_argument(
+        "--out", type=Path, default=Path("dashboard.json"), help="the output file (default: dashboard.json)"
+    )
+    parser.add_argument(
+        "--entity", help="the owner of the project at W&B (default: that of the runs, or your default entity)"
+    )
+    parser.add_argument(
+        "--push", action="store_true", help="save at W&B; replaces what was saved from this file before"
+    )
     options = parser.parse_args(arguments)
     made = _build(options.what, options.task, options.entity)
     made.recall(options.out)
@@ -62,12 +70,12 @@ def dashboard(arguments: list[str]) -> None:
 
 def _build(what: list[str], tasks: list[str] | None, entity: str | None) -> "Dashboard":
     if entity is not None and not is_name(entity):
-        raise ConfigError(f"--entity {entity}: is no name of a team or user of W&B")
+        raise ConfigError(f"--entity {entity}: is not a valid name of a team or user of W&B")
     if _names_project(what):
         owner, project = checked_project(what[0]) if what else ("", DEFAULT)
         wanted = list(CONTENTS) if tasks is None else tasks
         if what and "/" not in what[0]:
-            _print(f"{what[0]}: no such folder, so it is taken as a project of W&B", stderr=True)
+            _print(f"{what[0]}: no such folder, so it is interpreted as a project of W&B", stderr=True)
         for task in wanted:
             if task not in CONTENTS:
                 raise ConfigError(f"--task {task}: there is no such task; {did_you_mean(task, CONTENTS)}")
@@ -94,21 +102,22 @@ def _of_tasks(chosen: Chosen, tasks: list[str] | None) -> Chosen:
     known = {tracked.run.task for tracked in chosen.runs}
     for task in tasks:
         if task not in known:
-            raise ConfigError(f"--task {task}: none of the runs has it; {did_you_mean(task, known)}")
+            raise ConfigError(f"--task {task}: none of the runs has this task; {did_you_mean(task, known)}")
     runs = [tracked for tracked in chosen.runs if tracked.run.task in tasks]
     return Chosen(chosen.entity, chosen.project, runs, chosen.untracked)
 
 
 def _say_what_is_missing(chosen: Chosen) -> None:
     if chosen.untracked:
-        _print(f"left out, since W&B knows nothing of them: {some(list(map(str, chosen.untracked)), 3)}", stderr=True)
+        _print(f"left out, since they have no run at W&B: {some(list(map(str, chosen.untracked)), 3)}", stderr=True)
     unsent = [tracked.unsent for tracked in chosen.runs if tracked.unsent]
     if unsent:
         sending = f"wandb sync {' '.join(map(str, unsent[0]))}" + (
             f" and {len(unsent) - 1} more" if len(unsent) > 1 else ""
         )
         _print(
-            f"{counted(len(unsent), 'run')} kept offline: panels are empty until they are sent: {sending}", stderr=True
+            f"{counted(len(unsent), 'run')} stored offline: panels are empty until they are sent: {sending}",
+            stderr=True,
         )
 
 
@@ -133,7 +142,7 @@ def _push(made: "Dashboard", out: Path) -> None:
         for name, url in push(made):
             _print(f"{name}: {url}")
     except UserError as error:
-        raise UserError(f"{error}; {out} is written, and the same command with --push saves it later") from error
+        raise UserError(f"{error}; {out} was written, and the same command with --push saves it later") from error
     finally:
         made.write(out)  # which views they were saved as
 

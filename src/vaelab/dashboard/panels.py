@@ -103,7 +103,7 @@ def _bars(numbers: Iterable[Metric], shown: Shown) -> list[PanelTypes]:
 def curves(shown: Shown) -> list[PanelTypes]:
     """The terms of the objective over training, train and validation in one panel."""
     steps = wr.LinePlot(
-        title=titled("train/loss_step", "loss of single steps"),
+        title=titled("train/loss_step", "loss per step"),
         x=STEP,
         y=["train/loss_step"],
         title_x="optimizer step",
@@ -195,7 +195,9 @@ def sweep(task: str, shown: Shown) -> list[PanelTypes]:
     ]
     numeric = [*shown.numeric, *([BETA] if shown.has("train/beta") else []), SIZE]
     return [
-        wr.ParallelCoordinatesPlot(title=f"settings and results; the better end of {key} is up", columns=columns),
+        wr.ParallelCoordinatesPlot(
+            title=f"settings and results; better values of {key} are at the top", columns=columns
+        ),
         wr.ParameterImportancePlot(with_respect_to=key),
         *(
             wr.ScatterPlot(
@@ -219,10 +221,10 @@ def code_use(shown: Shown) -> list[PanelTypes]:
 
 
 def galleries(task: str) -> list[PanelTypes]:
-    """Pictures as training goes on: a column for each time, a row for each run."""
+    """Pictures during training: a column for each time, a row for each run."""
     return [
         wr.MediaBrowser(
-            title=f"{picture} as training goes on",
+            title=f"{picture} during training",
             media_keys=[f"progress/{picture}"],
             mode="grid",
             grid_x_axis="step",

@@ -25,7 +25,7 @@ def push(dashboard: Dashboard) -> Iterator[tuple[str, str]]:
     account = log_in()
     entity = dashboard.entity or account.settings.get("entity") or account.default_entity
     if not entity:
-        raise UserError("W&B names no default entity; --entity <name> says whose project it is")
+        raise UserError("W&B has no default entity for this account; name the owner with --entity <name>")
     for task, one in dashboard.workspaces.items():
         one.entity = entity
         dashboard.urls[task] = _save(one, f"the workspace of {task}")
@@ -46,9 +46,9 @@ def log_in() -> Any:
         with _nobody_at_the_keyboard():
             return wandb.Api(timeout=PATIENCE)
     except wandb.errors.UsageError as error:
-        raise UserError("nobody is logged in to W&B, so nothing is saved there; `wandb login` logs in") from error
+        raise UserError("not logged in to W&B, so nothing was saved there; run `wandb login`") from error
     except Exception as error:  # whatever a library raises
-        raise UserError(f"W&B did not answer ({_reason(error)}), so nothing is saved there") from error
+        raise UserError(f"W&B did not answer ({_reason(error)}), so nothing was saved there") from error
 
 
 def _save(one: Any, what: str) -> str:

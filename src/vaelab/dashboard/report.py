@@ -47,7 +47,7 @@ def report(entity: str, project: str, runs: Sequence[Tracked]) -> wr.Report:
 def _task(task: str, runs: Sequence[Tracked]) -> list[BlockTypes]:
     """What the runs of one task are worth, in words and panels."""
     table = _table(task, runs)
-    words: list[BlockTypes] = [wr.P("No run has one of the usual numbers.")]
+    words: list[BlockTypes] = [wr.P("No run has one of the headline metrics.")]
     if table is not None:
         words = [
             wr.UnorderedList(
@@ -55,7 +55,7 @@ def _task(task: str, runs: Sequence[Tracked]) -> list[BlockTypes]:
             ),
             wr.MarkdownBlock(numbers_table(table)),
             wr.P(caveat(table)),
-            wr.H3("What the numbers are", collapsed_blocks=[wr.UnorderedList([*explained(table)])]),
+            wr.H3("Description of the metrics", collapsed_blocks=[wr.UnorderedList([*explained(table)])]),
         ]
     return [wr.H2(task.capitalize()), *words, *_grids(task, runs)]
 

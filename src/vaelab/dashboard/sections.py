@@ -44,11 +44,11 @@ def sections(task: str, shown: Shown) -> list[Section]:
         Section("Curves of the objective", curves(shown), True),
         Section("Curves over repeats", repeats(shown), True),
         Section("Rate and distortion", planes(task, shown), True),
-        Section("Pictures as training goes on", galleries(task), True),
+        Section("Figures during training", galleries(task), True),
         Section("Settings and results", sweep(task, shown) if several else [], True),
         Section("Use of the code", code_use(shown), False),
         Section("Figures", figures(shown), False),
-        Section("Rarer terms of the objective", rarer_curves(shown), False),
+        Section("Less common terms of the objective", rarer_curves(shown), False),
         Section("More numbers", more_numbers(task, shown), False),
     ]
     return [section for section in found if section.panels]

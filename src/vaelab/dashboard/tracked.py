@@ -49,15 +49,15 @@ def find_tracked(places: list[Path]) -> Chosen:
     """The runs of W&B that belong to run folders.
 
     Raises:
-        ConfigError: a place holds no finished run, none of the runs was told to W&B, or they lie in several projects.
+        ConfigError: a place contains no finished run, no run was logged to W&B, or runs belong to several projects.
     """
     found = told_apart_by_data(find_runs(places))
     ids = {run.folder: run_id for run in found if (run_id := _id(run.folder)) is not None}
     untracked = [run.folder for run in found if run.folder not in ids]
     if not ids:
-        others = f", nor {len(found) - 1} more" if len(found) > 1 else ""
+        others = f", nor have {len(found) - 1} more" if len(found) > 1 else ""
         raise ConfigError(
-            f"{found[0].folder}: W&B knows nothing of this run{others}; train with logger=wandb, or use vaelab "
+            f"{found[0].folder}: this run has no run at W&B{others}; train with logger=wandb, or use vaelab "
             "compare, which needs no tracker"
         )
     runs = [run for run in found if run.folder in ids]
@@ -86,7 +86,7 @@ def checked_project(words: str) -> tuple[str, str]:
     """
     entity, _, project = words.rpartition("/")
     if not is_name(project) or (entity and not is_name(entity)):
-        raise ConfigError(f"{printable(words, 200)}: is no project of W&B, which is <project> or <entity>/<project>")
+        raise ConfigError(f"{printable(words, 200)}: is not a project of W&B; use <project> or <entity>/<project>")
     return entity, project
 
 

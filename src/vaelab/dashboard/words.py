@@ -1,4 +1,4 @@
-"""What a report says of runs in words: plain sentences and tables, from the run folders alone."""
+"""The text of a report: plain sentences and tables, made only from run folders."""
 
 from collections.abc import Iterable, Sequence
 
@@ -25,7 +25,7 @@ def summary(runs: Sequence[Tracked]) -> str:
         return f"{of}."
     keys = {key: [word.partition("=")[2] for word in words] for key, words in differing([t.run for t in runs]).items()}
     if not keys and len(tasks) == 1:
-        return f"{of}. Their configs are the same but for seeds: they are repeats of one another."
+        return f"{of}. Their configs are equal except for seeds: they are repeats."
     ranges = [
         f"{key} ({some(list(dict.fromkeys(value or 'none' for value in words)), 4)})" for key, words in keys.items()
     ]
@@ -82,15 +82,15 @@ def caveat(table: Table) -> str:
     """What the numbers do not say."""
     repeats = [max((len(values) for values in row.values.values()), default=0) for row in table.rows]
     if len(table.rows) < 2:
-        return "There is one configuration, so that nothing is compared but its repeats and baselines."
+        return "There is only one configuration, so only its repeats and baselines are compared."
     if max(repeats) < 2:
         return (
-            "Every configuration was run once. How much of a difference is chance can be seen from repeats with other "
-            "seeds (seed=1,2,3), which are not here."
+            "Every configuration was run once. Repeats with other seeds (seed=1,2,3) would show how much of a "
+            "difference is due to chance."
         )
     if min(repeats) < 2:
-        return "After ± stands the deviation over repeats. Some configurations were run only once."
-    return "After ± stands the deviation over repeats with other seeds."
+        return "The value after ± is the standard deviation over repeats. Some configurations were run only once."
+    return "The value after ± is the standard deviation over repeats with other seeds."
 
 
 def explained(table: Table) -> list[str]:
@@ -122,7 +122,7 @@ def _chance(first: Row, second: Row, column: str) -> str:
     interval = difference_interval(first.values[column], second.values[column])
     if interval is None or not interval[0] <= 0 <= interval[1]:
         return ""
-    return "; that difference is within the scatter of repeats"
+    return "; this difference is within the variation over repeats"
 
 
 def _beside(table: Table, column: str, value: float, fewer: int | None) -> str:
@@ -139,7 +139,7 @@ def _beside(table: Table, column: str, value: float, fewer: int | None) -> str:
     if fewer is not None:
         return f" The best baseline, {name}, has {number(rival)} on the first {fewer} test examples."
     if rival == value:
-        return f" The baseline {name} has the same."
+        return f" The baseline {name} has the same value."
     if is_better(column, value, than=rival):
         return f" The best baseline, {name}, has {number(rival)}."
     return f" The baseline {name} is better, with {number(rival)}: no run reaches it."

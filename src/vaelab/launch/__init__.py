@@ -1,1 +1,1 @@
-"""How the jobs of a sweep run: processes of this machine, or jobs of SLURM."""
+"""Launchers of the jobs of a sweep: processes of this machine, or jobs of SLURM."""

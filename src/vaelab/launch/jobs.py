@@ -1,4 +1,4 @@
-"""The jobs of a sweep that run outside of this process: launched, followed, and recorded in `sweep.json`."""
+"""Launch and monitor the jobs of a sweep outside of this process, and record them in `sweep.json`."""
 
 import os
 import platform
@@ -33,19 +33,19 @@ if TYPE_CHECKING:
     from vaelab.launch.settings import Joblib
     from vaelab.launch.settings import Slurm as SlurmSettings
 
-OUTPUT = "output"  # folder of what jobs print
-ENDING = 90.0  # seconds for a process whose sweep was killed to end by itself
+OUTPUT = "output"  # folder for the output of jobs
+ENDING = 90.0  # seconds until a process whose sweep was killed ends by itself
 
 
 class Launching:
-    """Launches jobs of a sweep, and keeps its record.
+    """Launches jobs of a sweep, and updates its record.
 
     Args:
-        sweep: whose folder is this process's.
-        jobs: those to launch.
-        arguments: of a process that runs a job by itself, by the job's number.
-        devices: of each job, and nodes.
-        note: takes down what became of a job.
+        sweep: the sweep, whose folder this process has locked.
+        jobs: the jobs to launch.
+        arguments: the arguments of a process that runs a single job, by the job's number.
+        devices: the devices and nodes of each job.
+        note: a function that records the outcome of a job.
     """
 
     def __init__(
@@ -64,18 +64,18 @@ class Launching:
         self._flags = sweep.start[len(sweep.program) :]
 
     def title(self, job: Job) -> str:
-        """Which job it is, and what tells it from the others."""
+        """Return the number of a job, and the overrides that distinguish it."""
         place = f" ({self._jobs.index(job) + 1} of {len(self._jobs)})" if job in self._jobs else ""
         return f"job {job.number}{place}: {redact_text(' '.join(self._sweep.varying(job)))}"
 
     def prepare(self, job: Job, status: Status = Status.RUNNING) -> None:
-        """Put aside what a job left that has no checkpoint to go on from: it begins anew in a folder of its own."""
+        """Rename the folder of a job without a checkpoint, so that the job starts again in a new folder."""
         if self._sweep.resumed:
             put_aside(self._sweep.path(job))
         job.status, job.error, job.slurm = status, "", None
 
     def run_alone(self, job: Job) -> None:
-        """Run one job as a process, which prints where this one does."""
+        """Run one job as a process that prints to the same terminal."""
         self._tells = False
         print(f"\n{self.title(job)}", flush=True)
         self._stopped(run_processes([self._launched(job, printed=True)], self, self._program))
@@ -90,12 +90,12 @@ class Launching:
             return shares(settings, job, slot, several, available, gpus, os.environ)
 
         many = f"{several} jobs at once" if several > 1 else "one job at a time"
-        print(f"{many}; what they print is in {self._sweep.folder / OUTPUT}", flush=True)
+        print(f"{many}; their output is in {self._sweep.folder / OUTPUT}", flush=True)
         self._sweep.begun = True
         self._stopped(run_processes(jobs, self, self._program, several, environment))
 
     def run_slurm(self, settings: "SlurmSettings | None", queued: Sequence[Job]) -> None:
-        """Submit the jobs to SLURM, and follow them and those that were submitted earlier.
+        """Submit the jobs to SLURM, and monitor them and those that were submitted earlier.
 
         Raises:
             ConfigError: nothing can be submitted from here; a new sweep leaves no folder.
@@ -116,7 +116,7 @@ class Launching:
             raise
 
     def show(self, settings: "SlurmSettings") -> None:
-        """Print what would be submitted to SLURM, and leave nothing."""
+        """Print what would be submitted to SLURM, without writing files."""
         try:
             for array in self._arrays(settings):
                 for name, text in ((SCRIPT, array.script), (COMMANDS, array.commands)):
@@ -125,7 +125,7 @@ class Launching:
             self._give_up(show=True)
 
     def _give_up(self, show: bool = False) -> None:
-        """Leave the folder of a sweep as it was; there is no table of what became of its jobs."""
+        """Restore the folder of a sweep; no table of its jobs is printed."""
         Sweep.current = None
         if self._sweep.resumed:
             if not show:
@@ -157,7 +157,7 @@ class Launching:
         self._sweep.write()
 
     def began(self, number: int, where: str = "") -> None:
-        """A job runs, from now on."""
+        """Record that a job has started."""
         job = self._by_number[number]
         self._began[number] = monotonic()
         if job.status != Status.QUEUED:
@@ -169,7 +169,7 @@ class Launching:
             print(f"{self.title(job)}{f' ({where})' if where else ''}", flush=True)
 
     def ended(self, number: int, found: Outcome) -> None:
-        """A job runs no more."""
+        """Record that a job has ended."""
         job = self._by_number[number]
         self._note(job, found)
         self._sweep.write()
@@ -180,7 +180,7 @@ class Launching:
             print(f"job {number}: see {self._sweep.folder / OUTPUT / f'{number}.txt'}", flush=True)
 
     def submitted(self, jobs: Sequence[tuple[int, Submitted | None]]) -> None:
-        """Jobs are about to be submitted, or are by now, if their id is known; None: they were not after all."""
+        """Record that jobs are being submitted, or were submitted (if their id is known); None: submission failed."""
         for number, submitted in jobs:
             job = self._by_number[number]
             if submitted is not None and not submitted.id:
@@ -190,15 +190,15 @@ class Launching:
         self._sweep.write()
 
     def found(self, number: int) -> InQueue:
-        """How a job that was submitted is followed."""
+        """Return how a submitted job is monitored."""
         return _in_queue(self._sweep, self._by_number[number])
 
 
 def settled(sweep: Sweep) -> list[Job]:
-    """Take down what became of the jobs of an earlier sweep since its process was killed; returns those in the queue.
+    """Record the outcomes of jobs since the sweep's process was killed; return those that are still in the queue.
 
     Raises:
-        ConfigError: jobs were submitted to SLURM, which this machine does not know, or a process still runs one.
+        ConfigError: jobs were submitted to SLURM, which this machine does not have, or a process still runs one.
         FaultError: the queue does not answer.
     """
     queued = [job for job in sweep.jobs if job.status == Status.QUEUED]
@@ -236,7 +236,7 @@ def _in_queue(sweep: Sweep, job: Job) -> InQueue:
 
 
 def _outcome_by_now(job: InQueue) -> Outcome:
-    """What became of a job that left the queue while nobody followed it."""
+    """Return the outcome of a job that left the queue while it was not monitored."""
     until = monotonic() + LAG
     while not is_done(job.folder):
         state = state_of(job.folder)
@@ -249,7 +249,7 @@ def _outcome_by_now(job: InQueue) -> Outcome:
 
 
 def _wait_for_end(sweep: Sweep, job: Job) -> None:
-    """Wait for the process of a job to end whose sweep was killed: it ends by itself, and saves what it has."""
+    """Wait until the process of a job whose sweep was killed has ended: it ends by itself, after saving."""
     state = state_of(sweep.path(job))
     if state is None or state.status != RunStatus.RUNNING or state.host != platform.node():
         return

@@ -1,4 +1,4 @@
-"""What became of a job, and who is told of it."""
+"""The outcome of a job, and the interface that is notified of it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +11,13 @@ INTERRUPTED = (129, 130, 143)  # exit codes of a process that was told to end
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a job: plain data, which a launcher may send between processes.
+    """The outcome of a job: plain data, which a launcher may send between processes.
 
     Attributes:
         status: done, failed or interrupted; queued for a job that was left in a queue.
         error: one line on why it was not done.
         exit_code: of an interruption of the sweep; 0 where this job alone was interrupted.
-        value: what the task watches, where the job is done and ran in this process.
+        value: the metric that the task watches, if the job is done and ran in this process.
     """
 
     status: Status
@@ -48,10 +48,10 @@ class LaunchedJob:
 
 
 class Followed(Protocol):
-    """Who is told what becomes of jobs."""
+    """The interface that is notified of the outcomes of jobs."""
 
     def began(self, number: int, where: str = "") -> None:
-        """A job runs, from now on."""
+        """Note that a job has started."""
 
     def ended(self, number: int, found: Outcome) -> None:
-        """A job runs no more."""
+        """Note that a job has ended."""

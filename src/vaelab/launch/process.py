@@ -1,4 +1,4 @@
-"""A run as a process of its own, which may start others for its devices."""
+"""A run as a process of its own, which may start other processes for its devices."""
 
 import os
 import signal
@@ -14,18 +14,18 @@ from vaelab.record.state import RunStatus, state_of
 from vaelab.run_folder import RUN_DIR
 from vaelab.signals import ENDS_WITH, ends_with_this_process
 
-PATIENCE = 45.0  # seconds from the first signal to the second, which ends the process without more ado
-LAST = 60.0  # seconds from the first signal until the system ends it
-TAIL = 2**16  # bytes at the end of what a process printed, in which its error is looked for
+PATIENCE = 45.0  # seconds from the first signal to the second, which ends the process immediately
+LAST = 60.0  # seconds from the first signal until SIGKILL
+TAIL = 2**16  # bytes at the end of a process's output that are searched for its error
 
 
 class JobProcess:
-    """The process of a run, followed from outside.
+    """The process of a run, monitored from outside.
 
     Args:
         folder: its run folder.
-        output: the file that takes what it prints; None for the terminal.
-        arguments: behind the name of the program.
+        output: the file for its output; None for the terminal.
+        arguments: the arguments after the name of the program.
         program: as this process itself was started: `train.py`, or `vaelab train`.
         environment: variables of its own.
         without: variables that it does not inherit.
@@ -76,12 +76,12 @@ class JobProcess:
         return self._process.poll()
 
     def tell(self) -> None:
-        """Tell it to end, once."""
+        """Ask the process to end, once."""
         if not self._told:
             self._signal(signal.SIGTERM)
 
     def insist(self) -> None:
-        """Where it was told to end long ago, tell it again; in the end the system ends it."""
+        """If it was asked to end long ago, ask again, and finally kill it."""
         if not self._told:
             return
         waited = monotonic() - self._told[0]
@@ -91,7 +91,7 @@ class JobProcess:
             self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End it and all processes that it has started."""
+        """Kill it and all processes that it has started."""
         if self.ended() is None:
             if hasattr(os, "killpg"):
                 os.killpg(self._process.pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""What SLURM says of submitted jobs: `squeue`, `sacct` and `scancel`."""
+"""Query SLURM about submitted jobs: `squeue`, `sacct` and `scancel`."""
 
 import getpass
 import shutil
@@ -10,9 +10,9 @@ from vaelab.errors import ConfigError
 from vaelab.faults import FaultError
 
 REASONS = {
-    "TIMEOUT": "SLURM ended it after launcher.timeout_min; type more minutes",
+    "TIMEOUT": "SLURM ended it after launcher.timeout_min; set a larger value",
     "DEADLINE": "SLURM ended it at its deadline",
-    "OUT_OF_MEMORY": "SLURM ended it since it took more memory than it had; type a larger launcher.mem_gb",
+    "OUT_OF_MEMORY": "SLURM ended it because it ran out of memory; set a larger launcher.mem_gb",
     "NODE_FAIL": "its node failed",
     "BOOT_FAIL": "its node did not start",
     "PREEMPTED": "SLURM ended it for another job",
@@ -62,16 +62,16 @@ def in_queue(names: Collection[str]) -> dict[tuple[str, int], Queued]:
 
 
 def require_queue(jobs: Iterable[int]) -> None:
-    """Refuse to go on with jobs that were submitted where nothing says what became of them.
+    """Refuse to resume jobs that were submitted, if their state cannot be queried.
 
     Raises:
         ConfigError: names them.
     """
     if shutil.which("squeue") is None:
         raise ConfigError(
-            f"jobs {', '.join(map(str, jobs))} were submitted to SLURM, and this machine has no squeue that says "
-            "whether they still run; go on from a login node of the cluster. Once you know that they have ended, "
-            'take "slurm" of these jobs out of sweep.json'
+            f"jobs {', '.join(map(str, jobs))} were submitted to SLURM, but this machine has no squeue to check "
+            "whether they still run; resume on a login node of the cluster. Once you know that they have ended, "
+            'remove "slurm" of these jobs from sweep.json'
         )
 
 
@@ -115,5 +115,5 @@ def _run(command: list[str]) -> str:
     except OSError as error:
         raise FaultError(f"{command[0]} cannot be run ({error.strerror})") from error
     if done.returncode:
-        raise FaultError(f"{command[0]} fails: {' '.join(done.stderr.split()) or done.returncode}")
+        raise FaultError(f"{command[0]} failed: {' '.join(done.stderr.split()) or done.returncode}")
     return done.stdout

@@ -1,4 +1,4 @@
-"""Jobs as tasks of arrays of SLURM: submitted, followed in the queue, and cancelled with this process."""
+"""Jobs as tasks of SLURM arrays: submitted, monitored in the queue, and cancelled with this process."""
 
 import shutil
 import signal
@@ -121,7 +121,7 @@ class Slurm:
             self.followed.submitted(tasks)
         self._waiting |= {job: self.followed.found(job) for job, _ in tasks}
         many = f"{len(tasks)} jobs" if len(tasks) > 1 else "1 job"
-        say(f"submitted {many} to SLURM as {number or array.name}; Ctrl-C cancels what has not ended")
+        say(f"submitted {many} to SLURM as {number or array.name}; Ctrl-C cancels unfinished jobs")
         return None
 
     @staticmethod

@@ -80,7 +80,7 @@ class Submission:
         number = re.search(r"job (\d+)", found.stdout)
         if found.returncode or number is None:
             said = " ".join((found.stderr.strip() or found.stdout.strip() or "nothing").split())
-            raise ConfigError(f"launcher=slurm: sbatch refuses the jobs: {said.removeprefix('sbatch: error: ')}")
+            raise ConfigError(f"launcher=slurm: sbatch refused the jobs: {said.removeprefix('sbatch: error: ')}")
         return number[1]
 
 
@@ -217,6 +217,6 @@ def _refuse_secrets(words: Sequence[str]) -> None:
     for text in words:
         if redact_override(text) != text:
             raise ConfigError(
-                f"the script of a job for SLURM would hold the secret in {text.partition('=')[0]}; leave it out, and "
-                "give it in an environment variable, which the job inherits"
+                f"the script of a job for SLURM would contain a secret in {text.partition('=')[0]}; leave it out, and "
+                "set it as an environment variable, which the job inherits"
             )

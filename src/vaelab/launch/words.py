@@ -1,4 +1,4 @@
-"""What of a command line is about the launcher of a sweep. It is no setting of a run, so no run is given it."""
+"""The words of a command line about the launcher of a sweep. They are not settings of a run."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""A search of hyperparameters: `python train.py sweep=optuna`, on optuna's ask and tell.
+"""Hyperparameter search: `python train.py sweep=optuna`, with optuna's ask-and-tell interface.
 
-Imports neither optuna nor torch: the command line looks in here before it knows that there is a search.
+Imports neither optuna nor torch: the command line imports it before it knows whether there is a search.
 """

@@ -1,4 +1,4 @@
-"""What the command line of a search composes, checked before any trial runs; the same for every engine."""
+"""Compose and check the command line of a search before any trial runs; the same for every engine."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,8 +31,8 @@ class Chosen:
     """The option of `sweep` that a command line chooses.
 
     Attributes:
-        config: of a trial, with Hydra's own under `hydra`.
-        node: the keys of the option, without those of the space that are typed.
+        config: the config of a trial, with Hydra's own part under `hydra`.
+        node: the keys of the option, without typed keys of the space.
     """
 
     config: DictConfig
@@ -40,20 +40,20 @@ class Chosen:
 
 
 def chosen_option(words: SearchWords, folders: list[Path], note: Callable[[Usual], None] | None = None) -> Chosen:
-    """What a new search composes.
+    """Compose the option of a new search.
 
-    Args:
-        words: of the command line.
-        folders: of config groups, vaelab's own first.
-        note: is given the words that are usual for the data and the task.
+        Args:
+    words: the words of the command line.
+            folders: of config groups, vaelab's own first.
+            note: called with the default overrides for data and task.
 
-    Raises:
-        ConfigError: the experiment is a sweep by itself, `sweep` names no option, or tags are missing.
+        Raises:
+            ConfigError: the experiment defines a sweep, `sweep` names no option, or tags are missing.
     """
     others = [word for word in words.search if not _is_of_space(word)]
     config = composed([*with_usual(words.trials, note), *others], folders)
     if config.hydra.sweeper.get("params") or config.hydra.sweeper.get("axes"):
-        raise ConfigError("the experiment is a sweep by itself; a search needs one run: choose another experiment")
+        raise ConfigError("the experiment defines a sweep, but a search needs a single run; choose another experiment")
     if not isinstance(config.get(GROUP), DictConfig):
         raise ConfigError(f"sweep={config.get(GROUP)}: choose an option of the group, such as sweep=optuna")
     refuse_untagged(config, config.hydra.runtime.choices.get("debug"))
@@ -62,26 +62,26 @@ def chosen_option(words: SearchWords, folders: list[Path], note: Callable[[Usual
 
 
 def searched(words: SearchWords, given: Mapping[str, Any]) -> tuple[dict[str, Any], Space]:
-    """What a search chooses: the space of its option and what is typed, without keys whose value is typed.
+    """Return the search space: that of the option with typed changes, without keys whose value is typed.
 
-    Args:
-        words: of the command line.
-        given: the space of the option.
+        Args:
+    words: the words of the command line.
+            given: the space of the option.
 
-    Returns:
-        The space as it is written, with what is typed, and as it is read.
+        Returns:
+            The space as written, with typed changes, and as parsed.
 
-    Raises:
-        ConfigError: a key does not fit, or nothing is left to search.
+        Raises:
+            ConfigError: a key is not valid, or nothing is left to search.
     """
     whole = with_typed(given, [word for word in words.search if _is_of_space(word)])
     space = read_space(whole)
     fixed = [key for key in space if without(words.trials, [key]) != words.trials]
     if fixed:
-        say(f"note: {', '.join(fixed)}: typed, so it is not searched")
+        say(f"note: {', '.join(fixed)}: not searched, since the value is typed")
         space = {key: entry for key, entry in space.items() if key not in fixed}
     if not space:
-        raise ConfigError("sweep.space: is empty; say what to search, such as sweep.space.latent_dim=[2,8,32]")
+        raise ConfigError("sweep.space: is empty; set what to search, such as sweep.space.latent_dim=[2,8,32]")
     return whole, space
 
 
@@ -90,15 +90,15 @@ def _is_of_space(word: str) -> bool:
 
 
 def check_space(words: list[str], space: Space, folders: list[Path]) -> None:
-    """Refuse a space with a value that no trial could run with: an unknown key or option, a wrong type or range.
+    """Refuse a space with invalid values: an unknown key or option, a wrong type or range.
 
     Args:
-        words: of every trial.
-        space: of which each key is tried at both ends of its range, or at all of its values.
+        words: the words of every trial.
+        space: the space; each key is checked at both ends of its range, or at all of its values.
         folders: of config groups, vaelab's own first.
 
     Raises:
-        UserError: names the key, the value and what is wrong with it.
+        UserError: a value is not valid; the message names the key, the value and the reason.
     """
     with ending_at_once():
         from vaelab.check import check
@@ -117,12 +117,12 @@ def check_space(words: list[str], space: Space, folders: list[Path]) -> None:
 
 
 def _first(space: Space, without: str = "") -> list[str]:
-    """A word for each key."""
+    """Return one word for each key."""
     return [entry.ends(key)[0] for key, entry in space.items() if key != without]
 
 
 def objectives(words: list[str], node: "Node", space: Space, folders: list[Path]) -> "list[Objective]":
-    """What is searched for. Builds a model: what it measures, and what the task watches, it alone says."""
+    """Return the objectives. This builds a model, since it determines the metrics and what the task watches."""
     with ending_at_once():
         from vaelab.check import check
         from vaelab.run import build, draw_seed
@@ -133,7 +133,7 @@ def objectives(words: list[str], node: "Node", space: Space, folders: list[Path]
     with local_settings(plain):
         cfg, builder = check(plain)
     if not cfg["train"]:
-        raise ConfigError("train=false beside a search, which trains; leave it out")
+        raise ConfigError("train=false: a search trains; leave it out")
     if cfg["data"].get("seed", 0) is None:
         cfg["data"]["seed"] = cfg["seed"]
     data, module, task, _ = build(cfg, builder)
@@ -141,7 +141,7 @@ def objectives(words: list[str], node: "Node", space: Space, folders: list[Path]
 
 
 def composed(words: list[str], folders: list[Path]) -> DictConfig:
-    """The config that some words compose, with Hydra's own under `hydra`."""
+    """Compose words to a config, with Hydra's own part under `hydra`."""
     searched = [f"file://{folder.absolute()}" for folder in folders[1:]]
     places = [written("hydra.searchpath", searched)] if searched else []
     GlobalHydra.instance().clear()
@@ -152,7 +152,7 @@ def composed(words: list[str], folders: list[Path]) -> DictConfig:
 
 
 def _checked(words: list[str], folders: list[Path]) -> DictConfig:
-    """The config that a trial with these words would be given."""
+    """Return the config that a trial with these words would receive."""
     plain = as_if_running(composed(with_usual(words), folders), 0)
     with open_dict(plain):
         plain.pop(GROUP, None)
@@ -161,11 +161,11 @@ def _checked(words: list[str], folders: list[Path]) -> DictConfig:
 
 
 def changes(words: Sequence[str]) -> dict[str, Any]:
-    """Keys of `sweep` that are typed for a search that goes on."""
+    """Return the keys of `sweep` that are typed for a resumed search."""
     found: dict[str, Any] = {}
     for text in words:
         word = parse_word(text)
         if word is None or word.is_sweep_override() or word.is_delete():
-            raise ConfigError(f"{text}: is no setting of a search that goes on")
+            raise ConfigError(f"{text}: cannot be set for a resumed search")
         found[word.key_or_group.removeprefix(f"{GROUP}.")] = word.value()
     return found

@@ -29,19 +29,19 @@ if TYPE_CHECKING:
 
 
 def search(words: SearchWords, folders: list[Path], program: Sequence[str], chosen: Chosen | None) -> int:
-    """Begin a search, or join one that was begun, until it is over; returns the exit code.
+    """Start a search, or join an existing one, and run it to its end; return the exit code.
 
     Args:
-        words: of the command line.
+        words: the words of the command line.
         folders: of config groups, vaelab's own first.
-        program: the beginning of a command line that starts a run, as `sys.argv` has it.
-        chosen: the option of a new search; None for one that was begun.
+        program: the start of a command line that starts a run, as in `sys.argv`.
+        chosen: the option of a new search; None for an existing one.
 
     Returns:
-        0 where no trial failed, 1 where one did, 128 + the signal after an interruption.
+        0 if no trial failed, 1 if one did, 128 + the signal after an interruption.
 
     Raises:
-        UserError: something does not fit, before any trial runs.
+        UserError: the search is not valid; raised before any trial runs.
     """
     _require_optuna()
     with ending_at_once():
@@ -65,7 +65,7 @@ def search(words: SearchWords, folders: list[Path], program: Sequence[str], chos
         with closing(storage), storage.answering():
             study = SharedStudy(made, storage)
             if words.folder is not None and (again := study.run_failed_again()):
-                _print(f"trials that failed run again, as new ones: {', '.join(map(str, again))}")
+                _print(f"failed trials run again as new trials: {', '.join(map(str, again))}")
             worker = Worker(made, study, Launching(launched(program), words.flags, trial_words, typed), _print)
             worker.record()
             _print(f"search folder: {made.folder}")
@@ -84,7 +84,7 @@ def _go_on(made: "Search") -> str:
 
 
 def _finish(made: "Search", study: "SharedStudy", worker: "Worker", flags: Sequence[str]) -> int:
-    """Write and print what the search has found; of one that is told to end only what takes no time."""
+    """Write and print the results of the search; after an interruption, only what is fast."""
     stop = None if worker.told is None else Terminated(worker.told)
     with ending_at_once(f"interrupted; {_go_on(made)}"):
         from vaelab.search.results import CSV, PAGE, Results
@@ -117,13 +117,13 @@ def _finish(made: "Search", study: "SharedStudy", worker: "Worker", flags: Seque
             written = f" ({CSV})"
     _print(f"search folder: {made.folder}{written}")
     if results.missing or results.failed:
-        what = "what is not done" if results.missing else "what failed again"
+        what = "the unfinished trials" if results.missing else "the failed trials again"
         _print(f"run {what} with {typed_path('resume', made.folder)}")
     return stop.exit_code if stop is not None else int(bool(results.failed or results.missing))
 
 
 def _begin(words: SearchWords, folders: list[Path], chosen: Chosen) -> "tuple[Search, Storage]":
-    """A new search, checked, with its folder made, and where its study will be kept."""
+    """Check a new search and create its folder; return it with the storage of its study."""
     from vaelab.search.settings import Search, read_node
 
     config, hydra = chosen.config, chosen.config.hydra
@@ -137,7 +137,7 @@ def _begin(words: SearchWords, folders: list[Path], chosen: Chosen) -> "tuple[Se
     study = f"vaelab {task} {folder.name} {uuid4().hex[:8]}"
     node = replace(node, space={key: value for key, value in node.space.items() if key in space})
     made = Search(folder, command_line(), words.trials, study, found, node, space)
-    storage = Storage(node.storage, folder, study)  # which may be refused
+    storage = Storage(node.storage, folder, study)  # this may raise
     made.write()
     return made, storage
 

@@ -13,15 +13,15 @@ WANDB = "wandb"
 
 
 def search(words: SearchWords, folders: list[Path], program: Sequence[str]) -> int:
-    """Begin a search, or join one that was begun, until it is over; returns the exit code.
+    """Start a search, or join an existing one, and run it to its end; return the exit code.
 
     Args:
-        words: of the command line.
+        words: the words of the command line.
         folders: of config groups, vaelab's own first.
-        program: the beginning of a command line that starts a run, as `sys.argv` has it.
+        program: the start of a command line that starts a run, as in `sys.argv`.
 
     Raises:
-        UserError: something does not fit, before any trial runs.
+        UserError: the search is not valid; raised before any trial runs.
     """
     if words.folder is None:
         option = chosen_option(words, folders, lambda usual: say(str(usual)))
@@ -39,7 +39,7 @@ def search(words: SearchWords, folders: list[Path], program: Sequence[str]) -> i
 
 
 def recorded_engine(folder: Path) -> str | None:
-    """The engine that `search.json` of a folder names; None for optuna's, and for a record that is broken."""
+    """Return the engine that `search.json` of a folder names; None for optuna, and for a damaged record."""
     path = folder / FILE
     try:
         if path.stat().st_size > LARGEST:

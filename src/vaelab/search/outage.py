@@ -1,4 +1,4 @@
-"""Waiting through an outage of the storage: a server is restarted, a connection is dropped, while trials go on."""
+"""Wait through an outage of the storage, such as a restart of a server or a lost connection, while trials continue."""
 
 from collections.abc import Callable
 from time import monotonic, sleep
@@ -7,17 +7,17 @@ from typing import TypeVar
 from vaelab.search.storage import OutageError
 from vaelab.search.study import SharedStudy
 
-OUTAGE = 900.0  # seconds without an answer, after which a worker gives up
+OUTAGE = 900.0  # seconds without an answer until a worker gives up
 _PAUSE = 3.0  # seconds between attempts
 T = TypeVar("T")
 
 
 class Outages:
-    """Of the storage of a study, for one worker. Each is said once.
+    """Outages of the storage of a study, for one worker. Each is reported once.
 
     Args:
-        study: asked of its storage.
-        say: prints a line.
+        study: the study.
+        say: a function that prints a line.
     """
 
     def __init__(self, study: SharedStudy, say: Callable[[str], None]) -> None:
@@ -25,7 +25,7 @@ class Outages:
         self._since: float | None = None
 
     def tried(self, act: Callable[[], T], otherwise: T) -> T:
-        """What `act` gives, which asks the storage; after a pause `otherwise`, where the storage does not answer.
+        """Return the result of `act`, which uses the storage; after a pause `otherwise` if the storage does not answer.
 
         Raises:
             OutageError: it has not answered for `OUTAGE` seconds.
@@ -46,7 +46,7 @@ class Outages:
         now = monotonic()
         if self._since is None:
             self._since = now
-            self._say(f"{error}; trials go on, and this worker tries again for {OUTAGE / 60:.0f} minutes")
+            self._say(f"{error}; trials continue, and this worker retries for {OUTAGE / 60:.0f} minutes")
         if now - self._since > OUTAGE:
-            raise OutageError(f"{error}, for {OUTAGE / 60:.0f} minutes by now") from error
+            raise OutageError(f"{error}, for {OUTAGE / 60:.0f} minutes") from error
         sleep(_PAUSE)

@@ -1,4 +1,4 @@
-"""What a search leaves: the rows of its trials, from which table, `search.csv`, figures and `sweep.html` are made."""
+"""The results of a search: rows of trials, and the table, `search.csv`, figures and `sweep.html` made from them."""
 
 import shlex
 from collections.abc import Sequence
@@ -31,13 +31,13 @@ _NAMED = {"waiting": "not done"}
 
 
 class Results:
-    """The trials of a search, as they are now.
+    """The current trials of a search.
 
     Args:
-        search: what was searched.
-        study: of its workers.
+        search: the search.
+        study: the study of its workers.
         program: how a run is started: `python train.py`.
-        flags: of every run.
+        flags: the flags of every run.
     """
 
     def __init__(self, search: Search, study: SharedStudy, program: Sequence[str], flags: Sequence[str]) -> None:
@@ -49,22 +49,22 @@ class Results:
 
     @property
     def failed(self) -> list[TrialRecord]:
-        """Trials that failed and were not run again."""
+        """Return trials that failed and were not run again."""
         return [trial for trial in self.trials if trial.fate == "failed" and not trial.replaced]
 
     @property
     def missing(self) -> list[TrialRecord]:
-        """Trials that wait or run."""
+        """Return trials that wait or run."""
         return [trial for trial in self.trials if trial.fate in ("waiting", "running")]
 
     @property
     def summary(self) -> str:
-        """Such as `12 done, 5 pruned, 1 failed`."""
+        """Return a summary such as `12 done, 5 pruned, 1 failed`."""
         counts = {fate: sum(t.fate == fate and not t.replaced for t in self.trials) for fate in _STATUS}
         return ", ".join(f"{count} {_NAMED.get(fate, fate)}" for fate, count in counts.items() if count)
 
     def command(self, trial: TrialRecord) -> str:
-        """What trains the model of a trial again, on its own, and tests it."""
+        """Return the command that trains and tests the model of a trial again."""
         words = [redact_override(word) for word in [*self.search.words, *(trial.words or [])]]
         return shlex.join([*self._program, *self._flags, *words])
 
@@ -73,7 +73,7 @@ class Results:
         show(self._outcomes(), CSV)
 
     def write(self) -> None:
-        """`search.csv`, the figures as PNG, and the page.
+        """Write `search.csv`, the figures as PNG, and the page.
 
         Raises:
             OSError: the folder cannot be written.
@@ -81,7 +81,7 @@ class Results:
         write(self._outcomes(self._study.importance()), CSV, self._space())
 
     def write_csv(self) -> None:
-        """`search.csv` alone, which takes no time.
+        """Write only `search.csv`, which is fast.
 
         Raises:
             OSError: the folder cannot be written.
@@ -116,7 +116,7 @@ class Results:
         )
 
     def _ranked(self) -> list[TrialRecord]:
-        """Trials that are done, the best first; of several objectives the front first."""
+        """Return finished trials, the best first; with several objectives, the Pareto front first."""
         first = self.search.objectives[0]
         sign = -1.0 if first.better == "max" else 1.0
         done = [trial for trial in self.trials if trial.fate == "done"]
@@ -144,6 +144,6 @@ class Results:
             shown = ", ".join(word.partition("=")[2] for word in ends)
             if isinstance(entry, Range):
                 values = [word.partition("=")[2] for word in ends]
-                shown = f"{values[0]} to {values[1]}" + (", by orders of magnitude" if entry.log else "")
+                shown = f"{values[0]} to {values[1]}" + (", on a logarithmic scale" if entry.log else "")
             rows.append(f'<tr><th scope="row">{escape(key)}</th><td>{escape(shown)}</td></tr>')
         return html_table("the space", ['<th scope="col">key</th>', '<th scope="col">values</th>'], rows)

@@ -17,13 +17,13 @@ from vaelab.search.space import Space, read_space
 from vaelab.search.words import FILE
 from vaelab.secrets import redact, redact_override
 
-LARGEST = 2**20  # bytes of a record
-MAY_CHANGE = ("trials", "workers", "storage")  # when a search goes on
+LARGEST = 2**20  # bytes of the largest record that is read
+MAY_CHANGE = ("trials", "workers", "storage")  # keys that may change when a search is resumed
 
 
 @dataclass(frozen=True)
 class Node:
-    """The keys of `sweep`; `conf/sweep/optuna.yaml` holds the defaults and says what they are."""
+    """The keys of `sweep`; `conf/sweep/optuna.yaml` has the defaults and describes them."""
 
     trials: Annotated[int, Gt(0)]
     metric: str | None
@@ -39,7 +39,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Objective:
-    """A number that is searched for: of the validation split, with its direction."""
+    """An objective: a metric on the validation split, with its direction."""
 
     name: str
     better: Literal["min", "max"]
@@ -47,16 +47,16 @@ class Objective:
 
 @dataclass(frozen=True)
 class Search:
-    """What all workers of a search agree on.
+    """The settings that all workers of a search share.
 
     Attributes:
         folder: of the search.
-        command: the command line that began it, without secrets.
+        command: the command line that started it, without secrets.
         words: overrides that every trial has, without secrets.
         study: its name in the storage.
-        objectives: one, or several.
+        objectives: one or several objectives.
         node: the keys of `sweep`.
-        space: what each key may be.
+        space: the values that each key may have.
     """
 
     folder: Path
@@ -69,11 +69,11 @@ class Search:
 
     @property
     def prunes(self) -> bool:
-        """Whether trials are ended early that are worse than the others at the same validation."""
+        """Whether trials are stopped early that are worse than the others at the same validation."""
         return self.node.pruner != "none" and len(self.objectives) == 1
 
     def write(self) -> None:
-        """Keep it. The address of a storage may hold a password, so it is not written."""
+        """Write the record, without the address of a storage, which may contain a password."""
         node = {name: value for name, value in vars(self.node).items() if name != "storage"}
         record = {
             "command": self.command,
@@ -87,16 +87,16 @@ class Search:
 
     @classmethod
     def read(cls, folder: Path, changes: Mapping[str, Any], storage: str | None) -> "Search":
-        """The search in a folder, which may come from somebody else: see `recorded_overrides` for its words.
+        """Read the search of a folder, which may be untrusted; for its words, see `recorded_overrides`.
 
         Args:
-            folder: of the search.
+            folder: the folder of the search.
             changes: keys of `sweep` that are typed now.
-            storage: its address, typed now or in the environment; None for none.
+            storage: the address of the storage, typed now or in the environment; None if there is none.
 
         Raises:
-            CheckpointError: the record is broken.
-            ConfigError: a key is typed that a search keeps, or the storage has to be typed again.
+            CheckpointError: the record is damaged.
+            ConfigError: a typed key cannot change, or the storage must be typed again.
         """
         path = folder / FILE
         try:
@@ -113,14 +113,16 @@ class Search:
         except OSError as error:
             raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise CheckpointError(f"{path}: is broken or cut short, so the search cannot go on from it") from error
+            raise CheckpointError(f"{path}: is broken or cut short, so the search cannot be resumed") from error
         for name in changes:
             if name not in MAY_CHANGE:
                 may = ", ".join(f"sweep.{key}" for key in MAY_CHANGE)
-                raise ConfigError(f"resume={folder} sweep.{name}=...: a search keeps this; what may be typed is {may}")
+                raise ConfigError(
+                    f"resume={folder} sweep.{name}=...: this cannot change when a search is resumed; you can set {may}"
+                )
         if not journal and storage is None:
             raise ConfigError(
-                f"resume={folder}: the search is in a database, whose address is not written; type "
+                f"resume={folder}: the search is in a database, whose address is not stored; type "
                 "sweep.storage=postgresql://<user>@<host>/<database>, or set VAELAB_SEARCH_STORAGE"
             )
         checked = read_node({**node, **changes, "storage": None if journal else storage})
@@ -128,10 +130,10 @@ class Search:
 
 
 def read_node(plain: Mapping[str, Any]) -> Node:
-    """The keys of `sweep`, checked.
+    """Check the keys of `sweep`.
 
     Raises:
-        ConfigError: names the one that is unknown, missing or does not fit.
+        ConfigError: a key is unknown or missing, or a value is not valid; the message names it.
     """
     checked = check_arguments(Node, dict(plain), "sweep")
     for name in Node.__dataclass_fields__:
@@ -139,29 +141,31 @@ def read_node(plain: Mapping[str, Any]) -> Node:
             raise ConfigError(f"sweep.{name}: needs a value")
     node = Node(**checked)
     if node.metric is not None and node.objectives:
-        raise ConfigError("sweep.metric beside sweep.objectives: the first is for one number, the second for several")
+        raise ConfigError(
+            "sweep.metric and sweep.objectives: the first is for one objective, the second for several; leave one out"
+        )
     if node.pruner == "median" and len(node.objectives) > 1:
-        raise ConfigError("sweep.pruner=median: trials are compared by one number; with several objectives use none")
+        raise ConfigError("sweep.pruner=median: needs a single objective; use sweep.pruner=none with several")
     return node
 
 
 def wanted(node: Node, watched: tuple[str, str], known: Collection[str], space: Space) -> list[Objective]:
-    """The numbers that are searched for.
+    """Return the objectives.
 
     Args:
         node: the keys of `sweep`.
-        watched: what the task watches, and its direction.
-        known: numbers that validation logs.
-        space: what is searched.
+        watched: the metric that the task watches, and its direction.
+        known: the metrics that validation logs.
+        space: the search space.
 
     Raises:
-        ConfigError: a number that is none of validation, or without a direction.
+        ConfigError: a metric is not logged by validation, or has no direction.
     """
     asked = node.objectives or ([node.metric] if node.metric else [])
     if not asked:
         if chooses := [key for key in space if key in ("model", "task", "likelihood")]:
             raise ConfigError(
-                f"sweep.space.{chooses[0]}: what is watched may differ between its options; name the number with "
+                f"sweep.space.{chooses[0]}: its options may watch different metrics; name the objective with "
                 "sweep.metric, such as sweep.metric=val/mse"
             )
         return [Objective(watched[0], "max" if watched[1] == "max" else "min")]
@@ -172,13 +176,12 @@ def wanted(node: Node, watched: tuple[str, str], known: Collection[str], space: 
         if name.startswith("test/"):
             same = f"val/{name.removeprefix('test/')}"
             raise ConfigError(
-                f"{key}: a search that chooses by the test split leaves nothing to test on; use "
-                f"{same if same in known else watched[0]}"
+                f"{key}: a search must not select by the test split; use {same if same in known else watched[0]}"
             )
         if name not in known:
-            raise ConfigError(f"{key}: validation has no such number; {did_you_mean(name, known)}")
+            raise ConfigError(f"{key}: validation has no such metric; {did_you_mean(name, known)}")
         better = better or direction(name)
         if better is None:
-            raise ConfigError(f"{key}: neither more nor less of it is better in general; say which: {{{name}: min}}")
+            raise ConfigError(f"{key}: has no direction; set it: {{{name}: min}}")
         found.append(Objective(name, better))
     return found

@@ -1,4 +1,4 @@
-"""The space of a search: what each key may be."""
+"""The space of a search: the values that each key may have."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -110,10 +110,10 @@ def read_space(node: Mapping[str, Any]) -> Space:
 
 
 def flat(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A node with one level, whose keys have dots."""
+    """Flatten a node to dotted keys."""
     found: dict[str, Any] = {}
     for name, value in sorted(node.items(), key=lambda item: isinstance(item[1], Mapping) and not _is_range(item[1])):
-        key = f"{prefix}{name}"  # nested ones come last: they are those that are typed, and win
+        key = f"{prefix}{name}"  # nested keys come last: they were typed, and take precedence
         if isinstance(value, Mapping) and not _is_range(value):
             found |= flat(value, f"{key}.")
         else:
@@ -122,9 +122,9 @@ def flat(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def with_typed(space: Mapping[str, Any], words: Iterable[str]) -> dict[str, Any]:
-    """A space with what is typed of it: `sweep.space.latent_dim=[2,4]`, `sweep.space.latent_dim.high=8`.
+    """Apply typed changes to a space: `sweep.space.latent_dim=[2,4]`, `sweep.space.latent_dim.high=8`.
 
-    A `+` before a word, as Hydra wants it for a key that is new, makes no difference; `~` takes a key out.
+    A `+` before a word, which Hydra needs for new keys, makes no difference; `~` removes a key.
 
     Raises:
         ConfigError: a word has no value, or several without brackets.

@@ -1,4 +1,4 @@
-"""Where a study is kept, and a lock that one worker of it holds at a time."""
+"""The storage of a study, and a lock that only one worker holds at a time."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -16,9 +16,9 @@ from vaelab.signals import ending_at_once
 JOURNAL = "journal.log"
 LOCK = "search.lock"
 VARIABLE = "VAELAB_SEARCH_STORAGE"
-LONGEST_WAIT = 60.0  # seconds that a worker waits for another one that holds the lock, which takes it milliseconds
+LONGEST_WAIT = 60.0  # seconds that a worker waits for the lock, which others hold for milliseconds
 _POLL = 0.05  # seconds between attempts to lock a file
-# An end of the connection is noticed within half a minute, also where the other machine is silent:
+# A lost connection is detected within half a minute, also if the other machine is silent:
 _CONNECTION = {
     "connect_timeout": 10,
     "keepalives_idle": 10,
@@ -31,7 +31,7 @@ _SCHEMES = ("postgresql", "postgres", "postgresql+psycopg")
 
 
 class OutageError(FaultError):
-    """The storage of a study does not answer at this moment."""
+    """The storage of a study does not answer at the moment."""
 
 
 class Storage:
@@ -39,11 +39,11 @@ class Storage:
 
     Args:
         address: of a PostgreSQL database; None for a journal file in the folder of the search.
-        folder: of the search.
+        folder: the folder of the search.
         study: the name of the study.
 
     Raises:
-        ConfigError: another kind of database, or its driver is not installed.
+        ConfigError: the database is of another kind, or its driver is not installed.
         OutageError: the database does not answer, or refuses.
     """
 
@@ -62,7 +62,7 @@ class Storage:
         if scheme not in _SCHEMES or not rest:
             raise ConfigError("sweep.storage: should be postgresql://<user>@<host>/<database>, or null for a file")
         url = f"postgresql+psycopg://{rest}"
-        typed = rest.partition("?")[2]  # which wins
+        typed = rest.partition("?")[2]  # which takes precedence
         connection = {name: value for name, value in _CONNECTION.items() if f"{name}=" not in typed}
         settings: dict[str, Any] = {"pool_pre_ping": True, "connect_args": connection}
         with self.answering():
@@ -70,20 +70,20 @@ class Storage:
                 self._engine = create_engine(url, **settings)
             except ImportError as error:
                 raise ConfigError("sweep.storage: PostgreSQL needs a driver: pip install 'psycopg[binary]'") from error
-            with self._database_lock("tables"):  # which two workers cannot make at once
+            with self._database_lock("tables"):  # two workers must not create them at once
                 return RDBStorage(url, engine_kwargs=settings)
 
     def close(self) -> None:
-        """Give up connections to a database."""
+        """Close connections to a database."""
         if self._engine is not None:
             self._engine.dispose()
             self.optuna.engine.dispose()
 
     def lock(self) -> AbstractContextManager[Callable[[], None]]:
-        """Held by one worker at a time, and given up by one that is killed.
+        """Hold the lock of the study: only one worker at a time has it, and a killed worker loses it.
 
         Yields:
-            A function that raises `OutageError` where the lock was lost since: a connection may end at any moment.
+            A function that raises `OutageError` if the lock was lost since, because a connection may end at any time.
 
         Raises:
             OutageError: another worker has held it for a minute.
@@ -102,7 +102,7 @@ class Storage:
 
     @contextmanager
     def answering(self) -> Iterator[None]:
-        """Turn an error of the database into one message.
+        """Convert an error of the database to one message.
 
         Raises:
             OutageError: it does not answer, or refuses.
@@ -124,7 +124,7 @@ class Storage:
 
 
 def address_of(typed: str | None) -> str | None:
-    """The address of the database: what is typed, else `VAELAB_SEARCH_STORAGE`, which no history of a shell keeps."""
+    """Return the address of the database: typed, or else from `VAELAB_SEARCH_STORAGE`, which shell history omits."""
     return typed or os.environ.get(VARIABLE) or None
 
 

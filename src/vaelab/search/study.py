@@ -1,8 +1,8 @@
-"""The study that the workers of a search share: who runs which trial, and what became of each.
+"""The study that the workers of a search share: which worker runs which trial, and the outcome of each.
 
-All trials are put into the study when it begins, without parameters, in the state "waiting". A worker takes one under
-the lock; optuna proposes its parameters then. So there are never more trials than were asked for, and each has one
-number, one folder and one worker. A trial whose worker is gone waits again, under its number, with its parameters.
+All trials are added to the study at its start, without parameters, in the state "waiting". A worker claims one under
+the lock, and then optuna proposes its parameters. So there are never more trials than requested, and each has one
+number, one folder and one worker. A trial whose worker has ended waits again, with the same number and parameters.
 """
 
 import logging
@@ -23,8 +23,8 @@ from vaelab.living_process import born_of, is_alive, machine
 from vaelab.search.settings import Search
 from vaelab.search.storage import Storage
 
-SILENT = 120.0  # seconds without a sign of a worker that cannot be seen from here, after which its trial is given away
-FEWEST = 4  # trials of which anything can be said on what matters
+SILENT = 120.0  # seconds without a heartbeat of a worker on another machine until its trial is reassigned
+FEWEST = 4  # trials that the importance of keys needs at least
 OWNER, BEAT, ERROR, SECONDS, AGAIN = "owner", "beat", "error", "seconds", "again"
 Fate = Literal["waiting", "running", "done", "pruned", "failed"]
 _FATES: dict[TrialState, Fate] = {
@@ -38,18 +38,18 @@ _FATES: dict[TrialState, Fate] = {
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """A trial as the study has it.
+    """A trial of the study.
 
     Attributes:
-        number: from 0.
-        fate: what became of it.
+        number: its number from 0.
+        fate: its outcome.
         words: its overrides; None before its parameters are proposed.
         params: the proposed value of each key.
-        values: one for each objective, of a trial that is done.
-        reported: what validations gave, by their number.
+        values: the value of each objective, for a finished trial.
+        reported: the values of validations, by their number.
         error: one line on why it failed.
-        seconds: that it ran; 0 where that is not known.
-        replaced: whether a later trial has its parameters, since it failed.
+        seconds: its run time; 0 if unknown.
+        replaced: whether it failed and a later trial repeats its parameters.
     """
 
     number: int
@@ -67,15 +67,17 @@ class SharedStudy:
     """The study of a search, for one worker of it.
 
     Args:
-        search: what all workers agree on.
-        storage: where it is kept.
+        search: the settings that all workers share.
+        storage: the storage of the study.
     """
 
     def __init__(self, search: Search, storage: Storage) -> None:
         self._search, self._storage = search, storage
         self._me = uuid4().hex
         self._mine: dict[int, Trial] = {}
-        self._seen: dict[int, tuple[Any, float]] = {}  # of others: the last sign of life, and when it was new
+        self._seen: dict[
+            int, tuple[Any, float]
+        ] = {}  # for other workers' trials: the last heartbeat, and when it was new
         self._beats = 0
         optuna.logging.set_verbosity(logging.ERROR)
         pruner: optuna.pruners.BasePruner = optuna.pruners.NopPruner()
@@ -95,7 +97,7 @@ class SharedStudy:
                 self._study.enqueue_trial({})
 
     def answering(self) -> AbstractContextManager[None]:
-        """Turn an error of the storage into one message.
+        """Convert an error of the storage to one message.
 
         Raises:
             OutageError: it does not answer, or refuses.
@@ -103,11 +105,11 @@ class SharedStudy:
         return self._storage.answering()
 
     def answers_again(self) -> None:
-        """After an outage: others could give no sign meanwhile, so their silence counts from now on."""
+        """After an outage, restart the timeouts of other workers, which could not send heartbeats meanwhile."""
         self._seen = {number: (sign, monotonic()) for number, (sign, _) in self._seen.items()}
 
     def run_failed_again(self) -> list[int]:
-        """Where a search is over, let trials that failed wait again, each as a new one with its parameters."""
+        """If the search is over, add each failed trial again as a new waiting trial with the same parameters."""
         with self._storage.lock():
             trials = self._trials()
             replaced = _replaced(trials)
@@ -119,7 +121,7 @@ class SharedStudy:
             return [trial.number for trial in failed]
 
     def claim(self) -> TrialRecord | None:
-        """Take a trial that waits, with its parameters; None if none waits."""
+        """Claim a waiting trial with its parameters; None if none waits."""
         with self._storage.lock() as still_held:
             self._take_back(still_held)
             waiting = [trial for trial in self._trials() if trial.state == TrialState.WAITING]
@@ -128,21 +130,21 @@ class SharedStudy:
             self._study.sampler = self._sampler(waiting[0].number)
             space = {key: entry.distribution() for key, entry in self._search.space.items()}
             trial = self._study.ask(space)
-            still_held()  # else another worker may have put it back, since it has no owner yet
+            still_held()  # else another worker may have released it, since it has no owner yet
             trial.set_user_attr(OWNER, _owner(self._me, None))
             found = self.trial(trial.number)
-            self._mine[trial.number] = trial  # not before all has gone well: what is not here is put back
+            self._mine[trial.number] = trial  # only after everything succeeded: other trials are released
             return found
 
     def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
-        """One for each trial, so that a search that goes on proposes what an uninterrupted one would."""
+        """Return a sampler for one trial, so that a resumed search proposes the same values as an uninterrupted one."""
         seed = int.from_bytes(sha256(f"{self._search.node.seed} {number}".encode()).digest()[:4])
         if self._search.node.sampler == "random":
             return optuna.samplers.RandomSampler(seed=seed)
         return optuna.samplers.TPESampler(n_startup_trials=self._search.node.startup, constant_liar=True, seed=seed)
 
     def started(self, number: int, pid: int) -> bool:
-        """Note the process of a trial of this worker. False if another worker has the trial by now."""
+        """Record the process of a trial of this worker. False if another worker has taken over the trial."""
         with self._storage.lock():
             is_mine = self.is_mine(number)
             if is_mine:
@@ -150,7 +152,7 @@ class SharedStudy:
             return is_mine
 
     def beat(self) -> list[int]:
-        """A sign of life for all trials of this worker; the numbers of those that another worker has by now."""
+        """Send heartbeats for all trials of this worker; return the numbers of those that others have taken over."""
         self._beats += 1
         lost = []
         for number, trial in self._mine.items():
@@ -162,13 +164,13 @@ class SharedStudy:
         return lost
 
     def report(self, number: int, validations: Mapping[int, float]) -> bool:
-        """Note what validations of a trial gave; says whether it should be ended, since others were better.
+        """Record validations of a trial; return whether it should be pruned, since others were better.
 
-        Nothing is noted of a trial that another worker has by now.
+        Nothing is recorded for a trial that another worker has taken over.
 
         Args:
-            number: of the trial.
-            validations: those that are new, by their number.
+            number: the number of the trial.
+            validations: the new validations, by their number.
         """
         trial = self._mine[number]
         with self._storage.lock():
@@ -179,7 +181,7 @@ class SharedStudy:
         return self._search.prunes and trial.should_prune()
 
     def is_mine(self, number: int) -> bool:
-        """Whether a trial is still this worker's: another may have taken one over whose worker was silent for long."""
+        """Whether a trial still belongs to this worker: after a long silence, another worker may have taken it over."""
         found = self._frozen(number)
         return found.state == TrialState.RUNNING and (found.user_attrs.get(OWNER) or {}).get("worker") == self._me
 
@@ -191,7 +193,7 @@ class SharedStudy:
         error: str = "",
         seconds: float = 0.0,
     ) -> bool:
-        """Say what became of a trial of this worker; `waiting` puts it back. False if another worker has it by now."""
+        """Record the outcome of a trial; `waiting` releases it. False if another worker has taken it over."""
         with self._storage.lock() as still_held:
             found = self._frozen(number)
             is_mine = (found.user_attrs.get(OWNER) or {}).get("worker") == self._me
@@ -206,12 +208,12 @@ class SharedStudy:
                         trial.set_user_attr(ERROR, error)
                     still_held()
                     is_mine = self._tell(number, fate, values)
-            # A trial of this worker that has ended was told before an outage, which took the answer.
+            # The outcome of this trial was recorded before an outage that lost the answer.
             self._mine.pop(number, None)
             return is_mine
 
     def _tell(self, number: int, fate: Fate, values: Sequence[float] | None) -> bool:
-        """Tell optuna, once; False if the trial is another worker's since the lock was lost a moment ago."""
+        """Tell optuna, once; False if another worker has the trial, because the lock was lost."""
         state = next(state for state, name in _FATES.items() if name == fate)
         self._study.sampler = self._sampler(number)
         try:
@@ -223,7 +225,7 @@ class SharedStudy:
         return True
 
     def _take_back(self, still_held: Callable[[], None]) -> None:
-        """Let trials wait again whose workers are gone."""
+        """Release trials whose workers have ended."""
         for trial in self._trials():
             if trial.state == TrialState.RUNNING and trial.number not in self._mine and self._is_abandoned(trial):
                 still_held()
@@ -237,7 +239,7 @@ class SharedStudy:
     def _is_abandoned(self, trial: FrozenTrial) -> bool:
         owner = trial.user_attrs.get(OWNER)
         if not isinstance(owner, dict) or owner.get("worker") == self._me:
-            return True  # its worker was killed, or lost the storage, before it could say that it has it
+            return True  # its worker was killed, or lost the storage, before it recorded its claim
         if owner.get("machine") == machine():
             alive = [is_alive(*noted) for noted in (owner.get("process"), owner.get("trial")) if noted]
             if True in alive:
@@ -247,7 +249,7 @@ class SharedStudy:
         return self._is_silent(trial.number, (owner.get("worker"), trial.user_attrs.get(BEAT)))
 
     def _is_silent(self, number: int, sign: Any) -> bool:
-        """Whether the worker of a trial, whose processes cannot be seen from here, has given no sign for long."""
+        """Whether the worker of a trial on another machine has sent no heartbeat for too long."""
         before, when = self._seen.get(number, (None, 0.0))
         if sign != before:
             self._seen[number] = sign, monotonic()
@@ -259,7 +261,7 @@ class SharedStudy:
         return all(trial.state.is_finished() for trial in self._trials())
 
     def running_elsewhere(self) -> list[tuple[int, str]]:
-        """Trials that other workers run, each with the name of its machine."""
+        """Return the trials that other workers run, each with the name of its machine."""
         return [
             (trial.number, str((trial.user_attrs.get(OWNER) or {}).get("machine", "")).partition(" ")[0])
             for trial in self._trials()
@@ -267,17 +269,17 @@ class SharedStudy:
         ]
 
     def trial(self, number: int) -> TrialRecord:
-        """A trial as it is now."""
+        """Return the current state of a trial."""
         return self._record(self._frozen(number), frozenset())
 
     def trials(self) -> list[TrialRecord]:
-        """All trials as they are now, in the order of their numbers."""
+        """Return the current state of all trials, in the order of their numbers."""
         trials = self._trials()
         replaced = _replaced(trials)
         return [self._record(trial, replaced) for trial in sorted(trials, key=lambda trial: trial.number)]
 
     def best(self) -> list[int]:
-        """Numbers of the best trials: one, or with several objectives the Pareto front; none where none is done."""
+        """Return the numbers of the best trials: one, or the Pareto front of several objectives; empty if none."""
         if not any(trial.state == TrialState.COMPLETE for trial in self._trials()):
             return []
         if len(self._search.objectives) == 1:
@@ -285,13 +287,13 @@ class SharedStudy:
         return [trial.number for trial in self._study.best_trials]
 
     def importance(self) -> list[dict[str, float]]:
-        """How much of the variation of each objective each key explains; nothing where that cannot be told."""
+        """Return the share of the variation of each objective that each key explains; empty if unknown."""
         if sum(trial.state == TrialState.COMPLETE for trial in self._trials()) < FEWEST:
             return []
         several = len(self._search.objectives) > 1
         found = []
         for place, objective in enumerate(self._search.objectives):
-            sign = -1.0 if objective.better == "max" else 1.0  # the evaluator asks what makes a number low
+            sign = -1.0 if objective.better == "max" else 1.0  # the evaluator measures what makes a value low
 
             def value(trial: FrozenTrial, place: int = place, sign: float = sign) -> float:
                 return sign * float(trial.values[place])
@@ -301,7 +303,7 @@ class SharedStudy:
                     warnings.simplefilter("ignore")
                     target = value if several else None
                     found.append(optuna.importance.get_param_importances(self._study, target=target))
-            except (ValueError, RuntimeError, ZeroDivisionError):  # too few trials, or all the same
+            except (ValueError, RuntimeError, ZeroDivisionError):  # too few trials, or equal values
                 found.append({})
         return found
 
@@ -334,7 +336,7 @@ def _replaced(trials: Iterable[FrozenTrial]) -> set[int]:
 
 
 def _owner(worker: str, trial_pid: int | None) -> dict[str, Any]:
-    """Who runs a trial; a process is known by its number and the time at which it began."""
+    """Return the owner of a trial; a process is identified by its id and its start time."""
     process = [os.getpid(), born_of(os.getpid())]
     trial = None if trial_pid is None else [trial_pid, born_of(trial_pid)]
     return {"worker": worker, "machine": machine(), "process": process, "trial": trial}

@@ -1,4 +1,4 @@
-"""A trial: one launched process, which may start others for its devices."""
+"""A trial: one process, which may start others for its devices."""
 
 import json
 from collections.abc import Sequence
@@ -16,14 +16,14 @@ Reason = Literal["pruned", "interrupted", "lost"]
 
 
 class TrialProcess(JobProcess):
-    """The process of a trial, followed from outside.
+    """The process of a trial, monitored from outside.
 
     Args:
-        number: of the trial.
+        number: the number of the trial.
         folder: its run folder.
-        output: the file that takes what it prints.
-        arguments: behind the name of the program.
-        program: as the search itself was started: `train.py`, or `vaelab train`.
+        output: the file for its output.
+        arguments: the arguments after the name of the program.
+        program: the program, as the search itself was started: `train.py`, or `vaelab train`.
     """
 
     def __init__(
@@ -36,17 +36,17 @@ class TrialProcess(JobProcess):
         self._validations: list[float] = []
 
     def stop(self, reason: Reason) -> None:
-        """Tell it to end, for the first reason that is given."""
+        """Ask the process to end; the first reason is kept."""
         self.reason = self.reason or reason
         self.tell()
 
     def kill(self) -> None:
-        """End it and all processes that it has started."""
+        """Kill the process and all processes that it has started."""
         self.reason = self.reason or "interrupted"
         super().kill()
 
     def validations(self, name: str) -> list[float]:
-        """What each validation so far gave for a number, the first one first."""
+        """Return the values of a metric in all validations so far, in order."""
         path = self.folder / CURVES
         try:
             about = path.stat()
@@ -55,12 +55,12 @@ class TrialProcess(JobProcess):
                 self._validations = [float(row[name]) for row in read_rows(path) if name in row]
                 self._looked = looked
         except (OSError, ValueError, KeyError):
-            pass  # at the next look
+            pass  # read again at the next check
         return self._validations
 
 
 def numbers_of(folder: Path) -> dict[str, float]:
-    """The final numbers of a run that has finished; empty for any other."""
+    """Return the final metrics of a finished run; empty for any other run."""
     told = state_of(folder)
     if told is None or told.status != RunStatus.FINISHED:
         return {}

@@ -1,4 +1,4 @@
-"""What of a command line is about a search, and what about its trials."""
+"""Split a command line into words for a search and words for its trials."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ GROUP = "sweep"
 
 @dataclass(frozen=True)
 class SearchWords:
-    """A command line that begins a search, or goes on with one.
+    """A command line that starts or resumes a search.
 
     Attributes:
-        flags: with their values; `--config-dir` alone.
+        flags: flags with their values; only `--config-dir`.
         search: overrides of the group `sweep`.
-        trials: all others, which every trial has.
-        folder: of the search that `resume=` names; None for a new one.
+        trials: all other overrides, which every trial has.
+        folder: the folder of the search that `resume=` names; None for a new search.
     """
 
     flags: list[str]
@@ -34,10 +34,10 @@ class SearchWords:
 
 
 def search_words(arguments: list[str]) -> SearchWords | None:
-    """The parts of a command line that is about a search; None for any other, and where Hydra only prints a config.
+    """Split a command line for a search; None for any other, and if Hydra only prints a config.
 
     Raises:
-        ConfigError: `--multirun` beside it, or words that mean nothing to a search.
+        ConfigError: there is `--multirun`, or a word that is not valid for a search.
     """
     flags, words = parts(arguments)
     search = [word for word in words if _is_of_search(word)]
@@ -48,16 +48,16 @@ def search_words(arguments: list[str]) -> SearchWords | None:
     if set(flags) & set(_MULTIRUN):
         raise ConfigError(
             f"{chosen[-1] if chosen else f'resume={folder}'} with --multirun: a search chooses values itself; leave "
-            "one of them out. To search over several values of a key: sweep.space.<key>=[<values>]"
+            "one of them out. To search over several values of a key, type sweep.space.<key>=[<values>]"
         )
     if any(flag.startswith("-") and flag.partition("=")[0] not in _OF_FILES for flag in flags):
-        return None  # `--cfg job` and its like, which Hydra answers
+        return None  # `--cfg job` and similar flags, which Hydra handles
     others = [word for word in words if word not in search and not word.startswith("resume=")]
     if folder is not None and chosen:
-        raise ConfigError(f"resume={folder} {chosen[-1]}: the search has its space already; leave out {chosen[-1]}")
+        raise ConfigError(f"resume={folder} {chosen[-1]}: the search already has a space; leave out {chosen[-1]}")
     if folder is None and any(word.startswith("resume=") for word in words):
         raise ConfigError(
-            f"{chosen[-1]} with resume=...: every trial begins anew; to go on with a search, name its folder"
+            f"{chosen[-1]} with resume=...: every trial starts from the beginning; to resume a search, name its folder"
         )
     refuse_folders(others)
     refuse_launcher(others, "a search starts its trials itself; sweep.workers=4 runs four at once")
@@ -66,10 +66,10 @@ def search_words(arguments: list[str]) -> SearchWords | None:
 
 
 def refuse_folders(words: Iterable[str]) -> None:
-    """Refuse words that would give all trials one folder, or make each of them a sweep.
+    """Refuse words that would give all trials the same folder, or make each of them a sweep.
 
     Raises:
-        ConfigError: names the first.
+        ConfigError: there is such a word; the message names the first.
     """
     for text in words:
         if text.lstrip("+~").startswith("hydra.sweeper."):
@@ -80,20 +80,22 @@ def refuse_folders(words: Iterable[str]) -> None:
         if text.lstrip("+~").startswith(
             ("hydra.run", "hydra.sweep", "hydra.mode", "hydra/sweeper", "paths.output_dir")
         ):
-            raise ConfigError(f"{text}: a search gives each trial a folder of its own; leave it out")
+            raise ConfigError(f"{text}: a search gives each trial its own folder; leave it out")
 
 
 def refuse_several(words: Iterable[str]) -> None:
-    """Refuse words with several values, which only `--multirun` understands.
+    """Refuse words with several values, which only `--multirun` supports.
 
     Raises:
-        ConfigError: names the first, and how to search over its values.
+        ConfigError: there is such a word; the message names the first, and how to search over its values.
     """
     for text in words:
         word = parse_word(text)
         if word is not None and word.is_sweep_override():
             key, _, values = text.partition("=")
-            raise ConfigError(f"{text}: several values beside a search; let it choose: sweep.space.{key}=[{values}]")
+            raise ConfigError(
+                f"{text}: has several values, but this is a search; let it choose with sweep.space.{key}=[{values}]"
+            )
 
 
 def _is_of_search(text: str) -> bool:
@@ -103,11 +105,11 @@ def _is_of_search(text: str) -> bool:
 
 def _resumed(words: list[str]) -> Path | None:
     named = next((word.partition("=")[2] for word in reversed(words) if word.startswith("resume=")), "")
-    folder = Path(named.strip("'\""))  # as Hydra reads it
+    folder = Path(named.strip("'\""))  # as Hydra parses it
     return folder if named and (folder / FILE).is_file() else None
 
 
 def without(words: Iterable[str], keys: Iterable[str]) -> list[str]:
-    """Words that set none of these keys."""
+    """Return the words that set none of these keys."""
     places = {key.replace("/", ".") for key in keys}
     return [text for text in words if (word := parse_word(text)) is None or place(word) not in places]

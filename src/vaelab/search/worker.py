@@ -1,4 +1,4 @@
-"""A worker of a search: takes trials, starts their processes, follows them, and says what became of each."""
+"""A worker of a search: claims trials, starts and monitors their processes, and records their outcomes."""
 
 import signal
 from collections.abc import Callable, Sequence
@@ -23,11 +23,11 @@ from vaelab.search.study import Fate, SharedStudy, TrialRecord
 from vaelab.search.trial import TrialProcess, numbers_of
 from vaelab.secrets import redact_text
 
-LOOK = 0.25  # seconds between looks at trials that run here
-ASK = 3.0  # seconds between questions whether a trial waits, where none did
-BEAT = 15.0  # seconds between signs of life
+LOOK = 0.25  # seconds between checks of trials that run here
+ASK = 3.0  # seconds between queries for waiting trials, if there was none
+BEAT = 15.0  # seconds between heartbeats
 INTERRUPTED = (129, 130, 143, -signal.SIGTERM)  # exit codes of a process that was told to end
-OUTPUT = "output"  # folder of what trials print
+OUTPUT = "output"  # folder for the output of trials
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,9 @@ class Launching:
 
     Attributes:
         program: `train.py`, or `vaelab train`.
-        flags: of every trial.
+        flags: flags of every trial.
         words: overrides of every trial.
-        typed: those of them that are typed now, which a trial that goes on has too.
+        typed: those that are typed now, which a resumed trial gets too.
     """
 
     program: Sequence[str]
@@ -52,10 +52,10 @@ class Worker:
     """Runs trials until no trial of the search waits or runs, or until it is told to stop.
 
     Args:
-        search: what all workers agree on.
-        study: that they share.
+        search: the settings that all workers share.
+        study: the study that they share.
         launching: how trials are started.
-        say: prints a line.
+        say: a function that prints a line.
     """
 
     search: Search
@@ -67,18 +67,18 @@ class Worker:
     _asked: float = float("-inf")
     _beaten: float = float("-inf")
     _waits: bool = False
-    _claimed: TrialRecord | None = None  # of which no process runs yet
-    _is_recorded: bool = True  # whether `sweep.json` has the last ends of trials
+    _claimed: TrialRecord | None = None  # a claimed trial whose process has not been started yet
+    _is_recorded: bool = True  # whether `sweep.json` has the latest outcomes
     _unnoted: set[int] = field(default_factory=set)  # trials whose process the study does not know yet
 
     def __post_init__(self) -> None:
         self.outages = Outages(self.study, self.say)
 
     def run(self) -> None:
-        """Run them. `told` is the signal that ended it early; None for an end of the search.
+        """Run trials. Afterwards, `told` is the signal that interrupted it; None after the end of the search.
 
         Raises:
-            OutageError: the storage has not answered for long. Trials are ended, and wait for whoever goes on.
+            OutageError: the storage has not answered for too long. Trials are stopped, and can be resumed later.
         """
         with listening(self.heard):
             try:
@@ -89,11 +89,11 @@ class Worker:
 
     @property
     def told(self) -> int | None:
-        """The signal that ended it early."""
+        """The signal that interrupted it; None if there was none."""
         return self.heard.signal
 
     def _step(self) -> bool:
-        """One look at everything; says whether the search is over."""
+        """Check everything once; return whether the search is over."""
         for process, trial in list(self._running):
             self._follow(process, trial)
         if not self._is_recorded:
@@ -120,7 +120,7 @@ class Worker:
         if others and not self._waits:
             self._waits = True
             named = ", ".join(f"{number} on {machine}" if machine else str(number) for number, machine in others)
-            self.say(f"nothing is left to begin; waiting for trials of other workers: {named}")
+            self.say(f"no trials are left to start; waiting for trials of other workers: {named}")
 
     def _folder(self, number: int) -> Path:
         return self.search.folder / str(number)
@@ -129,7 +129,7 @@ class Worker:
         folder = self._folder(trial.number)
         if not lies_within(folder, self.search.folder):
             raise CheckpointError(f"{folder}: is a link to a place outside the folder of the search; remove it")
-        if values := self._values(folder):  # its worker was killed when it was done
+        if values := self._values(folder):  # its worker was killed after the trial had finished
             self._conclude(trial, "done", values)
             return
         resumes = can_go_on(folder)
@@ -148,11 +148,11 @@ class Worker:
         self._running.append((process, trial))
         self._claimed = None
         self._unnoted.add(trial.number)
-        how = " goes on" if resumes else ""
+        how = " resumes" if resumes else ""
         self.say(f"trial {trial.number} of {total}{how}: {redact_text(' '.join(trial.words or []))}")
 
     def _values(self, folder: Path) -> list[float]:
-        """The objectives of a run that has finished; none where one is missing."""
+        """Return the objectives of a finished run; empty if one is missing."""
         numbers = numbers_of(folder)
         found = [numbers[one.name] for one in self.search.objectives if one.name in numbers]
         return found if len(found) == len(self.search.objectives) else []
@@ -176,18 +176,18 @@ class Worker:
             self._end(process, trial, code)
 
     def _end(self, process: TrialProcess, trial: TrialRecord, code: int) -> None:
-        """Say what became of a trial whose process has ended."""
+        """Record the outcome of a trial whose process has ended."""
         folder, seconds = self._folder(trial.number), process.seconds
         self._asked = float("-inf")
         if code in INTERRUPTED and process.reason is None:
-            sleep(LOOK * 4)  # a scheduler tells all processes of a job to end, this one too
+            sleep(LOOK * 4)  # a scheduler signals all processes of a job, including this one
             process.reason = "interrupted" if self.told is not None else None
         if code == 0:
             if values := self._values(folder):
                 self._conclude(trial, "done", values, seconds=seconds)
             else:
                 missing = ", ".join(one.name for one in self.search.objectives)
-                self._conclude(trial, "failed", error=f"left no {missing} in metrics.json", seconds=seconds)
+                self._conclude(trial, "failed", error=f"wrote no {missing} to metrics.json", seconds=seconds)
         elif process.reason == "pruned":
             if self._conclude(trial, "pruned", seconds=seconds) and (told := state_of(folder)) is not None:
                 told.end(folder, RunStatus.INTERRUPTED, f"pruned after {counted(len(trial.reported), 'validation')}")
@@ -199,12 +199,14 @@ class Worker:
     def _conclude(
         self, trial: TrialRecord, fate: Fate, values: list[float] | None = None, error: str = "", seconds: float = 0.0
     ) -> bool:
-        """Tell the study, once, and the person at the keyboard. False if another worker has the trial by now."""
+        """Record an outcome in the study, once, and print it. False if another worker has taken over the trial."""
         was_mine = self.study.end(trial.number, fate, values, error, seconds)
         self._running = [(process, other) for process, other in self._running if other.number != trial.number]
         self._is_recorded = False
         if not was_mine:
-            self.say(f"trial {trial.number}: another worker has taken it over, since nothing was heard from here")
+            self.say(
+                f"trial {trial.number}: another worker has taken it over, because this worker was silent for too long"
+            )
             return False
         took = f" in {seconds:.0f} s" if seconds else ""
         if fate == "done":
@@ -232,7 +234,7 @@ class Worker:
                 process.stop("lost")
 
     def _stop_all(self) -> None:
-        """End what runs here, and put it back for whoever goes on."""
+        """Stop the trials that run here, and release them for a resumed search."""
         for process, _ in self._running:
             process.stop("interrupted")
         while any(process.ended() is None for process, _ in self._running):
@@ -250,11 +252,11 @@ class Worker:
                     self.study.end(self._claimed.number, "waiting")
                 self.record()
         except OutageError as error:
-            if self.told is not None:  # else it is said that the worker gives up
-                self.say(f"{error}; whoever goes on finds the trials that ran here by itself")
+            if self.told is not None:  # else the message is that the worker gives up
+                self.say(f"{error}; a resumed search finds the trials that ran here")
 
     def record(self) -> None:
-        """Write `sweep.json`, by which runs find their search, and others what became of its trials."""
+        """Write `sweep.json`, by which runs find their search, and which lists the outcomes of trials."""
         base = self.search.words
         jobs = []
         for trial in self.study.trials():

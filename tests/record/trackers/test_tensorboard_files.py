@@ -34,7 +34,7 @@ def test_a_folder_that_is_removed_is_one_line(
             tracker.save()
             sleep(0.2)
     said = capsys.readouterr().err
-    assert said.startswith("warning: TensorBoard did not take everything")
+    assert said.startswith("warning: TensorBoard did not accept everything")
     assert said.count("\n") == 1, said
 
 

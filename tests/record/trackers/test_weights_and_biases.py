@@ -61,7 +61,7 @@ def test_a_server_that_is_not_there_makes_the_run_offline(
     first, last = capsys.readouterr().err.splitlines()
     assert first == f"warning: W&B at {address} does not answer; this run is stored offline, and can be sent later"
     (folder,) = tmp_path.glob("wandb/offline-run-*")
-    assert last == f"warning: W&B at {address} has nothing of this run; send it with: wandb sync {folder}"
+    assert last == f"warning: W&B at {address} received nothing of this run; send it with: wandb sync {folder}"
     records = wandb_records(tmp_path)
     assert history(records)["val/mse"] == [3, 2, 1]
     assert summary(records)["val/mse"] == 2

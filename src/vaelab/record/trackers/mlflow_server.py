@@ -191,7 +191,7 @@ class MLflowTracker(Tracker, MLFlowLogger):
             self._client.log_artifact(self._run_id, str(path), name.rpartition("/")[0] or None)
 
     def send_model(self, model: SavedModel) -> None:
-        """Send the model in MLflow's format, for `mlflow.pyfunc.load_model("runs:/<id>/model")`; its data as an input."""
+        """Send the model in MLflow format, for `mlflow.pyfunc.load_model("runs:/<id>/model")`; its data as an input."""
         with TemporaryDirectory() as folder:
             packed = Path(folder) / "model"
             pack(model, packed, self._run_id or "")

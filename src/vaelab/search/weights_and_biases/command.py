@@ -36,19 +36,19 @@ YOUR_ID = "<the id that wandb sweep prints>"
 
 
 def sweep(words: SearchWords, folders: list[Path], program: Sequence[str], chosen: Chosen | None) -> int:
-    """Begin a sweep of W&B, or join one on this machine, until it is over; returns the exit code.
+    """Start a sweep of W&B, or join one on this machine, and run it to its end; return the exit code.
 
     Args:
-        words: of the command line.
+        words: the words of the command line.
         folders: of config groups, vaelab's own first.
-        program: the beginning of a command line that starts a run, as `sys.argv` has it.
-        chosen: the option of a new sweep; None for one that was begun.
+        program: the start of a command line that starts a run, as in `sys.argv`.
+        chosen: the option of a new sweep; None for an existing one.
 
     Returns:
-        0 where no trial failed, 1 where one did, 128 + the signal after an interruption.
+        0 if no trial failed, 1 if one did, 128 + the signal after an interruption.
 
     Raises:
-        UserError: something does not fit, or W&B does not begin the sweep.
+        UserError: the sweep is not valid, or W&B does not start it.
     """
     start = started_by(program)
     if chosen is not None:
@@ -73,9 +73,11 @@ def sweep(words: SearchWords, folders: list[Path], program: Sequence[str], chose
 def _new(
     words: SearchWords, folders: list[Path], start: Sequence[str], chosen: Chosen
 ) -> tuple[SweepRecord, Account, bool]:
-    """A new sweep, checked, with its folder made and its file written."""
+    """Check a new sweep, create its folder and write its file."""
     made = plan(words, folders, chosen)
-    definition(made, Path("folder"), words.trials, words.flags, start)  # what W&B cannot take leaves no folder
+    definition(
+        made, Path("folder"), words.trials, words.flags, start
+    )  # raises before a folder exists, if W&B does not support it
     folder = Path(claim_run_dir(None, str(made.log_dir / made.task / "search")))
     node, wanted = made.node, made.objective
     record = SweepRecord(
@@ -87,14 +89,16 @@ def _new(
     if node.trials is not None and every > node.trials:
         say(f"note: sweep.method=grid has {every} combinations, of which sweep.trials={node.trials} runs the first")
     _print(f"sweep folder: {folder}")
-    _print(f"the sweep as W&B takes it: {path}")
+    _print(f"the definition of the sweep for W&B: {path}")
     if made.account.offline and made.node.start:
-        say(f"note: {made.account.offline}: W&B sees no numbers of the trials, so bayes and early_terminate have none")
+        say(
+            f"note: {made.account.offline}: W&B receives no metrics of trials, so bayes and early_terminate cannot work"
+        )
     return record, made.account, made.node.start
 
 
 def _joined(words: SearchWords, folders: list[Path], start: Sequence[str]) -> tuple[SweepRecord, Account]:
-    """A sweep that was begun before, from its folder, which may come from somebody else."""
+    """Read an existing sweep from its folder, which may be untrusted."""
     assert words.folder is not None
     refuse_links_out(words.folder)
     changed = changes(words.search)
@@ -110,10 +114,10 @@ def _joined(words: SearchWords, folders: list[Path], start: Sequence[str]) -> tu
 
 
 def _changed(record: SweepRecord, changes: dict[str, Any]) -> SweepRecord:
-    """A sweep with the keys that are typed now.
+    """Return a sweep with the keys that are typed now.
 
     Raises:
-        ConfigError: a key cannot be changed any more, or a value does not fit.
+        ConfigError: a key can no longer be changed, or a value is not valid.
     """
     for key, value in changes.items():
         if key == "workers" and type(value) is int and value > 0:
@@ -128,7 +132,7 @@ def _changed(record: SweepRecord, changes: dict[str, Any]) -> SweepRecord:
             )
         else:
             raise ConfigError(
-                f"sweep.{key}: the sweep is as it is; sweep.workers and sweep.id can be typed with resume="
+                f"sweep.{key}: cannot be changed; only sweep.workers and sweep.id can be typed with resume="
             )
     return record
 
@@ -158,7 +162,7 @@ def _not_started(error: NotStartedError, record: SweepRecord, whose: Account) ->
 
 
 def _print_commands(folder: Path, whose: Account) -> None:
-    _print("begin the sweep, and start an agent on each machine:")
+    _print("start the sweep, and start an agent on each machine:")
     _print(f"  wandb sweep {shlex.quote(str(folder / DEFINITION))}")
     _print(f"  wandb agent {whose.path(YOUR_ID)}")
     _print(f"on this machine, with a table at the end: {typed_path('resume', folder)} sweep.id={YOUR_ID}")
@@ -166,7 +170,7 @@ def _print_commands(folder: Path, whose: Account) -> None:
 
 @dataclass
 class Running:
-    """The processes of a sweep on this machine, until they have ended or are told to.
+    """The processes of a sweep on this machine.
 
     Attributes:
         record: of the sweep.
@@ -197,14 +201,14 @@ class Running:
         Args:
             start: how a trial is started.
             typed: flags and overrides of trials that go on.
-            goes_on: whether trials that were interrupted here go on first.
+            goes_on: whether trials that were interrupted here are resumed first.
         """
         folder = self.record.folder
         self._known = {trial.record.id: _state(trial) for trial in seen_trials(folder)}
         with listening(self.heard):
             for run_id in self._interrupted() if goes_on else []:
                 if self.told is None:
-                    self.say(f"trial {run_id} goes on from its checkpoint")
+                    self.say(f"trial {run_id} resumes from its checkpoint")
                     self._children = [trial_that_goes_on(folder, self.path, run_id, start, typed)]
                     self._follow()
             if self.told is None:
@@ -223,7 +227,7 @@ class Running:
         ]  # fmt: skip
 
     def _follow(self) -> None:
-        """Until all processes have ended."""
+        """Monitor the processes until all have ended."""
         looks = 0
         while any(child.ended() is None for child in self._children):
             sleep(LOOK)
@@ -236,7 +240,7 @@ class Running:
         self._refresh()
 
     def _refresh(self) -> None:
-        """Note what W&B stopped, and say what is new."""
+        """Record what W&B stopped, and print news."""
         folder = self.record.folder
         stopped = {run_id for child in self._children for run_id in stopped_by_server(child.new_output())}
         trials = seen_trials(folder)

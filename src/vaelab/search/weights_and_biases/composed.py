@@ -1,4 +1,4 @@
-"""What a command line composes: the keys of the sweep, what is searched, and by which number."""
+"""Compose and check a command line: the keys of the sweep, the space and the objective."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -101,6 +101,6 @@ def _account(config: DictConfig) -> Account:
             offline = f"logger.{name}.mode={mode}" if mode in ("offline", "disabled") else ""
             return Account(str(one.project), None if one.get("entity") is None else str(one.entity), offline)
     raise ConfigError(
-        "sweep=wandb beside a logger that is not W&B's: it learns the numbers of the trials from logger=wandb; "
+        "sweep=wandb: needs the metrics of its trials from logger=wandb; "
         "leave out logger=..., or use logger=[wandb,mlflow] for several"
     )

@@ -1,7 +1,7 @@
-"""The sweep as W&B wants it: what `wandb_sweep.yaml` holds.
+"""The definition of the sweep for W&B: the contents of `wandb_sweep.yaml`.
 
-W&B's agent writes a value behind the name of its parameter as Python prints it: null becomes None, which Hydra reads
-as a text, and the brackets of a list its own. So all values that are no plain numbers are texts in Hydra's syntax.
+W&B's agent writes a value after the name of its parameter as Python prints it: null becomes None, which Hydra reads
+as a text, and lists get Python's syntax. So all values that are not plain numbers are texts in Hydra's syntax.
 """
 
 import math
@@ -23,12 +23,12 @@ from vaelab.search.weights_and_biases.trial import PLACE
 from vaelab.secrets import redact_override
 
 FILE = "wandb_sweep.yaml"
-VALUES = 1000  # at most, of a range with a step that W&B cannot express
+VALUES = 1000  # largest number of values of a range with a step that W&B cannot express
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")  # of a parameter, as W&B's schema has it
 
 
 def definition(plan: Plan, folder: Path, words: Sequence[str], flags: Sequence[str], start: Sequence[str]) -> Any:
-    """The sweep as plain data.
+    """Return the definition of the sweep as plain data.
 
     Args:
         plan: of the sweep.
@@ -38,7 +38,7 @@ def definition(plan: Plan, folder: Path, words: Sequence[str], flags: Sequence[s
         start: how a trial is started: `train.py`, or `-m vaelab train`.
 
     Raises:
-        ConfigError: W&B cannot take a name or a range, or a word holds a secret.
+        ConfigError: W&B does not support a name or a range, or a word contains a secret.
     """
     found: dict[str, Any] = {
         "name": plan.node.name or f"{plan.kind} {folder.name}",
@@ -75,7 +75,7 @@ def command(folder: Path, words: Sequence[str], flags: Sequence[str], start: Seq
     for word in [*flags, *words]:
         if (hidden := redact_override(word)) != word:
             raise ConfigError(
-                f"{hidden}: W&B keeps the command of a sweep, so a secret may not stand in it; put it into the "
+                f"{hidden}: W&B stores the command of a sweep, so it must not contain a secret; put it into the "
                 "environment or conf/local/default.yaml"
             )
     called = ["${program}"] if start[0] != "-m" else list(start)
@@ -85,21 +85,21 @@ def command(folder: Path, words: Sequence[str], flags: Sequence[str], start: Seq
 
 
 def parameter_name(key: str) -> str:
-    """A key, which W&B takes as the name of a parameter.
+    """Return a key as the name of a parameter of W&B.
 
     Raises:
-        ConfigError: it does not.
+        ConfigError: W&B does not allow this name.
     """
     if not _NAME.fullmatch(key):
         raise ConfigError(
-            f"sweep.space.{key}: W&B takes letters, digits, _, . and - in the name of a parameter; search it with "
+            f"sweep.space.{key}: W&B allows only letters, digits, _, . and - in names of parameters; search it with "
             "sweep=optuna"
         )
     return key
 
 
 def parameters(space: Space, method: str) -> dict[str, Any]:
-    """The space as W&B's parameters.
+    """Return the space as parameters of W&B.
 
     Args:
         space: of the sweep.
@@ -113,12 +113,12 @@ def parameters(space: Space, method: str) -> dict[str, Any]:
         where = f"sweep.space.{key}"
         found[parameter_name(key)] = {"values": _values(entry)} if isinstance(entry, Choices) else _range(where, entry)
         if method == "grid" and found[key].get("distribution") not in (None, "int_uniform", "q_uniform"):
-            raise ConfigError(f"{where}: sweep.method=grid takes a list, or whole numbers without log: true")
+            raise ConfigError(f"{where}: sweep.method=grid needs a list, or whole numbers without log: true")
     return found
 
 
 def combinations(space: Space) -> int:
-    """How many trials a grid has, of a space that a grid can take."""
+    """Return the number of trials of a grid over a space."""
     return math.prod(
         len(entry.words) if isinstance(entry, Choices) else math.floor((entry.high - entry.low) / (entry.step or 1)) + 1
         for entry in space.values()
@@ -154,7 +154,9 @@ def _range(where: str, entry: Range) -> dict[str, Any]:
         return {"distribution": "q_uniform", **ends, "q": int(step) if entry.whole else step}
     count = math.floor((entry.high - entry.low) / step + 1e-9) + 1  # W&B counts steps from 0, not from the low end
     if count > VALUES:
-        raise ConfigError(f"{where}: has {count} values, and W&B takes steps from 0 only; make low a multiple of step")
+        raise ConfigError(
+            f"{where}: has {count} values, but W&B supports only steps from 0; make low a multiple of step"
+        )
     steps = [entry.low + step * number for number in range(count)]
     return {"values": [int(one) if entry.whole else float(f"{one:.12g}") for one in steps]}
 

@@ -1,4 +1,4 @@
-"""`search.json` in the folder of a sweep of W&B: what whoever joins it on this machine has to know."""
+"""`search.json` in the folder of a sweep of W&B, for commands that join it on this machine."""
 
 import json
 import re
@@ -90,7 +90,7 @@ class SweepRecord:
         except OSError as error:
             raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise CheckpointError(f"{path}: is broken or cut short, so the sweep cannot go on from it") from error
+            raise CheckpointError(f"{path}: is broken or cut short, so the sweep cannot be resumed") from error
         return cls(folder, command, words, keys, name, direction, sweep, trials, workers)
 
     @classmethod

@@ -59,7 +59,7 @@ def renewed_definition(
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
     except (yaml.YAMLError, ConfigError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise CheckpointError(f"{path}: is broken, so the sweep cannot be begun from it; begin a new one") from error
+        raise CheckpointError(f"{path}: is broken, so the sweep cannot be started from it; start a new one") from error
     for key, entry in parameters.items():
         parameter_name(key)
         values = entry.get("values") or [entry[end] for end in _ENDS]

@@ -1,4 +1,4 @@
-"""What is asked of W&B's server, in a process of its own: that ends in time, whatever W&B waits for.
+"""Requests to W&B's server, in a process of its own, which ends in time even if W&B hangs.
 
 `python -m vaelab.search.weights_and_biases.server <request>` is that process.
 """
@@ -65,7 +65,7 @@ def log_in() -> None:
 
 def _ask(request: dict[str, Any]) -> dict[str, Any]:
     if (mode := os.environ.get("WANDB_MODE", "")) in _OFFLINE:
-        raise NotStartedError(f"WANDB_MODE={mode}, and a sweep needs W&B's server")
+        raise NotStartedError(f"WANDB_MODE={mode}, but a sweep needs W&B's server")
     try:
         done = subprocess.run(
             [sys.executable, "-m", "vaelab.search.weights_and_biases.server", json.dumps(request)],
@@ -82,7 +82,7 @@ def _ask(request: dict[str, Any]) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     except (ValueError, IndexError) as error:
         last = (done.stderr.splitlines() or [f"exit code {done.returncode}"])[-1]
-        raise NotStartedError(f"W&B could not be asked ({printable(redact_text(last), 300)})") from error
+        raise NotStartedError(f"the request to W&B failed ({printable(redact_text(last), 300)})") from error
     if "refused" in found:
         raise NotStartedError(str(found["refused"]))
     return found
@@ -110,9 +110,9 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
     try:
         api = wandb.Api(timeout=PATIENCE)
     except wandb.errors.UsageError as error:
-        raise NotStartedError("nobody is logged in to W&B; `wandb login` logs in") from error
+        raise NotStartedError("not logged in to W&B; run `wandb login`") from error
     except Exception as error:  # whatever a library raises
-        raise NotStartedError(f"W&B did not let this account in ({_reason(error)})") from error
+        raise NotStartedError(f"W&B refused the login ({_reason(error)})") from error
     if "definition" not in request:
         return {}
     import yaml
@@ -121,7 +121,7 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
     try:
         made = wandb.sweep(sweep, entity=request["entity"], project=request["project"])
     except Exception as error:  # whatever a library raises
-        raise NotStartedError(f"W&B did not begin the sweep ({_reason(error)})") from error
+        raise NotStartedError(f"W&B did not start the sweep ({_reason(error)})") from error
     entity, project = os.environ.get("WANDB_ENTITY") or api.default_entity, os.environ.get("WANDB_PROJECT")
     path = "/".join(filter(None, (entity, project or request["project"], made)))
     page = f"{settings.app_url}/{entity}/{project}/sweeps/{made}"

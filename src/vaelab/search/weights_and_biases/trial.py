@@ -46,8 +46,8 @@ def as_trial(arguments: list[str]) -> Iterator[list[str]]:
     run_id = os.environ.get("WANDB_RUN_ID", "")
     if not _ID.fullmatch(run_id) or not os.environ.get("WANDB_SWEEP_ID"):
         raise ConfigError(
-            f"{places[-1]}: is for the trials that an agent of W&B starts; wandb agent <sweep> or resume={folder} "
-            "starts one"
+            f"{places[-1]}: is only for trials that an agent of W&B starts; start an agent with wandb agent <sweep> or "
+            f"resume={folder}"
         )
     from vaelab.search.weights_and_biases.trials import TrialRecord, write_jobs
 

@@ -1,4 +1,4 @@
-"""What became of the trials in the folder of a sweep: `trials/<id>.json`, and `sweep.json` made from all of them."""
+"""The outcomes of the trials of a sweep: `trials/<id>.json`, and `sweep.json` made from all of them."""
 
 import json
 import os
