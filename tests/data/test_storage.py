@@ -244,4 +244,4 @@ def test_images_that_cannot_be_written_cannot_stay_on_disk(folder: Path, capsys:
     with pytest.raises(DataError, match="storage=disk: decoded images can be written to none of"):
         images(folder, "disk")
     assert images(folder, "auto")._loaded.file is None
-    assert "they are held in memory, and each run decodes them anew" in capsys.readouterr().err
+    assert "they are held in memory, and each run decodes them again" in capsys.readouterr().err

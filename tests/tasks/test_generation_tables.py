@@ -138,7 +138,7 @@ def test_rows_for_later_data_are_missing_what_these_are_missing(tmp_path: Path) 
     gaps = of.gaps()
     drawn = gaps.over(torch.zeros(2_000, 4)).isnan().double().mean(0).tolist()
     assert drawn == pytest.approx([0.2, 0, 0, 0], abs=0.03)
-    assert gaps.about == "each generated example is missing what a test example drawn at random is missing"
+    assert gaps.about == "each generated example has the missing values of a randomly drawn test example"
 
 
 def test_baselines_are_measured_anew_in_other_units(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Rows of a table as plain numbers."""
+"""Convert rows of a table to plain numbers."""
 
 from collections.abc import Sequence
 
@@ -10,14 +10,14 @@ from vaelab.core.spec import Column
 
 
 def features(rows: Tensor, columns: Sequence[Column]) -> Tensor:
-    """Numbers in the order of the columns, then a 0 or 1 for each category of each categorical column.
+    """Return numbers in the order of the columns, then one-hot encodings of the categorical columns.
 
     Args:
-        rows: `(N, D)`, categories as their numbers, NaN where a value is missing.
-        columns: what they are.
+        rows: `(N, D)`, categories by index, NaN for missing values.
+        columns: the columns of the rows.
 
     Returns:
-        `(N, R)`, NaN where a value is missing.
+        `(N, R)`, NaN for missing values.
     """
     parts = [rows[:, [place for place, column in enumerate(columns) if not column.categories]]]
     for place, column in enumerate(columns):
@@ -29,5 +29,5 @@ def features(rows: Tensor, columns: Sequence[Column]) -> Tensor:
 
 
 def feature_count(columns: Sequence[Column]) -> int:
-    """R of `features`."""
+    """Return R of `features`."""
     return sum(len(column.categories) or 1 for column in columns)

@@ -1,4 +1,4 @@
-"""Examples as they are stored: whole numbers where they are counts, scaled only batch by batch."""
+"""Stored examples: counts are stored as integers, and scaled only batch by batch."""
 
 from dataclasses import dataclass, replace
 
@@ -19,12 +19,12 @@ class Examples:
 
     Attributes:
         values: `(N, *shape)`; uint8 counts of `levels`, or float in the range of `support`.
-        label: `(N,)` int64, -1 where there is none.
-        spec: of one example.
-        splits: the set's own splits as rows of `values`: "train", and "val" and "test" where it has
-            them; what is missing is cut from train.
-        file: that `values` are mapped from; None where they are in memory.
-        factors: what each example was made from; None where nothing says so.
+        label: `(N,)` int64, -1 for no label.
+        spec: the specification of one example.
+        splits: the set's own splits as rows of `values`: "train", and "val" and "test" if it has
+            them; other splits are cut from train.
+        file: the file that `values` are memory-mapped from; None if they are in memory.
+        factors: the factors of variation of each example; None if unknown.
     """
 
     values: Tensor
@@ -36,11 +36,11 @@ class Examples:
 
 
 def lengths(examples: Examples) -> Tensor | None:
-    """Steps up to the last token of each sequence, `(N,)`; None for data that is never padded."""
+    """Return the length of each sequence in steps, `(N,)`; None for data that is never padded."""
     if examples.spec.kind != "tokens" or not examples.spec.has_missing:
         return None
     steps = torch.arange(1, examples.values.shape[-1] + 1)
-    # Made first: a small result after each part would keep the heap from giving the room of that part to the next.
+    # Allocated first: a small result after each part would prevent the heap from reusing that part's memory.
     found = torch.empty(len(examples.values), dtype=torch.long)
     for part, into in zip(examples.values.split(AT_ONCE), found.split(AT_ONCE), strict=True):
         torch.amax(observed_steps(part) * steps, 1, out=into)
@@ -48,9 +48,9 @@ def lengths(examples: Examples) -> Tensor | None:
 
 
 def scale(values: Tensor, spec: DataSpec) -> Tensor:
-    """Stored values as floats in the declared range, where counts 0..levels-1 become [0, 1]; tokens as int64.
+    """Convert stored values to floats in the declared range (counts 0..levels-1 become [0, 1]), and tokens to int64.
 
-    Counts with gaps are stored as int8, where what is negative is missing.
+    Counts with missing values are stored as int8, in which negative values are missing.
     """
     if spec.support == "categories":
         return values.long()
@@ -63,7 +63,7 @@ def scale(values: Tensor, spec: DataSpec) -> Tensor:
 
 
 def binarized(examples: Examples, seed: int) -> Examples:
-    """All examples as zeros and ones, drawn once: each value is 1 with its grey level as probability."""
+    """Binarize all examples once at random: each value is 1 with its grey level as probability."""
     rows = []
     for index in torch.arange(len(examples.values)).split(AT_ONCE):
         noise = ExampleNoise(seed, index.tolist())

@@ -1,4 +1,4 @@
-"""The factors of variation that images were made from."""
+"""The factors of variation of images."""
 
 from dataclasses import dataclass, replace
 
@@ -9,15 +9,15 @@ from vaelab.errors import DataError
 
 @dataclass(frozen=True)
 class Factors:
-    """What each example of a data set was made from, such as shape and position.
+    """The factors of variation of each example of a data set, such as shape and position.
 
     Attributes:
-        names: of the F factors.
-        sizes: how many values each factor has.
-        values: `(N, F)` int64; column f holds whole numbers from 0 to `sizes[f] - 1`.
+        names: the names of the F factors.
+        sizes: the number of values of each factor.
+        values: `(N, F)` int64; column f has whole numbers from 0 to `sizes[f] - 1`.
 
     Raises:
-        DataError: names, sizes and values do not fit each other.
+        DataError: names, sizes and values do not match.
     """
 
     names: tuple[str, ...]
@@ -39,5 +39,5 @@ class Factors:
                     )
 
     def at(self, rows: Tensor) -> "Factors":
-        """Those of some examples, `rows: (n,)` int64."""
+        """Return the factors of some examples, `rows: (n,)` int64."""
         return replace(self, values=self.values[rows])

@@ -1,4 +1,4 @@
-"""What lies in a folder of data, links to other folders followed."""
+"""List a data folder, following links to other folders."""
 
 import os
 from collections import Counter
@@ -10,7 +10,7 @@ from typing import Literal
 from vaelab.errors import DataError
 from vaelab.notes import note, some, were
 
-# What operating systems leave behind, in lower case; names that begin with a point are hidden.
+# Files that operating systems create, in lower case; names that begin with a dot are hidden.
 LEFT_BEHIND = frozenset({"__macosx", "@eadir", "$recycle.bin", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"})
 
 
@@ -20,9 +20,9 @@ class Listing:
 
     Attributes:
         root: the folder.
-        files: in the order of their paths; a link that leads nowhere is among them.
-        folders: within `root`, in the order of their paths.
-        unfollowed: links to folders that are read anyway, or that hold `root`.
+        files: sorted by path, including broken links.
+        folders: folders inside `root`, sorted by path.
+        unfollowed: links to folders that are read anyway, or that contain `root`.
     """
 
     root: Path
@@ -31,19 +31,19 @@ class Listing:
     unfollowed: tuple[Path, ...]
 
     def having(self, suffixes: Sequence[str]) -> list[Path]:
-        """Files with one of these suffixes, which may have several parts as `.csv.gz`, in capitals or not."""
+        """Return files with one of these suffixes, in any case; a suffix may have several parts, such as `.csv.gz`."""
         return [file for file in self.files if file.name.lower().endswith(tuple(suffixes))]
 
     def relative(self, paths: Sequence[Path]) -> list[str]:
-        """Paths as they are named within `root`."""
+        """Return paths relative to `root`."""
         return [path.relative_to(self.root).as_posix() for path in paths]
 
     def skipped(self, files: Sequence[Path], what: str) -> list[str]:
-        """Lines that name files which are not read, and links which are not followed; none where there are none.
+        """Return lines about files that are not read, and links that are not followed; empty if there are none.
 
         Args:
-            files: that are not read.
-            what: what is read here, such as `an image`.
+            files: the files that are not read.
+            what: what is read, such as `an image`.
         """
         lines = []
         if files:
@@ -54,19 +54,19 @@ class Listing:
                 f"({by_kind}): {some(self.relative(files))}"
             )
         if self.unfollowed:
-            lead = "the folders they lead to are read anyway or hold this one"
+            lead = "their targets are read anyway or contain this folder"
             if len(self.unfollowed) == 1:
-                lead = "the folder it leads to is read anyway or holds this one"
+                lead = "its target is read anyway or contains this folder"
             names = some(self.relative(self.unfollowed))
             lines.append(f"{self.root}: {were(len(self.unfollowed), 'link')} not followed, since {lead}: {names}")
         return lines
 
 
 def list_folder(root: Path) -> Listing:
-    """Read the names in a folder and in all folders in it.
+    """List a folder and all folders in it.
 
-    Links to folders are followed, but each folder is read once: a second way to it would double its examples, and
-    could put them into two splits. Hidden files, and what operating systems leave behind, are not listed.
+    Links to folders are followed, but each folder is read only once: otherwise its examples would be duplicated,
+    possibly in two splits. Hidden files, and files that operating systems create, are not listed.
 
     Raises:
         DataError: a folder cannot be read.
@@ -89,21 +89,21 @@ def list_folder(root: Path) -> Listing:
                 kind = _kind(path)
                 if kind is not None:
                     {"file": files, "link": links, "folder": waiting}[kind].append(path)
-        waiting = sorted(links, reverse=True)  # after all that needs no link, in order
+        waiting = sorted(links, reverse=True)  # links come last, in order
     inside = sorted(folder for folder in folders if folder != root)
     return Listing(root, tuple(sorted(files)), tuple(inside), tuple(sorted(unfollowed)))
 
 
 def files_of(place: Path, suffixes: Sequence[str], what: str) -> list[Path]:
-    """The files of a folder with one of these suffixes, in order; says which others are skipped.
+    """Return the files of a folder with one of these suffixes, in order; print which other files are skipped.
 
     Args:
         place: the folder.
-        suffixes: in small letters.
-        what: such a file is, for messages, such as `a table`.
+        suffixes: the suffixes in lower case.
+        what: the name of such a file in messages, such as `a table`.
 
     Raises:
-        DataError: there is none, or a folder cannot be read.
+        DataError: there is no such file, or a folder cannot be read.
     """
     listing = list_folder(place)
     files = listing.having(suffixes)
@@ -126,7 +126,7 @@ def _visible(folder: Path) -> list[Path]:
 
 
 def _kind(path: Path) -> Literal["file", "link", "folder"] | None:
-    """`link` is one to a folder; None for what is neither, such as a socket."""
+    """Return the kind of a path, where `link` is a link to a folder; None for anything else, such as a socket."""
     try:
         if path.is_dir():
             return "link" if path.is_symlink() else "folder"

@@ -1,4 +1,4 @@
-"""Labels as people write them."""
+"""Labels as users write them."""
 
 from collections.abc import Sequence
 from math import isfinite
@@ -12,26 +12,26 @@ from vaelab.errors import ConfigError
 def label_numbers(
     chosen: Sequence[str | int], classes: Sequence[str], label: Tensor, trained: int | None = None
 ) -> list[int]:
-    """The numbers of the chosen labels.
+    """Return the indices of the chosen labels.
 
-    An entry is the name of a class or, where no class has that name, the number of one. So `[3]` is the
-    class called 3 if there is one, and else the fourth.
+    An entry is the name of a class or, if no class has that name, the index of one. So `[3]` is the class called 3 if
+    there is one, and else the fourth class.
 
     Args:
         chosen: `data.normal`.
-        classes: names by number, empty where labels have none.
-        label: `(N,)` of all examples, -1 where there is none.
+        classes: class names by index; empty if labels have no names.
+        label: `(N,)` of all examples, -1 for no label.
         trained: how many of the classes, the first ones, a trained model knows: a number means one of these. None
             where a model is trained.
 
     Raises:
-        ConfigError: an entry is neither, or there are no labels.
+        ConfigError: an entry is neither a name nor an index, or there are no labels.
     """
     known = classes or [str(number) for number in range(int(label.max()) + 1)]
     if not known:
         raise ConfigError(
             "data.normal: the data have no labels; data.label=<column> names them (images take theirs from a folder "
-            "for each class). Without data.normal task=anomaly takes all examples as normal"
+            "for each class). Without data.normal, task=anomaly treats all examples as normal"
         )
     if not chosen:
         raise ConfigError(f"data.normal=[]: names no label; {_known(known)}")
@@ -48,10 +48,10 @@ def label_numbers(
 
 
 def drawn_by_class(label: Tensor, count: int, seed: int) -> Tensor:
-    """Places of `count` examples with a label, `(count,)` int64 ascending, as many of each class as of any other.
+    """Draw `count` labelled examples, balanced over classes; return their ascending rows `(count,)` int64.
 
-    Where the count is no multiple of the classes, the first of a random order of them have one more. A class of fewer
-    examples gives all that it has, and the others give more.
+    If the count is not a multiple of the classes, randomly chosen classes have one more. A class with too few examples
+    gives all that it has, and the others give more.
 
     Args:
         label: `(N,)`, -1 where there is none.
@@ -69,8 +69,8 @@ def drawn_by_class(label: Tensor, count: int, seed: int) -> Tensor:
         raise ConfigError(f"data.labelled={count}: the examples of the train split have no labels; leave it out")
     if count > len(order):
         raise ConfigError(
-            f"data.labelled={count}: the train split has {len(order)} examples with a label; ask for fewer, or leave "
-            "it out"
+            f"data.labelled={count}: the train split has {len(order)} examples with a label; use a smaller number, or "
+            "leave it out"
         )
     if count < len(found):
         raise ConfigError(
@@ -85,7 +85,7 @@ def drawn_by_class(label: Tensor, count: int, seed: int) -> Tensor:
 
 
 def renumbered(label: Tensor, classes: Sequence[str], trained: Sequence[str]) -> tuple[Tensor, tuple[str, ...]]:
-    """Labels by the numbers that classes had in training; classes that were not there come after those.
+    """Convert labels to the indices of classes in training; new classes follow after those.
 
     Args:
         label: `(N,)` numbers of `classes`, -1 where there is none.

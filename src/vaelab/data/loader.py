@@ -1,4 +1,4 @@
-"""Whole batches of stored examples: a permutation per epoch and one gather per batch."""
+"""Load whole batches of stored examples: one permutation per epoch, one gather per batch."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -11,17 +11,17 @@ from vaelab.core.batch import RawBatch
 from vaelab.core.noise import ExampleNoise, StepNoise, mix
 from vaelab.data.storage import Store, Take, fetched
 
-POOL = 50  # batches' worth of shuffled examples that are sorted by length
+POOL = 50  # batches of shuffled examples that are sorted by length together
 
 
 class TrainLoader:
-    """Shuffled batches of `batch_size` examples over all devices; this device's rows of each.
+    """Shuffled batches of `batch_size` examples over all devices; yields this device's rows of each batch.
 
-    Order and noise are functions of the seed and the epoch, so `state_dict` is two numbers and a run
-    resumed within an epoch goes on with exactly the batches it had not seen. The last, short batch
-    is kept; where it does not split evenly, `RawBatch.weight` restores each example's share.
+    Order and noise are functions of the seed and the epoch. So `state_dict` is two numbers, and a run that is resumed
+    within an epoch continues with exactly the batches that it had not seen. The last, shorter batch is kept; if it
+    cannot be split evenly, `RawBatch.weight` restores the weight of each example.
 
-    Where `lengths` of sequences, `(N,)`, are given, a batch holds similar ones; see `bucketed`.
+    If `lengths` of sequences, `(N,)`, are given, a batch has sequences of similar length; see `bucketed`.
     """
 
     def __init__(
@@ -65,19 +65,19 @@ class TrainLoader:
         return RawBatch(values, label, noise, weight, longest(self._lengths, rows))
 
     def state_dict(self) -> dict[str, Any]:
-        """The epoch, and how many of its batches were handed out."""
+        """Return the epoch, and how many of its batches were yielded."""
         return {"epoch": self._position[0], "batches": self._position[1]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on after the batches that a saved state had handed out."""
+        """Continue after the batches that were yielded before the state was saved."""
         self._position = (int(state["epoch"]), int(state["batches"]))
 
 
 def bucketed(order: Tensor, lengths: Tensor, batch_size: int, generator: torch.Generator) -> Tensor:
-    """Shuffled rows, `(N,)`, so that each batch of them holds sequences of similar length; batches in random order.
+    """Reorder shuffled rows, `(N,)`, so that each batch has sequences of similar length; batches in random order.
 
-    Every `POOL` batches' worth is sorted by length and cut into batches. The short batch at the end is left as it is:
-    sorted, it would always hold the longest.
+    The rows of every `POOL` batches are sorted by length and cut into batches. The short batch at the end is not
+    sorted: otherwise it would always contain the longest sequences.
     """
     full = len(order) - len(order) % batch_size
     pools = [pool[lengths[pool].argsort(stable=True)] for pool in order[:full].split(POOL * batch_size)]
@@ -86,12 +86,12 @@ def bucketed(order: Tensor, lengths: Tensor, batch_size: int, generator: torch.G
 
 
 def longest(lengths: Tensor | None, rows: Tensor) -> int | None:
-    """Steps of the longest of some sequences, at least 1; None without lengths."""
+    """Return the length of the longest of some sequences, at least 1; None without lengths."""
     return None if lengths is None else max(1, int(lengths[rows].max()))
 
 
 def _share(total: int, rank: int, world_size: int) -> tuple[slice, float]:
-    """This device's rows of a batch, and the weight that makes the mean over devices exact.
+    """Return this device's rows of a batch, and the weight that makes the mean over devices exact.
 
     Devices average their gradients with equal weights, so a device with n of N rows among W devices
     scales its mean by n W / N. A device without a row repeats the first one with weight 0.
@@ -103,9 +103,9 @@ def _share(total: int, rank: int, world_size: int) -> tuple[slice, float]:
 
 
 class EvalLoader:
-    """A split in its own order, each example once over all devices, its noise tied to the example.
+    """A split in its own order, each example once over all devices, with noise that depends on the example.
 
-    A state tells how many batches of a pass were handed out; the pass after `load_state_dict` is the rest of that one.
+    The state is the number of batches that a pass has yielded; the pass after `load_state_dict` yields the rest.
     """
 
     def __init__(
@@ -140,9 +140,9 @@ class EvalLoader:
         return RawBatch(*take(rows), noise, 1.0, longest(self._lengths, rows))
 
     def state_dict(self) -> dict[str, Any]:
-        """How many batches were handed out; none after the last."""
+        """Return how many batches were yielded; 0 after the last one."""
         return {"batches": self._done % len(self) if len(self) else 0}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Leave the batches that a saved state had handed out out of the next pass."""
+        """Skip the batches of a saved state in the next pass."""
         self._first = int(state["batches"])

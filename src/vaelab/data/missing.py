@@ -8,19 +8,19 @@ from vaelab.data.module import DataModule
 
 
 class MissingPatterns:
-    """Where values are missing in train examples, drawn at random and laid over generated ones.
+    """Patterns of missing values of train examples, drawn at random and applied to generated examples.
 
-    A model gives every value of an example. So that generated data are missing what real data are missing, at the
-    same rates and in the same columns together, each example takes the pattern of missing values of one train
-    example, and of a series its length. The pattern is independent of the example's own values.
+    A model generates every value of an example. So that generated data have missing values at the same rates and in the
+    same combinations as real data, each example gets the pattern of missing values of a random train example, and a
+    series also its length. The pattern is independent of the example's own values.
 
     Args:
-        data: that patterns come from.
-        seed: of the draws.
-        split: of the data; later data have no train split.
+        data: the data that patterns come from.
+        seed: the random seed.
+        split: the split of the data; later data have no train split.
     """
 
-    about = "each generated example is missing what a train example drawn at random is missing"
+    about = "each generated example has the missing values of a randomly drawn train example"
 
     def __init__(self, data: DataModule, seed: int = 0, split: str = "train") -> None:
         self._data, self._split = data, split
@@ -29,7 +29,7 @@ class MissingPatterns:
         self.any = data.spec.has_missing and data.spec.support != "categories" and len(data.split[split]) > 0
 
     def over(self, values: Tensor) -> Tensor:
-        """Generated examples, `(N, *shape)`, with NaN where they are missing; the same where data has no gaps."""
+        """Set missing values of generated examples `(N, *shape)` to NaN; unchanged if data have no missing values."""
         if not self.any:
             return values
         places = torch.randint(len(self._data.split[self._split]), (len(values),), generator=self._generator)

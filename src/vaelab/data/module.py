@@ -30,13 +30,13 @@ from vaelab.data.storage import CACHED, Storage, Store, place, stays_on_disk
 from vaelab.errors import ConfigError, DataError
 
 Binarize = Literal["static", "dynamic", "threshold"]
-DIGESTED, BLOCKS = 2**26, 64  # bytes of a data set that tell it from others, and the places that they are read at
-EVALUATED = 2**24  # values of an evaluation batch: without gradients there is room for more than a training batch
+DIGESTED, BLOCKS = 2**26, 64  # bytes of a data set that its digest uses, and the number of blocks they are read in
+EVALUATED = 2**24  # values of an evaluation batch, which can be larger than a training batch without gradients
 Fraction = Annotated[float, Gt(0), Lt(1)]
 
 
 class DataSettings(TypedDict):
-    """What every data set is told; see `DataModule`."""
+    """Settings of every data set; see `DataModule`."""
 
     corruption: Corruption
     batch_size: Annotated[int, Gt(0)]
@@ -48,26 +48,27 @@ class DataSettings(TypedDict):
 
 
 class DataModule(L.LightningDataModule, ABC):
-    """Splits, batches and prepares what a subclass's `load` brings.
+    """Splits, batches and prepares the examples that a subclass's `load` returns.
 
-    The set's own test split is used where there is one; validation is the last part of a shuffle of
-    the rest that depends on `split_seed` alone, so that runs of different seeds are compared on the
+    The set's own test split is used if there is one; validation is the last part of a shuffle of
+    the rest that depends only on `split_seed`, so that runs with different seeds are compared on the
     same examples. `batch_size` counts the examples of one batch over all devices. Scaling,
-    binarization and corruption run on the device, on whole batches. `normal` names the labels, as
-    classes or by their numbers, that train and validation are restricted to; test keeps all, and all
-    others go there where the set has no test split of its own: rare anomalies are for measuring.
+    binarization and corruption run on the device, on whole batches. `normal` lists the labels, as
+    class names or indices, that train and validation are restricted to. Test keeps all labels, and if the set has no
+    test split of its own, all other examples go to test, since rare anomalies are needed for evaluation.
     Examples without a label are then in no split.
 
-    `labelled` says how many examples of the train split keep their label. They are drawn by `split_seed`, as many of
-    each class as of any other, and all other train labels become -1. Validation and test keep theirs.
+    `labelled` is the number of examples of the train split that keep their label. They are drawn with `split_seed`,
+    balanced over classes, and all other train labels become -1. Validation and test keep theirs.
 
     Attributes:
-        storage: where examples are kept while the run goes on; see `vaelab.data.storage.place`.
-        labelled_share: the share of an epoch's rows that should have a label at the least. Where fewer examples have
-            one, these come several times in an epoch; 0 leaves all as they are. To be set before training begins.
-        all_as_test: whether every example is in the test split, in the order of the files, and none is trained on:
-            for data that a trained model never saw. Labels then only say which examples are normal, and need not be
-            there. To be set before the data are prepared.
+        storage: where examples are stored during the run; see `vaelab.data.storage.place`.
+        labelled_share: the minimum share of labelled rows in an epoch. If fewer examples have a label, these are
+            repeated within an epoch; 0 disables it. Set it before training begins.
+        all_as_test: whether every example is in the test split, in the order of the files, and none is used for
+            training: for new data of a trained model. Labels then only say which examples are normal, and are optional.
+                Set it
+            before the data are prepared.
     """
 
     storage: Storage = "auto"
@@ -88,11 +89,11 @@ class DataModule(L.LightningDataModule, ABC):
         if self.labelled is not None and normal is not None:
             raise ConfigError(
                 f"data.labelled={self.labelled} and data.normal={normal}: data.normal restricts train by its labels, "
-                "so that none of them is hidden; leave one of the two out"
+                "so they cannot be hidden; leave one of the two out"
             )
         self._examples: Examples | None = None
-        self._trained: DataSpec | None = None  # of the model that examples are prepared for
-        self._every_label: Tensor | None = None  # before some were hidden
+        self._trained: DataSpec | None = None  # specification of the trained model that examples are prepared for
+        self._every_label: Tensor | None = None  # all labels, before some were hidden
         self._content: str | None = None
         self._lengths: Tensor | None = None
         self._stores: dict[torch.device, Store] = {}
@@ -105,22 +106,22 @@ class DataModule(L.LightningDataModule, ABC):
         """Read the data set into memory.
 
         Raises:
-            DataError: it is missing, empty or broken.
+            DataError: it is missing, empty or damaged.
         """
 
     def prepare_as(self, folder: Path) -> None:
-        """Prepare examples as those of the model in `folder`, a run's `model/`, were: on its scales, not on new ones.
+        """Prepare examples as for the model in `folder`, a run's `model/`: with its scales instead of new ones.
 
-        To be called before `prepare_data` and `setup`. Most data are prepared in the same way in every run.
+        Call it before `prepare_data` and `setup`. Most data are prepared in the same way in every run.
 
         Raises:
-            DataError: what the folder says cannot be read.
+            DataError: the record in the folder cannot be read.
         """
         self._trained = trained_spec(folder)
 
     @property
     def spec(self) -> DataSpec:
-        """What one example is, as a likelihood sees it: after binarization."""
+        """The specification of one example, as a likelihood sees it: after binarization."""
         spec = self._loaded.spec
         if self.binarize is None:
             return spec
@@ -160,14 +161,14 @@ class DataModule(L.LightningDataModule, ABC):
         self._lengths = lengths(self._examples)
 
     def _labelled_as_trained(self, examples: Examples) -> Examples:
-        """With the model's own numbers of classes, whichever of them are here."""
+        """Convert labels to the class indices of the model."""
         if self._trained is None or not self._trained.classes:
             return examples
         label, classes = renumbered(examples.label, examples.spec.classes, self._trained.classes)
         return replace(examples, label=label, spec=replace(examples.spec, classes=classes))
 
     def _labels_hidden(self, examples: Examples, count: int) -> Examples:
-        """With labels of `count` train examples alone, beside those of the other splits."""
+        """Hide all train labels except `count`; the other splits keep theirs."""
         train = self.split["train"]
         self._every_label, label = examples.label, examples.label.clone()
         kept = train[drawn_by_class(label[train], count, mix(self.split_seed, "labelled"))]
@@ -176,7 +177,7 @@ class DataModule(L.LightningDataModule, ABC):
         return replace(examples, label=label)
 
     def _in_place(self, examples: Examples) -> Examples:
-        """In memory or on disk, as `storage` says."""
+        """Place examples in memory or on disk, according to `storage`."""
         if self.storage == "disk" and not examples.file:
             raise ConfigError(
                 f"storage=disk: {examples.spec.name} is read into memory; only images, tables, texts and series can "
@@ -187,11 +188,11 @@ class DataModule(L.LightningDataModule, ABC):
         return examples
 
     def fitted(self, examples: Examples, train: Tensor) -> Examples:
-        """Prepare all examples by what `train`, rows of `values`, has: scales, vocabularies. Most data need nothing."""
+        """Fit scales or vocabularies to `train`, rows of `values`, and apply them to all examples."""
         return examples
 
     def _is_normal(self, examples: Examples) -> Tensor:
-        """`(N,)` bool, of all examples."""
+        """Return for all examples `(N,)` whether they are normal."""
         if self.normal is None:
             return torch.ones(len(examples.label), dtype=torch.bool)
         if self.all_as_test and not (examples.label >= 0).any():
@@ -201,7 +202,7 @@ class DataModule(L.LightningDataModule, ABC):
         return torch.isin(examples.label, torch.tensor(numbers))
 
     def _binarized(self, examples: Examples) -> Examples:
-        """Once for the whole run."""
+        """Binarize once for the whole run."""
         if stays_on_disk(examples.values, examples.file, self.storage):
             raise ConfigError(
                 f"binarize=static: would keep a copy in memory of {examples.spec.name}, which is read from disk; "
@@ -224,7 +225,7 @@ class DataModule(L.LightningDataModule, ABC):
         return self._train_loader
 
     def whole_train_loader(self, epoch: Callable[[], int]) -> TrainLoader:
-        """The same batches, whole whatever the number of devices, for what one of them trains alone."""
+        """The same batches, not split over devices, for training on a single device."""
         return self._loader(epoch)
 
     def _loader(self, epoch: Callable[[], int], rank: int = 0, world_size: int = 1) -> TrainLoader:
@@ -239,7 +240,7 @@ class DataModule(L.LightningDataModule, ABC):
 
     @property
     def repeats(self) -> int:
-        """How often each of these comes in an epoch; see `labelled_share`."""
+        """How often each labelled example occurs in an epoch; see `labelled_share`."""
         known = self.known_labels if self.labelled_share else 0
         if not known:
             return 1
@@ -248,7 +249,7 @@ class DataModule(L.LightningDataModule, ABC):
 
     @property
     def epoch_size(self) -> int:
-        """Rows of an epoch: the examples of the train split, each as often as it comes."""
+        """Rows of an epoch: the examples of the train split, including repetitions."""
         repeated = self.repeats - 1
         return len(self.split["train"]) + (repeated * self.known_labels if repeated else 0)
 
@@ -259,7 +260,7 @@ class DataModule(L.LightningDataModule, ABC):
         return torch.cat([rows, rows[self.labels("train") >= 0].repeat(repeats - 1)])
 
     def _store(self) -> Store:
-        """Where batches come from on the device of the run, the same for all loaders."""
+        """The store of batches on the device of the run, shared by all loaders."""
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
         if device not in self._stores:
             kept = self._loaded
@@ -270,11 +271,11 @@ class DataModule(L.LightningDataModule, ABC):
     # and a learning-rate schedule has to ask; a data module's state it restores always.
 
     def state_dict(self) -> dict[str, Any]:
-        """Where training is within its epoch."""
+        """Return the position of training within its epoch."""
         return {} if self._train_loader is None else self._train_loader.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on within the epoch."""
+        """Continue within the epoch."""
         self._train_position = state_dict or None
         if self._train_loader is not None and state_dict:
             self._train_loader.load_state_dict(state_dict)
@@ -293,10 +294,10 @@ class DataModule(L.LightningDataModule, ABC):
         """Any split in order, without augmentation, with noise tied to each example.
 
         Args:
-            split: which.
-            batch_size: examples of a batch; null for as many as evaluation takes.
-            whole: whether all devices get all of it, for what one of them does alone.
-            which: places in the split, in any order; null for all.
+            split: the split.
+            batch_size: examples per batch; null for the batch size of evaluation.
+            whole: whether every device gets the whole split, for work that one device does alone.
+            which: positions in the split, in any order; null for all.
         """
         trainer = None if whole else self.trainer
         if trainer and trainer.world_size > len(self.split[split]):
@@ -321,16 +322,16 @@ class DataModule(L.LightningDataModule, ABC):
         batch_size: int | None = None,
         which: Tensor | None = None,
     ) -> Iterator[Batch]:
-        """A whole split in order, or some places of it, whatever the number of devices, prepared as in evaluation."""
+        """Yield a whole split in order, or some positions of it, not split over devices, prepared as in evaluation."""
         for raw in self.eval_loader(split, batch_size, whole=True, which=which):
             yield self.on_after_batch_transfer(self.transfer_batch_to_device(raw, torch.device(device), 0), 0)
 
     def drawn(self, split: str, count: int) -> Tensor:
-        """Places of at most `count` examples of a split, to be shown; int64, the same in every run of these data.
+        """Return positions of at most `count` examples of a split to show; int64, the same in every run of these data.
 
-        As many of each class as of any other, as far as there are as many, drawn by `split_seed`: files often come
-        sorted by class. One of each class comes first, in the order of the classes, then a second of each, and so on.
-        Of more classes than `count` some are drawn, and examples without a label are a class of their own.
+        They are drawn with `split_seed` and balanced over classes as far as possible, since files are often sorted by
+        class. One of each class comes first, in the order of the classes, then a second of each, and so on. If there
+        are more classes than `count`, some classes are drawn; examples without a label count as a class.
         """
         generator = torch.Generator().manual_seed(mix(self.split_seed, split, "shown"))
         label = self.labels(split)
@@ -347,71 +348,71 @@ class DataModule(L.LightningDataModule, ABC):
         return order[(turn * len(classes) + group).argsort()][:count]
 
     def clean(self, split: str, which: int | Tensor | None = None) -> Tensor:
-        """The first so many examples of a split, those in some places of it, or all; `(N, *shape)`.
+        """Return clean examples `(N, *shape)` of a split: the first `which`, those at positions `which`, or all.
 
-        Scaled, but neither binarized nor corrupted.
+        They are scaled, but neither binarized nor corrupted.
         """
         rows = self.split[split][which] if isinstance(which, Tensor) else self.split[split][:which]
         return scale(self._loaded.values[rows], self._loaded.spec)
 
     def clean_parts(self, split: str, size: int = 512) -> Iterator[Tensor]:
-        """All of `clean`, so many at once: a split may be larger than memory."""
+        """Yield all of `clean` in parts of `size` examples: a split may be larger than memory."""
         return (self.clean(split, places) for places in torch.arange(len(self.split[split])).split(size))
 
     def mean(self) -> Tensor:
-        """What `Likelihood.raw_at` starts from, over the first 5,000 examples of train, fewer of very large ones.
+        """The mean that `Likelihood.raw_at` starts from, over the first 5,000 train examples, fewer if they are large.
 
-        The mean of each value, `(*shape)`; of a sequence that over its steps, `(*F, 1)`; of tokens the frequency
-        of each, `(V,)`; of a table with categories the means of its numbers, then frequencies. Where nothing is
-        trained on it is over test, and says nothing of the model, whose own is in its checkpoint.
+        The mean of each value, `(*shape)`; for sequences, the mean over steps, `(*F, 1)`; for tokens, the frequency of
+        each, `(V,)`; for a table with categories, the means of numbers, then frequencies. Without training it is over
+        the test split, and not that of the model, which is in its checkpoint.
         """
         spec = self.spec
         values = self.clean("test" if self.all_as_test else "train", min(5_000, 1 + enough(spec) // 4))
         return mean_of(values, spec)
 
     def rows(self, split: str, which: int | Tensor | None = None) -> Tensor:
-        """What `clean` gives as `(N, R)` plain numbers, for classical methods; see `vaelab.data.plain`."""
+        """Return `clean` as `(N, R)` plain numbers, for classical methods; see `vaelab.data.plain`."""
         return plain(self.clean(split, which), self.spec)
 
     def written(self, stem: str, values: Tensor, generated: bool = True) -> dict[str, bytes | str]:
-        """Examples in the formats of their kind: contents by path.
+        """Return examples in the file formats of their kind: contents by path.
 
         Args:
-            stem: of the paths.
-            values: `(N, *shape)`, as a model sees or gives them.
-            generated: whether a model gave them; tables then keep numbers within the range of train.
+            stem: the start of the paths.
+            values: `(N, *shape)`, as a model sees or returns them.
+            generated: whether a model generated them; tables then keep numbers within the range of train.
         """
         return {}
 
     def pictures(self, name: str, values: Tensor) -> dict[str, Figure]:
-        """Pictures of a few examples, by names that begin with `name`, for data that is no image."""
+        """Draw figures of a few examples, by names that begin with `name`, for data other than images."""
         return {}
 
     def compared(
         self, name: str, versions: Mapping[str, Tensor], titles: Sequence[str] = (), step_scores: Tensor | None = None
     ) -> dict[str, Figure]:
-        """Versions of the same few examples in one picture, by names that begin with `name`; empty where none is drawn.
+        """Draw versions of the same few examples in one figure, by names that begin with `name`; empty if unsupported.
 
         Args:
-            name: of the picture.
-            versions: such as originals and reconstructions, `(N, *shape)` each, what others are held against first.
-            titles: of each example.
-            step_scores: `(N, T)`, a number for each step of a sequence.
+            name: the name of the figure.
+            versions: such as originals and reconstructions, `(N, *shape)` each, the reference first.
+            titles: a title for each example.
+            step_scores: `(N, T)`, a score for each step of a sequence.
         """
         return {}
 
     def texts(self, values: Tensor) -> list[str]:
-        """A few examples as texts, a line for each; empty for data that is not read."""
+        """Return a few examples as texts, one line each; empty for data other than text."""
         return []
 
     def files(self) -> dict[str, bytes | str]:
-        """What has to be kept with a model to prepare new examples for it: contents by path in the run folder."""
+        """Return the files that prepare new examples for the model: contents by path in the run folder."""
         return {}
 
     def reading(self) -> dict[str, Any] | None:
-        """How new examples are read for the model, kept as `model/data.json`; None where only tensors can be given.
+        """Return how new examples are read for the model, stored as `model/data.json`; None if only tensors can be used.
 
-        `reader` names one of those in `vaelab.data.reading`; all else are arguments of its class.
+        `reader` names a reader in `vaelab.data.reading`; all other keys are arguments of its class.
         """
         if self.spec.kind != "image":
             return None
@@ -419,17 +420,17 @@ class DataModule(L.LightningDataModule, ABC):
 
     @property
     def lengths_vary(self) -> bool:
-        """Whether batches are cut to the longest of their sequences."""
+        """Whether batches are truncated to their longest sequence."""
         return self._lengths is not None
 
     def origins(self, rows: Tensor) -> dict[str, list[Any]]:
-        """Where examples were read from, as columns of a CSV file: name to a cell for each; empty where nothing says.
+        """Return where examples were read from, as columns with a cell for each example; empty if unknown.
 
-        Such as `file`, a path relative to `data.path`, or `row`, the number of a row in its file, which counts from 0
-        and leaves out the line of column names.
+        Such as `file`, a path relative to `data.path`, or `row`, the index of a row in its file, from 0, not counting
+        the line of column names.
 
         Args:
-            rows: `(n,)` numbers of examples in the data, as `split` has them.
+            rows: `(n,)` indices of examples in the data, as in `split`.
         """
         return {}
 
@@ -439,46 +440,46 @@ class DataModule(L.LightningDataModule, ABC):
         return False
 
     def labels(self, split: str) -> Tensor:
-        """`(N,)` int64, -1 where there is none."""
+        """Return labels `(N,)` int64, -1 for no label."""
         return self._loaded.label[self.split[split]]
 
     def labels_for_measuring(self, split: str) -> Tensor:
-        """The same with those that `labelled` hides: for an instrument that should be the same whatever is hidden."""
+        """Return labels including those that `labelled` hides, for metrics that must not depend on what is hidden."""
         return self.labels(split) if self._every_label is None else self._every_label[self.split[split]]
 
     def factors(self, split: str) -> Factors | None:
-        """What each example of a split was made from, in the order of the split; None for data that do not say it."""
+        """Return the factors of variation of each example of a split, in order; None if unknown."""
         known = self._loaded.factors
         return None if known is None else known.at(self.split[split])
 
     @property
     def directions(self) -> Tensor | None:
-        """`(features, values of an example)`, of which examples are sparse sums; None for data that do not say it."""
+        """Return the directions `(features, values per example)` of which examples are sparse sums; None if unknown."""
         return None
 
     @property
     def has_labels(self) -> bool:
-        """Whether any example has one."""
+        """Whether any example has a label."""
         return bool((self._loaded.label >= 0).any())
 
     def is_anomaly(self, split: str) -> Tensor:
-        """`(N,)` bool: whose label is not among `normal`; False where there is no label, or `normal` is null."""
+        """Return `(N,)` bool: whether a label is not among `normal`; False without a label, or if `normal` is null."""
         return (~self._is_normal(self._loaded) & (self._loaded.label >= 0))[self.split[split]]
 
     @property
     def prevalence(self) -> float:
-        """The share of anomalies among all examples of the data that have a label, whatever split they are in."""
+        """The share of anomalies among all labelled examples, in all splits."""
         known = self._loaded.label >= 0
         return float((~self._is_normal(self._loaded))[known].double().mean())
 
     @property
     def new_classes(self) -> tuple[str, ...]:
-        """Those of examples that are evaluated with a model which never saw them."""
+        """Classes of the data that the evaluated model has never seen."""
         trained = self._trained.classes if self._trained is not None and self.all_as_test else ()
         return self.spec.classes[len(trained) :] if trained else ()
 
     def fingerprint(self, for_measuring: bool = False) -> str:
-        """Of the stored values, up to a gigabyte of them, labels and splits; a digest in hexadecimal.
+        """Return a hexadecimal digest of stored values (up to a gigabyte of them), labels and splits.
 
         Args:
             for_measuring: whether labels are those of `labels_for_measuring`.
@@ -494,26 +495,26 @@ class DataModule(L.LightningDataModule, ABC):
 
     @property
     def examples(self) -> int:
-        """N, of all splits."""
+        """The number of examples N, in all splits."""
         return len(self._loaded.label)
 
     def content(self) -> str:
-        """A digest of the stored values, or of a part of those that are many; it does not depend on the split."""
+        """A digest of the stored values, or a part of them if there are many; independent of the split."""
         if self._content is None:
             self._content = digest(self._loaded.values)
         return self._content
 
     def split_digests(self) -> dict[str, str]:
-        """A digest of the rows of each split."""
+        """Return a digest of the rows of each split."""
         return {name: digest(rows, whole=True) for name, rows in self.split.items()}
 
     def transfer_batch_to_device(self, batch: RawBatch, device: torch.device, dataloader_idx: int) -> RawBatch:
-        """Lightning's own walks through the batch as through any nested collection, at each step."""
+        """Move a batch to a device; faster than Lightning's own, which traverses nested collections at each step."""
         values, label = batch.values.to(device, non_blocking=True), batch.label.to(device, non_blocking=True)
         return RawBatch(values, label, batch.noise, batch.weight, batch.steps)
 
     def on_after_batch_transfer(self, batch: RawBatch | Batch, dataloader_idx: int) -> Batch:
-        """Scale, binarize and corrupt a batch on its device, then cut what is padding in all of it."""
+        """Scale, binarize and corrupt a batch on its device, then remove padding that all its examples share."""
         if isinstance(batch, Batch):
             return batch
         clean = scale(batch.values, self._loaded.spec)
@@ -538,7 +539,7 @@ class DataModule(L.LightningDataModule, ABC):
         return x
 
     def augmented(self, clean: Tensor, noise: Noise) -> Tensor:
-        """A training batch `(B, *shape)` as it is seen this once; in evaluation all examples stay as they are."""
+        """Augment a training batch `(B, *shape)`; evaluation uses no augmentation."""
         return clean
 
     def _observed(self, clean: Tensor, batch: RawBatch) -> Tensor:
@@ -551,7 +552,7 @@ class DataModule(L.LightningDataModule, ABC):
 
 
 def mean_of(values: Tensor, spec: DataSpec) -> Tensor:
-    """The mean of examples `(N, *shape)`, in the form that `DataModule.mean` describes."""
+    """Return the mean of examples `(N, *shape)`, in the form of `DataModule.mean`."""
     if spec.support == "categories":
         counts = torch.bincount(values[values >= 0], minlength=spec.levels or 0).float()
         return counts / counts.sum()
@@ -564,7 +565,7 @@ def mean_of(values: Tensor, spec: DataSpec) -> Tensor:
 
 
 def digest(values: Tensor, whole: bool = False) -> str:
-    """Of rows of values and their shape, in hexadecimal; of many bytes `BLOCKS` runs of rows, unless `whole`."""
+    """Return a hexadecimal digest of rows and their shape; of large data only `BLOCKS` blocks, unless `whole`."""
     sha = hashlib.sha256(str((values.dtype, tuple(values.shape))).encode())
     rows, size = len(values), max(1, values[:1].nbytes)
     at_once = max(1, DIGESTED // BLOCKS // size)

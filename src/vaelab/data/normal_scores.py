@@ -14,7 +14,7 @@ Counts = NDArray[np.int64]
 
 
 class NormalScores:
-    """Between the values of a column and the scores of a standard normal distribution.
+    """The map between the values of a column and normal scores (quantiles of the standard normal distribution).
 
     A value that `below` of n train values are less than, and that `equal` of them are, takes up the levels from
     `below / n` to `(below + equal) / n`. Its score is that of the middle of them, so the ends of train, if they come

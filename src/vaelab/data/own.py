@@ -1,4 +1,4 @@
-"""A LightningDataModule of a user's own as data of a run."""
+"""Use a LightningDataModule of the user's own as data of a run."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Unpack
@@ -21,18 +21,18 @@ LOADERS = {"train": "train_dataloader", "val": "val_dataloader", "test": "test_d
 
 
 class Own(DataModule):
-    """Goes through the loaders of a LightningDataModule once, and keeps the examples in memory.
+    """Reads the loaders of a LightningDataModule once, and keeps the examples in memory.
 
-    Its splits stay what they are; one that it has no loader for is cut from train. A loader that only shuffles is read
-    in order, so that each run has the same examples at the same places; random transforms are drawn once, by
-    `split_seed`. Numbers are taken as they are given: scaling is left to the module.
+    Its splits are kept; a split without a loader is cut from train. A loader that only shuffles is read in order, so
+    that examples have the same positions in each run; random transforms are drawn once, with `split_seed`. Values are
+    not scaled: scaling is left to the module.
 
     Args:
-        module: gives x, or (x, y), of which whole numbers y are labels.
+        module: its batches are x, or (x, y), in which whole numbers y are labels.
         kind: what one example is: an image `(C, H, W)`, a row of a table `(columns,)`, a series `(channels, steps)`.
-        support: of the values: `unit` for [0, 1], `binary` for 0 and 1, `real` for any numbers.
-        levels: how many equally spaced values there are, both ends included; null for continuous data. uint8 values
-            are counts of 256 levels unless it says otherwise.
+        support: the range of values: `unit` for [0, 1], `binary` for 0 and 1, `real` for any numbers.
+        levels: the number of equally spaced values, including both ends; null for continuous data. uint8 values
+            count as 256 levels unless this is set.
         classes: names of the labels; null: their numbers.
         name: of the data; null: the name of the module's class.
         binarize, normal, settings: see `DataModule`.

@@ -1,4 +1,4 @@
-"""Examples of any kind as rows of plain numbers, for methods that know nothing else."""
+"""Convert examples of any kind to rows of plain numbers, for classical methods."""
 
 from math import prod
 
@@ -12,15 +12,15 @@ MOST = 2**28  # values
 
 
 def enough(spec: DataSpec) -> int:
-    """Examples that a method which holds all of them in memory at once gets at most; a gigabyte of float32."""
+    """Return the largest number of examples for a method that holds all in memory; a gigabyte of float32."""
     return max(1, MOST // spec.size)
 
 
 def plain(values: Tensor, spec: DataSpec) -> Tensor:
-    """`(N, *shape)` to `(N, R)` float32.
+    """Convert `(N, *shape)` to `(N, R)` float32.
 
-    Values in a row; missing ones are 0, a category is a 0 or 1 for each, and a sequence of tokens is how often
-    each token comes in each of its voices.
+    Values are flattened, missing values are 0, categories are one-hot, and a sequence of tokens becomes the count of
+    each token in each of its voices.
     """
     if spec.support == "categories":
         return _counts(values, spec)
@@ -29,7 +29,7 @@ def plain(values: Tensor, spec: DataSpec) -> Tensor:
 
 
 def from_plain(rows: Tensor, spec: DataSpec) -> Tensor:
-    """Back to `(N, *shape)`, with the likeliest category; counts of tokens have no way back.
+    """Convert back to `(N, *shape)`, with the likeliest category; counts of tokens cannot be converted back.
 
     Raises:
         TypeError: the data are tokens.
@@ -50,14 +50,14 @@ def from_plain(rows: Tensor, spec: DataSpec) -> Tensor:
 
 
 def plain_size(spec: DataSpec) -> int:
-    """R of `plain`."""
+    """Return R of `plain`."""
     if spec.support == "categories":
         return (spec.levels or 0) * prod(spec.shape[:-1])
     return feature_count(spec.columns) if spec.columns else spec.size
 
 
 def squared_error_of_each(reconstruction: Tensor, clean: Tensor, spec: DataSpec) -> Tensor:
-    """Mean squared error of each example over its numbers that are there, `(N,)`; NaN where it has none."""
+    """Return the mean squared error of each example over its observed values, `(N,)`; NaN if it has none."""
     if spec.support == "mixed":
         numbers = [place for place, column in enumerate(spec.columns) if not column.categories]
         reconstruction, clean = reconstruction[:, numbers], clean[:, numbers]

@@ -1,4 +1,4 @@
-"""Batches of a loader that knows nothing of vaelab, as models take them."""
+"""Convert batches of a loader from outside vaelab to what models take."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,18 +12,18 @@ from vaelab.errors import UserError
 
 
 def examples_of(batch: Any, spec: DataSpec) -> tuple[Tensor, Tensor]:
-    """x and labels of what a loader gives: a tensor x, or x and y in a tuple or list.
+    """Return x and labels of a batch: a tensor x, or x and y in a tuple or list.
 
     Args:
         batch: x is `(B, *shape)`: numbers in the range of the data, uint8 counts of its levels, or tokens. y is `(B,)`
-            whole numbers; any other y is left out.
-        spec: of the data.
+            whole numbers; any other y is ignored.
+        spec: the specification of the data.
 
     Returns:
         x in the range of the data, and labels `(B,)` int64, -1 where there are none.
 
     Raises:
-        UserError: the batch is another thing; says what it should be.
+        UserError: the batch has another form; the message says what it should be.
     """
     x, y = parts_of(batch)
     if x is None or x.shape[1:] != torch.Size(spec.shape):

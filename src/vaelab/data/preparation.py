@@ -1,4 +1,4 @@
-"""How a trained model's examples were prepared: scales and categories that its run keeps in `model/`."""
+"""The preprocessing of a trained model's examples: scales and categories that its run keeps in `model/`."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -20,13 +20,13 @@ T = TypeVar("T")
 
 
 def read_preparation(path: Path, parse: Callable[[dict[str, Any]], T]) -> T | None:
-    """What a run noted in its `model/` of how it prepares examples; None, and a note to the user, if it has not.
+    """Read the preprocessing that a run stored in its `model/`; None, with a note to the user, if it is missing.
 
     Raises:
-        DataError: it is no JSON, larger than any that a run writes, or not what a run writes.
+        DataError: it is not JSON, is too large, or has another form than what a run writes.
     """
     if not path.exists():
-        note(f"{path} is not there, so the data are scaled by their own train split, not as the checkpoint's were")
+        note(f"{path} does not exist, so the data are scaled by their own train split, not by that of the checkpoint")
         return None
     try:
         return parse(read_json(path, MOST_BYTES))
@@ -37,7 +37,7 @@ def read_preparation(path: Path, parse: Callable[[dict[str, Any]], T]) -> T | No
 
 
 def trained_spec(folder: Path) -> DataSpec | None:
-    """What one example is to the model in `folder`, a run's `model/`; None where a run that was killed left none.
+    """Return the data specification of the model in `folder`, a run's `model/`; None if a killed run left none.
 
     Raises:
         DataError: the file is no description of a model.
@@ -54,7 +54,7 @@ def trained_spec(folder: Path) -> DataSpec | None:
 
 
 def recorded_data(run: Path) -> dict[str, Any]:
-    """The settings under `data` that a run noted in its `config.yaml`; empty where it has none that can be read."""
+    """Read the settings under `data` from the `config.yaml` of a run; empty if they cannot be read."""
     try:
         found = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))["data"]
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
@@ -63,10 +63,10 @@ def recorded_data(run: Path) -> dict[str, Any]:
 
 
 def missing_as_trained(values: Tensor, trained: bool | None) -> bool:
-    """Whether values may be missing, as the model was trained with; as they are where that is None.
+    """Whether values may be missing, as in the model's training data; if that is None, whether some are missing.
 
     Raises:
-        DataError: some are missing, and the model knows no missing values.
+        DataError: values are missing, but the model was trained without missing values.
     """
     if trained is not True:
         at_once = max(1, AT_ONCE // max(1, values[:1].numel()))

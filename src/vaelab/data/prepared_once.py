@@ -1,4 +1,4 @@
-"""What takes a while to prepare is prepared by one process, and found by all others of the machine."""
+"""Let one process prepare data that take long, while the others of the machine wait."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -9,7 +9,7 @@ from typing import IO
 from vaelab.notes import note
 from vaelab.stopped_processes import StoppedProcesses
 
-LOOK = 0.2  # seconds between looks
+LOOK = 0.2  # seconds between checks
 
 
 @contextmanager

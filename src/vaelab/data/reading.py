@@ -1,4 +1,4 @@
-"""`model/data.json`: how examples that nobody had at training time are read for a model."""
+"""`model/data.json`: how new examples are read for a trained model."""
 
 import os
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ MIDI_FIXED = {"hop": None, "transpose": 0, "pitches": None, "skip_broken": False
 NOT_FOR_NEW = ("binarize", "color", "scaling", "max_categories", "label_as_column", "drop", "categorical", "keep",
                "limit", "tokens", "vocabulary", "hop", "transpose", "pitches", "window_label", "form", "steps", "unit",
                "steps_per_quarter", "max_length")  # fmt: skip
-"""Settings that say what an example is, which the model knows, or that mean nothing for a single file."""
+"""Settings that are determined by the model, or that have no meaning for a single file."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Reading:
         """With settings that are others for new files, such as their encoding.
 
         Raises:
-            ConfigError: one is unknown or does not fit, or would prepare examples otherwise than the model's.
+            ConfigError: a setting is unknown or not valid, or would change the model's preprocessing.
         """
         reader = READERS[self.reader]
         known = [key for key in (*reader.settings, *reader.fixed) if key not in NOT_FOR_NEW]
@@ -138,7 +138,7 @@ class Reading:
 
 
 def read_reading(folder: Path, spec: DataSpec) -> Reading | None:
-    """How new examples are read for the model in `folder`, a run's `model/`; None where only tensors can be given.
+    """Read how new examples are read for the model in `folder`, a run's `model/`; None if only tensors are possible.
 
     A run of an earlier version kept no `data.json`: its `config.yaml` says the same.
 

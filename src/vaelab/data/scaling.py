@@ -1,4 +1,4 @@
-"""Scaling of the numbers of a table, fitted on train alone."""
+"""Scaling of numeric columns, fitted only on the train split."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, get_args
@@ -13,10 +13,10 @@ Method = Literal["standard", "robust", "quantile"]
 
 
 class Scaling:
-    """Columns of `(N, D)` numbers, NaN where one is missing.
+    """The scaling of columns of `(N, D)` numbers, with NaN for missing values.
 
-    `standard` gives mean 0 and deviation 1, `robust` median 0 and interquartile range 1, `quantile` normal
-    scores, which keep the order of values and forget their distances.
+    `standard` gives mean 0 and standard deviation 1, `robust` median 0 and interquartile range 1, `quantile` normal
+    scores, which keep the order of values but not their distances.
 
     Args:
         method: which.

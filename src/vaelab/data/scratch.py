@@ -1,4 +1,4 @@
-"""Files without a name, for what is more than memory should hold while a run goes on."""
+"""Unnamed temporary files, for data that should not be held in memory during a run."""
 
 import mmap
 import tempfile
@@ -88,8 +88,8 @@ class Scratch:
             yield
         except OSError as error:
             raise DataError(
-                f"{self._folder}: examples that are too many for memory cannot be written there ({error}); make room, "
-                "name another disk by paths.data_dir, or have them read into memory by storage=memory"
+                f"{self._folder}: examples that do not fit in memory cannot be written there ({error}); free space, "
+                "choose another disk with paths.data_dir, or use storage=memory"
             ) from error
 
     def _file(self) -> IO[bytes]:
@@ -98,8 +98,8 @@ class Scratch:
             return tempfile.TemporaryFile(dir=self._folder)
         except OSError as error:
             note(
-                f"{self._folder} cannot be written ({error.strerror}), so examples that are too many for memory "
-                f"lie in {tempfile.gettempdir()}"
+                f"{self._folder} cannot be written ({error.strerror}), so examples that do not fit in memory "
+                f"are in {tempfile.gettempdir()}"
             )
             self._folder = Path(tempfile.gettempdir())  # from now on, and said once
             return tempfile.TemporaryFile(dir=self._folder)

@@ -6,14 +6,14 @@ from typing import Any
 
 from vaelab.data.module import DataModule
 
-OWN = ("corruption", "batch_size", "seed")  # what each job has of its own; all else decides what examples are
+OWN = ("corruption", "batch_size", "seed")  # settings of each job; all others determine the examples
 
 
 class SharedExamples:
     """The examples of the last job that asked, for the next one that describes the same.
 
-    A sweep over small runs would else spend most of its time on reading, splitting and scaling. All jobs see a
-    source as it was when the first of them read it.
+    Otherwise a sweep over small runs would spend most of its time on reading, splitting and scaling. All jobs see a
+    source in the state in which the first of them read it.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Which examples are trained on, validated on and tested on."""
+"""Split examples into train, validation and test."""
 
 import torch
 from torch import Tensor
@@ -10,21 +10,21 @@ from vaelab.errors import DataError
 def split(
     examples: Examples, normal: Tensor | None, val_fraction: float, test_fraction: float, seed: int
 ) -> dict[str, Tensor]:
-    """Rows of train, validation and test by name, int64; the last two in their order.
+    """Return the rows of train, validation and test by name, int64; the last two in ascending order.
 
-    Validation is the last part of a shuffle of what is not test. A test split that the set does not have is cut
-    from that shuffle first, and takes all that is not normal.
+    Validation is the last part of a shuffle of all examples outside test. If the set has no test split, one is cut from
+    that shuffle first, and it also gets all examples that are not normal.
 
     Args:
-        examples: with the splits that the set has of its own.
-        normal: `(N,)` bool, what train and validation are restricted to; None for everything. Examples without
-            a label are then not tested on, since nobody knows what they are.
-        val_fraction: of what is not test.
-        test_fraction: of all that is normal.
-        seed: of the shuffle.
+        examples: the examples, with the set's own splits.
+        normal: `(N,)` bool, the examples that train and validation are restricted to; None for all. Examples without
+            a label are then excluded from the test split, since it is unknown whether they are normal.
+        val_fraction: the share of examples outside test.
+        test_fraction: the share of all normal examples.
+        seed: the seed of the shuffle.
 
     Raises:
-        DataError: a split would be empty, or the set has splits of its own, of which none is train.
+        DataError: a split would be empty, or the set has its own splits, but no train split.
     """
     if "train" not in examples.splits:
         raise DataError(f"{examples.spec.name}: has no train split, only {', '.join(examples.splits)}")

@@ -1,4 +1,4 @@
-"""Where stored examples lie, and how a batch of them is taken from there."""
+"""Where examples are stored, and how batches are read from there."""
 
 import os
 from collections import deque

@@ -241,8 +241,8 @@ STEPS = b"c0,c1\n" + b"".join(b"%d,2\n" % step for step in range(9))
     [
         (STEPS + b"x,1\n", r"bad\.csv: column c0: 1 cell is no number, first 'x' in row 9 \(line 11\); correct"),
         (STEPS + b"1,-inf\n", r"bad\.csv: has an infinite value, channel c1, step 9"),
-        (STEPS + b"1e300,1\n", r"bad\.csv: 1e\+300 is too far from all others to compute with, channel c0, step 9"),
-        (STEPS + b"1,3e12\n", r"bad\.csv: 3e\+12 is too far from all others to compute with, channel c1, step 9"),
+        (STEPS + b"1e300,1\n", r"bad\.csv: 1e\+300 is too far from all other values to compute with, channel c0, step 9"),
+        (STEPS + b"1,3e12\n", r"bad\.csv: 3e\+12 is too far from all other values to compute with, channel c1, step 9"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_named_with_its_place(tmp_path: Path, content: bytes, message: str) -> None:
@@ -300,7 +300,7 @@ def test_a_file_of_one_step_is_a_short_series(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({}, "holds one series of 300 steps.*data.window.*data.form=rows"),
+        ({}, "contains one series of 300 steps.*data.window.*data.form=rows"),
         ({"window": 400}, "has 300 steps, fewer than data.window=400"),
         ({"window": 100}, "no window lies within the val part"),
         ({"window": 10, "label": "lable"}, "no column lable"),

@@ -74,12 +74,12 @@ def test_a_label_that_train_lacks_is_no_column(tmp_path: Path, capsys: pytest.Ca
     assert [column.name for column in data.spec.columns] == ["age", "income"]
     assert not data.label_is_input
     said = " ".join(capsys.readouterr().err.split())
-    assert "the label member has no value in the train split, so it is no column of generated rows" in said
+    assert "the label member has no value in the train split, so generated rows have no such column" in said
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [({"label": None}, "needs data.label"), ({"drop": ["member"]}, "data.drop leaves out member")],
+    [({"label": None}, "needs data.label"), ({"drop": ["member"]}, "data.drop removes member")],
 )
 def test_a_label_that_is_not_there_is_no_column(tmp_path: Path, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):

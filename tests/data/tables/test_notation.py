@@ -257,7 +257,7 @@ def test_options_that_contradict_each_other_are_refused(tmp_path: Path, options:
 def test_what_is_said_of_texts_is_refused_where_there_are_none(tmp_path: Path, option: dict[str, Any]) -> None:
     made = pa.table({"a": NUMBERS, "t": [grouped(number, ",", "") for number in NUMBERS]})
     pq.write_table(made, tmp_path / "x.parquet")
-    with pytest.raises(ConfigError, match=rf"data\.{next(iter(option))}: says how texts are read, and the columns"):
+    with pytest.raises(ConfigError, match=rf"data\.{next(iter(option))}: sets how texts are read, but the columns"):
         load(tmp_path / "x.parquet", **option)
     data = load(tmp_path / "x.parquet", decimal="comma", numeric=["t"])
     assert cells(data, "t") == pytest.approx(NUMBERS)

@@ -355,7 +355,7 @@ def test_columns_of_several_files_are_the_same_in_any_order(tmp_path: Path) -> N
 def test_a_label_may_be_lacking_in_the_test_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = load(folder(tmp_path, train="a,b,y\n" + ROWS.replace("\n", ",u\n"), test="a,b\n" + ROWS), label="y")
     assert (data.labels("test") == -1).all()
-    assert "the test split has no column y, so that its rows have no label" in capsys.readouterr().err
+    assert "the test split has no column y, so its rows have no label" in capsys.readouterr().err
 
 
 def test_a_text_in_one_file_of_several_is_named_with_its_file(tmp_path: Path) -> None:

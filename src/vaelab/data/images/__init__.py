@@ -1,1 +1,1 @@
-"""Images: a folder, Parquet or the hub, and the digits that scikit-learn carries."""
+"""Image data: folders, Parquet files, the Hugging Face hub, and the digits of scikit-learn."""

@@ -1,4 +1,4 @@
-"""From image files to pixels of one shape."""
+"""Decode image files to pixels of one shape."""
 
 import io
 import struct
@@ -23,7 +23,7 @@ from vaelab.notes import counted, some, were
 Fit = Literal["cover", "stretch", "crop"]
 Color = Literal["auto", "grey", "rgb", "rgba"]
 Background = tuple[int, int, int]
-NAMED = 10  # unusable images in a message
+NAMED = 10  # unusable images that are listed in a message
 COLOR_NAMES = {"#ffffff": "white", "#000000": "black"}
 DARK = 4_096  # of 65,536 levels: up to here a 16-bit image has 16 grey levels or fewer when it has 8 bits
 _GREY = {"1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N"}
@@ -32,13 +32,13 @@ _WIDE = ("PNG", "PPM")  # formats whose pixels are of 16 bits where Pillow makes
 _FRAMED = ("GIF", "WEBP", "PNG", "TIFF", "AVIF")  # formats of animations and pages; MPO holds previews
 _RUN_PROGRAMS = {"EPS", "WMF"}  # formats that other programs are started for
 _HIDE_SIZE = {"ICO", "ICNS"}  # formats whose images are larger than their header says
-# What Pillow's readers raise on bytes that make no sense.
+# Errors of Pillow's readers for damaged files.
 _BROKEN = (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, struct.error, zlib.error)
 
 
 @dataclass(frozen=True)
 class Decoding:
-    """How images become arrays of one shape; see `Images` for the fields."""
+    """How images are converted to arrays of one shape; see `Images` for the fields."""
 
     size: tuple[int, int] | None
     fit: Fit
@@ -53,7 +53,7 @@ class Decoding:
 
 
 def background_color(value: str | Background) -> Background:
-    """Red, green and blue from a name, `#rrggbb` or three numbers of 0 to 255.
+    """Parse a colour: a name, `#rrggbb` or three numbers from 0 to 255.
 
     Raises:
         ConfigError: it is none of them.
@@ -64,14 +64,14 @@ def background_color(value: str | Background) -> Background:
         found = ()
     if len(found) != 3 or not all(0 <= level <= 255 for level in found):
         raise ConfigError(
-            f"data.background={value}: should be white, black or another colour's name, '#rrggbb' in quotes, or "
-            "[red,green,blue] of 0 to 255"
+            f"data.background={value}: should be the name of a colour such as white or black, '#rrggbb' in quotes, or "
+            "[red,green,blue] from 0 to 255"
         )
     return (found[0], found[1], found[2])
 
 
 class UnusableError(Exception):
-    """Why an image cannot be used, and what else than repairing or removing it helps."""
+    """An image cannot be used; has the reason, and remedies other than repairing or removing it."""
 
     def __init__(self, reason: str, remedy: str = "") -> None:
         super().__init__(reason)
@@ -79,14 +79,14 @@ class UnusableError(Exception):
 
 
 class DecodedImages:
-    """All images of a table in one shape, decoded one after the other as they are asked for.
+    """All images of a table in one shape, decoded one at a time during iteration.
 
     Attributes:
         shape: `(C, H, W)` of each.
         count: of images.
 
     Raises:
-        DataError: images cannot be used, and are not to be left out; names them.
+        DataError: images cannot be used, and `skip_broken` is not set; the message names them.
     """
 
     def __init__(self, table: Table, decoding: Decoding) -> None:
@@ -106,7 +106,7 @@ class DecodedImages:
 
     @property
     def about(self) -> dict[str, Any]:
-        """Plain data: class names, rows of each of the source's own splits, rows of the source left out, and notes.
+        """Return plain data: class names, rows of each of the source's own splits, rows left out, and notes.
 
         Complete when all images were decoded.
         """
@@ -119,10 +119,10 @@ class DecodedImages:
         return {"classes": classes, "parts": parts, "left_out": left_out, "notes": self._notes()}
 
     def __iter__(self) -> Iterator[tuple[NDArray[np.uint8], int]]:
-        """Pixels `(C, H, W)` and the label of each; may be asked for again.
+        """Yield pixels `(C, H, W)` and the label of each image; may be iterated again.
 
         Raises:
-            DataError: images cannot be used; raised after all were tried, so that it names all of them.
+            DataError: images cannot be used; raised after all were tried, so that the message names all of them.
         """
         self._remarks.clear()
         unusable = []
@@ -148,7 +148,7 @@ class DecodedImages:
         return torch.from_numpy(values), label
 
     def _tried(self, known: Iterable[int]) -> dict[int, tuple[str, UnusableError]]:
-        """All images that cannot be used, by their rows, but those that are known."""
+        """Return all unusable images by their rows, except those that are known."""
         unusable = {}
         for row, encoded in enumerate(self._table.images()):
             if row not in known:
@@ -171,7 +171,7 @@ class DecodedImages:
             raise UnusableError(f"is {image.height} x {image.width} pixels, unlike its header says")
         image = _fitted(image, (width, height), self._how.fit)
         array = np.array(image)
-        if channels == 4:  # what nobody sees is no part of the image
+        if channels == 4:  # fully transparent pixels are not part of the image
             array[array[..., 3] == 0, :3] = self._how.background
         return array[None] if channels == 1 else array.transpose(2, 0, 1)
 
@@ -179,7 +179,7 @@ class DecodedImages:
         """16-bit grey keeps its upper 8 bits, where Pillow would clip.
 
         Raises:
-            UnusableError: pixels are floats or 32-bit integers, whose range nothing tells.
+            UnusableError: pixels are floats or 32-bit integers, whose range is unknown.
         """
         if not image.mode.startswith(("I", "F")):
             return image
@@ -195,7 +195,7 @@ class DecodedImages:
         return grey
 
     def _in_color(self, image: Image.Image, name: str) -> Image.Image:
-        """In the mode of `shape`; what is transparent stands on the background, unless transparency is kept."""
+        """Convert to the mode of `shape`; transparent images are drawn on the background, unless opacity is kept."""
         mode = {1: "L", 3: "RGB", 4: "RGBA"}[self.shape[0]]
         if image.has_transparency_data:
             image = image.convert("LA" if image.mode == "La" else "RGBA").convert("RGBA")
@@ -232,10 +232,10 @@ class DecodedImages:
 
 @contextmanager
 def decode(source: LocalSource | HubSource, decoding: Decoding) -> Iterator[DecodedImages]:
-    """Read what a source holds, to be decoded before the context ends.
+    """Open a source, to be decoded before the context ends.
 
     Raises:
-        DataError: names the images that are broken or whose size does not fit.
+        DataError: images are damaged or have the wrong size; the message names them.
     """
     with scratch_folder() as scratch:
         yield DecodedImages(source.open(scratch), decoding)
@@ -253,7 +253,7 @@ def decode_one(encoded: EncodedImage, decoding: Decoding) -> NDArray[np.uint8]:
 
 @dataclass(frozen=True)
 class Frame:
-    """What an image file is around its pixels.
+    """Properties of an image file that its prepared pixels lack.
 
     Attributes:
         size: `(width, height)` as a camera's orientation tag means them.
@@ -265,7 +265,7 @@ class Frame:
 
 
 def frame_of(encoded: EncodedImage, max_pixels: int) -> Frame:
-    """The size and the opacity of an image.
+    """Return the size and the opacity of an image.
 
     Raises:
         UnusableError: it cannot be read.
@@ -281,7 +281,7 @@ def frame_of(encoded: EncodedImage, max_pixels: int) -> Frame:
 
 
 def _refusal(table: Table, unusable: list[tuple[str, UnusableError]]) -> DataError:
-    """One message for all images that cannot be used."""
+    """Return one error for all images that cannot be used."""
     remedies = dict.fromkeys(error.remedy for _, error in unusable if error.remedy)
     remedy = "; ".join([*remedies, "repair or remove it" if len(unusable) == 1 else "repair or remove them"])
     remedy += f", or leave {'it' if len(unusable) == 1 else 'them'} out with data.skip_broken=true"
@@ -302,7 +302,7 @@ def _listed(reasons: list[str]) -> str:
 
 
 def _within(root: str, names: Iterable[str]) -> list[str]:
-    """Names of files as they are within a folder."""
+    """Return names of files relative to a folder."""
     return [name.removeprefix(f"{root}/") for name in names]
 
 
@@ -310,7 +310,7 @@ def _shape(table: Table, how: Decoding) -> tuple[tuple[int, int, int], dict[int,
     """`(C, H, W)`, looked up in the headers of all images where the options leave it open; and unreadable ones by row.
 
     Raises:
-        DataError: sizes differ, and none is named.
+        DataError: sizes differ, and `size` is not set.
     """
     size, grey = how.size, how.color == "grey"
     unusable = {}
@@ -346,10 +346,10 @@ def _formats() -> tuple[str, ...]:
 
 @contextmanager
 def _opened(encoded: EncodedImage, max_pixels: int) -> Iterator[Image.Image]:
-    """The image, read no further than its header.
+    """Open an image, reading only its header.
 
     Raises:
-        UnusableError: it is none or too large, or breaks while it is in use.
+        UnusableError: it is not an image or too large, or an error occurs while it is in use.
     """
     if encoded.unreadable:
         raise UnusableError(encoded.unreadable)

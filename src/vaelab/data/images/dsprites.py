@@ -40,16 +40,16 @@ Whole = NDArray[np.int64]
 class DSprites(DataModule):
     """dSprites (Matthey et al., 2017): 737,280 images of 64 x 64 pixels, from shape, scale, orientation and position.
 
-    `path` is the published `.npz` file, or a Parquet file with a column of images and a column for each factor; it is
-    looked for as it is, in `data_dir`, and in `data_dir/dsprites`. Where there is no such file, `owner/name` is a set
-    on the Hugging Face hub with such columns, unless the published file lies in `data_dir/dsprites`. The label is the
-    shape. A factor with one value, such as the colour, is left out. The source is read anew in each run, and only the
+    `path` is the published `.npz` file, or a Parquet file with a column of images and a column for each factor. It is
+    searched as given, in `data_dir`, and in `data_dir/dsprites`. If there is no such file, `owner/name` is a data set
+    on the Hugging Face hub with such columns, unless the published file is in `data_dir/dsprites`. The label is the
+    shape. Factors with one value, such as the colour, are left out. The source is read again in each run, and only the
     chosen images are held in memory, 4 kilobytes each.
 
     Args:
-        path: file or hub id.
-        data_dir: where copies of data sets lie.
-        limit: images, drawn by `split_seed`; null for all.
+        path: a file or a hub id.
+        data_dir: the folder for copies of data sets.
+        limit: the number of images, drawn with `split_seed`; null for all.
         binarize, normal, settings: see `DataModule`.
     """
 

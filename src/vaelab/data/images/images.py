@@ -25,27 +25,27 @@ Level = Annotated[int, Ge(0), Le(255)]
 
 
 class Images(DataModule):
-    """8-bit images of one size, decoded once into a uint8 tensor that is cached beside the source.
+    """8-bit images of one size, decoded once into a uint8 tensor that is cached next to the source.
 
-    The tensor is mapped from its file, so that a set may be larger than memory.
+    The tensor is memory-mapped, so a data set may be larger than memory.
 
-    `path` is used as a folder or file, also within `data_dir`, where there is one; else a copy under
+    `path` is used as a folder or file, also relative to `data_dir`, if it exists; else a copy in
     `data_dir/name`; else `path` as a hub id. Pixels are `(C, H, W)` with C = 1 for grey, 3 for colour and 4 for
     colour and opacity.
 
     Args:
-        name: of the data set, and of its folder under `data_dir`; the last part of `path` if null.
+        name: the name of the data set, and of its folder in `data_dir`; the last part of `path` if null.
         path: folder, Parquet file or hub id.
-        data_dir: where copies of data sets lie.
+        data_dir: the folder for copies of data sets.
         size: `[height, width]` or one number for both; null keeps the size, which must then be the
             same for all images.
-        fit: how an image comes to `size`: `cover` scales its shorter side and crops the centre,
+        fit: how an image is brought to `size`: `cover` scales its shorter side and crops the centre,
             `stretch` scales both sides, `crop` crops the centre without scaling.
-        color: `grey`, `rgb`, `rgba` (with an opacity for each pixel), or `auto` (grey where every image is grey).
-        background: what transparent images are drawn on, and the colour of invisible pixels where `color` is `rgba`:
-            a colour's name, `#rrggbb`, or `[red, green, blue]` of 0 to 255.
-        max_pixels: of a file; larger ones are refused, since Pillow takes about 8 bytes of memory for each pixel.
-        skip_broken: whether images that cannot be used are left out; they are counted and named in any case.
+        color: `grey`, `rgb`, `rgba` (with an opacity for each pixel), or `auto` (grey if every image is grey).
+        background: the colour behind transparent images, and of invisible pixels if `color` is `rgba`: the name of a
+            colour, `#rrggbb`, or `[red, green, blue]` from 0 to 255.
+        max_pixels: the largest number of pixels of a file, since Pillow needs about 8 bytes of memory per pixel.
+        skip_broken: whether unusable images are left out instead of raising an error; they are reported in any case.
         batch_size, val_fraction, test_fraction, split_seed, seed, binarize, normal, corruption: see
             `DataModule`.
     """
@@ -75,14 +75,14 @@ class Images(DataModule):
         size = (size, size) if isinstance(size, int) else size
         self.decoding = Decoding(size, fit, color, background_color(background), max_pixels, skip_broken)
         self._kept: Kept | None = None
-        self._said: set[str] = set()  # notes, which are said once though data are prepared for each pass
-        self._left_out: frozenset[int] = frozenset()  # rows of the source that are no examples
+        self._said: set[str] = set()  # notes are printed once, although data are prepared for each pass
+        self._left_out: frozenset[int] = frozenset()  # rows of the source that were left out
 
     def source(self) -> LocalSource | HubSource:
-        """Where the images come from.
+        """Return the source of the images.
 
         Raises:
-            DataError: neither a copy nor a path is there, and `path` cannot be a hub id.
+            DataError: neither a copy nor the path exists, and `path` cannot be a hub id.
         """
         path = Path(self.path).expanduser()
         for place in (path, self.data_dir / self.path, self._copy):
@@ -96,18 +96,18 @@ class Images(DataModule):
         raise DataError(f"data.path={self.path}: no such folder or file, and not a hub id (owner/name){hint}")
 
     def prepare_data(self) -> None:
-        """Decode into the cache where that has not been done.
+        """Decode to the cache, unless that has been done.
 
-        Done once: Lightning asks again before it tests, when the images may be gone.
+        Done once: Lightning calls it again before testing, when the images may no longer exist.
         """
         if self._kept is not None or self._examples is not None:
             return
         kept = self._decoded(self.decoding)
         if self._trained is not None and self.all_as_test and self.decoding.color == "auto":
             channels = self._trained.shape[0]
-            if kept.values.shape[1] != channels:  # as the images of the model were, whatever these are
+            if kept.values.shape[1] != channels:  # as for the model's training images
                 if channels == 1:
-                    note(f"{self.path}: some of its images are in colour; they are made grey, as the model's are")
+                    note(f"{self.path}: some of its images are in colour; they are converted to grey, as for training")
                 kept = self._decoded(replace(self.decoding, color="grey" if channels == 1 else "rgb"))
         for line in kept.about["notes"]:
             if line not in self._said:
@@ -130,11 +130,11 @@ class Images(DataModule):
             return cache.write(images) or self._in_memory(images, cache.paths)
 
     def _in_memory(self, images: DecodedImages, paths: list[Path]) -> Kept:
-        """Where no file can be written."""
+        """Decode to memory, if no cache file can be written."""
         unwritable = "decoded images can be written to none of " + ", ".join(str(path.parent) for path in paths)
         if self.storage == "disk":
             raise DataError(f"storage=disk: {unwritable}")
-        note(f"{unwritable}, so they are held in memory, and each run decodes them anew")
+        note(f"{unwritable}, so they are held in memory, and each run decodes them again")
         return Kept(*images.in_memory(), images.about)
 
     def load(self) -> Examples:
@@ -159,7 +159,7 @@ class Images(DataModule):
     def _labels_of_folders(
         self, label: Tensor, classes: tuple[str, ...], trained: tuple[str, ...]
     ) -> tuple[Tensor, tuple[str, ...]]:
-        """Labels of later images: not all classes have come, some images lie in none, and a folder may be no class."""
+        """Return labels of later images: classes may be missing, images may have no class, and folders may be new."""
         files, root = self._files()
         if not trained or len(files) != len(label):
             return label, classes
@@ -167,13 +167,15 @@ class Images(DataModule):
         found = sorted({folder for folder in folders if folder is not None})
         if not set(found) & set(trained):
             if found:
-                note(f"{self.path}: no folder in it is a class of the model's ({some(trained)}), so none is a label")
+                note(
+                    f"{self.path}: no folder in it is a class of the model ({some(trained)}), so images have no labels"
+                )
             return torch.full_like(label, -1), ()
         numbers = {name: number for number, name in enumerate(found)}
         return torch.tensor([-1 if folder is None else numbers[folder] for folder in folders]), tuple(found)
 
     def origins(self, rows: Tensor) -> dict[str, list[Any]]:
-        """See `DataModule.origins`: the `file` of each; nothing for Parquet, where examples are rows."""
+        """See `DataModule.origins`: the `file` of each example; empty for Parquet, where examples are rows."""
         with suppress(DataError):
             files, root = self._files()
             if len(files) == len(self._loaded.label):  # else they are no longer those that were read
@@ -187,7 +189,7 @@ class Images(DataModule):
         return {"reader": "images", "binarize": self.binarize} | own
 
     def _files(self) -> tuple[list[Path], Path]:
-        """The image file of each example, and the folder that they are in; none where examples are no files."""
+        """Return the image file of each example, and their folder; empty if examples are not files."""
         source = self.source()
         if not isinstance(source, LocalSource):
             return [], Path()

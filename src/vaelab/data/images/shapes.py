@@ -26,9 +26,9 @@ SIZES = (len(SHAPES), len(RADII), len(ANGLES), len(SHIFTS), len(SHIFTS))
 class Shapes(DataModule):
     """6,144 grey images of 32 x 32 pixels: a white shape on black, in the manner of dSprites (Matthey et al., 2017).
 
-    The factors are shape (3), scale (4), orientation (8), position_x (8) and position_y (8). Every combination is there
-    once, the last factor changes first. The label is the shape. Nothing is read or kept: the images are drawn anew in
-    each run, in less than a second, and are always the same.
+    The factors are shape (3), scale (4), orientation (8), position_x (8) and position_y (8). Every combination occurs
+    once, and the last factor changes fastest. The label is the shape. No files are read or written: each run draws the
+    same images, in less than a second.
     """
 
     def __init__(

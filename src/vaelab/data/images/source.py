@@ -1,4 +1,4 @@
-"""Rows of encoded images: image files as they lie in folders, Parquet and the hub through `datasets`."""
+"""Rows of encoded images: image files in folders, and Parquet files and the hub through `datasets`."""
 
 import hashlib
 import json
@@ -47,7 +47,7 @@ class EncodedImage:
 
 @dataclass(frozen=True)
 class Table:
-    """What a source holds.
+    """The contents of a source.
 
     Attributes:
         shown: its name, for messages.

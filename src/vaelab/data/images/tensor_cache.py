@@ -1,4 +1,4 @@
-"""Decoded images, kept in a file beside their source."""
+"""A cache file of decoded images, next to their source."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from vaelab.data.images.decoding import DecodedImages, Decoding
 from vaelab.data.images.source import HubSource, LocalSource
 from vaelab.data.storage import MappedFile
 
-FORMAT = 4  # raise when decoding changes what it makes of the same file
+FORMAT = 4  # increase when decoding gives other results for the same file
 
 
 NOTES = 2**14  # bytes kept free in the header for what is known only when all images were decoded

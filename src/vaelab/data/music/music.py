@@ -41,12 +41,12 @@ class MusicSettings(DataSettings):
 
 
 class Music(DataModule):
-    """Windows of `steps` frames, all windows of a work in one split.
+    """Windows of `steps` frames; all windows of a work are in one split.
 
-    As tokens an example is `(V, T)`: for each voice a rest (0), a hold of the note before (1), or a pitch (2 and
-    above). A window that begins within a note begins with its pitch. As a roll it is `(P, T)`: 1 where a pitch
-    sounds. Frames after the end of a piece are missing values. Windows of validation and test do not overlap,
-    so that each frame counts once; those of train begin every `hop` steps, and are moved to another key at each use.
+    As tokens, an example is `(V, T)`: for each voice a rest (0), a continuation of the previous note (1), or a pitch (2
+    and above). A window that begins within a note begins with its pitch. As a piano roll, it is `(P, T)`: 1 if a pitch
+    sounds. Frames after the end of a piece are missing values. Windows of validation and test do not overlap, so each
+    frame counts once; windows of train begin every `hop` steps, and are transposed at random.
 
     Args:
         name: of the data set.

@@ -52,31 +52,31 @@ class Piece(NamedTuple):
 class Series(DataModule):
     """Series as `(C, T)`, NaN where a value is missing and after the end of one shorter than the longest.
 
-    Sources: a .npy file of all series; a folder of tables, each a series, a column a channel, subfolders classes
-    or splits; a Parquet file with columns of lists, a row a series and each such column a channel; with `form=rows`
-    a table whose every row is a series of one channel; and with `window` long
-    recordings, each cut into windows. These are split by time: each recording's first part is train, its last
-    is test, and no step is in two splits. Each channel is scaled by what train has.
+    Sources: a .npy file of all series; a folder of tables, each a series with a column per channel, and subfolders for
+    classes or splits; a Parquet file with columns of lists, each row a series and each such column a channel; with
+    `form=rows`, a table whose rows are series of one channel; and with `window`, long recordings that are cut into
+    windows. Recordings are split by time: the first part of each is train, the last part is test, and no step is in two
+    splits. Each channel is scaled with statistics of the train split.
 
     Args:
         path: see above; CSV, TSV, Parquet or .npy.
-        data_dir: where relative paths are looked for too.
-        form: of a table: its rows are `steps`, or whole series (`rows`).
-        layout: of the last dimensions of a .npy file; null takes `channels_first` where there are no more
-            channels than steps and else asks.
+        data_dir: a folder in which relative paths are searched too.
+        form: whether the rows of a table are `steps`, or whole series (`rows`).
+        layout: the order of the last dimensions of a .npy file; null means `channels_first` if there are no more
+            channels than steps, and is an error otherwise.
         labels: a .npy file of labels, one for each series or for each step of one recording.
-        label: a column of classes, by its name or number; of steps it becomes that of a series by `window_label`.
-        time: a column that says when, ascending.
+        label: a column of classes, by name or index; labels of steps become the label of a series by `window_label`.
+        time: a column of ascending times.
         drop: columns to leave out.
-        window, stride: in steps.
-        window_label: `rarest`, of the labels of a window's steps the one that is rarest in all data, or
-            `commonest` among them.
-        header: whether CSV files begin with names; null tells by whether the first line is all numbers.
-        scaling: of each channel; see `Scaling`.
-        encoding: of the text of CSV files.
-        name: of the data set; the file's if null.
-        batch_size, val_fraction, test_fraction, split_seed, seed, normal, corruption: see `DataModule`. Of
-            recordings that are cut, the fractions are of time.
+        window, stride: the length of windows and the distance between their starts, in steps.
+        window_label: the label of a window: `rarest`, the label of its steps that is rarest in all data, or
+            `commonest`, the most frequent label of its steps.
+        header: whether CSV files begin with names; null decides by whether the first line has only numbers.
+        scaling: the scaling of each channel; see `Scaling`.
+        encoding: the encoding of CSV files.
+        name: the name of the data set; that of the file if null.
+        batch_size, val_fraction, test_fraction, split_seed, seed, normal, corruption: see `DataModule`. For
+            recordings that are cut, the fractions are fractions of time.
     """
 
     def __init__(
@@ -147,12 +147,12 @@ class Series(DataModule):
         how = self._reading_of_later() if self.all_as_test else self._reading
         self._channels, recordings = read_recordings(self._place("path", self.path), how)
         if how.later and how.label is not None and not any(recording.labels for recording in recordings):
-            note(f"{self.path} has no column {how.label}, so that nothing tells the labels of its series")
+            note(f"{self.path} has no column {how.label}, so its series have no labels")
         self.times = recordings[0].times if self.all_as_test and len(recordings) == 1 else None
         if self.window is None and len(recordings) == 1 and not self.all_as_test:
             raise ConfigError(
-                f"data.path={self.path}: holds one series of {recordings[0].values.shape[1]} steps; cut it with "
-                "data.window=<steps>, or say data.form=rows if each row is a series"
+                f"data.path={self.path}: contains one series of {recordings[0].values.shape[1]} steps; cut it with "
+                "data.window=<steps>, or set data.form=rows if each row is a series"
             )
         if not (self.all_as_test and self._occurrences):
             self._occurrences = occurrences(recording.labels for recording in recordings)
@@ -176,8 +176,8 @@ class Series(DataModule):
         recorded = recorded_data(self._run) if self._run else {}
         if self._labels is not None and recorded.get("labels") == self._labels and recorded.get("path") != self.path:
             note(
-                f"data.labels={self._labels}: are those of the run's own series, and are not used for {self.path}; "
-                "data.labels=<.npy> names its own"
+                f"data.labels={self._labels}: belong to the run's own series, and are not used for {self.path}; "
+                "name its own labels with data.labels=<.npy>"
             )
             how = replace(how, labels=None)
         return how
@@ -244,7 +244,7 @@ class Series(DataModule):
                 f"data.window={window}: no window lies within the {lacking[0]} part of a recording; use a shorter "
                 f"window or a larger data.{lacking[0]}_fraction"
                 if lacking[0] != "train"
-                else f"data.window={window}: no window with a value lies within the train part of a recording"
+                else f"data.window={window}: the train part of a recording has no window with a value"
             )
         return sorted(found, key=lambda piece: ORDER.index(piece.split))
 
@@ -363,7 +363,11 @@ def _refuse_far(values: NDArray[Any], most: float, channels: Sequence[str], sour
     if far.any():
         channel, step = (int(index) for index in np.argwhere(far)[0])
         value = float(values[channel, step])
-        what = "has an infinite value" if np.isinf(value) else f"{value:.6g} is too far from all others to compute with"
+        what = (
+            "has an infinite value"
+            if np.isinf(value)
+            else f"{value:.6g} is too far from all other values to compute with"
+        )
         raise DataError(
             f"{source}: {what}, channel {channels[channel]}, step {first + step}; correct it or leave it empty"
         )

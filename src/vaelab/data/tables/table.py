@@ -55,39 +55,41 @@ FORMAT_FILE = "table.json"  # in the run folder's model/
 
 
 class Table(DataModule):
-    """Rows of a table. Scaling and categories are fitted to the train split alone.
+    """Rows of a table. Scaling and categories are fitted only to the train split.
 
-    A model sees `(D,)` floats for a row: numbers and dates scaled, categories by their number, NaN where a
-    value is missing. `restore` is the way back to the original columns. Rows that are too many for memory
-    are mapped from files, and a column or a block of rows at a time is held in it while they are read.
+    A model sees `(D,)` floats for a row: numbers and dates scaled, categories by index, NaN for missing values.
+    `restore` converts them back to the original columns. Tables that do not fit in memory are memory-mapped from files;
+    while they are read, only a column or a block of rows is in memory.
 
     Args:
         path: a CSV or Parquet file, a folder of them (files named train, val and test are splits), or a hub id; CSV
-            may be packed as `.csv.gz`.
-        data_dir: where relative paths are looked for too.
-        name: of the data set; the file's if null.
-        label: the column that is the label, by its name or number; null for none.
-        label_as_column: whether the label is a column that is modelled too, as a category unless `numeric` names it, so
-            that generated rows have one; else no model sees it. `auto` is what the task needs, which `vaelab.run`
-            settles; it is false where nothing settles it. A trained model's rows are prepared as they were.
+            files may be compressed as `.csv.gz`.
+        data_dir: a folder in which relative paths are searched too.
+        name: the name of the data set; that of the file if null.
+        label: the column of labels, by name or index; null for none.
+        label_as_column: whether the label is modelled as a column too (as a category unless `numeric` names it), so
+            that generated rows have a label; otherwise the model does not see it. `auto` is what the task needs, which
+            `vaelab.run` sets, and false if nothing sets it. For a trained model it is as in training.
         drop: columns to leave out.
-        numeric: columns to take as numbers; cells that are none are missing.
-        categorical: columns to take as categories.
-        keep: columns that stay in the model although they look like identifiers or have one value in all rows; those
-            that `numeric` and `categorical` name stay too.
-        header: whether CSV files begin with the names of columns, which else are numbers from 0; null tells by whether
-            the first line is all numbers, and asks where it may be either.
-        scaling: of numbers and dates; see `Scaling`. `auto` is `standard` where `normal` is given, since anomalies are
-            told by their distance, and else `quantile`, which keeps generated values within the range of train.
-        max_categories: of a column; rarer ones are "(other)" for the model, and rows that it gives have one of them.
-        encoding: of the text of CSV files.
-        delimiter: between their cells, `comma`, `semicolon`, `tab`, `pipe` or the sign itself; null finds it for each
-            file: the sign by which most of the first lines have the same number of cells.
-        decimal: of numbers in texts, `point` or `comma` or the sign itself; null is `point`. Where rows are prepared
-            for a trained model, null is what that was trained with, as it is for the next three.
-        thousands: what stands between groups of three digits, `point`, `comma`, `space`, `apostrophe`, the sign
+        numeric: columns to treat as numbers; cells that are not numbers are missing.
+        categorical: columns to treat as categories.
+        keep: columns to keep although they look like identifiers or have the same value in all rows; columns in
+            `numeric` and `categorical` are kept too.
+        header: whether CSV files begin with the names of columns, which otherwise are numbers from 0; null decides by
+            whether the first line has only numbers, and raises an error if that is unclear.
+        scaling: the scaling of numbers and dates; see `Scaling`. `auto` is `standard` if `normal` is given, since
+            anomalies are detected by their distance, else `quantile`, which keeps generated values in the range of
+            train.
+        max_categories: the largest number of categories of a column; rarer ones are "(other)" for the model, and generated
+            rows have one of these.
+        encoding: the encoding of CSV files.
+        delimiter: the delimiter of CSV files: `comma`, `semicolon`, `tab`, `pipe` or the character itself; null detects
+            it for each file: the character by which most of the first lines have the same number of cells.
+        decimal: the decimal separator of numbers in texts: `point`, `comma` or the character itself; null is `point`.
+            For a trained model, null is the value of its training; this also holds for the next three.
+        thousands: the separator between groups of three digits: `point`, `comma`, `space`, `apostrophe`, the character
             itself or `none`; null is `none`.
-        na_values: texts and numbers that mean a missing value, in addition to the usual ones.
+        na_values: texts and numbers that mean a missing value, in addition to the default ones.
         dayfirst: whether 1/2/2024 is 1 February; null if only dates like 2024-02-01 are read.
         batch_size, val_fraction, test_fraction, split_seed, seed, normal, corruption: see `DataModule`.
     """
@@ -125,18 +127,14 @@ class Table(DataModule):
         if label_as_column is True and self.label is None:
             raise ConfigError("data.label_as_column=true: needs data.label=<column>")
         if label_as_column is True and self.label in self.drop:
-            raise ConfigError(
-                f"data.label_as_column=true: data.drop leaves out {self.label}; leave it out of one of them"
-            )
+            raise ConfigError(f"data.label_as_column=true: data.drop removes {self.label}; name it in only one of them")
         self._asked_as_column = label_as_column
         self.label_as_column = label_as_column is True
         if both := sorted({*self.numeric} & {*self.categorical}):
-            raise ConfigError(f"data.numeric and data.categorical: both name {some(both)}; leave it out of one of them")
+            raise ConfigError(f"data.numeric and data.categorical: both name {some(both)}; name it in only one of them")
         self.keep = tuple(map(str, keep))
         if both := sorted({*self.keep} & {*self.drop, self.label}):
-            raise ConfigError(
-                f"data.keep: {some(both)} stands in data.drop or data.label too; leave it out of one of them"
-            )
+            raise ConfigError(f"data.keep: {some(both)} is in data.drop or data.label too; name it in only one of them")
         self._notation_asked = (decimal, thousands, tuple(na_values), dayfirst)
         self.notation = Notation.asked(*self._notation_asked)
         self.header = header
@@ -204,7 +202,7 @@ class Table(DataModule):
         if self._asked_as_column is True and not was:
             raise ConfigError(
                 f"data.label_as_column=true: the model was trained without the label {self.label} as a column; leave "
-                "the word out"
+                "it out"
             )
         self.label_as_column = was and self._asked_as_column is not False
 
@@ -322,7 +320,7 @@ class Table(DataModule):
         read = [name for name in self.numeric if is_text(table[name].type)]
         if unused and self._source.typed and not read:
             raise ConfigError(
-                f"data.{unused[0]}: says how texts are read, and the columns of {self.path} have types of their own; "
+                f"data.{unused[0]}: sets how texts are read, but the columns of {self.path} are typed; "
                 "leave it out, or name columns of texts that hold numbers or dates in data.numeric"
             )
 
@@ -342,7 +340,7 @@ class Table(DataModule):
         return {*self.drop} | ({self.label} if self.label is not None and not self.label_as_column else set())
 
     def _go_without_label(self, why: str) -> None:
-        note(f"the label {self.label} {why}, so it is no column of generated rows")
+        note(f"the label {self.label} {why}, so generated rows have no such column")
         self.label_as_column = False
 
     def _as_trained(self, tables: dict[str, pa.Table], how: TableFormat) -> dict[str, pa.Table]:
@@ -378,7 +376,9 @@ class Table(DataModule):
             )
         if others:
             told = some([f"{name} in {counted(count, 'row')}" for name, count in others.items()])
-            note(f"columns that had one value in training, which the model does not see, have others here: {told}")
+            note(
+                f"columns that had one value in training, which the model does not see, have other values here: {told}"
+            )
         if extra:
             note(f"{self.path} has columns that the model was not trained on, and which are left out: {some(extra)}")
         return chosen
@@ -412,7 +412,7 @@ class Table(DataModule):
                     f"{differing(names, own)}; add data.drop=[<columns>] to leave them out"
                 )
             if self.label is not None and self.label not in table.column_names and len(tables) > 1:
-                note(f"{self.path}: the {split} split has no column {self.label}, so that its rows have no label")
+                note(f"{self.path}: the {split} split has no column {self.label}, so its rows have no label")
 
     def fitted(self, examples: Examples, train: Tensor) -> Examples:
         """Scale and count by what train has, or as a trained model's rows were."""
@@ -607,7 +607,7 @@ class Table(DataModule):
         if self.label is None:
             return torch.full((table.num_rows,), -1), ()
         if self.all_as_test and self.label not in table.column_names:
-            note(f"{self.path} has no column {self.label}, so that nothing tells the labels of its rows")
+            note(f"{self.path} has no column {self.label}, so its rows have no labels")
             return torch.full((table.num_rows,), -1), ()
         self._refuse_unknown("label", [self.label], table)
         self._label_type = table[self.label].type

@@ -55,25 +55,25 @@ class Encoded(NamedTuple):
 
 
 class Text(DataModule):
-    """`(T,)` tokens for each example, -1 after its end. Tokens are found in the train split alone.
+    """`(T,)` tokens for each example, -1 after its end. The vocabulary is fitted only to the train split.
 
-    Texts that are too many for memory, and their tokens, are mapped from files.
+    Texts that do not fit in memory, and their tokens, are memory-mapped from files.
 
     Args:
         path: a text, JSONL, CSV or Parquet file, a folder of them (names with train, val or test are splits), or a
             hub id.
-        data_dir: where relative paths are looked for too.
-        field: of JSONL, or column of a table or hub set, that holds the text.
-        label: the one that holds its label; null for none.
-        unit: `line`, one line of a file or one row of anything else, without blanks at its end, then a token that
-            ends it; or `window`, `max_length` characters of the running text, which nothing ends.
-        max_length: T at most, the end of a line included; of a window, its characters.
-        longer: what becomes of longer lines: `cut` keeps their beginnings, which then have no end; `drop` leaves out
+        data_dir: a folder in which relative paths are searched too.
+        field: the field of JSONL, or the column of a table or hub set, that contains the text.
+        label: the field or column that contains its label; null for none.
+        unit: `line`, one line of a file or one row of another source, without trailing blanks, followed by an end
+            token; or `window`, `max_length` characters of running text, without an end token.
+        max_length: the largest T, including the end of a line; for windows, their number of characters.
+        longer: the treatment of longer lines: `cut` keeps their beginnings, without an end token; `drop` leaves out
             lines of `max_length` characters and more.
-        limit: examples of each split of the source, drawn by `split_seed`; null for all.
+        limit: the largest number of examples of each split of the source, drawn with `split_seed`; null for all.
         tokens, vocabulary: see `Tokens.fit`.
-        encoding: of text, JSONL and CSV files.
-        name: of the data set; the file's if null.
+        encoding: the encoding of text, JSONL and CSV files.
+        name: the name of the data set; that of the file if null.
         batch_size, val_fraction, test_fraction, split_seed, seed, normal, corruption: see `DataModule`.
     """
 
@@ -115,7 +115,7 @@ class Text(DataModule):
         super().prepare_as(folder)
         file = folder / TOKENS_FILE
         if not file.is_file():
-            note(f"{file} is not there, so the tokens are those of the train split, which may be others")
+            note(f"{file} does not exist, so the tokens are fitted to this train split, and may differ")
             return
         try:
             self._tokens = Tokens.from_json(file.read_text(encoding="utf-8"))
@@ -149,8 +149,7 @@ class Text(DataModule):
         if set(splits) == {"train"} and first < NAMELESS and not self.all_as_test:
             remedy = "data.unit=window cuts running text into examples" if self.unit == "line" else "add text"
             raise DataError(
-                f"data.path={self.path}: {first} example(s) in it are too few for a train, a val and a "
-                f"test split; {remedy}"
+                f"data.path={self.path}: its {first} example(s) are too few for train, val and test splits; {remedy}"
             )
         label, classes = self._classes(names)
         spec = DataSpec(self.name, "tokens", (1,), "categories", classes=classes)
@@ -225,7 +224,7 @@ class Text(DataModule):
         chosen[train.numpy()] = True
         if self._tokens is None:
             if self.all_as_test:
-                raise DataError(f"{self.path}: the run keeps no {TOKENS_FILE}, which says what its tokens are")
+                raise DataError(f"{self.path}: the run has no {TOKENS_FILE}, which defines its tokens")
             in_train = compress(chain.from_iterable(from_arrow(pieces)), chosen)
             self._tokens = Tokens.fit(in_train, self.token_kind, self.vocabulary)
         end = self._tokens.end if self.unit == "line" else None
