@@ -1,6 +1,6 @@
 """Train or evaluate an autoencoder: `python train.py task=denoising data=digits model=ae`.
 
-`python train.py --help` lists what there is. The run itself is `vaelab.run.run`, on one screen.
+`python train.py --help` lists all options. The run itself is the function `vaelab.run.run`.
 """
 
 import sys
@@ -15,7 +15,7 @@ def refuse(reason: str) -> None:
     sys.exit(f"error: {reason}; type: {instead}")
 
 
-if sys.version_info < (3, 11):  # noqa: UP036, an older one may well be what `python3` is
+if sys.version_info < (3, 11):  # noqa: UP036, `python3` may be an older version
     refuse(f"vaelab needs Python 3.11 or newer, and {sys.executable} is {sys.version.split()[0]}")
 try:
     from vaelab.start import train
@@ -25,5 +25,5 @@ except KeyboardInterrupt:
 except ModuleNotFoundError:
     refuse(f"vaelab is not installed for {sys.executable}")
 
-if __name__ == "__main__":  # the completion of fish looks for the words @hydra.main in a script
+if __name__ == "__main__":  # the completion of fish searches scripts for the words @hydra.main
     train()

@@ -1,6 +1,6 @@
 """The Hydra sweeper of every sweep: `-m latent_dim=2,8`, or sets of overrides, such as an AE beside several VAEs.
 
-Hydra finds plugins in the namespace package `hydra_plugins` alone, and loads each anew when it looks.
+Hydra finds plugins only in the namespace package `hydra_plugins`, and reloads each of them on every search.
 """
 
 import shlex
@@ -24,15 +24,15 @@ from vaelab.sweep import SweepRunner, outcome
 
 
 class JobList(BasicSweeper):
-    """Runs every combination of one entry of each axis and of what the command line sweeps over.
+    """Runs every combination of one entry of each axis and the values that the command line sweeps over.
 
     Hydra's own sweeper combines values of single keys: `model=ae,vae model.beta=1,4` has no meaning
     for the AE. An entry here is any number of overrides. Hydra's own also ends at the first job that fails.
 
     Args:
-        axes: name to entries, each as on a command line: `model=vae model.beta=4`.
+        axes: name to entries, each written as on a command line: `model=vae model.beta=4`.
         params: as in Hydra's basic sweeper.
-        max_batch_size: jobs that a launcher of several at once is given together; all.
+        max_batch_size: largest number of jobs passed together to a launcher that runs several at once; null: all.
     """
 
     def __init__(

@@ -410,7 +410,7 @@ class DataModule(L.LightningDataModule, ABC):
         return {}
 
     def reading(self) -> dict[str, Any] | None:
-        """Return how new examples are read for the model, stored as `model/data.json`; None if only tensors can be used.
+        """Return how new examples are read for the model, stored in `model/data.json`; None if only for tensors.
 
         `reader` names a reader in `vaelab.data.reading`; all other keys are arguments of its class.
         """

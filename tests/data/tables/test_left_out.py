@@ -128,7 +128,7 @@ def test_another_value_of_a_constant_is_told_of(path: Path, capsys: pytest.Captu
     capsys.readouterr()
     later(path.parent / "later.csv", trained)
     told = capsys.readouterr().err
-    assert "have others here: currency in 4 rows, version in 1 row" in told
+    assert "have other values here: currency in 4 rows, version in 1 row" in told
     assert "not trained on, and which are left out: weight" in told
 
 

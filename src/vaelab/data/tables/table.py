@@ -80,8 +80,8 @@ class Table(DataModule):
         scaling: the scaling of numbers and dates; see `Scaling`. `auto` is `standard` if `normal` is given, since
             anomalies are detected by their distance, else `quantile`, which keeps generated values in the range of
             train.
-        max_categories: the largest number of categories of a column; rarer ones are "(other)" for the model, and generated
-            rows have one of these.
+        max_categories: the largest number of categories of a column; rarer ones are "(other)" for the model, and
+            generated rows have one of these.
         encoding: the encoding of CSV files.
         delimiter: the delimiter of CSV files: `comma`, `semicolon`, `tab`, `pipe` or the character itself; null detects
             it for each file: the character by which most of the first lines have the same number of cells.
