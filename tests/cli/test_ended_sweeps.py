@@ -108,8 +108,8 @@ def test_an_ae_beside_vaes_has_a_best_for_each_number_that_is_watched(
     assert ended("-m", *words, "model=ae,vae", "test=false", run=in_process) == 0
     printed = capsys.readouterr().out
     assert re.findall(r"best by (\S+).*, job (\d):", printed) == [("val/reconstruction", "0"), ("val/elbo", "1")]
-    assert "numbers of different tables cannot be compared" in printed
-    assert "its numbers on the test split, by which no job was chosen:" in printed
+    assert "numbers in different tables cannot be compared" in printed
+    assert "its numbers on the test split, which was not used to select any job:" in printed
     assert sum("test/" in name for name in rows(sweep_folder(tmp_path))["0"]) == 0
 
 

@@ -402,7 +402,7 @@ def test_ctrl_c_while_the_results_are_written_says_how_to_go_on(
     assert ended.value.code == 0  # all trials are done
     folder = search_folder(tmp_path / "logs")
     last = capfd.readouterr().err.splitlines()[-1]
-    assert last == f"interrupted while the page was made; resume={folder} makes it"
+    assert last == f"interrupted while the page was written; resume={folder} makes it"
     assert statuses(folder) == ["done"]
 
 

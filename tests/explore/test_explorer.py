@@ -157,7 +157,7 @@ def test_a_threshold_gives_a_verdict(tmp_path: Path) -> None:
     scorer.clean = np.sort(score + np.array([-3.0, -2.0, -1.0, 1.0]))
     scorer.threshold = conformal_threshold("reconstruction", torch.from_numpy(scorer.clean), 0.25)
     assert explorer.look(values).verdict.startswith("No alarm: the score ")
-    assert "Of normal examples, 40.00% score as high" in explorer.look(values).verdict
+    assert "Of normal examples, 40.00% score at least as high" in explorer.look(values).verdict
     scorer.clean = scorer.clean - 2
     scorer.threshold = conformal_threshold("reconstruction", torch.from_numpy(scorer.clean), 0.25)
     assert explorer.look(values).verdict.startswith("Alarm: the score ")

@@ -135,7 +135,7 @@ def test_what_was_not_begun_is_counted_where_it_is_much(made: Made, capsys: pyte
     end_sweep(sweep)
     printed = capsys.readouterr().out
     assert "sweep: 1 failed, 29 not started" in printed
-    assert "and 19 more that are not done" in printed
+    assert "and 19 more that are unfinished" in printed
 
 
 def test_the_command_line_is_what_ran(made: Made, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -222,6 +222,6 @@ def test_a_fault_of_the_page_is_said_and_the_rest_is_printed(
     monkeypatch.setattr("vaelab.sweep_page.end.outcomes_of", lambda sweep: 1 / 0)
     end_sweep(sweep)
     printed = capsys.readouterr()
-    assert printed.err == "the page cannot be made (ZeroDivisionError: division by zero)\n"
+    assert printed.err == "the page cannot be written (ZeroDivisionError: division by zero)\n"
     assert "sweep: 1 done, 1 failed\n" in printed.out
     assert f"resume={sweep.folder}" in printed.out

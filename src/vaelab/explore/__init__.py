@@ -1,1 +1,1 @@
-"""A page in the browser for a trained model. Nothing but `page` and `server` needs Gradio."""
+"""Explore a trained model in the browser. Only `page` and `server` need Gradio."""

@@ -214,7 +214,7 @@ class Explorer:
         row = self.trained.verdicts(scores, threshold).iloc[0]
         told = "Alarm" if bool(row["alarm"]) else "No alarm"
         than = "above" if bool(row["alarm"]) else "not above"
-        chance = f" Of normal examples, {row['p_value']:.2%} score as high." if "p_value" in row else ""
+        chance = f" Of normal examples, {row['p_value']:.2%} score at least as high." if "p_value" in row else ""
         return f"{told}: the score {score:.6g} ({name}) is {than} the threshold {threshold.value:.6g}.{chance}"
 
     def _columns(self, part: Any, name: str) -> pd.DataFrame:

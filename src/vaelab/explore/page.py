@@ -114,7 +114,7 @@ class _Page:
         name = self.trained.spec.name
         with gr.Blocks(title=f"{name} - vaelab", analytics_enabled=False, delete_cache=(600, 1800)) as self.blocks:
             kind, size = explorer.shown.kind, self.trained.latent_dim
-            about = f"{type(self.trained.model).__name__} of {kind} data; a code has {counted(size, 'number')}."
+            about = f"{type(self.trained.model).__name__} of {kind} data; a code has {counted(size, 'dimension')}."
             gr.Markdown(f"## {escape(name)}\n{about}")
             with gr.Tabs():
                 with gr.Tab("Latent"):
@@ -163,7 +163,7 @@ class _Page:
                 ]  # fmt: skip
                 left = self.trained.latent_dim - len(sliders)
                 if left:
-                    gr.Markdown(f"The numbers of the code that change the example most; {left:,} others are not shown.")
+                    gr.Markdown(f"The dimensions of the code with the largest effect; {left:,} others are not shown.")
                 reset = gr.Button("Reset to 0", elem_id="reset")
                 with gr.Accordion("Start from a file", open=False):
                     file, number = self._upload("a file", "latent-file")
@@ -193,17 +193,17 @@ class _Page:
     def _samples(self) -> None:
         gr, explorer = self.gr, self.explorer
         if explorer.no_samples is not None:
-            gr.Markdown(f"This model draws no samples: {escape(explorer.no_samples)}")
+            gr.Markdown(f"This model cannot draw samples: {escape(explorer.no_samples)}")
             return
         if not explorer.has_prior:
             gr.Markdown(
-                "The codes of this autoencoder follow no prior, so samples of N(0, I) mean little. "
+                "The codes of this autoencoder follow no prior, so samples from N(0, I) are not meaningful. "
                 "A run with `fitted_prior=gaussian` fits a prior to its codes."
             )
         with gr.Row():
             count = gr.Slider(1, MOST_SAMPLES, 16, step=1, label="count", buttons=[], min_width=140)
             temperature = gr.Slider(0.1, 2.0, 1.0, step=0.05, label="temperature", buttons=[], min_width=140,
-                                    info="below 1: more usual, less varied")  # fmt: skip
+                                    info="below 1: more typical, less varied")  # fmt: skip
             seed = gr.Number(0, label="seed", precision=0, min_width=140, info="the same seed, the same samples")
             label = self._label(ANY)
         draw = gr.Button("Draw", variant="primary", elem_id="draw")
@@ -223,11 +223,11 @@ class _Page:
                 file, number = self._upload("your file", "file")
             with gr.Column(min_width=280):
                 how = gr.Radio(["reconstruct", "denoise"], value="reconstruct", label="what the model does")
-                go = gr.Button("Look at it", variant="primary", elem_id="look")
+                go = gr.Button("Analyse", variant="primary", elem_id="look")
                 verdict = gr.Textbox(label="score", interactive=False, lines=3, max_lines=8, elem_id="verdict")
         with gr.Row():
             with gr.Column(min_width=240):
-                own = _One(self, "yours, as the model sees it", "own")
+                own = _One(self, "your example, as the model sees it", "own")
             parts = [*own.parts]
             again = None
             if kind != "table":
@@ -236,15 +236,15 @@ class _Page:
                 parts += again.parts
             if kind in ("image", "series"):
                 with gr.Column(min_width=240):
-                    places = _picture(gr, "how unusual each place is", "places", kind == "image")
+                    places = _picture(gr, "how unusual each position is", "places", kind == "image")
                 parts.append(places)
             if kind == "table":
                 with gr.Column(min_width=240):
-                    columns = _table(gr, "the columns that made the score", "columns")
+                    columns = _table(gr, "columns with the largest contribution to the score", "columns")
                 parts.append(columns)
         corpus, near = explorer.corpus, None
         if corpus is not None:
-            near = _Many(self, "nearest among the files of the command line (distance of codes)", "near")
+            near = _Many(self, "nearest files of the command line (by distance of codes)", "near")
 
         def looked(path: str | None, place: float | None, what: str) -> list[Any]:
             values = explorer.example(path, _whole(place)).values
@@ -272,9 +272,9 @@ class _Page:
             with gr.Column(min_width=280):
                 second = self._upload("the second", "second")
         with gr.Row():
-            steps = gr.Slider(3, 24, 8, step=1, label="steps, the ends included", buttons=[], min_width=140)
-            circle = gr.Checkbox(False, label="along a great circle", info="keeps the length of codes", min_width=140)
-        go = gr.Button("Show the way", variant="primary", elem_id="way")
+            steps = gr.Slider(3, 24, 8, step=1, label="steps, including both ends", buttons=[], min_width=140)
+            circle = gr.Checkbox(False, label="along a great circle", info="keeps the norm of codes", min_width=140)
+        go = gr.Button("Interpolate", variant="primary", elem_id="way")
         view = _Many(self, "from the first to the second", "between")
 
         def shown(a: str | None, a_place: float, b: str | None, b_place: float, count: float, along: bool) -> list[Any]:
@@ -317,7 +317,7 @@ def _told(gr: Any, handler: Handler) -> Handler:
         except UserError as error:
             raise gr.Error(escape(str(error)), print_exception=False) from error
         except Exception as error:
-            fault = f"a fault of the program ({type(error).__name__}); the terminal says more"
+            fault = f"an error in the program ({type(error).__name__}); see the terminal"
             raise gr.Error(escape(fault), print_exception=True) from error
         for line in said.getvalue().splitlines():
             if line.startswith("note: "):

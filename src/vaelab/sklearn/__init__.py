@@ -1,4 +1,4 @@
-"""vaelab as a scikit-learn estimator: `from vaelab.sklearn import Autoencoder`."""
+"""A scikit-learn estimator: `from vaelab.sklearn import Autoencoder`."""
 
 from vaelab.sklearn.autoencoder import Autoencoder
 

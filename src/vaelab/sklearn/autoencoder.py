@@ -36,59 +36,59 @@ from vaelab.record.state import FILE as STATE
 from vaelab.sklearn.training import train
 from vaelab.trained import Trained, load
 
-FEWEST = 3  # rows: one to train, one to validate, and one that `data=table` holds out
+FEWEST = 3  # rows: one to train, one to validate, and one that `data=table` keeps as test split
 TABLE = "table.parquet"  # the rows, in a run folder that is kept
 DEVICES = ("auto", "cpu", "cuda", "mps")
-_DROP = r"data\.drop=\[(?:'(?:\\'|[^'])*'|[^\]'])*\]"  # names of columns, some of them in quotes
+_DROP = r"data\.drop=\[(?:'(?:\\'|[^'])*'|[^\]'])*\]"  # names of columns, possibly quoted
 NOT_FOR_FIT = {
     "data": "the data are X",
     "data.path": "the data are X",
     "data.drop": "every column of X is modelled; leave columns out of X",
     "data.label": "every column of X is modelled; leave columns out of X",
     "paths.output_dir": "run_dir names the run folder",
-    "resume": "a fit begins anew; ckpt_path=<run folder> starts from the weights of a run",
+    "resume": "a fit starts from the beginning; ckpt_path=<run folder> starts from the weights of a run",
     "train": "a fit trains",
     "sweep": "a fit is one run; sklearn.model_selection.GridSearchCV makes many",
     "hydra.mode": "a fit is one run",
 }
-"""Places that no word of `overrides` may name, and why."""
+"""Keys that `overrides` must not contain, and why."""
 
 
 class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """An autoencoder or a variational autoencoder of the rows of a table, with scikit-learn's methods.
+    """An autoencoder or variational autoencoder for rows of a table, with scikit-learn's methods.
 
         codes = Autoencoder(latent_dim=2, model="vae").fit_transform(X)  # (n, 2)
         make_pipeline(StandardScaler(), Autoencoder(latent_dim=8), LogisticRegression()).fit(X, y)
 
     `fit` is the run `vaelab train data=table task=embedding data.scaling=standard test=false compile=false ...` in this
-    process. `overrides=["test=true", "data.test_fraction=0.2"]` adds the evaluation of a run to what `run_dir` keeps.
-    Arrays hold numbers alone. DataFrames may hold numbers, categories, texts, dates and booleans. Values may be missing
-    (NaN) in both. A model that was fitted to rows without missing values takes none later.
+    process. `overrides=["test=true", "data.test_fraction=0.2"]` also evaluates the run, with results in `run_dir`.
+    Arrays must be numeric. DataFrames may contain numbers, categories, texts, dates and booleans. Both may have missing
+    values (NaN), but a model that was fitted to rows without missing values does not accept them later.
 
     Args:
-        latent_dim: numbers in the code of one row.
+        latent_dim: dimensions of the code of one row.
         model: an option of `model=`, such as `ae`, `vae` or `iwae`.
-        beta: weight of the KL; None is the model's own. An `ae` has none.
-        max_epochs: passes over the training rows at most; None lets the budget of `data=table` decide.
-        max_steps: optimizer steps at most; None as for `max_epochs`.
-        batch_size: rows in a step; None is that of `data=table`, 128.
-        learning_rate: of the optimizer; None is that of `optimizer=adamw`, 1e-3.
-        validation_fraction: share of the rows that choose the best weights and are not trained on, above 0 and below 1.
-            At least one row is. One more row is held out of both, since `data=table` always has a test split.
+        beta: weight of the KL; None for the model's default. An `ae` has none.
+        max_epochs: largest number of passes over the training rows; None for the budget of `data=table`.
+        max_steps: largest number of optimizer steps; None as for `max_epochs`.
+        batch_size: rows per step; None for that of `data=table`, 128.
+        learning_rate: learning rate of the optimizer; None for that of `optimizer=adamw`, 1e-3.
+        validation_fraction: share of rows for validation, which select the best weights, above 0 and below 1. It is at
+            least one row. One more row is held out, since `data=table` always has a test split.
         random_state: seed of the split, the weights and the batches; None draws one from NumPy's global state.
-        device: that computes: `auto`, `cpu`, `cuda` or `mps`.
-        run_dir: the run folder, which is kept. Where it exists already, `<run_dir>-2` and so on is made, since
-            cross-validation fits several times. None: the folder is temporary.
-        overrides: more words of vaelab, such as `["encoder.hidden=[64]", "callbacks=ema"]`. They win over the words
-            that `fit` makes.
-        verbose: whether to show what the run prints. Where it is hidden, notes on the data are Python warnings.
+        device: the device: `auto`, `cpu`, `cuda` or `mps`.
+        run_dir: the run folder, which is kept. If it exists already, `<run_dir>-2` and so on is created, since
+            cross-validation fits several times. None for a temporary folder.
+        overrides: further overrides, such as `["encoder.hidden=[64]", "callbacks=ema"]`. They take precedence over the
+            overrides that `fit` makes.
+        verbose: whether to show the output of the run. If it is hidden, notes on the data become Python warnings.
 
     Attributes:
-        n_features_in_: columns of X.
-        feature_names_in_: `(n_features_in_,)` their names, where X is a DataFrame whose names are all strings.
+        n_features_in_: number of columns of X.
+        feature_names_in_: `(n_features_in_,)` their names, if X is a DataFrame whose names are all strings.
         model_: the trained model, a `vaelab.Trained`.
-        metrics_: the numbers of the run by name, such as `val/mse`; scaled units, nats.
-        run_dir_: path of the run folder that was kept, as text; None where none was.
+        metrics_: the metrics of the run by name, such as `val/mse`; in scaled units or nats.
+        run_dir_: path of the kept run folder, as text; None if it was temporary.
     """
 
     def __init__(
@@ -132,8 +132,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             y: is not used.
 
         Raises:
-            ValueError: X is no such table, or a setting or a word of `overrides` is wrong.
-            RuntimeError: the run failed: the loss is no longer a number, or the disk is full.
+            ValueError: X is not such a table, or a setting or an entry of `overrides` is not valid.
+            RuntimeError: the run failed: the loss became NaN or infinite, or the disk is full.
         """
         frame = self._framed(X, reset=True)
         with _as_scikit_learn_raises(), TemporaryDirectory(prefix="vaelab-") as scratch:
@@ -148,7 +148,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
                 pq.write_table(table, folder / TABLE)
                 ended = train(words, folder, bool(self.verbose))
             except BaseException:
-                if not (folder / STATE).is_file():  # nothing ran
+                if not (folder / STATE).is_file():  # the run did not begin
                     rmtree(folder)
                 raise
             self._trusted = ended.trusted
@@ -167,7 +167,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         return self
 
     def transform(self, X: Any) -> NDArray[np.floating[Any]]:  # noqa: N803
-        """The codes of rows: the posterior means of a VAE, the codes of an autoencoder.
+        """Encode rows: posterior means for a VAE, codes for an autoencoder.
 
             codes = autoencoder.transform(X_test)
 
@@ -180,7 +180,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
 
         Raises:
             sklearn.exceptions.NotFittedError: `fit` was not called.
-            ValueError: X has other columns, or values that the model does not take.
+            ValueError: X has other columns, or values that the model does not accept.
         """
         check_is_fitted(self)
         frame = self._framed(X)
@@ -189,7 +189,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         return codes.astype(_precision(X), copy=False)
 
     def inverse_transform(self, Z: Any) -> Any:  # noqa: N803
-        """The rows of codes: the means of p(x|z), in the units of X.
+        """Decode codes to rows: the means of p(x|z), in the units of X.
 
             rows = autoencoder.inverse_transform(codes)
 
@@ -197,8 +197,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             Z: `(n, latent_dim)` codes.
 
         Returns:
-            `(n, features)`: a DataFrame with the columns and types of `fit` if that was given one, else an array of
-            float64. Categories are the likeliest.
+            `(n, features)`: a DataFrame with the columns and types of `fit` if it was given one, else an array of
+            float64. Categories are the likeliest ones.
 
         Raises:
             sklearn.exceptions.NotFittedError: `fit` was not called.
@@ -211,12 +211,12 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         return self._of.back(rows, getattr(Z, "index", None))
 
     def score_samples(self, X: Any) -> NDArray[np.float64]:  # noqa: N803
-        """How usual rows are: the larger, the more.
+        """Return how typical rows are; larger is more typical.
 
             unusual = X_test[autoencoder.score_samples(X_test) < threshold]
 
-        Of a model with a bound on log p(x), such as a VAE, it is the ELBO in nats, with one fixed draw of the code. Of
-        other models it is minus the squared error of the reconstruction, summed over columns, in squared standard
+        For a model with a bound on log p(x), such as a VAE, it is the ELBO in nats, with one fixed sample of the code.
+        For other models it is minus the squared reconstruction error, summed over columns, in squared standard
         deviations of the training rows; with categories it is log p(x|z) in nats.
 
         Args:
@@ -227,7 +227,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
 
         Raises:
             sklearn.exceptions.NotFittedError: `fit` was not called.
-            ValueError: X has other columns, or values that the model does not take.
+            ValueError: X has other columns, or values that the model does not accept.
         """
         check_is_fitted(self)
         frame = self._framed(X)
@@ -236,7 +236,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             return -self._exact(frame, lambda trained, values: trained.score(values, name))
 
     def score(self, X: Any, y: Any = None) -> float:  # noqa: N803
-        """The mean of `score_samples`, which cross-validation makes as large as it can.
+        """Return the mean of `score_samples`; larger is better, as cross-validation expects.
 
             cross_val_score(Autoencoder(max_steps=500), X)
 
@@ -246,19 +246,19 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
 
         Raises:
             sklearn.exceptions.NotFittedError: `fit` was not called.
-            ValueError: X has other columns, or values that the model does not take.
+            ValueError: X has other columns, or values that the model does not accept.
         """
         return float(self.score_samples(X).mean())
 
     @property
     def model_(self) -> Trained:
-        """The trained model, for all that `vaelab.Trained` does: `sample`, `reconstruct`, `explain`.
+        """The trained model, with all methods of `vaelab.Trained`, such as `sample`, `reconstruct` and `explain`.
 
         Raises:
             sklearn.exceptions.NotFittedError: `fit` was not called.
         """
         check_is_fitted(self)
-        if "_trained" not in vars(self):  # it comes from a pickle
+        if "_trained" not in vars(self):  # this object comes from a pickle
             self._load()
         return self._trained
 
@@ -267,11 +267,11 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         return self.model_.latent_dim
 
     def __sklearn_is_fitted__(self) -> bool:
-        """For `check_is_fitted`."""
+        """Whether the estimator is fitted, for `check_is_fitted`."""
         return "_files" in vars(self)
 
     def __sklearn_tags__(self) -> Tags:
-        """For scikit-learn: which arrays and DataFrames are taken."""
+        """Return scikit-learn's tags about accepted inputs."""
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         tags.input_tags.categorical = True
@@ -279,17 +279,17 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         return tags
 
     def __getstate__(self) -> dict[str, Any]:
-        """For pickles: the model as the bytes of its files, safetensors and JSON."""
+        """Return the state for pickles: the model as the bytes of its files, safetensors and JSON."""
         state = dict(super().__getstate__())
         state.pop("_trained", None)
         state.pop("_in_double", None)
         return state
 
     def _framed(self, X: Any, reset: bool = False) -> pd.DataFrame:  # noqa: N803
-        """X with the names that columns have in the run.
+        """Convert X to a DataFrame with the column names of the run.
 
         Raises:
-            ValueError: X is no table, has too few rows or other columns than in `fit`, or a value is infinite.
+            ValueError: X is not a table, has too few rows or other columns than in `fit`, or a value is infinite.
         """
         if not isinstance(X, pd.DataFrame):
             array = validate_data(
@@ -347,7 +347,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             if found is not None and place(found) in NOT_FOR_FIT:
                 raise ConfigError(f"overrides: leave out {word}: {NOT_FOR_FIT[place(found)]}")
             if found is not None and found.is_sweep_override():
-                raise ConfigError(f"overrides: {word} names several values, and a fit is one run; name one")
+                raise ConfigError(f"overrides: {word} names several values, but a fit is one run; name one")
         words = {
             "data": "data=table",
             "task": "task=embedding",
@@ -410,9 +410,9 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         return "mps" if torch.backends.mps.is_available() else "cpu"
 
     def _exact(self, frame: pd.DataFrame, what: Callable[[Trained, Tensor], Tensor]) -> NDArray[np.float64]:
-        """What a model makes of rows, in double precision on the processor.
+        """Apply a model to rows, in float64 on the CPU.
 
-        In single precision the result for a row depends a little on the rows beside it, by how sums are blocked.
+        In float32, the result for a row depends slightly on the other rows of its batch, because of the order of sums.
         """
         batches = self.model_.part(frame).batches(torch.device("cpu"))
         values = torch.cat([batch.x for batch in batches])
@@ -420,12 +420,12 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         return found
 
     def _load(self) -> None:
-        """Bring the model back, from a folder that lives as long as it does."""
+        """Load the model from a folder that exists as long as the model."""
         folder = Path(mkdtemp(prefix="vaelab-"))
         for name, content in self._files.items():
             (folder / "model" / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / "model" / name).write_bytes(content)
-        with torch.random.fork_rng(devices=[]):  # a model is built with random weights before it gets its own
+        with torch.random.fork_rng(devices=[]):  # a model is built with random weights before its weights are loaded
             trained = load(folder, self._trusted, self._device())
         finalize(trained, rmtree, folder, ignore_errors=True)
         self._trained = self._in_double = trained
@@ -435,11 +435,11 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
 
 @dataclass(frozen=True)
 class _Given:
-    """What `fit` was given, so that `inverse_transform` gives the same kind back.
+    """The form of the input of `fit`, so that `inverse_transform` returns the same form.
 
     Attributes:
-        names: of its columns in the run.
-        columns, types: of the DataFrame; None of an array.
+        names: the names of its columns in the run.
+        columns, types: the columns and types of the DataFrame; None for an array.
     """
 
     names: list[str]
@@ -454,17 +454,17 @@ class _Given:
 
     @property
     def others(self) -> list[str]:
-        """Columns of another type than numbers."""
+        """Return the columns that are not numeric."""
         types = self.types or []
         return [name for name, of in zip(self.names, types, strict=False) if not pd.api.types.is_numeric_dtype(of)]
 
     @property
     def named(self) -> bool:
-        """Whether the columns have names of their own."""
+        """Whether the columns have names."""
         return self.columns is not None
 
     def back(self, rows: pd.DataFrame, index: pd.Index | None) -> Any:
-        """Rows that the model gives, as an array or as a DataFrame of the types that were given."""
+        """Convert rows of the model to an array, or to a DataFrame with the original types."""
         rows = rows[self.names]
         if self.columns is None or self.types is None:
             return rows.to_numpy(np.float64)
@@ -479,10 +479,10 @@ class _Given:
 
 
 def _arrow(frame: pd.DataFrame) -> pa.Table:
-    """Rows as a Parquet file holds them.
+    """Convert rows to an Arrow table.
 
     Raises:
-        DataError: a column holds values of several types, or none at all.
+        DataError: a column has values of several types, or no values.
     """
     for name in frame:
         of = frame[name].dtype
@@ -499,17 +499,17 @@ def _arrow(frame: pd.DataFrame) -> pa.Table:
 
 
 def _telling_nothing(table: pa.Table) -> list[str]:
-    """Columns that `data=table` leaves out unless it is told to keep them: constants and identifiers."""
+    """Return columns that `data=table` would leave out: constants and identifiers."""
     return [column.name for column in find_left_out(table, (), [table.num_rows], PLAIN)]
 
 
 def _literal(text: str) -> str:
-    """A text that is to stay as it is in a config, which takes `${...}` for the name of another setting."""
+    """Escape a text for a config, in which `${...}` would be an interpolation."""
     return re.sub(r"(\\*)\$\{", r"\1\1\\${", text)
 
 
 def _for_x(message: str) -> str:
-    """What is said of a run, for who gives X: its columns are left out there, and not by `data.drop`."""
+    """Adapt a message of a run to the caller, who leaves columns out of X instead of using `data.drop`."""
     message = re.sub(_DROP + " leaves (it|them) out", r"leave \1 out of X", message)
     message = re.sub(_DROP, "leave the column out of X", message)
     return re.sub(r"add (it|them) to data\.drop", r"leave \1 out of X", message)
@@ -519,16 +519,16 @@ def _own_place(run_dir: str | Path) -> Path:
     """The whole path of a run folder.
 
     Raises:
-        ConfigError: a config would take a part of it for the name of a setting.
+        ConfigError: a config would interpret a part of it as an interpolation.
     """
     found = Path(run_dir).expanduser().absolute()
     if "${" in str(found):
-        raise ConfigError(f"run_dir={found}: a config takes ${{...}} for a setting; name a folder without ${{")
+        raise ConfigError(f"run_dir={found}: ${{...}} is an interpolation in a config; name a folder without ${{")
     return found
 
 
 def _claimed(place: Path) -> Path:
-    """Make a folder that no other run has: the place, or the place with a number behind it."""
+    """Create a folder that no other run has: the path, or the path with a number appended."""
     number = 1
     while True:
         folder = place if number == 1 else place.with_name(f"{place.name}-{number}")
@@ -545,7 +545,7 @@ def _precision(given: Any) -> type[np.floating[Any]]:
 
 @contextmanager
 def _as_scikit_learn_raises() -> Iterator[None]:
-    """Raise ValueError for what is wrong with data or settings, and RuntimeError for what went wrong in a run."""
+    """Raise ValueError for errors in data or settings, and RuntimeError for failures of a run."""
     try:
         yield
     except (ConfigError, DataError) as error:

@@ -1,4 +1,4 @@
-"""A run that Python code starts: the words of a command line in, what the run leaves out."""
+"""Run a vaelab command line from Python code."""
 
 import gc
 import os
@@ -38,11 +38,11 @@ _ONE_AT_A_TIME = RLock()  # Hydra's config and the seeds belong to the process
 
 @dataclass(frozen=True)
 class Ended:
-    """What is known of a run that has ended, beside its folder.
+    """The result of a run, in addition to its folder.
 
     Attributes:
         trusted: packages that its config trusts.
-        notes: what it said to the person at the keyboard, where that was not shown.
+        notes: the notes that it printed, if they were not shown.
     """
 
     trusted: tuple[str, ...]
@@ -50,17 +50,17 @@ class Ended:
 
 
 def train(words: Sequence[str], folder: Path, verbose: bool = False) -> Ended:
-    """Do what `vaelab train <words>` does, in this process, and leave the state of the process as it was.
+    """Do the same as `vaelab train <words>` in this process, and restore the state of the process.
 
-    Random states, warning filters, `sys.argv` and Hydra's config are put back. Threads wait for each other.
+    Random states, warning filters, `sys.argv` and Hydra's config are restored. Concurrent threads wait for each other.
 
     Args:
-        words: as they are typed on a command line, without quotes of a shell.
-        folder: of the run; it exists and is empty.
-        verbose: whether what the run prints is shown.
+        words: the words of a command line, without quotes for a shell.
+        folder: the run folder; it exists and is empty.
+        verbose: whether the output of the run is shown.
 
     Raises:
-        vaelab.errors.UserError: the words are wrong, or the run cannot be done; see `vaelab.run.run`.
+        vaelab.errors.UserError: the words are not valid, or the run fails; see `vaelab.run.run`.
         KeyboardInterrupt: Ctrl-C was pressed.
     """
     hidden = StringIO()
@@ -91,7 +91,7 @@ def _composed(words: list[str], folder: Path) -> DictConfig:
     Raises:
         ConfigError: the words compose none.
     """
-    refuse_launcher(words, "says how the jobs of a sweep run, and this is one run; leave it out")
+    refuse_launcher(words, "sets how the jobs of a sweep run, but this is one run; leave it out")
     words = with_usual(words)
     try:
         with initialize_config_dir(str(config_dir()), version_base="1.3"):
@@ -113,7 +113,7 @@ def _composed(words: list[str], folder: Path) -> DictConfig:
 
 @contextmanager
 def _as_before() -> Iterator[None]:
-    """Put back what a run changes of the process."""
+    """Restore what a run changes in the process."""
     hydra, config = GlobalHydra.instance().hydra, HydraConfig.instance().cfg
     typed, collects = sys.argv, gc.isenabled()
     seed = os.environ.get("PL_GLOBAL_SEED"), os.environ.get("PL_SEED_WORKERS")

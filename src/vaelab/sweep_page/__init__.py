@@ -1,1 +1,1 @@
-"""How sweeps and searches end: a table, the best command line, figures, `sweep.html` and CSV. Imports no torch."""
+"""Results of sweeps and searches: a table, the best command line, figures, `sweep.html` and CSV. Imports no torch."""

@@ -1,4 +1,4 @@
-"""The end of a sweep: what is printed, and the files that are written into its folder."""
+"""The end of a sweep: the printed results, and the files in its folder."""
 
 import shlex
 from collections.abc import Iterator, Mapping
@@ -28,9 +28,9 @@ CSV, PAGE = "sweep.csv", "sweep.html"
 
 
 def end_sweep(sweep: Sweep) -> None:
-    """Print what became of the jobs, with the best one's command line, and write page, figures and CSV.
+    """Print the outcomes of the jobs and the best command line, and write page, figures and CSV.
 
-    Whatever goes wrong here is said in one line: the jobs are done, and the exit code is theirs.
+    Errors here are reported in one line: the jobs are done, and the exit code follows from them.
     """
     out = terminal()
     written: list[str] = []
@@ -49,21 +49,21 @@ def end_sweep(sweep: Sweep) -> None:
         if sweep.missing():
             launcher = [shlex.quote(redact_text(word)) for word in sweep.launcher]
             again = " ".join([f"{typed_path('resume', sweep.folder)}", *launcher])
-            out.print(f"run what is not done with {again}", soft_wrap=True)
+            out.print(f"run the unfinished jobs with {again}", soft_wrap=True)
 
 
 @contextmanager
 def losing_no_exit_code(folder: Path) -> Iterator[None]:
-    """Say in one line what keeps tables and page from being made: they are worth less than the end of all runs."""
+    """Report in one line why tables and page could not be made, and keep the exit code of the jobs."""
     try:
         yield
     except OSError as error:
         again = typed_path("resume", folder)
         say(f"{error.filename or folder}: cannot be written ({error.strerror}); {again} writes it")
     except KeyboardInterrupt:
-        say(f"interrupted while the page was made; {typed_path('resume', folder)} makes it")
+        say(f"interrupted while the page was written; {typed_path('resume', folder)} makes it")
     except Exception as error:
-        say(f"the page cannot be made ({type(error).__name__}: {printable(str(error), 400)})")
+        say(f"the page cannot be written ({type(error).__name__}: {printable(str(error), 400)})")
 
 
 def write(outcomes: Outcomes, csv_name: str, space: str = "", more: "Mapping[str, Figure] | None" = None) -> list[str]:

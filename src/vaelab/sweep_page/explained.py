@@ -1,4 +1,4 @@
-"""How much of the variance of a number goes with each key: analysis of variance over the jobs of a sweep."""
+"""The share of a metric's variance that each key explains: analysis of variance over the jobs of a sweep."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,26 +7,26 @@ from numpy.typing import NDArray
 
 from vaelab.sweep_page.outcomes import Entry
 
-FREEDOM = 2  # degrees of freedom that have to be left for what no key explains
+FREEDOM = 2  # degrees of freedom that the residual needs at least
 
 
 def explained(entries: Sequence[Entry], keys: Sequence[str], number: str) -> dict[str, float]:
-    """The share of a number's variance that goes with each key, corrected for chance; between 0 and 1.
+    """Return the share of a metric's variance that each key explains, corrected for chance; between 0 and 1.
 
-    Every key counts as a factor whose values are levels, and their effects are added up. A key's sum of squares is
-    what is left unexplained without it and not with it. What chance alone would give, its degrees of freedom times the
-    mean square of the residual, is taken off (epsilon squared: Kelley, 1935), since with few jobs every key seems to
-    explain something. On a whole grid these are the main effects of a functional ANOVA, without a model of the number
-    in between. What is left to 1 is the interaction of keys, and chance.
+    Every key is a factor whose values are levels, and effects are additive. A key's sum of squares is the increase of
+    the residual sum of squares without the key. The part expected by chance, its degrees of freedom times the residual
+    mean square, is subtracted (epsilon squared: Kelley, 1935), since with few jobs every key seems to explain
+    something. On a whole grid these are the main effects of a functional ANOVA, without a surrogate model of the
+    metric. The rest up to 1 is due to interactions of keys and to chance.
 
     Args:
-        entries: those without the number are left out.
-        keys: of which seeds may be some.
-        number: its name.
+        entries: the entries; those without the metric are left out.
+        keys: the keys, which may include seeds.
+        number: the name of the metric.
 
     Returns:
-        Nothing where too few entries are left, or all have the same number. A key that cannot be told from another one
-        is left out: `model.beta` where only one model has it.
+        Empty if too few entries are left, or all have the same value. A key that cannot be distinguished from another
+        one is left out: `model.beta` if only one model has it.
     """
     measured = [entry for entry in entries if number in entry.numbers]
     factors = {key: _levels(measured, key) for key in keys}

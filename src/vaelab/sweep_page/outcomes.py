@@ -1,4 +1,4 @@
-"""What became of a sweep or a search, as plain rows: what table, figures, page and CSV are made of."""
+"""The outcomes of a sweep or search as plain rows, from which table, figures, page and CSV are made."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -37,7 +37,7 @@ def sweep_page(outcomes: Outcomes, pictures: Mapping[str, bytes], space: str = "
         parts += [f"<h2>{escape(_crowned(ranking, entry, outcomes))}</h2>", _code(entry)]
         parts += [f"<p>{escape(_why(ranking, entry, outcomes))}</p>"]
     if has_repeats(outcomes):
-        parts += ["<h2>Settings, over their seeds</h2>", _settings_table(outcomes)]
+        parts += ["<h2>Settings, averaged over seeds</h2>", _settings_table(outcomes)]
         parts += [f"<h2>The {outcomes.unit}s</h2>"]
     parts += [_entries_table(outcomes), _missing_table(outcomes), gallery(pictures)]
     parts += [f"<p>{escape(note)}</p>" for note in notes]
@@ -59,12 +59,12 @@ def _about(outcomes: Outcomes) -> str:
     if outcomes.measures:
         names = ", ".join(map(str, outcomes.measures))
         lines.append(
-            f"{'Searched for' if outcomes.kind == 'search' else 'Compared by'}: {names}, of the validation split."
+            f"{'Objective' if outcomes.kind == 'search' else 'Compared by'}: {names}, on the validation split."
         )
     if len(outcomes.rankings) > 1:
         lines.append(
-            f"The {outcomes.unit}s are of {len(outcomes.rankings)} kinds whose numbers cannot be compared: another "
-            "task, other data, or another number that is watched. Each kind has a best of its own."
+            f"The {outcomes.unit}s are in {len(outcomes.rankings)} groups that cannot be compared: another "
+            "task, other data, or another watched metric. Each group has its own best {outcomes.unit}."
         )
     return printable(" ".join(lines))
 
@@ -82,8 +82,8 @@ def _why(ranking: Ranking, entry: Entry, outcomes: Outcomes) -> str:
     if len(one.entries) > 1 and ranking.measures:
         name = ranking.measures[0].name
         said += f"; its setting has {number(one.row.mean(name), one.row.spread(name))} over {len(one.entries)} seeds, "
-        said += "by which it was chosen"
-    return f"Chosen by the validation split: {said}."
+        said += "by which it was selected"
+    return f"Selected on the validation split: {said}."
 
 
 def _code(entry: Entry) -> str:

@@ -41,7 +41,7 @@ def show(outcomes: Outcomes, csv_name: str) -> None:
     if has_repeats(outcomes):
         out.print("mean ± standard deviation over seeds; settings are compared by their means")
     if len(outcomes.rankings) > 1:
-        out.print("numbers of different tables cannot be compared, so each has a best of its own")
+        out.print("numbers in different tables cannot be compared, so each table has its own best")
     show_missing(out, outcomes)
     for ranking in outcomes.rankings[:RANKINGS]:
         _show_best(out, ranking, outcomes, csv_name)
@@ -67,7 +67,7 @@ def show_missing(out: Console, outcomes: Outcomes) -> None:
         table.add_row(str(entry.number), entry.outcome, printable(words), printable(entry.why), printable(folder))
     out.print(table)
     if len(stopped) > SHOWN:
-        out.print(f"and {len(stopped) - SHOWN} more that are not done")
+        out.print(f"and {len(stopped) - SHOWN} more that are unfinished")
 
 
 def _show_ranking(out: Console, ranking: Ranking, outcomes: Outcomes) -> None:
@@ -90,7 +90,7 @@ def _show_ranking(out: Console, ranking: Ranking, outcomes: Outcomes) -> None:
         )
     out.print(table)
     if not decided:
-        out.print(f"these {outcomes.unit}s do not say by which number they are to be compared, so none is the best")
+        out.print(f"these {outcomes.unit}s do not record which metric they are compared by, so none is the best")
     elif not ranking.best:
         out.print(f"no {outcomes.unit} has a finite {decided[0]}, so none is the best")
 
@@ -163,8 +163,8 @@ def _show_best(out: Console, ranking: Ranking, outcomes: Outcomes, csv_name: str
     if len(best) > FRONT:
         out.print(f"and {len(best) - FRONT} more in {outcomes.folder / csv_name}", soft_wrap=True)
     if not any(name.startswith("test/") for name in best[0].numbers):
-        out.print(f"{'its numbers' if len(best) == 1 else 'the numbers of the first'} on the test split, by which no "
-                  f"{outcomes.unit} was chosen:", soft_wrap=True)  # fmt: skip
+        out.print(f"{'its numbers' if len(best) == 1 else 'the numbers of the first'} on the test split, which was not "
+                  f"used to select any {outcomes.unit}:", soft_wrap=True)  # fmt: skip
         out.print(f"  {evaluation(best[0], outcomes)}", soft_wrap=True)
 
 
