@@ -107,7 +107,7 @@ def convolves(model: nn.Module) -> bool:
 def lay_channels_last(trainer: L.Trainer, model: nn.Module) -> None:
     """Lay out the weights of convolutions for their fast kernels (channels-last); images follow. No value changes.
 
-    In float32 on a CPU nothing is gained: the gradient of group normalisation is slow there (docs/performance_notes.md).
+    In float32 a CPU gains nothing: its gradient of group normalisation is slow (docs/performance_notes.md).
     """
     on_gpu = trainer.strategy.root_device.type == "cuda"
     if convolves(model) and (on_gpu or isinstance(trainer.precision_plugin, BFloat16Training)):
