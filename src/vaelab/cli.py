@@ -23,7 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 from vaelab import __version__
 from vaelab.command_line.evaluation import USAGE as EVAL_USAGE
 from vaelab.command_line.evaluation import behind_run, evaluation_words
-from vaelab.command_line.explain import COMPOSITION_ERRORS, explain
+from vaelab.command_line.explain import COMPOSITION_ERRORS, explain, wrong_kind_of_option
 from vaelab.command_line.local import local_settings
 from vaelab.command_line.own_encoder import decoder_instead
 from vaelab.command_line.same_words import own_words
@@ -43,6 +43,7 @@ from vaelab.config.continuation import Continuation, compose_again
 from vaelab.config.help import help_page
 from vaelab.config.location import config_dir, find_trusted, refuse_same_options
 from vaelab.config.nearest import nearest
+from vaelab.config.recorded import parse_word
 from vaelab.config.redacted_output import flush_or_forget, redacted_output
 from vaelab.config.usual import usual_for
 from vaelab.dashboard.command import dashboard
@@ -62,6 +63,7 @@ from vaelab.rerun.command import Repetition, rerun
 from vaelab.run_folder import (
     RUN_DIR,
     can_go_on,
+    claim_if_new,
     claim_sweep_dir,
     discard_unstarted,
     in_one_process,
@@ -314,6 +316,13 @@ def _job_folder(arguments: list[str], again: Repetition | None) -> JobFolder | N
         _refuse(error)
 
 
+def _claim_folder_of_hydra(overrides: list[str]) -> None:
+    """Claim the folder that `hydra.run.dir` names, which Hydra creates before the run is checked."""
+    for text in overrides:
+        if text.startswith("hydra.run.dir=") and "${" not in text and (word := parse_word(text)) is not None:
+            claim_if_new(Path(str(word.value())))
+
+
 def _train_once(arguments: list[str], again: Repetition | None = None) -> None:
     typed = list(sys.argv)
     wants_traceback = os.environ.get(_FULL) == "1"
@@ -339,6 +348,7 @@ def _train_once(arguments: list[str], again: Repetition | None = None) -> None:
             if continued is None and (usual := usual_for(overrides)) is not None:
                 say(str(usual))
                 overrides = [*usual.words, *overrides]
+            _claim_folder_of_hydra(overrides)
             arguments = [*flags, *overrides]  # Hydra's parser refuses `model=ae --multirun seed=1,2`
             sys.argv = [sys.argv[0], *arguments]
             os.environ[_FULL] = "1"  # so that Hydra raises its errors; `job` resets it
@@ -361,6 +371,11 @@ def _train_once(arguments: list[str], again: Repetition | None = None) -> None:
         if wants_traceback:
             raise
         _refuse(own_error(error) or ConfigError(explain(error, arguments)))
+    except TypeError:  # of Hydra, for a number in a list of options
+        message = wrong_kind_of_option(arguments)
+        if wants_traceback or message is None:
+            raise
+        _refuse(ConfigError(message))
     except KeyboardInterrupt as stop:
         _stop(exit_code(stop))
     finally:

@@ -56,6 +56,7 @@ from vaelab.errors import ConfigError
         ("experiment=nope", "experiment=nope", "no such option"),
         ("model=3", "model=3", "should name an option of model"),
         ("model=null", "model=null", "should name an option of model"),
+        ("callbacks=[default,3]", "callbacks=[default,3]", "should name an option of callbacks"),
         # wrong types
         ("latent_dim=abc", "latent_dim=abc", "integer"),
         ("latent_dim=2.5", "latent_dim=2.5", "integer"),
@@ -145,6 +146,14 @@ def test_a_missing_gpu_is_one_message(refusal: Callable[..., Any], trainer: str)
     refused = refusal("logger=none", f"trainer={trainer}")
     assert refused.code == 2
     assert "trainer: No supported gpu" in refused.message
+
+
+def test_a_folder_that_hydra_makes_for_a_refused_run_is_removed(refusal: Callable[..., Any], tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    for name in ("new", "mine"):
+        assert "latent_dim=-3" in refusal(f"hydra.run.dir={tmp_path / name}", "latent_dim=-3").message
+    assert not (tmp_path / "new").exists()
+    assert (tmp_path / "mine").is_dir()  # it was there before
 
 
 def test_an_override_with_a_space_is_named(refusal: Callable[..., Any]) -> None:

@@ -42,7 +42,7 @@ def explain(error: Exception, overrides: list[str]) -> str:
         return _there_already(found["key"], overrides)
     if found := _NO_CHOICE.search(text):
         return f"{found['group']}: cannot be left out; choose an option of the group, see --help"
-    if isinstance(error, ValueError) and (message := _wrong_kind_of_option(overrides)):
+    if isinstance(error, ValueError) and (message := wrong_kind_of_option(overrides)):
         return message
     if isinstance(error, YAMLError | UnicodeDecodeError):
         text = f"a config file is not YAML: {text}"
@@ -159,7 +159,8 @@ def _unset(config: DictConfig, key: str) -> dict[str, str]:
     return {f"{folder}.{name}": target.__name__ for name in arguments(target) if name not in node}
 
 
-def _wrong_kind_of_option(overrides: list[str]) -> str | None:
+def wrong_kind_of_option(overrides: list[str]) -> str | None:
+    """Return a message for the first override of a group that does not name options; None if there is none."""
     names = {*groups(config_dir()), "model/schedule"}
     for text in overrides:
         if text.startswith("-") or "=" not in text:
