@@ -119,7 +119,7 @@ def one_run_for_each_trial(folder: Path, trials: int) -> None:
         (["sweep=optuna", "sweep.metric=test/elbo"], "must not select by the test split; use val/elbo"),
         (["sweep=optuna", "sweep.metric=val/msee"], "did you mean val/mse?"),
         (["sweep=optuna", "experiment=rate_distortion"], "defines a sweep"),
-        (["sweep=optuna", "train=false"], "train=false beside a search"),
+        (["sweep=optuna", "train=false"], "train=false: a search trains"),
         (["sweep=optuna", "sweep.storage=mysql://me@host/db"], "postgresql://"),
     ],
 )

@@ -159,7 +159,7 @@ def test_a_run_has_what_is_usual_unless_its_user_says_otherwise(
     ((config, words),) = configs(*DENOISING, "encoder=mlp")
     assert parts_of(config) == VECTOR
     assert words[:2] == ["logger=none", "task=denoising"]
-    assert "usual for" not in capsys.readouterr().err
+    assert "defaults for" not in capsys.readouterr().err
 
 
 def test_recorded_overrides_give_the_same_config_again(configs: Configs) -> None:

@@ -94,9 +94,9 @@ def server() -> Iterator[SweepServer]:
         (["sweep=wandb", "sweep.early_terminate={eta:3}"], "min_iter: 3"),
         (["sweep=wandb", "sweep.space.latent_dim=[2,0]"], "sweep.space.latent_dim: latent_dim=0: "),
         (["sweep=wandb", "sweep.space.model=[vae,nothing]"], "model has:"),
-        (["sweep=wandb", "sweep.space.model/schedule=[linear,usual]"], "W&B takes letters"),
+        (["sweep=wandb", "sweep.space.model/schedule=[linear,usual]"], "W&B allows only letters"),
         (["sweep=wandb", "sweep.metric=test/elbo"], "must not select by the test split; use val/elbo"),
-        (["sweep=wandb", "sweep.method=grid"], "sweep.method=grid takes a list"),
+        (["sweep=wandb", "sweep.method=grid"], "sweep.method=grid needs a list"),
         (["sweep=wandb", "logger=none"], "logger=[wandb,mlflow]"),
         (["sweep=wandb", "experiment=rate_distortion"], "defines a sweep"),
         (["sweep.folder=logs/x"], "is only for trials that an agent of W&B starts"),
@@ -273,7 +273,7 @@ def test_the_folder_of_a_stranger_decides_not_whose_sweep_is_joined(tmp_path: Pa
     assert code == 1
     code, said = finished(tmp_path, None, f"resume={sweep_folder(tmp_path)}", WANDB_MODE="offline")
     assert code == 1
-    assert "type these again" in said
+    assert "type them again" in said
     assert "logger.wandb.entity=..." in said
 
 

@@ -67,7 +67,7 @@ def test_a_model_is_pushed_pulled_and_used_by_its_name(tmp_path: Path) -> None:
         assert json.loads(done.stdout)["columns"] == ["age", "children", "city", "since"]
         done = shell(hub.address, tmp_path, "pull", "me/nothing", "-o", tmp_path / "none")
         assert done.returncode == 1
-        assert done.stderr.startswith("error: me/nothing: cannot be had from the hub")
+        assert done.stderr.startswith("error: me/nothing: cannot be downloaded from the hub")
         hub.files["me/other"] = {"README.md": b"x"}
         done = shell(hub.address, tmp_path, "sample", "me/other", "-o", tmp_path / "s")
         assert done.returncode == 1

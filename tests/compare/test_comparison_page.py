@@ -43,8 +43,8 @@ def test_the_best_of_a_column_is_marked_and_a_reference_is_not() -> None:
 
 def test_pictures_say_what_is_seen(page: Path) -> None:
     text = page.read_text()
-    assert '<img alt="comparison: A panel for each number' in text
-    assert '<img alt="rate distortion: The error of the reconstruction' in text
+    assert '<img alt="comparison: One panel per metric' in text
+    assert '<img alt="rate distortion: Reconstruction error' in text
 
 
 def test_nothing_that_a_user_names_becomes_part_of_the_page(tmp_path: Path, tab: Tab) -> None:

@@ -55,7 +55,7 @@ def test_options_and_plain_values_are_taken_and_what_is_typed_wins() -> None:
 )
 def test_all_else_has_to_be_typed_again(word: str) -> None:
     key = word.lstrip("+~").partition("=")[0]
-    with pytest.raises(CheckpointError, match="type these again") as refused:
+    with pytest.raises(CheckpointError, match="type them again") as refused:
         taken(["seed=1", word])
     assert key in str(refused.value)
     assert "seed" not in str(refused.value)
@@ -76,5 +76,5 @@ def test_each_job_has_its_own_of_several_values_that_are_typed() -> None:
     assert taken(["+trainer.benchmark=False"], typed) == ([], ["+trainer.benchmark=False"])
     with pytest.raises(ConfigError, match=r"not among these values"):
         taken(["+trainer.benchmark=3"], typed)
-    with pytest.raises(CheckpointError, match="no override"):
+    with pytest.raises(CheckpointError, match="not an override"):
         taken(["model=[ae"])

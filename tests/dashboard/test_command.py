@@ -38,7 +38,7 @@ def copied(run: Path, to: Path, **logger: object) -> Path:
         (["tests/dashbord"], "tests/dashbord: no such folder"),
         (["tests"], "contains no finished run"),
         (["p?x"], "p?x: is not a project of W&B; use <project> or <entity>/<project>"),
-        (["--entity", "a/b"], "--entity a/b: is no name"),
+        (["--entity", "a/b"], "--entity a/b: is not a valid name"),
         (["--task", "denoisng"], "--task denoisng: there is no such task; did you mean denoising?"),
         (["--out", "pyproject.toml"], "pyproject.toml: exists, and vaelab dashboard did not write it"),
         (["--out", "pyproject.toml/x.json"], "pyproject.toml/x.json: cannot be written ("),
@@ -71,7 +71,7 @@ def test_runs_are_of_one_project_and_known_to_wandb(
     capsys.readouterr()
     assert build(two_runs[1], untold)["report"]["description"].startswith("1 run ")
     assert f"they have no run at W&B: {untold}" in capsys.readouterr().err
-    with pytest.raises(ConfigError, match="--task denoising: none of the runs has it"):
+    with pytest.raises(ConfigError, match="--task denoising: none of the runs has this task"):
         build(two_runs[0], "--task", "denoising")
 
 
@@ -79,7 +79,7 @@ def test_runs_are_of_one_project_and_known_to_wandb(
 def test_what_a_folder_calls_an_id_must_be_one(two_runs: list[Path], tmp_path: Path, build: Build) -> None:
     odd = copied(two_runs[0], tmp_path / "odd")
     (odd / "tracking.json").write_text(json.dumps({"wandb": "x'] or Metric('ID') in ['y"}))
-    with pytest.raises(ConfigError, match="W&B knows nothing"):
+    with pytest.raises(ConfigError, match="has no run at W&B"):
         build(odd)
 
 

@@ -58,7 +58,11 @@ def test_every_device_repeats_the_same_examples() -> None:
     ("label", "settings", "message"),
     [
         (torch.full((40,), -1), {"labelled": 5}, r"data\.labelled=5: .* have no labels"),
-        (torch.arange(40) % 3, {"labelled": 39}, r"data\.labelled=39: .* has 29 examples with a label; ask for fewer"),
+        (
+            torch.arange(40) % 3,
+            {"labelled": 39},
+            r"data\.labelled=39: .* has 29 examples with a label; use a smaller number",
+        ),
         (torch.arange(40) % 3, {"labelled": 2}, r"data\.labelled=2: .* 3 classes.*at least 3"),
         (torch.arange(40) % 3, {"labelled": 9, "normal": ["a"]}, r"data\.labelled=9 and data\.normal=\['a'\]"),
     ],

@@ -202,7 +202,7 @@ def test_colour_images_are_made_grey_for_a_grey_model_and_this_is_said(
 ) -> None:
     data = later(made(Images, pictures(tmp_path / "later", {"": 2}, color=True)), of_parts)
     assert data.spec.shape == (1, 6, 6)
-    assert "are made grey" in capsys.readouterr().err
+    assert "are converted to grey" in capsys.readouterr().err
 
 
 def test_images_of_another_size_are_refused_with_the_setting_that_helps(of_parts: Path, tmp_path: Path) -> None:

@@ -161,7 +161,7 @@ def test_the_script_says_what_was_asked_for_and_one_array_has_jobs_alike(tmp_pat
 
 def test_a_secret_is_written_into_no_script(tmp_path: Path) -> None:
     secret = replace(jobs(tmp_path, "a")[0], arguments=["+logger.wandb.api_key=" + "0123456789abcdef" * 2 + "01234567"])
-    with pytest.raises(ConfigError, match=r"hold the secret in \+logger\.wandb\.api_key; ") as refused:
+    with pytest.raises(ConfigError, match=r"contain a secret in \+logger\.wandb\.api_key; ") as refused:
         submissions(settings(), tmp_path, ["train.py"], [secret])
     assert "0123456789" not in str(refused.value)
 
@@ -228,7 +228,7 @@ def test_what_sbatch_refuses_is_one_message_and_leaves_no_files(
     folder = tmp_path / "sweep"
     seen = Seen(folder)
     array = submissions(settings(partition="nowhere"), folder, ["-c", RUN], jobs(folder, "ends"))
-    with pytest.raises(ConfigError, match=r"^launcher=slurm: sbatch refuses .*: invalid partition specified: nowh"):
+    with pytest.raises(ConfigError, match=r"^launcher=slurm: sbatch refused .*: invalid partition specified: nowh"):
         Slurm(seen).run(array)
     assert seen.slurm == {0: None}
     assert not list((folder / "slurm").iterdir())

@@ -262,7 +262,7 @@ def test_only_a_file_is_read_as_one(folder: Path, name: str) -> None:
     assert f"{name}: is no file" in refused(folder)
     path.unlink()
     path.symlink_to(path)
-    assert f"contains no model ({name} is missing)" in refused(folder)
+    assert f"holds no model ({name} is missing)" in refused(folder)
 
 
 def test_a_place_that_cannot_be_looked_at_is_named(tmp_path: Path) -> None:

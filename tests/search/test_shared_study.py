@@ -253,12 +253,12 @@ def test_what_is_searched_for_is_a_number_of_validation_with_a_direction() -> No
         ({"metric": "val/msee"}, "did you mean val/mse?"),
         ({"metric": "val/kl"}, "say which: {val/kl: min}"),
         ({"objectives": ["val/kl", "val/mse"]}, "say which"),
-        ({"space": {"model": ["ae", "vae"]}}, "name the number with sweep.metric"),
+        ({"space": {"model": ["ae", "vae"]}}, "name the objective with sweep.metric"),
     ):
         with pytest.raises(ConfigError) as refused:
             wanted(node(**settings), watched, known, read_space(settings.get("space", SPACE)))
         assert message in str(refused.value)
-    with pytest.raises(ConfigError, match=r"sweep\.metric beside"):
+    with pytest.raises(ConfigError, match=r"sweep\.metric and"):
         node(metric="val/mse", objectives={"val/kl": "min"})
     with pytest.raises(ConfigError, match=r"sweep\.pruner=median"):
         node(pruner="median", objectives={"val/kl": "min", "val/mse": "min"})

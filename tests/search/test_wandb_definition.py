@@ -137,9 +137,9 @@ def test_the_schema_of_wandb_takes_all_kinds_of_values_and_ranges() -> None:
 @pytest.mark.parametrize(
     ("space", "settings", "message"),
     [
-        ({"model/schedule": ["linear", "usual"]}, {}, "sweep.space.model/schedule: W&B takes letters"),
-        ({"latent_dim": {"low": 2, "high": 64, "log": True}}, {"method": "grid"}, "sweep.method=grid takes a list"),
-        ({"model.beta": {"low": 0.1, "high": 1}}, {"method": "grid"}, "sweep.method=grid takes a list"),
+        ({"model/schedule": ["linear", "usual"]}, {}, "sweep.space.model/schedule: W&B allows only letters"),
+        ({"latent_dim": {"low": 2, "high": 64, "log": True}}, {"method": "grid"}, "sweep.method=grid needs a list"),
+        ({"model.beta": {"low": 0.1, "high": 1}}, {"method": "grid"}, "sweep.method=grid needs a list"),
         ({"model.beta": {"low": 0.00005, "high": 1.0, "step": 1e-4}}, {}, "make low a multiple of step"),
     ],
 )
@@ -220,13 +220,13 @@ def test_a_sweep_that_is_begun_later_has_the_same_space_and_a_command_of_our_own
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"trusted": {"values": ["[evil]"]}}, "type these again"),
-        ({"model._target_": {"values": ["os.system"]}}, "type these again"),
-        ({"hydra.run.dir": {"values": ["/etc"]}}, "type these again"),
-        ({"data.path": {"values": ["${oc.env:HOME}"]}}, "type these again"),
-        ({"logger.wandb.project": {"values": ["theirs"]}}, "type these again"),
-        ({"trainer.devices": {"distribution": "int_uniform", "min": 1, "max": 64}}, "type these again"),
-        ({"+a b": {"values": [1]}}, "W&B takes letters"),
+        ({"trusted": {"values": ["[evil]"]}}, "type them again"),
+        ({"model._target_": {"values": ["os.system"]}}, "type them again"),
+        ({"hydra.run.dir": {"values": ["/etc"]}}, "type them again"),
+        ({"data.path": {"values": ["${oc.env:HOME}"]}}, "type them again"),
+        ({"logger.wandb.project": {"values": ["theirs"]}}, "type them again"),
+        ({"trainer.devices": {"distribution": "int_uniform", "min": 1, "max": 64}}, "type them again"),
+        ({"+a b": {"values": [1]}}, "W&B allows only letters"),
         ({"latent_dim": {"values": [{"a": 1}]}}, "is broken"),
         ({"latent_dim": {"parameters": {"a": {"values": [1]}}}}, "is broken"),
         ({"latent_dim": {"distribution": "int_uniform", "min": "evil", "max": 3}}, "is broken"),

@@ -221,7 +221,7 @@ def test_tables_that_are_none_are_refused(x: Any, message: str) -> None:
         ({"overrides": "model.beta=3"}, "should be a list of words"),
         ({"overrides": ["launcher=slurm"]}, "launcher=slurm"),
         ({"overrides": None}, "overrides=None: should be a list of words"),
-        ({"run_dir": "runs/${seed}"}, r"runs/\$\{seed\}: a config takes \$\{...\} for a setting"),
+        ({"run_dir": "runs/${seed}"}, r"runs/\$\{seed\}: \$\{...\} is an interpolation"),
         ({"run_dir": 3}, "run_dir=3: should be a path or None"),
         ({"validation_fraction": 1.0}, "validation_fraction=1.0"),
         ({"device": "tpu"}, "auto, cpu, cuda, mps"),

@@ -368,7 +368,7 @@ def test_tokens_are_encoded_and_scored_and_no_text_is_generated(tmp_path: Path, 
     trained = vaelab.load(run_of(data, tmp_path / "run", **backbones(kind, kind, **small[kind])))
     about = trained.export(tmp_path / "out")
     assert list(about["programs"]) == ["encoder", "score"]
-    assert "generates step by step" in about["not_exported"]["decoder"]
+    assert "is autoregressive" in about["not_exported"]["decoder"]
     words = ["a", "gamma alpha", "nu"]
     (batch,) = trained.part(words).batches(torch.device("cpu"))
     (codes,) = run_onnx(tmp_path / "out/encoder.onnx", x=batch.x.numpy())
@@ -382,7 +382,7 @@ def test_rolls_are_encoded(tmp_path: Path) -> None:
     trained = vaelab.load(music_run(tmp_path))
     about = trained.export(tmp_path / "out", ["onnx"])
     assert list(about["programs"]) == ["encoder"]
-    assert "MusicDecoder generates step by step" in about["not_exported"]["score"]
+    assert "MusicDecoder is autoregressive" in about["not_exported"]["score"]
     song = min((tmp_path / "songs").glob("*.mid"))
     x = torch.cat([batch.x for batch in trained.part(song).batches(torch.device("cpu"))])
     (codes,) = run_onnx(tmp_path / "out/encoder.onnx", x=x.numpy())
@@ -456,7 +456,7 @@ def test_the_shell_says_one_line(tmp_path: Path) -> None:
     assert done.stdout.startswith("wrote 2 programs (encoder.pt2, score.pt2) to ")
     assert done.stdout.count("\n") == 1
     assert done.stderr.count("\n") == 1
-    assert done.stderr.startswith("note: decoder: is left out; GRUDecoder is autoregressive")
+    assert done.stderr.startswith("note: decoder: is not exported; GRUDecoder is autoregressive")
     again = subprocess.run([sys.executable, "-m", "vaelab", *map(str, words)], capture_output=True, text=True)
     assert again.returncode == 2
     assert "is not empty; name a new folder, or add --overwrite" in again.stderr

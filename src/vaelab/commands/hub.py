@@ -52,8 +52,8 @@ def pull(arguments: list[str]) -> None:
         "vaelab pull",
         description="Downloads a model from the Hugging Face hub. Other commands also accept a repository in place\n"
         "of a run folder: vaelab sample owner/name -o samples/",
-        epilog="examples:\n  vaelab pull me/digits-vae -o digits-vae/                 the newest commit\n"
-        "  vaelab pull me/digits-vae -o old/ --revision v1        a branch, tag or commit",
+        epilog="examples:\n  vaelab pull me/digits-vae -o digits-vae/         the newest commit\n"
+        "  vaelab pull me/digits-vae -o old/ --revision v1  a branch, tag or commit",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )

@@ -15,8 +15,8 @@ def explore(arguments: list[str]) -> None:
     made = parser(
         "explore",
         "Opens a page in the browser for a trained model: sliders for its code, new samples, your own files with\n"
-        "their scores, interpolations between two files, and a map of the named files. Only this machine can open the page,\n"
-        "and it sends no data to other machines. Ctrl-C ends it.",
+        "their scores, interpolations between two files, and a map of the named files. Only this machine can open\n"
+        "the page, and it sends no data to other machines. Ctrl-C ends it.",
         [
             ("logs/generation/digits-vae/<date>", "sliders, samples, your files"),
             ("logs/anomaly/images-ae/<date> photos/", "also a map of the photos, and nearest neighbours"),

@@ -289,7 +289,7 @@ def _read_model(path: Path) -> Start:
     about = path.with_name("model.json")
     for part in (about, path):
         if not part.exists():
-            raise CheckpointError(f"{path.parent}: contains no model ({part.name} is missing)")
+            raise CheckpointError(f"{path.parent}: holds no model ({part.name} is missing)")
     architecture = read_json(about)
     if not isinstance(architecture, dict):
         raise CheckpointError(f"{about}: does not describe a model")

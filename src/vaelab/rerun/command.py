@@ -29,9 +29,9 @@ REFUSED = {"resume": "a repeated run starts from the beginning", "sweep": "rerun
 EXAMPLES = """\
 examples:
   vaelab rerun logs/generation/digits-vae/2026-01-31_12-00-00                repeat the run; are the results the same?
-  vaelab rerun logs/generation/digits-vae/2026-01-31_12-00-00 logger=null trainer=gpu    with other overrides
+  vaelab rerun logs/generation/digits-vae/2026-01-31_12-00-00 logger=null trainer=gpu     with other overrides
   vaelab rerun logs/generation/multirun/2026-01-31_12-00-00/3                one job of a sweep
-  vaelab rerun <run folder> --compare <run folder>                          compare two runs without training
+  vaelab rerun <run folder> --compare <run folder>                           compare two runs without training
 
 exit codes: 0 results match, bit for bit or up to rounding; 3 results differ; 2 the command line is wrong. If the run
 fails or is interrupted, its own exit code."""

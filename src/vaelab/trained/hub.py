@@ -147,7 +147,7 @@ def pull(repository: str, folder: Path | None = None, revision: str | None = Non
     except Exception as error:  # see `push`
         raise CheckpointError(f"{repository}: cannot be downloaded from the hub ({_first_line(error)})") from error
     if not (place / "model.json").is_file():
-        raise CheckpointError(f"{repository}: contains no model of vaelab (model.json is missing)")
+        raise CheckpointError(f"{repository}: holds no model of vaelab (model.json is missing)")
     return place
 
 

@@ -186,7 +186,7 @@ def test_opaque_images_keep_their_pixels_and_get_full_opacity(folder: Path) -> N
 
 @pytest.mark.parametrize("value", ["nocolour", "#12", (1, 2), (1, 2, 300), ""])
 def test_a_background_that_is_no_colour_is_refused(value: Any) -> None:
-    with pytest.raises(ConfigError, match="should be white, black"):
+    with pytest.raises(ConfigError, match="should be the name of a colour"):
         background_color(value)
     assert background_color("#0a0B0c") == (10, 11, 12)
 

@@ -111,7 +111,7 @@ def test_a_model_that_is_given_labels_does_not_generate_them_too() -> None:
 
 def test_a_label_that_a_model_is_given_cannot_be_a_column_of_it() -> None:
     cfg = config(label_as_column=True) | {"model": {"_target_": "vaelab.models.VAE", "condition": "label"}}
-    with pytest.raises(ConfigError, match=r"model\.condition=label gives the model the label"):
+    with pytest.raises(ConfigError, match=r"model\.condition=label already gives the model the label"):
         settle_label(cfg, Builder(), Generation.__new__(Generation), new=True)
 
 
