@@ -120,7 +120,7 @@ def test_without_git_it_says_that_nothing_is_known(repository: Path, monkeypatch
 def test_a_repository_that_git_refuses_is_not_taken_for_one_without_changes(repository: Path) -> None:
     (repository / ".git/config").write_text("[core]\n\trepositoryformatversion = 99\n")
     changes = source_changes(repository)
-    assert "is not known" in changes
+    assert "are not known" in changes
     assert "99" in changes
 
 

@@ -76,7 +76,7 @@ def test_data_that_changed_in_their_place_are_refused() -> None:
         trained().allows(trained("d"), "evaluation")
     with pytest.raises(ConfigError, match=r"type data\.split_seed=0"):
         trained().allows(trained("d", "t", split_seed=5), "evaluation")
-    assert "among them" in str(trained().allows(trained("d", "t", 70), "training"))
+    assert "used for training" in str(trained().allows(trained("d", "t", 70), "training"))
 
 
 def test_the_same_examples_may_be_prepared_in_another_way() -> None:
