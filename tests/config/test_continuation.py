@@ -205,7 +205,7 @@ def test_a_run_may_have_a_number_for_a_name(run: Folder, monkeypatch: pytest.Mon
 def test_a_job_of_a_sweep_goes_on_alone(run: Folder) -> None:
     run.write(["experiment=rate_distortion", "latent_dim=4", "model.beta=0.2"])
     assert run.resume().arguments[-1] == "hydra.mode=RUN"
-    with pytest.raises(ConfigError, match="sweep by itself"):
+    with pytest.raises(ConfigError, match="defines a sweep"):
         run.evaluate("-m", "task=compression,generation")
 
 

@@ -251,8 +251,8 @@ def test_what_is_searched_for_is_a_number_of_validation_with_a_direction() -> No
     for settings, message in (
         ({"metric": "test/mse"}, "must not select by the test split; use val/mse"),
         ({"metric": "val/msee"}, "did you mean val/mse?"),
-        ({"metric": "val/kl"}, "say which: {val/kl: min}"),
-        ({"objectives": ["val/kl", "val/mse"]}, "say which"),
+        ({"metric": "val/kl"}, "sweep.objectives={val/kl: min}"),
+        ({"objectives": ["val/kl", "val/mse"]}, "set it with sweep.objectives"),
         ({"space": {"model": ["ae", "vae"]}}, "name the objective with sweep.metric"),
     ):
         with pytest.raises(ConfigError) as refused:

@@ -182,6 +182,6 @@ def wanted(node: Node, watched: tuple[str, str], known: Collection[str], space: 
             raise ConfigError(f"{key}: validation has no such metric; {did_you_mean(name, known)}")
         better = better or direction(name)
         if better is None:
-            raise ConfigError(f"{key}: has no direction; set it: {{{name}: min}}")
+            raise ConfigError(f"{key}: has no direction; set it with sweep.objectives={{{name}: min}}")
         found.append(Objective(name, better))
     return found
