@@ -7,7 +7,7 @@ READY := $(VENV)/.ready  # what training needs
 TOOLS := $(VENV)/.tools  # and what tests and checks need
 SHARED := --numprocesses auto --dist loadfile  # tests of a file share the runs that they look at
 
-.PHONY: train test test-all chaos check bench docs clean
+.PHONY: train test test-all chaos coverage check bench docs clean
 
 train: $(READY)
 	$(BIN)/python train.py $(ARGS)
@@ -21,6 +21,10 @@ test-all: $(TOOLS)
 # One after another: what is timed here should not wait for a processor.
 chaos: $(TOOLS)
 	$(BIN)/pytest -m chaos $(ARGS)
+
+# The share of lines and branches that the tests of make test run, by file.
+coverage: $(TOOLS)
+	$(BIN)/pytest -m "not long and not chaos" $(SHARED) --cov=vaelab --cov-branch --cov-report=term:skip-covered $(ARGS)
 
 check: $(TOOLS)
 	$(BIN)/ruff format --check .
