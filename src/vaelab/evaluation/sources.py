@@ -60,8 +60,10 @@ class Source:
         """For people."""
         if self.fitted is not None:
             return f"a prior ({self.fitted.name}) fitted to train codes"
+        if len(self.model.latent.groups) > 1:  # the model itself relates its levels
+            return f"the prior ({type(self.model).__name__})"
         kind = type(self.model.prior).__name__
-        return "N(0, I)" if kind == "StandardNormal" and len(self.model.latent.groups) == 1 else f"the prior ({kind})"
+        return "N(0, I)" if kind == "StandardNormal" else f"the prior ({kind})"
 
     def draw(self, count: int, seed: int = 0, temperature: float = 1.0) -> tuple[Tensor, Tensor | None]:
         """`(count, size)` flat codes on the device of the model, and `(count,)` labels or None."""
