@@ -55,7 +55,8 @@ def _without(output: nbformat.NotebookNode, places: set[str]) -> None:
         if key.startswith("text"):
             for place in places:
                 text = text.replace(f"{place}/", "").replace(place, ".")
-            texts[key] = re.sub(r"\x1b\[[0-9;]*m", "", text)
+            text = re.sub(r"[^\n]*\n\x1b\[1A", "", text)  # a line that was written over: a progress bar
+            texts[key] = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text).replace("\r", "")
     if "image/png" in texts:
         kind, content = _small(base64.b64decode(texts.pop("image/png")))
         texts[kind] = base64.b64encode(content).decode()
