@@ -7,7 +7,7 @@ READY := $(VENV)/.ready  # what training needs
 TOOLS := $(VENV)/.tools  # and what tests and checks need
 SHARED := --numprocesses auto --dist loadfile  # tests of a file share the runs that they look at
 
-.PHONY: train test test-all chaos coverage check bench docs clean
+.PHONY: train test test-all chaos coverage check bench docs tutorials clean
 
 train: $(READY)
 	$(BIN)/python train.py $(ARGS)
@@ -38,6 +38,10 @@ bench: $(READY)
 docs: $(TOOLS)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+# Runs the notebooks of docs/tutorials and saves their outputs: make tutorials ARGS=table
+tutorials: $(READY)
+	$(BIN)/python docs/tutorials/execute.py $(ARGS)
 
 # Installed anew only when what it is made from changes.
 $(READY): pyproject.toml constraints.txt

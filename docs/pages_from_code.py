@@ -5,10 +5,13 @@ MkDocs calls `on_files`. It adds:
 - the first page, from README.md
 - the changelog, how to contribute, and how to report a vulnerability
 - the reference of the config, from `conf/`, signatures and docstrings
+- the tutorials, from notebooks
 """
 
+import base64
 import importlib
 import inspect
+import json
 import re
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -37,6 +40,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for source, page in COPIED.items():
         files.append(File.generated(config, page, content=_relinked((ROOT / source).read_text())))
     files.append(File.generated(config, "reference/config.md", content=config_reference()))
+    for notebook in sorted((ROOT / "docs/tutorials").glob("*.ipynb")):
+        page, pictures = tutorial(notebook)
+        files.append(File.generated(config, f"tutorials/{notebook.stem}.md", content=page))
+        for name, content in pictures.items():
+            files.append(File.generated(config, f"tutorials/{name}", content=content))
     return files
 
 
@@ -51,6 +59,31 @@ def _relinked(text: str) -> str:
     for source, page in COPIED.items():
         text = text.replace(f"]({source})", f"]({page})")
     return text.replace("](docs/clusters)", "](clusters/README.md)").replace("](docs/", "](")
+
+
+def tutorial(notebook: Path) -> tuple[str, dict[str, bytes]]:
+    """A notebook as a page in Markdown, and its pictures by name."""
+    parts: list[str] = []
+    pictures: dict[str, bytes] = {}
+    for cell in json.loads(notebook.read_text())["cells"]:
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            parts.append(re.sub(r"\]\((\w+)\.ipynb\)", r"](\1.md)", source))
+            continue
+        parts.append(f"```python\n{source}\n```")
+        for output in cell["outputs"]:
+            data = output.get("data", {"text/plain": output.get("text", "")})
+            kind = next((kind for kind in data if kind.startswith("image/")), None)
+            if kind is not None:
+                name = f"{notebook.stem}_{len(pictures)}.{kind.removeprefix('image/')}"
+                pictures[name] = base64.b64decode("".join(data[kind]))
+                parts.append(f"![what the code above shows]({name})")
+            elif "text/html" in data:
+                parts.append(re.sub(r"<style.*?</style>\s*", "", "".join(data["text/html"]), flags=re.DOTALL))
+            else:
+                parts.append(f"```text\n{''.join(data['text/plain']).rstrip()}\n```")
+    parts.insert(1, f"[This page as a notebook]({notebook.name})")
+    return "\n\n".join(parts), pictures
 
 
 def config_reference() -> str:
