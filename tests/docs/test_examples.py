@@ -4,10 +4,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from PIL import Image
 
-from saved_models import image_run, people
+from saved_models import image_run, people, pictures, table_run
 from vaelab.cli import train
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -42,3 +43,33 @@ def test_a_picture_is_cleaned_in_its_size_and_new_ones_are_drawn(tmp_path: Path)
     with Image.open(tmp_path / "clean.png") as clean:
         assert clean.size == (50, 31)
     assert len(list(tmp_path.glob("new_*.png"))) == 4
+
+
+@pytest.mark.long
+def test_rows_and_pictures_are_grouped(tmp_path: Path) -> None:
+    people(60).to_csv(tmp_path / "rows.csv", index=False)
+    trained = table_run(tmp_path)
+    said = run("embed_and_cluster.py", trained, tmp_path / "rows.csv", tmp_path / "groups.csv", 3)
+    assert said.startswith("60 examples in 3 groups, silhouette ")
+    assert set(pd.read_csv(tmp_path / "groups.csv")["group"]) == {0, 1, 2}
+    shown = pictures(tmp_path / "photos")
+    run("embed_and_cluster.py", image_run(tmp_path / "images"), shown, tmp_path / "groups.csv", 2)
+    assert set(pd.read_csv(tmp_path / "groups.csv")["group"]) == {0, 1}
+
+
+@pytest.mark.long
+def test_new_rows_have_the_columns_of_the_table(tmp_path: Path) -> None:
+    people(60).to_csv(tmp_path / "rows.csv", index=False)
+    trained = table_run(tmp_path)
+    said = run("synthetic_rows.py", trained, tmp_path / "rows.csv", tmp_path / "new.csv", 20)
+    assert said.startswith("20 rows in ")
+    new, real = pd.read_csv(tmp_path / "new.csv"), pd.read_csv(tmp_path / "rows.csv")
+    assert len(new) == 20
+    assert list(new.columns) == [column for column in real.columns if column in new.columns]
+
+
+@pytest.mark.long
+def test_a_vae_is_trained_by_plain_lightning(tmp_path: Path) -> None:
+    assert "test/elbo" in run("train_in_python.py", tmp_path / "samples.png", 2)
+    with Image.open(tmp_path / "samples.png") as samples:
+        assert samples.size == (480, 480)
