@@ -49,7 +49,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Links of pages to files that are no pages lead to the repository."""
+    """Links to notebooks lead to their pages, and links to files that are no pages to the repository."""
+    markdown = re.sub(r"\]\(((?:tutorials/)\w+)\.ipynb\)", r"](\1.md)", markdown)  # a page, where there is one
     depth = "../" * (page.file.src_uri.count("/") + 1)
     return re.sub(rf"\]\({re.escape(depth)}((?!docs/)[\w./-]+)\)", rf"]({SOURCE}/\1)", markdown)
 
