@@ -200,8 +200,11 @@ def page(cells: list[Cell], work: Path) -> str:
     pictures.mkdir(exist_ok=True)
     for old in pictures.iterdir():
         old.unlink()
-    parts = [HEAD]
+    kinds = [kind for kind in KINDS if any(cell.kind == kind and cell.figures for cell in cells)]
+    parts = [HEAD + "".join(f"| {kind} | {ABOUT[kind]} |\n" for kind in kinds)]
     for task, what in TASKS.items():
+        if not any(cell.task == task for cell in cells):
+            continue
         parts.append(f"## {task.capitalize()}\n\n{what} [More](tasks/{task}.md)\n")
         parts.extend(section(cell, work, pictures) for cell in cells if cell.task == task)
     return "\n".join(parts)
@@ -210,16 +213,19 @@ def page(cells: list[Cell], work: Path) -> str:
 HEAD = """# Gallery
 
 What tasks give on several kinds of data, by runs of 10 to 40 s on one CPU core. Longer runs give better results. The
-runs of this page had `logger=none` beside the command. Pictures and files are those that the run wrote into its folder. Numbers in brackets are the baselines that the run measured itself. The page is made by `docs/make_gallery.py`.
+runs of this page had `logger=none` beside the command. Pictures and files are those that a run wrote into its folder.
+Numbers in brackets are the baselines that the run measured itself. The page is made by `docs/make_gallery.py`.
 
 | kind | data of this page |
 |---|---|
-| images | handwritten digits of 8 x 8 pixels, which come with scikit-learn; generated shapes for disentanglement |
-| tables | breast cancer: 569 rows of 30 numbers, which come with scikit-learn |
-| text | 8,000 words of a list of German words, one a line |
-| music | Bach's chorales in four voices, which come with music21 |
-| series | Crop of the UCR archive: 46 steps each, 24 classes of land |
 """
+ABOUT = {
+    "images": "handwritten digits of 8 x 8 pixels, which come with scikit-learn; generated shapes for disentanglement",
+    "tables": "breast cancer: 569 rows of 30 numbers, which come with scikit-learn",
+    "text": "8,000 words of a list of German words, one a line",
+    "music": "Bach's chorales in four voices, which come with music21",
+    "series": "Crop of the UCR archive: 46 steps each, 24 classes of land",
+}
 
 
 def main() -> None:
