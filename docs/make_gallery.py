@@ -80,7 +80,7 @@ class Cell:
 
 CELLS = (
     Cell("generation", "images", "model=vae effort=quick", ("samples",), ("fid", "elbo")),
-    Cell("generation", "tables", "model=vae effort=quick", ("columns",), ("tstr", "real_or_synthetic_auroc_fitted"),
+    Cell("generation", "tables", "model=vae fitted_prior=mixture", ("columns",), ("tstr_fitted", "trtr"),
          "samples/samples.csv"),
     Cell("generation", "text", "model=vae trainer.max_steps=300", (), ("nll", "kl"), "samples/samples.txt"),
     Cell("generation", "music", "model=vae trainer.max_steps=80", ("samples",), ("nll", "kl")),
@@ -97,7 +97,8 @@ CELLS = (
     Cell("denoising", "music", "model=ae corruption=mask corruption.fraction=0.2 trainer.max_steps=80", ("denoised",),
          ("masked_accuracy",)),
     Cell("denoising", "series", "model=ae trainer.max_steps=300", ("denoised",), ("mse", "mse_noisy")),
-    Cell("anomaly", "images", "data.normal=[8] effort=quick", ("where",), ("auroc", "detection_rate")),
+    Cell("anomaly", "images", "data.normal=[8] data.val_fraction=0.3 effort=quick", ("where",),
+         ("auroc", "detection_rate")),
     Cell("anomaly", "tables", "data.normal=[benign] effort=quick", ("where",), ("auroc", "detection_rate")),
     Cell("anomaly", "text", "trainer.max_steps=300", ("scores",), ("alarm_rate",), "scores.csv"),
     Cell("anomaly", "music", "trainer.max_steps=80", ("scores",), ("alarm_rate",), "scores.csv"),
@@ -127,7 +128,9 @@ def run(cell: Cell, work: Path) -> None:
     try:
         with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as errors:
             train([*cell.command, *QUIET, f"paths.output_dir={cell.name}", "paths.data_dir=data"])
-    except SystemExit:
+    except SystemExit as end:
+        if end.code not in (1, 2):  # it was interrupted
+            raise
         message = errors.getvalue().strip().splitlines()[-1]
         print(f"  {message}", flush=True)
         (work / f"{cell.name}.refused").write_text(message)
