@@ -3,8 +3,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-READY := $(VENV)/.ready  # what training needs
-TOOLS := $(VENV)/.tools  # and what tests and checks need
+# READY is there when training can begin, TOOLS when tests and checks can.
+READY := $(VENV)/.ready
+TOOLS := $(VENV)/.tools
 SHARED := --numprocesses auto --dist loadfile  # tests of a file share the runs that they look at
 
 .PHONY: train test test-all chaos coverage check bench docs tutorials clean
@@ -40,7 +41,7 @@ docs: $(TOOLS)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 # Runs the notebooks of docs/tutorials and saves their outputs: make tutorials ARGS=table
-tutorials: $(READY)
+tutorials: $(TOOLS)
 	$(BIN)/python docs/tutorials/execute.py $(ARGS)
 
 # Installed anew only when what it is made from changes.
