@@ -295,10 +295,12 @@ def test_no_argument_makes_a_model_do_anything_else(folder: Path) -> None:
     assert not (folder / "mark").exists()
 
 
-@pytest.mark.long
-def test_no_argument_of_any_makes_a_model_do_anything_else(folder: Path) -> None:
+@pytest.mark.parametrize(
+    "count", [pytest.param(1_000, marks=pytest.mark.long), pytest.param(6_000, marks=pytest.mark.chaos)]
+)
+def test_no_argument_of_any_makes_a_model_do_anything_else(folder: Path, count: int) -> None:
     abouts_image = abouts()["all/image"]
-    for about, path, value in random.Random(1).sample(variations(folder), 2_000):
+    for about, path, value in random.Random(1).sample(variations(folder), count):
         attempt(folder, changed(about, path, value))
     for target, path in itertools.product(ALL, PLACES[:6]):
         attempt(folder, changed(abouts_image, path, {"_target_": target}))

@@ -103,7 +103,7 @@ def test_a_backbone_for_other_data_is_refused() -> None:
     rows = DataSpec("rows", "table", (9,), "real")
     conv = CONFIG | {"encoder": {"_target_": "vaelab.backbones.ConvEncoder", "widths": [4], "activation": "silu"}}
     conv |= {"likelihood": {"_target_": "vaelab.likelihoods.Gaussian", "sigma": 1.0}}
-    with pytest.raises(UserError, match=r"encoder: ConvEncoder fits image; rows is table data"):
+    with pytest.raises(UserError, match=r"encoder: ConvEncoder supports image; rows is table data"):
         build_model(architecture(conv, rows), Builder())
 
 

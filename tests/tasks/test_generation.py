@@ -275,7 +275,7 @@ def test_too_few_examples_are_said_to_be(tmp_path: Path) -> None:
 
 
 def test_an_extractor_that_is_named_and_absent_is_refused_before_training(digits: DataModule, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"task\.extractor=inception: .*inception\.pt is not there"):
+    with pytest.raises(ConfigError, match=r"task\.extractor=inception: .*inception\.pt does not exist"):
         measured(network(digits), digits, tmp_path, extractor="inception")
 
 
@@ -350,7 +350,7 @@ def test_a_run_keeps_what_its_samples_came_from(train: Any) -> None:
         ("task.temperatures=[0.5,-1]", r"task\.temperatures"),
         ("task.fid_samples=1", r"task\.fid_samples=1"),
         ("task.extractor=vgg", r"task\.extractor=vgg: should be 'auto', 'inception'"),
-        ("task.inception=nowhere.pt task.extractor=inception", r"nowhere\.pt is not there"),
+        ("task.inception=nowhere.pt task.extractor=inception", r"nowhere\.pt does not exist"),
     ],
 )
 def test_a_value_that_does_not_fit_is_named(

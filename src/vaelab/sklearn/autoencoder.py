@@ -299,7 +299,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             if reset:
                 return pd.DataFrame(array, columns=[f"x{number}" for number in range(array.shape[1])])
             if others := self._of.others:
-                raise ValueError(f"X has no place for columns that are no numbers: {some(others)}; give a DataFrame")
+                raise ValueError(f"X has columns that are not numeric: {some(others)}; give a DataFrame")
             return pd.DataFrame(array, columns=self._of.names)
         if X.columns.nlevels > 1:
             raise ValueError(f"X: columns have {X.columns.nlevels} names each (a MultiIndex); give each one name")

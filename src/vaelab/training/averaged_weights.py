@@ -120,7 +120,7 @@ def refuse_other_averaging(path: Path, state: Mapping[str, Any], now: Averaging 
     here = f"callbacks average them ({now})" if now is not None else "no callback averages them"
     raise ConfigError(
         f"callbacks: {path} has {there}, and in this config {here}; its best checkpoint so far would be compared with "
-        f"numbers of other weights. Leave the change out, or ckpt_path={path} begins a new run from its weights"
+        f"numbers of other weights. Leave the change out, or ckpt_path={path} starts a new run from its weights"
     )
 
 

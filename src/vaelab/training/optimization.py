@@ -108,7 +108,7 @@ class Optimization:
         if kept and wanted - kept:
             raise ConfigError(
                 f"optimizer: the saved optimizer of the run has no {', '.join(sorted(wanted - kept))}; undo the "
-                "change, or begin a new run from its weights with ckpt_path"
+                "change, or start a new run from its weights with ckpt_path"
             )
         for index, moments in saved["state"].items():
             if index not in range(len(weights)):

@@ -118,7 +118,7 @@ def _check(path: Path, schema: type[BaseModel], value: Any, part: str = "", reme
 
 def broken(path: Path, why: str, remedy: str | None = None) -> CheckpointError:
     """The error that names a checkpoint and the part of it that is wrong."""
-    remedy = remedy or f"ckpt_path={path} begins a new run from its weights"
+    remedy = remedy or f"ckpt_path={path} starts a new run from its weights"
     return CheckpointError(f"{path}: is broken ({brief(why)}); {remedy}")
 
 
