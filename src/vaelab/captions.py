@@ -12,6 +12,7 @@ CAPTIONS: dict[str, str] = {
     # Comparison
     "comparison": "One panel per metric, with every row of the table. Bars are standard deviations over seeds, dashed "
     "lines are baselines.",
+    "comparison_samples": "Samples of each model, one row of images for each model.",
     "comparison_curves": "Metrics on the validation split over training steps, with one colour per row.",
     # Sweep
     "sweep_by_key": "The result of each job over the one key in which settings differ. The best job is red.",

@@ -4,18 +4,22 @@ import argparse
 import shlex
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vaelab.atomic_write import write_file
 from vaelab.compare.against import Against, against
 from vaelab.compare.page import comparison_page
 from vaelab.compare.rows import labels, told_apart_by_data
 from vaelab.compare.runs import Run, find_runs
+from vaelab.compare.samples import draw_samples
 from vaelab.compare.table import Table, tabulate
 from vaelab.compare.terminal import show, show_against
 from vaelab.csv_text import csv_text
 from vaelab.errors import ConfigError
 from vaelab.terminal import console
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def compare(arguments: list[str]) -> None:
@@ -42,14 +46,18 @@ def compare(arguments: list[str]) -> None:
         metavar="ROW",
         help="a run folder or the name of a row; shows differences from it over shared seeds, with 95 %% intervals",
     )
+    parser.add_argument(
+        "--samples", action="store_true", help="also draw samples of each image model in one picture; loads the models"
+    )
     parser.add_argument("--out", type=Path, help="the folder to write comparison.* to (default: the first folder)")
     options = parser.parse_args(arguments)
     runs = told_apart_by_data(find_runs(options.folders))
     table = tabulate(runs, options.metrics)
     differences = None if options.baseline is None else against(table, options.baseline)
     out, title = options.out or options.folders[0], f"{len(runs)} runs of {options.folders[0]}"
+    drawn = draw_samples(table.rows) if options.samples else None
     try:
-        names = write(table, runs, out, title, shlex.join(["vaelab", "compare", *arguments]), differences)
+        names = write(table, runs, out, title, shlex.join(["vaelab", "compare", *arguments]), differences, drawn)
     except OSError as error:
         raise ConfigError(
             f"{error.filename or out}: cannot be written ({error.strerror}); --out <folder> names another folder"
@@ -61,12 +69,18 @@ def compare(arguments: list[str]) -> None:
 
 
 def write(
-    table: Table, runs: list[Run], out: Path, title: str, command: str, differences: Against | None = None
+    table: Table,
+    runs: list[Run],
+    out: Path,
+    title: str,
+    command: str,
+    differences: Against | None = None,
+    samples: "Figure | None" = None,
 ) -> list[str]:
     """Write the table as CSV, its figures as PNG, and a page with both; return the names of the files.
 
-    The figures are `comparison.png`, `comparison_curves.png` if runs have validation curves, and
-    `rate_distortion.png` for compression runs.
+    The figures are `comparison.png`, `comparison_curves.png` if runs have validation curves, `rate_distortion.png` for
+    compression runs, and `comparison_samples.png` if samples were drawn.
     """
     from vaelab.compare.curves import draw_curves
     from vaelab.compare.figure import draw  # matplotlib is slow to import
@@ -77,6 +91,7 @@ def write(
         "comparison": draw(table, title),
         "comparison_curves": draw_curves(table),
         "rate_distortion": draw_curve(runs, labels(runs)),
+        "comparison_samples": samples,
     }
     pictures: dict[str, bytes] = {}
     for name, figure in figures.items():
