@@ -223,7 +223,7 @@ def test_a_server_that_refuses_is_one_message_and_what_was_saved_is_kept(
     out = tmp_path / "d.json"
     with pytest.raises(UserError, match=re.escape("W&B did not save the report (permission denied); ")) as refused:
         dashboard([*map(str, two_runs), "--push", "--out", str(out)])
-    assert f"{out} is written" in str(refused.value)
+    assert f"{out} was written" in str(refused.value)
     assert json.loads(out.read_text())["workspaces"][0]["saved"]["id"] == "view0"
 
 

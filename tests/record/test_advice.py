@@ -151,7 +151,7 @@ def test_a_real_run_says_it_in_its_report(train: Any) -> None:
     assert "val/elbo was still improving when training ended; a larger trainer.max_epochs trains for longer" in page
 
 
-@pytest.mark.long
+@pytest.mark.chaos  # it trains for minutes
 def test_a_run_that_got_worse_is_not_told_to_go_on(train: Any) -> None:
     """The test loads the best checkpoint, which knows only the validations up to itself."""
     page = (train("effort=best", "trainer=cpu", "task.baselines=false") / "report.html").read_text()

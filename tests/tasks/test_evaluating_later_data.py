@@ -119,7 +119,7 @@ def test_a_threshold_of_other_weights_or_for_another_rate_is_refused(
             [f"ckpt_path={run}", "task.false_alarm_rate=0.1"],
             "task.false_alarm_rate=0.1: the run's threshold is for 0.2",
         ),
-        ([f"ckpt_path={run}", "task.score=latent"], "task.score=latent: the run's threshold is one of the score combi"),
+        ([f"ckpt_path={run}", "task.score=latent"], "task.score=latent: the run's threshold is for the score combi"),
         ([f"ckpt_path={run}/checkpoints/last.ckpt"], "ckpt_path: the weights differ from those in"),
     ):
         with pytest.raises(SystemExit):

@@ -265,7 +265,7 @@ def test_tiny_tables_and_targets_that_cannot_be_measured_say_why(
         assert message in " ".join(capsys.readouterr().err.split())
     with pytest.raises(SystemExit):
         train("task=generation", "task.target=x", "trainer.max_epochs=1")
-    assert "task.target=x: is for tables" in " ".join(capsys.readouterr().err.split())
+    assert "task.target=x: applies to tables" in " ".join(capsys.readouterr().err.split())
 
 
 def test_generated_rows_are_the_same_for_a_seed(tmp_path: Path) -> None:

@@ -382,7 +382,7 @@ def test_rolls_are_encoded(tmp_path: Path) -> None:
     trained = vaelab.load(music_run(tmp_path))
     about = trained.export(tmp_path / "out", ["onnx"])
     assert list(about["programs"]) == ["encoder"]
-    assert "MusicDecoder is autoregressive" in about["not_exported"]["score"]
+    assert "MusicDecoder, which is autoregressive" in about["not_exported"]["score"]
     song = min((tmp_path / "songs").glob("*.mid"))
     x = torch.cat([batch.x for batch in trained.part(song).batches(torch.device("cpu"))])
     (codes,) = run_onnx(tmp_path / "out/encoder.onnx", x=x.numpy())
