@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import time
 from dataclasses import asdict
 from pathlib import Path
 
@@ -59,6 +60,9 @@ INDEX = Index(
         ("vaelab train mod", ["model=", "model/schedule=", "model."]),
         ("vaelab train model=", ["model=ae ", "model=vae "]),
         ("vaelab train +model=v", ["+model=vae "]),
+        ("vaelab train -m model=ae,v", ["model=ae,vae "]),
+        ("vaelab train encoder=[conv,m", ["encoder=[conv,mlp"]),
+        ("vaelab train encoder=[", ["encoder=[conv", "encoder=[mlp"]),
         ("vaelab train model.", ["model.beta=", "model.schedule."]),
         ("vaelab train model.schedule.", ["model.schedule.value="]),
         ("vaelab train model=ae model.", ["model.tied="]),
@@ -117,30 +121,42 @@ def test_a_tab_is_answered_at_once_and_imports_nothing_heavy(cache: Path) -> Non
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.3  # seconds of a processor
 
 
-def test_a_missing_index_is_built_once_and_a_broken_one_is_no_error(
-    cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_or_broken_index_is_built_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     begun: list[list[str]] = []
     monkeypatch.setattr(indexed.subprocess, "Popen", lambda command, **_: begun.append(command))
     place().write_text("[")
     assert indexed.read() is None
-    assert begun == []
     place().unlink()
     assert indexed.read() is None
     assert indexed.read() is None
     assert [command[-2:] for command in begun] == [["completion", "--index"]]
+    long_ago = time.time() - 2 * indexed.GIVEN_UP
+    os.utime(place().with_suffix(".begun"), (long_ago, long_ago))  # that process must have died
+    assert indexed.read() is None
+    assert len(begun) == 2
+
+
+def test_nothing_is_said_where_no_index_can_be_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert indexed.read() is None
+    monkeypatch.setattr(indexed, "place", lambda: (_ for _ in ()).throw(RuntimeError("no home")))
+    assert indexed.read() is None
 
 
 def test_the_index_has_the_keys_of_the_composed_config(
     cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    old = cache / "vaelab/completion-0.json"
+    old, recent = cache / "vaelab/completion-0.json", cache / "vaelab/completion-1.json"
     old.touch()
+    recent.touch()
+    os.utime(old, (0, 0))
     few = {"model": ["vae", "iwae"], "data": ["fashion_mnist"], "encoder": ["conv"], "experiment": ["fashion_fsq"]}
     monkeypatch.setattr(indexed, "options", lambda folder: few)
     place().unlink()
     assert build({}) == place()
     assert not old.exists()
+    assert recent.exists()  # of another environment
     index = indexed.read()
     assert index is not None
     assert completions("vaelab train encoder=conv encoder.", index) == ["encoder.widths=", "encoder.activation="]

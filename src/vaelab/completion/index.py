@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 import sysconfig
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import asdict, dataclass, field
@@ -20,6 +21,10 @@ from typing import Any
 
 from vaelab import __version__
 from vaelab.atomic_write import replacing
+
+BEGUN = ".begun"
+GIVEN_UP = 600  # seconds after which a process that has begun to build the index is taken for dead
+KEPT = 30 * 24 * 3600  # seconds for which the index of another version is kept
 
 Tree = dict[str, Any]  # keys of a config; a leaf is True for a truth value, and None for any other
 Commands = Mapping[str, Callable[[list[str]], Any]]
@@ -77,13 +82,16 @@ def place() -> Path:
 
 
 def read() -> Index | None:
-    """The index, or None while there is none: then a process in the background begins to build it."""
+    """The index, or None while there is none that can be read: then a process in the background begins to build it."""
     try:
         where = place()
+    except (OSError, RuntimeError):  # an installation that is being changed, or no home folder
+        return None
+    try:
         return Index(**json.loads(where.read_text(encoding="utf-8")))
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError, TypeError):  # there is none yet, or it is broken
         _build_in_background(where)
-    except (OSError, ValueError, TypeError):  # a cache that cannot be read is no error of the user's
+    except OSError:  # a TAB is no place for messages about a cache
         pass
     return None
 
@@ -101,10 +109,19 @@ def build(commands: Commands) -> Path:
     index = _collect(commands)
     with replacing(where) as partial:
         partial.write_text(json.dumps(asdict(index), separators=(",", ":")), encoding="utf-8")
-    for old in where.parent.glob("completion-*.json"):
-        if old != where:
+    where.with_suffix(BEGUN).unlink(missing_ok=True)
+    for old in where.parent.glob("completion-*"):  # other environments may have recent ones
+        if _age(old) > KEPT:
             old.unlink(missing_ok=True)
     return where
+
+
+def _age(path: Path) -> float:
+    """Seconds since a file was written; 0 if it is gone."""
+    try:
+        return time.time() - path.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -112,10 +129,12 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _build_in_background(where: Path) -> None:
-    """At most one process for each version of the index: a marker file beside it says that one has begun."""
-    marker = where.with_suffix(".begun")
+    """At most one process at a time for each version of the index: a marker file says that one has begun."""
+    marker = where.with_suffix(BEGUN)
     try:
         where.parent.mkdir(parents=True, exist_ok=True)
+        if marker.exists() and _age(marker) > GIVEN_UP:
+            marker.unlink(missing_ok=True)
         marker.touch(exist_ok=False)
     except OSError:
         return

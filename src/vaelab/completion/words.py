@@ -45,7 +45,12 @@ def _overrides(last: str, typed: list[str], groups: dict[str, list[str]], index:
         values = groups.get(key, [])
         if not values and _at(_config(typed, index), key) is True:
             values = ["false", "true"]
-        yield from (f"{prefix}{key}={word}" for word in _starting(value, [f"{name} " for name in values]))
+        several = value.rfind(",") + 1 or int(
+            value.startswith("[")
+        )  # callbacks=[ema,rich] and, in sweeps, model=ae,vae
+        end = "" if value.startswith("[") else " "
+        for word in _starting(value[several:], [f"{name}{end}" for name in values]):
+            yield f"{prefix}{key}={value[:several]}{word}"
         return
     yield from (prefix + word for word in _starting(key, [f"{group}=" for group in groups]))
     above, dot, _ = key.rpartition(".")
