@@ -43,7 +43,6 @@ from vaelab.config.continuation import Continuation, compose_again
 from vaelab.config.help import help_page
 from vaelab.config.location import config_dir, find_trusted, refuse_same_options
 from vaelab.config.nearest import nearest
-from vaelab.config.recorded import parse_word
 from vaelab.config.redacted_output import flush_or_forget, redacted_output
 from vaelab.config.usual import usual_for
 from vaelab.dashboard.command import dashboard
@@ -63,7 +62,6 @@ from vaelab.rerun.command import Repetition, rerun
 from vaelab.run_folder import (
     RUN_DIR,
     can_go_on,
-    claim_if_new,
     claim_sweep_dir,
     discard_unstarted,
     in_one_process,
@@ -316,13 +314,6 @@ def _job_folder(arguments: list[str], again: Repetition | None) -> JobFolder | N
         _refuse(error)
 
 
-def _claim_folder_of_hydra(overrides: list[str]) -> None:
-    """Claim the folder that `hydra.run.dir` names, which Hydra creates before the run is checked."""
-    for text in overrides:
-        if text.startswith("hydra.run.dir=") and "${" not in text and (word := parse_word(text)) is not None:
-            claim_if_new(Path(str(word.value())))
-
-
 def _train_once(arguments: list[str], again: Repetition | None = None) -> None:
     typed = list(sys.argv)
     wants_traceback = os.environ.get(_FULL) == "1"
@@ -348,7 +339,6 @@ def _train_once(arguments: list[str], again: Repetition | None = None) -> None:
             if continued is None and (usual := usual_for(overrides)) is not None:
                 say(str(usual))
                 overrides = [*usual.words, *overrides]
-            _claim_folder_of_hydra(overrides)
             arguments = [*flags, *overrides]  # Hydra's parser refuses `model=ae --multirun seed=1,2`
             sys.argv = [sys.argv[0], *arguments]
             os.environ[_FULL] = "1"  # so that Hydra raises its errors; `job` resets it

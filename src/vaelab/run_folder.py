@@ -69,12 +69,6 @@ def claim_chosen(folder: Path) -> str:
     return str(folder)
 
 
-def claim_if_new(folder: Path) -> None:
-    """Claim a folder that Hydra will create for this process; an existing folder stays, whatever happens to the run."""
-    if not folder.exists():
-        _claimed.append(folder)
-
-
 def make(folder: Path) -> None:
     """Create a folder, or leave an existing one as it is.
 

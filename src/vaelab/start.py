@@ -12,7 +12,7 @@ from vaelab.signals import ending_at_once
 
 def main() -> None:
     """The `vaelab` command."""
-    if sys.argv[1:3] == ["completion", "--line"]:  # a TAB waits for it, so that nothing else is imported
+    if sys.argv[1:2] == ["completion"] and sys.argv[2:3] != ["--index"]:  # a TAB or a new shell waits for it
         from vaelab.completion.command import completion
 
         completion(sys.argv[2:], {})

@@ -148,14 +148,6 @@ def test_a_missing_gpu_is_one_message(refusal: Callable[..., Any], trainer: str)
     assert "trainer: No supported gpu" in refused.message
 
 
-def test_a_folder_that_hydra_makes_for_a_refused_run_is_removed(refusal: Callable[..., Any], tmp_path: Path) -> None:
-    (tmp_path / "mine").mkdir()
-    for name in ("new", "mine"):
-        assert "latent_dim=-3" in refusal(f"hydra.run.dir={tmp_path / name}", "latent_dim=-3").message
-    assert not (tmp_path / "new").exists()
-    assert (tmp_path / "mine").is_dir()  # it was there before
-
-
 def test_an_override_with_a_space_is_named(refusal: Callable[..., Any]) -> None:
     assert "tags=a b" in refusal("tags=a b c=").message.replace("  ", " ")
 

@@ -16,8 +16,10 @@ from pathlib import Path
 
 import pytest
 
+from vaelab import cli
 from vaelab.cli import main
 from vaelab.completion import index as indexed
+from vaelab.completion import words
 from vaelab.completion.index import Index, build, config_folder, options, place
 from vaelab.completion.words import completions
 from vaelab.config.location import config_dir
@@ -75,6 +77,10 @@ INDEX = Index(
         ("vaelab train latent_dim=", []),
         ("vaelab train model.beta=", []),
         ("vaelab train nothing.", []),
+        ("vaelab eval lo", []),
+        ("vaelab train --config-dir co", []),
+        ('vaelab train notes="about mod', []),
+        ("vaelab train 'data.path=my mod", []),
         ("vaelab eval logs/a mod", ["model=", "model/schedule=", "model."]),
         ("vaelab reproduce f", ["first "]),
         ("vaelab completion z", ["zsh "]),
@@ -93,10 +99,20 @@ def test_options_of_ones_own_are_completed(tmp_path: Path) -> None:
         assert completions(f"vaelab train {flag} model=m", INDEX) == ["model=mine "]
 
 
+def test_names_of_folders_above_the_options_do_not_matter(tmp_path: Path) -> None:
+    conf = tmp_path / "usr/local/hydra/conf"
+    for group in ("model", "model/part", "local"):
+        (conf / group).mkdir(parents=True)
+        (conf / group / "mine.yaml").touch()
+    assert options(conf) == {"model": ["mine"]}
+
+
 def test_groups_and_options_are_known_before_the_index_is_built() -> None:
     assert "data=mnist " in completions("vaelab train data=mn", None)
     assert completions("vaelab train model.", None) == []
     assert config_folder() == config_dir()
+    assert completions("vaelab tra", None) == ["train ", "traverse "]
+    assert list(words.COMMANDS) == [*cli.COMMANDS]
     assert not {"hydra", "paths", "local"} & set(options(config_dir()))
 
 
@@ -167,10 +183,8 @@ def test_the_index_has_the_keys_of_the_composed_config(
 
 
 def test_flags_are_those_of_the_help(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from vaelab.cli import COMMANDS
-
     monkeypatch.setattr(indexed, "options", lambda folder: {})
-    build({name: COMMANDS[name].run for name in ("runs", "sample", "train", "doctor")})
+    build({name: cli.COMMANDS[name].run for name in ("runs", "sample", "train", "doctor")})
     index = indexed.read()
     assert index is not None
     assert {"--where", "--sort", "--limit", "--csv", "--page"} <= set(index.commands["runs"])

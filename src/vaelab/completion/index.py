@@ -67,9 +67,9 @@ def options(folder: Path) -> dict[str, list[str]]:
     """
     found: dict[str, list[str]] = {}
     for path in sorted(_files(folder)):
-        group = path.parent.relative_to(folder).as_posix()
-        if group != "." and not any(part in ("part", "hydra", "paths", "local") for part in path.parent.parts):
-            found.setdefault(group, []).append(path.stem)
+        within = path.parent.relative_to(folder)
+        if within.parts and not set(within.parts) & {"part", "hydra", "paths", "local"}:
+            found.setdefault(within.as_posix(), []).append(path.stem)
     return found
 
 
@@ -146,6 +146,7 @@ def _build_in_background(where: Path) -> None:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
+        cwd=where.parent,  # nothing in the folder of the user is imported
     )
 
 
@@ -153,7 +154,6 @@ def _collect(commands: Commands) -> Index:
     # Imported here, since a TAB that reads the index has no time for it.
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
-    from hydra.errors import HydraException
     from omegaconf import OmegaConf
 
     index = Index({name: _flags(name, run) for name, run in commands.items()}, options(config_folder()))
@@ -173,7 +173,7 @@ def _collect(commands: Commands) -> Index:
                 word = f"{group}={name}"
                 try:
                     tree, chosen = composed([word])
-                except HydraException:  # the option needs another word beside it
+                except Exception:  # it needs another override beside it, or is no YAML: then its keys are not completed
                     continue
                 found = tree
                 for part in group.split("/"):

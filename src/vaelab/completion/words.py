@@ -7,8 +7,15 @@ from typing import Any
 
 from vaelab.completion.index import Choices, Index, Tree, config_folder, options
 
+COMMANDS = (
+    "train", "eval", "runs", "rerun", "reproduce", "compare", "dashboard", "init", "completion", "doctor",
+    "info", "sample", "reconstruct", "denoise", "encode", "decode", "interpolate", "traverse", "score", "export",
+    "push", "pull", "explore",
+)  # fmt: skip
+"""Known before the index is built; a test compares them with those of the command line."""
 _TAKES_OVERRIDES = ("train", "eval", "rerun", "reproduce")
-_WORD = re.compile(r"""(?:[^\s"'\\]|\\.|"[^"]*"|'[^']*')+""")
+_WORD = re.compile(r"""(?:[^\s"'\\]|\\.|"[^"]*(?:"|$)|'[^']*(?:'|$))+""")  # a quote may still be open at the end
+_WITH_PATH = ("-cd", "--config-dir", "-cp", "--config-path")
 
 
 def completions(line: str, index: Index | None) -> list[str]:
@@ -23,8 +30,12 @@ def completions(line: str, index: Index | None) -> list[str]:
     typed = _WORD.findall(line)[1:]
     last = "" if not typed or line[-1:].isspace() else typed.pop()
     if not typed:
-        return _starting(last, [f"{command} " for command in (index.commands if index else ())])
+        return _starting(last, [f"{command} " for command in (index.commands if index else COMMANDS)])
     command = typed[0]
+    if set(last) & set("\"'"):  # what is quoted is a text or a path of the user
+        return []
+    if typed[-1] in _WITH_PATH or (len(typed) == 1 and command in ("eval", "rerun") and not last.startswith("-")):
+        return []  # a folder
     if last.startswith("-"):
         return _starting(last, [f"{flag} " for flag in (index.commands.get(command, ()) if index else ())])
     if command == "completion":
@@ -69,8 +80,9 @@ def _groups(typed: list[str], index: Index | None) -> dict[str, list[str]]:
     found = dict(index.groups if index else options(config_folder()))
     for flag, value in zip(typed, [*typed[1:], ""], strict=True):
         name, equals, inline = flag.partition("=")
-        if name in ("-cd", "--config-dir"):
-            for group, names in options(Path(inline if equals else value).expanduser()).items():
+        place = (inline if equals else value).strip("\"'")
+        if name in ("-cd", "--config-dir") and place:
+            for group, names in options(Path(place).expanduser()).items():
                 found[group] = sorted({*found.get(group, ()), *names})
     return found
 
