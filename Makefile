@@ -25,7 +25,8 @@ chaos: $(TOOLS)
 
 # The share of lines and branches that the tests of make test run, by file.
 coverage: $(TOOLS)
-	$(BIN)/pytest -m "not long and not chaos" $(SHARED) --cov=vaelab --cov-branch --cov-report=term:skip-covered $(ARGS)
+	$(BIN)/pytest -m "not long and not chaos" $(SHARED) --cov=vaelab --cov-branch --cov-report=term:skip-covered \
+		-W ignore::UserWarning $(ARGS)
 
 check: $(TOOLS)
 	$(BIN)/ruff format --check .
