@@ -1,4 +1,4 @@
-"""What the texts of a column say: numbers, dates, nothing, or only themselves."""
+"""Classification of the cells of a text column: numbers, dates, missing values or other texts."""
 
 import re
 from collections import Counter, defaultdict
@@ -13,18 +13,18 @@ from numpy.typing import NDArray
 
 from vaelab.data.tables.notation import NUMBER, PLAIN, Notation
 
-# How tables spell a missing value: what pandas takes for one, and the question mark of the UCI archive.
+# Spellings of a missing value: those of pandas, and the question mark of the UCI archive.
 MISSING = ["", "NA", "N/A", "n/a", "<NA>", "#N/A", "#N/A N/A", "#NA", "NaN", "nan", "-NaN", "-nan", "null", "NULL",
            "<null>", "None", "1.#QNAN", "-1.#QNAN", "1.#IND", "-1.#IND", "?"]  # fmt: skip
-# What stands for a missing value among numbers, and may be a category elsewhere; in lower case.
+# Texts that stand for a missing value among numbers, but may be categories in other columns; in lower case.
 SIGNS = frozenset({"-", "--", "---", ".", "..", "*", "nil", "void", "missing", "unknown", "unk", "n.a.", "n.d.",
                    "nd", "not available", "not applicable", "(null)", "[null]", "none", "#value!", "#div/0!", "#ref!",
                    "#num!", "#name?"})  # fmt: skip
-ENOUGH = 2_000  # distinct texts that tell what a column is
-FEW = 0.05  # share of the cells of a column of numbers that may be something else by mistake
-CODE = re.compile(r"0\d+", re.ASCII)  # such as the postal code 01067, which a number would make 1067
+ENOUGH = 2_000  # distinct texts that are enough to find the kind of a column
+FEW = 0.05  # the share of cells of a numeric column that may be other texts by mistake
+CODE = re.compile(r"0\d+", re.ASCII)  # such as the postal code 01067, which would become 1067 as a number
 WHOLE = re.compile(r"[+-]?\d{1,18}", re.ASCII)
-# Numbers as people write them: 1,234.5, 1 234, 12,5, 1.234,5, 1.234.567, 12 %, $3.50; or with the minus sign of books.
+# Numbers in other notations: 1,234.5, 1 234, 12,5, 1.234,5, 1.234.567, 12 %, $3.50; or with U+2212 as minus sign.
 NOTATION = re.compile(
     r"[+\u2212-]?(\d{1,3}([,'\s]\d{3})+(\.\d*)?|(\d+|\d{1,3}(\.\d{3})+),\d+|\d{1,3}(\.\d{3}){2,}|[\d.,]+\s?[%$€£¥]"
     r"|[$€£¥]\s?[\d.,]+)|\u2212(\d+\.?\d*|\.\d+)"
@@ -38,13 +38,13 @@ Said = Literal["nothing", "sign", "number", "notation", "date", "text"]
 
 @dataclass
 class Inspection:
-    """What the cells of a column of texts are.
+    """The kinds of the cells of a text column.
 
     Attributes:
-        counts: cells of each kind.
-        texts: distinct ones of each kind, those met first at the beginning.
+        counts: the number of cells of each kind.
+        texts: the distinct texts of each kind, in order of first occurrence.
         whole: whether all numbers are integers.
-        days: whether all dates are without a time.
+        days: whether no date has a time of day.
     """
 
     counts: Counter[Said] = field(default_factory=Counter)
@@ -54,25 +54,25 @@ class Inspection:
 
     @property
     def cells(self) -> int:
-        """That say anything."""
+        """The number of cells that are not missing."""
         return self.counts.total() - self.counts["nothing"]
 
     @property
     def code(self) -> str | None:
-        """One of its numbers that begins with a zero, as codes do; None if there is none."""
+        """The first number with a leading zero, such as the postal code 01067; None if there is none."""
         return next((text for text in self.texts["number"] if CODE.fullmatch(text.strip())), None)
 
     def other_than(self, kind: Said) -> list[str]:
-        """Texts that neither are of `kind` nor stand for a missing value."""
+        """Distinct texts that are neither of `kind` nor stand for a missing value."""
         return [text for other, some in self.texts.items() if other not in (kind, "nothing", "sign") for text in some]
 
     def few(self, count: int) -> bool:
-        """Whether so many cells may be a mistake: a twentieth of all, or one of at least five."""
+        """Whether `count` cells are few enough to be mistakes: at most 5 % of all cells, or one of at least five."""
         return count <= max(FEW * self.cells, 1) and self.cells >= 5 * count
 
 
 def says(text: str, notation: Notation = PLAIN) -> Said:
-    """What a cell says, blanks around it left out."""
+    """The kind of a cell; blanks around the text are ignored."""
     text = text.strip()
     if text.lower() in _NOTHING or notation.is_missing(text):
         return "nothing"
@@ -86,7 +86,10 @@ def says(text: str, notation: Notation = PLAIN) -> Said:
 
 
 def inspect(column: Any, notation: Notation = PLAIN) -> Inspection:
-    """Look at every distinct text of a column once; where most of the first ones are only texts, at those alone."""
+    """Classify every distinct text of a column.
+
+    The search ends after `ENOUGH` distinct texts if most of the cells so far are plain texts.
+    """
     found = Inspection()
     for place, (text, count) in enumerate(_counted(column)):
         if place == ENOUGH and found.counts["text"] > found.cells / 2:
@@ -102,15 +105,16 @@ def inspect(column: Any, notation: Notation = PLAIN) -> Inspection:
 
 
 def parsed(column: Any, dates: bool, notation: Notation = PLAIN) -> tuple[Any, NDArray[np.bool_]]:
-    """Numbers or, where `dates`, timestamps of the texts of a column, null where they are none; and where they are odd.
+    """Read the texts of a column as numbers or as timestamps.
 
     Args:
-        column: an Arrow array of texts.
-        dates: whether they are dates.
-        notation: of numbers, dates and missing values.
+        column: an Arrow array of `N` texts.
+        dates: whether to read timestamps (`timestamp[us]`); else numbers (`double`).
+        notation: how texts write numbers, dates and missing values.
 
     Returns:
-        The values, and `(N,)` whether a cell says something else.
+        An Arrow array of `N` values, null where the text is not a value; and a mask `(N,)` of the cells that are
+        neither a value nor missing.
     """
     encoded = pc.dictionary_encode(column)
     texts: list[str] = encoded.dictionary.to_pylist()
@@ -126,7 +130,7 @@ def parsed(column: Any, dates: bool, notation: Notation = PLAIN) -> tuple[Any, N
 
 
 def says_nothing(column: Any, notation: Notation = PLAIN) -> Any:
-    """Which texts are blank, a sign of a missing value between blanks, or missing by `Notation.na_values`."""
+    """Which texts are missing: blank, a text of `MISSING` with blanks around it, or one of `Notation.na_values`."""
     trimmed = pc.utf8_trim_whitespace(column)
     sign = pc.is_in(trimmed, value_set=pa.array(MISSING, pa.string()))
     usual = pc.and_(sign, pc.or_(pc.equal(trimmed, ""), pc.not_equal(trimmed, column)))
@@ -136,14 +140,14 @@ def says_nothing(column: Any, notation: Notation = PLAIN) -> Any:
 
 
 def rows_of(column: Any, texts: Sequence[str], most: int = 3) -> Iterator[tuple[int, str]]:
-    """The first rows that hold any of some texts, each with its text."""
+    """Yield row number and text of the first `most` rows that hold one of `texts`."""
     found = pc.indices_nonzero(pc.is_in(column, value_set=pa.array(texts, pa.string())))
     for row in found[:most].to_pylist():
         yield row, column[row].as_py()
 
 
 def alike(names: Iterable[str]) -> list[list[str]]:
-    """Names that differ in nothing but case and blanks, those that belong together in one list."""
+    """Groups of two or more names that differ only in case and blanks."""
     groups: dict[str, list[str]] = {}
     for name in names:
         groups.setdefault(" ".join(name.casefold().split()), []).append(name)

@@ -1,4 +1,4 @@
-"""Delimited text, compressed or not: where its columns end, whether its first line names them, what its cells are."""
+"""Reading of delimited text files, also compressed ones: delimiter, header line and types of columns."""
 
 import csv as plain_csv
 import gzip
@@ -21,25 +21,26 @@ from vaelab.data.tables.notation import NUMBER, PLAIN, Notation, times_of_day
 from vaelab.errors import ConfigError
 from vaelab.notes import counted, note, some
 
-BROKEN = (EOFError, zlib.error, gzip.BadGzipFile)  # what reading a file raises that is no gzip file, or a part of one
+BROKEN = (EOFError, zlib.error, gzip.BadGzipFile)  # raised for a file that is not gzip, or is incomplete
 
-BEGINNING = 2**16  # letters that tell the delimiter
+BEGINNING = 2**16  # characters that are searched for the delimiter
 
 
 @dataclass(frozen=True)
 class TableReading:
-    """How files are read.
+    """Options for reading files.
 
     Attributes:
-        encoding: of the text of CSV files.
-        header: whether their first line holds the names of columns, which else are numbers from 0.
-        scratch: where the rows go that are too many for memory; None for those that are not.
-        texts: columns of CSV files that hold texts, whatever their cells look like, such as 007.
-        codes: whether columns of whole numbers hold texts if any of their cells is a code such as 007.
-        numbers: columns that hold no codes, whatever their cells look like.
-        categories: columns that hold codes also if their numbers have decimals, and no thousands separators.
-        notation: of the cells of CSV files.
-        delimiter: between the cells of CSV files, or its name; None to find it for each file.
+        encoding: the text encoding of CSV files.
+        header: whether the first line of CSV files holds the column names; else the names are numbers from 0.
+        scratch: where to store rows that do not fit into memory; None if they do.
+        texts: columns of CSV files to read as texts even if all cells are numbers.
+        codes: whether to read a column of whole numbers as texts if any cell has a leading zero, such as 007.
+        numbers: columns for which `codes` does not apply.
+        categories: columns for which `codes` also applies to numbers with decimals, and whose cells have no thousands
+            separators.
+        notation: how cells of CSV files write numbers, dates and missing values.
+        delimiter: the delimiter of CSV files, or its name; None to find it for each file.
     """
 
     encoding: str
@@ -53,31 +54,31 @@ class TableReading:
     delimiter: str | None = None
 
     def may_be_codes(self, name: str, of: pa.DataType) -> bool:
-        """Whether a column, whose cells could be numbers of this type, is to be looked at for codes."""
+        """Whether to search a column, whose cells can be read as numbers of this type, for codes such as 007."""
         if not self.codes or name in self.numbers:
             return False
         return pa.types.is_integer(of) or (pa.types.is_floating(of) and name in self.categories)
 
 
 def is_compressed(path: Path) -> bool:
-    """Whether the name of a file ends as that of packed text does."""
+    """Whether the name of a file ends in `.csv.gz` or `.tsv.gz`."""
     return path.name.lower().endswith((".csv.gz", ".tsv.gz"))
 
 
 def suffix(path: Path) -> str:
-    """The end of a file's name that tells its form, such as `.csv.gz`."""
+    """The suffix of a file's name in lower case, such as `.csv.gz`."""
     return "".join(path.suffixes[-2:]).lower() if is_compressed(path) else path.suffix.lower()
 
 
 def opened(path: Path, encoding: str, newline: str | None = None) -> IO[str]:
-    """The text of a file, compressed or not."""
+    """Open a file, compressed or not, for reading text."""
     if is_compressed(path):
         return gzip.open(path, "rt", encoding=encoding, errors="replace", newline=newline)
     return path.open(encoding=encoding, errors="replace", newline=newline)
 
 
 def read_csv(path: Path, how: TableReading) -> pa.Table:
-    """The rows of a CSV file; what pyarrow raises where it cannot be read is not caught."""
+    """Read the rows of a CSV file; exceptions of pyarrow are not caught."""
     layout = layout_in(path, how.encoding, how.delimiter)
     if layout.doubt:
         note(f"{path}: {layout.doubt}")
@@ -91,8 +92,8 @@ def read_csv(path: Path, how: TableReading) -> pa.Table:
 
 
 def _from_csv_at_once(path: Path, reading: Any, parsing: Any, how: TableReading) -> pa.Table:
-    """All columns in the types that pyarrow finds, but codes, which it takes for numbers, as texts."""
-    own = (lambda name: name) if how.header else (lambda name: name[1:])  # pyarrow calls them f0, f1, ...
+    """Read all columns with the types that pyarrow finds, except codes such as 007, which are read as texts."""
+    own = (lambda name: name) if how.header else (lambda name: name[1:])  # pyarrow names them f0, f1, ...
     texts = how.texts if how.header else [f"f{name}" for name in how.texts]
     table = csv.read_csv(path, reading, parsing, _cells(how.notation, dict.fromkeys(texts, pa.string())))
     names = table.column_names
@@ -112,9 +113,10 @@ def _from_csv_at_once(path: Path, reading: Any, parsing: Any, how: TableReading)
 
 
 def _from_csv_by_columns(path: Path, reading: Any, parsing: Any, how: TableReading, scratch: Scratch) -> pa.Table:
-    """What `csv.read_csv` gives: types that fit all cells of a column, which no reader of blocks can know before.
+    """Read a file that does not fit into memory, with the result of `_from_csv_at_once`.
 
-    So cells are first kept as text, then a column at a time is held in memory and read.
+    The type of a column depends on all of its cells, which a reader of blocks has not seen yet. So all cells are
+    first stored as text. Then one column at a time is loaded into memory and converted.
     """
     with csv.open_csv(path, reading, parsing, _cells(how.notation)) as file:
         names = file.schema.names
@@ -137,17 +139,20 @@ def _from_csv_by_columns(path: Path, reading: Any, parsing: Any, how: TableReadi
 
 
 def _read_as_numbers(cells: Any, notation: Notation) -> Any:
-    """A column of texts as numbers or times of day, if all of them are such, however pyarrow read it."""
+    """Convert a text column to numbers or times of day, if all cells are, in notations that pyarrow does not read."""
     return times_of_day(notation.converted(cells))
 
 
 def _holds_codes(cells: Any) -> bool:
-    """Whether any of some texts, all of them numbers, begins with a zero that a number would lose."""
+    """Whether any of the texts, all of them numbers, has a leading zero, which would be lost in a number."""
     return bool(pc.any(pc.match_substring_regex(cells, r"^\s*0\d")).as_py())
 
 
 def _typed(cells: Any, notation: Notation) -> Any:
-    """A column of texts in the type that fits all of them; quotes tell what is there from what is missing."""
+    """Convert a text column to the type that fits all its cells.
+
+    The cells are written as CSV and read again. Only cells that are not missing are quoted, so missing ones stay so.
+    """
     file = pa.BufferOutputStream()
     csv.write_csv(pa.table({"": cells}), file, csv.WriteOptions(include_header=False, quoting_style="all_valid"))
     reading = csv.ReadOptions(column_names=["cell"])
@@ -166,7 +171,7 @@ def _cells(notation: Notation, types: dict[str, pa.DataType] | None = None) -> A
 
 
 def layout_in(path: Path, encoding: str, delimiter: str | None = None) -> Layout:
-    """How the lines of a file are divided; a `.tsv` file has tabs.
+    """Find the delimiter and layout of a file; in `.tsv` files it is the tab, unless `delimiter` is given.
 
     Raises:
         ConfigError: there is no such encoding.
@@ -178,25 +183,25 @@ def layout_in(path: Path, encoding: str, delimiter: str | None = None) -> Layout
     except LookupError as error:
         raise ConfigError(f"data.encoding={encoding}: no such encoding") from error
     except BROKEN:
-        return Layout(",")  # which reading it will tell
+        return Layout(",")  # the error is reported when the file is read
     if len(text) == BEGINNING:  # the last line is cut off
         text = text.rpartition("\n")[0] or text
     return layout_of(text, delimiter or tabs)
 
 
 def first_line(path: Path, encoding: str, delimiter: str | None = None) -> list[str]:
-    """The cells of the first line of a CSV file, without quotes; none where there is no such file."""
+    """The cells of the first line of a CSV file, without quotes; empty if there is no such file."""
     if not path.is_file():
         return []
     try:
         cells = next((cells for _, cells in _lines(path, encoding, delimiter) if cells), [""])
     except BROKEN:
-        cells = [""]  # which reading it will tell
+        cells = [""]  # the error is reported when the file is read
     return [cell.strip().strip('"') for cell in cells]
 
 
 def _lines(path: Path, encoding: str, delimiter: str | None) -> Iterator[tuple[int, list[str]]]:
-    """The line that each row begins in, from 1, and its cells; no cells of a blank line."""
+    """Yield for each row its first line, from 1, and its cells; a blank line has no cells."""
     plain_csv.field_size_limit(sys.maxsize)
     layout = layout_in(path, encoding, delimiter)
     with opened(path, encoding, newline="") as file:
@@ -210,18 +215,18 @@ def _lines(path: Path, encoding: str, delimiter: str | None) -> Iterator[tuple[i
 
 
 def has_names(path: Path, encoding: str, notation: Notation = PLAIN, delimiter: str | None = None) -> bool:
-    """Whether the first line of a CSV file names its columns.
+    """Whether the first line of a CSV file holds the names of its columns.
 
-    It does not if all of it are numbers, unless they count the columns.
+    Not if all its cells are numbers, unless these count the columns, as 0, 1, 2 do.
 
     Args:
-        path: of the file.
-        encoding: of its text.
-        notation: of its numbers.
-        delimiter: between its cells, or its name; None to find it.
+        path: the file.
+        encoding: its text encoding.
+        notation: how it writes numbers.
+        delimiter: the delimiter or its name; None to find it.
 
     Raises:
-        ConfigError: only the user can tell, since some of it are numbers, as values would be.
+        ConfigError: the first line has numbers that may be names or values, so the user has to decide.
     """
     cells = first_line(path, encoding, delimiter)
     found = [cell for cell in cells if notation.is_number(cell) or NUMBER.fullmatch(cell)]
@@ -243,10 +248,10 @@ def has_names(path: Path, encoding: str, notation: Notation = PLAIN, delimiter: 
 
 
 def refuse_values_as_names(table: pa.Table, path: Path) -> None:
-    """Refuse names of columns that all could be values of their columns: a first line that is no header.
+    """Refuse column names that all look like values of their columns: the first line may not be a header.
 
     Raises:
-        ConfigError: the user has to say what they are.
+        ConfigError: each text column contains its own name as a value, and all other names are numbers.
     """
     texts = [field.name for field in table.schema if pa.types.is_string(field.type)]
     others = [name for name in table.column_names if name not in texts]
@@ -262,7 +267,7 @@ def refuse_values_as_names(table: pa.Table, path: Path) -> None:
 
 
 def line_of(path: Path, encoding: str, row: int, header: bool, delimiter: str | None = None) -> int:
-    """The line of a CSV file that a row begins in, from 1; blank lines are no rows, and a cell may have several."""
+    """The first line of a row in a CSV file, counted from 1. Blank lines are not rows; a row may span several lines."""
     found, last = row + header, 0
     for line, cells in _lines(path, encoding, delimiter):
         last = line
@@ -273,7 +278,10 @@ def line_of(path: Path, encoding: str, row: int, header: bool, delimiter: str | 
 
 
 def ragged(path: Path, encoding: str, columns: int, delimiter: str | None = None) -> str:
-    """Which line of a CSV file has more or fewer cells than the others, who have `columns` as the first line has."""
+    """Describe the first line of a CSV file whose number of cells is not `columns`, for a message; empty if none.
+
+    If the first line itself differs from most others, it is described instead.
+    """
     usual = layout_in(path, encoding, delimiter).cells
     for place, (line, cells) in enumerate(one for one in _lines(path, encoding, delimiter) if one[1]):
         if place == 0 and usual not in (1, columns):

@@ -1,4 +1,4 @@
-"""Numbers that are too far from all others to be computed with."""
+"""Checks for numbers that are too far from all others for training."""
 
 from collections.abc import Sequence
 
@@ -10,27 +10,27 @@ from vaelab.data.tables.kinds import Field, Source, quoted
 from vaelab.errors import DataError
 from vaelab.notes import note
 
-FAR = 1e9  # scaled value: its square, times weights, is still far from the end of single precision
+FAR = 1e9  # largest scaled value: its square, times weights, is far below the maximum of single precision
 ONE_VALUE = "has one value in train"
-SQUARABLE = 1e150  # whose square is still far from the end of double precision
-SQUEEZED = 1e-3  # deviations that nine tenths of a column share where single values are far from all others
+SQUARABLE = 1e150  # largest value: its square is far below the maximum of double precision
+SQUEEZED = 1e-3  # a note is given if the 5 % to 95 % range of a column is shorter, in standard deviations
 
 
 def refuse_far(
     rows: Rows, encoded: Rows, fields: Sequence[Field], first: int, source: Source, trained: bool = False
 ) -> None:
-    """Refuse values that no network can compute with, whichever split they are in.
+    """Refuse values that are too large for a network after scaling, in any split.
 
     Args:
-        rows: as `to_rows` gives them.
-        encoded: as a model would see them.
-        fields: of their columns.
-        first: how many rows there are before those.
-        source: of the rows.
-        trained: whether the scales are those of a trained model, which no setting changes.
+        rows: `(N, D)`, the result of `to_rows`.
+        encoded: `(N, D)`, the same rows as input of a model.
+        fields: the `D` columns.
+        first: the number of rows that come before these; for row numbers in messages.
+        source: where the rows come from.
+        trained: whether the scaling is that of a trained model, so that no setting can change it.
 
     Raises:
-        DataError: names the first, its column and row.
+        DataError: a scaled value is beyond `FAR` in magnitude. The message shows the first one, its column and row.
     """
     far = np.abs(encoded) > FAR
     if far.any():
@@ -39,7 +39,7 @@ def refuse_far(
 
 
 def too_far(field: Field, value: float, row: int, source: Source, trained: bool = False) -> DataError:
-    """What is said of such a value."""
+    """The error for a value that is too far from the others; a trained model's message suggests no settings."""
     others = "what the model was trained on" if trained else "all others"
     settings = f", or add data.scaling=quantile or data.drop={quoted([field.name])}"
     return DataError(
@@ -49,17 +49,17 @@ def too_far(field: Field, value: float, row: int, source: Source, trained: bool 
 
 
 def mention_odd_numbers(field: Field, column: Rows, train: NDArray[np.int64], scaling: str, source: Source) -> None:
-    """Say what a column does to its scale, and refuse what breaks it.
+    """Note a column that has one value or extreme values in train, and refuse values that are too large to scale.
 
     Args:
-        field: of the column.
+        field: the column.
         column: all its values, `(N,)`.
-        train: rows that the scale is fitted to.
+        train: indices of the rows that the scaling is fitted to.
         scaling: `standard`, `robust` or `quantile`.
-        source: of the rows.
+        source: where the rows come from.
 
     Raises:
-        DataError: a value is too large for its square to be a number.
+        DataError: a value is beyond `SQUARABLE` in magnitude; not for categories or with `quantile` scaling.
     """
     seen = column[train]
     seen = seen[~np.isnan(seen)]

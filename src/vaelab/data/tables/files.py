@@ -1,4 +1,4 @@
-"""Rows of CSV and Parquet files, and of the hub's tables, as Arrow."""
+"""Reading of CSV and Parquet files, and of tables from the Hugging Face hub, as Arrow tables."""
 
 import gzip
 import re
@@ -20,17 +20,17 @@ from vaelab.errors import DataError
 from vaelab.notes import note, some
 
 SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet")
-INDEX = "__index_level_0__"  # how pandas names rows that have lost their names
-NAMED = 10  # unusable files in a message
+INDEX = "__index_level_0__"  # the column name that pandas gives to an unnamed index
+NAMED = 10  # the most unusable files that a message shows
 
 
 def memory_needed(paths: Iterable[Path]) -> int:
-    """Bytes that tables take in memory, about."""
+    """Estimate how many bytes tables take in memory."""
     return sum(_text_size(path) if _is_text(path) else _parquet_size(path) for path in paths if path.is_file())
 
 
 def _text_size(path: Path) -> int:
-    """Of a compressed file when it is not, which only reading all of it tells."""
+    """The uncompressed size of a text file in bytes; a compressed file is read completely to find it."""
     if not is_compressed(path):
         return path.stat().st_size
     try:
@@ -40,25 +40,25 @@ def _text_size(path: Path) -> int:
                 size += len(block)
             return size
     except (*BROKEN, OSError):
-        return 0  # which reading it will tell
+        return 0  # the error is reported when the file is read
 
 
 def _parquet_size(path: Path) -> int:
     try:
         about = pq.read_metadata(path)
     except (pa.ArrowInvalid, OSError):
-        return 0  # which reading it will tell
+        return 0  # the error is reported when the file is read
     decompressed = sum(about.row_group(group).total_byte_size for group in range(about.num_row_groups))
     return max(about.num_rows * about.num_columns * 8, decompressed)
 
 
 def is_table(path: Path) -> bool:
-    """Whether the name of a file ends as that of a table does."""
+    """Whether the name of a file ends in one of `SUFFIXES`."""
     return path.name.lower().endswith(SUFFIXES)
 
 
 def stem_of(path: Path) -> str:
-    """The name of a file without what tells its form: `people` of `people.csv.gz`."""
+    """The name of a file without its suffix: `people` for `people.csv.gz`."""
     return Path(path.stem).stem if is_compressed(path) else path.stem
 
 
@@ -67,15 +67,15 @@ def _is_text(path: Path) -> bool:
 
 
 def read_tables(paths: list[Path], how: TableReading, sizes: dict[Path, int] | None = None) -> pa.Table:
-    """All files, whose columns must be the same, one under the other.
+    """Read files with the same columns and concatenate their rows.
 
     Args:
-        paths: of the files.
-        how: they are read.
-        sizes: takes the number of rows of each file.
+        paths: the files.
+        how: options for reading.
+        sizes: a dictionary to which the number of rows of each file is added.
 
     Raises:
-        DataError: files cannot be read, hold no row, or have other columns than the first; names all of them.
+        DataError: files cannot be read, have no row, or have other columns than the first. The message shows them.
     """
     tables, refused = [], []
     for path in paths:
@@ -95,10 +95,10 @@ def read_tables(paths: list[Path], how: TableReading, sizes: dict[Path, int] | N
 
 
 def refuse_all(reasons: Sequence[str], paths: Sequence[Path]) -> None:
-    """Refuse files, all of them in one message.
+    """Refuse files in one message, which shows at most `NAMED` reasons.
 
     Raises:
-        DataError: there are reasons to.
+        DataError: there is at least one reason.
     """
     if len(reasons) == 1:
         raise DataError(reasons[0])
@@ -108,7 +108,7 @@ def refuse_all(reasons: Sequence[str], paths: Sequence[Path]) -> None:
 
 
 def differing(names: Sequence[str], others: Sequence[str]) -> str:
-    """Which columns `others` lacks of `names`, and which it has beside them, in words."""
+    """Describe which columns of `names` are not in `others`, and which are only in `others`, for a message."""
     lacking = [name for name in names if name not in others]
     extra = [name for name in others if name not in names]
     parts = [f"lacks {some(lacking)}"] * bool(lacking) + [f"has {some(extra)} in addition"] * bool(extra)
@@ -116,15 +116,15 @@ def differing(names: Sequence[str], others: Sequence[str]) -> str:
 
 
 def joined(tables: Sequence[pa.Table], shown: str, notation: Notation = PLAIN) -> pa.Table:
-    """Tables of the same columns one under the other. A column of texts in one is one of texts in all.
+    """Concatenate tables with the same columns. A column that holds texts in one table becomes texts in all.
 
     Args:
-        tables: of which there is one at least.
+        tables: at least one table.
         shown: where they come from, for messages.
-        notation: that numbers have as texts.
+        notation: how to write numbers that become texts.
 
     Raises:
-        DataError: columns differ in type otherwise.
+        DataError: the types of a column differ in a way that cannot be unified.
     """
     texts = {field.name for table in tables for field in table.schema if pa.types.is_string(field.type)}
     try:
@@ -135,7 +135,7 @@ def joined(tables: Sequence[pa.Table], shown: str, notation: Notation = PLAIN) -
 
 
 def _with_texts(table: pa.Table, texts: Collection[str], notation: Notation) -> pa.Table:
-    """With columns of these names as texts: a cell that is no number, in another file, makes texts of all of them."""
+    """Convert the columns named in `texts` to text, since they hold texts in another file."""
     for place, field in enumerate(table.schema):
         simple = pa.types.is_integer(field.type) or pa.types.is_floating(field.type) or pa.types.is_boolean(field.type)
         dated = pa.types.is_temporal(field.type)
@@ -173,9 +173,9 @@ def _read(path: Path, how: TableReading) -> pa.Table:
 
 
 def _named(table: pa.Table, path: Path) -> pa.Table:
-    """With a name for each column, and without what only numbers the rows.
+    """Give each column a name, and remove unnamed columns that are empty or only number the rows.
 
-    pandas writes the numbers of rows as a column without a name; commas at the ends of lines make empty columns.
+    pandas writes row numbers as a column without a name. Commas at the ends of lines make empty columns.
     """
     names, left_out = [], []
     for place, name in enumerate(table.column_names):
@@ -228,10 +228,13 @@ def _line(error: BaseException) -> str:
 
 
 def read_hub(hub_id: str, cache: Path) -> dict[str, pa.Table]:
-    """A data set of the hub by split, `train`, `val` and `test` where it names one; other splits by their own names.
+    """Load a data set of the Hugging Face hub as a table for each split.
+
+    Splits with a usual name become `train`, `val` and `test`; others keep their names. If there is only one split, and
+    its name is not a usual one, it becomes `train`.
 
     Raises:
-        DataError: the hub cannot be reached or has no such set.
+        DataError: the hub cannot be reached or has no such data set.
     """
     import datasets
     from datasets.exceptions import DatasetsError
@@ -248,7 +251,9 @@ def read_hub(hub_id: str, cache: Path) -> dict[str, pa.Table]:
 
 
 def find_files(place: Path) -> dict[str, list[Path]]:
-    """Files by split: `train`, `val` and `test` where their names or folders say so, else all of them `train`.
+    """Find table files and group them by split: `train`, `val` or `test`.
+
+    The split is the first word of the file's name, or else the name of a folder. Files without either are `train`.
 
     Raises:
         DataError: there is no table.

@@ -1,4 +1,4 @@
-"""Between the columns of a table and rows of standardised numbers, both ways."""
+"""Conversion of table columns to rows of scaled numbers, and back."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -20,20 +20,20 @@ from vaelab.data.tables.left_out import LeftOut, constant_of, with_constants
 from vaelab.data.tables.notation import PLAIN, Notation, remedy_for_numbers
 from vaelab.errors import DataError
 
-OTHER = "(other)"  # rare categories, and those that train never saw
+OTHER = "(other)"  # stands for rare categories, and for categories that the train split does not have
 MOST_LEFT_OUT = 100_000  # far more columns than any file has
-MOST_RARE = 10_000  # rare categories of a column that a run keeps, the commonest of them
-MOST_DECIMALS = 15  # beyond which double precision tells no decimals
-LOOKED_AT = 1_000  # values that are tried before all
-SINGLE = 1e-6  # relative error of single precision, with room for the scaling
+MOST_RARE = 10_000  # how many rare categories of a column are stored with a run; the most frequent ones
+MOST_DECIMALS = 15  # double precision cannot represent more
+LOOKED_AT = 1_000  # values that are checked first, before all values are checked
+SINGLE = 1e-6  # relative error of single precision, with a margin for the scaling
 DAY = 86_400  # seconds
-STEPS = (DAY, 3_600, 1_800, 900, 600, 300, 60, 1)  # seconds that times may be multiples of
-COUNTS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}  # of a second
-STORED = {"float": np.float32, "halffloat": np.float16}  # what numbers of a file were before they became float64
+STEPS = (DAY, 3_600, 1_800, 900, 600, 300, 60, 1)  # in seconds; times may be multiples of one of these
+COUNTS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}  # units in one second
+STORED = {"float": np.float32, "halffloat": np.float16}  # the type of numbers in the file, before float64
 MILLISECONDS = 1_000 * DAY
-TRUTH = {"0": "false", "1": "true", "0.0": "false", "1.0": "true"}  # as other files write it
+TRUTH = {"0": "false", "1": "true", "0.0": "false", "1.0": "true"}  # other spellings of booleans
 Rows = NDArray[np.float64]
-Count = Annotated[int, Ge(1), Le(2**40)]  # of rows
+Count = Annotated[int, Ge(1), Le(2**40)]  # a number of rows
 
 
 def to_rows(
@@ -43,7 +43,7 @@ def to_rows(
     numeric: Collection[str] = (),
     source: Source | None = None,
 ) -> Rows:
-    """`to_columns` side by side, `(N, D)`."""
+    """The columns of `to_columns` as one array `(N, D)`."""
     rows = np.empty((table.num_rows, len(fields)))
     for place, column in enumerate(to_columns(table, fields, first, numeric, source)):
         rows[:, place] = column
@@ -57,19 +57,21 @@ def to_columns(
     numeric: Collection[str] = (),
     source: Source | None = None,
 ) -> Iterator[Rows]:
-    """`(N,)` each: numbers as they are, dates and times as counts of their unit, categories as places in their values.
+    """Yield each column as an array `(N,)` of numbers.
 
-    NaN where a value is missing; a category that `fields` does not have is the place after the last.
+    Numbers are unchanged. Dates and times are counts of their unit. A category is its index in `Field.values`; a
+    category that is not among them has the index `len(Field.values)`. Missing values are NaN.
 
     Args:
         table: rows of a file.
-        fields: the columns.
-        first: how many rows there are before those.
-        numeric: columns of texts whose cells are missing where they are no numbers.
-        source: of the rows.
+        fields: the columns to convert.
+        first: the number of rows of the file that come before this table; for row numbers in messages.
+        numeric: text columns whose non-numeric cells count as missing.
+        source: where the rows come from.
 
     Raises:
-        DataError: a column is missing or of another kind, has an infinite value, or a text among numbers.
+        DataError: a column is absent, has another type than expected, has an infinite value, or has a cell that is not
+            a value of its kind.
     """
     source = source or Source()
     place, notation = source.place, source.notation
@@ -95,15 +97,16 @@ def to_columns(
 
 
 def _refuse_other_type(column: Any, field: Field, place: Callable[[int], str], notation: Notation) -> None:
-    """Refuse numbers where dates or times are expected, which Arrow would take as counts since 1970 or midnight.
+    """Refuse numbers where dates or times are expected.
 
-    Numbers that mean a missing value are none. So is a column of floats without any value, as pandas makes it.
+    Arrow would read such numbers as counts since 1970 or since midnight. Two cases are accepted: numbers that stand for
+    a missing value, and a float column without any value, which is how pandas stores an empty column.
 
     Raises:
-        DataError: names the first.
+        DataError: the column holds numbers; the message shows the first one.
     """
     of = column.type
-    if isinstance(of, pa.BaseExtensionType):  # such as a Period of pandas, which is a count too
+    if isinstance(of, pa.BaseExtensionType):  # such as a pandas Period, which is stored as a count
         raise DataError(f"column {field.name}: holds {of}, and {field.arrow} is expected; give values of that type")
     if not (field.kind == "date" or is_time(field)) or not is_number(_value_type(of)):
         return
@@ -119,17 +122,17 @@ def _refuse_other_type(column: Any, field: Field, place: Callable[[int], str], n
 
 
 def _value_type(of: pa.DataType) -> pa.DataType:
-    """That of the values, of a column that lists each of them once."""
+    """The type of the values of a dictionary column; any other type unchanged."""
     return of.value_type if pa.types.is_dictionary(of) else of
 
 
 def _plain(column: Any) -> Any:
-    """A column whose cells hold their values."""
+    """The column, decoded if it is dictionary-encoded."""
     return pc.cast(column, column.type.value_type) if pa.types.is_dictionary(column.type) else column
 
 
 def _numbers(column: Any, field: Field, notation: Notation) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """The numbers of `to_columns`, and which cells are texts that are none."""
+    """The numbers of `to_columns`, and a mask of the cells whose text is not a value of the column's kind."""
     odd = np.zeros(len(column), dtype=bool)
     if field.arrow == "bool" and field.kind == "category":
         texts = pc.utf8_lower(text_of(column))
@@ -145,7 +148,7 @@ def _numbers(column: Any, field: Field, notation: Notation) -> tuple[NDArray[np.
     if is_text(column.type):
         column, odd = parsed(text_of(column), field.kind == "date", notation)
     if (field.kind == "date" or is_time(field)) and is_number(column.type):
-        column = pa.nulls(len(column))  # none of them says anything: see `_refuse_other_type`
+        column = pa.nulls(len(column))  # all of them are missing: `_refuse_other_type` refuses anything else
     if field.kind == "date":
         column = pc.cast(column, timestamp(field), safe=False)
         if notation.missing_dates:
@@ -164,17 +167,18 @@ def _numbers(column: Any, field: Field, notation: Notation) -> tuple[NDArray[np.
 def _refuse_odd(
     column: Any, odd: NDArray[np.bool_], field: Field, coerced: bool, place: Callable[[int], str], notation: Notation
 ) -> None:
-    """Refuse texts that are no values of their column, less those that are taken as missing.
+    """Refuse texts that are not values of their column, except those that count as missing.
 
     Raises:
-        DataError: names the first, and what to do.
+        DataError: there is such a text; the message shows the first one and a remedy.
     """
     for row in np.flatnonzero(odd).tolist():
         text = column[row].as_py()
         where = f"column {field.name}: {text!r} in {place(row)}"
         if field.kind == "category":
             raise DataError(f"{where} is neither true nor false; write true or false, or 1 or 0")
-        if isinstance(text, str) and says(text, notation) == "notation":  # missing without a word, if it was coerced
+        # Refused even if the column is coerced: otherwise a number in another notation would silently become missing.
+        if isinstance(text, str) and says(text, notation) == "notation":
             point = "point" if notation.decimal == "." else "comma"
             remedy = remedy_for_numbers([text], text, notation) or f"use a decimal {point} and nothing else"
             raise DataError(f"{where} is a number, but not written like {notation.example}; {remedy}")
@@ -186,7 +190,7 @@ def _refuse_odd(
 
 
 def _codes(texts: Any, field: Field, notation: Notation) -> NDArray[np.float64]:
-    """Places in `Field.values`, the one after the last for what is not among them, NaN for nothing."""
+    """The index of each text in `Field.values`; `len(values)` for an unknown text, NaN for a missing one."""
     if notation.na_values:
         texts = pc.if_else(pc.fill_null(says_nothing(texts, notation), False), None, texts)
     codes = pc.index_in(texts, value_set=pa.array(field.values, pa.string()))
@@ -197,17 +201,17 @@ def _codes(texts: Any, field: Field, notation: Notation) -> NDArray[np.float64]:
 
 
 def timestamp(field: Field) -> pa.DataType:
-    """Dates without a time become midnights in milliseconds; timestamps keep their unit and zone."""
+    """The Arrow timestamp type of a column: milliseconds for dates without a time; else its own unit and time zone."""
     return pa.timestamp("ms") if field.arrow.startswith("date") else arrow_type(field.arrow)
 
 
 def is_time(field: Field) -> bool:
-    """Whether the numbers of a column are times of day, which count their unit since midnight."""
+    """Whether a column holds times of day, which are counts of their unit since midnight."""
     return field.kind == "number" and field.arrow.startswith(("time32", "time64"))
 
 
 def unit_of(field: Field) -> str:
-    """What dates and times count, such as `ms`; empty for other columns."""
+    """The unit of a column of dates or times, such as `ms`; empty for other columns."""
     if is_time(field):
         return str(arrow_type(field.arrow).unit)
     return str(timestamp(field).unit) if field.kind == "date" else ""
@@ -215,14 +219,15 @@ def unit_of(field: Field) -> str:
 
 @dataclass(frozen=True)
 class Range:
-    """What a column of numbers or dates holds in train.
+    """The range and resolution of a column of numbers or dates in the train split.
 
     Attributes:
-        low, high: its least and greatest number, as `to_columns` gives them.
-        decimals: places behind the decimal point that all of them do with in the type of their file, such as 0 or 2;
-            None where they have more than `MOST_DECIMALS`.
-        step: of dates and times, the longest of a day, an hour, 30, 15, 10, 5 and 1 minutes and a second that all of
-            them are multiples of, in the counts of their unit; None of numbers, of finer times, and in older runs.
+        low, high: the minimum and maximum, in the numbers of `to_columns`.
+        decimals: how many decimals represent all values exactly in the type of their file, such as 0 or 2; None if
+            more than `MOST_DECIMALS` are needed.
+        step: for dates and times, the longest step of which all values are multiples, out of a day, an hour, 30, 15,
+            10, 5 and 1 minutes and a second; a count of their unit. None for numbers, for finer times, and in older
+            runs.
     """
 
     low: FiniteFloat
@@ -232,7 +237,7 @@ class Range:
 
     @classmethod
     def of_values(cls, seen: Rows, field: Field) -> "Range":
-        """Of `(N,)` numbers of a column, none missing."""
+        """The range of the numbers `(N,)` of a column, without missing values; `N` is at least 1."""
         step = None
         if unit := unit_of(field):
             steps = (seconds * COUNTS[unit] for seconds in STEPS)
@@ -240,24 +245,27 @@ class Range:
         return cls(float(seen.min()), float(seen.max()), _decimals(seen, field), step)
 
     def rounded(self, numbers: Rows) -> Rows:
-        """Numbers `(N,)` with the decimals of train, or as multiples of its step."""
+        """Numbers `(N,)`, rounded to multiples of `step`, or else to `decimals`."""
         if self.step is not None:
             return np.round(numbers / self.step) * self.step
         return numbers if self.decimals is None else np.round(numbers, self.decimals)
 
     def held(self, numbers: Rows) -> Rows:
-        """Numbers `(N,)` as a column of train may have them: rounded, and within its ends."""
+        """Numbers `(N,)`, rounded and clipped to `low` and `high`."""
         return np.clip(self.rounded(numbers), self.low, self.high)
 
     def cleared(self, numbers: Rows) -> Rows:
-        """Real numbers `(N,)`, rounded where that takes away no more than single precision added."""
+        """Numbers `(N,)`, each rounded if rounding changes it by no more than the error of single precision."""
         rounded = self.rounded(numbers)
         close = np.isclose(rounded, numbers, rtol=SINGLE, atol=SINGLE * (self.high - self.low))
         return np.where(close, rounded, numbers)
 
 
 def _decimals(seen: Rows, field: Field) -> int | None:
-    """The fewest decimals by which numbers are the same in the type of their file: 7.88 of the float32 7.8800001."""
+    """The fewest decimals that leave all numbers unchanged in the type of their file, at most `MOST_DECIMALS`, or None.
+
+    For example, 2 for the float32 value 7.8800001, because 7.88 is the same float32.
+    """
     of = STORED.get(field.arrow, np.float64)
 
     def enough(places: int, values: Rows) -> bool:
@@ -268,19 +276,20 @@ def _decimals(seen: Rows, field: Field) -> int | None:
 
 @dataclass(frozen=True)
 class TableFormat:
-    """Fitted to the train split: which categories there are, and how numbers are scaled.
+    """The conversion between the columns of a table and the rows of a model, fitted to the train split.
 
     Attributes:
         fields: the columns.
-        kept: for each column the categories that are modelled, as places in `Field.values`; what is not
-            among them is `OTHER`, the last category of every column of texts.
-        scaling: of the columns that are no categories, in their order.
-        ranges: of each column, None of categories; empty for a run that is older than this record.
-        left_out: columns of the files that the model does not see.
-        notation: of the texts that the model was trained on.
-        rare: of each column what a cell of `OTHER` may be: places in `Field.values` with the number of train rows that
-            have them. Those are the rare categories of train, `MOST_RARE` of them at most; of a column without any, the
-            kept ones. Empty for booleans, for numbers, and for a run that is older than this record.
+        kept: for each column the categories that are modelled, as indices into `Field.values`. All others are `OTHER`,
+            which is the last category of every categorical column except booleans.
+        scaling: the scaling of the non-categorical columns, in their order.
+        ranges: one for each column, None for categories; empty in older runs, which did not store them.
+        left_out: columns of the files that are not an input of the model.
+        notation: how texts of the training data write numbers, dates and missing values.
+        rare: for each column the categories that `OTHER` may stand for: pairs of an index into `Field.values` and the
+            number of train rows with that category. These are the rare categories of the train split, at most
+            `MOST_RARE`; for a column without rare categories, the kept ones. Empty for booleans and numbers, and in
+            older runs, which did not store them.
     """
 
     fields: tuple[Field, ...]
@@ -293,16 +302,17 @@ class TableFormat:
 
     @classmethod
     def fit(cls, fields: Sequence[Field], columns: Iterable[Rows], scaling: str, most: int) -> "TableFormat":
-        """See the class.
+        """Fit a format to the train split.
 
         Args:
-            fields: of the columns.
-            columns: of the train split, as from `to_columns`, one at a time: all of them may be more than memory holds.
+            fields: the columns.
+            columns: the train split as `to_columns` yields it. Columns are read one at a time, since all of them may
+                not fit into memory.
             scaling: `standard`, `robust` or `quantile`.
-            most: categories kept in a column; the rarest others become `OTHER`.
+            most: the number of categories to keep in a column; the most frequent are kept, the others become `OTHER`.
 
         Raises:
-            DataError: a column has no value in train.
+            DataError: a column has no value in the train split.
         """
         kept: list[tuple[int, ...]] = []
         scalings = []
@@ -329,7 +339,7 @@ class TableFormat:
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """As a model sees them."""
+        """The columns as a model sees them: names and categories; no categories for numbers and dates."""
         return tuple(Column(field.name, self._categories(place)) for place, field in enumerate(self.fields))
 
     def _categories(self, place: int) -> tuple[str, ...]:
@@ -340,7 +350,7 @@ class TableFormat:
         return names if field.arrow == "bool" else (*names, OTHER)
 
     def encode(self, rows: Rows) -> Rows:
-        """What `to_rows` gives, as a model sees it: numbers scaled, categories counted among the kept ones."""
+        """Convert rows of `to_rows`, `(N, D)`, to the input of a model: scaled numbers, and indices into `kept`."""
         encoded = np.empty_like(rows)
         numbers = []
         for place, field in enumerate(self.fields):
@@ -356,10 +366,10 @@ class TableFormat:
         return encoded
 
     def settled(self, encoded: NDArray[Any]) -> Rows:
-        """Rows of a model, `(N, D)`, without `OTHER` where train has no rare category.
+        """Replace `OTHER` in rows of a model, `(N, D)`, in columns that have no rare category in the train split.
 
-        A model that never saw `OTHER` in a column gives it with a small probability all the same. Such a cell becomes
-        one of the categories that train has, drawn by how often train has them.
+        A model gives `OTHER` a small probability even if it never occurred in the column. Each such cell is replaced by
+        a category of the train split, sampled by its frequency there.
         """
         encoded = np.array(encoded, dtype=np.float64)
         for place, possible in enumerate(self.rare):
@@ -369,20 +379,20 @@ class TableFormat:
         return encoded
 
     def _drawn(self, place: int, count: int) -> NDArray[np.int64]:
-        """Places in `Field.values` for so many cells of `OTHER`, the same ones at every call."""
+        """Sample indices into `Field.values` for `count` cells of `OTHER`; the same ones at every call."""
         codes, counts = np.array(self.rare[place]).T
         return np.random.default_rng(place).choice(codes, count, p=counts / counts.sum())
 
     def decode(self, encoded: NDArray[Any], within_train: bool = False) -> pa.Table:
-        """The inverse of `encode` and `to_rows`: the original columns and types; NaN becomes null.
+        """The inverse of `encode` and `to_rows`: a table with the original columns and types. NaN becomes null.
 
-        `OTHER` becomes its name. A column of whole numbers or dates as categories is then one of texts.
+        `OTHER` becomes the text `(other)`. A column of categories that are whole numbers or dates then holds texts.
 
         Args:
-            encoded: `(N, D)`.
-            within_train: whether cells become what train may hold: numbers and dates between its least and its
-                greatest, with as many decimals, and in place of `OTHER` a rare category of train, drawn by how often
-                train has it. Older runs do not know their rare categories.
+            encoded: rows of a model, `(N, D)`.
+            within_train: whether to restrict cells to values like those of the train split. Numbers and dates are
+                rounded to its decimals and clipped to its range. `OTHER` is replaced by a rare category of the train
+                split, sampled by its frequency; not in older runs, which did not store their rare categories.
         """
         encoded = self.settled(encoded) if within_train else np.asarray(encoded, dtype=np.float64)
         numbers = [place for place, field in enumerate(self.fields) if field.kind != "category"]
@@ -399,7 +409,7 @@ class TableFormat:
         return pa.table(dict(zip((field.name for field in self.fields), arrays, strict=True)))
 
     def with_constants(self, table: pa.Table) -> pa.Table:
-        """With the columns that had one value in all rows, at their places among all columns of the file."""
+        """Add the columns that had the same value in all rows, at their positions among all columns of the file."""
         return with_constants(table, self.left_out)
 
     def _texts(self, place: int, codes: Rows, drawn: bool) -> Any:
@@ -463,9 +473,10 @@ class TableFormat:
 
 
 def _spread(column: Rows, seen: Rows, field: Field, scaling: str) -> Rows:
-    """What the scale of a column is fitted to: its values, or, where all dates are the same, the days around them.
+    """The values that the scale of a column is fitted to.
 
-    A scale of one count, such as a microsecond, would put every other date too far away to be computed with.
+    These are the values of the column. If all its dates or times are the same, they are the days before and after:
+    otherwise the scale would be one unit, such as a microsecond, and any other date would be too large after scaling.
     """
     if (unit := unit_of(field)) and scaling != "quantile" and seen.min() == seen.max():
         day = DAY * COUNTS[unit]
@@ -474,13 +485,13 @@ def _spread(column: Rows, seen: Rows, field: Field, scaling: str) -> Rows:
 
 
 def typed(values: Rows, field: Field) -> Any:
-    """Numbers and dates, `(N,)`, as an Arrow array of their column's own type, in the range that it has."""
+    """Numbers or dates, `(N,)`, as an Arrow array of their column's type, clipped to its range; NaN becomes null."""
     of = arrow_type(field.arrow)
     missing = np.isnan(values)
     numbers = np.nan_to_num(values)
     whole = np.round(numbers)
     if field.kind == "date":
-        if pa.types.is_date(of):  # a millisecond before midnight is the day before, which rounding errors reach
+        if pa.types.is_date(of):  # round to days: a rounding error of a millisecond could give the day before
             whole = np.round(numbers / MILLISECONDS) * MILLISECONDS
         counts = np.clip(whole, *_range_of_dates(timestamp(field).unit)).astype(np.int64)
         return pc.cast(pc.cast(pa.array(counts, mask=missing), timestamp(field)), of, safe=False)
@@ -491,10 +502,10 @@ def typed(values: Rows, field: Field) -> Any:
         return pa.array(numbers > 0.5, mask=missing)
     if pa.types.is_integer(of):
         ends = np.iinfo(of.to_pandas_dtype())
-        held = np.clip(whole, max(ends.min, -(2**62)), min(ends.max, 2**62))  # what a float64 can hold of them
+        held = np.clip(whole, max(ends.min, -(2**62)), min(ends.max, 2**62))  # int64, after rounding too
         return pc.cast(pa.array(held.astype(np.int64), mask=missing), of)
     if pa.types.is_decimal(of):
-        above = float(10 ** (of.precision - of.scale))  # Arrow makes 0 of what has too many digits
+        above = float(10 ** (of.precision - of.scale))  # Arrow gives 0 for a number with too many digits
         most = min(above - 10.0**-of.scale, float(np.nextafter(above, 0)))
         numbers = np.clip(numbers, -most, most)
     return pc.cast(pa.array(numbers, mask=missing), of, safe=False)
@@ -503,20 +514,20 @@ def typed(values: Rows, field: Field) -> Any:
 def as_read(
     table: pa.Table, fields: Sequence[Field], numeric: Collection[str] = (), source: Source | None = None
 ) -> pa.Table:
-    """The cells of a few rows in the types of `TableFormat.decode`, without its scaling and its "(other)".
+    """The cells of a few rows in the types of `TableFormat.decode`, without scaling and without `OTHER`.
 
     Args:
         table: rows of a file.
         fields: the columns.
-        numeric: columns of texts whose cells are missing where they are no numbers.
-        source: of the rows.
+        numeric: text columns whose non-numeric cells count as missing.
+        source: where the rows come from.
     """
     arrays = []
     for field, column in zip(fields, to_columns(table, fields, 0, numeric, source), strict=True):
         if field.kind != "category":
             arrays.append(typed(column, field))
             continue
-        texts = text_of(table[field.name].combine_chunks()).to_pylist()  # of a category that `fields` does not have
+        texts = text_of(table[field.name].combine_chunks()).to_pylist()  # used for unknown categories
         known = [
             None if np.isnan(code) else field.values[int(code)] if code < len(field.values) else text
             for code, text in zip(column, texts, strict=True)
@@ -525,19 +536,19 @@ def as_read(
         try:
             arrays.append(_from_texts(cells, arrow_type(field.arrow)))
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError):
-            arrays.append(cells)  # a new category that is no value of the type
+            arrays.append(cells)  # an unknown category that is not a value of the type
     return pa.table(dict(zip((field.name for field in fields), arrays, strict=True)))
 
 
 def _from_texts(texts: Any, of: pa.DataType) -> Any:
-    """Categories in the type of their column."""
-    if pa.types.is_time(of):  # which Arrow does not read
+    """Convert categories from text to the type of their column."""
+    if pa.types.is_time(of):  # Arrow cannot cast text to a time
         return pa.array([None if text is None else time.fromisoformat(text) for text in texts.to_pylist()], of)
     return pc.cast(texts, of)
 
 
 def _range_of_dates(unit: str) -> tuple[int, int]:
-    """The counts of the first and the last day of the years 1 to 9999; of nanoseconds what 64 bits hold."""
+    """The counts of the first and the last day of the years 1 to 9999; for nanoseconds, a range within 64 bits."""
     if unit == "ns":
         return -(2**62), 2**62
     ends = np.array(["0001-01-01", "9999-12-31"], dtype=f"datetime64[{unit}]").astype(np.int64)

@@ -1,4 +1,4 @@
-"""What the columns of a table are: numbers, categories or dates."""
+"""The kind of each column of a table: number, category or date."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,21 +16,21 @@ from vaelab.notes import note, some, were
 
 ColumnKind = Literal["number", "category", "date"]
 EXACT = 2**53  # whole numbers up to here are exact in double precision
-LISTED = 10_000  # categories that are compared with each other
-LOOKALIKE = 0.2  # share of numbers in a column of categories that is mentioned
-SIGNS_OF_ONE = 3  # distinct texts that may stand for a missing value in one column
-ASSORTED = 20  # distinct numbers or dates among texts: more than the codes of categories
+LISTED = 10_000  # columns with more categories are not searched for categories that differ only in case or blanks
+LOOKALIKE = 0.2  # a note is given if a categorical column has at least this share of numbers
+SIGNS_OF_ONE = 3  # the most distinct texts that may stand for a missing value in one column
+ASSORTED = 20  # a text column with more distinct numbers or dates does not hold codes of categories
 
 
 @dataclass(frozen=True)
 class Field:
-    """A column as the file has it.
+    """A column of a file.
 
     Attributes:
-        name: of the column.
+        name: the name of the column.
         kind: how it is modelled.
         arrow: its Arrow type, such as `int64`, `string` or `timestamp[us]`.
-        values: its distinct values in order, as text, if it is a category.
+        values: for a category, its distinct values as sorted texts; else empty.
     """
 
     name: str
@@ -41,12 +41,12 @@ class Field:
 
 @dataclass(frozen=True)
 class Source:
-    """Where the rows of a table come from, for messages.
+    """Where the rows of a table come from.
 
     Attributes:
-        place: names a row by its number, such as `row 3 (line 5 of people.csv)`.
-        typed: whether columns have types of their own, as in Parquet; in CSV all cells are texts.
-        notation: of the numbers, dates and missing values that are texts.
+        place: describes a row, given its number, such as `row 3 (line 5 of people.csv)`; for messages.
+        typed: whether the file stores column types, as Parquet does; in CSV all cells are texts.
+        notation: how texts write numbers, dates and missing values.
     """
 
     place: Callable[[int], str] = "row {}".format
@@ -55,31 +55,32 @@ class Source:
 
 
 class _UnclearError(Exception):
-    """Why nothing tells what a column of texts is."""
+    """The kind of a text column is unclear; the message is the reason."""
 
     def __init__(self, reason: str, coercible: bool, repeated: Sequence[str] = ()) -> None:
         super().__init__(reason)
-        self.coercible = coercible  # whether a few cells may be taken as missing
-        self.repeated = repeated  # few texts that come again and again, as signs of a missing value do
+        self.coercible = coercible  # whether the odd cells could count as missing
+        self.repeated = repeated  # a few texts that occur repeatedly, so that they may stand for missing values
 
 
 def describe(
     table: pa.Table, numeric: Sequence[str], categorical: Sequence[str], source: Source | None = None
 ) -> list[Field]:
-    """What each column is: texts and booleans are categories, dates are dates, all else are numbers, times of day too.
+    """Find the kind of each column.
 
-    A column of texts is one of numbers or of dates if all its cells are, blank ones left out.
+    Texts and booleans are categories, dates and timestamps are dates, numbers and times of day are numbers. A text
+    column holds numbers or dates if all its non-missing cells do.
 
     Args:
-        table: the whole set.
-        numeric: columns that are taken as numbers; cells of texts that are none are missing.
-        categorical: columns that are taken as categories.
-        source: of the rows.
+        table: the whole data set.
+        numeric: columns that are read as numbers; their non-numeric texts count as missing.
+        categorical: columns that are read as categories.
+        source: where the rows come from.
 
     Raises:
-        ConfigError: a column of `numeric` has hardly any number.
-        DataError: a column is of a type that fits nothing, or has no value at all; or a few of its cells are texts
-            where all others are numbers. Names all of the latter, and what to do.
+        ConfigError: a text column of `numeric` has fewer numbers than other texts.
+        DataError: a column has a type that is not supported, or no value at all; or most cells of a text column are
+            numbers or dates and a few are not. The message names all such text columns, and remedies.
     """
     source = source or Source()
     fields = []
@@ -109,7 +110,7 @@ def _refusal(unclear: Mapping[str, _UnclearError]) -> DataError:
 
 
 def quoted(names: Iterable[str]) -> str:
-    """Names as they are typed in an override: `[age,weight]`, or `['net income']` in quotes of the shell."""
+    """Names as they are typed in an override: `[age,weight]`, or `['net income']`, which the shell needs in quotes."""
     plain = [
         name if re.fullmatch(r"[A-Za-z_][\w.-]*", name) else "'" + name.replace("'", r"\'") + "'" for name in names
     ]
@@ -136,11 +137,11 @@ def _field(name: str, column: Any, numeric: Sequence[str], categorical: Sequence
 
 
 def _kind_of_texts(name: str, column: Any, coerced: bool, source: Source) -> tuple[ColumnKind, str]:
-    """The kind of a column of texts, and the Arrow type of its values.
+    """The kind of a text column, and the Arrow type of its values.
 
     Raises:
-        ConfigError: it is to be coerced to numbers, and holds hardly any.
-        _UnclearError: a few cells are no numbers.
+        ConfigError: the column is to be coerced to numbers, but has fewer numbers than other texts.
+        _UnclearError: most cells are numbers or dates, but a few are not or are written in another notation.
     """
     texts, how = text_of(column), source.notation
     found = inspect(texts, how)
@@ -189,24 +190,24 @@ def _kind_of_texts(name: str, column: Any, coerced: bool, source: Source) -> tup
 
 
 def _cells(texts: Any, sought: Sequence[str], count: int, source: Source) -> str:
-    """What some of `count` cells hold, and where they are."""
+    """The texts and rows of the first of `count` cells that hold any of the texts in `sought`."""
     cells = [f"{text!r} in {source.place(row)}" for row, text in rows_of(texts, sought)]
     return ", ".join(cells) + (f" and {count - len(cells):,} more" if count > len(cells) else "")
 
 
 def dates_among(found: Inspection) -> list[str]:
-    """Texts that look like dates, but are not read as such."""
+    """Texts that look like dates, but are not read as dates."""
     return [text for text in found.texts["text"] if DATE_LIKE.fullmatch(text.strip())]
 
 
 def units_among(found: Inspection) -> list[re.Match[str]]:
-    """Texts that look like numbers with a unit, which all have the same; none where there are few."""
+    """Matches of texts that are numbers with a unit; empty if there are few of them or if their units differ."""
     measured = [match for text in found.texts["text"] if (match := WITH_UNIT.fullmatch(text.strip()))]
     return measured if len(measured) > ASSORTED and len({match[1] for match in measured}) == 1 else []
 
 
 def _mention_lookalikes(name: str, found: Inspection, how: Notation) -> None:
-    """Categories that may be meant as numbers or dates."""
+    """Note if a categorical column may have been meant as numbers or dates."""
     numbers = found.counts["number"]
     if LOOKALIKE * found.cells <= numbers < found.cells:
         typed = f"data.numeric={quoted([name])} takes them as numbers and all others as missing"
@@ -235,7 +236,7 @@ def _mention_rounding(name: str, column: Any) -> None:
     if pa.types.is_floating(column.type) and (
         largest < 2 * 2**62 or largest > 1e30 or not pc.all(pc.equal(column, pc.round(column))).as_py()
     ):
-        return  # measured numbers; whole ones beyond 64 bits come as such too
+        return  # measurements; only floats that are whole numbers beyond 64 bits go on, such as long identifiers
     if largest > EXACT:
         note(
             f"column {name}: holds whole numbers beyond {EXACT:,}, which are rounded; if they are identifiers, "
@@ -244,7 +245,7 @@ def _mention_rounding(name: str, column: Any) -> None:
 
 
 def _kind(name: str, of: pa.DataType, numeric: Sequence[str], categorical: Sequence[str]) -> ColumnKind:
-    """What the Arrow type says; columns of texts are categories here."""
+    """The kind that follows from the Arrow type and the settings; a text column is a category here."""
     if name in categorical:
         return "category"
     if pa.types.is_integer(of) or pa.types.is_floating(of) or pa.types.is_decimal(of):
@@ -263,24 +264,28 @@ def _kind(name: str, of: pa.DataType, numeric: Sequence[str], categorical: Seque
 
 
 def is_text(of: pa.DataType) -> bool:
-    """Whether a column of this Arrow type holds texts that may be anything."""
+    """Whether this is an Arrow type of plain texts."""
     return pa.types.is_string(of) or pa.types.is_large_string(of) or pa.types.is_string_view(of)
 
 
 def is_number(of: pa.DataType) -> bool:
-    """Whether a column of this Arrow type holds numbers, booleans included."""
+    """Whether this is an Arrow type of numbers or booleans."""
     return pa.types.is_integer(of) or pa.types.is_floating(of) or pa.types.is_decimal(of) or pa.types.is_boolean(of)
 
 
 def text_of(column: Any) -> Any:
-    """A column as texts."""
+    """The column cast to `pa.string()`, decoded if it is dictionary-encoded."""
     if pa.types.is_dictionary(column.type):
         column = pc.cast(column, column.type.value_type)
     return pc.cast(column, pa.string())
 
 
 def arrow_type(name: str) -> pa.DataType:
-    """An Arrow type from how it prints itself."""
+    """The Arrow type with this printed form, such as `int64` or `timestamp[us, tz=UTC]`; a dictionary becomes text.
+
+    Raises:
+        ValueError: there is no such type.
+    """
     unit = name.partition("[")[2].rstrip("]")
     if name.startswith("timestamp"):
         unit, _, zone = unit.partition(", tz=")

@@ -1,4 +1,4 @@
-"""Columns that a model learns nothing from: identifiers, columns of one value, columns without any."""
+"""Columns that are not modelled because they carry no information: identifiers, constants and empty columns."""
 
 import re
 from collections.abc import Collection, Sequence
@@ -15,9 +15,9 @@ from vaelab.data.tables.kinds import arrow_type, dates_among, is_text, quoted, t
 from vaelab.data.tables.notation import Notation
 from vaelab.notes import note, some, were
 
-FEWEST = 20  # rows that tell an identifier
-NEARLY = 0.95  # share of distinct texts, above which they tell rows from each other and nothing else
-# `id`, `user_id`, `CustomerID`, `primary key`; `paid` is none.
+FEWEST = 20  # with fewer rows no column is taken as an identifier
+NEARLY = 0.95  # a text column with a larger share of distinct texts may be an identifier
+# Matches `id`, `user_id`, `CustomerID` and `primary key`, but not `paid`.
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _OF_IDENTIFIERS = frozenset({"id", "ids", "identifier", "uuid", "guid", "pk"})
 _WHOLE_NAMES = frozenset({"key", "index", "idx"})
@@ -27,14 +27,14 @@ Reason = Literal["identifier", "constant", "empty"]
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A column of the file that is no input of the model.
+    """A column of the file that is not an input of the model.
 
     Attributes:
-        name: of the column.
-        reason: why.
-        place: among all columns of the file but the label and those in `data.drop`, from 0.
-        arrow: its Arrow type, of a constant; else empty.
-        value: the one that all rows have, as text; empty without any.
+        name: the name of the column.
+        reason: why it is left out.
+        place: its index, from 0, among the columns of the file without the label and those in `data.drop`.
+        arrow: for a constant, its Arrow type; else empty.
+        value: for a constant, its value as text; else empty.
     """
 
     name: str
@@ -47,17 +47,17 @@ class LeftOut:
 def find_left_out(
     table: pa.Table, kept: Collection[str], parts: Sequence[int], notation: Notation
 ) -> tuple[LeftOut, ...]:
-    """The columns that tell nothing, in their order.
+    """Find the columns to leave out, in their order.
 
-    An identifier is a column of texts of which nearly all are distinct, of whole numbers that count the rows of each
-    file, or of distinct whole numbers under a name such as `user_id`. A constant has the same value in all rows, and an
-    empty column none in any.
+    An identifier is one of these: a text column whose texts are nearly all distinct, a column of whole numbers that
+    count the rows of each file, or a column of distinct whole numbers with a name such as `user_id`. A constant has the
+    same value in all rows. An empty column has no value in any row.
 
     Args:
-        table: all rows of all splits, without the label and what is dropped.
-        kept: columns that stay whatever they hold.
-        parts: rows of each file.
-        notation: of the texts.
+        table: all rows of all splits, without the label and the columns in `data.drop`.
+        kept: columns that are never left out.
+        parts: the number of rows of each file.
+        notation: how texts write numbers, dates and missing values.
     """
     found = []
     for place, name in enumerate(table.column_names):
@@ -80,13 +80,13 @@ def _is_empty(column: Any, texts: Any, notation: Notation) -> bool:
         return True
     if pa.types.is_floating(column.type):
         return bool(pc.all(pc.is_nan(column)).as_py())
-    if texts is None or len(texts) > FEWEST:  # more than there are spellings of nothing in one column
+    if texts is None or len(texts) > FEWEST:  # one column hardly has so many spellings of a missing value
         return False
     return bool(pc.all(says_nothing(texts, notation)).as_py())
 
 
 def _only_value(column: Any, texts: Any) -> str | None:
-    """The value of all rows as text; None if there are several, or some are missing."""
+    """The value that all rows share, as text; None if rows differ or a value is missing."""
     if column.null_count or len(column) < 2:
         return None
     if texts is not None:
@@ -98,7 +98,7 @@ def _only_value(column: Any, texts: Any) -> str | None:
         text = pc.cast(pa.array([ends["min"].as_py()], column.type), pa.string())
         returned = pc.cast(text, arrow_type(str(column.type)))[0]
     except (pa.ArrowNotImplementedError, pa.ArrowInvalid, ValueError):
-        return None  # a type without an order, or that no text gives back
+        return None  # a type without an order, or one that text cannot be cast back to
     return str(text[0].as_py()) if returned == ends["min"] else None
 
 
@@ -120,7 +120,7 @@ def _names_rows(name: str, column: Any, texts: Any, parts: Sequence[int], notati
 
 
 def _counts_up(column: Any, parts: Sequence[int]) -> bool:
-    """Whether whole numbers grow by one from row to row of each file."""
+    """Whether whole numbers increase by one from row to row within each file."""
     first = 0
     for rows in parts:
         part = column.slice(first, rows)
@@ -137,7 +137,7 @@ def _is_key(name: str) -> bool:
 
 
 def mention_left_out(columns: Sequence[LeftOut]) -> None:
-    """Say what is left out, why, and how it is kept."""
+    """Note which columns are left out, why, and how to keep them."""
     names = {
         reason: [column.name for column in columns if column.reason == reason]
         for reason in ("identifier", "constant", "empty")
@@ -158,17 +158,17 @@ def mention_left_out(columns: Sequence[LeftOut]) -> None:
 
 
 def other_values(table: pa.Table, column: LeftOut) -> int:
-    """How many rows have another value than the one that a constant column had in training."""
+    """The number of rows whose value differs from the one that a constant column had in training."""
     cells = table[column.name]
     try:
         known = pc.cast(pa.array([column.value]), cells.type)[0]
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        return len(cells)  # of another type, so none is alike
+        return len(cells)  # of another type, so all differ
     return len(cells) - int(pc.sum(pc.equal(cells, known)).as_py() or 0)
 
 
 def with_constants(table: pa.Table, columns: Sequence[LeftOut]) -> pa.Table:
-    """With the columns that had one value in all rows, at their places; identifiers and empty columns stay out."""
+    """Add the constant columns to a table, at their positions; identifiers and empty columns are not added."""
     absent = 0
     for column in columns:
         if column.reason != "constant":
@@ -187,7 +187,7 @@ def constant_of(column: LeftOut) -> Any:
     """The value of a constant column in its own type.
 
     Raises:
-        ValueError: the text is no value of that type.
+        ValueError: the text is not a value of that type.
     """
     try:
         return pc.cast(pa.array([column.value], pa.string()), arrow_type(column.arrow))[0]

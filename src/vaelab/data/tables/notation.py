@@ -18,12 +18,12 @@ Decimal = Literal[".", ",", "point", "comma"]
 Thousands = Literal[".", ",", " ", "'", "point", "comma", "space", "apostrophe", "none"]
 SIGN = {"point": ".", "comma": ",", "space": " ", "apostrophe": "'", "none": ""}
 WORD = {sign: word for word, sign in SIGN.items()}
-# Spaces and apostrophes that documents put between thousands.
+# Characters that are accepted as a space or an apostrophe between thousands.
 ALIKE = {" ": "[ \u00a0\u2009\u202f]", "'": "['\u2019]"}
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?inf(inity)?", re.IGNORECASE | re.ASCII)
-TIME = r"^\s*(?P<hour>[01]?\d|2[0-3]):(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d))?\s*$"  # of day
+TIME = r"^\s*(?P<hour>[01]?\d|2[0-3]):(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d))?\s*$"  # time of day
 DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
-# 31/12/2024, 31.12.2024 or 31-12-2024, with a time of day or without; years have four digits.
+# 31/12/2024, 31.12.2024 or 31-12-2024, with or without a time of day; years have four digits.
 WRITTEN_DATE = re.compile(
     r"(\d{1,2})([./-])(\d{1,2})\2(\d{4})(?:[ T]+(\d{1,2}:\d\d(?::\d\d(?:\.\d{1,6})?)?))?", re.ASCII
 )
@@ -31,13 +31,15 @@ WRITTEN_DATE = re.compile(
 
 @dataclass(frozen=True)
 class Notation:
-    """What texts of a table mean.
+    """How the texts of a table write numbers, dates and missing values.
 
     Attributes:
-        decimal: the sign between whole and fractional part, `.` or `,`.
-        thousands: the sign between groups of three digits, `.`, `,`, a space or an apostrophe; empty for none.
-        na_values: texts that mean a missing value, in addition to the usual ones; of numbers, whatever equals them.
-        dayfirst: whether 1/2/2024 is 1 February; None if only dates like 2024-02-01 are read.
+        decimal: the decimal sign, `.` or `,`.
+        thousands: the thousands separator, `.`, `,`, a space or an apostrophe; empty for none.
+        na_values: texts that mean a missing value, in addition to the usual ones. If such a text is a number, all
+            numbers equal to it are missing.
+        dayfirst: whether 1/2/2024 is 1 February (True) or 2 January (False); None if only dates like 2024-02-01 are
+            read.
     """
 
     decimal: Literal[".", ","] = "."
@@ -54,10 +56,10 @@ class Notation:
         dayfirst: bool | None,
         usual: "Notation | None" = None,
     ) -> "Notation":
-        """What options say; where they say nothing, `usual`.
+        """The notation that options ask for; options that are None, or empty `na_values`, are taken from `usual`.
 
         Raises:
-            ConfigError: the decimal point and the thousands separator are the same.
+            ConfigError: the decimal sign and the thousands separator are the same.
         """
         usual = usual or cls()
         point = usual.decimal if decimal is None else SIGN.get(decimal, decimal)
@@ -73,7 +75,7 @@ class Notation:
         return cls(point, between, missing, usual.dayfirst if dayfirst is None else dayfirst)  # type: ignore[arg-type]
 
     def words(self) -> dict[str, str]:
-        """What is typed for each attribute, by its name."""
+        """The override for each attribute, such as `data.decimal=comma`, by the attribute's name."""
         return {
             "decimal": f"data.decimal={WORD[self.decimal]}",
             "thousands": f"data.thousands={WORD[self.thousands]}",
@@ -82,12 +84,12 @@ class Notation:
         }
 
     def differing(self, other: "Notation") -> list[str]:
-        """Names of attributes that differ."""
+        """Names of the attributes in which two notations differ."""
         return [field.name for field in fields(self) if getattr(self, field.name) != getattr(other, field.name)]
 
     @property
     def example(self) -> str:
-        """Of a number."""
+        """An example of a number in this notation, such as `1,234.5`."""
         return f"1{self.thousands}234{self.decimal}5"
 
     # Numbers
@@ -96,7 +98,7 @@ class Notation:
     def _pattern(self) -> str:
         point, whole = re.escape(self.decimal), r"\d+"
         if self.thousands:
-            # 0.629 is no number of thousands, but one with another decimal sign.
+            # 0.629 has no thousands separator: no group begins with zero, so the point is a decimal sign.
             whole = rf"(?:[1-9]\d{{0,2}}(?:{self._between}\d{{3}})+|\d+)"
         return rf"[+-]?(?:{whole}(?:{point}\d*)?|{point}\d+)(?:[eE][+-]?\d+)?"
 
@@ -109,21 +111,24 @@ class Notation:
         return re.compile(rf"{self._pattern}|[+-]?inf(?:inity)?", re.IGNORECASE | re.ASCII)
 
     def is_number(self, text: str) -> bool:
-        """Whether a text without blanks around it is a number."""
+        """Whether a text is a number in this notation; the text must have no blanks around it."""
         return self._number.fullmatch(text) is not None
 
     def plain(self, text: str) -> str:
-        """A number as Python writes it."""
+        """Convert the text of a number to Python's notation."""
         if self.thousands:
             text = re.sub(self._between, "", text)
         return text.replace(",", ".") if self.decimal == "," else text
 
     def number(self, text: str) -> float:
-        """Of a text that `is_number`."""
+        """The number in a text for which `is_number` is true."""
         return float(self.plain(text))
 
     def converted(self, cells: Any) -> Any:
-        """An Arrow column of texts as whole numbers or floats, if all are numbers with separators; else as it is."""
+        """Convert an Arrow column of texts to whole numbers or floats, if thousands are separated and all are numbers.
+
+        Any other column is returned unchanged.
+        """
         if not self.thousands or not pa.types.is_string(cells.type):
             return cells
         if not pc.all(pc.match_substring_regex(cells, rf"^\s*{self._pattern}\s*$")).as_py():
@@ -134,13 +139,16 @@ class Notation:
         return pc.cast(plain, pa.int64() if whole else pa.float64())
 
     def texts(self, numbers: Any) -> Any:
-        """An Arrow column of numbers as texts of this notation, without thousands separators."""
+        """Convert an Arrow column of numbers to texts in this notation, without thousands separators."""
         return pc.replace_substring(pc.cast(numbers, pa.string()), ".", self.decimal)
 
     # Dates
 
     def date(self, text: str) -> datetime | None:
-        """Of `2020-03-04`, `2020-03-04 05:06:07` and, where `dayfirst` says how, `4/3/2020 5:06`; None of no date."""
+        """Read a date such as `2020-03-04`, `2020-03-04 05:06:07` or, if `dayfirst` is not None, `4/3/2020 5:06`.
+
+        Times with a time zone are converted to UTC. None if the text is not a date.
+        """
         if DAY.match(text):
             try:
                 when = datetime.fromisoformat(text)
@@ -159,7 +167,7 @@ class Notation:
 
     @staticmethod
     def is_day(text: str) -> bool:
-        """Whether a text that is a date has no time of day."""
+        """Whether a date, given as text, has no time of day."""
         return DAY.fullmatch(text) is not None or (not DAY.match(text) and ":" not in text)
 
     # Missing values
@@ -170,32 +178,32 @@ class Notation:
 
     @cached_property
     def missing_numbers(self) -> tuple[float, ...]:
-        """Those of `na_values` that are numbers."""
+        """The numbers among `na_values`."""
         return tuple(self.number(text) for text in self.na_values if self.is_number(text))
 
     @cached_property
     def missing_dates(self) -> tuple[datetime, ...]:
-        """Those of `na_values` that are dates."""
+        """The dates among `na_values`."""
         return tuple(when for text in self.na_values if (when := self.date(text)) is not None)
 
     def is_missing(self, text: str) -> bool:
-        """Whether `na_values` says that a text without blanks around it is missing."""
+        """Whether a text is missing by `na_values`; the text must have no blanks around it."""
         if not self.na_values:
             return False
         return text in self._missing or (self.is_number(text) and self.number(text) in self.missing_numbers)
 
-    # As it is kept
+    # Storage
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data."""
+        """The notation as plain data, for a JSON file."""
         return asdict(self) | {"na_values": list(self.na_values)}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any] | None) -> "Notation":
-        """The inverse of `to_json`; of None, which older runs have, the usual notation.
+        """The inverse of `to_json`; the default notation for None, since older runs did not store one.
 
         Raises:
-            ValueError: it is not what `to_json` gives.
+            ValueError: the data is not in the form of `to_json`, or `decimal` and `thousands` are the same.
         """
         if data is None:
             return cls()
@@ -206,10 +214,10 @@ class Notation:
 
 
 def times_of_day(cells: Any) -> Any:
-    """An Arrow column of texts as times, if all are such as 7:05 or 07:05:30; else as it is.
+    """Convert an Arrow column of texts to times (`time32[s]`), if all texts are times such as 7:05 or 07:05:30.
 
-    pyarrow itself reads only times with two digits for the hour, so that a file without an early hour would have
-    another type than one with it.
+    Any other column is returned unchanged. pyarrow itself reads only times with two digits for the hour. Without this
+    conversion, a file that has a time before 10:00 could get another column type than a file that has none.
     """
     if not pa.types.is_string(cells.type) or cells.null_count == len(cells):
         return cells
@@ -233,15 +241,16 @@ _OTHERS = [
 
 
 def remedy_for_numbers(texts: Sequence[str], sample: str, now: Notation) -> str:
-    """Which options read all of some texts as numbers, and what `sample`, one of them, is then; empty if none does.
+    """Describe the options with which all `texts` are read as numbers, and the value of `sample` with each of them.
 
-    Of several that do, those that change least; `1,234` may be 1.234 or 1234, and both are told.
+    Only the options with the fewest changes from `now` are described. There may be several: `1,234` may be 1.234 or
+    1234. Empty if there are none.
     """
     reading = [other for other in _OTHERS if all(other.is_number(text.strip()) for text in texts)]
     changed = {other: [name for name in other.differing(now) if name in ("decimal", "thousands")] for other in reading}
     fewest = min((len(names) for names in changed.values() if names), default=0)
     ways: list[str] = []
-    known: set[tuple[float, ...]] = set()  # what a separator that no text has leaves the same is told once
+    known: set[tuple[float, ...]] = set()  # options that give the same numbers are described once
     for other, names in changed.items():
         numbers = tuple(other.number(text.strip()) for text in texts)
         if names and len(names) == fewest and numbers not in known:
@@ -252,7 +261,7 @@ def remedy_for_numbers(texts: Sequence[str], sample: str, now: Notation) -> str:
 
 
 def remedy_for_dates(texts: Sequence[str], now: Notation) -> str:
-    """Which options read all of some texts as dates, and what the first is then; empty if none does."""
+    """Describe the options with which all `texts` are read as dates, and the value of the first; empty if none."""
     ways = []
     for dayfirst in (True, False):
         other = Notation(dayfirst=dayfirst)
