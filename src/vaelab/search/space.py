@@ -20,17 +20,17 @@ Value = str | int | float
 
 @dataclass(frozen=True)
 class Choices:
-    """One of several values.
+    """A choice among several values.
 
     Attributes:
-        words: an override for each.
+        words: the override of each value.
     """
 
     words: tuple[str, ...]
 
     @property
     def names(self) -> list[str]:
-        """The values as they are typed, by which a study knows them."""
+        """The values as they are typed; a study stores them in this form."""
         return [word.partition("=")[2] for word in self.words]
 
     def distribution(self) -> "BaseDistribution":
@@ -43,7 +43,7 @@ class Choices:
         """The override for a value.
 
         Raises:
-            ConfigError: it is none of the choices.
+            ConfigError: the value is not one of the choices.
         """
         word = f"{key}={value}"
         if word not in self.words:
@@ -57,13 +57,13 @@ class Choices:
 
 @dataclass(frozen=True)
 class Range:
-    """A number between two ends, both included.
+    """A range of numbers that includes both ends.
 
     Attributes:
-        low, high: whole numbers if `whole`.
-        log: whether orders of magnitude are equally likely.
-        step: only `low` plus multiples of it; None for any number.
-        whole: whether it is a whole number.
+        low, high: the ends; whole numbers if `whole`.
+        log: whether all orders of magnitude are equally likely.
+        step: if given, only `low` plus multiples of `step` are in the range; None for any number.
+        whole: whether the numbers are whole.
     """
 
     low: float
@@ -81,10 +81,10 @@ class Range:
         return FloatDistribution(self.low, self.high, log=self.log, step=self.step)
 
     def word(self, key: str, value: Value) -> str:
-        """The override for a value, with the digits that give the same number again.
+        """The override for a value, with enough digits to give exactly the same number.
 
         Raises:
-            ConfigError: it is no number of the range.
+            ConfigError: the value is not a number of the range.
         """
         if not isinstance(value, int | float) or not self.low <= value <= self.high:
             raise ConfigError(f"{key}={value}: is not in the space of the search")
@@ -99,12 +99,12 @@ Space = dict[str, Choices | Range]
 
 
 def read_space(node: Mapping[str, Any]) -> Space:
-    """The space that `sweep.space` describes: a list of values, or `{low, high, log, step, int}`, for each key.
+    """Read `sweep.space`: for each key a list of values, or a range `{low, high, log, step, int}`.
 
-    A key may be written with dots (`optimizer.lr`) or nested. null takes a key out.
+    A key may be written with dots (`optimizer.lr`) or nested. The value null removes a key.
 
     Raises:
-        ConfigError: names the key that does not fit.
+        ConfigError: a key is not valid; the message names it.
     """
     return {key: _entry(key, value) for key, value in flat(node).items() if value is not None}
 
@@ -113,7 +113,7 @@ def flat(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Flatten a node to dotted keys."""
     found: dict[str, Any] = {}
     for name, value in sorted(node.items(), key=lambda item: isinstance(item[1], Mapping) and not _is_range(item[1])):
-        key = f"{prefix}{name}"  # nested keys come last: they were typed, and take precedence
+        key = f"{prefix}{name}"  # nested keys come last, since typed keys are nested and take precedence
         if isinstance(value, Mapping) and not _is_range(value):
             found |= flat(value, f"{key}.")
         else:
@@ -127,7 +127,7 @@ def with_typed(space: Mapping[str, Any], words: Iterable[str]) -> dict[str, Any]
     A `+` before a word, which Hydra needs for new keys, makes no difference; `~` removes a key.
 
     Raises:
-        ConfigError: a word has no value, or several without brackets.
+        ConfigError: a word has no value, or has several values without brackets.
     """
     found = flat(space)
     for text in words:
@@ -164,7 +164,7 @@ def _entry(key: str, value: Any) -> Choices | Range:
 
 
 def _word(key: str, value: Any) -> str:
-    """A plain value as an override, without quotes where it needs none."""
+    """The override for a plain value, with quotes only if they are needed."""
     if isinstance(value, str):
         bare = f"{key}={quoted(value)}"
         word = parse_word(bare)

@@ -1,4 +1,4 @@
-"""Rows of encoded images: image files in folders, and Parquet files and the hub through `datasets`."""
+"""Sources of encoded images: folders of image files; and, read with `datasets`, Parquet files and the hub."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ from vaelab.notes import counted, some, were
 
 SPLITS: dict[str, str] = {"train": "train", "training": "train", "validation": "val", "valid": "val", "val": "val",
           "dev": "val", "test": "test", "testing": "test"}  # fmt: skip
-LABELS = ("label", "labels", "class", "target")  # columns that are labels, where none is declared as such
+LABELS = ("label", "labels", "class", "target")  # names of label columns, used if no column is declared as one
 MOST_CLASSES = 1000  # distinct values that a label may have
 ORDER = ("train", "val", "test")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".avif", ".jp2",
@@ -33,10 +33,13 @@ MAGIC = re.compile(  # how the contents of image files begin
 
 @dataclass(frozen=True)
 class EncodedImage:
-    """One row: the bytes of an image file, its label (-1 for none), and a name for messages.
+    """One image, still encoded.
 
     Attributes:
-        unreadable: why there are no bytes, if there are none.
+        content: the bytes of an image file.
+        label: the index of its class; -1 for none.
+        name: a name for messages.
+        unreadable: why there are no bytes; None if there are some.
     """
 
     content: bytes
@@ -51,11 +54,11 @@ class Table:
 
     Attributes:
         shown: its name, for messages.
-        counts: of the rows of each split, in the order of the splits.
-        classes: names of the labels.
-        read: the rows of a split in their order.
+        counts: the number of rows of each split, in the order of the splits.
+        classes: the names of the labels.
+        read: a function that yields the rows of a split in order.
         notes: lines for the user, such as which files were skipped.
-        files: of all rows in that order, where each is a file.
+        files: the files of all rows, in the order of splits and rows; empty if rows are not files.
     """
 
     shown: str
@@ -66,13 +69,13 @@ class Table:
     files: tuple[Path, ...] = ()
 
     def images(self) -> Iterator[EncodedImage]:
-        """The rows of all splits in their order; may be asked for again."""
+        """Yield the rows of all splits in order; may be called again."""
         for split in self.counts:
             yield from self.read(split)
 
 
 class LocalSource:
-    """A folder of image files (subfolders are classes, or splits of classes), or Parquet."""
+    """A folder of image files (subfolders are classes, or splits with classes in them), or Parquet files."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -82,7 +85,7 @@ class LocalSource:
 
     @property
     def fingerprint(self) -> str:
-        """Changes when a file is added, removed or written; contents are not read."""
+        """A hash of the names, sizes and modification times of all files; contents are not read."""
         files = [self.path] if self.path.is_file() else self._listing.files
         stats = [(f.relative_to(self.path.parent).as_posix(), *_stat(f)) for f in files]
         return hashlib.sha256(json.dumps(stats).encode()).hexdigest()
@@ -93,19 +96,22 @@ class LocalSource:
 
     @property
     def identity(self) -> str:
-        """The same for all ways to write the path."""
+        """The absolute path, the same for all ways to write it."""
         return str(self.path.resolve())
 
     @property
     def home(self) -> Path:
-        """The folder that this source lies in or is."""
+        """The folder of this source, or the folder that contains its file."""
         return self.path if self.path.is_dir() else self.path.parent
 
     def open(self, scratch: str) -> Table:
         """Read the table of contents; images stay encoded.
 
+        Args:
+            scratch: a folder for the copy that `datasets` makes of Parquet files.
+
         Raises:
-            DataError: there is no image in it.
+            DataError: there is no image, or a Parquet file cannot be read.
         """
         if self.path.is_file():
             if self.path.suffix.lower() != ".parquet":
@@ -127,7 +133,7 @@ class LocalSource:
         return _folder(listing, images, [*listing.skipped(others, "an image"), *_renamable(listing, others)])
 
     def files(self) -> tuple[Path, ...]:
-        """The image file of each row, in the order of rows; none for Parquet."""
+        """The image file of each row, in the order of rows; empty for Parquet."""
         if self.path.is_file() or self._listing.having((".parquet",)):
             return ()
         images, _ = _images(self._listing)
@@ -145,7 +151,7 @@ class HubSource:
 
     @property
     def fingerprint(self) -> str:
-        """Of the id alone: a hub set is decoded once and kept."""
+        """A hash of the id alone, since a data set of the hub is decoded once and then kept."""
         return hashlib.sha256(self.hub_id.encode()).hexdigest()
 
     @property
@@ -155,24 +161,30 @@ class HubSource:
 
     @property
     def home(self) -> None:
-        """Nowhere on this machine."""
+        """None, since it has no folder on this machine."""
         return None
 
     def open(self, scratch: str) -> Table:
-        """Download the set and read its table of contents.
+        """Download the data set and read its table of contents.
+
+        Args:
+            scratch: a folder for the copy that `datasets` makes.
 
         Raises:
-            DataError: the hub cannot be reached or has no such set; says both ways to get it.
+            DataError: the hub cannot be reached or has no such data set. The message tells two ways to get it.
         """
         with self.explained():
-            return _table(self.hub_id, self.hub_id, scratch, Path("/"))  # of its own cache
+            return _table(self.hub_id, self.hub_id, scratch, Path("/"))  # images lie in its cache
 
     @contextmanager
     def explained(self, what: str = "image files or Parquet") -> Iterator[None]:
-        """Ask the hub whether it has the set; what then fails within the context says both ways to get it.
+        """A context that first asks the hub for the data set, and adds two ways to get it to the message of an error.
+
+        Args:
+            what: the files that a copy should consist of, for the message.
 
         Raises:
-            DataError: the hub cannot be reached or has no such set, or something within raised this.
+            DataError: the hub cannot be reached, it has no such data set, or the body of the context raised this error.
         """
         try:
             self._ask()
@@ -184,12 +196,12 @@ class HubSource:
             ) from error
 
     def _ask(self) -> None:
-        """One question to the hub: where it cannot be reached, `datasets` would try again for half a minute."""
+        """Send one request to the hub, because `datasets` would retry for half a minute if it cannot be reached."""
         from huggingface_hub import HfApi
 
         try:
             HfApi().dataset_info(self.hub_id, timeout=10)
-        except Exception as error:  # the client's HTTP library, and so the type, differs between its versions
+        except Exception as error:  # the type depends on the client's version
             raise DataError(f"{self.hub_id}: cannot be had from the hub ({_first_line(error)}).") from error
 
 
@@ -199,17 +211,17 @@ def may_be_hub_id(path: str) -> bool:
 
 
 def rows_with_columns(source: Path | HubSource, scratch: str) -> tuple[Any, str]:
-    """All rows of a Parquet file, or of a data set on the hub with its splits one after another, and all their columns.
+    """Load all rows and columns of a Parquet file, or of a data set of the hub with its splits concatenated.
 
     Args:
-        source: of the rows.
-        scratch: folder for the copy that `datasets` makes.
+        source: the Parquet file or the data set.
+        scratch: a folder for the copy that `datasets` makes.
 
     Returns:
-        A `datasets.Dataset` whose images stay encoded, and the name of its column of images.
+        A `datasets.Dataset` whose images stay encoded, and the name of its image column.
 
     Raises:
-        DataError: it cannot be read, or has no column of images.
+        DataError: the source cannot be read, or has no image column.
     """
     import datasets
     from datasets.exceptions import DatasetsError
@@ -232,9 +244,9 @@ def rows_with_columns(source: Path | HubSource, scratch: str) -> tuple[Any, str]
 
 
 def _images(listing: Listing) -> tuple[list[Path], list[Path]]:
-    """Files that are images by their suffix or, where they have none, by their content; and all others.
+    """Divide files into images and others, by their suffix or, if they have none, by their content.
 
-    A link without a suffix that leads nowhere is taken for an image: it may have been a folder of them.
+    A broken link without a suffix counts as an image: it may have been a link to a folder of images.
     """
     images: list[Path] = []
     others: list[Path] = []
@@ -245,7 +257,7 @@ def _images(listing: Listing) -> tuple[list[Path], list[Path]]:
 
 
 def _renamable(listing: Listing, others: Sequence[Path]) -> list[str]:
-    """A line that names files which are images, whatever their suffix says."""
+    """A line that names skipped files whose content is an image; empty if there are none."""
     images = [file for file in others if _begins_as_image(file)]
     if not images:
         return []
@@ -270,7 +282,10 @@ def _stat(path: Path) -> tuple[int, int]:
 
 
 def folders_of(files: Sequence[Path], root: Path) -> dict[Path, list[str]]:
-    """The folders below `root` that each file lies in, the outermost first, less a first one that names its split."""
+    """The folders between `root` and each file, outermost first.
+
+    If the first folder of every file names a split, it is left out.
+    """
     places = {file: list(file.relative_to(root).parts[:-1]) for file in files}
     if all(place and place[0].lower() in SPLITS for place in places.values()):
         return {file: place[1:] for file, place in places.items()}
@@ -278,12 +293,13 @@ def folders_of(files: Sequence[Path], root: Path) -> dict[Path, list[str]]:
 
 
 def _folder(listing: Listing, files: list[Path], notes: list[str]) -> Table:
-    """Image files: the first folder is the split where all first folders name one, the next is the class.
+    """The table of contents of image files in folders.
 
-    Images that lie beside the folders of classes have no label.
+    If all top-level folders name splits, they are the splits, and the folders in them are the classes. Else the
+    top-level folders are the classes. Images outside the folders of classes have no label.
 
     Raises:
-        DataError: images lie beside the folders of splits.
+        DataError: there are images outside the folders of splits.
     """
     root = listing.root
     places = {file: list(file.relative_to(root).parts[:-1]) for file in files}
@@ -325,7 +341,7 @@ def _folder(listing: Listing, files: list[Path], notes: list[str]) -> Table:
 
 
 def _about_classes(listing: Listing, files: list[Path], classes: tuple[str, ...], by_split: bool) -> Iterator[str]:
-    """Lines on folders without an image where folders are classes, and on classes whose names look the same."""
+    """Yield lines about folders of classes without images, and about classes whose names look the same."""
     depth = 2 if by_split else 1
     filled = {parent for file in files for parent in file.parents}
     empty = [f for f in listing.folders if len(f.relative_to(listing.root).parts) <= depth and f not in filled]
@@ -339,7 +355,11 @@ def _about_classes(listing: Listing, files: list[Path], classes: tuple[str, ...]
 
 
 def _parquet_splits(root: Path, files: list[Path]) -> dict[str, list[Path]]:
-    """Files by the split that their names or folders say; all of them train where none says any."""
+    """Group files by the split that their names or folders contain; all are `train` if none contains one.
+
+    Raises:
+        DataError: some files name a split and others do not.
+    """
     words = {f: re.split(r"[-._ /]", f.relative_to(root).as_posix().lower()) for f in files}
     split = {f: next((SPLITS[word] for word in words[f] if word in SPLITS), None) for f in files}
     if not any(split.values()):
@@ -350,17 +370,17 @@ def _parquet_splits(root: Path, files: list[Path]) -> dict[str, list[Path]]:
 
 
 def _table(shown: str, path: str, scratch: str, home: Path | None, **options: Any) -> Table:
-    """Rows of Parquet or the hub.
+    """The table of contents of Parquet files or of a data set of the hub.
 
     Args:
         shown: the name of the source, for messages.
-        path: that `datasets` loads.
-        scratch: for its copy.
-        home: the folder that images may lie in of which the rows hold only the names; None for no such folder.
-        options: for `datasets`.
+        path: the first argument of `datasets.load_dataset`.
+        scratch: a folder for the copy that `datasets` makes.
+        home: the folder from which images may be read if rows hold only their file names; None for no folder.
+        options: further arguments of `datasets.load_dataset`.
 
     Raises:
-        DataError: there is no image.
+        DataError: the source cannot be read, or has no image column, no image, or too many distinct labels.
     """
     import datasets
     from datasets.exceptions import DatasetsError
@@ -408,10 +428,10 @@ def _table(shown: str, path: str, scratch: str, home: Path | None, **options: An
 
 
 def _as_classes(data: Any, label: str, shown: str, known: tuple[str, ...]) -> tuple[Any, tuple[str, ...]]:
-    """Numbers or texts of a label column as places among the names of classes, those that are `known` first.
+    """Replace the values of a label column by indices of classes; the classes in `known` come first.
 
     Raises:
-        DataError: it has too many values to be classes.
+        DataError: there are more than `MOST_CLASSES` classes.
     """
     texts = [None if value is None else str(value) for value in data[label]]
     found = sorted({text for text in texts if text is not None} - set(known), key=natural)
@@ -424,7 +444,10 @@ def _as_classes(data: Any, label: str, shown: str, known: tuple[str, ...]) -> tu
 
 
 def _of_file(path: str, label: int, home: Path | None) -> EncodedImage:
-    """An image of which a row holds only the name. A Parquet file may be a stranger's: only its own folder is read."""
+    """Read an image of which a row holds only the file name.
+
+    Only files in `home` are read, because a Parquet file may come from an untrusted source.
+    """
     if home is None:
         return EncodedImage(b"", label, path, "is a name of a file, not an image; give the folder that holds both")
     place = home / path
@@ -434,7 +457,7 @@ def _of_file(path: str, label: int, home: Path | None) -> EncodedImage:
 
 
 def _holds_images(feature: Any) -> bool:
-    """Whether a column is declared as images, or is a struct with bytes or plain bytes as other writers leave it."""
+    """Whether a column is declared as images, is a struct with a field `bytes`, or holds plain bytes."""
     import datasets
 
     declared = isinstance(feature, datasets.Image) or (isinstance(feature, dict) and "bytes" in feature)
@@ -463,5 +486,5 @@ def _first_line(error: BaseException) -> str:
 
 
 def scratch_folder() -> tempfile.TemporaryDirectory[str]:
-    """A place for `datasets` to keep its Arrow copy while images are decoded, gone afterwards."""
+    """A temporary folder for the Arrow copy of `datasets` while images are decoded."""
     return tempfile.TemporaryDirectory(prefix="vaelab-", ignore_cleanup_errors=True)

@@ -1,1 +1,1 @@
-"""Music as tokens of voices or as a piano roll; what a note is lies in its module `notes`."""
+"""Music as tokens of voices or as a piano roll. Notes are defined in the module `notes`."""

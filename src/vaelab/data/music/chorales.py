@@ -17,18 +17,18 @@ from vaelab.data.music.notes import Note, Piece
 from vaelab.data.music.works import works
 from vaelab.data.prepared_once import by_one_process
 
-FORMAT = 1  # raise when reading changes what it makes of the same file
-EXCERPT = 8  # quarters: two chorales with the same notes over so many are versions of one
+FORMAT = 1  # version of the cache; raise it if reading gives another result for the same file
+EXCERPT = 8  # in quarters; chorales that share an excerpt of this length are versions of one work
 
 
 class Chorales(Music):
     """The 365 files of Bach's works that hold four voices and nothing else.
 
-    Movements of one BWV number are of one work, and so are harmonisations that share two bars of all four voices
-    in any key, as BWV 158.4 and 279 do. The corpus is read once, in a minute or two, and kept under `data_dir`.
+    Movements with the same BWV number belong to one work. So do harmonisations that share two bars of all four voices,
+    in any key, such as BWV 158.4 and 279. The corpus is read once, in a minute or two, and then cached.
 
     Args:
-        data_dir: where what was read is kept, in its folder `.vaelab`.
+        data_dir: the folder for the cache, which is in its subfolder `.vaelab`.
         form, steps, hop, steps_per_quarter, transpose and the rest: see `Music`.
     """
 
@@ -41,12 +41,16 @@ class Chorales(Music):
         return chorale_files()
 
     def prepare_data(self) -> None:
-        """Read the corpus where that has not been done."""
+        """Read the corpus if it has not been read yet."""
         if self._examples is None:
             self.pieces()
 
     def pieces(self) -> tuple[list[Piece], list[int]]:
-        """From the cache, or from music21's files."""
+        """All chorales, and for each the number of its work; from the cache or, if there is none, from music21's files.
+
+        Raises:
+            DataError: music21 is not installed.
+        """
         cache = self.data_dir / ".vaelab" / f"chorales-{FORMAT}-{corpus_version()}-{self.steps_per_quarter}.safetensors"
         with suppress(OSError, SafetensorError, KeyError, ValueError):
             return _read(cache)
@@ -64,7 +68,7 @@ class Chorales(Music):
         pieces = [piece for piece in read if piece is not None]
         names = [work_number(piece.name) for piece in pieces]
         numbers = works(pieces, names, EXCERPT * self.steps_per_quarter, self.steps_per_quarter)
-        with suppress(OSError, SafetensorError):  # a read-only place costs time, not the run
+        with suppress(OSError, SafetensorError):  # in a read-only folder, the corpus is read again in each run
             _write(cache, pieces, numbers)
         return pieces, numbers
 

@@ -1,4 +1,4 @@
-"""Bach's chorales as the package music21 carries them."""
+"""Bach's chorales from the corpus in the package music21."""
 
 import re
 from importlib.metadata import PackageNotFoundError, version
@@ -12,7 +12,7 @@ VOICES = 4
 
 
 def corpus_version() -> str:
-    """The version of music21, whose corpus is part of it.
+    """The version of music21, which contains the corpus.
 
     Raises:
         DataError: it is not installed.
@@ -24,15 +24,20 @@ def corpus_version() -> str:
 
 
 def chorale_files() -> list[Path]:
-    """The files of Bach's works by their BWV numbers, in the order of their names."""
-    from music21 import corpus  # takes a second, and is only needed where nothing has been read yet
+    """The files of Bach's works that are named by BWV numbers, sorted by name."""
+    from music21 import corpus  # takes a second, and is only needed if there is no cache
 
     paths = [Path(path) for path in corpus.getComposer("bach")]
     return sorted((p for p in paths if p.name.startswith("bwv") and p.suffix != ".krn"), key=lambda p: p.name)
 
 
 def read_chorale(path: Path, steps_per_quarter: int) -> Piece | None:
-    """The four voices of a chorale; None if the file holds anything else, such as an instrument or a fifth voice."""
+    """Read the four voices of a chorale; None if the file holds anything else, such as an instrument or a fifth voice.
+
+    Args:
+        path: the file.
+        steps_per_quarter: steps of the grid in a quarter note.
+    """
     from music21 import converter
 
     score: Any = converter.parse(path)
@@ -46,13 +51,13 @@ def read_chorale(path: Path, steps_per_quarter: int) -> Piece | None:
 
 
 def work_number(name: str) -> str:
-    """The BWV number of a file, which all movements and variants of a work share: `bwv248.9-s` is of `248`."""
+    """The BWV number of a file, which all movements and variants of a work share: `248` for `bwv248.9-s`."""
     found = re.match(r"bwv(\d+)", name)
     return found.group(1) if found else name
 
 
 def _sung(part: Any) -> list[tuple[float, float, int]] | None:
-    """`(start, end, pitch)` in quarters, ties joined; None if two notes ever sound at once."""
+    """Notes `(start, end, pitch)` in quarters, with ties joined; None if there is no note or two sound at once."""
     notes: list[tuple[float, float, int]] = []
     for note in part.flatten().notes:
         if note.duration.isGrace:

@@ -14,19 +14,19 @@ from vaelab.data.music.works import works
 from vaelab.errors import ConfigError, DataError
 from vaelab.notes import note
 
-NAMED = 10  # bad files in a message
+NAMED = 10  # the most unusable files that a message shows
 SUFFIXES = (".mid", ".midi", ".smf", ".kar")
 
 
 class Midi(Music):
-    """All MIDI files of a folder and its folders; each is a work of its own, but copies are one.
+    """All MIDI files of a folder and its subfolders. Each file is a work; copies of a file are the same work.
 
     Args:
         path: the folder.
-        data_dir: where a relative path is looked for too.
-        name: of the data set; the folder's if null.
-        skip_broken: whether files that cannot be used are left out; they are counted and named in any case.
-        voices: of `form=tokens`: the tracks and channels that play in each file, in the order of the file.
+        data_dir: a second folder in which a relative path is searched.
+        name: the name of the data set; null for the name of the folder.
+        skip_broken: whether files that cannot be used are left out; the message names them in either case.
+        voices: for `form=tokens`, the number of voices of each file. A track and channel that plays is a voice.
         form, steps, hop, steps_per_quarter, pitches, transpose and the rest: see `Music`.
     """
 
@@ -48,7 +48,11 @@ class Midi(Music):
         self.path, self.data_dir, self.voices, self.skip_broken = path, Path(data_dir), voices, skip_broken
 
     def pieces(self) -> tuple[list[Piece], list[int]]:
-        """Read every file."""
+        """Read all files; the pieces, and for each the number of its work.
+
+        Raises:
+            DataError: there is no such folder or no file in it, or files cannot be used and are not skipped.
+        """
         folder = self._folder()
         files = files_of(folder, SUFFIXES, "a MIDI file")
         pieces, bad = [], []
@@ -84,7 +88,7 @@ class Midi(Music):
 
 
 def _together(voice: tuple[Note, ...]) -> bool:
-    """Whether a note begins while another goes on; a step of overlap is how legato is played."""
+    """Whether two notes sound at once; an overlap of one step is allowed, since legato is played like that."""
     return any(
         after.start == note.start or after.start < note.start + note.length - 1 for note, after in pairwise(voice)
     )

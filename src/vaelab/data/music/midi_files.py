@@ -1,4 +1,4 @@
-"""MIDI files."""
+"""Reading and writing of MIDI files."""
 
 from collections.abc import Sequence
 from io import BytesIO
@@ -8,19 +8,19 @@ from typing import Any
 from vaelab.data.music.notes import Note, Piece, on_grid
 from vaelab.errors import DataError
 
-TICKS = 120  # of a step, in files that are written
-TEMPO = 750_000  # microseconds of a quarter: 80 in a minute
+TICKS = 120  # in a step, in files that are written
+TEMPO = 750_000  # microseconds in a quarter: 80 quarters a minute
 CHOIR, PIANO = 52, 0  # General MIDI programs, counted from 0
-LONGEST = 200_000  # steps of a file; hours of music, and what broken times soon exceed
-DRUMS = 9  # the channel whose numbers are no pitches
+LONGEST = 200_000  # most steps of a file: hours of music; files with broken times have more
+DRUMS = 9  # the channel of drums, whose note numbers are not pitches
 
 
 class UnreadableError(Exception):
-    """Why a file cannot be used."""
+    """A file cannot be used; the message is the reason."""
 
 
 def mido() -> Any:
-    """The package.
+    """Import the package mido.
 
     Raises:
         DataError: it is not installed.
@@ -33,15 +33,17 @@ def mido() -> Any:
 
 
 def read_midi(path: Path, steps_per_quarter: int) -> Piece:
-    """The notes of a file on a grid; each track and channel that plays is a voice. Drums are left out.
+    """Read the notes of a file on a grid of steps. Each channel of a track is a voice; drums are left out.
 
     Raises:
-        UnreadableError: it is no MIDI file, is cut short, or no pitch sounds in it.
+        DataError: mido is not installed.
+        UnreadableError: the file is not a MIDI file, is truncated, has no times in quarters, has no pitch, or is longer
+            than `LONGEST` steps.
     """
     package = mido()
     try:
         file = package.MidiFile(path)
-    except Exception as error:  # what broken bytes raise is not of one kind
+    except Exception as error:  # broken bytes raise exceptions of many types
         raise UnreadableError(f"no MIDI file, or cut short ({error or type(error).__name__})") from error
     if file.type == 2 or file.ticks_per_beat <= 0:
         raise UnreadableError("its times are not in quarters")
@@ -55,7 +57,10 @@ def read_midi(path: Path, steps_per_quarter: int) -> Piece:
 
 
 def _played(track: Any, ticks_per_quarter: int, steps_per_quarter: int) -> list[tuple[Note, ...]]:
-    """The notes of each channel. One that is struck again ends; one that never ends lasts as long as its track."""
+    """The notes of each channel of a track.
+
+    A note ends when its pitch is struck again. A note without an end lasts until the end of the track.
+    """
     now, on, notes = 0, {}, {}  # type: ignore[var-annotated]
 
     def end(key: tuple[int, int]) -> None:
@@ -76,7 +81,13 @@ def _played(track: Any, ticks_per_quarter: int, steps_per_quarter: int) -> list[
 
 
 def write_midi(voices: Sequence[Sequence[Note]], steps_per_quarter: int, program: int = PIANO) -> bytes:
-    """A playable file with a track for each voice, at 80 quarters a minute."""
+    """The bytes of a MIDI file with a track for each voice, at 80 quarters a minute.
+
+    Args:
+        voices: the notes of each voice.
+        steps_per_quarter: steps of the grid in a quarter note.
+        program: the General MIDI program of all voices, from 0.
+    """
     package = mido()
     file = package.MidiFile(type=1, ticks_per_beat=TICKS * steps_per_quarter)
     for number, voice in enumerate(voices):
@@ -98,6 +109,6 @@ def write_midi(voices: Sequence[Sequence[Note]], steps_per_quarter: int, program
 
 
 def _events(voice: Sequence[Note]) -> list[tuple[int, int, int]]:
-    """Step, velocity and pitch; velocity 0 ends a note, and comes before the next begins."""
+    """Events `(step, velocity, pitch)`. Velocity 0 ends a note; sorted, it comes before a note that begins then."""
     begins = [(note.start, 80, note.pitch) for note in voice]
     return begins + [(note.start + note.length, 0, note.pitch) for note in voice]

@@ -24,14 +24,14 @@ from vaelab.figures.rolls import rolls
 from vaelab.notes import some
 
 Form = Literal["tokens", "roll"]
-WRITTEN = 16  # examples that become files
-HEARD = 4  # of them, as sound
+WRITTEN = 16  # examples that are written as MIDI files
+HEARD = 4  # examples that are also written as sound
 FORMAT_FILE = "music.json"  # in the run folder's model/
 SPLITS = ("train", "val", "test")
 
 
 class MusicSettings(DataSettings):
-    """What every data set of music is told; see `Music`."""
+    """The settings of every data set of music; see `Music`."""
 
     form: Form
     steps: Annotated[int, Gt(0)]
@@ -43,23 +43,24 @@ class MusicSettings(DataSettings):
 class Music(DataModule):
     """Windows of `steps` frames; all windows of a work are in one split.
 
-    As tokens, an example is `(V, T)`: for each voice a rest (0), a continuation of the previous note (1), or a pitch (2
-    and above). A window that begins within a note begins with its pitch. As a piano roll, it is `(P, T)`: 1 if a pitch
-    sounds. Frames after the end of a piece are missing values. Windows of validation and test do not overlap, so each
-    frame counts once; windows of train begin every `hop` steps, and are transposed at random.
+    With `form=tokens`, an example is `(V, T)`: for each voice a rest (0), a continuation of the previous note (1), or a
+    pitch (2 and above). A window that begins within a note begins with its pitch. With `form=roll`, an example is a
+    piano roll `(P, T)`: 1 if a pitch sounds, else 0. Frames after the end of a piece are missing values. Windows of
+    validation and test do not overlap, so each frame counts once. Windows of train begin every `hop` steps, and are
+    transposed at random.
 
     Args:
-        name: of the data set.
-        form: tokens or roll.
-        steps: T, frames of a window.
-        hop: steps from a window of train to the next; null for `steps`.
-        steps_per_quarter: of the grid.
-        pitches: the lowest and the highest MIDI number; null for those that the pieces use.
-        transpose: semitones up or down, at most, by which train examples are moved.
+        name: the name of the data set.
+        form: `tokens` or `roll`.
+        steps: T, the number of frames of a window.
+        hop: the number of steps between the beginnings of train windows; null for `steps`.
+        steps_per_quarter: steps of the grid in a quarter note.
+        pitches: the lowest and the highest MIDI number, from 0 to 127; null for the range of the pieces.
+        transpose: the most semitones, up or down, by which train examples are transposed.
         batch_size, val_fraction, test_fraction (of works), split_seed, seed, corruption: see `DataModule`.
     """
 
-    source: ClassVar[str] = "piece"  # what the name of a piece is
+    source: ClassVar[str] = "piece"  # what the name of a piece stands for
 
     def __init__(
         self,
@@ -75,15 +76,15 @@ class Music(DataModule):
         super().__init__(binarize=None, **settings)
         if pitches is not None and not (len(pitches) == 2 and 0 <= pitches[0] <= pitches[1] <= 127):
             raise ConfigError(f"data.pitches={pitches}: should be [lowest, highest], MIDI numbers from 0 to 127")
-        mido()  # what cannot be written at the end is refused at the beginning
+        mido()  # needed to write samples: fail now if it is missing, not after training
         self.form, self.steps, self.hop = form, steps, hop or steps
         self.steps_per_quarter, self.pitches, self.transpose = steps_per_quarter, pitches, transpose
         self.name: str = name
         self.lowest = self.highest = 0  # MIDI numbers; set by `load`
-        self._places: list[tuple[str, int]] = []  # the piece of each window, and the step that it begins at
+        self._places: list[tuple[str, int]] = []  # the piece and the first step of each window
 
     def prepare_as(self, folder: Path) -> None:
-        """With the pitches of a trained model."""
+        """Use the pitches of a trained model."""
         super().prepare_as(folder)
         pitches = read_preparation(
             folder / FORMAT_FILE, lambda about: [int(about["lowest_pitch"]), int(about["highest_pitch"])]
@@ -93,10 +94,10 @@ class Music(DataModule):
 
     @abstractmethod
     def pieces(self) -> tuple[list[Piece], list[int]]:
-        """All pieces, and for each the number of its work.
+        """Read all pieces, and find for each the number of its work.
 
         Raises:
-            DataError: there are none, or some cannot be read.
+            DataError: there are no pieces, or some cannot be read.
         """
 
     def load(self) -> Examples:
@@ -145,7 +146,7 @@ class Music(DataModule):
         return self.pitches[0], self.pitches[1]
 
     def _has_missing(self, padded: bool) -> bool:
-        """Whether windows may be longer than what is left of a piece: as in training, where a model was trained."""
+        """Whether examples may have missing frames; for a trained model, whether they had in training."""
         if self._trained is None or self._trained.has_missing == padded:
             return padded
         if padded:
@@ -175,7 +176,7 @@ class Music(DataModule):
         return {split: set(those) for split, those in zip(SPLITS, members, strict=True)}
 
     def augmented(self, clean: Tensor, noise: Noise) -> Tensor:
-        """Each example in a key of its own."""
+        """Transpose each example by its own random number of semitones."""
         if not self.transpose:
             return clean
         semitones = drawn_shifts(noise, self.transpose, clean.device)
@@ -184,11 +185,11 @@ class Music(DataModule):
         return transposed_tokens(clean, semitones, self.spec.levels or 0)
 
     def notes(self, values: Tensor) -> list[list[Note]]:
-        """The notes of each voice of one example `(*shape)`; a roll is one voice."""
+        """The notes of each voice of one example, `(V, T)` or `(P, T)`; a roll gives one voice."""
         return from_tokens(values, self.lowest) if self.form == "tokens" else from_roll(values, self.lowest)
 
     def written(self, stem: str, values: Tensor, generated: bool = True) -> dict[str, bytes | str]:
-        """The first 16 examples as `<stem>-<number>.mid`, and the first 4 as `.wav`, to be heard in a browser."""
+        """The first 16 examples as files `<stem>-<number>.mid`, and the first 4 also as `.wav` for a browser."""
         program = CHOIR if self.form == "tokens" else PIANO
         found: dict[str, bytes | str] = {}
         for number, value in enumerate(values[:WRITTEN], 1):
@@ -199,17 +200,17 @@ class Music(DataModule):
         return found
 
     def pictures(self, name: str, values: Tensor) -> dict[str, Figure]:
-        """Piano rolls, each voice in a colour of its own."""
+        """Piano rolls with a colour for each voice."""
         drawn = [self.notes(value) for value in values]
         return {name: rolls(drawn, self.steps, self.steps_per_quarter, f"{self.spec.name}: {name}")}
 
     def reading(self) -> dict[str, Any] | None:
-        """See `DataModule.reading`; pitches are in `music.json`."""
+        """See `DataModule.reading`; the pitches are stored in `music.json`."""
         own = {"form": self.form, "steps": self.steps, "steps_per_quarter": self.steps_per_quarter}
         return {"reader": "midi", "voices": self.spec.shape[0] if self.form == "tokens" else 4} | own
 
     def files(self) -> dict[str, bytes | str]:
-        """What turns values into notes."""
+        """The file `model/music.json`, with the settings that convert values to notes."""
         about: dict[str, Any] = {
             "form": self.form, "lowest_pitch": self.lowest, "highest_pitch": self.highest,
             "steps_per_quarter": self.steps_per_quarter,
@@ -218,9 +219,9 @@ class Music(DataModule):
 
 
 def cut(whole: Tensor, steps: int, hop: int, form: Form) -> Tensor:
-    """A piece `(F, T')` in windows `(N, F, steps)`, one every `hop` steps; the last is padded with -1.
+    """Cut a piece `(F, T')` into windows `(N, F, steps)` that begin every `hop` steps; the end is padded with -1.
 
-    Windows do not begin later than is needed for the last step to be in one.
+    No window begins after the first one that contains the last step.
     """
     windows = []
     struck = sounding(whole) if form == "tokens" else whole

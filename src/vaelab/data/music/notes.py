@@ -1,4 +1,4 @@
-"""Notes on a grid of steps, as tokens of voices and as a roll, and back."""
+"""Notes on a grid of steps, and their conversion to tokens of voices or a piano roll and back."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-REST, HOLD, FIRST_PITCH = 0, 1, 2  # tokens: nothing sounds, the note goes on, and the first of the pitches
+REST, HOLD, FIRST_PITCH = 0, 1, 2  # tokens: silence, continuation of a note, and the lowest pitch
 
 
 class Note(NamedTuple):
@@ -18,25 +18,25 @@ class Note(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """Voices from the highest to the lowest, or in the order of a file's tracks; all begin at step 0."""
+    """The voices of a piece, from the highest to the lowest or in the order of a file's tracks; all begin at step 0."""
 
     name: str
     voices: tuple[tuple[Note, ...], ...]
 
     @property
     def steps(self) -> int:
-        """Up to the end of the last note."""
+        """The number of steps up to the end of the last note."""
         return max((note.start + note.length for voice in self.voices for note in voice), default=0)
 
     @property
     def pitches(self) -> tuple[int, int]:
-        """The lowest and the highest."""
+        """The lowest and the highest pitch."""
         used = [note.pitch for voice in self.voices for note in voice]
         return min(used), max(used)
 
 
 def on_grid(times: Iterable[tuple[float, float, int]], steps_per_quarter: int) -> list[Note]:
-    """Notes `(start, end, pitch)` in quarters on the grid: both ends rounded, a step long at least; sorted."""
+    """Put notes `(start, end, pitch)`, in quarters, on the grid: both ends are rounded, at least one step; sorted."""
     notes = []
     for begin, end, pitch in times:
         start = round(begin * steps_per_quarter)
@@ -45,7 +45,13 @@ def on_grid(times: Iterable[tuple[float, float, int]], steps_per_quarter: int) -
 
 
 def one_by_one(notes: Sequence[Note]) -> tuple[Note, ...]:
-    """Sorted notes, each cut off where the next begins; of those that begin at one step the highest stays."""
+    """Make a voice monophonic.
+
+    Each note ends at the latest when the next begins. Of notes that begin at the same step, the highest is kept.
+
+    Args:
+        notes: sorted notes.
+    """
     kept = [note for note, after in zip(notes, [*notes[1:], None], strict=True) if after is None or after[0] > note[0]]
     return tuple(
         note if after is None else note._replace(length=min(note.length, after.start - note.start))
@@ -54,7 +60,7 @@ def one_by_one(notes: Sequence[Note]) -> tuple[Note, ...]:
 
 
 def to_tokens(piece: Piece, lowest: int) -> Tensor:
-    """`(V, T)` int16: a rest, a hold, or 2 more than a pitch is above `lowest`."""
+    """The tokens of a piece, `(V, T)` int16: `REST`, `HOLD`, or `pitch - lowest + 2` where a note begins."""
     tokens = torch.full((len(piece.voices), piece.steps), REST, dtype=torch.int16)
     for row, voice in zip(tokens, piece.voices, strict=True):
         for start, length, pitch in voice:
@@ -64,7 +70,7 @@ def to_tokens(piece: Piece, lowest: int) -> Tensor:
 
 
 def from_tokens(tokens: Tensor, lowest: int) -> list[list[Note]]:
-    """The notes of each voice of `(V, T)`; a hold after nothing that sounds is a rest, and so is padding."""
+    """The notes of each voice of `(V, T)` tokens. Padding is a rest, and so is a hold after a rest or padding."""
     voices = []
     for row in tokens.tolist():
         notes: list[Note] = []
@@ -78,9 +84,9 @@ def from_tokens(tokens: Tensor, lowest: int) -> list[list[Note]]:
 
 
 def sounding(tokens: Tensor) -> Tensor:
-    """`(..., T)` tokens with each hold replaced by the token of the note that it holds; the same shape.
+    """Replace each hold in tokens `(..., T)` by the token of the note that it continues; the same shape.
 
-    A hold at the beginning, after a rest or after padding holds nothing and becomes a rest.
+    A hold at the beginning, after a rest or after padding becomes a rest.
     """
     steps = torch.arange(tokens.shape[-1], device=tokens.device).expand(tokens.shape)
     struck = torch.where(tokens == HOLD, 0, steps).cummax(-1).values
@@ -89,16 +95,16 @@ def sounding(tokens: Tensor) -> Tensor:
 
 
 def tokens_to_roll(tokens: Tensor, pitches: int) -> Tensor:
-    """`(..., V, T)` tokens to `(..., P, T)` int8: 1 where a voice sounds, 0 elsewhere, -1 in padding."""
+    """Convert tokens `(..., V, T)` to a piano roll `(..., P, T)` int8: 1 if a voice sounds, 0 if not, -1 in padding."""
     sounds = sounding(tokens).long()
     roll = torch.zeros((*tokens.shape[:-2], pitches + 1, tokens.shape[-1]), dtype=torch.int8, device=tokens.device)
-    roll.scatter_(-2, (sounds - FIRST_PITCH + 1).clamp(min=0), 1)  # row 0 takes what does not sound
+    roll.scatter_(-2, (sounds - FIRST_PITCH + 1).clamp(min=0), 1)  # row 0 collects rests and padding
     padding = (tokens < 0).all(-2, keepdim=True)
     return roll[..., 1:, :].masked_fill(padding, -1)
 
 
 def to_roll(piece: Piece, lowest: int, pitches: int) -> Tensor:
-    """`(P, T)` int8: 1 where any voice sounds."""
+    """The piano roll of a piece, `(P, T)` int8: 1 if any voice sounds, else 0."""
     roll = torch.zeros(pitches, piece.steps, dtype=torch.int8)
     for voice in piece.voices:
         for start, length, pitch in voice:
@@ -107,7 +113,7 @@ def to_roll(piece: Piece, lowest: int, pitches: int) -> Tensor:
 
 
 def from_roll(roll: Tensor, lowest: int) -> list[list[Note]]:
-    """One voice of all notes of `(P, T)`: a roll says neither whose a note is nor whether it is struck again."""
+    """The notes of a piano roll `(P, T)` as one voice, since a roll does not store voices or repeated strikes."""
     on = (roll.nan_to_num() > 0.5).int()
     edges = torch.nn.functional.pad(on, (1, 1)).diff(dim=1)
     begins, ends = (edges == 1).nonzero().tolist(), (edges == -1).nonzero().tolist()

@@ -1,4 +1,4 @@
-"""Notes as sound, to be heard in a browser: a plain plucked tone, no instrument."""
+"""Notes as sound for a browser: a simple synthetic plucked tone."""
 
 import wave
 from collections.abc import Sequence
@@ -9,8 +9,8 @@ import numpy as np
 from vaelab.data.music.midi_files import TEMPO
 from vaelab.data.music.notes import Note
 
-RATE = 11_025  # samples a second
-PARTIALS = ((1, 1.0), (2, 0.5), (3, 0.25), (4, 0.12))  # multiples of the pitch's frequency, and how loud
+RATE = 11_025  # samples per second
+PARTIALS = ((1, 1.0), (2, 0.5), (3, 0.25), (4, 0.12))  # multiples of the pitch's frequency, and their amplitudes
 DECAY, RELEASE = 1.2, 0.02  # seconds
 LONGEST = 30.0  # seconds of a preview
 
@@ -26,7 +26,7 @@ def write_wav(voices: Sequence[Sequence[Note]], steps_per_quarter: int) -> bytes
         time = np.arange(min(int(note.length * step * RATE), len(sound) - first)) / RATE
         frequency = 440 * 2 ** ((note.pitch - 69) / 12)
         tone = sum(loud * np.sin(2 * np.pi * frequency * n * time) for n, loud in PARTIALS if frequency * n < RATE / 2)
-        edge = np.minimum(1, np.minimum(time, time[-1:] - time) / RELEASE)  # no click where it begins and ends
+        edge = np.minimum(1, np.minimum(time, time[-1:] - time) / RELEASE)  # fade in and out, to avoid clicks
         sound[first : first + len(time)] += tone * np.exp(-time / DECAY) * edge
     loudest = np.abs(sound).max(initial=0) or 1.0
     buffer = BytesIO()

@@ -6,16 +6,16 @@ from vaelab.data.music.notes import Note, Piece
 
 
 def works(pieces: Sequence[Piece], names: Sequence[Hashable], excerpt: int | None, stride: int = 1) -> list[int]:
-    """A number for each piece, the same for all versions of one work.
+    """Number the works: one number for each piece, the same for all versions of one work.
 
-    Two pieces belong together that have one name, or the same notes in all voices, in any key, over an excerpt;
-    and so do those that belong together with a third.
+    Two pieces are versions of one work if they have the same name, or if they share an excerpt: the same notes in all
+    voices, in any key. Pieces that are both versions of a third piece are of the same work, too.
 
     Args:
-        pieces: on one grid.
-        names: of their works, as far as they are known.
-        excerpt: steps that have to be the same; None for the whole of both pieces.
-        stride: steps between the places where an excerpt may begin.
+        pieces: pieces on the same grid.
+        names: for each piece the name of its work, as far as it is known.
+        excerpt: the length of an excerpt in steps; None for whole pieces.
+        stride: the number of steps between positions where an excerpt may begin.
     """
     parent = list(range(len(pieces)))
 
@@ -33,7 +33,7 @@ def works(pieces: Sequence[Piece], names: Sequence[Hashable], excerpt: int | Non
 
 
 def _excerpts(piece: Piece, length: int | None, stride: int) -> Iterator[Hashable]:
-    """What an excerpt holds, less its lowest pitch; of a held note the part within."""
+    """Yield the notes of each excerpt, with pitches relative to the lowest one and notes cut at its ends."""
     length = length or piece.steps
     for begin in range(0, piece.steps - length + 1, stride):
         voices = [

@@ -1,4 +1,4 @@
-"""Series as they lie in files: .npy arrays, tables whose rows are steps, series, or lists of values."""
+"""Reading of series from .npy arrays and tables. The rows of a table are steps, or series, or lists of values."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -32,12 +32,12 @@ class Recording:
     """One series of any length.
 
     Attributes:
-        values: `(C, T)`, NaN where one is missing.
-        source: the file, and the row in it, for people.
-        place: where it was read from, as columns of a CSV file: `file`, relative to what was named, and `row`.
+        values: `(C, T)`; missing values are NaN.
+        source: the file, and the row if it holds several series; for messages.
+        place: the origin as columns of a CSV file: `file`, relative to the path in the settings, and `row`.
         split: `train`, `val` or `test`.
-        labels: of each step, `(T,)`, or one for all, `(1,)`; None for a missing one; empty without labels.
-        times: of each step, an Arrow array `(T,)` of what the time column holds; None without one.
+        labels: one for each step, `(T,)`, or one for all steps, `(1,)`; None for a missing label; empty without labels.
+        times: an Arrow array `(T,)` with the cells of the time column; None without such a column.
     """
 
     values: NDArray[Any]
@@ -50,7 +50,7 @@ class Recording:
 
 @dataclass(frozen=True)
 class Reading:
-    """How files are to be read; see `Series` for each."""
+    """Options for reading files; see `Series` for those without a comment."""
 
     form: Form = "steps"
     layout: Layout | None = None
@@ -60,19 +60,22 @@ class Reading:
     drop: Sequence[str | int] = ()
     header: bool | None = None
     encoding: str = "utf-8"
-    long: bool = False  # a .npy of one dimension less is one long recording
-    later: bool = False  # whether a label, and columns to leave out, may be missing
-    channels: tuple[str, ...] = ()  # of tables of steps: those to take; empty for all that are left
-    known: tuple[str, ...] = ()  # that a trained model has: those of a .npy file, which names none
-    classes: tuple[str, ...] = ()  # that a trained model knows: folders of later series
+    long: bool = False  # whether a .npy array (T,), or one of two dimensions, is one long recording
+    later: bool = False  # whether to read data for a trained model: label and dropped columns may be absent
+    channels: tuple[str, ...] = ()  # the columns to read as channels; empty for all that are not left out
+    known: tuple[str, ...] = ()  # the channels of a trained model, used for .npy files, which have no names
+    classes: tuple[str, ...] = ()  # the classes of a trained model, used to recognise folders of classes
 
 
 def read_recordings(place: Path, how: Reading) -> tuple[tuple[str, ...], list[Recording]]:
-    """Names of the channels, and all series of a file or folder, those of train first, then val, then test.
+    """Read all series of a file or folder.
+
+    Returns:
+        The names of the channels, and the series in the order train, val, test.
 
     Raises:
-        ConfigError: a setting names what is not there, or has to be made.
-        DataError: a file cannot be read, is empty, or differs from the others; names it.
+        ConfigError: a setting names a column that does not exist, or a setting is needed.
+        DataError: a file cannot be read, is empty, or has other channels than the first. The message names the file.
     """
     if place.suffix.lower() == ".npy":
         return _array(place, how)
@@ -89,7 +92,7 @@ def read_recordings(place: Path, how: Reading) -> tuple[tuple[str, ...], list[Re
         splits = {file: SPLITS[parts.pop(0).lower()] for file, parts in places.items()}
     classes = {parts[0] for parts in places.values() if parts}
     labelled = len(classes) > 1
-    if how.later:  # not all classes have come, and what is no class may be a folder too
+    if how.later:  # later data may lack some classes, and may have folders that are not classes
         labelled = bool(classes & set(how.classes))
     labelled = labelled and how.label is None
     if labelled and (loose := [file.name for file in files if not places[file]]):
@@ -116,10 +119,10 @@ def read_recordings(place: Path, how: Reading) -> tuple[tuple[str, ...], list[Re
 
 
 def _each(files: Sequence[Path], read: Callable[[Path], list[Recording]]) -> list[Recording]:
-    """What all files hold.
+    """Read all files and collect their series.
 
     Raises:
-        DataError: some cannot be used; names all of them.
+        DataError: at least one file cannot be used; one message for all of them.
     """
     found: list[Recording] = []
     refused = []
@@ -133,10 +136,10 @@ def _each(files: Sequence[Path], read: Callable[[Path], list[Recording]]) -> lis
 
 
 def _by_split(place: Path, places: Mapping[Path, Sequence[str]]) -> bool:
-    """Whether the first folders are splits.
+    """Whether the top-level folders are splits: the names of all of them must be names of splits.
 
     Raises:
-        DataError: files lie beside them.
+        DataError: they are, and there are files outside of them.
     """
     first = {parts[0] for parts in places.values() if parts}
     named = sorted(name for name in first if name.lower() in SPLITS)
@@ -171,7 +174,7 @@ def _relative(place: Path, file: Path) -> str:
 
 
 def _split_by_name(place: Path, file: Path) -> str:
-    """As a word of the file's name says, such as `ECG5000_TRAIN.tsv`; train where none does."""
+    """The split that a word of the file's path names, as in `ECG5000_TRAIN.tsv`; `train` if none does."""
     if place.is_file():
         return "train"
     words = re.split(r"[-._ /]", file.relative_to(place).as_posix().lower())
@@ -228,7 +231,10 @@ def _load(path: Path, kinds: str) -> NDArray[Any]:
 
 
 def _channels_first(array: NDArray[Any], path: Path, how: Reading) -> NDArray[Any]:
-    """`(N, C, T)` of either; if only one of the two has as many channels as a trained model, it is that one."""
+    """Bring an array of either layout to `(N, C, T)`.
+
+    If only one of the layouts gives as many channels as the trained model has, that layout is used.
+    """
     _, first, last = array.shape
     layout = how.layout
     if (len(how.known) == first) != (len(how.known) == last):
@@ -252,7 +258,7 @@ def _labels(path: Path, values: NDArray[Any]) -> list[tuple[str | None, ...]]:
 
 
 def _label_text(label: Any) -> str | None:
-    """Whole numbers as such; NaN and nothing are no label."""
+    """The text of a label: whole numbers without decimals; None for NaN, None and the empty text."""
     if isinstance(label, bytes):
         label = label.decode("utf-8", errors="replace")
     if isinstance(label, float):
@@ -279,7 +285,11 @@ def _table(file: Path, how: Reading) -> pa.Table:
 
 
 def _has_header(file: Path, how: Reading) -> bool:
-    """Whether the first line holds names: it does unless all of it are numbers that do not just count columns."""
+    """Whether the first line holds names: unless all its cells are numbers that do not count the columns.
+
+    Raises:
+        ConfigError: the line has one or two cells, such as `0,1`, that may be a count of the columns or values.
+    """
     if file.suffix.lower() == ".parquet":
         return True
     if how.header is not None:
@@ -304,7 +314,12 @@ def _has_header(file: Path, how: Reading) -> bool:
 def _steps(
     file: Path, how: Reading, extra: dict[str, Path]
 ) -> tuple[tuple[str, ...], NDArray[np.float64], tuple[str | None, ...], Any]:
-    """Names of channels, values `(C, T)`, labels and times of steps; adds unwanted columns to `extra`."""
+    """Read a table whose rows are steps.
+
+    Returns:
+        The names of the channels, values `(C, T)`, and the labels and times of the steps. Columns that are neither
+        read nor left out by a setting are added to `extra`.
+    """
     table = _table(file, how)
     labels = _texts(table, how.label)
     times = None
@@ -318,7 +333,7 @@ def _steps(
 
 
 def _rows(file: Path, place: Path, how: Reading) -> list[Recording]:
-    """A series of one channel for each row."""
+    """Read a table whose rows are series of one channel."""
     split, name = _split_by_name(place, file), _relative(place, file)
     table = _table(file, how)
     labels = _texts(table, how.label)
@@ -332,12 +347,12 @@ def _rows(file: Path, place: Path, how: Reading) -> list[Recording]:
 
 
 def _holds_lists(file: Path) -> bool:
-    """Whether a Parquet file has a column whose cells are lists: then a row is a series."""
+    """Whether a Parquet file has a column whose cells are lists; its rows are then series."""
     if file.suffix.lower() != ".parquet":
         return False
     try:
         schema = pq.read_schema(file)
-    except (pa.ArrowException, OSError):  # said where the file is read
+    except (pa.ArrowException, OSError):  # reported when the file is read
         return False
     return any(_is_list(of) for of in schema.types)
 
@@ -347,7 +362,7 @@ def _is_list(of: pa.DataType) -> bool:
 
 
 def _listed(files: Sequence[Path], place: Path, how: Reading) -> tuple[tuple[str, ...], list[Recording]]:
-    """Series of tables whose cells are lists: a row is a series, and each column of lists a channel."""
+    """Read tables whose cells are lists: a row is a series, and each column is a channel."""
     channels: list[tuple[str, ...]] = []
 
     def read(file: Path) -> list[Recording]:
@@ -376,10 +391,10 @@ def _listed(files: Sequence[Path], place: Path, how: Reading) -> tuple[tuple[str
 
 
 def _lists(column: Any, file: Path, name: str) -> list[NDArray[np.float64]]:
-    """The values of each cell, `(T,)`.
+    """The values of each cell, `(T,)`; `T` may differ between cells.
 
     Raises:
-        DataError: a cell is no list of numbers, or holds nothing.
+        DataError: the column does not hold lists of numbers, or a cell has no value.
     """
     of = column.type
     if not _is_list(of):
@@ -396,7 +411,11 @@ def _lists(column: Any, file: Path, name: str) -> list[NDArray[np.float64]]:
 
 
 def _together(row: Sequence[NDArray[np.float64]], file: Path, number: int) -> NDArray[np.float64]:
-    """The channels of one series, `(C, T)`."""
+    """Stack the channels `(T,)` of one series to `(C, T)`.
+
+    Raises:
+        DataError: the channels differ in length.
+    """
     if len(lengths := {len(values) for values in row}) > 1:
         long = " and ".join(map(str, sorted(lengths)))
         raise DataError(f"{file}: row {number} has channels of {long} steps; should be as long as each other")
@@ -418,7 +437,13 @@ def _left_out(how: Reading) -> set[str]:
 def _numbers(
     table: pa.Table, file: Path, how: Reading, wanted: tuple[str, ...] = ()
 ) -> tuple[tuple[str, ...], NDArray[np.float64]]:
-    """Names and values `(rows, columns)` of what is wanted, or of all that is neither label, time nor dropped."""
+    """Names and values `(rows, columns)` of the columns in `wanted`.
+
+    If `wanted` is empty, all columns are read except the label, the time and the dropped ones.
+
+    Raises:
+        DataError: a wanted column is absent, no column is left, or a column does not hold numbers.
+    """
     if lacking := [name for name in wanted if name not in table.column_names]:
         raise DataError(f"{file}: lacks channels that the model was trained on: {some(lacking)}")
     left_out = _left_out(how)
@@ -438,10 +463,10 @@ def _numbers(
 
 
 def _read_texts(name: str, column: Any, file: Path, how: Reading) -> Any:
-    """The numbers that the texts of a column are; signs of missing values are missing.
+    """Read a text column as numbers; texts that stand for a missing value become null.
 
     Raises:
-        DataError: some are no numbers; names the first.
+        DataError: a cell is not a number. The message shows the first one, unless most cells are not numbers.
     """
     values, odd = parsed(text_of(column.combine_chunks()), dates=False)
     if odd.mean() > 0.5:
@@ -463,7 +488,11 @@ def _remedy(name: str) -> str:
 
 
 def _refuse_disorder(column: Any, file: Path, name: str) -> None:
-    """Steps must come in their order; times that are texts cannot be told."""
+    """Check that times do not decrease; times that are texts are not checked.
+
+    Raises:
+        DataError: a time is before the one of the row above.
+    """
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         return
     times = column.combine_chunks().drop_null()

@@ -1,4 +1,4 @@
-"""Texts of plain files, JSONL, tables and the hub, each with the label that stands beside it, a few at a time."""
+"""Reading of texts and their labels from plain files, JSONL, tables and the Hugging Face hub, a few at a time."""
 
 import codecs
 import json
@@ -24,27 +24,28 @@ from vaelab.errors import ConfigError, DataError
 
 PLAIN, JSONL, TABLES = (".txt", ".text", ".md"), (".jsonl", ".ndjson"), (".csv", ".tsv", ".parquet")
 SUFFIXES = PLAIN + JSONL + TABLES
-WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff")  # how UTF-16 begins
-AT_ONCE = 2**20  # bytes of a file
-PER_BYTE = 3  # bytes of memory for each of a text, about: itself, and two for its tokens
-ROWS = 8_192  # of a table
+WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff")  # byte order marks of UTF-16
+AT_ONCE = 2**20  # bytes of a file that are read at once
+PER_BYTE = 3  # estimated bytes of memory for each byte of text: one for the text, two for its tokens
+ROWS = 8_192  # rows of a table that are read at once
 
-# To be read from, with line feeds at the ends of lines; its label; and its line or row in its source.
+# A file object for reading, with line feeds at the ends of lines; its label; its line or row number in its source.
 Document = tuple[TextIO, str | None, int]
 
 
 @dataclass(frozen=True)
 class Texts:
-    """Texts of a split in their order, read anew from where they lie whenever they are asked for.
+    """The texts of a split, in order. They are read again from their files each time they are requested.
 
     Attributes:
-        sources: each gives its documents: a plain file as a whole, or one row after the other of anything else.
-        names: of the files that they are, relative to where they were looked for; empty for a set of the hub.
-        numbered: what the numbers of each source's documents, or of the lines of a plain file, count: lines from 1 or
-            rows from 0.
-        rows: whether documents are rows, of which each is one text, rather than files of many lines.
+        sources: functions that yield the documents of a source. A plain file is one document; in all other sources
+            each row is one.
+        names: the file of each source, relative to the path in the settings; empty for a data set of the hub.
+        numbered: for each source, what the number of a document, or of a line of a plain file, counts: lines from 1,
+            or rows from 0.
+        rows: whether documents are rows, each of which is one text; else some are files with many lines.
         labelled: whether rows have labels.
-        large: whether they are more than memory should hold.
+        large: whether the texts should be stored on disk and not in memory.
     """
 
     sources: Sequence[Callable[[], Iterator[Document]]]
@@ -55,18 +56,18 @@ class Texts:
     large: bool
 
     def documents(self) -> Iterator[tuple[int, Document]]:
-        """One after the other with the number of its source; each is to be read before the next is asked for."""
+        """Yield each document with the number of its source. Read it before the next one is requested."""
         for number, source in enumerate(self.sources):
             for document in source():
                 yield number, document
 
     def whole(self, source: int, number: int) -> bool:
-        """Whether a document is a plain file, and no line or row of one."""
+        """Whether a document is a whole plain file, and not a line or row of a file."""
         return self.numbered[source] == "line" and number == 0
 
     @property
     def blank(self) -> bool:
-        """Whether there is nothing but blanks."""
+        """Whether all documents are empty or hold only blanks."""
         return not any(
             part.strip() for _, (text, *_) in self.documents() for part in iter(partial(text.read, AT_ONCE), "")
         )
@@ -82,21 +83,25 @@ def read_texts(
     storage: Storage,
     unlabelled: bool = False,
 ) -> dict[str, Texts]:
-    """The texts of each split, `train` and, where the source has them, `val` and `test`.
+    """Find the texts of each split.
 
     Args:
-        path: a file, a folder of them (files or folders named train, val or test are splits), or a hub id.
-        data_dir: where relative paths are looked for too.
-        column: the field of JSONL, or column of a table, that holds the text.
-        label: the one that holds its label.
-        encoding: of files that are no Parquet.
-        scratch: where the rows of tables go that are too many for memory.
-        storage: where texts belong.
-        unlabelled: whether the label may be missing.
+        path: a file, a folder of files (files or folders named train, val or test are splits), or a hub id.
+        data_dir: a second folder in which relative paths are searched.
+        column: the field of JSONL, or the column of a table, that holds the text.
+        label: the field or column that holds the label; None for no labels.
+        encoding: the text encoding of all files except Parquet.
+        scratch: where to store the rows of tables that do not fit into memory.
+        storage: whether texts belong in memory or on disk.
+        unlabelled: whether the label may be absent.
+
+    Returns:
+        `train` and, if the source has them, `val` and `test`.
 
     Raises:
-        DataError: there is no such file or set, one cannot be read, or none holds any text; names it. What is wrong
-            with a line of JSONL is said when that is read.
+        ConfigError: there is no such encoding, or a label is given for a plain text file.
+        DataError: there is no such file or data set, a file cannot be read, or a split has no text. A broken line of
+            JSONL raises it only when that line is read.
     """
     for place in (Path(path).expanduser(), data_dir / path):
         if place.exists():
@@ -134,7 +139,7 @@ def _files(place: Path) -> dict[str, list[Path]]:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is looked for in files below `place`, or in that file: see `read_texts`."""
+    """What to read from the files in the folder `place`, or from the file `place`; see `read_texts`."""
 
     place: Path
     column: str
@@ -143,12 +148,12 @@ class Wanted:
     unlabelled: bool
 
     def name(self, file: Path) -> str:
-        """Of a file, relative to the place."""
+        """The name of a file, relative to `place`."""
         return file.name if file == self.place else file.relative_to(self.place).as_posix()
 
 
 def _read(files: list[Path], wanted: Wanted, scratch: Scratch, storage: Storage) -> Texts:
-    """All files of a split; an empty file among others adds nothing."""
+    """The texts of all files of a split. Empty files are allowed as long as one file has text."""
     large = belongs_on_disk(PER_BYTE * memory_needed(files), storage)
     sources: list[Callable[[], Iterator[Document]]] = []
     numbered: list[Literal["line", "row"]] = []
@@ -185,10 +190,15 @@ def _refuse_label(file: Path, wanted: Wanted) -> None:
 
 
 def _refuse_undecodable(file: Path, encoding: str) -> None:
-    """Decode a whole file once, so that later, wherever it is read, it can be."""
+    """Decode a whole file once, so that later reads cannot fail in the middle of the file.
+
+    Raises:
+        ConfigError: there is no such encoding.
+        DataError: the file cannot be read or decoded.
+    """
     lines = 1
     try:
-        " ".encode(encoding)  # Python also has codecs that are no encodings of text, such as hex
+        " ".encode(encoding)  # Python also has codecs that do not encode text, such as hex
         decoder = codecs.getincrementaldecoder(_marked(encoding))()
         with file.open("rb") as content:
             while block := content.read(AT_ONCE):
@@ -210,7 +220,7 @@ def _refuse_undecodable(file: Path, encoding: str) -> None:
 
 
 def _opened(file: Path, encoding: str) -> TextIO:
-    """To be read without a byte order mark, and with line feeds at the ends of lines."""
+    """Open a file for reading text, without a byte order mark and with line feeds at the ends of lines."""
     return file.open(encoding=_marked(encoding), newline=None)
 
 
@@ -249,7 +259,7 @@ def _json_lines(file: Path, wanted: Wanted) -> Iterator[Document]:
 
 
 def _whole(text: str) -> str:
-    """Halves of characters, which JSON can escape and no file can hold, become U+FFFD."""
+    """Replace lone surrogates by U+FFFD: JSON can escape them, but no file can hold them."""
     return text if text.isascii() else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
@@ -265,7 +275,7 @@ def _columns(table: pa.Table, source: str, wanted: Wanted) -> Callable[[], Itera
 
 
 def _rows(table: pa.Table) -> Iterator[Document]:
-    """Of a column of texts and, where there is a second, one of labels."""
+    """Yield the rows of a table: its first column holds texts, and its second, if there is one, labels."""
     number = 0
     for batch in table.to_batches(max_chunksize=ROWS):
         texts, *labels = (pc.cast(column, pa.string()).to_pylist() for column in batch.columns)

@@ -1,4 +1,4 @@
-"""Lines, rows and windows of texts, which become examples, before they are encoded."""
+"""Division of texts into lines, rows or windows, each of which becomes an example."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -15,14 +15,14 @@ SCHEMA = pa.schema([("text", pa.large_string()), ("label", pa.int64())])
 
 
 class Piece(NamedTuple):
-    """A text that becomes an example, and where it stands.
+    """A text that becomes an example, and its origin.
 
     Attributes:
-        text: some characters.
-        label: None for none.
-        source: number of the file; None for what may be of several.
-        number: of its line or row in the file; None for a window of a plain file.
-        first: of a window, the character of its text that it begins with.
+        text: its characters.
+        label: its label; None without one.
+        source: the number of its file; None for a window that may span several files.
+        number: the number of its line or row in the file; None for a window of a plain file.
+        first: for a window, the index of its first character in its text, from 0; else None.
     """
 
     text: str
@@ -33,27 +33,28 @@ class Piece(NamedTuple):
 
 
 def cut(texts: Texts, unit: Unit, length: int) -> Iterator[Piece]:
-    """All that are more than blanks, in their order.
+    """Yield the pieces of a split in order, without those that are only blanks.
 
     Args:
-        texts: of a split.
-        unit: `line`: without blanks at its end; a row is one, whatever line feeds it has. `window`: of the running
-            text of a file or labelled row, or of all rows without labels.
-        length: of windows, in characters; the last of a text may be shorter.
+        texts: the texts of a split.
+        unit: `line` or `window`. With `line`, each line of a plain file is a piece, and so is each row, even if it has
+            line feeds; blanks at the end are removed. With `window`, a file or labelled row is cut into windows; rows
+            without labels are first joined to one text.
+        length: the length of windows in characters; the last window of a text may be shorter.
     """
     found = _lines(texts) if unit == "line" else _windows(texts, length)
     return (piece for piece in found if piece.text.strip())
 
 
 def to_arrow(pieces: Iterator[Piece], names: dict[str | None, int]) -> Iterator[pa.RecordBatch]:
-    """Pieces with their labels as numbers; labels that are new get one in `names`."""
+    """Convert pieces to Arrow batches with labels as numbers; new labels are added to `names`."""
     while some := list(islice(pieces, AT_ONCE)):
         labels = [names.setdefault(piece.label, len(names) - 1) for piece in some]
         yield pa.record_batch([[piece.text for piece in some], labels], schema=SCHEMA)
 
 
 def from_arrow(table: pa.Table) -> Iterator[list[str]]:
-    """The texts of pieces, `AT_ONCE` of them at most at a time."""
+    """Yield the texts of pieces in lists of at most `AT_ONCE`."""
     for batch in table.to_batches(max_chunksize=AT_ONCE):
         yield batch.column(0).to_pylist()
 
@@ -80,7 +81,7 @@ def _windows(texts: Texts, length: int) -> Iterator[Piece]:
 
 
 def _windows_of_all(texts: Texts, length: int) -> Iterator[Piece]:
-    """A line feed stands between two rows."""
+    """Cut all rows, joined by line feeds, into windows."""
     rest, first = "", 0
     for number, (_, (document, *_)) in enumerate(texts.documents()):
         rest += ("\n" if number else "") + document.read()

@@ -1,4 +1,4 @@
-"""Tokens of text: characters, or pairs of bytes merged as often as they meet."""
+"""Tokens of text: characters, or byte pair encoding."""
 
 import hashlib
 import sys
@@ -15,16 +15,16 @@ from vaelab.careful_read import broken, read_bytes
 from vaelab.errors import CheckpointError, ConfigError
 
 TokenKind = Literal["characters", "bpe"]
-UNKNOWN, SHOWN = "<unknown>", "\ufffd"  # what is no token, and how it is read
+UNKNOWN, SHOWN = "<unknown>", "\ufffd"  # the token of unknown characters, and the character it is decoded to
 TOKENS_FILE = "tokenizer.json"  # in the run folder's model/
 BYTES = 256
-MOST_BYTES = 2**26  # of the file; fifty for each token and each merge
+MOST_BYTES = 2**26  # largest size of the file; a token or merge takes about fifty bytes
 
 
 class Tokens:
-    """Between texts and numbers, by a tokenizer of Hugging Face's `tokenizers`.
+    """Conversion of texts to token numbers and back, with a tokenizer of Hugging Face's `tokenizers`.
 
-    The number after its last one, `end`, ends an example; no text can contain it.
+    Its tokens have the numbers 0 to `end - 1`. The number `end` marks the end of an example; no text contains it.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -32,33 +32,33 @@ class Tokens:
 
     @classmethod
     def fit(cls, texts: Iterable[str], kind: TokenKind, size: int) -> "Tokens":
-        """What `texts` need, at most `size` tokens.
+        """Fit a tokenizer to texts.
 
         Args:
-            texts: of the train split.
-            kind: `characters`, the most frequent ones and one token for all others; or `bpe` (Sennrich et al.,
-                2016) over bytes, to which nothing is unknown.
-            size: of the vocabulary, the end of an example included.
+            texts: the texts of the train split.
+            kind: `characters`: a token for each of the most frequent characters, and one for all others. `bpe`: byte
+                pair encoding (Sennrich et al., 2016) over bytes, for which no text is unknown.
+            size: the largest size of the vocabulary, including `end`.
 
         Raises:
-            ConfigError: bytes alone are more than `size`.
+            ConfigError: `size` is too small for `bpe`, which needs more than 257.
         """
         return cls(_pairs(texts, size) if kind == "bpe" else _characters(texts, size))
 
     @property
     def end(self) -> int:
-        """Ends an example."""
+        """The number that marks the end of an example: the size of the tokenizer's vocabulary."""
         return int(self.tokenizer.get_vocab_size())
 
     @property
     def unknown(self) -> int | None:
-        """Stands for characters that are no token; None where there are none such."""
+        """The token for unknown characters; None if no character can be unknown."""
         number = self.tokenizer.token_to_id(UNKNOWN)
         return None if number is None else int(number)
 
     @property
     def characters(self) -> tuple[int, ...]:
-        """How many characters each token stands for; the end for one, as a line feed would."""
+        """How many characters each token stands for, `end + 1` counts; `end` counts as one, like a line feed."""
         names = [str(self.tokenizer.id_to_token(number)) for number in range(self.end)]
         if self.unknown is not None:
             return (1,) * (self.end + 1)
@@ -67,18 +67,18 @@ class Tokens:
 
     @property
     def digest(self) -> str:
-        """The same for the same tokens only, in hexadecimal."""
+        """A hash of the tokenizer: 16 hexadecimal digits."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]
 
     def encode(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
-        """The tokens of each text, without its end."""
+        """The tokens of each text as an array `(T,)`, without `end`; `T` differs between texts."""
         if self.unknown is not None:
             return self._looked_up(texts)
         encoded = self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         return [np.asarray(one.ids, dtype=np.int32) for one in encoded]
 
     def _looked_up(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
-        """Characters by their code points: the tokenizer's own numbers, thirty times as fast."""
+        """Encode characters with a table of code points: the result of the tokenizer, thirty times as fast."""
         assert self.unknown is not None
         table = np.full(sys.maxunicode + 1, self.unknown, dtype=np.int32)
         for name, number in self.tokenizer.get_vocab().items():
@@ -88,14 +88,17 @@ class Tokens:
         return np.split(table[points], np.cumsum([len(text) for text in texts])[:-1])
 
     def decode(self, numbers: Sequence[int]) -> str:
-        """A text, up to the first end; what is padding is left out, what is unknown or no text is shown as U+FFFD."""
+        """Decode tokens up to the first `end`.
+
+        Padding (negative numbers) is skipped. Unknown tokens, and bytes that are not valid text, become U+FFFD.
+        """
         kept = list(numbers)
         kept = kept[: kept.index(self.end)] if self.end in kept else kept
         text = str(self.tokenizer.decode([number for number in kept if number >= 0], skip_special_tokens=False))
         return text.replace(UNKNOWN, SHOWN) if self.unknown in kept else text
 
     def to_json(self) -> str:
-        """As `from_json` and `tokenizers.Tokenizer.from_str` read it."""
+        """The tokenizer as JSON, which `from_json` and `tokenizers.Tokenizer.from_str` read."""
         return str(self.tokenizer.to_str(pretty=True))
 
     @classmethod
@@ -103,11 +106,12 @@ class Tokens:
         """The inverse of `to_json`.
 
         Raises:
-            ValueError: it is no tokenizer, or one whose tokens have no numbers from 0 on.
+            ValueError: the text is not a tokenizer; its tokens are not numbered from 0 on; or it has a token for
+                unknown characters and another token that is not one character.
         """
         try:
             tokenizer = Tokenizer.from_str(text)
-        except Exception as error:  # what `tokenizers` raises is of no other class
+        except Exception as error:  # `tokenizers` raises no narrower class
             raise ValueError(str(error)) from error
         vocabulary = tokenizer.get_vocab()
         if sorted(vocabulary.values()) != list(range(tokenizer.get_vocab_size())):
@@ -118,10 +122,10 @@ class Tokens:
 
     @classmethod
     def load(cls, run: Path | str) -> "Tokens":
-        """The tokens of a run folder.
+        """Load the tokens of a run folder.
 
         Raises:
-            CheckpointError: it has none, or a file that is no tokenizer.
+            CheckpointError: the file is missing, too large or not a tokenizer.
         """
         file = Path(run) / "model" / TOKENS_FILE
         if not file.exists():
