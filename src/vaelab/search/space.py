@@ -51,7 +51,7 @@ class Choices:
         return word
 
     def ends(self, key: str) -> list[str]:
-        """Overrides that must all compose."""
+        """The overrides to check before the search starts: one for each value."""
         return list(self.words)
 
 
@@ -91,7 +91,7 @@ class Range:
         return f"{key}={int(value) if self.whole else float(value)!r}"
 
     def ends(self, key: str) -> list[str]:
-        """Overrides that must all compose."""
+        """The overrides to check before the search starts: one for each end."""
         return [self.word(key, end) for end in (self.low, self.high)]
 
 

@@ -146,7 +146,11 @@ class Music(DataModule):
         return self.pitches[0], self.pitches[1]
 
     def _has_missing(self, padded: bool) -> bool:
-        """Whether examples may have missing frames; for a trained model, whether they had in training."""
+        """Whether examples may have missing frames; for a trained model, whether they had in training.
+
+        Raises:
+            DataError: examples have missing frames, but those in training had none.
+        """
         if self._trained is None or self._trained.has_missing == padded:
             return padded
         if padded:

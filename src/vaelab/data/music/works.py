@@ -33,7 +33,7 @@ def works(pieces: Sequence[Piece], names: Sequence[Hashable], excerpt: int | Non
 
 
 def _excerpts(piece: Piece, length: int | None, stride: int) -> Iterator[Hashable]:
-    """Yield the notes of each excerpt, with pitches relative to the lowest one and notes cut at its ends."""
+    """Yield a hash of each excerpt: its notes, with pitches relative to the lowest one, and cut at its ends."""
     length = length or piece.steps
     for begin in range(0, piece.steps - length + 1, stride):
         voices = [

@@ -1,4 +1,5 @@
 """`sweep=wandb`: a sweep of W&B. Its server proposes values, and its agent starts each trial on this machine.
 
-Imports neither wandb nor torch: the command line looks in here before it knows that there is a sweep.
+This package imports neither wandb nor torch, because the command line imports it before it knows whether a sweep is
+requested.
 """

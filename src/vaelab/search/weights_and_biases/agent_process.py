@@ -1,4 +1,4 @@
-"""W&B's agent as a process that ends with the one that has started it.
+"""W&B's agent as a process that ends when its parent process ends.
 
 `python -m vaelab.search.weights_and_biases.agent_process <sweep>` is `wandb agent <sweep>`.
 """
@@ -9,7 +9,7 @@ from vaelab.signals import end_with_parent
 
 
 def main() -> None:
-    """Be W&B's agent. It tells its trial to end when it is told so itself."""
+    """Run W&B's agent, which forwards signals to its trial."""
     end_with_parent()
     sys.argv = ["wandb", "agent", "--forward-signals", sys.argv[1]]
     from wandb.cli.cli import cli

@@ -1,4 +1,4 @@
-"""The processes of a sweep on this machine: W&B's agents, and trials that go on from a checkpoint."""
+"""The processes of a sweep on this machine: W&B's agents, and trials that are resumed from a checkpoint."""
 
 import os
 import re
@@ -15,17 +15,17 @@ from vaelab.launch.process import LAST, PATIENCE
 from vaelab.search.weights_and_biases.trial import OUTPUT, PLACE
 from vaelab.signals import ENDS_WITH, ends_with_this_process
 
-_STOPPED = re.compile(rb"INFO - Stop: ([\w-]+)\s*$", re.MULTILINE)  # as W&B's agent logs it
-_TWICE = 0.5  # seconds between two signals, so that the process hears both
+_STOPPED = re.compile(rb"INFO - Stop: ([\w-]+)\s*$", re.MULTILINE)  # a line in the log of W&B's agent
+_TWICE = 0.5  # seconds between two signals, so that the process receives both
 
 
 class Child:
-    """A process in a session of its own, with what it prints in a file.
+    """A Python process in its own session, whose output is written to a file.
 
     Args:
-        arguments: of Python.
-        output: the file.
-        variables: of the environment.
+        arguments: the arguments of Python.
+        output: the file for its output.
+        variables: environment variables.
     """
 
     def __init__(self, arguments: Sequence[str], output: Path, variables: Mapping[str, str]) -> None:
@@ -42,15 +42,15 @@ class Child:
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 env=environment,
-                start_new_session=True,  # Ctrl-C is for the sweep, which tells its processes
+                start_new_session=True,  # Ctrl-C goes to the sweep, which ends its processes
             )
 
     def ended(self) -> int | None:
-        """The exit code, minus the signal if one ended it; None while it runs."""
+        """The exit code, or minus the number of the signal that ended the process; None while it runs."""
         return self._process.poll()
 
     def stop(self) -> None:
-        """Tell it to end; again after a while, and in the end the system ends it."""
+        """Ask the process to end. Call it repeatedly: it sends a second signal later, and finally kills the process."""
         now = monotonic()
         if not self._told:
             self._signal()
@@ -60,7 +60,7 @@ class Child:
             self._signal()
 
     def hasten(self) -> None:
-        """End it now: W&B's agent kills its trial when it is told for the third time."""
+        """End the process now: three signals, since W&B's agent kills its trial at the third, and then `kill`."""
         for _ in range(3):
             if self.ended() is None:
                 self._signal()
@@ -68,7 +68,7 @@ class Child:
         self.kill()
 
     def kill(self) -> None:
-        """End it. What it has started ends soon after it."""
+        """Kill the process. The processes that it has started end soon afterwards."""
         if self.ended() is None:
             self._process.kill()
 
@@ -78,7 +78,7 @@ class Child:
             self._process.send_signal(signal.SIGTERM)
 
     def new_output(self) -> bytes:
-        """What it printed since this was asked last."""
+        """The output since the last call."""
         with suppress(OSError), self.output.open("rb") as file:
             file.seek(self._read)
             found = file.read()
@@ -87,7 +87,7 @@ class Child:
         return b""
 
     def last_line(self) -> str:
-        """The last line that it printed which says what went wrong."""
+        """The last line of the output with an error, or else its last line; empty without output."""
         try:
             lines = [line.strip() for line in self.output.read_text(encoding="utf-8", errors="replace").splitlines()]
         except OSError:
@@ -104,11 +104,11 @@ def agent(folder: Path, path: str, number: int, most: int | None) -> Child:
     """Start an agent.
 
     Args:
-        folder: of the sweep.
-        path: of the sweep at W&B.
-        number: of the agent in this process, from 0.
-        most: trials of the sweep. W&B's agent gives up where the first five fail; here each fails by itself. Where
-            there is no end of trials, W&B's rule stays.
+        folder: the folder of the sweep.
+        path: the path of the sweep at W&B.
+        number: the number of the agent in this process, from 0.
+        most: the number of trials of the sweep; None for no limit. W&B's agent stops if the first five trials fail.
+            This rule is switched off if there is a limit.
     """
     output = folder / "output"
     variables = {
@@ -124,13 +124,13 @@ def agent(folder: Path, path: str, number: int, most: int | None) -> Child:
 
 
 def trial_that_goes_on(folder: Path, path: str, run_id: str, start: Sequence[str], words: Sequence[str]) -> Child:
-    """Start a trial that was interrupted, from its checkpoint, with the same run of W&B.
+    """Resume an interrupted trial from its checkpoint, with the same run of W&B.
 
     Args:
-        folder: of the sweep.
-        path: of the sweep at W&B.
-        run_id: of the run at W&B.
-        start: how a trial is started.
+        folder: the folder of the sweep.
+        path: the path of the sweep at W&B.
+        run_id: the id of the run at W&B.
+        start: the beginning of the command line of a trial.
         words: flags and overrides that are typed now.
     """
     *account, sweep = path.split("/")
@@ -142,5 +142,5 @@ def trial_that_goes_on(folder: Path, path: str, run_id: str, start: Sequence[str
 
 
 def stopped_by_server(output: bytes) -> list[str]:
-    """Ids of the runs that W&B told an agent to stop, from what the agent printed."""
+    """The ids of the runs that W&B told an agent to stop, found in the output of the agent."""
     return [found.decode("ascii") for found in _STOPPED.findall(output)]

@@ -30,8 +30,8 @@ from vaelab.secrets import redact_text
 from vaelab.signals import Terminated, say
 from vaelab.terminal import console
 
-LOOK = 0.25  # seconds between looks at the processes
-REFRESH = 1.0  # seconds between looks at the trials
+LOOK = 0.25  # seconds between checks of the processes
+REFRESH = 1.0  # seconds between checks of the trials
 YOUR_ID = "<the id that wandb sweep prints>"
 
 
@@ -40,8 +40,8 @@ def sweep(words: SearchWords, folders: list[Path], program: Sequence[str], chose
 
     Args:
         words: the words of the command line.
-        folders: of config groups, vaelab's own first.
-        program: the start of a command line that starts a run, as in `sys.argv`.
+        folders: the folders of config groups, vaelab's own first.
+        program: the beginning of a command line that starts a run, as in `sys.argv`.
         chosen: the option of a new sweep; None for an existing one.
 
     Returns:
@@ -104,7 +104,7 @@ def _joined(words: SearchWords, folders: list[Path], start: Sequence[str]) -> tu
     changed = changes(words.search)
     for text in words.search:
         if text.startswith("sweep.id="):
-            changed["id"] = text.partition("=")[2]  # 12e45678 is no number
+            changed["id"] = text.partition("=")[2]  # 12e45678 must not be read as a number
     record = _changed(SweepRecord.read(words.folder), changed)
     taken, typed = recorded_overrides(record.words, words.trials, words.folder / FILE, folders)
     whose = account([*taken, *typed], folders)
@@ -114,10 +114,10 @@ def _joined(words: SearchWords, folders: list[Path], start: Sequence[str]) -> tu
 
 
 def _changed(record: SweepRecord, changes: dict[str, Any]) -> SweepRecord:
-    """Return a sweep with the keys that are typed now.
+    """Return the record of a sweep with the keys that are typed now.
 
     Raises:
-        ConfigError: a key can no longer be changed, or a value is not valid.
+        ConfigError: a key cannot be changed any more, or a value is not valid.
     """
     for key, value in changes.items():
         if key == "workers" and type(value) is int and value > 0:
@@ -173,12 +173,12 @@ class Running:
     """The processes of a sweep on this machine.
 
     Attributes:
-        record: of the sweep.
-        path: of the sweep at W&B.
-        say: prints a line.
-        told: the signal that ended it early; None for an end of the sweep.
-        broken: what an agent said that ended with an error.
-        begun: ids of the trials that ran here.
+        record: the record of the sweep.
+        path: the path of the sweep at W&B.
+        say: a function that prints a line.
+        told: the signal that interrupted the sweep; None without an interruption.
+        broken: the message of an agent that ended with an error.
+        begun: the ids of the trials that ran here.
     """
 
     record: SweepRecord
@@ -192,16 +192,16 @@ class Running:
 
     @property
     def told(self) -> int | None:
-        """The signal that ended it early."""
+        """The signal that interrupted the sweep; None without an interruption."""
         return self.heard.signal
 
     def run(self, start: Sequence[str], typed: Sequence[str], goes_on: bool) -> None:
-        """Run them.
+        """Run the processes until all have ended.
 
         Args:
-            start: how a trial is started.
-            typed: flags and overrides of trials that go on.
-            goes_on: whether trials that were interrupted here are resumed first.
+            start: the beginning of the command line of a trial.
+            typed: flags and overrides for resumed trials.
+            goes_on: whether to resume trials first that were interrupted on this machine.
         """
         folder = self.record.folder
         self._known = {trial.record.id: _state(trial) for trial in seen_trials(folder)}
@@ -240,7 +240,7 @@ class Running:
         self._refresh()
 
     def _refresh(self) -> None:
-        """Record what W&B stopped, and print news."""
+        """Record which trials W&B stopped, and print changes."""
         folder = self.record.folder
         stopped = {run_id for child in self._children for run_id in stopped_by_server(child.new_output())}
         trials = seen_trials(folder)

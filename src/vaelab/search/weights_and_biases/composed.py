@@ -1,4 +1,4 @@
-"""Compose and check a command line: the keys of the sweep, the space and the objective."""
+"""Composition and checks of a command line: the keys of the sweep, the space and the objective."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,12 +18,12 @@ LOGGER = "vaelab.record.trackers.wandb"
 
 @dataclass(frozen=True)
 class Account:
-    """Where W&B keeps a sweep.
+    """The place of a sweep at W&B.
 
     Attributes:
-        project: of the runs.
-        entity: a team or a person; None for the default of whoever is logged in.
-        offline: why W&B would not hear of the trials; empty where it does.
+        project: the project of the runs.
+        entity: a team or a user; None for the default of the user who is logged in.
+        offline: why the trials would not send anything to W&B; empty if they do.
     """
 
     project: str
@@ -31,21 +31,21 @@ class Account:
     offline: str
 
     def path(self, sweep: str) -> str:
-        """What `wandb agent` takes."""
+        """The path of a sweep, as `wandb agent` expects it."""
         return "/".join(filter(None, (self.entity, self.project, sweep)))
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A sweep as the command line describes it, checked.
+    """A sweep that the command line describes, after all checks.
 
     Attributes:
         node: the keys of `sweep`.
-        space: what each key may be.
-        objective: the number that is searched for.
-        account: where W&B keeps it.
-        log_dir, task: where its folder goes.
-        kind: data and model, which name it.
+        space: the values that each key may have.
+        objective: the number to optimise.
+        account: its place at W&B.
+        log_dir, task: the location of its folder.
+        kind: `<data>-<model>`, from which its name is made.
     """
 
     node: SweepNode
@@ -58,19 +58,19 @@ class Plan:
 
 
 def account(words: list[str], folders: list[Path]) -> Account:
-    """Where W&B keeps a sweep, by the logger that the trials have.
+    """The place of a sweep at W&B, from the logger of its trials.
 
     Raises:
-        ConfigError: the trials do not tell W&B anything.
+        ConfigError: the trials do not log to W&B.
     """
     return _account(composed(with_usual(words), folders))
 
 
 def plan(words: SearchWords, folders: list[Path], chosen: Chosen) -> Plan:
-    """Check a new sweep: its keys, its space at both ends, the number that is searched for.
+    """Check a new sweep: its keys, both ends of its ranges, and the number to optimise.
 
     Raises:
-        UserError: names what does not fit.
+        UserError: one of them is not valid; the message names it.
     """
     config, hydra = chosen.config, chosen.config.hydra
     node = read_sweep_node(chosen.node)
@@ -85,7 +85,7 @@ def plan(words: SearchWords, folders: list[Path], chosen: Chosen) -> Plan:
 
 
 def _objective(words: list[str], node: SweepNode, space: Space, folders: list[Path]) -> Objective:
-    """The one number, by the rules of a search with optuna."""
+    """The number to optimise, found by the rules of a search with optuna."""
     alike = {"trials": 1, "metric": node.metric, "objectives": {}, "sampler": "random", "pruner": "none", "startup": 0,
              "workers": 1, "seed": 0, "storage": None, "space": node.space}  # fmt: skip
     (found,) = objectives(words, read_node(alike), space, folders)

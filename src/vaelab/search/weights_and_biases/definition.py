@@ -1,7 +1,7 @@
 """The definition of the sweep for W&B: the contents of `wandb_sweep.yaml`.
 
-W&B's agent writes a value after the name of its parameter as Python prints it: null becomes None, which Hydra reads
-as a text, and lists get Python's syntax. So all values that are not plain numbers are texts in Hydra's syntax.
+W&B's agent writes values into the command line as Python prints them: null becomes None, which Hydra reads as a text,
+and lists have Python's syntax. So all values that are not plain numbers are defined as texts in Hydra's syntax.
 """
 
 import math
@@ -23,19 +23,19 @@ from vaelab.search.weights_and_biases.trial import PLACE
 from vaelab.secrets import redact_override
 
 FILE = "wandb_sweep.yaml"
-VALUES = 1000  # largest number of values of a range with a step that W&B cannot express
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")  # of a parameter, as W&B's schema has it
+VALUES = 1000  # the most values of a range with a step that W&B cannot express, so that they are listed
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")  # names of parameters that W&B's schema allows
 
 
 def definition(plan: Plan, folder: Path, words: Sequence[str], flags: Sequence[str], start: Sequence[str]) -> Any:
     """Return the definition of the sweep as plain data.
 
     Args:
-        plan: of the sweep.
-        folder: of the sweep, in which each trial makes its own.
-        words: overrides of every trial.
-        flags: of every trial.
-        start: how a trial is started: `train.py`, or `-m vaelab train`.
+        plan: the sweep.
+        folder: the folder of the sweep, in which each trial creates its own.
+        words: the overrides of every trial.
+        flags: the flags of every trial.
+        start: the beginning of the command line of a trial: `train.py`, or `-m vaelab train`.
 
     Raises:
         ConfigError: W&B does not support a name or a range, or a word contains a secret.
@@ -56,21 +56,21 @@ def definition(plan: Plan, folder: Path, words: Sequence[str], flags: Sequence[s
 
 
 def program(start: Sequence[str]) -> str:
-    """What W&B shows as the program, and its agent puts in the place of `${program}`."""
+    """The program that W&B shows, and that its agent inserts for `${program}`."""
     return start[0] if start[0] != "-m" else start[1]
 
 
 def command(folder: Path, words: Sequence[str], flags: Sequence[str], start: Sequence[str]) -> list[str]:
-    """What W&B's agent runs for each trial; its own words are in `${...}`.
+    """The command that W&B's agent runs for each trial; the agent replaces the words in `${...}`.
 
     Args:
-        folder: of the sweep, in which each trial makes its own.
-        words: overrides of every trial.
-        flags: of every trial.
-        start: how a trial is started: `train.py`, or `-m vaelab train`.
+        folder: the folder of the sweep, in which each trial creates its own.
+        words: the overrides of every trial.
+        flags: the flags of every trial.
+        start: the beginning of the command line of a trial: `train.py`, or `-m vaelab train`.
 
     Raises:
-        ConfigError: a word holds a secret.
+        ConfigError: a word contains a secret.
     """
     for word in [*flags, *words]:
         if (hidden := redact_override(word)) != word:
@@ -85,7 +85,7 @@ def command(folder: Path, words: Sequence[str], flags: Sequence[str], start: Seq
 
 
 def parameter_name(key: str) -> str:
-    """Return a key as the name of a parameter of W&B.
+    """Return the name of a parameter of W&B for a key.
 
     Raises:
         ConfigError: W&B does not allow this name.
@@ -102,11 +102,11 @@ def parameters(space: Space, method: str) -> dict[str, Any]:
     """Return the space as parameters of W&B.
 
     Args:
-        space: of the sweep.
-        method: W&B's way to search, of which grid takes no range of any number.
+        space: the space of the sweep.
+        method: W&B's search method; `grid` does not support continuous ranges.
 
     Raises:
-        ConfigError: names the key that W&B cannot take.
+        ConfigError: W&B does not support a key or its range; the message names it.
     """
     found = {}
     for key, entry in space.items():
@@ -162,7 +162,7 @@ def _range(where: str, entry: Range) -> dict[str, Any]:
 
 
 def started_by(program: Sequence[str]) -> list[str]:
-    """How an agent starts a trial: by this program, seen from the folder in which the agent is started."""
+    """The beginning of the command line of a trial, relative to the folder in which the agent is started."""
     script = program[0]
     if not script.endswith(".py") or not os.path.isfile(script):
         return ["-m", "vaelab", "train"]

@@ -11,25 +11,25 @@ from vaelab.errors import CheckpointError, printable
 from vaelab.search.words import FILE
 from vaelab.secrets import redact_override
 
-LARGEST = 2**20  # bytes of a record
+LARGEST = 2**20  # largest size of a record in bytes
 ID = re.compile(r"[\w-]{1,128}", re.ASCII)
 
 
 @dataclass(frozen=True)
 class SweepRecord:
-    """What a sweep of W&B is, as its folder has it.
+    """The description of a sweep of W&B in its folder.
 
     Attributes:
-        folder: of the sweep.
-        command: the command line that began it, without secrets.
-        words: overrides that every trial has, without secrets.
-        keys: what is searched.
-        metric: the number that is searched for.
-        better: its direction.
-        id: of the sweep at W&B; None where it was not begun there yet. Project and entity are not kept: an agent runs
-            the commands of a sweep, so whose sweep it is, is for the user to say.
-        trials: in all; None for no end.
-        workers: agents on this machine.
+        folder: the folder of the sweep.
+        command: the command line that started it, without secrets.
+        words: the overrides of every trial, without secrets.
+        keys: the keys of the space.
+        metric: the number to optimise.
+        better: the direction in which it is better.
+        id: the id of the sweep at W&B; None if it was not started there yet. Project and entity are not stored: since
+            an agent runs the commands of a sweep, the user has to say whose sweep it is.
+        trials: the number of trials; None for no limit.
+        workers: the number of agents on this machine.
     """
 
     folder: Path
@@ -43,7 +43,7 @@ class SweepRecord:
     workers: int
 
     def write(self) -> None:
-        """Keep it."""
+        """Write the record into the folder of the sweep."""
         record = {
             "engine": "wandb",
             "command": self.command,
@@ -57,17 +57,17 @@ class SweepRecord:
         write_json(self.folder / FILE, record)
 
     def begun_as(self, sweep: str) -> "SweepRecord":
-        """The same, with its id at W&B, which is kept."""
+        """Return the record with its id at W&B, after writing it."""
         made = replace(self, id=sweep)
         made.write()
         return made
 
     @classmethod
     def read(cls, folder: Path) -> "SweepRecord":
-        """The record in a folder, which may come from somebody else: see `recorded_overrides` for its words.
+        """Read the record in a folder, which may be untrusted; see `recorded_overrides` for its words.
 
         Raises:
-            CheckpointError: it is broken.
+            CheckpointError: the record is not valid.
         """
         path = folder / FILE
         try:
@@ -95,7 +95,7 @@ class SweepRecord:
 
     @classmethod
     def read_or_none(cls, folder: Path) -> "SweepRecord | None":
-        """The same; None where there is none, as on a machine that joined with W&B's own command."""
+        """Read the record; None if there is none, as on a machine that joined with W&B's own command."""
         try:
             return cls.read(folder)
         except CheckpointError:

@@ -1,7 +1,7 @@
-"""`wandb_sweep.yaml` of a sweep that W&B does not have yet, read again: the folder may come from somebody else.
+"""Reads `wandb_sweep.yaml` of a sweep that was not started at W&B yet. The folder may be untrusted.
 
-W&B's agent runs the command in it. So the command is made anew from the words that a file may decide and those that
-are typed, and each parameter has to be a key that a file may set, to values that it may have.
+W&B's agent runs the command in this file. So the command is built again, from typed words and from recorded words that
+are safe to take from a file. In the same way, each parameter must be a key and values that a file is allowed to set.
 """
 
 import re
@@ -33,18 +33,18 @@ def renewed_definition(
     account: Account,
     folders: list[Path],
 ) -> SweepRecord:
-    """Write the file again with a command of our own; returns the record with these words.
+    """Write the file again with a newly built command; return the record with these words.
 
     Args:
-        record: of the sweep.
-        words: overrides of every trial, of which none is taken from the folder unchecked.
-        flags: of every trial.
-        start: how a trial is started.
-        account: where W&B keeps the sweep.
-        folders: of config groups, vaelab's own first.
+        record: the record of the sweep.
+        words: the overrides of every trial; those from the folder must already be checked.
+        flags: the flags of every trial.
+        start: the beginning of the command line of a trial.
+        account: the place of the sweep at W&B.
+        folders: the folders of config groups, vaelab's own first.
 
     Raises:
-        CheckpointError: the file is missing or broken, or a parameter is none that a file may decide.
+        CheckpointError: the file is missing or not valid, or has a parameter that a file is not allowed to set.
     """
     path = record.folder / FILE
     try:
@@ -81,10 +81,10 @@ def renewed_definition(
 
 
 def _parameter(entry: Any) -> dict[str, Any]:
-    """A parameter that this program may have written.
+    """Check that a parameter has a form that vaelab writes.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it has not.
     """
     if set(entry) == {"values"}:
         values = entry["values"]

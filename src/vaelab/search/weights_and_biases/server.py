@@ -1,4 +1,4 @@
-"""Requests to W&B's server, in a process of its own, which ends in time even if W&B hangs.
+"""Requests to W&B's server in a separate process, which is ended after a time limit even if W&B hangs.
 
 `python -m vaelab.search.weights_and_biases.server <request>` is that process.
 """
@@ -19,20 +19,20 @@ from vaelab.secrets import redact_text
 if TYPE_CHECKING:
     from vaelab.search.weights_and_biases.composed import Account
 
-PROBE = 5.0  # seconds for a first answer
-PATIENCE = 20  # seconds for W&B's answer to a request
-LONGEST = 60.0  # seconds in all
+PROBE = 5.0  # time limit for a first answer, in seconds
+PATIENCE = 20  # time limit for W&B's answer to a request, in seconds
+LONGEST = 60.0  # total time limit, in seconds
 _OFFLINE = ("offline", "dryrun", "disabled")
 
 
 @dataclass(frozen=True)
 class Begun:
-    """A sweep that W&B has.
+    """A sweep that was started at W&B.
 
     Attributes:
-        id: of the sweep.
-        path: what `wandb agent` takes.
-        address: of its page; empty where W&B does not say.
+        id: its id.
+        path: its path, as `wandb agent` expects it.
+        address: the address of its page; empty if W&B does not return one.
     """
 
     id: str
@@ -41,24 +41,24 @@ class Begun:
 
 
 class NotStartedError(UserError):
-    """W&B's server could not be asked, or refused."""
+    """W&B's server did not answer, or refused the request."""
 
 
 def begin(definition: Path, account: "Account") -> Begun:
-    """Begin the sweep that a file describes.
+    """Start the sweep that a file describes.
 
     Raises:
-        NotStartedError: nobody is logged in, or the server does not answer or refuses.
+        NotStartedError: no user is logged in, or the server does not answer or refuses.
     """
     found = _ask({"definition": str(definition), "project": account.project, "entity": account.entity})
     return Begun(str(found["id"]), str(found["path"]), str(found["address"]))
 
 
 def log_in() -> None:
-    """See that somebody is logged in and the server answers.
+    """Check that a user is logged in and the server answers.
 
     Raises:
-        NotStartedError: nobody is, or it does not.
+        NotStartedError: no user is logged in, or the server does not answer.
     """
     _ask({})
 
@@ -69,7 +69,7 @@ def _ask(request: dict[str, Any]) -> dict[str, Any]:
     try:
         done = subprocess.run(
             [sys.executable, "-m", "vaelab.search.weights_and_biases.server", json.dumps(request)],
-            stdin=subprocess.DEVNULL,  # W&B asks for a key where it finds a terminal
+            stdin=subprocess.DEVNULL,  # W&B asks for a key if there is a terminal
             capture_output=True,
             text=True,
             timeout=LONGEST,
@@ -91,13 +91,13 @@ def _ask(request: dict[str, Any]) -> dict[str, Any]:
 def main() -> None:
     """Answer the request of the command line in one line of JSON."""
     request = json.loads(sys.argv[1])
-    answers, sys.stdout = sys.stdout, sys.stderr  # W&B prints what it does
+    answers, sys.stdout = sys.stdout, sys.stderr  # W&B prints messages to stdout
     try:
         found = _answer(request)
     except NotStartedError as error:
         found = {"refused": str(error)}
     print(json.dumps(found), file=answers, flush=True)
-    os._exit(0)  # W&B's service ends by itself, and would be waited for
+    os._exit(0)  # a usual exit would wait for W&B's service, which ends by itself
 
 
 def _answer(request: dict[str, Any]) -> dict[str, Any]:
@@ -134,9 +134,9 @@ def _answers(address: str) -> bool:
         with urlopen(address, timeout=PROBE):
             return True
     except HTTPError:
-        return True  # an answer
+        return True  # an error status is an answer, too
     except URLError as error:
-        return "SSL" in type(error.reason).__name__  # a certificate that Python does not know, and W&B may
+        return "SSL" in type(error.reason).__name__  # W&B may know a certificate that Python does not
     except (OSError, ValueError):
         return False
 

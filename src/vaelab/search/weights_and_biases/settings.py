@@ -12,14 +12,14 @@ from vaelab.errors import ConfigError
 
 @dataclass(frozen=True)
 class Hyperband:
-    """When W&B ends a trial early; its own names.
+    """When W&B ends a trial early. The names are those of W&B.
 
     Attributes:
-        type: W&B has this one only.
-        min_iter: validations before the first look; the others follow after `eta` times as many each.
-        max_iter: in its place, the validations of a whole trial, from which the looks are counted back.
-        s: how many looks, beside `max_iter`.
-        eta: by how much the looks lie apart, and which part of the trials goes on: one of `eta`.
+        type: the only type that W&B has.
+        min_iter: validations before the first check; each further check follows after `eta` times as many.
+        max_iter: instead of `min_iter`, the validations of a whole trial, from which checks are counted backwards.
+        s: the number of checks, together with `max_iter`.
+        eta: the ratio between successive checks; at each of them, one of `eta` trials goes on.
         strict: whether fewer trials go on.
     """
 
@@ -33,7 +33,7 @@ class Hyperband:
 
 @dataclass(frozen=True)
 class SweepNode:
-    """The keys of `sweep`; `conf/sweep/wandb.yaml` holds the defaults and says what they are."""
+    """The keys of `sweep`; `conf/sweep/wandb.yaml` has their defaults and describes them."""
 
     engine: Literal["wandb"]
     trials: Annotated[int, Gt(0)] | None
@@ -47,10 +47,10 @@ class SweepNode:
 
 
 def read_sweep_node(plain: Mapping[str, Any]) -> SweepNode:
-    """The keys of `sweep`, checked.
+    """Read and check the keys of `sweep`.
 
     Raises:
-        ConfigError: names the one that is unknown, missing or does not fit.
+        ConfigError: a key is unknown, missing or not valid; the message names it.
     """
     checked = check_arguments(SweepNode, dict(plain), "sweep")
     for name in SweepNode.__dataclass_fields__:
@@ -62,10 +62,10 @@ def read_sweep_node(plain: Mapping[str, Any]) -> SweepNode:
 
 
 def hyperband(node: SweepNode) -> dict[str, Any] | None:
-    """W&B's `early_terminate`; None for none.
+    """W&B's `early_terminate`; None if trials are not ended early.
 
     Raises:
-        ConfigError: a key of it is unknown, or too few are given.
+        ConfigError: one of its keys is unknown, or too few are given.
     """
     if node.early_terminate is None:
         return None

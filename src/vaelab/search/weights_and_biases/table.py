@@ -1,4 +1,4 @@
-"""What a sweep of W&B ends with: a table of the trials in its folder, and the best command line to copy."""
+"""The output at the end of a sweep of W&B: a table of the trials in its folder, and the best command line."""
 
 import os
 import shlex
@@ -16,18 +16,18 @@ _SAID = {"stopped": "ended early by W&B", "interrupted": "interrupted", "failed"
 
 
 def best_trial(record: SweepRecord, trials: Sequence[SeenTrial]) -> SeenTrial | None:
-    """The one with the best number among those that are done."""
+    """The finished trial with the best number; None if there is none."""
     ranked = _ranked(record, trials)
     return ranked[0][1] if ranked else None
 
 
 def print_trials(record: SweepRecord, trials: Sequence[SeenTrial], flags: Sequence[str]) -> None:
-    """Print them.
+    """Print a table of the trials and the best command line.
 
     Args:
-        record: of the sweep.
-        trials: in its folder.
-        flags: of every run.
+        record: the record of the sweep.
+        trials: the trials in its folder.
+        flags: the flags of every run.
     """
     from rich.table import Table
 
@@ -62,7 +62,7 @@ def print_trials(record: SweepRecord, trials: Sequence[SeenTrial], flags: Sequen
 
 
 def _ranked(record: SweepRecord, trials: Sequence[SeenTrial]) -> list[tuple[float, SeenTrial]]:
-    """Trials that are done, with their numbers, the best first."""
+    """Finished trials and their numbers, the best first."""
     found = [(trial.number(record.metric), trial) for trial in trials]
     done = [(number, trial) for number, trial in found if number is not None]
     sign = -1.0 if record.better == "max" else 1.0

@@ -1,7 +1,7 @@
-"""A trial of a sweep of W&B, from within: the agent starts `python train.py sweep.folder=<folder> <words>`.
+"""The process of a trial in a sweep of W&B. The agent starts it: `python train.py sweep.folder=<folder> <words>`.
 
-Its run folder is `<folder>/<id of the run at W&B>`: an id is unique on all machines, and an agent that starts a run
-once more goes on in its folder. What became of each trial is kept in `<folder>/trials`.
+Its run folder is `<folder>/<id of the run at W&B>`. The id is unique on all machines, and a run that an agent starts
+again continues in the same folder. The outcomes of trials are stored in `<folder>/trials`.
 """
 
 import os
@@ -30,13 +30,14 @@ _ID = re.compile(r"[\w-]{1,128}", re.ASCII)
 
 @contextmanager
 def as_trial(arguments: list[str]) -> Iterator[list[str]]:
-    """Prepare this process where the command line is that of a trial; the words without `sweep.folder=`.
+    """A context that prepares this process if its command line is that of a trial.
 
-    A trial that was begun before goes on from its checkpoint, with the same run of W&B.
+    It gives the words of the run: without `sweep.folder=` for a trial, unchanged for anything else. A trial that was
+    started before is resumed from its checkpoint, with the same run of W&B.
 
     Raises:
-        ConfigError: no agent of W&B has started this process.
-        FaultError: the folder of the sweep cannot be made.
+        ConfigError: the command line is that of a trial, but no agent of W&B has started this process.
+        FaultError: the folder of the sweep cannot be written.
     """
     places = [word for word in arguments if word.startswith(PLACE)]
     if not places:
@@ -59,7 +60,7 @@ def as_trial(arguments: list[str]) -> Iterator[list[str]]:
         raise FaultError(f"{folder}: cannot be written ({error.strerror})") from error
     write_jobs(folder)
     os.environ[RUN_DIR] = str(folder / run_id)
-    os.environ[ENDS_WITH] = str(os.getppid())  # the agent; a trial without one is nobody's
+    os.environ[ENDS_WITH] = str(os.getppid())  # the agent: the trial ends when it ends
     if output := os.environ.pop(OUTPUT, ""):
         _print_to(Path(output), run_id)
     typed = sys.argv
@@ -78,10 +79,10 @@ def as_trial(arguments: list[str]) -> Iterator[list[str]]:
 
 
 def _words(arguments: list[str], folder: Path, run_id: str) -> list[str]:
-    """The command line of the run itself.
+    """The command line of the run, without the words that concern the sweep.
 
     Raises:
-        CheckpointError: the run folder is a link to a place elsewhere.
+        CheckpointError: the run folder is a link to another place.
     """
     flags, words = parts([word for word in arguments if not word.startswith(PLACE)])
     run = folder / run_id
@@ -94,7 +95,7 @@ def _words(arguments: list[str], folder: Path, run_id: str) -> list[str]:
 
 
 def _proposed() -> list[str]:
-    """The keys that W&B gives a value, from the file that its agent writes for each run; none where there is none."""
+    """The keys whose values W&B proposed, from the file that its agent writes for each run; empty without a file."""
     try:
         found = yaml.safe_load(Path(os.environ["WANDB_SWEEP_PARAM_PATH"]).read_text(encoding="utf-8"))
     except (KeyError, OSError, ValueError, yaml.YAMLError):

@@ -22,8 +22,8 @@ from vaelab.secrets import redact_override, redact_text
 FOLDER = "trials"
 OUTPUT = "output"
 CURVES = "metrics.csv"
-_LONGEST = 600  # characters of an error
-_INTERRUPTED = (129, 130, 143)  # exit codes of a run that was told to end
+_LONGEST = 600  # the most characters of an error
+_INTERRUPTED = (129, 130, 143)  # exit codes of a run that was interrupted
 Fate = Literal["running", "done", "stopped", "interrupted", "failed"]
 _STATUS: dict[Fate, Status] = {
     "running": Status.RUNNING,
@@ -36,16 +36,16 @@ _STATUS: dict[Fate, Status] = {
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """One trial, as its own process wrote it down.
+    """The record of a trial, written by its own process.
 
     Attributes:
-        id: of its run at W&B, and of its folder.
+        id: the id of its run at W&B, and the name of its folder.
         words: its overrides, without secrets.
-        proposed: those of them whose values W&B proposed.
+        proposed: the overrides whose values W&B proposed.
         host, pid, born: the process that ran it last.
-        began, ended: when; empty for not yet.
+        began, ended: times; empty if it has not begun or ended.
         code: its exit code; None while it runs.
-        stopped: whether W&B told it to end.
+        stopped: whether W&B stopped it.
     """
 
     id: str
@@ -61,13 +61,13 @@ class TrialRecord:
 
     @classmethod
     def begin(cls, folder: Path, run_id: str, words: Sequence[str], keys: Sequence[str]) -> "TrialRecord":
-        """Write down that this process runs a trial; one that goes on keeps its words.
+        """Record that this process runs a trial; a trial that is resumed keeps its words.
 
         Args:
-            folder: of the sweep.
-            run_id: of W&B.
-            words: overrides of the trial.
-            keys: whose values W&B proposed.
+            folder: the folder of the sweep.
+            run_id: the id of the run at W&B.
+            words: the overrides of the trial.
+            keys: the keys whose values W&B proposed.
 
         Raises:
             OSError: the folder cannot be written.
@@ -85,18 +85,18 @@ class TrialRecord:
         return made
 
     def write(self, folder: Path) -> None:
-        """Into the folder of the sweep."""
+        """Write the record into the folder of the sweep."""
         write_json(folder / FOLDER / f"{self.id}.json", asdict(self))
 
     def end(self, folder: Path, code: int) -> None:
-        """Write down with which exit code it ended."""
+        """Record the exit code of the trial."""
         now = _read(folder / FOLDER / f"{self.id}.json") or self
         with suppress(OSError):
             replace(now, ended=_now(), code=code).write(folder)
 
     @property
     def seconds(self) -> float:
-        """Between begin and end; 0 while it runs."""
+        """The seconds between begin and end; 0 while it runs."""
         try:
             return (datetime.fromisoformat(self.ended) - datetime.fromisoformat(self.began)).total_seconds()
         except ValueError:
@@ -105,13 +105,13 @@ class TrialRecord:
 
 @dataclass(frozen=True)
 class SeenTrial:
-    """A trial and what became of it, as seen now.
+    """A trial and its current outcome.
 
     Attributes:
         folder: its run folder.
-        record: of its own process.
-        fate: what became of it.
-        error: one line on why it failed.
+        record: the record of its own process.
+        fate: its outcome.
+        error: one line on why it failed; else empty.
     """
 
     folder: Path
@@ -120,20 +120,20 @@ class SeenTrial:
     error: str
 
     def number(self, name: str) -> float | None:
-        """A final number of a trial that is done; None where it has none."""
+        """A final number of a finished trial; None if the trial is not finished or has no such number."""
         from vaelab.search.trial import numbers_of  # imports torch
 
         return numbers_of(self.folder).get(name) if self.fate == "done" else None
 
 
 def seen_trials(folder: Path) -> list[SeenTrial]:
-    """All trials in the folder of a sweep, in the order in which they began. What is no record is left out."""
+    """All trials in the folder of a sweep, in the order in which they began. Invalid records are left out."""
     records = [record for path in (folder / FOLDER).glob("*.json") if (record := _read(path)) is not None]
     return [_seen(folder, record) for record in sorted(records, key=lambda record: (record.began, record.id))]
 
 
 def write_jobs(folder: Path) -> None:
-    """Write `sweep.json`, by which runs find their sweep, and others what became of its trials."""
+    """Write `sweep.json`, with which runs find their sweep and other commands the outcomes of its trials."""
     if not (folder / FOLDER).is_dir():
         return
     kept = SweepRecord.read_or_none(folder)
@@ -162,7 +162,7 @@ def _seen(folder: Path, record: TrialRecord) -> SeenTrial:
 
 
 def _state(run: Path) -> RunState | None:
-    """What a run says of itself."""
+    """The state that a run has recorded; None if there is none or it is not valid."""
     try:
         return read_state((run / STATE).read_text(encoding="utf-8"))
     except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError):
@@ -175,13 +175,13 @@ def _fate(record: TrialRecord, state: RunState | None, run: Path) -> Fate:
     if record.code is None and not _is_gone(record, state, run):
         return "running"
     if record.code is None or record.code in _INTERRUPTED:
-        finished = state is not None and state.status == RunStatus.FINISHED  # it went on by itself since
+        finished = state is not None and state.status == RunStatus.FINISHED  # the run has finished since
         return "done" if finished else "interrupted"
     return "failed" if record.code else "done"
 
 
 def _is_gone(record: TrialRecord, state: RunState | None, run: Path) -> bool:
-    """Whether the process of a trial ended before it could say so."""
+    """Whether the process of a trial ended without recording it."""
     if record.host == platform.node():
         return is_alive(record.pid, record.born) is False
     if state is None:
@@ -191,7 +191,7 @@ def _is_gone(record: TrialRecord, state: RunState | None, run: Path) -> bool:
 
 
 def _read(path: Path) -> TrialRecord | None:
-    """A record, which may come from somebody else's folder; None for anything that is none."""
+    """Read a record, which may be untrusted; None if it is not valid."""
     try:
         if path.stat().st_size > LARGEST:
             return None
@@ -214,7 +214,7 @@ def _now() -> str:
 
 @contextmanager
 def _one_at_a_time(folder: Path) -> Iterator[None]:
-    """Trials of several agents write the same file."""
+    """A lock, since trials of several agents write the same file; without effect on Windows."""
     try:
         import fcntl
     except ImportError:  # Windows
