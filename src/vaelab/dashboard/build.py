@@ -1,4 +1,4 @@
-"""A dashboard as a whole: the workspaces of tasks and a report, as a file and as what W&B saves."""
+"""A dashboard: the workspaces of tasks and a report, as a file and as views saved at W&B."""
 
 import json
 from dataclasses import asdict, dataclass, field, fields
@@ -20,8 +20,8 @@ from vaelab.secrets import redact
 
 MADE_BY = "vaelab dashboard"
 REPORT = "report"
-TESTED = "0.4.13"  # of wandb-workspaces
-LARGEST = 2**24  # bytes of a file that is read; some fifty thousand are usual
+TESTED = "0.4.13"  # version of wandb-workspaces
+LARGEST = 2**24  # largest size of a file that is read, in bytes; about fifty thousand are usual
 
 
 @dataclass
@@ -29,8 +29,8 @@ class Dashboard:
     """Workspaces by task, and the report of chosen runs.
 
     Attributes:
-        urls: what of it was saved at W&B, and where.
-        others: views that an earlier file was saved as and that are not in this one: of other tasks, reports, projects.
+        urls: the addresses of the parts that were saved at W&B.
+        others: saved views of an earlier file that are not in this one: of other tasks, reports or projects.
     """
 
     entity: str
@@ -41,7 +41,7 @@ class Dashboard:
     others: list["View"] = field(default_factory=list)
 
     def as_data(self) -> dict[str, Any]:
-        """Plain data without secrets: the specifications that W&B saves, and the ids of those that were saved."""
+        """Plain data without secrets: the specifications that W&B saves, and the ids of the saved views."""
         made: dict[str, Any] = {
             "made_by": MADE_BY,
             "entity": self.entity,
@@ -62,7 +62,7 @@ class Dashboard:
         return made | ({"others": [asdict(view) for view in self.others]} if self.others else {})
 
     def write(self, path: Path) -> None:
-        """As JSON.
+        """Write the dashboard as JSON.
 
         Raises:
             ConfigError: the file cannot be written.
@@ -73,10 +73,10 @@ class Dashboard:
             raise ConfigError(f"{path}: cannot be written ({error.strerror}); --out <file> names another") from error
 
     def recall(self, path: Path) -> None:
-        """Take over which views of W&B an earlier file was saved as, so that they are changed and not doubled.
+        """Read the saved views from an earlier file, so that they are updated and not created a second time.
 
         Raises:
-            ConfigError: there is a file that was not written by this command.
+            ConfigError: the file exists, but was not written by this command.
         """
         for view in _saved_before(path):
             here = (view.entity, view.project) == (self.entity, self.project)
@@ -93,13 +93,13 @@ class Dashboard:
 
 @dataclass(frozen=True)
 class View:
-    """What was saved at W&B.
+    """A view that was saved at W&B.
 
     Attributes:
-        entity, project: where.
+        entity, project: its place at W&B.
         what: the task of a workspace, or `report <title>`.
-        id, name: of W&B; a report has no name.
-        url: where people find it.
+        id, name: its id and name at W&B; a report has no name.
+        url: its address.
     """
 
     entity: str
@@ -111,12 +111,12 @@ class View:
 
 
 def of_project(entity: str, project: str, tasks: list[str]) -> Dashboard:
-    """Workspaces of a project, whatever its runs are."""
+    """The workspaces of a project, for any runs that it has."""
     return Dashboard(entity, project, {task: workspace(entity, project, task, Shown()) for task in tasks}, None, {})
 
 
 def of_runs(entity: str, chosen: Chosen) -> Dashboard:
-    """Workspaces of the tasks of chosen runs, and the report that compares them."""
+    """The workspaces of the tasks of chosen runs, and a report that compares these runs."""
     tasks = dict.fromkeys(tracked.run.task for tracked in chosen.runs)
     made = {
         task: workspace(entity, chosen.project, task, shown_of([t for t in chosen.runs if t.run.task == task]))
@@ -134,7 +134,7 @@ def _saved(url: str | None, **ids: str) -> dict[str, str] | None:
 
 
 def _saved_before(path: Path) -> list[View]:
-    """What an earlier file says was saved."""
+    """The saved views that an earlier file lists; empty if there is no file."""
     if not path.exists():
         return []
     try:
@@ -160,10 +160,10 @@ def _saved_before(path: Path) -> list[View]:
 
 
 def refuse_other_version() -> None:
-    """Refuse a version of wandb-workspaces without the inner parts by which views are saved in their place.
+    """Refuse a version of wandb-workspaces without the internal parts that are needed to update saved views.
 
     Raises:
-        ConfigError: names the part, and a version that has all of them.
+        ConfigError: a part is missing; the message names it, and a version that has all parts.
     """
     inner = {
         ws.Workspace: ("_internal_id", "_internal_name", "_internal_runset_id", "_to_model"),

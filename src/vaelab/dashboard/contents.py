@@ -1,4 +1,4 @@
-"""What the dashboard of each task shows. A new task has a line here; its numbers come from the registry."""
+"""The contents of the dashboard of each task. Add a line here for a new task; its numbers come from the registry."""
 
 from dataclasses import dataclass
 
@@ -7,12 +7,12 @@ from vaelab.metrics import METRICS, TOPICS, Metric, Topic, aim, headlines, metri
 
 @dataclass(frozen=True)
 class Contents:
-    """What the dashboard of a task shows, besides what every dashboard has.
+    """The contents of the dashboard of a task, in addition to those of every dashboard.
 
     Attributes:
-        topics: of the registry, the most telling first.
-        planes: rates and the distortions that they buy, each a number of the test split.
-        pictures: that are drawn as training goes on.
+        topics: topics of the registry, the most important first.
+        planes: pairs of a rate and a distortion, each a number of the test split.
+        pictures: pictures that are drawn during training.
     """
 
     topics: tuple[Topic, ...]
@@ -35,20 +35,20 @@ CONTENTS = {
         ("reconstructions", "samples", "traversals"),
     ),
 }
-OTHER = Contents(("reconstruction",))  # of a task from somebody's own package
+OTHER = Contents(("reconstruction",))  # for a task from another package
 SAMPLED: tuple[Topic, ...] = (
     "likelihood",
     "samples",
-)  # topics that are also measured under a prior fitted afterwards, or given a label
+)  # topics that are also measured with a prior fitted after training, or given a label
 
 
 def contents_of(task: str) -> Contents:
-    """What the dashboard of a task shows; that of a task of somebody's own shows what every model has."""
+    """The contents of the dashboard of a task; for a task of another package, those that every model has."""
     return CONTENTS.get(task, OTHER)
 
 
 def headlines_of(task: str) -> list[Metric]:
-    """The numbers that a run of the task is judged by, the most telling first."""
+    """The numbers by which runs of the task are compared, the most important first."""
     return [known for topic in contents_of(task).topics for known in TOPICS[topic] if known.headline]
 
 
@@ -58,22 +58,22 @@ def details_of(task: str) -> list[Metric]:
 
 
 def variants(known: Metric) -> list[str]:
-    """The names under which a headline may be reported: also under a fitted prior, or given the label."""
+    """The names under which a headline may be reported; some have a variant with a fitted prior or given the label."""
     sampled = any(known in TOPICS[topic] for topic in SAMPLED)
     return [name for name in headlines() if metric(name) is known] if sampled else [known.name]
 
 
 def terms() -> list[Metric]:
-    """What is drawn over training: the curves of the registry."""
+    """The curves of the registry, which are drawn over training."""
     return [known for known in METRICS.values() if known.curve]
 
 
 def rarer_terms() -> list[Metric]:
-    """Terms that only some objectives have, such as penalties and those of an adversary."""
+    """Terms that only some objectives have, such as penalties and the terms of an adversary."""
     return [known for known in TOPICS["objective"] if not known.curve]
 
 
 def titled(name: str, title: str = "") -> str:
-    """A title with the unit and what is better: `test/psnr (dB, more is better)`."""
+    """A title with unit and direction, such as `test/psnr (dB, more is better)`."""
     aside = ", ".join(filter(None, (unit(name), aim(name))))
     return f"{title or name} ({aside})" if aside else title or name

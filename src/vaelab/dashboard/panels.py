@@ -1,4 +1,4 @@
-"""Panels of W&B: each function gives one, or those of one section.
+"""Panels of W&B. Each function returns the panels of one section.
 
 Curves are read from the history, whose axis is the optimizer step. All other panels are read from the summary, which
 holds the final numbers of a run.
@@ -23,27 +23,27 @@ from vaelab.dashboard.contents import (
 from vaelab.metrics import TOPICS, Metric
 
 STEP = "trainer/global_step"
-MOST = 50  # runs that a panel draws
+MOST = 50  # the most runs that a panel draws
 DATA, MODEL = "choices.data", "choices.model"
 LATENT, RATE_OF_LEARNING, SIZE, BETA = "latent_dim", "optimizer.lr", "size.parameters", "model.beta"
-# What usually tells the runs of a project apart; runs that are named say it themselves.
+# Keys in which the runs of a project usually differ; for named runs, the actual keys are used.
 USUALLY_SWEPT = (DATA, MODEL, "choices.encoder", LATENT, RATE_OF_LEARNING)
-LOGARITHMIC = (LATENT, RATE_OF_LEARNING, SIZE)  # never 0
+LOGARITHMIC = (LATENT, RATE_OF_LEARNING, SIZE)  # keys with a logarithmic axis, whose values are never 0
 
 
 @dataclass(frozen=True)
 class Shown:
-    """What panels are told of the runs that they show.
+    """The runs that panels show.
 
     Attributes:
-        swept: keys of W&B's config in which the runs differ.
-        numeric: those of them that are numbers.
-        names: id of a run to what it is called; empty where panels show whatever runs a project has.
-        baselines: numbers of baselines that the runs have.
-        figures: figures that the runs have, without their folder.
-        measured: numbers that the runs have; empty where panels show whatever runs a project has.
-        no_others: whether panels show the named runs alone, so that what none of them has measured needs no panel.
-        repeated: whether there are repeats of one config among the runs.
+        swept: the keys of W&B's config in which the runs differ.
+        numeric: the numeric ones of these keys.
+        names: the name of each run by its id; empty if panels show all runs of a project.
+        baselines: the numbers of baselines that the runs have.
+        figures: the names of the figures that the runs have, without their folder.
+        measured: the numbers that the runs have; empty if panels show all runs of a project.
+        no_others: whether panels show only the named runs, so that numbers that none of them has need no panel.
+        repeated: whether the runs include repeats of the same config.
     """
 
     swept: tuple[str, ...] = USUALLY_SWEPT
@@ -56,33 +56,33 @@ class Shown:
     repeated: bool = False
 
     def has(self, *names: str) -> bool:
-        """Whether a run that is shown may have all of these numbers."""
+        """Whether the runs may have all of these numbers."""
         return not self.no_others or self.measured.issuperset(names)
 
     def judge(self, task: str) -> Metric:
-        """The number that runs of the task are sorted by: the first headline that the named ones have."""
+        """The number by which runs of the task are sorted: the task's first headline that the named runs have."""
         known = headlines_of(task)
         return next((headline for headline in known if f"test/{headline.name}" in self.measured), known[0])
 
     @property
     def legend(self) -> str:
-        """What a panel calls a run: W&B gives all runs of a sweep one name."""
+        """The template for the name of a run in panels; with the swept keys, since all runs of a sweep share a name."""
         settings = [f"{key.rpartition('.')[2]}=${{config:{key}}}" for key in self.swept]
         return " ".join(["${run:displayName}", *(settings if self.names else [])])
 
 
 def results(task: str, shown: Shown) -> list[PanelTypes]:
-    """A bar for each run, one panel for each headline of the task, baselines beside it."""
+    """Bar charts of the task's headlines, with a bar for each run and each baseline."""
     return _bars(headlines_of(task), shown)
 
 
 def more_numbers(task: str, shown: Shown) -> list[PanelTypes]:
-    """The other numbers of the task."""
+    """Bar charts of the other numbers of the task."""
     return _bars(details_of(task), shown)
 
 
 def _bars(numbers: Iterable[Metric], shown: Shown) -> list[PanelTypes]:
-    """A panel for each number: a bar for each run, and for each baseline that has it."""
+    """A bar chart for each number, with a bar for each run and for each baseline that has it."""
     made: list[PanelTypes] = []
     for known in numbers:
         names = [name for name in variants(known) if shown.has(f"test/{name}")]
@@ -101,7 +101,7 @@ def _bars(numbers: Iterable[Metric], shown: Shown) -> list[PanelTypes]:
 
 
 def curves(shown: Shown) -> list[PanelTypes]:
-    """The terms of the objective over training, train and validation in one panel."""
+    """Curves of the terms of the objective; each panel shows train and validation."""
     steps = wr.LinePlot(
         title=titled("train/loss_step", "loss per step"),
         x=STEP,
@@ -118,7 +118,7 @@ def curves(shown: Shown) -> list[PanelTypes]:
 
 
 def repeats(shown: Shown) -> list[PanelTypes]:
-    """The mean and deviation of curves over repeats, where runs differ in one setting besides seeds."""
+    """The mean and standard deviation of curves over repeats, if runs differ in one setting besides seeds."""
     if not shown.repeated or len(shown.swept) != 1:
         return []
     (setting,) = shown.swept
@@ -139,12 +139,12 @@ def repeats(shown: Shown) -> list[PanelTypes]:
 
 
 def rarer_curves(shown: Shown) -> list[PanelTypes]:
-    """Terms that only some objectives have."""
+    """Curves of terms that only some objectives have."""
     return _curves(rarer_terms(), ("val", "train"), shown)
 
 
 def _curves(numbers: Iterable[Metric], splits: Sequence[str], shown: Shown) -> list[PanelTypes]:
-    """A panel for each number, over training."""
+    """A panel for each number, with its curves over training."""
     made: list[PanelTypes] = []
     for known in numbers:
         names: list[str] = [name for split in splits if shown.has(name := f"{split}/{known.name}")]
@@ -165,7 +165,7 @@ def _curves(numbers: Iterable[Metric], splits: Sequence[str], shown: Shown) -> l
 
 
 def planes(task: str, shown: Shown) -> list[PanelTypes]:
-    """Rate and distortion: one point for each run."""
+    """Scatter plots of rate and distortion, with a point for each run."""
     return [
         wr.ScatterPlot(
             title=f"test/{distortion} at test/{rate}",
@@ -179,7 +179,7 @@ def planes(task: str, shown: Shown) -> list[PanelTypes]:
 
 
 def sweep(task: str, shown: Shown) -> list[PanelTypes]:
-    """What settings do to the headline that runs of the task are judged by."""
+    """The effect of settings on the number by which runs of the task are sorted."""
     judge = shown.judge(task)
     key = f"test/{judge.name}"
     others = [known for known in headlines_of(task) if known is not judge and shown.has(f"test/{known.name}")][:2]
@@ -213,7 +213,7 @@ def sweep(task: str, shown: Shown) -> list[PanelTypes]:
 
 
 def code_use(shown: Shown) -> list[PanelTypes]:
-    """What the codes of runs say: of discrete ones how many indices are used, over training and at the end."""
+    """Statistics of codes at the end; for discrete codes also the use of the codebook over training."""
     return [
         *_curves(TOPICS["codebook"], ("train",), shown),
         *_bars((*TOPICS["codes"], *TOPICS["codebook"]), shown),
@@ -221,7 +221,7 @@ def code_use(shown: Shown) -> list[PanelTypes]:
 
 
 def galleries(task: str) -> list[PanelTypes]:
-    """Pictures during training: a column for each time, a row for each run."""
+    """Pictures during training: a column for each step, a row for each run."""
     return [
         wr.MediaBrowser(
             title=f"{picture} during training",
@@ -235,7 +235,7 @@ def galleries(task: str) -> list[PanelTypes]:
 
 
 def figures(shown: Shown) -> list[PanelTypes]:
-    """The final figures of runs, one beside the other."""
+    """The final figures of runs, side by side."""
     return [
         wr.MediaBrowser(title=name, media_keys=[f"figures/{name}"], mode="gallery", gallery_axis="run", num_columns=2)
         for name in shown.figures
@@ -243,7 +243,7 @@ def figures(shown: Shown) -> list[PanelTypes]:
 
 
 def line_titles(names: Sequence[str], shown: Shown) -> dict[str, str] | None:
-    """What the lines of named runs are called; W&B would give all runs of a sweep one name."""
+    """The titles of the lines of named runs, since all runs of a sweep share a name in W&B; None without names."""
     if not shown.names:
         return None
     return {
@@ -252,12 +252,12 @@ def line_titles(names: Sequence[str], shown: Shown) -> dict[str, str] | None:
 
 
 def with_id(panel: PanelTypes, *place: object) -> PanelTypes:
-    """The panel with the id of its place in place of a random one: two builds give the same file."""
+    """Replace the random id of a panel by one made from its position, so that two builds give the same file."""
     assert isinstance(panel, Panel), "the others are read from W&B, and have ids"
     panel._id = fixed_id(*place)
     return panel
 
 
 def fixed_id(*place: object) -> str:
-    """Twelve letters and digits that stand for a place, as W&B's own ids have."""
+    """An id made from a position: twelve letters and digits, like W&B's own ids."""
     return sha256("/".join(map(str, place)).encode()).hexdigest()[:12]

@@ -1,4 +1,4 @@
-"""Examples of the files on the command line: their codes, who is near whom, and a map of them."""
+"""Examples of the files on the command line: their codes, their nearest neighbours, and a map of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,20 +17,20 @@ from vaelab.notes import note
 from vaelab.trained import Trained
 from vaelab.trained.adapter import Part
 
-MOST, BYTES = 5_000, 256 * 2**20  # examples that are kept, and what they may take
-WIDTH, HEIGHT, EDGE, FINER = 640, 480, 24, 2  # pixels of the map; drawn FINER times as large, then made smaller
+MOST, BYTES = 5_000, 256 * 2**20  # the most examples, and the most bytes that they may take
+WIDTH, HEIGHT, EDGE, FINER = 640, 480, 24, 2  # pixels of the map, which is drawn FINER times as large and then reduced
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Examples and where they lie.
+    """Examples, their codes and their positions on a map.
 
     Attributes:
-        names: of N examples.
-        values: `(N, *shape)` as the model sees them.
+        names: the names of the N examples.
+        values: `(N, *shape)`, as the model sees them.
         codes: `(N, size)`.
-        places: `(N, 2)` pixels of the map, from the left and from the top.
-        axes: what the two directions of the map are, in words.
+        places: `(N, 2)`, positions on the map in pixels from the left and from the top.
+        axes: a description of the two axes of the map.
     """
 
     names: list[str]
@@ -41,10 +41,10 @@ class Corpus:
 
     @classmethod
     def read(cls, trained: Trained, files: Sequence[tuple[Path, Path]]) -> "Corpus":
-        """The first 5,000 examples of files, fewer if they are large.
+        """Read the first 5,000 examples of files, or fewer if examples are large.
 
         Raises:
-            DataError: names the file that cannot be used.
+            DataError: a file cannot be used; the message names it.
         """
         most = max(1, min(MOST, BYTES // (8 * prod(trained.spec.shape))))
         names: list[str] = []
@@ -61,17 +61,20 @@ class Corpus:
         return cls(names[:most], values, codes, _pixels(projection.points), ", ".join(projection.axes))
 
     def nearest(self, code: Tensor, count: int) -> list[tuple[int, float]]:
-        """Places of the examples whose codes are nearest to `(size,)`, each with its Euclidean distance, ascending."""
+        """Indices of the `count` examples whose codes are nearest to `code`, `(size,)`, with Euclidean distances.
+
+        The nearest example comes first. There are fewer if the corpus has fewer than `count` examples.
+        """
         distances = (self.codes - code).square().sum(1).sqrt()
         found = distances.topk(min(count, len(distances)), largest=False)
         return [(int(place), float(distance)) for distance, place in zip(*found, strict=True)]
 
     def at(self, x: float, y: float) -> int:
-        """The example that is nearest to a pixel of the map."""
+        """The index of the example that is nearest to a pixel of the map."""
         return int(np.square(self.places - [x, y]).sum(1).argmin())
 
     def map(self, chosen: int | None = None) -> Image.Image:
-        """All examples as points, the chosen one with a ring."""
+        """A picture of all examples as points, with a ring around the chosen one."""
         image = Image.new("RGB", (WIDTH * FINER, HEIGHT * FINER), "white")
         draw = ImageDraw.Draw(image, "RGBA")
         radius = FINER * (4.0 if len(self.places) < 1000 else 2.5)
@@ -86,7 +89,7 @@ class Corpus:
 
 
 def names_of(part: Part, files: int = 1) -> list[str]:
-    """What each example of a part is called: its file, and its place in it."""
+    """The name of each example of a part: its file and its position in the file."""
     columns: dict[str, list[Any]] = {
         name: [Path(str(cell)).name for cell in cells] if name == "file" else cells
         for name, cells in part.columns.items()
@@ -99,10 +102,10 @@ def names_of(part: Part, files: int = 1) -> list[str]:
 
 
 def _pixels(points: NDArray[Any]) -> NDArray[np.float64]:
-    """Points `(N, 1)` or `(N, 2)` on the map, with an edge around them."""
+    """Scale points `(N, 1)` or `(N, 2)` to pixels of the map, `(N, 2)`, with a margin around them."""
     flat = np.zeros((len(points), 2))
     flat[:, : points.shape[1]] = np.nan_to_num(points)
-    flat[:, 1] *= -1  # pixels count from the top
+    flat[:, 1] *= -1  # pixels are counted from the top
     low, span = flat.min(0), np.ptp(flat, 0)
     shares = np.where(span > 0, (flat - low) / np.where(span > 0, span, 1), 0.5)
     found: NDArray[np.float64] = EDGE + shares * (np.array([WIDTH, HEIGHT]) - 2 * EDGE)

@@ -1,4 +1,4 @@
-"""What the page computes, without the page."""
+"""The computations of the page, without its user interface."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -18,19 +18,19 @@ from vaelab.explore.corpus import Corpus, names_of
 from vaelab.explore.shown import Shown
 from vaelab.trained import Trained
 
-MOST_SLIDERS, TRIED = 12, 256  # numbers of a code that are shown, and that are tried in order to find them
-DRAWN = 512  # codes that say how far sliders go
-LARGEST = 20 * 2**20  # bytes of an upload
+MOST_SLIDERS, TRIED = 12, 256  # the most sliders, and the most numbers of a code among which they are selected
+DRAWN = 512  # sampled codes from which the ranges of sliders are computed
+LARGEST = 20 * 2**20  # largest size of an upload in bytes
 NEIGHBOURS = 6
 
 
 @dataclass(frozen=True)
 class Slider:
-    """A number of the code.
+    """A slider for a number of the code.
 
     Attributes:
-        place: in the flat code.
-        low, high: how far it goes; 0 lies between them.
+        place: the index of the number in the flat code.
+        low, high: the range of the slider, which contains 0.
     """
 
     place: int
@@ -44,8 +44,8 @@ class Example:
 
     Attributes:
         values: `(1, *shape)` as the model sees it.
-        name: where it comes from.
-        count: of examples in the file.
+        name: its name, which says where it comes from.
+        count: the number of examples in the file.
     """
 
     values: Tensor
@@ -55,14 +55,14 @@ class Example:
 
 @dataclass(frozen=True)
 class Findings:
-    """What a model says of an example.
+    """The results of a model for an example.
 
     Attributes:
-        again: `(1, *shape)` its reconstruction, or its likeliest original.
-        verdict: the score, and what it means, in a sentence or two.
-        places: of images and series, a picture of the places that are unusual; else None.
-        columns: of tables, a DataFrame with what each column adds to the score, the largest first; else None.
-        neighbours: places in the corpus of the nearest examples, each with its distance; empty without files.
+        again: `(1, *shape)`, its reconstruction or its denoised version.
+        verdict: the score and its meaning, in a sentence or two.
+        places: for images and series, a picture of unusual places; else None.
+        columns: for tables, a DataFrame with the contribution of each column to the score, largest first; else None.
+        neighbours: indices in the corpus of the nearest examples, each with its distance; empty without files.
     """
 
     again: Tensor
@@ -80,7 +80,7 @@ class Explorer:
         corpus: examples of the files on the command line; None without files.
         has_prior: whether the codes of the model follow a prior, or the run has fitted one to them. Codes of an
             autoencoder do not, so that samples of it mean little.
-        no_samples: why the model draws no samples; None where it does.
+        no_samples: why the model cannot be sampled; None if it can.
     """
 
     def __init__(self, trained: Trained, files: Sequence[tuple[Path, Path]] = ()) -> None:
@@ -96,14 +96,15 @@ class Explorer:
         self.sliders = self._sliders()
 
     def start(self) -> Tensor:
-        """`(size,)` the code that sliders begin with, and return to."""
+        """The code `(size,)` that sliders start with, and that they are reset to."""
         return torch.zeros(self.trained.latent_dim, dtype=self.trained.model.dtype)
 
     def _sliders(self) -> list[Slider]:
-        """By the effect of each number; how far each goes is three standard deviations of codes of the prior.
+        """The sliders for the numbers of the code with the largest effect.
 
-        A number of a discrete code goes as far as its smallest and largest value.
-        A model without a prior takes the codes of the files; without files each number goes from -3 to 3.
+        The range of a slider is three standard deviations around the mean, over codes sampled from the prior. For
+        discrete codes it is the smallest to the largest value. For a model without a prior, the codes of the files are
+        used; without files, the range is -3 to 3. Each range is extended to contain 0.
         """
         codes = self._usual_codes()
         size = self.trained.latent_dim
@@ -129,7 +130,7 @@ class Explorer:
         return self.corpus.codes.float() if self.corpus is not None and len(self.corpus.codes) > 1 else None
 
     def code(self, base: Tensor, numbers: Sequence[float]) -> Tensor:
-        """A code `(size,)` with the numbers of the sliders in their places."""
+        """The code `base`, `(size,)`, with the numbers of the sliders inserted."""
         changed = base.clone()
         for slider, number in zip(self.sliders, numbers, strict=True):
             changed[slider.place] = float(number)
@@ -148,7 +149,7 @@ class Explorer:
         """New examples `(count, *shape)`; see `Trained.sample`.
 
         Raises:
-            UserError: a number is out of its range, or the model has no such label, or no prior.
+            UserError: an argument is out of its range, or the model has no such label or no prior.
         """
         return self.trained.sampled(int(count), float(temperature), label, int(seed))
 
@@ -157,7 +158,7 @@ class Explorer:
 
         Args:
             file: its path; None if nothing was uploaded.
-            number: of the example within the file, from 1.
+            number: the number of the example in the file, from 1.
 
         Raises:
             DataError: nothing was uploaded, the file is too large, of another kind or broken, or holds fewer examples.
@@ -229,10 +230,16 @@ class Explorer:
         })  # fmt: skip
 
     def between(self, first: Tensor, second: Tensor, steps: int, along_circle: bool = False) -> Tensor:
-        """What a model decodes on the way from one example `(1, *shape)` to another.
+        """Interpolate between the codes of two examples `(1, *shape)`, and decode.
+
+        Args:
+            first: the first example.
+            second: the second example.
+            steps: the number of codes, including both ends.
+            along_circle: whether to interpolate spherically; else linearly.
 
         Returns:
-            `(steps, *shape)`, the ends included.
+            The decoded examples, `(steps, *shape)`.
         """
         ends = [self.trained.codes(self.trained.part(one))[0] for one in (first, second)]
         shares = torch.linspace(0, 1, int(steps))
@@ -242,5 +249,5 @@ class Explorer:
 
 
 def _rounded(number: float, otherwise: float) -> float:
-    """With one digit, so that a slider ends at a plain number."""
+    """Round to one significant digit; `otherwise` if the result is 0."""
     return float(f"{number:.1g}") or otherwise

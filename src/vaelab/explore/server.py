@@ -1,4 +1,4 @@
-"""The page on the loopback address, until Ctrl-C."""
+"""Serves the page on the loopback address until Ctrl-C."""
 
 import os
 import socket
@@ -24,9 +24,9 @@ def serve(trained: Trained, files: Sequence[tuple[Path, Path]], port: int, brows
 
     Args:
         trained: the model.
-        files: for the map, each with its name; see `Adapter.find`.
-        port: 0 for any free one.
-        browser: whether to open one.
+        files: the files for the map, each with its name; see `Adapter.find`.
+        port: the port; 0 for any free one.
+        browser: whether to open the page in a browser.
 
     Raises:
         ConfigError: Gradio is not installed, or the port is taken.
@@ -34,7 +34,7 @@ def serve(trained: Trained, files: Sequence[tuple[Path, Path]], port: int, brows
     """
     stop = Event()
     with TemporaryDirectory(prefix="vaelab-explore-", ignore_cleanup_errors=True) as folder:
-        os.environ["GRADIO_TEMP_DIR"] = folder  # uploads, gone at the end
+        os.environ["GRADIO_TEMP_DIR"] = folder  # for uploads; deleted at the end
         page: Any = None
         try:
             with raising_when_told_to_end():
@@ -54,13 +54,13 @@ def serve(trained: Trained, files: Sequence[tuple[Path, Path]], port: int, brows
 
 
 def start(page: Any, port: int) -> None:
-    """Begin to serve a page, in a thread; this machine alone can open it.
+    """Start to serve a page in a thread; it can be opened only on this machine.
 
     Raises:
         ConfigError: the port is taken.
     """
     hosts = os.environ.get("NO_PROXY", os.environ.get("no_proxy", ""))
-    os.environ["NO_PROXY"] = os.environ["no_proxy"] = ",".join(filter(None, [hosts, ADDRESS]))  # it calls itself
+    os.environ["NO_PROXY"] = os.environ["no_proxy"] = ",".join(filter(None, [hosts, ADDRESS]))  # Gradio calls itself
     try:
         page.launch(
             server_name=ADDRESS, server_port=port, share=False, inbrowser=False, prevent_thread_lock=True, quiet=True,
@@ -72,10 +72,10 @@ def start(page: Any, port: int) -> None:
 
 
 def free_port(port: int) -> int:
-    """The port, or a free one for 0.
+    """The given port, or a free one for 0.
 
     Raises:
-        ConfigError: it is taken, or needs other rights.
+        ConfigError: the port is taken, or the user is not allowed to use it.
     """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,4 +1,4 @@
-"""How examples are shown on a page: as pictures, as tables or as text."""
+"""Display of examples on a page: as pictures, as tables or as text."""
 
 from collections.abc import Sequence
 from io import BytesIO
@@ -12,17 +12,17 @@ from torch import Tensor
 from vaelab.trained import Trained
 from vaelab.trained.images import heat_map, picture
 
-SIDE = 256  # pixels to which a small image is enlarged
+SIDE = 256  # pixels of the longer side to which a small image is enlarged
 THUMBNAIL = 160  # the same in a gallery
 KINDS = {"images": "image", "table": "table", "series": "series", "text": "text"}
 
 
 class Shown:
-    """Turns values `(N, *shape)` of a model into what people look at.
+    """Converts values `(N, *shape)` of a model to pictures, tables or text.
 
     Attributes:
         kind: `image`, `table`, `series`, `text` or `music`.
-        pictured: whether an example is shown as a picture; else as a table, or as text.
+        pictured: whether an example is shown as a picture; else it is shown as a table or as text.
     """
 
     def __init__(self, trained: Trained) -> None:
@@ -34,7 +34,7 @@ class Shown:
         """The first of values `(N, *shape)`.
 
         Returns:
-            A PIL image; of tables a DataFrame with a line for each column; of text a string.
+            A PIL image; for tables a DataFrame with a row for each column; for text a string.
         """
         if self.kind == "table":
             return upright(self.adapter.give(values[:1]))
@@ -46,12 +46,12 @@ class Shown:
         """All of values `(N, *shape)`.
 
         Args:
-            values: of a model.
-            names: of each.
+            values: the values.
+            names: the name of each.
             drawn: whether they are samples; see `Adapter.write_samples`.
 
         Returns:
-            Of tables and text a DataFrame, of others a list of `(PIL image, name)`.
+            For tables and text a DataFrame; else a list of `(PIL image, name)`.
         """
         if self.kind == "table":
             rows = readable(self.adapter.give(values, drawn=drawn))
@@ -62,18 +62,18 @@ class Shown:
         return [(self._picture(value, THUMBNAIL), name) for value, name in zip(values, names, strict=True)]
 
     def beside(self, first: Tensor, second: Tensor) -> pd.DataFrame:
-        """Two versions `(1, *shape)` of a row, with a line for each column."""
+        """Two versions `(1, *shape)` of a row of a table, as a DataFrame with a row for each column."""
         one, other = upright(self.adapter.give(first)), upright(self.adapter.give(second))
         return pd.DataFrame({"column": one["column"], "yours": one["value"], "model": other["value"]})
 
     def sound(self, value: Tensor) -> bytes | None:
-        """An example of music `(*shape)` as a WAV file; None of other kinds."""
+        """An example of music `(*shape)` as the bytes of a WAV file; None for other kinds."""
         if self.kind != "music":
             return None
         return cast(bytes, cast(Any, self.adapter).wav(value))
 
     def places(self, value: Tensor, places: Tensor) -> Image.Image:
-        """An image `(C, H, W)` or a series `(C, T)`, with how unusual each place is: `(H, W)` or `(T,)`."""
+        """A picture of an image `(C, H, W)` or series `(C, T)` with the score of each place, `(H, W)` or `(T,)`."""
         if self.kind == "image":
             return larger(picture(heat_map(value, places)), SIDE)
         return self._lines(value, places[None].double().numpy())
@@ -100,13 +100,13 @@ class Shown:
 
 
 def upright(frame: pd.DataFrame) -> pd.DataFrame:
-    """The first row as lines `column`, `value`, so that it fits on a phone."""
+    """The first row as a DataFrame with the columns `column` and `value`, so that it fits on a narrow screen."""
     row = readable(frame).iloc[0]
     return pd.DataFrame({"column": [str(name) for name in row.index], "value": list(row)})
 
 
 def readable(frame: pd.DataFrame) -> pd.DataFrame:
-    """Every cell as text: numbers with four digits, dates without an empty time."""
+    """Convert every cell to text: numbers with four digits, dates without the time if it is midnight."""
     return pd.DataFrame({str(name): [_cell(value) for value in frame[name]] for name in frame.columns})
 
 
@@ -122,7 +122,7 @@ def _cell(value: Any) -> str:
 
 
 def larger(image: Image.Image, side: int) -> Image.Image:
-    """A small picture with its pixels repeated, so that its longer side has about `side` of them."""
+    """Enlarge a small picture by repeating its pixels, so that its longer side has about `side` pixels."""
     times = max(1, side // max(image.size))
     size = (image.size[0] * times, image.size[1] * times)
     return image.resize(size, Image.Resampling.NEAREST)

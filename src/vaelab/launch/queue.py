@@ -1,4 +1,4 @@
-"""Query SLURM about submitted jobs: `squeue`, `sacct` and `scancel`."""
+"""Queries and cancels submitted jobs with SLURM's `squeue`, `sacct` and `scancel`."""
 
 import getpass
 import shutil
@@ -18,7 +18,7 @@ REASONS = {
     "PREEMPTED": "SLURM ended it for another job",
     "CANCELLED": "was cancelled in the queue",
 }
-WAIT = 60.0  # seconds for an answer
+WAIT = 60.0  # time limit for an answer, in seconds
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,9 @@ class Queued:
     """A task of an array that waits or runs.
 
     Attributes:
-        id: as scancel takes it.
-        state: such as PENDING.
-        why: it waits.
+        id: its id, as scancel expects it.
+        state: its state, such as PENDING.
+        why: the reason why it waits.
     """
 
     id: str
@@ -42,10 +42,10 @@ class Queued:
 
 
 def in_queue(names: Collection[str]) -> dict[tuple[str, int], Queued]:
-    """The tasks of arrays with these names that wait or run, by the name and the number in the array.
+    """The tasks of arrays with these names that wait or run, by name of the array and number of the task.
 
     Raises:
-        FaultError: squeue does not answer.
+        FaultError: squeue fails or does not answer.
     """
     if not names:
         return {}
@@ -62,10 +62,10 @@ def in_queue(names: Collection[str]) -> dict[tuple[str, int], Queued]:
 
 
 def require_queue(jobs: Iterable[int]) -> None:
-    """Refuse to resume jobs that were submitted, if their state cannot be queried.
+    """Refuse to resume submitted jobs if their state cannot be queried.
 
     Raises:
-        ConfigError: names them.
+        ConfigError: this machine has no squeue; the message names the jobs.
     """
     if shutil.which("squeue") is None:
         raise ConfigError(
@@ -76,7 +76,7 @@ def require_queue(jobs: Iterable[int]) -> None:
 
 
 def why_ended(task: str) -> str:
-    """Why SLURM ended a task of an array; empty where it does not say, or where the job ended by itself."""
+    """Why SLURM ended a task of an array; empty if this is not known or the job ended by itself."""
     if shutil.which("sacct") is None:
         return ""
     from submitit.slurm.slurm import SlurmInfoWatcher
@@ -93,7 +93,7 @@ def cancel(tasks: Collection[str]) -> None:
     """End tasks of arrays, or take them out of the queue.
 
     Raises:
-        FaultError: scancel fails.
+        FaultError: scancel fails or does not answer.
     """
     if tasks:
         _run(["scancel", *sorted(tasks)])

@@ -1,4 +1,4 @@
-"""What of this machine each of several jobs at once may use: threads of torch, and GPUs."""
+"""The share of this machine for each of several parallel jobs: threads of torch, and GPUs."""
 
 import os
 from collections.abc import Mapping
@@ -13,14 +13,14 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def cores() -> int:
-    """CPU cores that this process may use, which a container or a scheduler may restrict."""
+    """The number of CPU cores that this process may use; a container or a scheduler may restrict it."""
     from joblib import cpu_count
 
     return int(cpu_count())
 
 
 def at_once(settings: "Joblib", available: int) -> int:
-    """How many jobs run at once."""
+    """The number of jobs that run in parallel: `launcher.jobs`, or half the cores for `auto`, at least 1."""
     return max(1, available // 2) if settings.jobs == "auto" else settings.jobs
 
 
@@ -36,13 +36,13 @@ def shares(
     """Environment variables of a job.
 
     Args:
-        settings: of the launcher.
-        job: that begins.
-        slot: its place among the jobs that run at once, from 0.
-        several: jobs that run at once.
-        available: CPU cores.
-        gpus: names of those that this process sees.
-        inherited: the variables of this process, which win over what is `auto`.
+        settings: the settings of the launcher.
+        job: the job to start.
+        slot: its index among the parallel jobs, from 0.
+        several: the number of parallel jobs.
+        available: the number of CPU cores.
+        gpus: the names of the GPUs that this process sees.
+        inherited: the environment variables of this process; `threads=auto` does not override `OMP_NUM_THREADS`.
     """
     found = {}
     if settings.threads != "auto":
@@ -55,7 +55,7 @@ def shares(
 
 
 def visible_gpus() -> list[str]:
-    """The GPUs that this process sees, as `CUDA_VISIBLE_DEVICES` names them."""
+    """The names of the GPUs that this process sees, in the form of `CUDA_VISIBLE_DEVICES`."""
     import torch
 
     count = torch.cuda.device_count()

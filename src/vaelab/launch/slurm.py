@@ -1,4 +1,4 @@
-"""Jobs as tasks of SLURM arrays: submitted, monitored in the queue, and cancelled with this process."""
+"""Submits jobs as tasks of SLURM arrays, monitors them in the queue, and cancels them when this process ends."""
 
 import shutil
 import signal
@@ -20,11 +20,11 @@ from vaelab.record.state import RunStatus, state_of
 from vaelab.record.sweep import Status, Submitted
 from vaelab.signals import say
 
-LOOK = 0.2  # seconds between looks at signals
-SOONEST, LATEST = 1.0, 15.0  # seconds between questions to the queue: few at first, since many jobs fail at once
-LAG = 10.0  # seconds in which a file that another machine has written appears here
-CANCELLING = 120.0  # seconds in which cancelled jobs leave the queue
-SKEW = timedelta(minutes=1)  # by which the clocks of two machines may differ
+LOOK = 0.2  # seconds between checks for signals
+SOONEST, LATEST = 1.0, 15.0  # seconds between queries of the queue: short at first, since many jobs fail at once
+LAG = 10.0  # seconds until a file that another machine has written appears here
+CANCELLING = 120.0  # seconds until cancelled jobs have left the queue
+SKEW = timedelta(minutes=1)  # how far the clocks of two machines may differ
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,10 @@ class InQueue:
     """A job that was submitted, by this process or an earlier one.
 
     Attributes:
-        number: of the job in its sweep.
+        number: the number of the job in its sweep.
         folder: its run folder.
-        output: the file that takes what it prints.
-        submitted: how it is found in the queue.
+        output: the file for its output.
+        submitted: the data with which it is found in the queue.
     """
 
     number: int
@@ -45,13 +45,16 @@ class InQueue:
 
 
 class FollowedInQueue(Followed, Protocol):
-    """Who is told what becomes of submitted jobs."""
+    """Receives the state changes of submitted jobs."""
 
     def submitted(self, jobs: Sequence[tuple[int, Submitted | None]]) -> None:
-        """Jobs are about to be submitted, or are by now, if their id is known; None: they were not after all."""
+        """Called for jobs, given by their numbers, before and after they are submitted.
+
+        Before, `Submitted` has no id. After, it has the id, or is None if the jobs were not submitted.
+        """
 
     def found(self, number: int) -> InQueue:
-        """How a job that was submitted is followed."""
+        """The data to follow a submitted job, given its number."""
 
 
 @dataclass
@@ -59,24 +62,24 @@ class Slurm:
     """Submits jobs and follows them until all have left the queue.
 
     Args:
-        followed: is told what becomes of each job.
+        followed: receives the state changes of each job.
     """
 
     followed: FollowedInQueue
     _waiting: dict[int, InQueue] = field(default_factory=dict)
-    _ids: dict[int, str] = field(default_factory=dict)  # of those that were seen in the queue
+    _ids: dict[int, str] = field(default_factory=dict)  # ids of the jobs that were seen in the queue
     _began: set[int] = field(default_factory=set)
-    _gone: dict[int, float] = field(default_factory=dict)  # when they were seen no more
+    _gone: dict[int, float] = field(default_factory=dict)  # the times at which jobs were first missing in the queue
     _silent: bool = False
 
     def run(self, arrays: Sequence[Submission], earlier: Sequence[InQueue] = ()) -> int:
         """Submit arrays, and follow their jobs and those that were submitted earlier.
 
-        Ctrl-C and SIGTERM cancel the jobs. SIGHUP, which comes when the terminal is closed or the connection lost,
+        Ctrl-C and SIGTERM cancel the jobs. SIGHUP, which is sent when the terminal is closed or the connection is lost,
         leaves them in the queue.
 
         Returns:
-            The exit code of an interruption; 0 for none.
+            The exit code of an interruption; 0 without one.
 
         Raises:
             ConfigError: no array could be submitted, and nothing else is in the queue.
@@ -96,9 +99,12 @@ class Slurm:
         return told.exit_code
 
     def _submit(self, array: Submission) -> ConfigError | None:
-        """Submit an array; gives what is wrong with it.
+        """Submit an array; return the error if sbatch refuses it.
 
-        Its name is recorded before it is submitted, by which it is found if this process is killed meanwhile.
+        The name of the array is recorded first, so that the array can be found if this process is killed meanwhile.
+
+        Raises:
+            FaultError: its files cannot be written.
         """
         since = datetime.now().astimezone().isoformat(timespec="seconds")
         tasks = [(job.number, Submitted(array.name, task, "", since)) for task, job in enumerate(array.jobs)]
@@ -112,7 +118,7 @@ class Slurm:
             number = array.submit()
         except ConfigError as error:
             refusal, number = error, ""
-            if not self._is_there(array.name):  # sbatch may fail after SLURM has taken the jobs
+            if not self._is_there(array.name):  # sbatch may fail after SLURM has accepted the jobs
                 self.followed.submitted([(job.number, None) for job in array.jobs])
                 shutil.rmtree(array.folder, ignore_errors=True)
                 return refusal
@@ -135,10 +141,10 @@ class Slurm:
         began = asked = monotonic()
         asked -= LATEST
         cancelled: float | None = None
-        at_once = True  # whether the queue is asked without waiting, as it is to cancel what is in it
+        at_once = True  # whether to query the queue without waiting after a signal, to cancel the jobs
         while self._waiting:
             now = monotonic()
-            number = told.signal  # as of now: one that comes while the queue is asked is for the next look
+            number = told.signal  # read once: a signal during the query is for the next pass
             if number is not None and number == getattr(signal, "SIGHUP", None):
                 say("the jobs stay in the queue")
                 return
@@ -156,7 +162,7 @@ class Slurm:
             sleep(LOOK)
 
     def _asked(self) -> dict[tuple[str, int], Queued] | None:
-        """What the queue says; None where it does not answer, which is said once."""
+        """Query the queue; None if it does not answer, which is printed once."""
         try:
             found = in_queue({job.submitted.name for job in self._waiting.values()})
         except FaultError as error:
@@ -193,7 +199,7 @@ class Slurm:
                 self.followed.began(number, f"SLURM {entry.id}")
 
     def _outcome(self, job: InQueue, last_look: bool, told: Told) -> Outcome | None:
-        """What became of a job that is not in the queue; None where its files may still appear."""
+        """The outcome of a job that is not in the queue; None if its files may still appear."""
         if is_done(job.folder):
             return Outcome(Status.DONE)
         state = state_of(job.folder)
@@ -217,13 +223,13 @@ class Slurm:
 
 
 def is_done(folder: Path) -> bool:
-    """Whether the run in a folder has finished, with its numbers."""
+    """Whether the run in a folder has finished and has written `metrics.json`."""
     state = state_of(folder)
     return state is not None and state.status == RunStatus.FINISHED and (folder / "metrics.json").is_file()
 
 
 def _belongs(started: str, since: str) -> bool:
-    """Whether a run began after its job was submitted; it may have left a record of an earlier attempt."""
+    """Whether a run began after its job was submitted; else the record is from an earlier attempt."""
     try:
         return datetime.fromisoformat(started) >= datetime.fromisoformat(since) - SKEW
     except (ValueError, TypeError):

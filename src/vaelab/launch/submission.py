@@ -1,7 +1,7 @@
-"""What is submitted to SLURM for some jobs of a sweep: one array, whose script is submitit's.
+"""Submission of jobs of a sweep to SLURM as an array, with a script that submitit writes.
 
-submitit would pickle a function for each job. Here each task of the array runs the command line of its job, which a
-person can read, and no file of the folder is ever unpickled.
+submitit itself would pickle a function for each job. Here each task of the array runs the command line of its job. So
+the files are readable, and nothing in the folder is ever unpickled.
 """
 
 import hashlib
@@ -25,10 +25,10 @@ from vaelab.signals import ending_at_once
 if TYPE_CHECKING:
     from vaelab.launch.settings import Slurm
 
-FOLDER = "slurm"  # in the folder of the sweep: a folder for each submission
+FOLDER = "slurm"  # in the folder of the sweep; it has a folder for each submission
 COMMANDS, SCRIPT = "commands.sh", "submission.sh"
-_OF_A_JOB = ("SLURM_", "SLURMD_", "SRUN_")  # variables that a job of SLURM has, which its own submissions must not have
-_KEPT = ("SLURM_CONF",)  # where the cluster is
+_OF_A_JOB = ("SLURM_", "SLURMD_", "SRUN_")  # variables inside a SLURM job, which jobs that it submits must not inherit
+_KEPT = ("SLURM_CONF",)  # inherited nevertheless: the configuration of the cluster
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,11 @@ class Submission:
     """One array of jobs.
 
     Attributes:
-        name: of the array in the queue, which no other has.
-        folder: of its files.
-        jobs: the tasks of the array, in their order.
-        script: the text that sbatch is given.
-        commands: the text of the file that the script runs, one command for each task.
+        name: the unique name of the array in the queue.
+        folder: the folder for its files.
+        jobs: the tasks of the array, in order.
+        script: the text of the script for sbatch.
+        commands: the text of the file that the script runs, with a command for each task.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Submission:
     commands: str
 
     def write(self) -> None:
-        """Put the files where the jobs will read them.
+        """Write the files, and create the folders for the output of jobs.
 
         Raises:
             OSError: they cannot be written.
@@ -63,10 +63,10 @@ class Submission:
                 job.output.parent.mkdir(parents=True, exist_ok=True)
 
     def submit(self) -> str:
-        """Hand it over; returns the id of the array.
+        """Submit the array with sbatch; return its id.
 
         Raises:
-            ConfigError: sbatch refuses it; says what sbatch says.
+            ConfigError: sbatch refuses it; the message contains that of sbatch.
         """
         found = subprocess.run(
             ["sbatch", str(self.folder / SCRIPT)],
@@ -74,7 +74,7 @@ class Submission:
             capture_output=True,
             text=True,
             errors="replace",
-            start_new_session=True,  # Ctrl-C in the middle of it must not leave open whether it was submitted
+            start_new_session=True,  # Ctrl-C must not interrupt the submission
             check=False,
         )
         number = re.search(r"job (\d+)", found.stdout)
@@ -87,7 +87,7 @@ class Submission:
 def submissions(
     settings: "Slurm", sweep: Path, program: Sequence[str], jobs: Sequence[LaunchedJob]
 ) -> list[Submission]:
-    """The arrays for some jobs: one for all that need as many nodes and processes.
+    """Group jobs into arrays: one for all jobs with the same number of nodes and of processes per node.
 
     Raises:
         ConfigError: submitit is missing, or a job has a secret on its command line.
@@ -110,16 +110,16 @@ def submissions(
 
 
 def name_of(sweep: Path) -> str:
-    """The beginning of the names of a sweep's arrays. It is that of no other folder, whatever a file in it says."""
+    """The beginning of the names of a sweep's arrays; unique, since it contains a hash of the folder's path."""
     place = hashlib.sha256(os.path.realpath(sweep).encode()).hexdigest()[:12]
     return f"vaelab-{re.sub(r'[^A-Za-z0-9_-]', '-', sweep.name)[:40]}-{place}"
 
 
 def require_submitit() -> None:
-    """Refuse the launcher where submitit is not installed.
+    """Refuse the launcher if submitit is not installed.
 
     Raises:
-        ConfigError: names the extra.
+        ConfigError: it is not installed; the message names the extra to install.
     """
     with ending_at_once():
         try:
@@ -134,7 +134,7 @@ def require_slurm() -> None:
     """Refuse to submit from a machine without SLURM.
 
     Raises:
-        ConfigError: names the program that is missing.
+        ConfigError: a program of SLURM is missing; the message names it.
     """
     for name in ("sbatch", "squeue", "scancel"):
         if shutil.which(name) is None:
@@ -145,7 +145,7 @@ def require_slurm() -> None:
 
 
 def environment_outside(variables: Mapping[str, str]) -> dict[str, str]:
-    """The variables that a job inherits: not those of the job that this process may itself be in."""
+    """The environment variables that a job inherits, without those of a SLURM job that this process may run in."""
     inside = "SLURM_JOB_ID" in variables
     return {
         name: value
@@ -161,7 +161,7 @@ def _script(settings: "Slurm", folder: Path, name: str, count: int, nodes: int, 
     class Executor(SlurmExecutor):
         @classmethod
         def affinity(cls) -> int:
-            return 2  # it only writes the script, which needs no SLURM
+            return 2  # says that SLURM is available, which is not needed to write the script
 
     executor = Executor(folder)
     given = {
@@ -180,9 +180,9 @@ def _script(settings: "Slurm", folder: Path, name: str, count: int, nodes: int, 
         "exclude": settings.exclude,
         "array_parallelism": settings.array_parallelism,
         "setup": settings.setup or None,
-        # SLURM's own signal before the end of the time would end a run that does not know it.
+        # A run ends in order at SIGTERM. The signal that submitit would request is not handled and would kill it.
         "additional_parameters": {"signal": f"TERM@{settings.signal_delay_s}"} | settings.additional_parameters,
-        # From version 22.05 on, srun does not take this from the allocation.
+        # Since version 22.05, srun does not inherit this from the allocation.
         "srun_args": [f"--cpus-per-task={settings.cpus_per_task}"] if settings.cpus_per_task else None,
         "stderr_to_stdout": True,
     }
@@ -213,7 +213,11 @@ def _commands(jobs: Sequence[LaunchedJob], program: Sequence[str]) -> str:
 
 
 def _refuse_secrets(words: Sequence[str]) -> None:
-    """A script lies in the folder of the sweep, which never holds a secret."""
+    """Refuse command lines with secrets, since the script is written into the folder of the sweep.
+
+    Raises:
+        ConfigError: a word contains a secret; the message names its key.
+    """
     for text in words:
         if redact_override(text) != text:
             raise ConfigError(

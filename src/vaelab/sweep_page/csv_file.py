@@ -8,7 +8,7 @@ from vaelab.sweep_page.outcomes import Outcomes
 
 
 def as_csv(outcomes: Outcomes) -> str:
-    """A line for each entry: outcome, what decides, settings, further numbers, folder, command and reason."""
+    """A line for each entry: outcome, measures, settings, further numbers, folder, command and reason."""
     measures = [measure.name for measure in outcomes.measures]
     searched = outcomes.unit == "trial"
     head = [outcomes.unit, "outcome", *measures, *(key.name for key in outcomes.keys), *outcomes.columns, "best"]

@@ -54,7 +54,7 @@ def end_sweep(sweep: Sweep) -> None:
 
 @contextmanager
 def losing_no_exit_code(folder: Path) -> Iterator[None]:
-    """Report in one line why tables and page could not be made, and keep the exit code of the jobs."""
+    """Report errors in one line, so that failing to write tables or page does not change the exit code of the jobs."""
     try:
         yield
     except OSError as error:
@@ -67,12 +67,12 @@ def losing_no_exit_code(folder: Path) -> Iterator[None]:
 
 
 def write(outcomes: Outcomes, csv_name: str, space: str = "", more: "Mapping[str, Figure] | None" = None) -> list[str]:
-    """CSV, figures as PNG, and the page; returns the names of CSV and page.
+    """Write CSV, figures as PNG, and the page; return the names of CSV and page.
 
     Args:
-        outcomes: of a sweep or search.
-        csv_name: of the CSV file.
-        space: of a search, as HTML.
+        outcomes: the outcomes of a sweep or search.
+        csv_name: the name of the CSV file.
+        space: the space of a search, as HTML.
         more: further figures by name.
 
     Raises:
@@ -95,7 +95,7 @@ def write(outcomes: Outcomes, csv_name: str, space: str = "", more: "Mapping[str
 
 
 def _drawn_before(folder: Path, kind: str) -> set[str]:
-    """Figures of an earlier end of the same sweep, which may not be drawn now."""
+    """The names of existing figures, written when the sweep ended before; they may not be drawn now."""
     from vaelab.captions import CAPTIONS
 
     return {name for name in CAPTIONS if name.startswith(f"{kind}_") and (folder / f"{name}.png").is_file()}

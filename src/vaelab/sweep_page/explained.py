@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from vaelab.sweep_page.outcomes import Entry
 
-FREEDOM = 2  # degrees of freedom that the residual needs at least
+FREEDOM = 2  # the fewest degrees of freedom of the residual
 
 
 def explained(entries: Sequence[Entry], keys: Sequence[str], number: str) -> dict[str, float]:
@@ -55,7 +55,7 @@ def _levels(entries: Sequence[Entry], key: str) -> NDArray[np.float64]:
 
 
 def _residual(factors: Mapping[str, NDArray[np.float64]], values: NDArray[np.float64]) -> tuple[float, int]:
-    """The sum of squares that added effects leave, and how many numbers they are."""
+    """The residual sum of squares of additive effects, and the rank of their design matrix."""
     design = np.hstack([np.ones((len(values), 1)), *factors.values()])
     effects, _, rank, _ = np.linalg.lstsq(design, values, rcond=None)
     return float(((values - design @ effects) ** 2).sum()), int(rank)

@@ -14,9 +14,9 @@ from vaelab.sweep_page.style import BEST, DONE, FRONT, MOST, PRUNED, finish, siz
 
 
 def draw(outcomes: Outcomes) -> dict[str, Figure]:
-    """The figures that these entries allow, by name.
+    """Draw the figures that are possible for these entries; return them by name.
 
-    Entries of several rankings are drawn beside one another, those of the largest ones alone.
+    Several rankings are drawn side by side, but only the largest ones.
     """
     rankings = [ranking for ranking in outcomes.rankings if ranking.winners][:MOST]
     found: dict[str, Figure] = {}
@@ -32,7 +32,7 @@ def draw(outcomes: Outcomes) -> dict[str, Figure]:
     drawn = [one for one in rankings if sum(map(_is_measured(one), one.entries)) > 1 and one.axes(outcomes.keys)]
     if several or any(len(ranking.axes(outcomes.settings)) > 1 for ranking in drawn):
         found[f"{kind}_parallel"] = draw_parallel(drawn, outcomes)
-    elif drawn := [one for one in drawn if one.axes(outcomes.settings)]:  # over seeds alone there is nothing to see
+    elif drawn := [one for one in drawn if one.axes(outcomes.settings)]:  # a sweep over seeds alone has no key to show
         found[f"{kind}_by_key"] = draw_one_key(drawn, outcomes)
     return found
 
@@ -42,7 +42,7 @@ def _is_measured(ranking: Ranking) -> Any:
 
 
 def _history(ranking: Ranking, outcomes: Outcomes) -> Figure:
-    """Each entry in its order, and with one measure the best so far."""
+    """The numbers of entries in their order and, if there is only one measure, the best value so far."""
     measures = ranking.measures
     figure = sized(6.4, 2.8 * len(measures) + 0.4)
     grid = list(figure.subplots(len(measures), 1, squeeze=False, sharex=True).flat)
@@ -70,7 +70,7 @@ def _history(ranking: Ranking, outcomes: Outcomes) -> Figure:
 
 
 def _keep_done_in_sight(axes: Axes, values: Sequence[float]) -> None:
-    """What was pruned may be far off; what is done should not shrink to a line for it."""
+    """Limit the axis to the range of finished entries and a margin, since pruned entries may be far away."""
     low, high = min(values), max(values)
     margin = 1.5 * (high - low) or abs(high) or 1.0
     bottom, top = axes.get_ylim()
@@ -78,7 +78,7 @@ def _keep_done_in_sight(axes: Axes, values: Sequence[float]) -> None:
 
 
 def _front(ranking: Ranking, outcomes: Outcomes) -> Figure:
-    """Two measures against each other, for each pair of them; what no entry beats in both is joined."""
+    """A scatter plot for each pair of measures, with the Pareto front; a line joins it if there are two measures."""
     measures = ranking.measures
     pairs = [(one, other) for place, one in enumerate(measures) for other in measures[place + 1 :]][:6]
     columns = min(len(pairs), 2)
@@ -111,7 +111,7 @@ def _pair(
 
 
 def _importance(rankings: Sequence[Ranking]) -> Figure:
-    """A bar for each key, for each measure of each ranking."""
+    """Bar charts of the importance of keys, for each measure of each ranking."""
     shares = [
         (f"{ranking.what}, {measure.name}" if ranking.what else measure.name, found)
         for ranking in rankings

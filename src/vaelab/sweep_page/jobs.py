@@ -1,4 +1,4 @@
-"""The jobs of a sweep as plain rows, with what their run folders say."""
+"""The jobs of a sweep as plain rows, with the results in their run folders."""
 
 import json
 import os
@@ -22,14 +22,14 @@ from vaelab.sweep_page.outcomes import Entry, Key, Measure, Outcomes, Ranking, V
 from vaelab.sweep_page.program import program
 from vaelab.sweep_page.repeats import ranked
 
-NO_SETTING = ("hydra", "paths", "logger", "resume")  # where a job writes and whom it tells
+NO_SETTING = ("hydra", "paths", "logger", "resume")  # where a job writes and logs to
 WATCHED = "watched"
-# Numbers of the same name can be compared whatever these are; other keys of the data change what an example is.
+# Keys that do not change what an example is: numbers can be compared between jobs that differ in them.
 NOT_OF_AN_EXAMPLE = ("data.batch_size", "data.seed", "data.split_seed", "data.data_dir", "data.skip_broken")
 
 
 def outcomes_of(sweep: Sweep) -> tuple[Outcomes, dict[int, Run]]:
-    """All of a sweep as it is now; and its runs with numbers, by the numbers of their jobs."""
+    """The current outcomes of a sweep, and its runs that have numbers, by the number of their job."""
     runs: dict[int, Run] = {}
     whys: dict[int, str] = {}
     for job in sweep.jobs:
@@ -56,7 +56,7 @@ def outcomes_of(sweep: Sweep) -> tuple[Outcomes, dict[int, Run]]:
 
 
 def summary(sweep: Sweep) -> str:
-    """Such as `5 done, 1 failed`."""
+    """A summary such as `5 done, 1 failed`."""
     return ", ".join(f"{count} {status}" for status in Status if (count := sweep.count(status)))
 
 
@@ -81,7 +81,7 @@ def _entry(
 
 
 def _words(job: Job, run: Run | None, sweep: Sweep) -> list[str]:
-    """The overrides of a job, without secrets; of one that ran what it recorded: it may have been told more later."""
+    """The overrides of a job, without secrets; if it ran, those in its run folder, which may include later changes."""
     typed = [redact_override(word) for word in job.overrides]
     if run is None or list(run.overrides) == typed:
         return typed
@@ -93,7 +93,7 @@ def _words(job: Job, run: Run | None, sweep: Sweep) -> list[str]:
 
 
 def _settings(words: Sequence[str]) -> dict[str, str]:
-    """Key to value as it is typed; the last word for a key wins, as in Hydra."""
+    """The value of each key as it is typed; the last word for a key is used, as in Hydra."""
     found = {}
     for word in words:
         key, equals, value = word.lstrip("+").partition("=")
@@ -106,7 +106,7 @@ def _settings(words: Sequence[str]) -> dict[str, str]:
 
 
 def _varying(jobs: Sequence[Sequence[str]]) -> list[str]:
-    """The keys in which jobs differ, in the order in which they are typed."""
+    """The keys in which jobs differ, in the order in which they were typed."""
     settings = [_settings(words) for words in jobs]
     keys = dict.fromkeys(key for one in settings for key in one)
     return [key for key in keys if len({one.get(key) for one in settings}) > 1]
@@ -118,7 +118,7 @@ def _axis(key: str, entries: Sequence[Entry]) -> Key:
 
 
 def _headlines(runs: Any) -> list[str]:
-    """The numbers that a comparison shows: of the test split, where nothing was tested of validation."""
+    """The numbers that a comparison shows: those of the test split or, if there are none, of validation."""
     known = {name for run in runs for name in run.metrics}
     for split in ("test", "val"):
         if any(name.startswith(f"{split}/") for name in known):
@@ -147,24 +147,24 @@ def _rankings(
 
 
 def _measure(run: Run) -> Measure | None:
-    """What a run watched; of one that is older than the record of it what its config says, if it says it."""
+    """The metric that a run monitored; for older runs, which did not record it, the one in the config, if any."""
     if run.watched is not None:
         return Measure(*run.watched)
     monitor = run.config.get("task.monitor")
     if not isinstance(monitor, str) or not monitor.startswith("val/"):
         return None
-    better: Direction = direction(monitor) or "min"  # as a task takes it
+    better: Direction = direction(monitor) or "min"  # the default of a task
     return Measure(printable(monitor, 100), better)
 
 
 def _grounds(run: Run) -> dict[str, str]:
-    """What has to be the same for two numbers to be compared, the watched number included."""
+    """The keys that must be equal in two runs for their numbers to be comparable, and the monitored metric."""
     measure = _measure(run)
     found = {"task": run.choices.get("task", run.task)}
     found["data"] = run.choices.get("data", "")
     found["corruption"] = run.choices.get("corruption", "")
     known = None if measure is None else metric(measure.name)
-    if known is not None and known.unit in ("nats", "bits"):  # a density under one likelihood is none under another
+    if known is not None and known.unit in ("nats", "bits"):  # densities of different likelihoods are not comparable
         found["likelihood"] = run.choices.get("likelihood", "")
     for key, value in sorted(run.config.items()):
         if within(key, ("data", "corruption")) and not within(key, NOT_OF_AN_EXAMPLE):
@@ -173,9 +173,9 @@ def _grounds(run: Run) -> dict[str, str]:
 
 
 def _told_apart(grounds: Sequence[dict[str, str]]) -> list[str]:
-    """Words for each of several grounds: the fewest, options before keys, that tell it from every other.
+    """A text for each of several grounds, with only the keys that are needed to distinguish them from each other.
 
-    What is watched is left out: it is said anyway.
+    The monitored metric is left out, because it is shown anyway.
     """
     if len(grounds) < 2:
         return [""] * len(grounds)
@@ -194,7 +194,7 @@ def _told_apart(grounds: Sequence[dict[str, str]]) -> list[str]:
 
 
 def _seconds(sweep: Sweep, job: Job) -> float | None:
-    """That a job took from beginning to end; None where it went on later, or nothing says it."""
+    """The seconds from the beginning to the end of a job; None if it was resumed or the times are not known."""
     try:
         state = RunState.from_json(mapping(sweep.path(job) / STATE, json.loads))
         if not state.ended or "history" in mapping(sweep.path(job) / "environment.json", json.loads):
@@ -205,7 +205,7 @@ def _seconds(sweep: Sweep, job: Job) -> float | None:
 
 
 def _config_folders(sweep: Sweep) -> list[str]:
-    """Of a user's own options, as they are typed now; of a sweep that began here, as in its command line."""
+    """The folders of a user's own options: those typed now for a resumed sweep, else those of its command line."""
     if sweep.resumed:
         return [str(folder) for folder in sweep.config_folders[1:]]
     flags, _ = parts(shlex.split(sweep.command))

@@ -1,4 +1,4 @@
-"""The number against the key, for a sweep over one key."""
+"""A plot of the measure over the key, for a sweep over one key."""
 
 from collections.abc import Sequence
 from statistics import mean
@@ -9,11 +9,11 @@ from matplotlib.figure import Figure
 from vaelab.sweep_page.outcomes import Key, Outcomes, Ranking, as_number
 from vaelab.sweep_page.style import BEST, DONE, finish, sized
 
-LONGEST = 16  # characters of a value on the axis
+LONGEST = 16  # the most characters of a value on the axis
 
 
 def draw_one_key(rankings: Sequence[Ranking], outcomes: Outcomes) -> Figure:
-    """Every entry as a point, for each ranking; where a value has several seeds, a line joins the means."""
+    """A plot for each ranking, with a point for each entry; if values have several seeds, a line joins the means."""
     columns = min(len(rankings), 2)
     rows = -(-len(rankings) // columns)
     figure = sized(6.4 if columns == 1 else 4.8 * columns, 3.4 * rows)

@@ -1,4 +1,4 @@
-"""The outcomes of a sweep or search as plain rows, from which table, figures, page and CSV are made."""
+"""The outcomes of a sweep or search as plain rows, the input of tables, figures, page and CSV."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,8 +11,8 @@ from vaelab.record.sweep import Status
 
 Value = str | int | float
 Unit = Literal["job", "trial"]
-LOGARITHMIC = 8  # times as large as the least number: where the largest is, an axis has orders of magnitude
-NAMED = 8  # values of a key that are all named on its axis
+LOGARITHMIC = 8  # an axis is logarithmic if the largest number is at least this many times the smallest
+NAMED = 8  # if a key has at most this many values, its axis names all of them
 NOT_SET = "not set"
 
 
@@ -21,8 +21,8 @@ class Measure:
     """A number that decides which entry is better.
 
     Attributes:
-        name: of the validation split, such as `val/elbo`.
-        better: whether more or less of it is better.
+        name: a number of the validation split, such as `val/elbo`.
+        better: whether larger or smaller is better.
     """
 
     name: str
@@ -30,11 +30,11 @@ class Measure:
 
     @property
     def sign(self) -> float:
-        """A number times this is less for a better entry."""
+        """The sign that makes smaller numbers better: 1 or -1."""
         return -1.0 if self.better == "max" else 1.0
 
     def __str__(self) -> str:
-        """As `val/elbo (more is better)`."""
+        """A text such as `val/elbo (more is better)`."""
         return f"{self.name} ({'more' if self.better == 'max' else 'less'} is better)"
 
 
@@ -43,11 +43,11 @@ class Key:
     """A key of the config in which entries differ, and its axis in figures.
 
     Attributes:
-        name: such as `model.beta`.
-        names: of its values in order; empty for numbers.
-        low, high: ends of the axis of numbers.
-        log: whether the axis has orders of magnitude.
-        marked: numbers that are named on the axis; the ends if empty.
+        name: the name, such as `model.beta`.
+        names: the names of its values in order; empty for numbers.
+        low, high: the ends of the axis, for numbers.
+        log: whether the axis is logarithmic.
+        marked: the numbers with a tick on the axis; empty for the ends.
     """
 
     name: str
@@ -59,7 +59,7 @@ class Key:
 
     @classmethod
     def over(cls, name: str, values: Sequence[Value]) -> "Key":
-        """With an axis that fits values, in the order in which they are given."""
+        """A key with an axis for these values; values that are not all numbers keep their order."""
         numbers = [number for value in values if (number := as_number(value)) is not None]
         if len(numbers) < len(values) or not numbers:
             return cls(name, tuple(dict.fromkeys(map(str, values))))
@@ -69,7 +69,7 @@ class Key:
         return cls(name, (), low, high, wide, tuple(distinct) if len(distinct) <= NAMED else ())
 
     def height(self, value: Value | None) -> float | None:
-        """Where on the axis a value stands, between 0 and 1; None for one that is none of it."""
+        """The position of a value on the axis, from 0 to 1; None for a value that is not on the axis."""
         if self.names:
             text = str(value)
             return self.names.index(text) / max(len(self.names) - 1, 1) if text in self.names else None
@@ -78,7 +78,7 @@ class Key:
 
     @property
     def ticks(self) -> list[tuple[float, str]]:
-        """Heights with what is written there."""
+        """The positions of ticks, from 0 to 1, and their texts."""
         values: Sequence[Value] = self.names or self.marked or (self.low, self.high)
         found = [(self.height(value), value if isinstance(value, str) else f"{value:g}") for value in values]
         return [(height, text) for height, text in found if height is not None]
@@ -89,17 +89,17 @@ class Entry:
     """A job of a sweep, or a trial of a search.
 
     Attributes:
-        number: from 0.
-        status: what became of it.
-        outcome: the same in words.
-        settings: key to value, of what varies.
-        numbers: finite ones, by name.
+        number: its number, from 0.
+        status: its outcome.
+        outcome: its outcome in words.
+        settings: the values of the keys in which entries differ.
+        numbers: its finite numbers by name.
         folder: its run folder, relative to that of the sweep.
-        command: what trains its model alone, without secrets; empty where that is not known.
+        command: the command that trains only its model, without secrets; empty if it is not known.
         why: one line on why it failed.
-        seconds: that it took; None where that is not known.
-        validations: what each gave, of a search.
-        replaced: whether a later trial has its settings, since it failed.
+        seconds: its duration; None if it is not known.
+        validations: in a search, the value of each validation.
+        replaced: whether it failed and a later trial has the same settings.
     """
 
     number: int
@@ -117,14 +117,15 @@ class Entry:
 
 @dataclass(frozen=True)
 class Ranking:
-    """Entries that are done and whose numbers can be compared.
+    """Finished entries whose numbers can be compared.
 
     Attributes:
-        measures: that decide: one, of a search maybe several; none where entries do not say what they watch.
-        entries: the best first.
-        best: numbers of the best: one, or with several measures the Pareto front.
-        what: what these entries have in common and others have not, in words; empty where the measure alone tells.
-        importance: of keys, for each measure; empty where nothing can be said.
+        measures: the numbers that decide: one, or several in a search; empty if entries did not record what they
+            monitor.
+        entries: the entries, the best first.
+        best: the number of the best entry; with several measures, the numbers of the Pareto front.
+        what: the settings that distinguish these entries from other rankings, as text; empty if the measure is enough.
+        importance: the importance of keys for each measure; empty if it cannot be computed.
     """
 
     measures: tuple[Measure, ...]
@@ -135,11 +136,11 @@ class Ranking:
 
     @property
     def title(self) -> str:
-        """As `data=digits, val/elbo`, which no other ranking has."""
+        """A unique title, such as `data=digits, val/elbo`."""
         return ", ".join([*([self.what] if self.what else []), *(measure.name for measure in self.measures)])
 
     def axes(self, keys: Sequence[Key]) -> list[Key]:
-        """Those of some keys in which these entries differ."""
+        """The keys in which these entries differ."""
         values = {key.name: {str(entry.settings.get(key.name)) for entry in self.entries} for key in keys}
         return [key for key in keys if len(values[key.name]) > 1]
 
@@ -151,18 +152,18 @@ class Ranking:
 
 @dataclass(frozen=True)
 class Outcomes:
-    """All of a sweep or search.
+    """The outcomes of a whole sweep or search.
 
     Attributes:
-        unit: what an entry is called.
-        folder: of the sweep.
-        command: that began it.
-        summary: such as `5 done, 1 failed`.
-        entries: in the order of their numbers.
-        keys: in which they differ, seeds last.
-        seeds: which of the keys are seeds: entries that differ in these alone are repeats of one another.
-        rankings: of the entries that are done; the largest first.
-        columns: names of further numbers that the tables show.
+        unit: the word for an entry.
+        folder: the folder of the sweep.
+        command: the command line that started it.
+        summary: a summary such as `5 done, 1 failed`.
+        entries: the entries, in the order of their numbers.
+        keys: the keys in which entries differ, seeds last.
+        seeds: the keys that are seeds; entries that differ only in these are repeats.
+        rankings: the rankings of finished entries, the largest first.
+        columns: the names of further numbers in the tables.
     """
 
     unit: Unit
@@ -182,22 +183,22 @@ class Outcomes:
 
     @property
     def measures(self) -> list[Measure]:
-        """Those of all rankings, each once."""
+        """The measures of all rankings, each once."""
         return list(dict.fromkeys(measure for ranking in self.rankings for measure in ranking.measures))
 
     @property
     def settings(self) -> list[Key]:
-        """The keys that are no seeds."""
+        """The keys that are not seeds."""
         return [key for key in self.keys if key.name not in self.seeds]
 
     @property
     def best(self) -> set[int]:
-        """Numbers of the best of every ranking."""
+        """The numbers of the best entries of all rankings."""
         return {number for ranking in self.rankings for number in ranking.best}
 
 
 def as_number(value: Value) -> float | None:
-    """A finite number that a value is, or that a text is typed for."""
+    """The finite number that a value is or that a text contains; None for any other value."""
     try:
         number = float(value)
     except (ValueError, OverflowError):
@@ -206,7 +207,7 @@ def as_number(value: Value) -> float | None:
 
 
 def scaled(value: float, low: float, high: float, logarithmic: bool = False) -> float:
-    """Where between two ends a number stands: 0 to 1."""
+    """The relative position of a number between two ends, 0 to 1; 0.5 if the ends are equal."""
     if not high > low:
         return 0.5
     if logarithmic:

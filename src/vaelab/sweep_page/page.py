@@ -1,4 +1,4 @@
-"""A sweep or search as one page that opens offline."""
+"""The results of a sweep or search as one HTML page that opens offline."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -17,18 +17,18 @@ from vaelab.record.sweep import Status
 from vaelab.sweep_page.outcomes import Entry, Key, Outcomes, Ranking, Value, as_number
 from vaelab.sweep_page.repeats import Repeats, has_repeats, repeats
 
-UNFOLDED = 5  # command lines of several best entries that are open from the start
+UNFOLDED = 5  # the most command lines of best entries that are open at first
 _ORDER = (Status.FAILED, Status.DONE, Status.INTERRUPTED, Status.RUNNING, Status.NOT_STARTED)
 
 
 def sweep_page(outcomes: Outcomes, pictures: Mapping[str, bytes], space: str = "", notes: Sequence[str] = ()) -> str:
-    """The page: the best command line, settings over their seeds, all entries, pictures.
+    """The HTML of the page: the best command line, settings over their seeds, all entries, pictures.
 
     Args:
-        outcomes: of the sweep or search.
-        pictures: PNG bytes by name.
-        space: of a search, as HTML.
-        notes: plain text below the pictures, a line each.
+        outcomes: the outcomes of the sweep or search.
+        pictures: the bytes of PNG files by name.
+        space: the space of a search, as HTML.
+        notes: lines of plain text below the pictures.
     """
     parts: list[str] = []
     winners = [(ranking, entry) for ranking in outcomes.rankings for entry in ranking.winners]
@@ -76,7 +76,7 @@ def _crowned(ranking: Ranking, entry: Entry, outcomes: Outcomes) -> str:
 
 
 def _why(ranking: Ranking, entry: Entry, outcomes: Outcomes) -> str:
-    """By which number an entry is the best."""
+    """The numbers by which an entry is the best."""
     said = ", ".join(f"{measure.name} {entry.numbers[measure.name]:.5g}" for measure in ranking.measures)
     one = next(one for one in repeats(ranking.entries, outcomes.seeds) if entry in one.entries)
     if len(one.entries) > 1 and ranking.measures:
@@ -124,7 +124,7 @@ def _entries_table(outcomes: Outcomes) -> str:
 
 
 def _missing_table(outcomes: Outcomes) -> str:
-    """What failed, was interrupted or not begun, or cannot be read, with the reason."""
+    """A table of the entries without a result, with the reason: failed, interrupted, not started or not readable."""
     ranked = {entry.number for ranking in outcomes.rankings for entry in ranking.entries}
     found = [e for e in outcomes.entries if e.number not in ranked and e.status != Status.PRUNED]
     if not found:
@@ -143,7 +143,7 @@ def _missing_table(outcomes: Outcomes) -> str:
 
 
 def _settings_table(outcomes: Outcomes) -> str:
-    """A row for each setting, with mean, deviation and interval over its seeds."""
+    """A table with a row for each setting: mean, standard deviation and interval over its seeds."""
     names = [*(measure.name for measure in outcomes.measures), *outcomes.columns]
     told = len(outcomes.rankings) > 1
     keys = outcomes.settings

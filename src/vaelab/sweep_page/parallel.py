@@ -1,4 +1,4 @@
-"""Parallel coordinates: a line for each entry through its settings and what it reached."""
+"""Parallel coordinates: a line for each entry through its settings and measures."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,15 +11,16 @@ from matplotlib.figure import Figure
 from vaelab.sweep_page.outcomes import NOT_SET, Entry, Key, Outcomes, Ranking, scaled
 from vaelab.sweep_page.style import BEHIND, BEST, sized
 
-BELOW = -0.16  # where a line passes an axis on which its entry has no value
-LONGEST = 18  # characters of a value
-TICKS = 12  # names on an axis
+BELOW = -0.16  # the height of a line at an axis on which its entry has no value
+LONGEST = 18  # the most characters of a value
+TICKS = 12  # about the most ticks of an axis
 
 
 def draw_parallel(rankings: Sequence[Ranking], outcomes: Outcomes) -> Figure:
-    """Axes for each ranking, coloured by its first measure; a lighter line is better, and the best is red.
+    """A plot for each ranking, coloured by its first measure: lighter lines are better, and the best line is red.
 
-    A small shift tells lines with one value from each other, since in a grid most lines share theirs.
+    Lines are shifted a little, so that lines through the same value can be distinguished: in a grid, most lines share
+    values.
     """
     used = [_keys(ranking, outcomes) for ranking in rankings]
     columns = max(len(keys) + len(ranking.measures) for keys, ranking in zip(used, rankings, strict=True))
@@ -33,7 +34,7 @@ def draw_parallel(rankings: Sequence[Ranking], outcomes: Outcomes) -> Figure:
 
 
 def _keys(ranking: Ranking, outcomes: Outcomes) -> list[Key]:
-    """Of a search all that was searched; of a sweep those in which the entries differ, with axes that fit them."""
+    """For a search, all keys; for a sweep, the keys in which the entries differ, with axes for their values."""
     if outcomes.kind == "search":
         return list(outcomes.keys)
     found = []
@@ -87,7 +88,7 @@ def _ticks(key: Key, entries: Sequence[Entry]) -> list[tuple[float, str]]:
 
 
 def _shifts(entries: Sequence[Entry], keys: Sequence[Key]) -> list[float]:
-    """For each entry, how far its line is moved on an axis of few values, on which many lines would be one."""
+    """The shift of each entry's line on axes with few values, where many lines would overlap."""
     room = min(0.05, 0.3 / max((len(key.ticks) for key in keys), default=1))
     return [room * (2 * place / max(len(entries) - 1, 1) - 1) for place in range(len(entries))]
 

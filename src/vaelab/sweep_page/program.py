@@ -1,8 +1,8 @@
-"""How a run is started from here."""
+"""The command that starts a run from the current folder."""
 
 import os
 
 
 def program() -> list[str]:
-    """The beginning of a command line that starts a run: `python train.py` where that is, else `vaelab train`."""
+    """The beginning of a command line that starts a run: `python train.py` if the file exists, else `vaelab train`."""
     return ["python", "train.py"] if os.path.isfile("train.py") else ["vaelab", "train"]

@@ -1,4 +1,4 @@
-"""Entries whose settings are the same but for seeds, as one row with mean and interval."""
+"""Groups of entries that differ only in seeds, as one row with mean and interval."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ class Repeats:
     """Entries of one setting.
 
     Attributes:
-        settings: key to value, without seeds.
-        entries: with any seeds, the best first.
+        settings: the value of each key, without seeds.
+        entries: the entries with this setting.
         row: their numbers, as in a comparison.
     """
 
@@ -24,7 +24,7 @@ class Repeats:
 
 
 def repeats(entries: Sequence[Entry], seeds: frozenset[str]) -> list[Repeats]:
-    """Entries by their settings, in the order in which each setting comes first."""
+    """Group entries by their settings without seeds, in the order in which settings first occur."""
     found: dict[tuple[tuple[str, str], ...], list[Entry]] = {}
     for entry in entries:
         identity = tuple((key, str(value)) for key, value in entry.settings.items() if key not in seeds)
@@ -33,21 +33,22 @@ def repeats(entries: Sequence[Entry], seeds: frozenset[str]) -> list[Repeats]:
 
 
 def has_repeats(outcomes: Outcomes) -> bool:
-    """Whether any setting was run with several seeds."""
+    """Whether a setting was run with several seeds."""
     return any(
         len(one.entries) > 1 for ranking in outcomes.rankings for one in repeats(ranking.entries, outcomes.seeds)
     )
 
 
 def ranked(measure: Measure | None, entries: Sequence[Entry], seeds: frozenset[str]) -> Ranking:
-    """Entries by one measure: settings by their mean over seeds, and the entries of a setting next to each other.
+    """Rank entries by one measure.
 
-    The best entry is that of the best setting, so that a setting does not win by one lucky seed.
+    Settings are sorted by their mean over seeds, and the entries of a setting are next to each other. The best entry is
+    the best one of the best setting, so that a setting cannot win by one lucky seed.
 
     Args:
-        measure: that decides; None where it is not known, and nothing is the best.
-        entries: that are done; those without the number come last.
-        seeds: keys in which repeats differ.
+        measure: the number that decides; None if it is not known, and then no entry is the best.
+        entries: finished entries; those without the number come last.
+        seeds: the keys in which repeats differ.
     """
     in_order = sorted(entries, key=lambda entry: entry.number)
     if measure is None:

@@ -1,4 +1,4 @@
-"""A sweep or search on the terminal: the best entries, those that are not done, and command lines to copy."""
+"""The results of a sweep or search on the terminal: the best entries, unfinished ones, and command lines to copy."""
 
 import shlex
 import sys
@@ -18,23 +18,23 @@ from vaelab.sweep_page.program import program
 from vaelab.sweep_page.repeats import Repeats, has_repeats, repeats
 from vaelab.terminal import console
 
-SHOWN = 10  # entries in the table on the terminal
-FRONT = 5  # command lines of a Pareto front
-RANKINGS = 6  # that are shown
-LONGEST = 40  # characters of a setting
+SHOWN = 10  # the most entries in the table
+FRONT = 5  # the most command lines of a Pareto front
+RANKINGS = 6  # the most rankings
+LONGEST = 40  # the most characters of a setting
 
 
 def show(outcomes: Outcomes, csv_name: str) -> None:
-    """Print it.
+    """Print the results.
 
     Args:
-        outcomes: of the sweep or search.
-        csv_name: the file with all entries.
+        outcomes: the outcomes of the sweep or search.
+        csv_name: the name of the file with all entries.
     """
     out = terminal()
     out.print(f"\n{outcomes.kind}: {outcomes.summary}", soft_wrap=True)
     for ranking in outcomes.rankings[:RANKINGS]:
-        if ranking.entries:  # none of a search of which nothing is done
+        if ranking.entries:  # empty for a search without finished trials
             _show_ranking(out, ranking, outcomes)
     if len(outcomes.rankings) > RANKINGS:
         out.print(f"and {len(outcomes.rankings) - RANKINGS} more groups of {outcomes.unit}s in {csv_name}")
@@ -48,14 +48,14 @@ def show(outcomes: Outcomes, csv_name: str) -> None:
 
 
 def terminal() -> Console:
-    """As wide as the screen; a file or a pipe gets whole lines."""
+    """A console as wide as the screen; 200 characters wide for a file or a pipe."""
     return console(width=None if sys.stdout.isatty() else 200)
 
 
 def show_missing(out: Console, outcomes: Outcomes) -> None:
-    """A table of what failed or cannot be read, all of it, and of what was interrupted or not begun, some of it."""
+    """Print a table of all entries that failed or cannot be read, and of some that were interrupted or not started."""
     failed = [e for e in outcomes.entries if e.status == Status.FAILED and not e.replaced]
-    failed += [e for e in outcomes.entries if e.status == Status.DONE and e.why]  # whose numbers cannot be read
+    failed += [e for e in outcomes.entries if e.status == Status.DONE and e.why]  # their numbers cannot be read
     stopped = [e for e in outcomes.entries if e.status in (Status.INTERRUPTED, Status.NOT_STARTED, Status.RUNNING)]
     shown = [*failed, *stopped[:SHOWN]]
     if not shown:
@@ -130,7 +130,7 @@ def _of_settings(
 
 
 def _told(keys: Sequence[Key], ranking: Ranking) -> list[str]:
-    """The keys in which entries of a ranking differ, or that its title does not say."""
+    """The keys that the title of a ranking does not already show with the value that its entries share."""
     values = {key.name: {str(entry.settings.get(key.name)) for entry in ranking.entries} for key in keys}
     said = ranking.what.split()
     return [name for name, found in values.items() if found != {"None"} and f"{name}={min(found)}" not in said]
