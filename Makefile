@@ -23,7 +23,8 @@ test-all: $(TOOLS)
 chaos: $(TOOLS)
 	$(BIN)/pytest -m chaos $(ARGS)
 
-# The share of lines and branches that the tests of make test run, by file.
+# The share of lines and branches that the tests of make test run, by file. Under coverage, a warning of Lightning for
+# runs that are shorter than an epoch would be an error.
 coverage: $(TOOLS)
 	$(BIN)/pytest -m "not long and not chaos" $(SHARED) --cov=vaelab --cov-branch --cov-report=term:skip-covered \
 		-W ignore::UserWarning $(ARGS)

@@ -20,7 +20,7 @@ from vaelab import cli
 from vaelab.cli import main
 from vaelab.completion import index as indexed
 from vaelab.completion import words
-from vaelab.completion.index import Index, build, config_folder, options, place
+from vaelab.completion.index import Index, build, options, place
 from vaelab.completion.words import completions
 from vaelab.config.location import config_dir
 
@@ -110,7 +110,6 @@ def test_names_of_folders_above_the_options_do_not_matter(tmp_path: Path) -> Non
 def test_groups_and_options_are_known_before_the_index_is_built() -> None:
     assert "data=mnist " in completions("vaelab train data=mn", None)
     assert completions("vaelab train model.", None) == []
-    assert config_folder() == config_dir()
     assert completions("vaelab tra", None) == ["train ", "traverse "]
     assert list(words.COMMANDS) == [*cli.COMMANDS]
     assert not {"hydra", "paths", "local"} & set(options(config_dir()))
@@ -156,6 +155,9 @@ def test_nothing_is_said_where_no_index_can_be_kept(tmp_path: Path, monkeypatch:
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     assert indexed.read() is None
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "nobody/.cache"))
+    assert indexed.read() is None
+    assert not (tmp_path / "nobody").exists()
     monkeypatch.setattr(indexed, "place", lambda: (_ for _ in ()).throw(RuntimeError("no home")))
     assert indexed.read() is None
 

@@ -521,3 +521,12 @@ def test_a_plain_value_is_read_as_it_is_written(value: Any) -> None:
     assert not word.is_sweep_override()
     assert word.value() == value
     assert type(word.value()) is type(value)
+
+
+def test_a_number_takes_the_place_of_the_effort_of_the_run(run: Folder) -> None:
+    run.write(["effort=quick"], {"effort": "quick"})
+    assert config_of(run.resume()).effort == "quick"
+    longer = config_of(run.resume("trainer.max_epochs=100"))
+    assert (longer.effort, longer.trainer.max_epochs) == ("normal", 100)
+    typed = config_of(run.resume("trainer.max_steps=9", "effort=best"))
+    assert typed.effort == "best"  # which the run then refuses, since both were typed

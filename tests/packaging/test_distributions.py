@@ -64,12 +64,13 @@ def test_a_wheel_has_the_package_its_options_and_nothing_else(built: Path) -> No
 
 
 @pytest.mark.long
-def test_a_source_distribution_has_the_tests_and_no_runs(built: Path) -> None:
+def test_a_source_distribution_has_what_builds_a_wheel_and_nothing_else(built: Path) -> None:
     (sdist,) = built.glob("*.tar.gz")
     found = names(sdist)
-    assert {"train.py", "constraints.txt", "tests/packaging/test_distributions.py", "conf/train.yaml"} <= found
-    assert not {path.partition("/")[0] for path in found} & {"logs", "data", "site", "docs", ".venv", ".github"}
-    assert sdist.stat().st_size < 4e6
+    assert {"train.py", "conf/train.yaml", "README.md", "src/vaelab/start.py"} <= found
+    kept = {"src", "conf", "train.py", "constraints.txt", "README.md", "CHANGELOG.md"}
+    assert {path.partition("/")[0] for path in found} <= kept | {"LICENSE", "PKG-INFO", "pyproject.toml", ".gitignore"}
+    assert sdist.stat().st_size < 3e6
 
 
 @pytest.mark.long

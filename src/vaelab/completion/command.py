@@ -33,7 +33,7 @@ def completion(arguments: list[str], commands: Commands) -> None:
             are printed one a line; or `--index`, which collects what can be completed.
         commands: those of `vaelab`, which the index asks for their flags.
 
-    Exits with 2 where they are none of these.
+    Exits with 2 for other arguments.
     """
     match arguments:
         case ["--line", line]:

@@ -21,6 +21,7 @@ from typing import Any
 
 from vaelab import __version__
 from vaelab.atomic_write import replacing
+from vaelab.config.location import config_dir
 
 BEGUN = ".begun"
 GIVEN_UP = 600  # seconds after which a process that has begun to build the index is taken for dead
@@ -52,13 +53,6 @@ class Index:
     choices: dict[str, Choices] = field(default_factory=dict)
 
 
-def config_folder() -> Path:
-    """The folder of config groups; `vaelab.config.location` says the same, and imports more than a TAB has time for."""
-    package = Path(__file__).parents[1]
-    installed = package / "conf"
-    return installed if installed.is_dir() else package.parents[1] / "conf"
-
-
 def options(folder: Path) -> dict[str, list[str]]:
     """The groups in a folder of options, with the names of their options.
 
@@ -75,7 +69,7 @@ def options(folder: Path) -> dict[str, list[str]]:
 
 def place() -> Path:
     """Where the index of this version and these options is kept."""
-    lines = [__version__, *(f"{path} {path.stat().st_mtime_ns}" for path in sorted(_files(config_folder())))]
+    lines = [__version__, *(f"{path} {path.stat().st_mtime_ns}" for path in sorted(_files(config_dir())))]
     mark = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(cache, "vaelab", f"completion-{mark}.json")
@@ -131,6 +125,8 @@ def _files(folder: Path) -> Iterator[Path]:
 def _build_in_background(where: Path) -> None:
     """At most one process at a time for each version of the index: a marker file says that one has begun."""
     marker = where.with_suffix(BEGUN)
+    if not where.parents[2].is_dir():  # a home folder that does not exist is not made
+        return
     try:
         where.parent.mkdir(parents=True, exist_ok=True)
         if marker.exists() and _age(marker) > GIVEN_UP:
@@ -156,9 +152,9 @@ def _collect(commands: Commands) -> Index:
     from hydra.core.global_hydra import GlobalHydra
     from omegaconf import OmegaConf
 
-    index = Index({name: _flags(name, run) for name, run in commands.items()}, options(config_folder()))
+    index = Index({name: _flags(name, run) for name, run in commands.items()}, options(config_dir()))
     GlobalHydra.instance().clear()
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
 
         def composed(words: list[str]) -> tuple[Tree, Choices]:
             config = compose("train", words, return_hydra_config=True)
@@ -196,5 +192,5 @@ def _flags(command: str, run: Callable[[list[str]], Any]) -> list[str]:
     with redirect_stdout(StringIO()) as printed, redirect_stderr(StringIO()), suppress(SystemExit):
         run(["--help"])
     shown = printed.getvalue()
-    options_of_it = shown.partition("\noptions:\n")[2].partition("\n\n")[0]
-    return sorted(set(re.findall(r"^ {2,4}(?:-\w(?: [\w/]+)?, )?(--[a-z][\w-]*)", options_of_it, re.MULTILINE)))
+    flags = shown.partition("\noptions:\n")[2].partition("\n\n")[0]
+    return sorted(set(re.findall(r"^ {2,4}(?:-\w(?: [\w/]+)?, )?(--[a-z][\w-]*)", flags, re.MULTILINE)))

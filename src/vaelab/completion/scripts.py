@@ -1,13 +1,13 @@
-"""What each shell runs when TAB is pressed. Candidates that are finished end with a blank."""
+"""The script for each shell. It runs when TAB is pressed. Complete candidates end with a blank."""
 
-# Readline cuts words at `=` and `:`, so what stands before the last of these is taken from the candidates.
+# Readline splits words at `=` and `:`, so the part before the last of these is removed from the candidates.
 BASH = r"""
 _vaelab() {
     local line="${COMP_LINE:0:COMP_POINT}" IFS=$'\n'
     local word="${line##*[[:space:]]}"
     local cut="${word%"${word##*[=:]}"}"
     [[ $COMP_WORDBREAKS == *=* ]] || cut=
-    COMPREPLY=($(command "${COMP_WORDS[0]}" completion --line "$line" 2> /dev/null))
+    COMPREPLY=($(command "${COMP_WORDS[0]/#\~/$HOME}" completion --line "$line" 2> /dev/null))
     COMPREPLY=("${COMPREPLY[@]#"$cut"}")
 }
 complete -o nospace -o default -F _vaelab vaelab
@@ -17,7 +17,7 @@ ZSH = r"""
 _vaelab() {
     local line="${(j: :)words[1,CURRENT-1]} $PREFIX"
     local -a found going done
-    found=("${(@f)$(command $words[1] completion --line "$line" 2> /dev/null)}")
+    found=("${(@f)$(command ${words[1]/#\~/$HOME} completion --line "$line" 2> /dev/null)}")
     going=(${found:#* }) done=(${${(M)found:#* }% })
     if (( $#going + $#done )); then
         compadd -S '' -- $going

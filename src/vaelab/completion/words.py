@@ -1,11 +1,12 @@
-"""What may stand at the end of an unfinished command line."""
+"""Completions of an unfinished command line."""
 
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from vaelab.completion.index import Choices, Index, Tree, config_folder, options
+from vaelab.completion.index import Choices, Index, Tree, options
+from vaelab.config.location import config_dir
 
 COMMANDS = (
     "train", "eval", "runs", "rerun", "reproduce", "compare", "dashboard", "init", "completion", "doctor",
@@ -19,20 +20,20 @@ _WITH_PATH = ("-cd", "--config-dir", "-cp", "--config-path")
 
 
 def completions(line: str, index: Index | None) -> list[str]:
-    """Whole words that may take the place of the last one, which is empty behind a blank.
+    """Return the words that can replace the last word of a line. After a blank, the last word is empty.
 
-    A word that goes on, such as `model=` or `trainer.`, ends there; one that is finished ends with a blank.
+    A complete word ends with a blank. A word that needs more, such as `model=` or `trainer.`, does not.
 
     Args:
         line: the command line up to the cursor, with the name of the program.
-        index: what is known; None while it is being built, when keys are left out.
+        index: the index of keys; None while it is being built. Keys are not completed then.
     """
     typed = _WORD.findall(line)[1:]
     last = "" if not typed or line[-1:].isspace() else typed.pop()
     if not typed:
         return _starting(last, [f"{command} " for command in (index.commands if index else COMMANDS)])
     command = typed[0]
-    if set(last) & set("\"'"):  # what is quoted is a text or a path of the user
+    if set(last) & set("\"'"):  # a quoted word is a text or a path of the user
         return []
     if typed[-1] in _WITH_PATH or (len(typed) == 1 and command in ("eval", "rerun") and not last.startswith("-")):
         return []  # a folder
@@ -56,12 +57,12 @@ def _overrides(last: str, typed: list[str], groups: dict[str, list[str]], index:
         values = groups.get(key, [])
         if not values and _at(_config(typed, index), key) is True:
             values = ["false", "true"]
-        several = value.rfind(",") + 1 or int(
-            value.startswith("[")
-        )  # callbacks=[ema,rich] and, in sweeps, model=ae,vae
-        end = "" if value.startswith("[") else " "
-        for word in _starting(value[several:], [f"{name}{end}" for name in values]):
-            yield f"{prefix}{key}={value[:several]}{word}"
+        # Only the last element of a list is completed: callbacks=[ema,rich] and, in a sweep, model=ae,vae
+        in_brackets = value.startswith("[")
+        before = value[: value.rfind(",") + 1] or value[:in_brackets]
+        end = "" if in_brackets else " "
+        for word in _starting(value[len(before) :], [f"{name}{end}" for name in values]):
+            yield f"{prefix}{key}={before}{word}"
         return
     yield from (prefix + word for word in _starting(key, [f"{group}=" for group in groups]))
     above, dot, _ = key.rpartition(".")
@@ -77,7 +78,7 @@ def _overrides(last: str, typed: list[str], groups: dict[str, list[str]], index:
 
 def _groups(typed: list[str], index: Index | None) -> dict[str, list[str]]:
     """vaelab's own groups, and those in folders behind `--config-dir`."""
-    found = dict(index.groups if index else options(config_folder()))
+    found = dict(index.groups if index else options(config_dir()))
     for flag, value in zip(typed, [*typed[1:], ""], strict=True):
         name, equals, inline = flag.partition("=")
         place = (inline if equals else value).strip("\"'")

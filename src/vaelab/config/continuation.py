@@ -195,6 +195,8 @@ class _Composition:
         for text, word in new.items():
             if word.key_or_group in GLOBAL_GROUPS and isinstance(_plain(word), str):
                 self._places += self._set_by(text)
+        if kind == "resume" and {"trainer.max_epochs", "trainer.max_steps"} & self._keys:
+            self._places.append("effort")  # a number takes the place of the run's own length of training
         self._again: dict[str, Override] = {}  # words that must be typed again
         self._own_options: list[str] = []  # options from folders that are not named now
 

@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from importlib.machinery import PathFinder
 from importlib.util import find_spec
 from pathlib import Path
-
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from typing import TYPE_CHECKING
 
 from vaelab.errors import ConfigError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 
 def config_dir() -> Path:
@@ -41,12 +43,14 @@ def refuse_same_options(folders: Sequence[Path]) -> None:
                 raise ConfigError(f"{path}: vaelab has its own {word}, which is used; rename this one")
 
 
-def find_trusted(config: DictConfig) -> None:
+def find_trusted(config: "DictConfig") -> None:
     """Make trusted packages in the current folder importable if they are not installed.
 
     `python` searches the folder of the script, an installed command searches no such folder. So the current folder is
     appended to the search path, but only if it contains a trusted package. Nothing is imported.
     """
+    from omegaconf import ListConfig, OmegaConf  # here, since shell completion asks for `config_dir` and has no time
+
     packages = OmegaConf.select(config, "trusted", throw_on_resolution_failure=False)
     here = str(Path.cwd())
     for package in packages if isinstance(packages, ListConfig) else []:
