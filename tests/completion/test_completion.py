@@ -57,7 +57,8 @@ INDEX = Index(
     ("line", "expected"),
     [
         ("vaelab tr", ["train ", "traverse "]),
-        ("vaelab ", ["train ", "traverse ", "runs ", "reproduce ", "eval "]),
+        ("vaelab ", ["train ", "traverse ", "runs ", "reproduce ", "eval ", "--help ", "--version "]),
+        ("vaelab --v", ["--version "]),
         ("vaelab runs --s", ["--sort "]),
         ("vaelab train mod", ["model=", "model/schedule=", "model."]),
         ("vaelab train model=", ["model=ae ", "model=vae "]),

@@ -14,6 +14,7 @@ COMMANDS = (
     "push", "pull", "explore",
 )  # fmt: skip
 """Known before the index is built; a test compares them with those of the command line."""
+_FLAGS = ("--help", "--version")
 _TAKES_OVERRIDES = ("train", "eval", "rerun", "reproduce")
 _WORD = re.compile(r"""(?:[^\s"'\\]|\\.|"[^"]*(?:"|$)|'[^']*(?:'|$))+""")  # a quote may still be open at the end
 _WITH_PATH = ("-cd", "--config-dir", "-cp", "--config-path")
@@ -31,7 +32,7 @@ def completions(line: str, index: Index | None) -> list[str]:
     typed = _WORD.findall(line)[1:]
     last = "" if not typed or line[-1:].isspace() else typed.pop()
     if not typed:
-        return _starting(last, [f"{command} " for command in (index.commands if index else COMMANDS)])
+        return _starting(last, [f"{word} " for word in (*(index.commands if index else COMMANDS), *_FLAGS)])
     command = typed[0]
     if set(last) & set("\"'"):  # a quoted word is a text or a path of the user
         return []
