@@ -29,6 +29,7 @@ from vaelab.command_line.own_encoder import decoder_instead
 from vaelab.command_line.same_words import own_words
 from vaelab.command_line.tags import ask_for_tags, lacks_tags, tags_word
 from vaelab.commands.between import interpolate, traverse
+from vaelab.commands.classify import classify
 from vaelab.commands.codes import decode, encode
 from vaelab.commands.export import export
 from vaelab.commands.hub import pull, push
@@ -608,6 +609,7 @@ COMMANDS = {
     "interpolate": Command("RUN A B -o DIR", "decode the codes between two examples", interpolate, True),
     "traverse": Command("RUN A -o DIR", "change one latent dimension at a time, and decode", traverse, True),
     "score": Command("RUN FILES -o FILE", "score files for anomalies: scores, alarms, causes", score, True),
+    "classify": Command("RUN FILES -o FILE", "classify files with a model that infers labels", classify, True),
     "export": Command("RUN -o DIR", "export encoder, decoder and score to ONNX and torch.export", export, True),
     "push": Command("RUN OWNER/NAME", "upload a model with its card to the hub, or write it as a folder", push, True),
     "pull": Command("OWNER/NAME -o DIR", "download a model from the hub", pull, True),

@@ -19,7 +19,10 @@ from vaelab.cli import COMMANDS, main
 from vaelab.commands.between import linear, spherical
 from vaelab.data.tables.table import Table
 
-VERBS = ("info", "sample", "reconstruct", "denoise", "encode", "decode", "interpolate", "traverse", "score", "export")
+VERBS = (
+    "info", "sample", "reconstruct", "denoise", "encode", "decode", "interpolate", "traverse", "score", "classify",
+    "export",
+)  # fmt: skip
 Say = Callable[..., tuple[int, str, str]]
 
 

@@ -46,8 +46,8 @@ def commands_for(trained: "Trained") -> list[str]:
     """Return the commands that can use a model."""
     if trained.reading is None:
         return ["info", "export"]
-    usual = ["sample", "reconstruct", "denoise", "encode", "decode", "interpolate", "traverse", "score", "export"]
-    return [*usual, "explore"]
+    usual = ["sample", "reconstruct", "denoise", "encode", "decode", "interpolate", "traverse", "score"]
+    return [*usual, *["classify"] * trained.model.infers_label, "export", "explore"]
 
 
 def _line(value: Any) -> str:

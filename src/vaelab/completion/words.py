@@ -10,8 +10,8 @@ from vaelab.config.location import config_dir
 
 COMMANDS = (
     "train", "eval", "runs", "rerun", "reproduce", "compare", "dashboard", "init", "completion", "doctor",
-    "info", "sample", "reconstruct", "denoise", "encode", "decode", "interpolate", "traverse", "score", "export",
-    "push", "pull", "explore",
+    "info", "sample", "reconstruct", "denoise", "encode", "decode", "interpolate", "traverse", "score", "classify",
+    "export", "push", "pull", "explore",
 )  # fmt: skip
 """Known before the index is built; a test compares them with those of the command line."""
 _FLAGS = ("--help", "--version")

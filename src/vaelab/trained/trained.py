@@ -178,16 +178,7 @@ class Trained:
         Raises:
             ConfigError: the model infers no labels.
         """
-        model = self.model
-        if not model.infers_label:
-            raise ConfigError(f"{self.folder}: {type(model).__name__} infers no labels; model=m2 trains one that does")
-        with torch.no_grad():
-            parts = (model.class_probabilities(batch.x) for batch in self._batches(self.part(things)))
-            found = self._on_cpu(parts).double().numpy()
-        names = self.spec.classes
-        columns = {"label": [names[number] for number in found.argmax(1)], "probability": found.max(1)}
-        columns |= {f"probability_{name}": of_class for name, of_class in zip(names, found.T, strict=True)}
-        return _indexed_as(things, pd.DataFrame(columns))
+        return _indexed_as(things, self.classified(self.part(things)))
 
     def detect(self, things: Any, false_alarm_rate: float | None = None) -> pd.DataFrame:
         """Score examples, and decide which raise an alarm.
@@ -402,6 +393,22 @@ class Trained:
         return self._on_cpu(
             self.scorer.detector.score(batch.target, name).double() for batch in self._batches(part, progress)
         )
+
+    def check_infers_label(self) -> None:
+        """Raise a ConfigError if the model infers no labels."""
+        if not self.model.infers_label:
+            name = type(self.model).__name__
+            raise ConfigError(f"{self.folder}: {name} infers no labels; model=m2 trains one that does")
+
+    def classified(self, part: Part, progress: Progress | None = None) -> pd.DataFrame:
+        """See `classify`; without an index."""
+        self.check_infers_label()
+        with torch.no_grad():
+            found = self._on_cpu(self.model.class_probabilities(batch.x) for batch in self._batches(part, progress))
+        names, shares = self.spec.classes, found.double().numpy()
+        columns = {"label": [names[number] for number in shares.argmax(1)], "probability": shares.max(1)}
+        columns |= {f"probability_{name}": of_class for name, of_class in zip(names, shares.T, strict=True)}
+        return pd.DataFrame(columns)
 
     def verdicts(self, scores: Tensor, threshold: Threshold) -> pd.DataFrame:
         """See `detect`."""
