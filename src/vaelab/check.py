@@ -91,7 +91,10 @@ def check(config: DictConfig) -> tuple[dict[str, Any], Builder]:
             raise ConfigError(f"paths.{key}={paths.get(key, '')}: should be the name of a folder")
     for group, kind in COMPONENTS.items():
         node = plain.get(group)
-        if not node and group in OPTIONAL:  # null, or an option `none`, which is an empty node
+        if group in OPTIONAL and not node:  # null, or an option `none` that is an empty node
+            continue
+        if group in OPTIONAL and isinstance(node, dict) and node.get("_target_", group) is None:
+            del plain[group]  # an option `none` beside settings of an experiment
             continue
         if not isinstance(node, dict):
             raise ConfigError(f"{group}={node}: choose an option of the group, see --help")

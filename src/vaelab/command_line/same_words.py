@@ -1,10 +1,14 @@
-"""Names from lightning-hydra-template that mean the same as a name of vaelab."""
+"""Names that mean the same as a name of vaelab: of lightning-hydra-template, and null for the option none."""
 
 from vaelab.config.command_line import parts
 from vaelab.signals import say
 
 SAME = {"hparams_search": "sweep"}  # groups
-WITHOUT = ("logger=null", "callbacks=null")  # these groups have an option `none`
+# These groups have an option `none`.
+WITHOUT = tuple(
+    f"{group}=null"
+    for group in ("logger", "callbacks", "corruption", "shortcut", "adversary", "perceptual", "fitted_prior")
+)
 _MULTIRUN = ("-m", "--multirun")
 
 
