@@ -77,6 +77,10 @@ def _small(plain: Any) -> dict[str, Any]:
     return found
 
 
+def discriminators() -> list[str]:
+    return [option for option in options("adversary") if option != "none"]
+
+
 @cache
 def cases() -> dict[str, dict[str, str]]:
     """Every two options of two groups meet in some model, by name; those that do not fit each other are among them."""
@@ -86,7 +90,7 @@ def cases() -> dict[str, dict[str, str]]:
         "prior": [OWN, *options("prior")],
         "posterior": [OWN, *options("posterior")],
         "latent": latents,
-        "adversary": [OWN, *options("adversary")],
+        "adversary": [OWN, *discriminators()],
         "shortcut": [OWN, *options("shortcut")],
         "condition": ["none", "label"],
     })  # fmt: skip
@@ -103,7 +107,7 @@ def cases() -> dict[str, dict[str, str]]:
         model_class = produced(Builder().resolve(composed(model)["model"], "model", Model))
         plain = alone if model_class.vectors else alone | {"latent": "grid-conv"}
         for group, some in (("prior", options("prior")), ("posterior", options("posterior")), ("latent", latents),
-                            ("adversary", options("adversary")), ("shortcut", options("shortcut")),
+                            ("adversary", discriminators()), ("shortcut", options("shortcut")),
                             ("condition", ["label"])):  # fmt: skip
             found += [{"model": model} | plain | {group: option} for option in some]
     return {"-".join(case.values()): case for case in found}

@@ -197,7 +197,9 @@ def fit_each_other(spec: DataSpec, chosen: dict[str, Any]) -> bool:
 def codes(spec: DataSpec, fit: bool) -> list[Any]:
     encoders = ["conv", "mlp", "spatial"] if spec.kind == "image" else ["mlp"]
     parameters = {"model": models(), "encoder": encoders, "latent": options("latent"), "condition": [None, "label"]}
-    parameters |= {group: [None, *options(group)] for group in ("posterior", "prior", "adversary")}
+    parameters |= {group: [None, *options(group)] for group in ("posterior", "prior")} | {
+        "adversary": [None, *(option for option in options("adversary") if option != "none")]
+    }
     found = pairwise(parameters, lambda chosen: fit_each_other(spec, chosen) == fit)
     return [
         pytest.param(spec, chosen, id=f"{spec.name}-{'-'.join(str(value) for value in chosen.values())}")
