@@ -22,8 +22,9 @@ PLACES = ("dirpath", "output_dir", "data_dir")  # paths of callbacks, data sets 
 # Keys that may depend on the task: runs of several tasks share a row although they differ in these.
 OF_THE_TASK = ("task", "corruption", "data.normal")
 # Groups that name a row before other keys do.
-GROUPS = ("data", "model", "model/schedule", "encoder", "decoder", "likelihood", "corruption", "optimizer",
-          "scheduler", "trainer")  # fmt: skip
+GROUPS = ("data", "model", "model/schedule", "latent", "posterior", "prior", "encoder", "decoder", "shortcut",
+          "likelihood", "adversary", "perceptual", "fitted_prior", "corruption", "optimizer", "scheduler",
+          "trainer")  # fmt: skip
 UNNAMED = "as it is"
 CONTENT = "data.content"
 

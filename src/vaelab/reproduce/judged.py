@@ -84,6 +84,8 @@ def _verdict(number: Number, seen: float) -> Verdict:
 
 
 def _is(run: ListedRun, key: str, wanted: object) -> bool:
+    if wanted is None:
+        return all(value is None for value in run.values(key))
     return text(wanted) in [text(value) for value in run.values(key)]
 
 

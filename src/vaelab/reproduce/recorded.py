@@ -20,7 +20,7 @@ class Number:
         metric: such as `test/nll`, as in `metrics.json`.
         value: the measured value; the mean over the runs that `of` selects.
         within: half of the interval in which a repetition is expected, such as twice the standard deviation over seeds.
-        of: config keys that select the runs of a sweep; empty for a single run.
+        of: config keys that select the runs of a sweep; empty for a single run. None selects runs without the key.
         published: the value in the paper; empty if it has none to compare with.
         source: the source of the published value.
         wanted: the target; None for none. A number that misses its target stays in the table, marked as missed.
