@@ -198,3 +198,21 @@ def test_labels_that_the_data_do_not_have_are_refused(
     with pytest.raises(SystemExit):
         train("data=table", f"data.path={tmp_path / 'plain.csv'}", "model.condition=label")
     assert "condition=label: " in capsys.readouterr().err
+
+
+def test_later_rows_of_a_class_that_a_conditional_model_does_not_know_are_refused_by_name(
+    train: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for first, (name, kinds) in enumerate((("train", "xy"), ("subset", "y"), ("later", "yxw"))):
+        lines = [f"{first + row % 7},{row % 3},{kinds[row % len(kinds)]}" for row in range(60)]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["a,b,kind", *lines]))
+    table = ("data=table", "data.label=kind", "task.baselines=false", "task.nll_samples=2")
+    words = ("model.condition=label", "fitted_prior=none", "trainer.max_epochs=1", f"data.path={tmp_path}/train.csv")
+    run = train(*table, *words)
+    evaluated = train(*table, *words[:2], "train=false", f"ckpt_path={run}", f"data.path={tmp_path}/subset.csv")
+    assert (evaluated / "metrics.json").exists()
+    with pytest.raises(SystemExit):
+        train(*table, *words[:2], "train=false", f"ckpt_path={run}", f"data.path={tmp_path}/later.csv")
+    assert "later: has w among its labels, but the model reads labels and was trained on x, y only" in (
+        capsys.readouterr().err
+    )

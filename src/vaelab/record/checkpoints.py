@@ -17,7 +17,7 @@ from vaelab.config.recorded import may_be_set, read_recorded, written
 from vaelab.core.spec import modern
 from vaelab.errors import CheckpointError, DamagedError
 from vaelab.models.building import VECTOR
-from vaelab.notes import note
+from vaelab.notes import note, some
 from vaelab.quoting import typed_path
 from vaelab.run_folder import BEFORE_LAST, LAST, checkpoints_to_go_on_from
 from vaelab.training.checkpoint_files import damaged_part
@@ -101,6 +101,13 @@ class Start:
         before, now = flat(self.architecture), flat(architecture)
         settings = [key for key in {**before, **now} if before.get(key) != now.get(key)]
         names = [name for name in {**there, **here} if there.get(name) != here.get(name)]
+        known, found = (list(of.get("spec.classes") or ()) for of in (before, now))
+        new = found[len(known) :] if found[: len(known)] == known else []
+        if known and new:  # classes of later data follow after those of the training
+            raise CheckpointError(
+                f"{now['spec.name']}: has {some(new, 5)} among its labels, but the model reads labels and was trained "
+                f"on {some(known, 10)} only; leave out the examples with other labels"
+            )
         why = f": {_shown(settings, before, now)}" if settings else ""
         weights = _shown(names, there, here)
         raise CheckpointError(
