@@ -609,6 +609,7 @@ def quieten(ignore_warnings: bool) -> None:
         ".*LeafSpec.*",
         ".*smaller than the logging interval.*",
         ".*Checkpoint directory.*exists.*",
+        ".*could not find the monitored key.*",  # training shorter than an epoch, of which `BestValidation` tells
         ".*dirpath has changed.*",  # a checkpoint evaluated from another run folder
         ".*callbacks used to create the checkpoint.*",  # `Resumption` reports what matters
         ".*sync_dist=True.*",  # what is logged here is the same on all devices already

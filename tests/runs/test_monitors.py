@@ -34,3 +34,10 @@ def test_the_best_checkpoint_is_that_of_the_watched_metric(monitor: str, best: A
     step, value = best(points, key=lambda point: point[1])
     assert torch.load(folder / "checkpoints/best.ckpt", weights_only=True)["global_step"] == step + 1
     assert json.loads((folder / "metrics.json").read_text())[monitor] == pytest.approx(value)
+
+
+def test_a_run_without_a_validation_says_which_weights_it_uses(train: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    train("trainer.max_steps=2", "encoder.hidden=[16]", "task.baselines=false", "task.nll_samples=2")
+    said = capsys.readouterr().err
+    assert "training ended before its first validation, so the last weights are used" in said
+    assert "could not find the monitored key" not in said

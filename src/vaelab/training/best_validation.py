@@ -8,6 +8,7 @@ import lightning.pytorch as L
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
+from vaelab.notes import note
 from vaelab.training.module import TrainingModule
 from vaelab.training.phases import last_start
 
@@ -52,6 +53,8 @@ class BestValidation(Callback):
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Add the last epoch's train metrics. If no pass counted, use the validation metrics of the last pass."""
         self.numbers = self.numbers or finite(trainer.callback_metrics, "val/")
+        if not self.numbers and trainer.is_global_zero and not self._after:
+            note("training ended before its first validation, so the last weights are used instead of the best ones")
         self.numbers |= finite(trainer.callback_metrics, "train/") or self._train
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
