@@ -82,10 +82,17 @@ def gains_by_bfloat16(device: torch.device, model: Model, batch_size: int) -> bo
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     if device.type == "cpu":
-        has = torch.cpu.get_capabilities()
         large = convolves(model) or multiplications(model) * batch_size >= WORTH
-        return large and bool(has.get("avx512_bf16") or has.get("amx_bf16"))
+        return large and _cpu_multiplies_bfloat16()
     return False
+
+
+def _cpu_multiplies_bfloat16() -> bool:
+    """Whether this processor has bfloat16 in hardware."""
+    if not hasattr(torch.cpu, "get_capabilities"):  # PyTorch 2.10 has only these
+        return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    has = torch.cpu.get_capabilities()
+    return bool(has.get("avx512_bf16") or has.get("amx_bf16"))
 
 
 def multiplications(model: Model) -> int:
