@@ -71,6 +71,30 @@ def test_runs_differ_in_groups_and_in_what_was_typed(make_run: Make, tmp_path: P
     }
 
 
+def chosen(folder: Path, **choices: str) -> None:
+    (folder / "choices.yaml").write_text(yaml.safe_dump({"data": "mnist", **choices}))
+
+
+def test_a_part_that_is_none_is_the_same_as_a_part_that_is_absent(make_run: Make, tmp_path: Path) -> None:
+    chosen(make_run("model.beta=1", test__mse=3.0), model="vae", fitted_prior="none", adversary="none", latent="vector")
+    chosen(make_run("model.beta=4", test__mse=5.0), model="vae")
+    assert rows(tmp_path) == {"model.beta=1": {"test/mse": 3.0}, "model.beta=4": {"test/mse": 5.0}}
+    assert differing(find_runs([tmp_path])) == {"model.beta": ["model.beta=1", "model.beta=4"]}
+
+
+def test_rows_of_one_model_are_told_apart_by_the_options_of_its_parts(make_run: Make, tmp_path: Path) -> None:
+    chosen(make_run(test__mse=0.0), model="vae")
+    chosen(make_run("prior=x", test__mse=1.0), model="vae", prior="vampprior")
+    chosen(make_run("posterior=x", test__mse=2.0), model="vae", posterior="flow")
+    assert set(rows(tmp_path)) == {"as it is", "prior=vampprior", "posterior=flow"}
+
+
+def test_a_part_that_follows_from_the_model_is_no_difference_of_its_own(make_run: Make, tmp_path: Path) -> None:
+    chosen(make_run("model=vae", test__mse=1.0), model="vae")
+    chosen(make_run("model=lfq", test__mse=2.0), model="lfq", posterior="lfq", latent="grid")
+    assert differing(find_runs([tmp_path])) == {"model": ["model=vae", "model=lfq"]}
+
+
 def test_seeds_are_repeats(make_run: Make, tmp_path: Path) -> None:
     for seed, mse in ((1, 2.0), (2, 4.0), (3, 6.0)):
         make_run("model=ae", f"seed={seed}", test__mse=mse)

@@ -22,9 +22,11 @@ PLACES = ("dirpath", "output_dir", "data_dir")  # paths of callbacks, data sets 
 # Keys that may depend on the task: runs of several tasks share a row although they differ in these.
 OF_THE_TASK = ("task", "corruption", "data.normal")
 # Groups that name a row before other keys do.
-GROUPS = ("data", "model", "model/schedule", "latent", "posterior", "prior", "encoder", "decoder", "shortcut",
-          "likelihood", "adversary", "perceptual", "fitted_prior", "corruption", "optimizer", "scheduler",
-          "trainer")  # fmt: skip
+GROUPS = ("data", "model", "model/schedule", "encoder", "decoder", "likelihood", "corruption", "optimizer",
+          "scheduler", "trainer")  # fmt: skip
+# Groups that a model chooses or leaves out unless they are typed, and the options that mean the same as none.
+PARTS = ("latent", "posterior", "prior", "shortcut", "adversary", "perceptual", "fitted_prior")
+NOTHING = ("", "none", "vector")
 UNNAMED = "as it is"
 CONTENT = "data.content"
 
@@ -82,8 +84,20 @@ def differing(runs: list[Run]) -> dict[str, list[str]]:
     rows = [[run] for run in runs]
     keys = _candidates(rows, _bound(runs) if len({run.task for run in runs}) > 1 else set())
     typed = {override.partition("=")[0].lstrip("+") for run in runs for override in run.overrides}
-    chosen = [key for key in keys if key in GROUPS or key in typed]
+    chosen = [
+        key
+        for key in keys
+        if key in GROUPS or key in typed or (key in PARTS and not _follows_from_the_model(runs, key))
+    ]
     return {key: [word(run, key) for run in runs] for key in chosen or keys}
+
+
+def _follows_from_the_model(runs: list[Run], key: str) -> bool:
+    """Whether runs of the same model have the same option of a group."""
+    found: dict[str, set[str]] = {}
+    for run in runs:
+        found.setdefault(option(run, "model"), set()).add(word(run, key))
+    return all(len(words) == 1 for words in found.values())
 
 
 @lru_cache(4096)
@@ -140,7 +154,7 @@ def _candidates(rows: list[list[Run]], bound: set[str]) -> list[str]:
     keys = [key for run in runs for key in run.config if _counts(key) and key not in bound]
     differing = [key for key in dict.fromkeys(keys) if len({word(run, key) for run in runs}) > 1]
     typed = {override.partition("=")[0].lstrip("+") for run in runs for override in run.overrides}
-    groups = [group for group in GROUPS if len({word(run, group) for run in runs}) > 1]
+    groups = [group for group in (*GROUPS, *PARTS) if len({word(run, group) for run in runs}) > 1]
     groups = [group for group in groups if not within(group, bound) and group not in bound]
     return [*groups, *(k for k in differing if k in typed), *(k for k in differing if k not in typed)]
 
@@ -149,6 +163,8 @@ def word(run: Run, key: str) -> str:
     """Return a word such as `model=ae` or `model.beta=4`; empty if a run has no such key."""
     if key in GROUPS:
         return f"{key}={option(run, key)}" if option(run, key) else ""
+    if key in PARTS:
+        return "" if (chosen := option(run, key)) in NOTHING else f"{key}={chosen}"
     if key not in run.config:
         return ""
     value = run.config[key]

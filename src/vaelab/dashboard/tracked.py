@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from vaelab.compare.rows import CONTENT, GROUPS, SEEDS, UNNAMED, differing, labels, told_apart_by_data
+from vaelab.compare.rows import CONTENT, GROUPS, PARTS, SEEDS, UNNAMED, differing, labels, told_apart_by_data
 from vaelab.compare.runs import BROKEN, Run, find_runs
 from vaelab.errors import ConfigError, printable
 from vaelab.metrics import direction, is_reference
@@ -120,7 +120,9 @@ def _of_one_task(runs: list[Run]) -> list[str]:
 def swept(runs: list[Run]) -> tuple[str, ...]:
     """The keys of W&B's config in which runs differ: `model` is `choices.model` there."""
     keys = differing(runs) if len(runs) > 1 else {}
-    return tuple(f"choices.{key.replace('/', '_')}" if key in GROUPS else key for key in keys if key != CONTENT)
+    return tuple(
+        f"choices.{key.replace('/', '_')}" if key in (*GROUPS, *PARTS) else key for key in keys if key != CONTENT
+    )
 
 
 def numbers(runs: Iterable[Run], keys: Iterable[str]) -> tuple[str, ...]:
