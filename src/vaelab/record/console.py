@@ -84,12 +84,15 @@ def _table(names: Sequence[str], cells: dict[str, list[str]], title: str | None)
     return table
 
 
-def print_metrics(metrics: dict[str, float], folder: str, notes: Sequence[str] = ()) -> None:
+def print_metrics(
+    metrics: dict[str, float], folder: str, notes: Sequence[str] = (), title: str = "best checkpoint"
+) -> None:
     """Print a table with one row per metric (validation, test and baselines side by side), notes, and the run folder.
 
     Columns that do not fit follow in another table.
 
-    Values of a metric at each strength, number of bits or quantile are only in the report.
+    Values of a metric at each strength, number of bits or quantile are only in the report. The title says which weights
+    were measured.
     """
     prefixes = {name.rpartition("/")[0] for name in metrics}
     columns = ["val", "test", *sorted(prefix for prefix in prefixes if prefix.startswith("baseline/"))]
@@ -103,7 +106,7 @@ def print_metrics(metrics: dict[str, float], folder: str, notes: Sequence[str] =
     }
     if names:
         for number, part in enumerate(_side_by_side(names, cells, terminal.width)):
-            terminal.print(_table(names, part, "best checkpoint" if number == 0 else None))
+            terminal.print(_table(names, part, title if number == 0 else None))
     if details := len(found) - len(names):
         terminal.print(f"{details} more rows in report.html and metrics.json")
     for note in notes:

@@ -335,7 +335,10 @@ class RunRecord:
                     self._publish(found, added, trainer)
         finally:
             self._hand_over(trainer, model, data, found)
-            print_metrics(found.numbers, str(self.folder), found.notes)
+            kept = self.folder / "checkpoints"
+            without_best = kept.is_dir() and not (kept / "best.ckpt").exists()
+            title = "last weights" if without_best else "best checkpoint"
+            print_metrics(found.numbers, str(self.folder), found.notes, title)
 
     def _finished(
         self, numbers: dict[str, float], metadata: dict[str, Any], trainer: L.Trainer, model: Model

@@ -26,6 +26,7 @@ class BestValidation(Callback):
         self._sign = 1.0 if mode == "max" else -1.0
         self.numbers: dict[str, float] = {}
         self._after = 0  # passes before this step do not count
+        self._validated = self._resumed = False
         self._train: dict[str, float] = {}  # metrics of the last epoch before the run was resumed
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
@@ -45,6 +46,7 @@ class BestValidation(Callback):
             return
         if self._after and trainer.global_step <= self._after:
             return
+        self._validated = True
         now = finite(trainer.callback_metrics, "val/")
         best = self._sign * self.numbers[self.monitor] if self.monitor in self.numbers else -inf
         if self._sign * now.get(self.monitor, -self._sign * inf) > best or not self.numbers:
@@ -52,9 +54,11 @@ class BestValidation(Callback):
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Add the last epoch's train metrics. If no pass counted, use the validation metrics of the last pass."""
+        if not self._validated and not self.numbers and trainer.is_global_zero:
+            began = f" after the adversary began at step {self._after:,}" if self._after else ""
+            since = " since the run was resumed" if self._resumed else ""
+            note(f"no validation ran{began}{since}, so the last weights are used instead of the best ones")
         self.numbers = self.numbers or finite(trainer.callback_metrics, "val/")
-        if not self.numbers and trainer.is_global_zero and not self._after:
-            note("training ended before its first validation, so the last weights are used instead of the best ones")
         self.numbers |= finite(trainer.callback_metrics, "train/") or self._train
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -72,6 +76,7 @@ class BestValidation(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore the metrics, unless the monitored metric has changed."""
+        self._resumed = True
         if state_dict.get("watched", [self.monitor, self.mode]) == [self.monitor, self.mode]:
             self.numbers = dict(state_dict["numbers"])
         self._train = dict(state_dict.get("train", {}))
