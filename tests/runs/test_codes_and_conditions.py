@@ -213,6 +213,4 @@ def test_later_rows_of_a_class_that_a_conditional_model_does_not_know_are_refuse
     assert (evaluated / "metrics.json").exists()
     with pytest.raises(SystemExit):
         train(*table, *words[:2], "train=false", f"ckpt_path={run}", f"data.path={tmp_path}/later.csv")
-    assert "later: has w among its labels, but the model reads labels and was trained on x, y only" in (
-        capsys.readouterr().err
-    )
+    assert "later: has the label w, but the model was trained with the labels x, y only" in (capsys.readouterr().err)

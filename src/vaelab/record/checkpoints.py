@@ -102,11 +102,11 @@ class Start:
         settings = [key for key in {**before, **now} if before.get(key) != now.get(key)]
         names = [name for name in {**there, **here} if there.get(name) != here.get(name)]
         known, found = (list(of.get("spec.classes") or ()) for of in (before, now))
-        new = found[len(known) :] if found[: len(known)] == known else []
-        if known and new:  # classes of later data follow after those of the training
+        new = [name for name in found if name not in known]
+        if known and new and not {*settings} - {"spec.name", "spec.classes"}:
             raise CheckpointError(
-                f"{now['spec.name']}: has {some(new, 5)} among its labels, but the model reads labels and was trained "
-                f"on {some(known, 10)} only; leave out the examples with other labels"
+                f"{now['spec.name']}: has the label {some(new, 5)}, but the model was trained with the labels "
+                f"{some(known, 10)} only; leave out the examples with other labels"
             )
         why = f": {_shown(settings, before, now)}" if settings else ""
         weights = _shown(names, there, here)
