@@ -40,7 +40,7 @@ def composed(*words: str) -> Any:
         (["--config-dir", "mine", "hparams_search=my_space"], ["--config-dir", "mine", "sweep=my_space"]),
         (["-m", "logger=null", "seed=1,2"], ["-m", "logger=none", "seed=1,2"]),
         (["callbacks=null"], ["callbacks=none"]),
-        (["adversary=null"], ["adversary=none"]),
+        (["-m", "adversary=null,patch"], ["-m", "adversary=none,patch"]),
     ],
 )
 def test_a_word_of_the_template_is_a_word_of_vaelab(

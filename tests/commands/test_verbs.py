@@ -213,6 +213,7 @@ def test_a_broken_picture_is_named_and_the_others_are_written(tmp_path: Path, sa
     (("sample", "RUN", "-o", "o", "--label", "x"), "label=x: the model is given no labels"),
     (("sample", "RUN", "-o", "o", "--prior", "fitted"), "keeps no fitted prior"),
     (("encode", "RUN", "pictures", "-o", "z.txt"), "should be a file that ends with .parquet or .csv or .npy"),
+    (("encode", "RUN", "z.csv", "-o", "z.csv", "--overwrite"), "-o z.csv: is one of the files to read"),
     (("encode", "RUN", "picturs", "-o", "z.csv"), "no such file or folder; did you mean pictures?"),
     (("decode", "RUN", "z.npy", "-o", "o"), "z.npy: no such file"),
     (("traverse", "RUN", "pictures", "--dims", "3", "-o", "o"), "--dims 3: should be numbers from 0 to 2"),

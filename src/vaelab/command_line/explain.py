@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from vaelab.command_line.same_words import WITHOUT
 from vaelab.config.location import config_dir, groups
 from vaelab.config.nearest import did_you_mean, nearest
 from vaelab.config.other_frameworks import instead_of_key, instead_of_option
@@ -169,7 +170,9 @@ def wrong_kind_of_option(overrides: list[str]) -> str | None:
         if not override.key_or_group:
             return f"{text}: should be key=value"
         if override.key_or_group in names and not override.is_sweep_override() and not _names_options(override.value()):
-            return f"{text}: should name an option of {override.key_or_group}, see --help"
+            group = override.key_or_group
+            none = f"; {group}=none means none" if group in WITHOUT else ""
+            return f"{text}: should name an option of {group}, see --help{none}"
     return None
 
 

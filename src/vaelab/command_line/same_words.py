@@ -5,10 +5,7 @@ from vaelab.signals import say
 
 SAME = {"hparams_search": "sweep"}  # groups
 # These groups have an option `none`.
-WITHOUT = tuple(
-    f"{group}=null"
-    for group in ("logger", "callbacks", "corruption", "shortcut", "adversary", "perceptual", "fitted_prior")
-)
+WITHOUT = ("logger", "callbacks", "corruption", "shortcut", "adversary", "perceptual", "fitted_prior")
 _MULTIRUN = ("-m", "--multirun")
 
 
@@ -31,8 +28,9 @@ def own_words(arguments: list[str]) -> list[str]:
 
 
 def _own_word(word: str) -> str:
-    if word in WITHOUT:
-        return word.replace("null", "none")
     key, equals, value = word.partition("=")
-    same = SAME.get(key.lstrip("+"))
+    group, options = key.lstrip("+"), value.split(",")
+    if group in WITHOUT and "null" in options:
+        return f"{key}={','.join('none' if option == 'null' else option for option in options)}"
+    same = SAME.get(group)
     return f"{same}={value}" if same and equals else word

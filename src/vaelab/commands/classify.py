@@ -17,8 +17,8 @@ def classify(arguments: list[str]) -> None:
     made = parser(
         "classify",
         "Classifies every example in the files with a model that infers labels (model=m2). Each row has the most\n"
-        "likely class, its probability, and the probability of every class. For tables, a column with the label is\n"
-        "not read.",
+        "likely class, its probability, and the probability of every class. Labels in the files are not\n"
+        "used.",
         [
             ("logs/generation/images-m2/<date> photos/ -o classes.csv", "images"),
             ("logs/generation/table-m2/<date> later.csv -o classes.csv", "the rows of a table"),

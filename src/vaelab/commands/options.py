@@ -176,13 +176,15 @@ def output_file(options: argparse.Namespace, suffixes: tuple[str, ...]) -> Path:
     """Return the file that `-o` names.
 
     Raises:
-        ConfigError: it has another suffix, is a folder, or exists and `--overwrite` is not given.
+        ConfigError: it has another suffix, is a folder, is one of the files to read, or exists without `--overwrite`.
     """
     path = Path(options.output)
     if path.suffix.lower() not in suffixes:
         raise ConfigError(f"-o {path}: should be a file that ends with {' or '.join(suffixes)}")
     if path.is_dir():
         raise ConfigError(f"-o {path}: is a folder; name a file")
+    if any(Path(given).resolve() == path.resolve() for given in options.files):
+        raise ConfigError(f"-o {path}: is one of the files to read; name another file")
     if path.exists() and not options.overwrite:
         raise ConfigError(f"-o {path}: exists already; name another file, or add --overwrite")
     return path
