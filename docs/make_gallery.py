@@ -4,7 +4,7 @@ python docs/make_gallery.py work/                     # runs what work/ does not
 python docs/make_gallery.py work/ --only generation   # runs of one task; the page is written of all that are there
 
 `work/data` is `paths.data_dir`. `work/` needs `words/german.txt`, a list of words, and `ucr/Crop`, series with labels.
-The other data come with packages. A run takes 10 to 40 s of one CPU core.
+The other data come with packages. A run takes 10 to 60 s of one CPU core.
 """
 
 import argparse
@@ -153,9 +153,7 @@ def section(cell: Cell, work: Path, pictures: Path) -> str:
     for name in cell.figures:
         file = folder / f"figures/{name}.png"
         if file.exists():
-            parts.append(
-                f"![{name} of {cell.task} on {cell.kind}](gallery/{small(file, pictures / cell.name, name)})\n"
-            )
+            parts.append(f"![{cell.task} of {cell.kind}: {name}](gallery/{small(file, pictures / cell.name, name)})\n")
     if cell.excerpt:
         lines = list(islice((folder / cell.excerpt).read_text().splitlines(), 9))
         shown = [line[:140] for line in lines]
@@ -215,7 +213,7 @@ def page(cells: list[Cell], work: Path) -> str:
 
 HEAD = """# Gallery
 
-What tasks give on several kinds of data, by runs of 10 to 40 s on one CPU core. Longer runs give better results. The
+What every task gives on every kind of data, by runs of 10 to 60 s on one CPU core. Longer runs give better results. The
 runs of this page had `logger=none` beside the command. Pictures and files are those that a run wrote into its folder.
 Numbers in brackets are the baselines that the run measured itself. The page is made by `docs/make_gallery.py`.
 

@@ -130,7 +130,7 @@ def test_a_setting_of_the_mixture_goes_with_it(configs: Configs) -> None:
     ((config, _),) = configs(*TABLES, "fitted_prior.components=5")
     assert config["fitted_prior"] == {"_target_": "vaelab.latents.fitted.FullMixture", "components": 5}
     ((config, _),) = configs(*TABLES, "fitted_prior=none")
-    assert not config.get("fitted_prior")
+    assert config["fitted_prior"] == {"_target_": None}
     jobs = configs("-m", "model=ae,fsq", *TABLES)
     assert [bool(config.get("fitted_prior")) for config, _ in jobs] == [True, False]
 
