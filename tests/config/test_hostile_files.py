@@ -296,7 +296,7 @@ def test_no_argument_makes_a_model_do_anything_else(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "count", [pytest.param(1_000, marks=pytest.mark.long), pytest.param(6_000, marks=pytest.mark.chaos)]
+    "count", [pytest.param(300, marks=pytest.mark.long), pytest.param(6_000, marks=pytest.mark.chaos)]
 )
 def test_no_argument_of_any_makes_a_model_do_anything_else(folder: Path, count: int) -> None:
     abouts_image = abouts()["all/image"]
