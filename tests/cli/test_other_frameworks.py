@@ -17,7 +17,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
 from vaelab.command_line.evaluation import behind_run, evaluation_words
-from vaelab.command_line.same_words import own_words
+from vaelab.command_line.same_words import WITHOUT, own_words
 from vaelab.config.location import config_dir
 from vaelab.errors import ConfigError
 
@@ -51,6 +51,10 @@ def test_a_word_of_the_template_is_a_word_of_vaelab(
     assert said.startswith("note: ")
     assert said.count("\n") == 1
     assert ("-m is not needed" in said) == (len(own) < len(typed))
+
+
+def test_null_means_none_in_every_group_that_has_such_an_option() -> None:
+    assert set(WITHOUT) == {path.parent.name for path in config_dir().glob("*/none.yaml")}
 
 
 def test_words_of_vaelab_are_left_alone(capsys: pytest.CaptureFixture[str]) -> None:
